@@ -1,0 +1,152 @@
+//! The only owner of time and chance.
+//!
+//! Everything else is handed a moment or a draw, so that a test can replay any history. Two times exist: [`Steady`], which
+//! never jumps and by which the program waits, and [`Wall`], which people read and which an operator or NTP may set at any
+//! moment. Neither is ever compared with the other.
+
+use std::fmt;
+use std::ops::{Add, Sub};
+use std::time::{Duration, Instant, SystemTime};
+
+/// A moment on the steady clock: microseconds since the process started; negative for what happened before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Steady(pub i64);
+
+/// A moment on a wall clock, the local one or the cloud's: milliseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Wall(pub i64);
+
+/// One moment on both local clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Moment {
+    /// By which the program waits.
+    pub steady: Steady,
+    /// What the local wall clock shows.
+    pub wall: Wall,
+}
+
+/// The real clock; tests build [`Moment`]s of their own instead.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    origin: Instant,
+}
+
+impl Clock {
+    /// A clock whose steady time starts now.
+    #[expect(clippy::disallowed_methods, reason = "the owner of time")]
+    pub fn start() -> Self {
+        Self { origin: Instant::now() }
+    }
+
+    /// Now, on both clocks.
+    #[expect(clippy::disallowed_methods, reason = "the owner of time")]
+    pub fn now(&self) -> Moment {
+        let wall = match SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(since) => as_i64(since.as_millis()),
+            Err(before) => -as_i64(before.duration().as_millis()),
+        };
+        Moment { steady: Steady(as_i64(self.origin.elapsed().as_micros())), wall: Wall(wall) }
+    }
+
+    /// Sleeps until the steady moment has come.
+    pub async fn sleep_until(&self, moment: Steady) {
+        tokio::time::sleep_until((self.origin + (moment - Steady(0))).into()).await;
+    }
+
+    /// A spread in `0.0..1.0`, for jitter.
+    #[expect(clippy::disallowed_methods, reason = "the owner of chance")]
+    pub fn spread(&self) -> f64 {
+        rand::random::<f64>()
+    }
+
+    /// A nonce in `1..2^63`, the range that the old SDK draws from (api.md §1).
+    #[expect(clippy::disallowed_methods, reason = "the owner of chance")]
+    pub fn nonce(&self) -> u64 {
+        (rand::random::<u64>() >> 1).max(1)
+    }
+}
+
+impl Moment {
+    /// Where a stored wall time lies on the steady clock, given that it is past: never later than now, so that a wall clock
+    /// which was set back cannot put the past into the future.
+    pub fn past(&self, wall: Wall) -> Steady {
+        Steady(self.steady.0 - as_i64((self.wall - wall).as_micros()))
+    }
+
+    /// Where a stored wall time lies on the steady clock, given that it is due: at most `longest` ahead, so that a wall clock
+    /// which was set back cannot postpone it for years.
+    pub fn due(&self, wall: Wall, longest: Duration) -> Steady {
+        self.steady + (wall - self.wall).min(longest)
+    }
+
+    /// The wall time of a steady moment, as the local wall clock stands now.
+    pub fn wall_of(&self, steady: Steady) -> Wall {
+        Wall(self.wall.0.saturating_add(steady.0.saturating_sub(self.steady.0) / 1000))
+    }
+}
+
+impl Wall {
+    /// The year 9999 ends here: what RFC 3339 can write.
+    const LAST: i64 = 253_402_300_799_999;
+}
+
+impl fmt::Display for Wall {
+    /// RFC 3339 in UTC with milliseconds: `2026-11-24T10:00:00.000Z`; times before 1970 are written as 1970.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let since = Duration::from_millis(self.0.clamp(0, Self::LAST).unsigned_abs());
+        humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + since).fmt(f)
+    }
+}
+
+impl Add<Duration> for Steady {
+    type Output = Self;
+    fn add(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(as_i64(span.as_micros())))
+    }
+}
+
+/// The time from the right one to the left one; zero where it would be negative.
+impl Sub for Steady {
+    type Output = Duration;
+    fn sub(self, earlier: Self) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0).max(0).unsigned_abs())
+    }
+}
+
+impl Add<Duration> for Wall {
+    type Output = Self;
+    fn add(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(as_i64(span.as_millis())))
+    }
+}
+
+/// The time from the right one to the left one; zero where it would be negative.
+impl Sub for Wall {
+    type Output = Duration;
+    fn sub(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0).max(0).unsigned_abs())
+    }
+}
+
+fn as_i64(number: u128) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wall_time_is_written_as_rfc_3339_with_milliseconds() {
+        assert_eq!(Wall(1_764_000_000_123).to_string(), "2025-11-24T16:00:00.123Z");
+        assert_eq!(Wall(-5).to_string(), "1970-01-01T00:00:00.000Z");
+        assert_eq!(Wall(i64::MAX).to_string(), "9999-12-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn a_wall_clock_set_back_neither_makes_the_past_late_nor_the_next_poll_far() {
+        let now = Moment { steady: Steady(1_000_000), wall: Wall(5_000) };
+        assert_eq!(now.past(Wall(9_000_000)), now.steady);
+        assert_eq!(now.due(Wall(9_000_000), Duration::from_secs(60)), now.steady + Duration::from_secs(60));
+    }
+}

@@ -1,0 +1,75 @@
+//! The section `[accounts.*]` and the credentials of one account.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::secret::Secret;
+use crate::units::Rate;
+
+/// `[accounts.NAME]` as it was written.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    /// The region of tasks that name none, as the API writes it: `ap-beijing`, `bj`.
+    pub region: Option<String>,
+    /// The key's id. Default: the SDK's environment variable `TENCENTCLOUD_SECRET_ID`.
+    pub secret_id: Option<String>,
+    /// The secret key itself; better in a file.
+    #[serde(skip_serializing)]
+    pub secret_key: Option<Secret>,
+    /// A file that holds the secret key; a bare name is looked for in `$CREDENTIALS_DIRECTORY` first.
+    pub secret_key_file: Option<PathBuf>,
+    /// Where to connect, for all operations of the account. Default: each operation's own host. Plain http only to a loopback address.
+    pub endpoint: Option<String>,
+    /// Signed, and sent as `Host`. Default: the endpoint's host.
+    pub signed_host: Option<String>,
+    /// `HmacSHA1` or `HmacSHA256`. Default HmacSHA1.
+    pub signature_method: SignatureMethod,
+    /// `GET` or `POST`. Default GET.
+    pub method: Method,
+    /// Polls a second for each pace key. Default: 95 % of what the operation's row documents.
+    pub rate_limit: Option<Rate>,
+    /// Requests under way at once, 1 to 10000. Default 32.
+    pub max_in_flight: u32,
+}
+
+/// The hash of an API 2.0 signature (api.md §1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum SignatureMethod {
+    /// HMAC-SHA1.
+    #[default]
+    #[serde(rename = "HmacSHA1")]
+    Sha1,
+    /// HMAC-SHA256.
+    #[serde(rename = "HmacSHA256")]
+    Sha256,
+}
+
+/// The HTTP method of an API 2.0 request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Method {
+    /// Parameters in the query.
+    #[default]
+    Get,
+    /// Parameters in the body.
+    Post,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            region: None,
+            secret_id: None,
+            secret_key: None,
+            secret_key_file: None,
+            endpoint: None,
+            signed_host: None,
+            signature_method: SignatureMethod::default(),
+            method: Method::default(),
+            rate_limit: None,
+            max_in_flight: 32,
+        }
+    }
+}

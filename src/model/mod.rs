@@ -1,0 +1,16 @@
+//! DECIDES what happens next, and does nothing.
+//!
+//! No `async`, clock, randomness, file or socket: moments and spreads come in as arguments, so that a test can replay any
+//! history. The loops carry out what these functions answer and judge nothing themselves.
+
+pub mod backoff;
+pub mod delivery;
+pub mod due;
+pub mod event;
+pub mod pace;
+pub mod policy;
+pub mod reading;
+pub mod route;
+pub mod step;
+pub mod task;
+pub mod waiting;

@@ -1,0 +1,45 @@
+//! How tasks are polled: the section `[poll]`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::units::{Limit, Span};
+
+/// `[poll]`: the defaults of every task.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Policy {
+    /// How long after registration a task's first poll falls due. Default 0s.
+    pub initial_delay: Span,
+    /// The first wait between two polls. Default 2s.
+    pub initial_interval: Span,
+    /// The longest wait between two polls, before spread. Default 1m.
+    pub max_interval: Span,
+    /// How fast the wait grows with the task's age; 1 or more. Default 1.6.
+    pub multiplier: f64,
+    /// The spread of each wait, as a part of it, from 0 to 1. Default 0.2.
+    pub jitter: f64,
+    /// From registration to the deadline, or never. Default 24h.
+    pub timeout: Limit,
+    /// How long one request may take, connecting included. Default 10s.
+    pub request_timeout: Span,
+    /// The first wait after a fault. Default 10s.
+    pub error_interval: Span,
+    /// The longest wait after a fault. Default 5m.
+    pub error_max_interval: Span,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            initial_delay: Span::seconds(0),
+            initial_interval: Span::seconds(2),
+            max_interval: Span::seconds(60),
+            multiplier: 1.6,
+            jitter: 0.2,
+            timeout: Limit(Some(Span::seconds(24 * 3600).0)),
+            request_timeout: Span::seconds(10),
+            error_interval: Span::seconds(10),
+            error_max_interval: Span::seconds(300),
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! What a poll brought: a reading, or a fault that says whose trouble it is.
+
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A code or status as the cloud wrote it: an integer where it reads as one (`0` and `"0"` alike), else text.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Code {
+    /// It reads as an integer.
+    Int(i64),
+    /// It does not, or not as one of 64 bits.
+    Text(Box<str>),
+}
+
+/// What a finished task came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// All of it succeeded.
+    Success,
+    /// All of it failed.
+    Failure,
+    /// Part succeeded, part failed.
+    Partial,
+}
+
+/// Whether a task is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Not over yet, or a status that the operation's row does not know.
+    Running,
+    /// Over, with that outcome.
+    Over(Outcome),
+}
+
+/// A good answer to one poll.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// Whether the task is over.
+    pub phase: Phase,
+    /// The status as the cloud wrote it.
+    pub status: Code,
+    /// The instances it acts on, where the answer names them.
+    pub instances: Vec<Instance>,
+}
+
+/// One instance of an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Instance {
+    /// The cloud's id for it.
+    pub id: String,
+    /// Its status as the cloud wrote it.
+    pub status: Code,
+    /// What it came to, once it is over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+}
+
+/// Why a poll brought no reading.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Whose trouble it is.
+    pub class: Class,
+    /// The cloud's code, or a word for what happened (`timeout`).
+    pub code: Code,
+    /// The server's words, or the error's; bounded, without any secret.
+    pub message: String,
+    /// How long the server asked to be left alone.
+    pub retry_after: Option<Duration>,
+}
+
+/// Whose trouble a fault is (design.md §3, promise 6). Also the label in logs and metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// The task's own, or a wrong parameter.
+    Task,
+    /// The clocks disagree, or a nonce was seen before.
+    Clock,
+    /// The credentials'.
+    Account,
+    /// The authorisation's or configuration's: this action in this region.
+    PaceKey,
+    /// Too many calls.
+    Pace,
+    /// The service's or the network's.
+    Service,
+}
+
+impl Code {
+    /// Reads what the cloud wrote: canonical integers of 64 bits become numbers, all else stays text.
+    pub fn read(written: &str) -> Self {
+        match written.parse::<i64>() {
+            Ok(number) if number.to_string() == written => Self::Int(number),
+            Ok(_) | Err(_) => Self::Text(written.into()),
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Int(number) => number.fmt(f),
+            Self::Text(text) => text.fmt(f),
+        }
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Int(number) => serializer.serialize_i64(*number),
+            Self::Text(text) => serializer.serialize_str(text),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Code {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Int(i64),
+            Text(String),
+        }
+        Written::deserialize(deserializer).map(|written| match written {
+            Written::Int(number) => Self::Int(number),
+            Written::Text(text) => Self::read(&text),
+        })
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Success => "success",
+            Self::Failure => "failure",
+            Self::Partial => "partial",
+        })
+    }
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Task => "task",
+            Self::Clock => "clock",
+            Self::Account => "account",
+            Self::PaceKey => "pace_key",
+            Self::Pace => "pace",
+            Self::Service => "service",
+        })
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.message)
+    }
+}
+
+impl Reading {
+    /// A digest of the status and of each instance's, by id and not by position: two readings with one digest say the same.
+    pub fn digest(&self) -> u64 {
+        let mut instances: Vec<_> = self.instances.iter().map(|instance| (&instance.id, &instance.status)).collect();
+        instances.sort_by(|one, other| one.0.cmp(other.0));
+        let mut hasher = DefaultHasher::new();
+        (&self.status, instances).hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reading(instances: &[(&str, i64)]) -> Reading {
+        let instance = |&(id, status): &(&str, i64)| Instance { id: id.into(), status: Code::Int(status), outcome: None };
+        Reading { phase: Phase::Running, status: Code::Int(4), instances: instances.iter().map(instance).collect() }
+    }
+
+    #[test]
+    fn a_code_is_a_number_only_where_it_reads_as_one() {
+        assert_eq!(Code::read("0"), Code::Int(0));
+        assert_eq!(Code::read("-8000"), Code::Int(-8000));
+        for text in ["", "007", "+1", "1.0", "SUCCESS", "18446744073709551615"] {
+            assert_eq!(Code::read(text).to_string(), text);
+            assert!(matches!(Code::read(text), Code::Text(_)), "{text}");
+        }
+    }
+
+    #[test]
+    fn instances_are_compared_by_id_and_not_by_position() {
+        assert_eq!(reading(&[("a", 1), ("b", 4)]).digest(), reading(&[("b", 4), ("a", 1)]).digest());
+        assert_ne!(reading(&[("a", 1), ("b", 4)]).digest(), reading(&[("a", 4), ("b", 1)]).digest());
+    }
+}

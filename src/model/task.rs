@@ -1,0 +1,146 @@
+//! What is watched: a task, its key, and what its owner asked for.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::units::{Limit, Span};
+
+/// Where tasks are asked for: one kind of query, in one region, with one account's credentials.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Target {
+    /// The account's name in the configuration.
+    pub account: String,
+    /// The region as it was written; the request may carry a mapped name.
+    pub region: String,
+    /// The operation's name, such as `bm`.
+    pub operation: String,
+}
+
+/// A task id in the canonical form of its row's type (design.md §1): an integer up to 2^64-1, or text as written.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TaskId {
+    /// Of type `int`: `00042` is `42`.
+    Int(u64),
+    /// Of type `string`.
+    Text(Box<str>),
+}
+
+/// The type of an operation's id parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdType {
+    /// An unsigned integer of 64 bits.
+    Int,
+    /// Text, as written.
+    Text,
+}
+
+/// What the owner of a task asked for; a key that was not written stays open, and follows `[poll]` wherever that goes.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// A name for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Copied into every event of the task.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// How long after registration the first poll falls due.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub initial_delay: Option<Span>,
+    /// From registration to the deadline.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Limit>,
+    /// The sinks that hear of it; absent: every sink. `log` always does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sinks: Option<Vec<String>>,
+    /// Further request parameters.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub params: BTreeMap<String, String>,
+}
+
+/// How a task came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Listed in the configuration or in a task file.
+    File,
+}
+
+/// A validated task on its way into the store.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewTask {
+    /// Where it is asked for; shared by a whole list.
+    pub target: Arc<Target>,
+    /// Its id.
+    pub id: TaskId,
+    /// What was asked for.
+    pub settings: Settings,
+    /// How it came in.
+    pub origin: Origin,
+}
+
+/// The store's key of a task, never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Row(pub i64);
+
+impl IdType {
+    /// The canonical form of an id as written; the error is what an id of this type looks like.
+    pub fn canonical(self, written: &str) -> Result<TaskId, &'static str> {
+        /// No cloud's id comes near; what is longer is a mistake, such as a whole file in one line.
+        const LONGEST_BYTES: usize = 256;
+        match self {
+            Self::Int => match written.parse() {
+                Ok(number) if written.bytes().all(|byte| byte.is_ascii_digit()) => Ok(TaskId::Int(number)),
+                Ok(_) | Err(_) => Err("an integer from 0 to 18446744073709551615"),
+            },
+            Self::Text if written.is_empty() || written.len() > LONGEST_BYTES || written.contains(char::is_control) => {
+                Err("text of 1 to 256 bytes without control characters")
+            }
+            Self::Text => Ok(TaskId::Text(written.into())),
+        }
+    }
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Int(number) => number.fmt(f),
+            Self::Text(text) => text.fmt(f),
+        }
+    }
+}
+
+impl Settings {
+    /// How long the first poll is postponed.
+    pub fn initial_delay(&self, default: Span) -> Duration {
+        self.initial_delay.unwrap_or(default).0
+    }
+
+    /// From registration to the deadline; `None`: never.
+    pub fn timeout(&self, default: Limit) -> Option<Duration> {
+        self.timeout.unwrap_or(default).0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_integer_id_has_one_canonical_form_and_stays_exact_up_to_2_64_less_1() {
+        assert_eq!(IdType::Int.canonical("00042"), Ok(TaskId::Int(42)));
+        assert_eq!(IdType::Int.canonical("18446744073709551615").unwrap().to_string(), "18446744073709551615");
+        for wrong in ["", "+1", "-1", "1.0", "18446744073709551616", "0x1", " 1"] {
+            assert!(IdType::Int.canonical(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_text_id_is_kept_as_written() {
+        assert_eq!(IdType::Text.canonical("00042").unwrap().to_string(), "00042");
+        assert!(IdType::Text.canonical("a\nb").is_err());
+    }
+}

@@ -1,0 +1,77 @@
+//! What is wrong with something a person wrote, where it stands, and what to write instead.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// Where something was written. All parts are for people; an absent one is left out.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Place {
+    /// The file, as it was named to the program.
+    pub file: Option<PathBuf>,
+    /// The line in it, counted from 1.
+    pub line: Option<usize>,
+    /// The key, as a dotted path (`poll.max_interval`), or the name of the environment variable.
+    pub key: Option<String>,
+}
+
+/// One thing that is wrong: shown as `FILE:LINE: KEY: what, what to do`. Never holds a secret's value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where it stands.
+    pub place: Place,
+    /// What is wrong and what to do about it, as one sentence without a full stop.
+    pub what: String,
+}
+
+impl Problem {
+    /// A problem at that place.
+    pub fn new(place: Place, what: impl Into<String>) -> Self {
+        Self { place, what: what.into() }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Place { file, line, key } = &self.place;
+        if let Some(file) = file {
+            write!(f, "{}:", file.display())?;
+            if let Some(line) = line {
+                write!(f, "{line}:")?;
+            }
+            f.write_str(" ")?;
+        }
+        if let Some(key) = key {
+            write!(f, "{key}: ")?;
+        }
+        f.write_str(&self.what)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+/// An error with all its causes, on one line: for the log and for standard error.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // Many libraries repeat their cause in their own words.
+        if !text.ends_with(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// The known name nearest to a misspelt one, if one is near enough to be meant.
+pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    /// Below this likeness (Jaro-Winkler) a suggestion confuses more often than it helps.
+    const NEAR: f64 = 0.75;
+    known
+        .into_iter()
+        .map(|name| (strsim::jaro_winkler(&written.to_lowercase(), &name.to_lowercase()), name))
+        .filter(|(likeness, _)| *likeness >= NEAR)
+        .max_by(|(one, _), (other, _)| one.total_cmp(other))
+        .map(|(_, name)| name)
+}

@@ -1,0 +1,42 @@
+//! ONE ATTEMPT each: a file per sink with its own `Config`, `new` and `send`.
+//!
+//! A sink keeps a connection, but no memory of events, and never tries again by itself: order, retries and holds are the
+//! lane's (`deliver/`).
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::model::event::Event;
+
+/// Where events go.
+#[async_trait]
+pub trait Sink: Send + Sync {
+    /// How many events one attempt takes at most; 1 or more.
+    fn batch(&self) -> usize;
+
+    /// One attempt to hand over these events, in order. `Ok` means that all of them are acknowledged; after an error none
+    /// counts as delivered, and all come again.
+    async fn send(&self, events: &[Event]) -> Result<(), Refusal>;
+}
+
+/// Why an attempt failed, and whose trouble that is.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub struct Refusal {
+    /// Whose trouble it is.
+    pub class: Class,
+    /// What failed, where, and what to do; without any secret.
+    pub what: String,
+    /// How long the receiver asked to be left alone.
+    pub retry_after: Option<Duration>,
+}
+
+/// Whose trouble a refusal is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// It passes: try again.
+    Passing,
+    /// A person must act: the sink as it is configured cannot work.
+    Sink,
+}

@@ -1,0 +1,216 @@
+//! KEEPS: every task, its end, its events and the deliveries still owed.
+//!
+//! The only folder with SQL. A task's end, its event and its deliveries are one durable transaction; only then is a sink
+//! called (design.md §3, promise 1). Trouble that passes (a full disk, somebody else's lock) is waited out in here, visibly;
+//! what a caller gets to see is [`Error`], and means that the store is unusable.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Wall;
+use crate::model::event::Event;
+use crate::model::reading::{Code, Outcome};
+use crate::model::task::{NewTask, Row, Settings, Target, TaskId};
+use crate::units::{Limit, Span};
+
+/// `[store]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    /// `sqlite:PATH`. Default: `opwatch.db` in `$STATE_DIRECTORY`, else in the XDG state folder.
+    pub url: Option<String>,
+    /// How long what is over is kept, or forever. Default 30d.
+    pub retention: Limit,
+}
+
+/// Why the store cannot be used. Every case needs a person, or a restart.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another daemon holds the lock file.
+    #[error("{path} is in use by another opwatch ({holder}); stop that one, or give this one its own [store] url", path = .path.display())]
+    InUse {
+        /// The database.
+        path: PathBuf,
+        /// Who holds it, as far as the lock file tells.
+        holder: String,
+    },
+    /// It could not be opened.
+    #[error("cannot open the store {path}; check that its folder exists, that opwatch may write there, and that the file is its own", path = .path.display())]
+    Open {
+        /// The database.
+        path: PathBuf,
+        /// Why not.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// It was written by a later version.
+    #[error("the store {path} was written by a later opwatch (schema {found}, this one knows {known}); install that version again", path = .path.display())]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Its schema version.
+        found: i64,
+        /// The latest that this program knows.
+        known: i64,
+    },
+    /// A read or a write failed in a way that waiting does not mend: nothing may be assumed of what was not acknowledged.
+    #[error("the store failed; opwatch ends here and starts afresh from what is safely written")]
+    Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The store's thread is gone, since the program is ending.
+    #[error("the store is closed")]
+    Closed,
+}
+
+/// The key of a target in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TargetRow(pub i64);
+
+/// The number of an event: the order in which events were committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Seq(pub i64);
+
+/// What became of a task at its registration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Registered {
+    /// Its key.
+    pub row: Row,
+    /// Whether it is watched from now on, was watched already, or is over.
+    pub state: State,
+}
+
+/// Where a registered task stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Registered just now.
+    New,
+    /// Known and still watched; changed settings were taken over.
+    Known,
+    /// Known and over: it is not watched again.
+    Over,
+}
+
+/// The hot part of an open task, with wall times; what a poll may change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hot {
+    /// Whose it is.
+    pub row: Row,
+    /// When the next poll falls due.
+    pub due: Wall,
+    /// When the first poll fell due, or the last change was seen.
+    pub since: Wall,
+    /// When the last poll that was answered well was sent.
+    pub seen: Option<Wall>,
+    /// The digest of the last reading.
+    pub digest: u64,
+    /// The status of the last reading.
+    pub status: Option<Code>,
+    /// Polls so far.
+    pub polls: u32,
+    /// Polls that brought a fault so far.
+    pub errors: u32,
+    /// Faults since the last good answer.
+    pub streak: u32,
+}
+
+/// An open task, as it is loaded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OpenTask {
+    /// Its id.
+    pub id: TaskId,
+    /// Where it is asked for: an entry of [`Store::targets`].
+    pub target: TargetRow,
+    /// When it was registered.
+    pub registered_at: Wall,
+    /// What was asked for.
+    pub settings: Settings,
+    /// Where its polling stands.
+    pub hot: Hot,
+}
+
+/// What an event tells of its task.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// What was asked for.
+    pub settings: Settings,
+    /// When it was registered.
+    pub registered_at: Wall,
+    /// How many events it had since.
+    pub sequence: u32,
+}
+
+/// One durable step of a task: all of it happens, or nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Commit {
+    /// The task as it stands now.
+    pub hot: Hot,
+    /// How it ended, if it did.
+    pub end: Option<End>,
+    /// The event that tells of it, and the sinks that are owed it.
+    pub event: Option<(Event, Vec<String>)>,
+}
+
+/// How a task ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// When it was seen.
+    pub at: Wall,
+    /// What it came to; `None`: it was abandoned.
+    pub outcome: Option<Outcome>,
+}
+
+/// A delivery that is owed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Owed {
+    /// The event's number; deliveries of a sink go out in this order.
+    pub seq: Seq,
+    /// The event.
+    pub event: Event,
+}
+
+/// What every store promises; `store/conformance.rs` holds an engine to it.
+///
+/// Each call may wait long (a full disk, a foreign lock): callers bound nothing, and a stop drops the future. A dropped
+/// future's write may still happen.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Registers tasks, in one transaction, and answers for each in order. A task that is known keeps its start; if it is
+    /// still open, its changed settings are taken over.
+    async fn register(&self, tasks: Vec<NewTask>, now: Wall, due: Vec<Wall>) -> Result<Vec<Registered>, Error>;
+
+    /// The targets that any task was registered with.
+    async fn targets(&self) -> Result<HashMap<TargetRow, Target>, Error>;
+
+    /// At most `limit` open tasks in the order of their keys, after that key.
+    async fn open_tasks(&self, after: Row, limit: usize) -> Result<Vec<OpenTask>, Error>;
+
+    /// What an event tells of that task; `None` if it is not known.
+    async fn record(&self, row: Row) -> Result<Option<Record>, Error>;
+
+    /// Makes a step durable. `false`: the task is over already, and nothing was written (design.md §3, promise 3).
+    async fn commit(&self, commit: Commit) -> Result<bool, Error>;
+
+    /// Keeps where the polling of these tasks stands, at a clean stop; those that are over by now are left alone.
+    async fn keep(&self, hot: Vec<Hot>) -> Result<(), Error>;
+
+    /// At most `limit` deliveries owed to that sink, oldest first, after that number.
+    async fn owed(&self, sink: &str, after: Seq, limit: usize) -> Result<Vec<Owed>, Error>;
+
+    /// These deliveries arrived.
+    async fn acknowledge(&self, sink: &str, seqs: Vec<Seq>) -> Result<(), Error>;
+
+    /// How many deliveries are owed to each sink, configured or not.
+    async fn outbox(&self) -> Result<HashMap<String, u64>, Error>;
+
+    /// Forgets at most `limit` tasks that ended before that moment, are owed nothing and are not among those to keep, after
+    /// that key; the answer is the last key that was looked at, or `None` at the end.
+    async fn prune(&self, before: Wall, after: Row, limit: usize, keep: &(dyn Fn(Row) -> bool + Sync)) -> Result<Option<Row>, Error>;
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { url: None, retention: Limit(Some(Span(Duration::from_secs(30 * 24 * 3600)).0)) }
+    }
+}

@@ -1,0 +1,51 @@
+//! The program's own log. Events are no part of it: the `log` sink writes those itself, whatever the level here.
+
+use serde::{Deserialize, Serialize};
+
+/// `[log]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    /// `auto`, `text`, `json` or `journal`. Default auto: the journal under systemd, text on a terminal, json else.
+    pub format: Format,
+    /// `error`, `warn`, `info`, `debug` or `trace`; `$RUST_LOG`, where set, says more. Default info.
+    pub level: Level,
+}
+
+/// The form of lines on standard error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// The journal under systemd, text on a terminal, json else.
+    #[default]
+    Auto,
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+    /// Fields of the systemd journal.
+    Journal,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// A person must act.
+    Error,
+    /// Something may need a person soon.
+    Warn,
+    /// What an operator wants to have seen.
+    #[default]
+    Info,
+    /// Each poll and attempt.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { format: Format::Auto, level: Level::Info }
+    }
+}

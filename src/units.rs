@@ -1,0 +1,180 @@
+//! Spans, limits and rates as people write them, parsed once into strict types.
+//!
+//! Spans are humantime (`"90s"`, `"1h 30m"`); a bare number is refused, since nobody can tell its unit.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// A span of time: `"90s"`, `"1h 30m"`, `"500ms"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span(pub Duration);
+
+/// A span, or no limit at all: `"24h"`, `"never"`, `"forever"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit(pub Option<Duration>);
+
+/// So many calls in so long a time: `20` and `0.5` (a second), `"100/1m"`. Always more than none and at most a million a second.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rate {
+    calls: f64,
+    per: Duration,
+}
+
+const SPAN_FORM: &str = "a time with its unit, such as \"90s\" or \"1h 30m\"";
+const LIMIT_FORM: &str = "a time with its unit, such as \"24h\", or \"never\"";
+const RATE_FORM: &str = "a number of calls a second above 0, such as 20, or calls in a time, such as \"100/1m\"";
+/// A hundred years. Sums of spans stay far from overflow, and nobody waits longer.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+/// No account is allowed more, and the pace is kept in microseconds.
+const FASTEST: f64 = 1e6;
+
+impl Span {
+    /// A span of whole seconds, for defaults.
+    pub const fn seconds(seconds: u64) -> Self {
+        Self(Duration::from_secs(seconds))
+    }
+}
+
+impl Rate {
+    /// `calls` in each `per`; `None` unless both are above zero and the rate is at most a million a second.
+    pub fn new(calls: f64, per: Duration) -> Option<Self> {
+        let sane = calls.is_finite() && calls > 0.0 && !per.is_zero() && per <= LONGEST;
+        (sane && calls / per.as_secs_f64() <= FASTEST).then_some(Self { calls, per })
+    }
+
+    /// The time between two calls at an even pace.
+    pub fn interval(&self) -> Duration {
+        Duration::from_secs_f64((self.per.as_secs_f64() / self.calls).min(LONGEST.as_secs_f64()))
+    }
+
+    /// The same rate, so many times as fast.
+    pub fn times(&self, factor: f64) -> Self {
+        Self { calls: self.calls * factor, per: self.per }
+    }
+}
+
+impl FromStr for Span {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match humantime::parse_duration(text) {
+            Ok(span) if span <= LONGEST => Ok(Self(span)),
+            Ok(_) => Err("a time of at most 100 years"),
+            Err(_) => Err(SPAN_FORM),
+        }
+    }
+}
+
+impl FromStr for Limit {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "never" | "forever" => Ok(Self(None)),
+            span => span.parse().map(|Span(span)| Self(Some(span))).map_err(|_| LIMIT_FORM),
+        }
+    }
+}
+
+impl FromStr for Rate {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (calls, per) = text.split_once('/').unwrap_or((text, "1s"));
+        let calls = calls.trim().parse().map_err(|_| RATE_FORM)?;
+        let Span(per) = per.trim().parse().map_err(|_| RATE_FORM)?;
+        Self::new(calls, per).ok_or(RATE_FORM)
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        humantime::format_duration(self.0).fmt(f)
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(span) => Span(span).fmt(f),
+            None => f.write_str("never"),
+        }
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.calls, Span(self.per))
+    }
+}
+
+/// Reads one of the types above from a string, or from a number where the type has a meaning for it.
+struct Written<T>(&'static str, fn(f64) -> Option<T>);
+
+impl<T: FromStr<Err = &'static str>> de::Visitor<'_> for Written<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(|expected| E::invalid_value(de::Unexpected::Str(text), &expected))
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<T, E> {
+        (self.1)(number).ok_or_else(|| E::invalid_value(de::Unexpected::Float(number), &self))
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<T, E> {
+        (self.1)(number as f64).ok_or_else(|| E::invalid_value(de::Unexpected::Unsigned(number), &self))
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<T, E> {
+        (self.1)(number as f64).ok_or_else(|| E::invalid_value(de::Unexpected::Signed(number), &self))
+    }
+}
+
+/// Serde by the written form; each type says in one line what a bare number means for it.
+macro_rules! as_written {
+    ($type:ty, $form:expr, $number:expr) => {
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_any(Written($form, $number))
+            }
+        }
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+    };
+}
+as_written!(Span, SPAN_FORM, |_| None);
+as_written!(Limit, LIMIT_FORM, |_| None);
+as_written!(Rate, RATE_FORM, |calls| Rate::new(calls, Duration::from_secs(1)));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_limits_and_rates_are_read_as_written_and_written_as_read() {
+        assert_eq!("1h 30m".parse::<Span>().unwrap(), Span::seconds(5400));
+        assert_eq!("never".parse::<Limit>().unwrap(), Limit(None));
+        assert_eq!("100/1m".parse::<Rate>().unwrap().interval(), Duration::from_millis(600));
+        assert_eq!(serde_json::from_str::<Rate>("20").unwrap().interval(), Duration::from_millis(50));
+        assert_eq!(serde_json::to_string(&Span::seconds(90)).unwrap(), "\"1m 30s\"");
+    }
+
+    #[test]
+    fn what_has_no_meaning_is_refused_with_the_right_form() {
+        for wrong in ["90", "\"90\"", "\"\"", "\"-1s\"", "\"200years\"", "true"] {
+            assert!(serde_json::from_str::<Span>(wrong).is_err(), "{wrong}");
+        }
+        for wrong in ["0", "-1", "\"0/1s\"", "\"1/0s\"", "\"1/x\"", "\"NaN\"", "1e9", "\"inf\""] {
+            let error = serde_json::from_str::<Rate>(wrong).expect_err(wrong).to_string();
+            assert!(error.contains("100/1m"), "{error}");
+        }
+    }
+}
