@@ -3,11 +3,45 @@
 //! A sink keeps a connection, but no memory of events, and never tries again by itself: order, retries and holds are the
 //! lane's (`deliver/`).
 
+pub mod file;
+pub mod log;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
+use crate::model::delivery::Retry;
 use crate::model::event::Event;
+
+/// The keys of `[sinks.NAME]` that every type has.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Common {
+    /// How a failed delivery is tried again.
+    pub retry: Retry,
+}
+
+/// The keys of `[sinks.NAME]` that only its `type` has.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Kind {
+    /// `[sinks.log]`, which is always there and has no `type`.
+    Log,
+    /// `type = "file"`.
+    File(file::Config),
+}
+
+/// `[sinks.NAME]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// What every type has.
+    pub common: Common,
+    /// What this type has.
+    pub kind: Kind,
+}
+
+/// What `type` may say.
+pub const TYPES: [&str; 1] = ["file"];
 
 /// Where events go.
 #[async_trait]
