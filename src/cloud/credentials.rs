@@ -73,3 +73,28 @@ impl Default for Config {
         }
     }
 }
+
+/// An account that can be used: everything is resolved, and nothing later asks whether it is set.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// The region of tasks that name none.
+    pub region: Option<String>,
+    /// The key's id.
+    pub secret_id: String,
+    /// The secret key.
+    pub secret_key: Secret,
+    /// Only with temporary credentials.
+    pub token: Option<Secret>,
+    /// Where to connect; `None`: each operation's own host.
+    pub endpoint: Option<reqwest::Url>,
+    /// What is signed and sent as `Host`; `None`: the host that is connected to.
+    pub signed_host: Option<String>,
+    /// The hash of signatures.
+    pub signature_method: SignatureMethod,
+    /// The HTTP method.
+    pub method: Method,
+    /// Replaces what the operation's row documents.
+    pub rate_limit: Option<Rate>,
+    /// Requests under way at once.
+    pub max_in_flight: u32,
+}
