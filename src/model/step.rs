@@ -42,6 +42,7 @@ pub enum Reason {
 /// What one poll means for its task. The moment and the spread come from the caller, so that a test can replay any history.
 pub fn step(mut task: Waiting, poll: &Result<Reading, Fault>, policy: &Policy, draw: Draw) -> Effect {
     task.polls = task.polls.saturating_add(1);
+    task.unsaved = true;
     match poll {
         Ok(Reading { phase: Phase::Over(outcome), .. }) => Effect::Finish(task, *outcome),
         Ok(_) if task.deadline().is_some_and(|deadline| draw.sent >= deadline) => Effect::Abandon(task, Reason::Deadline),
@@ -103,22 +104,7 @@ mod tests {
     }
 
     fn waiting(timeout_seconds: u64) -> Waiting {
-        Waiting {
-            row: Row(1),
-            id: TaskId::Int(1),
-            target: TargetIndex(0),
-            params: None,
-            due: at(0),
-            since: at(0),
-            registered: at(0),
-            timeout: Some(Duration::from_secs(timeout_seconds)),
-            seen: None,
-            digest: 0,
-            status: None,
-            polls: 0,
-            errors: 0,
-            streak: 0,
-        }
+        Waiting { timeout: Some(Duration::from_secs(timeout_seconds)), ..Waiting::new(Row(1), TaskId::Int(1), TargetIndex(0), at(0)) }
     }
 
     fn says(status: i64, phase: Phase) -> Result<Reading, Fault> {

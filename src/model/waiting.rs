@@ -43,9 +43,32 @@ pub struct Waiting {
     pub errors: u32,
     /// Faults since the last good answer.
     pub streak: u32,
+    /// Whether it was polled since it was last stored.
+    pub unsaved: bool,
 }
 
 impl Waiting {
+    /// A task that was never polled, and is due then.
+    pub fn new(row: Row, id: TaskId, target: TargetIndex, due: Steady) -> Self {
+        Self {
+            row,
+            id,
+            target,
+            params: None,
+            due,
+            since: due,
+            registered: due,
+            timeout: None,
+            seen: None,
+            digest: 0,
+            status: None,
+            polls: 0,
+            errors: 0,
+            streak: 0,
+            unsaved: false,
+        }
+    }
+
     /// When its deadline comes; `None`: never.
     pub fn deadline(&self) -> Option<Steady> {
         self.timeout.map(|timeout| self.registered + timeout)
