@@ -61,9 +61,10 @@ mod tests {
         let mut last = None;
         for now in (0..10_000_000).step_by(700).filter(|now| !(2_000_000..5_000_000).contains(now)) {
             if pace.take(Steady(now))
-                && let Some(last) = last.replace(now) {
-                    assert!(now - last >= 45_000, "{} µs apart", now - last);
-                }
+                && let Some(last) = last.replace(now)
+            {
+                assert!(now - last >= 45_000, "{} µs apart", now - last);
+            }
         }
     }
 

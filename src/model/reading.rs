@@ -1,10 +1,10 @@
 //! What a poll brought: a reading, or a fault that says whose trouble it is.
 
 use std::fmt;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha1::{Digest, Sha1};
 
 /// A code or status as the cloud wrote it: an integer where it reads as one (`0` and `"0"` alike), else text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -162,13 +162,17 @@ impl fmt::Display for Fault {
 }
 
 impl Reading {
-    /// A digest of the status and of each instance's, by id and not by position: two readings with one digest say the same.
+    /// A digest of the status and of each instance's, by id and not by position: two readings with one digest say the same. It
+    /// is stored, so it must come out the same in every build.
     pub fn digest(&self) -> u64 {
         let mut instances: Vec<_> = self.instances.iter().map(|instance| (&instance.id, &instance.status)).collect();
         instances.sort_by(|one, other| one.0.cmp(other.0));
-        let mut hasher = DefaultHasher::new();
-        (&self.status, instances).hash(&mut hasher);
-        hasher.finish()
+        let mut hasher = Sha1::new_with_prefix(self.status.to_string());
+        for (id, status) in instances {
+            hasher.update(format!("\0{id}\0{status}"));
+        }
+        let digest: [u8; 20] = hasher.finalize().into();
+        u64::from_be_bytes(std::array::from_fn(|index| digest[index]))
     }
 }
 

@@ -1,1 +1,162 @@
-//! One log line per event.
+//! One log line per event, on standard error or in the journal (design.md §7: promised to those who watch the log).
+//!
+//! It writes to the descriptor itself, apart from the program's own log and its level. Acknowledged once written; what becomes
+//! of it then is the reader's.
+
+use std::io::{self, ErrorKind};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::journal::{self, Journal};
+use super::{Refusal, Sink, blocking, fields};
+use crate::model::event::Event;
+use crate::telemetry::ResolvedFormat;
+use crate::telemetry::line::Line;
+use crate::telemetry::output::{Lines, standard_error, write_waiting};
+
+/// Some ten kilobytes of lines: an attempt that is repeated after a crash repeats no more.
+const BATCH: usize = 256;
+
+/// How long the reader of standard error may take nothing; below the five seconds that a stop may last.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The sink `log`.
+#[derive(Debug)]
+pub struct Log(Arc<Out>);
+
+/// Where the lines go.
+#[derive(Debug)]
+enum Out {
+    /// Text for people.
+    Text(Arc<Mutex<Lines>>),
+    /// JSON for programs.
+    Json(Arc<Mutex<Lines>>),
+    /// Entries of the systemd journal.
+    Journal(Journal),
+}
+
+impl Log {
+    /// To this process's standard error, or to the journal behind it.
+    pub fn new(format: ResolvedFormat) -> io::Result<Self> {
+        Ok(Self(Arc::new(match format {
+            ResolvedFormat::Text => Out::Text(standard_error()?),
+            ResolvedFormat::Json => Out::Json(standard_error()?),
+            ResolvedFormat::Journal => Out::Journal(Journal::new(journal::SOCKET)?),
+        })))
+    }
+}
+
+#[async_trait]
+impl Sink for Log {
+    fn batch(&self) -> usize {
+        BATCH
+    }
+
+    async fn send(&self, events: &[Event]) -> Result<(), Refusal> {
+        let out = Arc::clone(&self.0);
+        let events = events.to_vec();
+        blocking(move || out.write(&events)).await
+    }
+}
+
+impl Out {
+    fn write(&self, events: &[Event]) -> Result<(), Refusal> {
+        match self {
+            Self::Text(lines) => write_waiting(lines, &joined(events, |line| line.text(false)), PATIENCE).map_err(refusal),
+            Self::Json(lines) => write_waiting(lines, &joined(events, |line| line.json()), PATIENCE).map_err(refusal),
+            Self::Journal(journal) => events.iter().try_for_each(|event| journal.send(event)).map_err(|error| {
+                Refusal::passing(format!("the journal at {} takes no entries: {error}; see to systemd-journald", journal::SOCKET))
+            }),
+        }
+    }
+}
+
+/// The lines of these events, each with its end.
+fn joined(events: &[Event], form: impl Fn(&Line<'_>) -> String) -> Vec<u8> {
+    let mut lines = Vec::with_capacity(events.len() * 160);
+    for event in events {
+        let (message, fields) = fields::of(event);
+        lines.extend_from_slice(form(&Line { time: event.time, level: None, message, fields: &fields }).as_bytes());
+        lines.push(b'\n');
+    }
+    lines
+}
+
+fn refusal(error: io::Error) -> Refusal {
+    let is_bad_descriptor = error.raw_os_error() == Some(rustix::io::Errno::BADF.raw_os_error());
+    if is_bad_descriptor || error.kind() == ErrorKind::BrokenPipe {
+        return Refusal::of_sink("standard error is closed, so events cannot be logged; restart with a standard error that is read");
+    }
+    if error.kind() == ErrorKind::TimedOut {
+        return Refusal::passing("whoever reads standard error takes nothing, so events cannot be logged; see to that reader");
+    }
+    if error.kind() == ErrorKind::StorageFull {
+        return Refusal::passing("no space is left where standard error is kept, so events cannot be logged; free some there");
+    }
+    Refusal::passing(format!("events cannot be logged on standard error: {error}; see to where it leads"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::Read;
+
+    use super::*;
+    use crate::sinks::{Class, samples};
+
+    fn to(file: File) -> Arc<Mutex<Lines>> {
+        Arc::new(Mutex::new(Lines::new(file)))
+    }
+
+    fn pipe() -> (File, Arc<Mutex<Lines>>) {
+        let (read_end, write_end) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+        (File::from(read_end), to(File::from(write_end)))
+    }
+
+    async fn written(out: impl Fn(Arc<Mutex<Lines>>) -> Out, events: &[Event]) -> String {
+        let (mut read_end, lines) = pipe();
+        Log(Arc::new(out(lines))).send(events).await.unwrap();
+        let mut text = String::new();
+        read_end.read_to_string(&mut text).unwrap();
+        text
+    }
+
+    #[tokio::test]
+    async fn the_text_line_is_as_promised() {
+        let line = r#"2025-11-24T16:00:00.000Z task finished task=1000800001 operation=bm outcome=success status=1 elapsed=723.4 polls=17 name="reinstall rack 7""#;
+        assert_eq!(written(Out::Text, &samples::successes(2)).await, format!("{line}\n{line}\n"));
+    }
+
+    #[tokio::test]
+    async fn the_json_line_is_as_promised() {
+        let line = r#"{"time":"2025-11-24T16:00:00.000Z","message":"task finished","task":"1000800001","operation":"bm","outcome":"success","status":1,"elapsed":723.4,"polls":17,"name":"reinstall rack 7"}"#;
+        assert_eq!(written(Out::Json, &samples::successes(1)).await, format!("{line}\n"));
+    }
+
+    #[tokio::test]
+    async fn one_event_is_one_line_whatever_its_name() {
+        for out in [Out::Text, Out::Json] {
+            let text = written(out, &[samples::success("a\nb\r\u{1b}[2J\u{85}\u{2028}c")]).await;
+            assert!(text.ends_with('\n') && text.chars().filter(|character| character.is_control()).count() == 1, "{text:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_closed_standard_error_holds_the_sink() {
+        let (read_end, lines) = pipe();
+        drop(read_end);
+        let sink = Log(Arc::new(Out::Text(lines)));
+        let refusal = samples::once_its_reader_is_gone(async || sink.send(&samples::successes(1)).await).await;
+        assert_eq!(refusal.class, Class::Sink, "{refusal}");
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_under_standard_error_passes() {
+        let full = File::options().append(true).open("/dev/full").unwrap();
+        let refusal = Log(Arc::new(Out::Json(to(full)))).send(&samples::successes(1)).await.unwrap_err();
+        assert_eq!(refusal.class, Class::Passing);
+        assert!(refusal.what.contains("no space"), "{refusal}");
+    }
+}

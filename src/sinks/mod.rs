@@ -3,7 +3,9 @@
 //! A sink keeps a connection, but no memory of events, and never tries again by itself: order, retries and holds are the
 //! lane's (`deliver/`).
 
+pub mod fields;
 pub mod file;
+mod journal;
 pub mod log;
 
 use std::time::Duration;
@@ -13,6 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::delivery::Retry;
 use crate::model::event::Event;
+use crate::problem::{Place, Problem};
+use crate::telemetry::ResolvedFormat;
 
 /// The keys of `[sinks.NAME]` that every type has.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -54,6 +58,22 @@ pub trait Sink: Send + Sync {
     async fn send(&self, events: &[Event]) -> Result<(), Refusal>;
 }
 
+/// The sink of that name; the format is that of the `log` sink's lines. What may be missing only for now (a folder, a reader)
+/// is no problem here: it is told by the first attempt, which holds the sink.
+pub fn build(config: &Config, name: &str, format: ResolvedFormat) -> Result<Box<dyn Sink>, Problem> {
+    let problem = |key: &str, what: String| Problem::new(Place { key: Some(format!("sinks.{name}{key}")), ..Place::default() }, what);
+    match &config.kind {
+        Kind::Log => match log::Log::new(format) {
+            Ok(sink) => Ok(Box::new(sink)),
+            Err(error) => Err(problem("", format!("standard error cannot be used: {error}"))),
+        },
+        Kind::File(file) if file.path.as_os_str().is_empty() => {
+            Err(problem(".path", "is empty; name a file, or \"-\" for standard output".into()))
+        }
+        Kind::File(file) => Ok(Box::new(file::File::new(file))),
+    }
+}
+
 /// Why an attempt failed, and whose trouble that is.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
@@ -73,4 +93,74 @@ pub enum Class {
     Passing,
     /// A person must act: the sink as it is configured cannot work.
     Sink,
+}
+
+impl Refusal {
+    /// It passes; `what` says what failed, where, and what to do.
+    pub fn passing(what: impl Into<String>) -> Self {
+        Self { class: Class::Passing, what: what.into(), retry_after: None }
+    }
+
+    /// A person must act; `what` says what failed, where, and what to do.
+    pub fn of_sink(what: impl Into<String>) -> Self {
+        Self { class: Class::Sink, what: what.into(), retry_after: None }
+    }
+}
+
+/// Runs what may block (files, pipes, a full disk) where it keeps no other task waiting.
+async fn blocking(work: impl FnOnce() -> Result<(), Refusal> + Send + 'static) -> Result<(), Refusal> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|failed| Err(Refusal::passing(format!("the attempt broke off: {failed}"))))
+}
+
+/// Events for the tests of sinks.
+#[cfg(test)]
+pub(crate) mod samples {
+    use serde_json::{Value, json};
+    use uuid::Uuid;
+
+    use super::Refusal;
+    use crate::clock::Wall;
+    use crate::model::event::{Event, Kind};
+
+    /// An event of that kind and data about the task of design.md §7 with that name.
+    pub fn event(kind: Kind, name: &str, data: Value) -> Event {
+        let mut data = data;
+        data["task"] = json!({"id": "1000800001", "operation": "bm", "account": "default", "region": "bj", "name": name});
+        data["elapsed_seconds"] = 723.4.into();
+        data["polls"] = 17.into();
+        let body = json!({"specversion": "1.0", "type": kind.name(), "subject": "bm/1000800001", "data": data}).to_string();
+        Event { id: Uuid::from_u128(1), kind, time: Wall(1_764_000_000_000), body }
+    }
+
+    /// A task of that name that ended well.
+    pub fn success(name: &str) -> Event {
+        event(Kind::Finished, name, json!({"outcome": "success", "status": 1}))
+    }
+
+    /// The same line so often.
+    pub fn successes(count: usize) -> Vec<Event> {
+        vec![success("reinstall rack 7"); count]
+    }
+
+    /// The refusal after a reader closed its end. A process that another test starts holds a copy of that end between its fork
+    /// and its exec, and until then writing succeeds.
+    pub async fn once_its_reader_is_gone(attempt: impl AsyncFn() -> Result<(), Refusal>) -> Refusal {
+        loop {
+            if let Err(refusal) = attempt().await {
+                return refusal;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_path_is_refused_with_its_key() {
+        let config = Config { common: Common::default(), kind: Kind::File(file::Config::default()) };
+        let problem = build(&config, "audit", ResolvedFormat::Json).err().unwrap();
+        assert!(problem.to_string().starts_with("sinks.audit.path: "), "{problem}");
+    }
 }

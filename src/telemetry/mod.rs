@@ -1,4 +1,16 @@
 //! The program's own log. Events are no part of it: the `log` sink writes those itself, whatever the level here.
+//!
+//! It lends that sink what both need: the form of a line ([`line`]), the way to a descriptor that may be full, slow or closed
+//! ([`output`]), and where standard error leads ([`surroundings`]).
+
+pub mod line;
+pub mod output;
+pub mod surroundings;
+mod install;
+mod layer;
+
+pub use install::init;
+pub use surroundings::{ResolvedFormat, Surroundings};
 
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +54,19 @@ pub enum Level {
     Debug,
     /// Everything.
     Trace,
+}
+
+impl Level {
+    /// As it is written in the configuration, in `$RUST_LOG` and in a line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
 }
 
 impl Default for Config {

@@ -1,0 +1,135 @@
+//! A regular file that holds whole lines only, and those on the disk.
+//!
+//! Lines are appended, synced, and taken back if either fails. A process that was killed cannot take back, so whatever stands
+//! behind the last line end is cut off when the file is opened: it was never acknowledged and comes again.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use rustix::fs::OFlags;
+use tracing::warn;
+
+use super::{Doing, Trouble};
+
+/// How far back a torn line is looked for. An event is far smaller: answers of the cloud are bounded to 1 MiB.
+const MAX_TORN_BYTES: u64 = 8 * 1024 * 1024;
+
+/// How much is read at once while looking back.
+const BLOCK_BYTES: u64 = 64 * 1024;
+
+/// The owner reads and writes, the group reads: events name tasks and labels, which are not everybody's.
+const MODE: u32 = 0o640;
+
+/// Which file a path leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+/// An open file that ends with a line end, or is empty.
+#[derive(Debug)]
+pub struct Regular {
+    file: File,
+    identity: Identity,
+}
+
+impl Identity {
+    /// The one of that file.
+    pub fn of(metadata: &Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino() }
+    }
+}
+
+/// How anything is opened: for appending, and without a wait for the reader of a FIFO.
+pub fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.append(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    options
+}
+
+impl Regular {
+    /// Opens or creates it, and cuts off a torn last line.
+    pub fn at(path: &Path) -> Result<Self, Trouble> {
+        let opening = Trouble::of(Doing::Opening);
+        let file = options().read(true).create(true).mode(MODE).open(path).map_err(&opening)?;
+        let metadata = file.metadata().map_err(&opening)?;
+        if !metadata.is_file() {
+            return Err(opening(io::Error::other("it was exchanged meanwhile")));
+        }
+        cut_torn_line(&file, metadata.len(), path).map_err(Trouble::of(Doing::Repairing))?;
+        sync_folder(path).map_err(Trouble::of(Doing::Syncing))?;
+        Ok(Self { file, identity: Identity::of(&metadata) })
+    }
+
+    /// Which file it is.
+    pub fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// Appends these lines and syncs them. After an error the file is as before and `true` comes with it, or it must be opened
+    /// anew: after a failed sync nothing may be assumed of what this descriptor wrote, and the next sync of it may lie.
+    pub fn append(&self, lines: &[u8], sync: impl Fn(&File) -> io::Result<()>) -> Result<(), (Trouble, bool)> {
+        let before = match self.file.metadata() {
+            Ok(metadata) => metadata.len(),
+            Err(error) => return Err((Trouble { doing: Doing::Writing, error }, false)),
+        };
+        if let Err(error) = (&self.file).write_all(lines) {
+            return Err((Trouble { doing: Doing::Writing, error }, self.file.set_len(before).is_ok()));
+        }
+        if let Err(error) = sync(&self.file) {
+            // Best effort: what stays comes once more, with the same ids.
+            _ = self.file.set_len(before);
+            return Err((Trouble { doing: Doing::Syncing, error }, false));
+        }
+        Ok(())
+    }
+}
+
+fn cut_torn_line(file: &File, length: u64, path: &Path) -> io::Result<()> {
+    let end = end_of_last_line(file, length)?;
+    if end < length {
+        file.set_len(end)?;
+        warn!(path = %path.display(), bytes = length - end, "torn last line removed; its event comes again");
+    }
+    Ok(())
+}
+
+/// Where the last whole line ends; 0 if there is none.
+fn end_of_last_line(file: &File, length: u64) -> io::Result<u64> {
+    let mut block = Vec::new();
+    let mut end = length;
+    while end > 0 {
+        if length - end >= MAX_TORN_BYTES {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "its end is longer than any event and has no line end"));
+        }
+        let start = end.saturating_sub(BLOCK_BYTES);
+        block.resize(usize::try_from(end - start).map_err(io::Error::other)?, 0);
+        file.read_exact_at(&mut block, start)?;
+        if let Some(position) = block.iter().rposition(|byte| *byte == b'\n') {
+            return Ok(start + position as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
+}
+
+/// Brings the file's name to the disk: at every opening, since a process that created it may have been killed before.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    // A link's target lies in another folder than the link.
+    let target = path.canonicalize()?;
+    let folder = match target.parent().map(File::open) {
+        Some(Ok(folder)) => folder,
+        // In a folder that we may not read others created the file, and long ago.
+        Some(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(()),
+        Some(Err(error)) => return Err(error),
+        None => return Ok(()),
+    };
+    match folder.sync_all() {
+        // Some file systems (CIFS, FUSE) cannot sync a folder; they do it by themselves or never.
+        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
+        other => other,
+    }
+}

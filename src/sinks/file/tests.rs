@@ -1,0 +1,209 @@
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::process::Command;
+
+use super::*;
+use crate::sinks::Class;
+use crate::sinks::samples::{self, once_its_reader_is_gone};
+
+fn to(path: &Path) -> File {
+    File::new(&Config { path: path.to_owned() })
+}
+
+fn lines(events: &[Event]) -> String {
+    events.iter().map(|event| format!("{}\n", event.body)).collect()
+}
+
+fn folder_and_path() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("events.jsonl");
+    (folder, path)
+}
+
+async fn refused(path: &Path) -> Refusal {
+    to(path).send(&samples::successes(1)).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn each_event_is_one_line_as_it_was_stored_behind_what_is_there() {
+    let (_folder, path) = folder_and_path();
+    let sink = to(&path);
+    sink.send(&samples::successes(2)).await.unwrap();
+    sink.send(&samples::successes(1)).await.unwrap();
+    to(&path).send(&samples::successes(1)).await.unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), lines(&samples::successes(4)));
+    assert_eq!(fs::metadata(&path).unwrap().mode() & 0o137, 0);
+}
+
+#[tokio::test]
+async fn a_torn_last_line_is_removed_before_the_next_event() {
+    for (before, kept) in [("{\"a\":1}\n{\"b\"", "{\"a\":1}\n"), ("{\"b\"", ""), ("{\"a\":1}\n", "{\"a\":1}\n")] {
+        let (_folder, path) = folder_and_path();
+        fs::write(&path, before).unwrap();
+        to(&path).send(&samples::successes(1)).await.unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{kept}{}", lines(&samples::successes(1))));
+    }
+}
+
+#[tokio::test]
+async fn a_torn_line_longer_than_a_block_is_found_and_one_longer_than_any_event_is_left_alone() {
+    let (_folder, path) = folder_and_path();
+    fs::write(&path, format!("first\n{}", "x".repeat(200_000))).unwrap();
+    to(&path).send(&[]).await.unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "first\n");
+
+    fs::write(&path, "x".repeat(9 << 20)).unwrap();
+    let refusal = refused(&path).await;
+    assert_eq!(refusal.class, Class::Sink, "{refusal}");
+    assert_eq!(fs::metadata(&path).unwrap().len(), 9 << 20);
+}
+
+#[tokio::test]
+async fn a_file_that_rotation_moved_or_deleted_is_created_again() {
+    let (folder, path) = folder_and_path();
+    let sink = to(&path);
+    sink.send(&samples::successes(1)).await.unwrap();
+    let moved = folder.path().join("events.jsonl.1");
+    fs::rename(&path, &moved).unwrap();
+    sink.send(&samples::successes(2)).await.unwrap();
+    fs::remove_file(&path).unwrap();
+    sink.send(&samples::successes(3)).await.unwrap();
+    assert_eq!(fs::read_to_string(&moved).unwrap(), lines(&samples::successes(1)));
+    assert_eq!(fs::read_to_string(&path).unwrap(), lines(&samples::successes(3)));
+}
+
+#[tokio::test]
+async fn what_a_link_leads_to_is_written() {
+    let (folder, path) = folder_and_path();
+    symlink(folder.path().join("target"), &path).unwrap();
+    to(&path).send(&samples::successes(1)).await.unwrap();
+    assert_eq!(fs::read_to_string(folder.path().join("target")).unwrap(), lines(&samples::successes(1)));
+}
+
+#[tokio::test]
+async fn a_full_disk_passes_and_says_where() {
+    let refusal = refused(Path::new("/dev/full")).await;
+    assert_eq!((refusal.class, refusal.what.as_str()), (Class::Passing, "cannot write /dev/full: no space is left; free some there"));
+}
+
+#[tokio::test]
+async fn a_missing_folder_holds_the_sink_until_it_is_created() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("logs/events.jsonl");
+    let sink = to(&path);
+    let refusal = sink.send(&samples::successes(1)).await.unwrap_err();
+    assert_eq!(refusal.class, Class::Sink);
+    assert!(refusal.what.contains("events.jsonl: its folder does not exist; create it"), "{refusal}");
+    fs::create_dir(path.parent().unwrap()).unwrap();
+    sink.send(&samples::successes(1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_folder_in_place_of_a_file_holds_the_sink() {
+    let folder = tempfile::tempdir().unwrap();
+    let refusal = refused(folder.path()).await;
+    assert_eq!(refusal.class, Class::Sink);
+    assert!(refusal.what.contains("it is a folder"), "{refusal}");
+    let (_folder, path) = folder_and_path();
+    fs::write(&path, "").unwrap();
+    assert_eq!(refused(&path.join("below")).await.class, Class::Sink);
+}
+
+#[test]
+fn a_denied_permission_holds_the_sink() {
+    let trouble = Trouble { doing: Doing::Opening, error: ErrorKind::PermissionDenied.into() };
+    let refusal = trouble.refusal(Path::new("/x"));
+    assert_eq!(refusal.class, Class::Sink);
+    assert!(refusal.what.starts_with("cannot open /x: permission denied; "), "{refusal}");
+}
+
+#[test]
+fn after_a_failed_sync_the_lines_are_taken_back_and_the_file_is_opened_anew() {
+    let (_folder, path) = folder_and_path();
+    let file = Regular::at(&path).unwrap();
+    file.append(b"first\n", fs::File::sync_data).unwrap();
+    let (trouble, is_usable) = file.append(b"second\n", |_| Err(io::Error::other("input/output error"))).unwrap_err();
+    assert_eq!((is_usable, trouble.refusal(&path).class), (false, Class::Passing));
+    assert_eq!(fs::read_to_string(&path).unwrap(), "first\n");
+}
+
+/// Under a limit of file sizes a write is short first and fails then, as on a full disk. The limit is set by the shell, for a
+/// process of its own: this test again.
+#[test]
+fn a_short_write_is_taken_back_and_the_next_attempt_begins_a_line() {
+    const CHILD: &str = "OPWATCH_TEST_SHORT_WRITE";
+    if let Ok(path) = std::env::var(CHILD) {
+        return short_write(Path::new(&path));
+    }
+    let (_folder, path) = folder_and_path();
+    let name = "sinks::file::tests::a_short_write_is_taken_back_and_the_next_attempt_begins_a_line";
+    let status = Command::new("sh")
+        .args(["-c", r#"trap "" XFSZ; ulimit -f 8; exec "$0" --exact "$1" --test-threads 1"#])
+        .arg(std::env::current_exe().unwrap())
+        .arg(name)
+        .env(CHILD, &path)
+        .stdout(std::process::Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success());
+    assert_eq!(fs::read_to_string(&path).unwrap(), lines(&samples::successes(2)));
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn short_write(path: &Path) {
+    let sink = to(path);
+    sink.send(&samples::successes(1)).await.unwrap();
+    let refusal = sink.send(&samples::successes(BATCH)).await.unwrap_err();
+    assert!(refusal.class == Class::Passing && refusal.what.contains("as large as files may be"), "{refusal}");
+    assert_eq!(fs::read_to_string(path).unwrap(), lines(&samples::successes(1)));
+    sink.send(&samples::successes(1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_fifo_waits_for_a_reader_and_is_never_cut() {
+    let (_folder, path) = folder_and_path();
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let sink = to(&path);
+    let refusal = sink.send(&samples::successes(1)).await.unwrap_err();
+    assert!(refusal.class == Class::Passing && refusal.what.ends_with("nobody reads it; start a reader"), "{refusal}");
+
+    let reader = std::thread::spawn({
+        let path = path.clone();
+        move || fs::read_to_string(path).unwrap()
+    });
+    // The reader is there once opening succeeds; until then each attempt is refused without writing.
+    while sink.send(&samples::successes(BATCH)).await.is_err() {}
+    drop(sink);
+    assert_eq!(reader.join().unwrap(), lines(&samples::successes(BATCH)));
+}
+
+#[tokio::test]
+async fn a_reader_that_leaves_a_fifo_passes() {
+    let (_folder, path) = folder_and_path();
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let reader = std::thread::spawn({
+        let path = path.clone();
+        move || fs::File::open(path).unwrap()
+    });
+    let sink = to(&path);
+    while sink.send(&[]).await.is_err() {}
+    drop(reader.join().unwrap());
+    let refusal = once_its_reader_is_gone(async || sink.send(&samples::successes(1)).await).await;
+    assert!(refusal.class == Class::Passing && refusal.what.contains("its reader is gone"), "{refusal}");
+}
+
+#[test]
+fn a_closed_standard_output_holds_the_sink() {
+    let trouble = Trouble { doing: Doing::Writing, error: ErrorKind::BrokenPipe.into() };
+    let refusal = trouble.refusal(Path::new("-"));
+    assert_eq!(refusal.class, Class::Sink);
+    assert!(refusal.what.starts_with("cannot write standard output: it is closed"), "{refusal}");
+}
+
+#[tokio::test]
+async fn the_mode_of_a_file_that_is_there_stays() {
+    let (_folder, path) = folder_and_path();
+    fs::write(&path, "").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    to(&path).send(&samples::successes(1)).await.unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o644);
+}

@@ -1,0 +1,171 @@
+//! An event as an entry of the systemd journal, over its native protocol (https://systemd.io/JOURNAL_NATIVE_PROTOCOL/).
+//!
+//! Own datagrams, since tracing-journald puts a prefix before every field but the message, `MESSAGE_ID` included.
+
+use std::io;
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::fields::{self, Row};
+use crate::model::event::{Event, Kind};
+use crate::telemetry::line::{Line, cut};
+
+/// Where journald listens.
+pub const SOCKET: &str = "/run/systemd/journal/socket";
+
+/// How long a datagram may wait for room: journald may be busy, or stopped.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How much of each value is sent. The first is more than any event has; the others follow when the socket takes no datagram
+/// of that size, since an entry that is cut is better than none.
+const VALUE_BYTES: [usize; 4] = [16_384, 1024, 256, 64];
+
+/// The way to the journal.
+#[derive(Debug)]
+pub struct Journal {
+    socket: UnixDatagram,
+    path: PathBuf,
+}
+
+impl Journal {
+    /// To the journal that listens there. It is named with every datagram, so a restart of journald is none of ours.
+    pub fn new(path: impl Into<PathBuf>) -> io::Result<Self> {
+        let socket = UnixDatagram::unbound()?;
+        socket.set_write_timeout(Some(PATIENCE))?;
+        Ok(Self { socket, path: path.into() })
+    }
+
+    /// Hands over one event.
+    pub fn send(&self, event: &Event) -> io::Result<()> {
+        let mut sent = Ok(());
+        for value_bytes in VALUE_BYTES {
+            sent = self.send_datagram(&entry(event, value_bytes));
+            let is_too_large = sent.as_ref().is_err_and(|error| error.raw_os_error() == Some(rustix::io::Errno::MSGSIZE.raw_os_error()));
+            if !is_too_large {
+                return sent;
+            }
+        }
+        sent
+    }
+
+    fn send_datagram(&self, datagram: &[u8]) -> io::Result<()> {
+        loop {
+            match self.socket.send_to(datagram, &self.path) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => return other.map(drop),
+            }
+        }
+    }
+}
+
+/// The datagram: one field after the other.
+fn entry(event: &Event, value_bytes: usize) -> Vec<u8> {
+    let (message, fields) = fields::of(event);
+    let words = Line { time: event.time, level: None, message, fields: &fields }.words();
+    let outcome = fields.iter().find(|(key, _)| *key == "outcome").and_then(|(_, value)| value.as_str());
+    let mut datagram = Vec::with_capacity(1024);
+    put(&mut datagram, "MESSAGE", &cut(&words, value_bytes));
+    put(&mut datagram, "MESSAGE_ID", &Row::of(event.kind).message_id.simple().to_string());
+    put(&mut datagram, "PRIORITY", priority(event.kind, outcome));
+    put(&mut datagram, "SYSLOG_IDENTIFIER", "opwatch");
+    put(&mut datagram, "OPWATCH_TIME", &event.time.to_string());
+    for (key, value) in &fields {
+        let name = format!("OPWATCH_{}", key.to_ascii_uppercase());
+        let bare = value.as_str().map_or_else(|| Value::to_string(value), str::to_owned);
+        put(&mut datagram, &name, &cut(&bare, value_bytes));
+    }
+    datagram
+}
+
+/// `NAME=value`, or with the length in binary where the value has a line end, which would otherwise begin another field.
+fn put(datagram: &mut Vec<u8>, name: &str, value: &str) {
+    datagram.extend_from_slice(name.as_bytes());
+    if value.contains('\n') {
+        datagram.push(b'\n');
+        datagram.extend_from_slice(&(value.len() as u64).to_le_bytes());
+    } else {
+        datagram.push(b'=');
+    }
+    datagram.extend_from_slice(value.as_bytes());
+    datagram.push(b'\n');
+}
+
+/// syslog(3)'s levels: 3 error, 4 warning, 6 informational.
+fn priority(kind: Kind, outcome: Option<&str>) -> &'static str {
+    match kind {
+        Kind::Finished if outcome == Some("success") => "6",
+        Kind::Finished if outcome == Some("failure") => "3",
+        Kind::Finished | Kind::Abandoned => "4",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::sinks::samples;
+
+    fn journal() -> (tempfile::TempDir, UnixDatagram, Journal) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let journald = UnixDatagram::bind(&path).unwrap();
+        (folder, journald, Journal::new(path).unwrap())
+    }
+
+    fn received(journald: &UnixDatagram) -> String {
+        let mut datagram = vec![0; 1 << 20];
+        let length = journald.recv(&mut datagram).unwrap();
+        String::from_utf8_lossy(&datagram[..length]).into_owned()
+    }
+
+    #[test]
+    fn an_event_is_one_entry_with_its_fields() {
+        let (_folder, journald, journal) = journal();
+        journal.send(&samples::success("reinstall rack 7")).unwrap();
+        let wanted = concat!(
+            "MESSAGE=task finished task=1000800001 operation=bm outcome=success status=1 elapsed=723.4 polls=17 name=\"reinstall rack 7\"\n",
+            "MESSAGE_ID=053e0b96e04547b7b376602525e0a207\nPRIORITY=6\nSYSLOG_IDENTIFIER=opwatch\n",
+            "OPWATCH_TIME=2025-11-24T16:00:00.000Z\nOPWATCH_TASK=1000800001\nOPWATCH_OPERATION=bm\nOPWATCH_OUTCOME=success\n",
+            "OPWATCH_STATUS=1\nOPWATCH_ELAPSED=723.4\nOPWATCH_POLLS=17\nOPWATCH_NAME=reinstall rack 7\n",
+        );
+        assert_eq!(received(&journald), wanted);
+    }
+
+    #[test]
+    fn a_line_end_in_a_value_begins_no_other_field() {
+        let (_folder, journald, journal) = journal();
+        journal.send(&samples::success("a\nPRIORITY=0")).unwrap();
+        let entry = received(&journald);
+        assert!(entry.ends_with("OPWATCH_NAME\n\u{c}\0\0\0\0\0\0\0a\nPRIORITY=0\n"), "{entry:?}");
+        assert!(entry.starts_with(r"MESSAGE=task finished"), "{entry:?}");
+        assert_eq!(entry.matches("\nPRIORITY=").count(), 2, "{entry:?}");
+    }
+
+    #[test]
+    fn an_entry_too_large_for_the_socket_is_cut_and_not_lost() {
+        let (_folder, journald, journal) = journal();
+        rustix::net::sockopt::set_socket_send_buffer_size(&journal.socket, 1).unwrap();
+        journal.send(&samples::success(&"\u{1}".repeat(2000))).unwrap();
+        let entry = received(&journald);
+        assert!(entry.len() < 4608 && entry.contains("OPWATCH_TASK=1000800001\n") && entry.ends_with("…\n"), "{entry:?}");
+    }
+
+    #[test]
+    fn the_priority_matches_what_happened() {
+        let priorities = ["success", "partial", "failure"].map(|outcome| priority(Kind::Finished, Some(outcome)));
+        assert_eq!(priorities, ["6", "4", "3"]);
+        assert_eq!(priority(Kind::Abandoned, None), "4");
+    }
+
+    #[test]
+    fn a_journal_that_is_away_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::new(folder.path().join("none")).unwrap();
+        let event = samples::event(Kind::Abandoned, "x", json!({"reason": "deadline"}));
+        assert_eq!(journal.send(&event).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+}

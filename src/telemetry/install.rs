@@ -1,0 +1,138 @@
+//! What is logged, and where to: puts the program's own log in place.
+//!
+//! `$RUST_LOG` refines the configured level, for our own code alone. A library may print a URL with its signature or token at
+//! `debug`; no setting lets one say more than warnings, nor are records of the `log` crate bridged.
+
+use tracing::level_filters::LevelFilter;
+use tracing::{Subscriber, warn};
+use tracing_journald::{Priority, PriorityMappings};
+use tracing_subscriber::filter::{EnvFilter, FilterFn, ParseError, filter_fn};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::{Layer, Registry};
+
+use super::layer::{Form, LineLayer, is_ours};
+use super::{Config, Format, Level, ResolvedFormat, Surroundings, output};
+use crate::problem::{Place, Problem};
+
+type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
+
+/// Installs the log for this process; a second call changes nothing. Call it before anything logs.
+pub fn init(config: &Config, surroundings: Surroundings) -> Result<(), Problem> {
+    let rust_log = std::env::var("RUST_LOG").unwrap_or_default();
+    let filter = filter(config.level, &rust_log).map_err(|error| {
+        let place = Place { key: Some("RUST_LOG".into()), ..Place::default() };
+        Problem::new(place, format!("{error}; write a level (debug), or levels by module (opwatch::watch=trace,info)"))
+    })?;
+    let format = config.format.resolve(surroundings);
+    let layer = layer(format, surroundings)?;
+    // An error means that a log is installed already.
+    _ = tracing::subscriber::set_global_default(subscriber(layer, filter));
+    if config.format == Format::Journal && format != ResolvedFormat::Journal {
+        warn!("standard error does not lead to the journal; log.format is taken as auto");
+    }
+    Ok(())
+}
+
+fn subscriber(layer: BoxedLayer, filter: EnvFilter) -> impl Subscriber + Send + Sync {
+    Registry::default().with(layer).with(filter).with(libraries_at_most_warn())
+}
+
+fn filter(level: Level, rust_log: &str) -> Result<EnvFilter, ParseError> {
+    let directives = [level.name(), rust_log.trim()].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>();
+    EnvFilter::builder().parse(directives.join(","))
+}
+
+fn libraries_at_most_warn() -> FilterFn {
+    filter_fn(|metadata| is_ours(metadata) || *metadata.level() <= LevelFilter::WARN)
+}
+
+fn layer(format: ResolvedFormat, surroundings: Surroundings) -> Result<BoxedLayer, Problem> {
+    let lines = |form| {
+        let lines = output::standard_error()
+            .map_err(|error| Problem::new(Place::default(), format!("standard error cannot be used for the log: {error}")))?;
+        Ok(LineLayer::new(lines, form).boxed())
+    };
+    let text = Form::Text { has_colours: surroundings.has_colours() };
+    match format {
+        ResolvedFormat::Text => lines(text),
+        ResolvedFormat::Json => lines(Form::Json),
+        // Without its socket the journal still takes what standard error brings.
+        ResolvedFormat::Journal => journal().map_or_else(|_| lines(text), Ok),
+    }
+}
+
+fn journal() -> std::io::Result<BoxedLayer> {
+    let priorities = PriorityMappings {
+        error: Priority::Error,
+        warn: Priority::Warning,
+        info: Priority::Informational,
+        debug: Priority::Debug,
+        trace: Priority::Debug,
+    };
+    let layer = tracing_journald::layer()?
+        .with_syslog_identifier("opwatch".into())
+        // The same names as in the events of the `log` sink: one search finds all that concerns a task.
+        .with_field_prefix(Some("OPWATCH".into()))
+        .with_priority_mappings(priorities);
+    Ok(layer.boxed())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use tracing::{debug, error, info};
+
+    use super::*;
+    use crate::telemetry::output::Lines;
+
+    /// What is written while `talk` runs, under that level and that `$RUST_LOG`.
+    fn said(form: Form, level: Level, rust_log: &str, talk: impl FnOnce()) -> String {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let lines = Arc::new(Mutex::new(Lines::new(file.reopen().unwrap())));
+        let layer = LineLayer::new(lines, form).boxed();
+        tracing::subscriber::with_default(subscriber(layer, filter(level, rust_log).unwrap()), talk);
+        std::fs::read_to_string(file.path()).unwrap()
+    }
+
+    const TEXT: Form = Form::Text { has_colours: false };
+
+    #[test]
+    fn no_setting_lets_a_library_say_more_than_warnings() {
+        let said = said(TEXT, Level::Trace, "trace,reqwest=trace,hyper_util=debug,opwatchful=trace", || {
+            debug!(target: "reqwest::connect", "starting https://host/?Signature=secret");
+            info!(target: "hyper_util::client", "secret");
+            info!(target: "opwatchful", "secret");
+            tracing::warn!(target: "hyper_util::client", "pool is full");
+            debug!("ours");
+        });
+        assert!(!said.contains("secret"), "{said}");
+        assert!(said.contains("pool is full target=\"hyper_util::client\"\n"), "{said}");
+        assert!(said.contains("DEBUG ours\n"), "{said}");
+    }
+
+    #[test]
+    fn rust_log_says_more_than_the_level() {
+        let talk = || {
+            debug!("quiet");
+            info!("loud");
+        };
+        assert!(!said(TEXT, Level::Info, "", talk).contains("quiet"));
+        assert!(said(TEXT, Level::Info, "opwatch::telemetry=debug", talk).contains("quiet"));
+        assert!(said(TEXT, Level::Info, "opwatch::watch=debug", talk).contains("loud"));
+    }
+
+    #[test]
+    fn a_log_line_is_one_line_in_text_and_flat_in_json() {
+        let talk = || error!(path = "/a b\n", tries = 3, cause = %"x\ny", "cannot\nwrite");
+        let text = said(TEXT, Level::Info, "", talk);
+        assert!(text.ends_with("Z ERROR cannot\\u000awrite path=\"/a b\\n\" tries=3 cause=\"x\\ny\"\n"), "{text}");
+        let json: serde_json::Value = serde_json::from_str(&said(Form::Json, Level::Info, "", talk)).unwrap();
+        assert_eq!((&json["level"], &json["tries"], &json["cause"]), (&"error".into(), &3.into(), &"x\ny".into()));
+    }
+
+    #[test]
+    fn a_wrong_rust_log_is_refused() {
+        assert!(filter(Level::Info, "opwatch=loud").is_err());
+    }
+}

@@ -1,0 +1,184 @@
+//! The form of one line on standard error, for events and for the program's own log alike.
+//!
+//! Whatever a value holds, a line stays one line and brings no terminal to obey it: line ends, control characters and those
+//! that reorder or hide text are written as JSON escapes, so quoted values read back with any JSON parser.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use serde_json::Value;
+
+use super::Level;
+use crate::clock::Wall;
+
+/// What is kept of one value. Cloud messages and names are far shorter; a line stays readable and below what pipes and
+/// collectors take.
+pub const MAX_VALUE_BYTES: usize = 2048;
+
+/// Keys and their values, in the order in which they are shown.
+pub type Fields = Vec<(&'static str, Value)>;
+
+/// What a line says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Line<'a> {
+    /// When it happened.
+    pub time: Wall,
+    /// How loud it is; events have none.
+    pub level: Option<Level>,
+    /// Fixed words.
+    pub message: &'a str,
+    /// The values.
+    pub fields: &'a Fields,
+}
+
+impl Line<'_> {
+    /// `TIME message key=value …`, with the level after the time where there is one; without a line end.
+    pub fn text(&self, has_colours: bool) -> String {
+        let level = match self.level {
+            Some(level) if has_colours => format!("{}{:<5}\u{1b}[0m ", colour(level), level.name().to_uppercase()),
+            Some(level) => format!("{:<5} ", level.name().to_uppercase()),
+            None => String::new(),
+        };
+        format!("{} {level}{}", self.time, self.words())
+    }
+
+    /// `message key=value …`: the text without its time and level.
+    pub fn words(&self) -> String {
+        let mut words = escaped(&cut(self.message, MAX_VALUE_BYTES)).into_owned();
+        for (key, value) in self.fields {
+            // Writing to a string cannot fail.
+            _ = write!(words, " {key}={}", written(value));
+        }
+        words
+    }
+
+    /// One flat JSON object with `time`, `level` where there is one, `message` and the fields; without a line end.
+    pub fn json(&self) -> String {
+        let mut object = format!("{{\"time\":\"{}\"", self.time);
+        if let Some(level) = self.level {
+            _ = write!(object, ",\"level\":\"{}\"", level.name());
+        }
+        _ = write!(object, ",\"message\":{}", Value::from(cut(self.message, MAX_VALUE_BYTES)));
+        for (key, value) in self.fields {
+            _ = write!(object, ",{}:{value}", Value::from(*key));
+        }
+        object.push('}');
+        escaped(&object).into_owned()
+    }
+}
+
+/// At most so many bytes of a text, on a character; what was cut off leaves an ellipsis.
+pub fn cut(text: &str, max_bytes: usize) -> Cow<'_, str> {
+    const ELLIPSIS: char = '…';
+    if text.len() <= max_bytes {
+        return text.into();
+    }
+    let most = max_bytes.saturating_sub(ELLIPSIS.len_utf8());
+    let end = (0..=most).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    format!("{}{ELLIPSIS}", &text[..end]).into()
+}
+
+/// A value as it stands behind its key in text: bare when nothing in it could be misread, else as a JSON string.
+fn written(value: &Value) -> String {
+    match value {
+        Value::String(text) if is_plain(text) => text.clone(),
+        Value::String(_) => escaped(&value.to_string()).into_owned(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.to_string(),
+        Value::Array(_) | Value::Object(_) => escaped(&Value::from(value.to_string()).to_string()).into_owned(),
+    }
+}
+
+fn is_plain(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+}
+
+/// Control characters (C1 too: U+009B alone starts a terminal sequence), and those that reorder, hide or break text, as
+/// `\uXXXX`. In JSON they stand only within strings, where that is the same text.
+fn escaped(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_unprintable) {
+        return text.into();
+    }
+    let mut printable = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        if is_unprintable(character) {
+            _ = write!(printable, "\\u{:04x}", u32::from(character));
+        } else {
+            printable.push(character);
+        }
+    }
+    printable.into()
+}
+
+fn is_unprintable(character: char) -> bool {
+    character.is_control() || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+fn colour(level: Level) -> &'static str {
+    match level {
+        Level::Error => "\u{1b}[31m",
+        Level::Warn => "\u{1b}[33m",
+        Level::Info => "\u{1b}[32m",
+        Level::Debug => "\u{1b}[34m",
+        Level::Trace => "\u{1b}[35m",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_name(name: &str) -> Fields {
+        vec![("task", Value::from("1000800001")), ("elapsed", Value::from(723.4)), ("name", Value::from(name))]
+    }
+
+    fn line(fields: &Fields) -> Line<'_> {
+        Line { time: Wall(1_764_000_000_000), level: None, message: "task finished", fields }
+    }
+
+    const HOSTILE: &str = "a\nb\r\t\u{1b}[31m\u{9b}2J\u{7f}\0\u{2028}\u{202e}\"\\ 机";
+
+    #[test]
+    fn only_values_that_could_be_misread_are_quoted() {
+        let text = line(&with_name("rack-7_a.b")).text(false);
+        assert_eq!(text, "2025-11-24T16:00:00.000Z task finished task=1000800001 elapsed=723.4 name=rack-7_a.b");
+        assert!(line(&with_name("")).text(false).ends_with(r#"name="""#));
+        assert!(line(&with_name("a=b")).text(false).ends_with(r#"name="a=b""#));
+    }
+
+    #[test]
+    fn a_hostile_value_neither_breaks_the_line_nor_reaches_the_terminal() {
+        let fields = with_name(HOSTILE);
+        for written in [line(&fields).text(false), line(&fields).json()] {
+            assert!(!written.contains(is_unprintable), "{written:?}");
+        }
+    }
+
+    #[test]
+    fn a_hostile_value_reads_back_from_text_and_from_json() {
+        let fields = with_name(HOSTILE);
+        let text = line(&fields).text(false);
+        let quoted = text.split_once("name=").unwrap().1;
+        assert_eq!(serde_json::from_str::<String>(quoted).unwrap(), HOSTILE);
+        let object: Value = serde_json::from_str(&line(&fields).json()).unwrap();
+        assert_eq!(object["name"], HOSTILE);
+        assert_eq!(object["time"], "2025-11-24T16:00:00.000Z");
+        assert_eq!(object["message"], "task finished");
+        assert_eq!(object["elapsed"], 723.4);
+    }
+
+    #[test]
+    fn a_long_text_is_cut_on_a_character() {
+        assert_eq!(cut("机机机", 9), "机机机");
+        assert_eq!(cut("机机机", 8), "机…");
+        assert_eq!(cut("abc", 2), "…");
+    }
+
+    #[test]
+    fn a_level_stands_after_the_time() {
+        let fields = Fields::new();
+        let line = Line { level: Some(Level::Warn), ..line(&fields) };
+        assert_eq!(line.text(false), "2025-11-24T16:00:00.000Z WARN  task finished");
+        assert!(line.text(true).contains("\u{1b}[33mWARN "));
+        assert!(line.json().contains(r#""level":"warn","message":"#));
+    }
+}

@@ -1,0 +1,173 @@
+//! Whole lines to a descriptor that may be full, slow or closed: standard error, standard output, a FIFO.
+//!
+//! Nothing here blocks for longer than its caller allows, although the descriptor may be in blocking mode, which is shared
+//! with other processes and so is not ours to change: a pipe that poll(2) calls writable takes [`ATOMIC_BYTES`] at once. What
+//! was begun of a line and not finished is owed, and written before anything else, so a line never continues as another one.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
+
+/// `PIPE_BUF`: a pipe takes a write of this size as a whole or not at all, also from a process that is killed meanwhile.
+pub const ATOMIC_BYTES: usize = 4096;
+
+/// A descriptor, and the rest of a line that was begun on it.
+#[derive(Debug)]
+pub struct Lines {
+    out: Arc<File>,
+    owed: Vec<u8>,
+}
+
+impl Lines {
+    /// Lines to that descriptor, which is at the start of a line.
+    pub fn new(out: File) -> Self {
+        Self { out: Arc::new(out), owed: Vec::new() }
+    }
+
+    /// Writes as much of these whole lines as the descriptor takes at once, and takes it off them. After an error they start
+    /// with a line of which nothing is written; with `WouldBlock`, go on after [`Lines::wait`].
+    pub fn write_ready(&mut self, lines: &mut &[u8]) -> io::Result<()> {
+        loop {
+            while !self.owed.is_empty() {
+                let written = self.write_piece(&self.owed)?;
+                self.owed.drain(..written);
+            }
+            if lines.is_empty() {
+                return Ok(());
+            }
+            let written = self.write_piece(lines)?;
+            let is_whole = lines[..written].ends_with(b"\n");
+            let end = if is_whole { written } else { written + rest_of_line(&lines[written..]) };
+            self.owed.extend_from_slice(&lines[written..end]);
+            *lines = &lines[end..];
+        }
+    }
+
+    /// One write of as many whole lines as a pipe takes at once, or of the beginning of a longer line.
+    fn write_piece(&self, bytes: &[u8]) -> io::Result<usize> {
+        let most = &bytes[..bytes.len().min(ATOMIC_BYTES)];
+        let piece = most.iter().rposition(|byte| *byte == b'\n').map_or(most, |last| &most[..=last]);
+        if !is_writable(&self.out, Duration::ZERO)? {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        loop {
+            match (&*self.out).write(piece) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => return other,
+            }
+        }
+    }
+}
+
+/// Writes these whole lines, waiting while the descriptor takes nothing, but never longer than `patience` at a time; then it
+/// is an error of the kind `TimedOut`. Others may write between two lines.
+pub fn write_waiting(shared: &Mutex<Lines>, mut lines: &[u8], patience: Duration) -> io::Result<()> {
+    loop {
+        let out = {
+            let mut guard = lock(shared);
+            match guard.write_ready(&mut lines) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Arc::clone(&guard.out),
+                other => return other,
+            }
+        };
+        if !is_writable(&out, patience)? {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+    }
+}
+
+/// Lines to standard error: the same ones for the whole process, so that nobody writes into another's line.
+pub fn standard_error() -> io::Result<Arc<Mutex<Lines>>> {
+    static LINES: OnceLock<Arc<Mutex<Lines>>> = OnceLock::new();
+    if let Some(lines) = LINES.get() {
+        return Ok(Arc::clone(lines));
+    }
+    let own = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+    Ok(Arc::clone(LINES.get_or_init(|| Arc::new(Mutex::new(Lines::new(own))))))
+}
+
+/// A panic in another writer leaves at worst a line that is owed; the lines stay usable.
+pub fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether a write would not block, after waiting so long at most. True for a closed one too: the write says what is wrong.
+fn is_writable(out: &File, patience: Duration) -> io::Result<bool> {
+    let patience = Timespec::try_from(patience).map_err(io::Error::other)?;
+    let mut descriptors = [PollFd::new(out, PollFlags::OUT)];
+    let ready = retry_on_intr(|| poll(&mut descriptors, Some(&patience)))?;
+    Ok(ready > 0)
+}
+
+/// How many bytes there are up to the end of the first line, its end included.
+fn rest_of_line(bytes: &[u8]) -> usize {
+    bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |end| end + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(20);
+
+    fn pipe() -> (File, Mutex<Lines>) {
+        let (read_end, write_end) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+        (File::from(read_end), Mutex::new(Lines::new(File::from(write_end))))
+    }
+
+    fn lines_of(bytes: usize) -> Vec<u8> {
+        let mut line = vec![b'x'; bytes - 1];
+        line.push(b'\n');
+        line
+    }
+
+    #[test]
+    fn a_full_pipe_in_blocking_mode_is_an_error_after_the_patience_and_no_hang() {
+        let (_read_end, lines) = pipe();
+        let error = write_waiting(&lines, &lines_of(1000).repeat(200), SHORT).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn a_line_that_was_begun_is_finished_before_the_next_one() {
+        let (mut read_end, lines) = pipe();
+        assert!(write_waiting(&lines, &lines_of(100_000), SHORT).is_err());
+        let mut seen = vec![0; 65_536];
+        read_end.read_exact(&mut seen).unwrap();
+        write_waiting(&lines, b"next\n", SHORT).unwrap();
+        drop(lines);
+        read_end.read_to_end(&mut seen).unwrap();
+        assert!(seen == [&lines_of(100_000)[..], b"next\n"].concat(), "{} bytes", seen.len());
+    }
+
+    #[test]
+    fn lines_after_a_slow_reader_come_once_each_and_whole() {
+        let (mut read_end, lines) = pipe();
+        let wanted: Vec<u8> = (0..50_000).flat_map(|number| format!("line {number}\n").into_bytes()).collect();
+        let reader = std::thread::spawn(move || {
+            let mut seen = Vec::new();
+            read_end.read_to_end(&mut seen).unwrap();
+            seen
+        });
+        write_waiting(&lines, &wanted, Duration::from_secs(10)).unwrap();
+        drop(lines);
+        assert!(reader.join().unwrap() == wanted);
+    }
+
+    #[test]
+    fn a_closed_pipe_is_told_as_such() {
+        let (read_end, lines) = pipe();
+        drop(read_end);
+        // A process that another test starts holds a copy of the read end between its fork and its exec.
+        let error = std::iter::repeat_with(|| write_waiting(&lines, b"line\n", SHORT)).find_map(Result::err).unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    }
+}
