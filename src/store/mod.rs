@@ -4,6 +4,10 @@
 //! called (design.md §3, promise 1). Trouble that passes (a full disk, somebody else's lock) is waited out in here, visibly;
 //! what a caller gets to see is [`Error`], and means that the store is unusable.
 
+#[cfg(test)]
+mod conformance;
+pub mod sqlite;
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -82,7 +86,7 @@ pub struct Registered {
 }
 
 /// Where a registered task stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
     /// Registered just now.
     New,
@@ -170,6 +174,15 @@ pub struct Owed {
     pub event: Event,
 }
 
+/// A task that is over. Its default lies before every other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Past {
+    /// When it ended.
+    pub at: Wall,
+    /// Its key.
+    pub row: Row,
+}
+
 /// What every store promises; `store/conformance.rs` holds an engine to it.
 ///
 /// Each call may wait long (a full disk, a foreign lock): callers bound nothing, and a stop drops the future. A dropped
@@ -204,9 +217,22 @@ pub trait Store: Send + Sync {
     /// How many deliveries are owed to each sink, configured or not.
     async fn outbox(&self) -> Result<HashMap<String, u64>, Error>;
 
-    /// Forgets at most `limit` tasks that ended before that moment, are owed nothing and are not among those to keep, after
-    /// that key; the answer is the last key that was looked at, or `None` at the end.
-    async fn prune(&self, before: Wall, after: Row, limit: usize, keep: &(dyn Fn(Row) -> bool + Sync)) -> Result<Option<Row>, Error>;
+    /// At most `limit` tasks that ended before that moment and are owed nothing, in the order in which they ended, after that
+    /// one. Retention looks here, leaves out what is still listed, and hands the rest to [`Store::forget`].
+    async fn past(&self, before: Wall, after: Past, limit: usize) -> Result<Vec<Past>, Error>;
+
+    /// Forgets these tasks and their events, except those that did not end at that moment or are owed something.
+    async fn forget(&self, tasks: Vec<Past>) -> Result<(), Error>;
+
+    /// Writes what was asked for until now and lets go of the store, so that it can be opened again. Every later call answers
+    /// [`Error::Closed`]. What cannot be written within some seconds is given up, and its callers are told.
+    async fn close(&self);
+}
+
+impl Default for Past {
+    fn default() -> Self {
+        Self { at: Wall(i64::MIN), row: Row(0) }
+    }
 }
 
 impl Default for Config {

@@ -1,0 +1,359 @@
+//! What every store is held to: a function for each promise of the trait, and a line for each engine.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::sqlite::{Location, Sqlite};
+use super::*;
+use crate::model::event::Kind;
+use crate::model::task::Origin;
+
+/// A store that can be opened, and opened again.
+trait Engine {
+    /// Whether what is in it survives a close.
+    fn durable(&self) -> bool;
+
+    async fn open(&self) -> Box<dyn Store>;
+}
+
+/// The promises, once for all engines; each name is the sentence that it proves.
+macro_rules! held_to_the_promises {
+    ($($name:ident: $engine:expr;)*) => {
+        $(mod $name {
+            held_to_the_promises! { $engine =>
+                registering_twice_is_registering_once
+                changed_settings_of_an_open_task_are_taken_over
+                what_is_over_stays_over
+                the_final_word_is_said_once
+                a_refused_commit_writes_nothing
+                a_step_counts_its_events_and_keeps_the_task_open
+                every_sink_is_owed_an_event_until_it_acknowledges_that
+                what_is_owed_comes_in_order_and_page_by_page
+                open_tasks_come_in_order_and_page_by_page
+                keeping_leaves_alone_what_is_over
+                the_largest_id_stays_exact
+                a_number_and_its_digits_as_text_are_two_tasks
+                only_what_is_over_and_owed_nothing_can_be_forgotten
+                what_is_registered_again_meanwhile_is_not_forgotten
+                a_forgotten_key_is_never_given_out_again
+                commits_at_once_all_arrive
+                a_closed_store_says_so
+                an_opened_store_has_all_that_was_acknowledged
+            }
+        })*
+    };
+    ($engine:expr => $($promise:ident)*) => {
+        use super::*;
+        $(#[tokio::test]
+        async fn $promise() {
+            super::$promise($engine).await;
+        })*
+    };
+}
+
+held_to_the_promises! {
+    sqlite_in_a_file: InFile(tempfile::tempdir().unwrap());
+    sqlite_in_memory: InMemory;
+}
+
+struct InFile(tempfile::TempDir);
+struct InMemory;
+
+impl Engine for InFile {
+    fn durable(&self) -> bool {
+        true
+    }
+
+    async fn open(&self) -> Box<dyn Store> {
+        let path: PathBuf = self.0.path().join("opwatch.db");
+        Box::new(Sqlite::open(&Location::File(path)).unwrap())
+    }
+}
+
+impl Engine for InMemory {
+    fn durable(&self) -> bool {
+        false
+    }
+
+    async fn open(&self) -> Box<dyn Store> {
+        Box::new(Sqlite::open(&Location::Memory).unwrap())
+    }
+}
+
+const NOW: Wall = Wall(1_764_000_000_000);
+
+fn target(operation: &str) -> Arc<Target> {
+    Arc::new(Target { account: "default".into(), region: "bj".into(), operation: operation.into() })
+}
+
+fn task(id: u64) -> NewTask {
+    NewTask { target: target("bm"), id: TaskId::Int(id), settings: Settings::default(), origin: Origin::File }
+}
+
+fn named(id: u64, name: &str) -> NewTask {
+    NewTask { settings: Settings { name: Some(name.into()), ..Settings::default() }, ..task(id) }
+}
+
+fn hot(row: Row) -> Hot {
+    Hot { row, due: NOW, since: NOW, seen: None, digest: 0, status: None, polls: 0, errors: 0, streak: 0 }
+}
+
+fn event(number: u128) -> Event {
+    Event { id: Uuid::from_u128(number), kind: Kind::Finished, time: Wall(NOW.0 + 7), body: format!("{{\"number\":{number}}}") }
+}
+
+/// The end of a task at that moment, of which these sinks are owed an event.
+fn finished(row: Row, at: Wall, sinks: &[&str]) -> Commit {
+    let end = Some(End { at, outcome: Some(Outcome::Success) });
+    let number = u128::from(row.0.unsigned_abs());
+    Commit { hot: hot(row), end, event: Some((event(number), sinks.iter().map(ToString::to_string).collect())) }
+}
+
+async fn register(store: &dyn Store, tasks: &[NewTask]) -> Vec<Registered> {
+    store.register(tasks.to_vec(), NOW, vec![NOW; tasks.len()]).await.unwrap()
+}
+
+async fn rows(store: &dyn Store, count: u64) -> Vec<Row> {
+    let tasks: Vec<_> = (1..=count).map(task).collect();
+    register(store, &tasks).await.into_iter().map(|registered| registered.row).collect()
+}
+
+async fn open_rows(store: &dyn Store) -> Vec<Row> {
+    store.open_tasks(Row(0), 1000).await.unwrap().into_iter().map(|task| task.hot.row).collect()
+}
+
+async fn owed(store: &dyn Store, sink: &str) -> Vec<Owed> {
+    store.owed(sink, Seq(0), 1000).await.unwrap()
+}
+
+async fn registering_twice_is_registering_once(engine: impl Engine) {
+    let store = engine.open().await;
+    let first = register(&*store, &[task(1), task(2), task(1)]).await;
+    assert_eq!(first.iter().map(|task| task.state).collect::<Vec<_>>(), [State::New, State::New, State::Known]);
+    assert_eq!(first[0].row, first[2].row);
+    let later = Wall(NOW.0 + 5);
+    let second = store.register(vec![task(2)], later, vec![later]).await.unwrap();
+    assert_eq!(second, [Registered { row: first[1].row, state: State::Known }]);
+    let open = store.open_tasks(Row(0), 10).await.unwrap();
+    assert_eq!(open.iter().map(|task| (task.registered_at, task.hot.due)).collect::<Vec<_>>(), [(NOW, NOW), (NOW, NOW)]);
+}
+
+async fn changed_settings_of_an_open_task_are_taken_over(engine: impl Engine) {
+    let store = engine.open().await;
+    let full = Settings {
+        name: Some("rack 7".into()),
+        labels: [("team".into(), "dba".into())].into(),
+        initial_delay: Some(Span(Duration::from_millis(1500))),
+        timeout: Some(Limit(None)),
+        sinks: Some(vec![]),
+        params: [("InstanceId".into(), "cpm-1".into())].into(),
+    };
+    for settings in [Settings::default(), full.clone(), full, Settings::default()] {
+        let row = register(&*store, &[NewTask { settings: settings.clone(), ..task(1) }]).await[0].row;
+        assert_eq!(store.record(row).await.unwrap().map(|record| record.settings), Some(settings.clone()));
+        assert_eq!(store.open_tasks(Row(0), 1).await.unwrap()[0].settings, settings);
+    }
+}
+
+async fn what_is_over_stays_over(engine: impl Engine) {
+    let store = engine.open().await;
+    let row = register(&*store, &[named(1, "before")]).await[0].row;
+    assert!(store.commit(finished(row, NOW, &[])).await.unwrap());
+    assert_eq!(register(&*store, &[named(1, "after")]).await, [Registered { row, state: State::Over }]);
+    assert_eq!(open_rows(&*store).await, []);
+    assert_eq!(store.record(row).await.unwrap().unwrap().settings.name.as_deref(), Some("before"));
+}
+
+async fn the_final_word_is_said_once(engine: impl Engine) {
+    let store = engine.open().await;
+    let row = rows(&*store, 1).await[0];
+    let (one, other) = tokio::join!(store.commit(finished(row, NOW, &["hook"])), store.commit(finished(row, NOW, &["hook"])));
+    assert_ne!(one.unwrap(), other.unwrap());
+    assert!(!store.commit(finished(row, NOW, &["hook"])).await.unwrap());
+    assert_eq!(owed(&*store, "hook").await.len(), 1);
+}
+
+async fn a_refused_commit_writes_nothing(engine: impl Engine) {
+    let store = engine.open().await;
+    let row = rows(&*store, 1).await[0];
+    store.commit(finished(row, NOW, &["hook"])).await.unwrap();
+    let before = (store.record(row).await.unwrap(), owed(&*store, "hook").await);
+    assert!(!store.commit(Commit { end: None, ..finished(row, NOW, &["hook", "file"]) }).await.unwrap());
+    assert!(!store.commit(finished(Row(999), NOW, &["file"])).await.unwrap());
+    assert_eq!((store.record(row).await.unwrap(), owed(&*store, "hook").await), before);
+    assert_eq!(owed(&*store, "file").await, []);
+}
+
+async fn a_step_counts_its_events_and_keeps_the_task_open(engine: impl Engine) {
+    let store = engine.open().await;
+    let row = rows(&*store, 1).await[0];
+    let moved = Hot {
+        seen: Some(Wall(NOW.0 + 1)),
+        digest: u64::MAX,
+        status: Some(Code::Text("0".into())),
+        polls: u32::MAX,
+        errors: 2,
+        streak: 1,
+        ..hot(row)
+    };
+    let step = Commit { hot: moved.clone(), end: None, event: Some((event(1), vec!["hook".into()])) };
+    assert!(store.commit(step).await.unwrap());
+    assert!(store.commit(Commit { hot: moved.clone(), end: None, event: None }).await.unwrap());
+    assert_eq!(store.open_tasks(Row(0), 10).await.unwrap()[0].hot, moved);
+    assert_eq!(store.record(row).await.unwrap().unwrap().sequence, 1);
+    assert_eq!(store.record(Row(999)).await.unwrap(), None);
+}
+
+async fn every_sink_is_owed_an_event_until_it_acknowledges_that(engine: impl Engine) {
+    let store = engine.open().await;
+    for row in rows(&*store, 2).await {
+        store.commit(finished(row, NOW, &["hook", "file"])).await.unwrap();
+    }
+    let outbox = store.outbox().await.unwrap();
+    assert_eq!(outbox, HashMap::from([("hook".into(), 2), ("file".into(), 2)]));
+    let first = owed(&*store, "hook").await.remove(0);
+    store.acknowledge("hook", vec![first.seq]).await.unwrap();
+    store.acknowledge("hook", vec![first.seq, Seq(999)]).await.unwrap();
+    assert_eq!(store.outbox().await.unwrap(), HashMap::from([("hook".into(), 1), ("file".into(), 2)]));
+    assert_eq!(owed(&*store, "file").await[0], first);
+    assert_ne!(owed(&*store, "hook").await[0], first);
+}
+
+async fn what_is_owed_comes_in_order_and_page_by_page(engine: impl Engine) {
+    let store = engine.open().await;
+    let mut rows = rows(&*store, 5).await;
+    rows.reverse();
+    for row in &rows {
+        store.commit(finished(*row, NOW, &["hook"])).await.unwrap();
+    }
+    let expected: Vec<_> = rows.iter().map(|row| event(u128::from(row.0.unsigned_abs()))).collect();
+    let (mut seen, mut after) = (Vec::new(), Seq(0));
+    while let page @ [_, ..] = &*store.owed("hook", after, 2).await.unwrap() {
+        assert!(page.len() <= 2);
+        after = page[page.len() - 1].seq;
+        seen.extend(page.iter().map(|owed| owed.event.clone()));
+    }
+    assert_eq!(seen, expected);
+    assert_eq!(owed(&*store, "nobody").await, []);
+}
+
+async fn open_tasks_come_in_order_and_page_by_page(engine: impl Engine) {
+    let store = engine.open().await;
+    let rows = rows(&*store, 5).await;
+    store.commit(finished(rows[1], NOW, &[])).await.unwrap();
+    let page = |after| store.open_tasks(after, 2);
+    let found = [page(Row(0)).await.unwrap(), page(rows[2]).await.unwrap(), page(rows[4]).await.unwrap()];
+    assert_eq!(
+        found.map(|page| page.iter().map(|task| task.hot.row).collect::<Vec<_>>()),
+        [vec![rows[0], rows[2]], vec![rows[3], rows[4]], vec![]]
+    );
+}
+
+async fn keeping_leaves_alone_what_is_over(engine: impl Engine) {
+    let store = engine.open().await;
+    let rows = rows(&*store, 2).await;
+    store.commit(finished(rows[0], NOW, &[])).await.unwrap();
+    let polled = |row| Hot { polls: 9, ..hot(row) };
+    store.keep(rows.iter().map(|row| polled(*row)).collect()).await.unwrap();
+    let open = store.open_tasks(Row(0), 10).await.unwrap();
+    assert_eq!(open.into_iter().map(|task| task.hot).collect::<Vec<_>>(), [polled(rows[1])]);
+}
+
+async fn the_largest_id_stays_exact(engine: impl Engine) {
+    let store = engine.open().await;
+    let ids = [u64::MAX, i64::MAX.cast_unsigned() + 1, i64::MAX.cast_unsigned(), 0];
+    assert!(register(&*store, &ids.map(task)).await.iter().all(|task| task.state == State::New));
+    assert!(register(&*store, &ids.map(task)).await.iter().all(|task| task.state == State::Known));
+    let open = store.open_tasks(Row(0), 10).await.unwrap();
+    assert_eq!(open.into_iter().map(|task| task.id).collect::<Vec<_>>(), ids.map(TaskId::Int));
+}
+
+async fn a_number_and_its_digits_as_text_are_two_tasks(engine: impl Engine) {
+    let store = engine.open().await;
+    let text = NewTask { id: TaskId::Text("42".into()), ..task(42) };
+    let elsewhere = NewTask { target: target("flow"), ..text.clone() };
+    let tasks = [task(42), text, elsewhere];
+    assert!(register(&*store, &tasks).await.iter().all(|task| task.state == State::New));
+    let targets = store.targets().await.unwrap();
+    let open = store.open_tasks(Row(0), 10).await.unwrap();
+    assert_eq!(targets.len(), 2);
+    for (open, task) in open.iter().zip(&tasks) {
+        assert_eq!((&open.id, &targets[&open.target]), (&task.id, &*task.target));
+    }
+}
+
+async fn only_what_is_over_and_owed_nothing_can_be_forgotten(engine: impl Engine) {
+    let store = engine.open().await;
+    let rows = rows(&*store, 6).await;
+    // The first is open, the second ended too late, the third is owed; the others ended in this order.
+    let ends = [(rows[1], 100, &[] as &[&str]), (rows[2], 10, &["hook"]), (rows[4], 11, &[]), (rows[3], 12, &[]), (rows[5], 12, &[])];
+    for (row, at, sinks) in ends {
+        store.commit(finished(row, Wall(at), sinks)).await.unwrap();
+    }
+    let past = |row, at| Past { at: Wall(at), row };
+    let expected = [past(rows[4], 11), past(rows[3], 12), past(rows[5], 12)];
+    assert_eq!(store.past(Wall(100), Past::default(), 10).await.unwrap(), expected);
+    assert_eq!(store.past(Wall(100), expected[0], 1).await.unwrap(), expected[1..2]);
+    assert_eq!(store.past(Wall(100), expected[1], 10).await.unwrap(), expected[2..]);
+
+    // The second page's task is left out, as one that is still listed is.
+    store.forget(vec![expected[0], expected[2], past(rows[0], 0), past(rows[2], 10)]).await.unwrap();
+    assert_eq!(store.past(Wall(i64::MAX), Past::default(), 10).await.unwrap(), [expected[1], past(rows[1], 100)]);
+    assert_eq!(open_rows(&*store).await, [rows[0]]);
+    assert_eq!(owed(&*store, "hook").await.len(), 1);
+    assert_eq!(store.record(rows[4]).await.unwrap(), None);
+}
+
+async fn what_is_registered_again_meanwhile_is_not_forgotten(engine: impl Engine) {
+    let store = engine.open().await;
+    let row = rows(&*store, 1).await[0];
+    store.commit(finished(row, Wall(10), &[])).await.unwrap();
+    // An end at another moment is the end of another round.
+    store.forget(vec![Past { at: Wall(9), row }]).await.unwrap();
+    assert!(store.record(row).await.unwrap().is_some());
+}
+
+async fn a_forgotten_key_is_never_given_out_again(engine: impl Engine) {
+    let store = engine.open().await;
+    let row = rows(&*store, 1).await[0];
+    store.commit(finished(row, Wall(10), &["hook"])).await.unwrap();
+    let seq = owed(&*store, "hook").await[0].seq;
+    store.acknowledge("hook", vec![seq]).await.unwrap();
+    store.forget(vec![Past { at: Wall(10), row }]).await.unwrap();
+    let again = rows(&*store, 1).await[0];
+    assert!(again > row);
+    store.commit(finished(again, Wall(11), &["hook"])).await.unwrap();
+    assert!(owed(&*store, "hook").await[0].seq > seq);
+}
+
+async fn commits_at_once_all_arrive(engine: impl Engine) {
+    let store: Arc<dyn Store> = engine.open().await.into();
+    let mut commits = tokio::task::JoinSet::new();
+    for row in rows(&*store, 700).await {
+        let store = store.clone();
+        commits.spawn(async move { store.commit(finished(row, NOW, &["hook"])).await.unwrap() });
+    }
+    assert!(commits.join_all().await.into_iter().all(|written| written));
+    assert_eq!(store.outbox().await.unwrap()["hook"], 700);
+}
+
+async fn a_closed_store_says_so(engine: impl Engine) {
+    let store = engine.open().await;
+    store.close().await;
+    store.close().await;
+    assert!(matches!(store.outbox().await, Err(Error::Closed)));
+    assert!(matches!(store.keep(vec![]).await, Err(Error::Closed)));
+}
+
+async fn an_opened_store_has_all_that_was_acknowledged(engine: impl Engine) {
+    let store = engine.open().await;
+    let row = register(&*store, &[named(1, "rack 7"), task(2)]).await[0].row;
+    store.commit(finished(row, NOW, &["hook"])).await.unwrap();
+    let before = (store.open_tasks(Row(0), 10).await.unwrap(), store.record(row).await.unwrap(), owed(&*store, "hook").await);
+    store.close().await;
+    let store = engine.open().await;
+    let after = (store.open_tasks(Row(0), 10).await.unwrap(), store.record(row).await.unwrap(), owed(&*store, "hook").await);
+    assert_eq!(after == before, engine.durable(), "{after:?}");
+}

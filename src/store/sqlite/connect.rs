@@ -1,0 +1,94 @@
+//! Opens a connection, and brings the schema to the version that this program knows.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::location::Location;
+use crate::store::Error;
+
+/// The schema, a step a version; `PRAGMA user_version` counts those taken. A step that was released is never changed.
+const STEPS: &[&str] = &[include_str!("step_1.sql")];
+/// Set by the first step.
+const APPLICATION_ID: i64 = 0x6f70_7761;
+/// How long opening waits for a foreign lock: longer than any program needs that writes a little and goes.
+const BUSY_AT_OPENING: Duration = Duration::from_secs(10);
+/// How long SQLite itself waits for a foreign lock afterwards: short, so that longer waits are seen (trouble.rs).
+const BUSY: Duration = Duration::from_millis(250);
+/// Bounds the memory of each connection. More would not make it faster: keys rise, so what is written lies together.
+const CACHE_KIB: i64 = 2 * 1024;
+/// More than there are different statements in this folder.
+const STATEMENTS: usize = 64;
+
+/// Why a file is not our database, beside what SQLite finds.
+#[derive(Debug, thiserror::Error)]
+enum NotOurs {
+    #[error("it is the database of another program")]
+    Foreign,
+    #[error("its file system does not support SQLite's write-ahead log (journal mode {0})")]
+    NoWal(String),
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+}
+
+/// A connection with our settings, to a database with our schema.
+pub fn connect(location: &Location) -> Result<Connection, Error> {
+    let path = match location {
+        Location::File(path) => path.as_path(),
+        Location::Memory => Path::new(":memory:"),
+    };
+    let unusable = |reason: NotOurs| Error::Open { path: path.into(), source: reason.into() };
+    let mut connection = opened(location).map_err(unusable)?;
+    let version = prepared(&mut connection).map_err(unusable)?;
+    match i64::try_from(STEPS.len()) {
+        Ok(known) if version > known => Err(Error::Newer { path: path.into(), found: version, known }),
+        Ok(_) | Err(_) => Ok(connection),
+    }
+}
+
+fn opened(location: &Location) -> Result<Connection, NotOurs> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = match location {
+        Location::File(path) => Connection::open_with_flags(path, flags)?,
+        Location::Memory => Connection::open_in_memory()?,
+    };
+    connection.busy_timeout(BUSY_AT_OPENING)?;
+    let (objects, application): (i64, i64) =
+        connection.query_row("SELECT count(*), (SELECT application_id FROM pragma_application_id) FROM sqlite_schema", [], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+    if objects > 0 && application != APPLICATION_ID {
+        return Err(NotOurs::Foreign);
+    }
+    let journal: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    if journal != "wal" && matches!(location, Location::File(_)) {
+        return Err(NotOurs::NoWal(journal));
+    }
+    // FULL: a commit is on the disk when it returns. Checkpoints are the worker's, which sees their errors; SQLite's own hides
+    // them. Temporary files would need room in a second place.
+    connection.execute_batch(&format!(
+        "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 0;
+         PRAGMA cache_size = -{CACHE_KIB}; PRAGMA temp_store = MEMORY;"
+    ))?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    Ok(connection)
+}
+
+/// Takes the steps that are missing, all or none; answers the version that is there afterwards.
+fn prepared(connection: &mut Connection) -> Result<i64, NotOurs> {
+    let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let taken = usize::try_from(found).unwrap_or(0);
+    let mut version = found;
+    if let Some(missing @ [_, ..]) = STEPS.get(taken..) {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for step in missing {
+            transaction.execute_batch(step)?;
+            version += 1;
+        }
+        transaction.pragma_update(None, "user_version", version)?;
+        transaction.commit()?;
+    }
+    connection.busy_timeout(BUSY)?;
+    Ok(version)
+}

@@ -1,0 +1,89 @@
+//! A job: work for a thread, and the caller who waits for it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use crate::store::Error;
+
+/// Why the store is unusable, shared by all who are told.
+pub type Failure = Arc<dyn std::error::Error + Send + Sync>;
+
+/// What became of a batch.
+#[derive(Debug)]
+pub enum Verdict {
+    /// It is safely stored.
+    Done,
+    /// The store is unusable.
+    Failed(Failure),
+    /// The store was closed before the trouble was over.
+    Closed,
+}
+
+/// Work of any type, to be run until it is stored and then answered once.
+pub trait Job: Send + fmt::Debug {
+    /// Does the work; what an earlier run found is forgotten.
+    fn run(&mut self, connection: &Connection) -> rusqlite::Result<()>;
+    /// Notes that the work failed by its own fault.
+    fn fail(&mut self, error: rusqlite::Error);
+    /// Whether the last run failed by its own fault.
+    fn failed(&self) -> bool;
+    /// Answers the caller, who may have gone.
+    fn answer(self: Box<Self>, verdict: &Verdict);
+}
+
+/// Work whose answer is of type `T`.
+pub struct Asked<T, W> {
+    work: W,
+    found: Option<rusqlite::Result<T>>,
+    answer: oneshot::Sender<Result<T, Error>>,
+}
+
+impl<T, W> Asked<T, W>
+where
+    T: Send + 'static,
+    W: FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
+{
+    /// That work, for the caller at the other end of `answer`.
+    pub fn new(work: W, answer: oneshot::Sender<Result<T, Error>>) -> Self {
+        Self { work, found: None, answer }
+    }
+}
+
+impl<T, W> Job for Asked<T, W>
+where
+    T: Send + 'static,
+    W: FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
+{
+    fn run(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        self.found = None;
+        self.found = Some(Ok((self.work)(connection)?));
+        Ok(())
+    }
+
+    fn fail(&mut self, error: rusqlite::Error) {
+        self.found = Some(Err(error));
+    }
+
+    fn failed(&self) -> bool {
+        matches!(self.found, Some(Err(_)))
+    }
+
+    fn answer(self: Box<Self>, verdict: &Verdict) {
+        let answer = match (verdict, self.found) {
+            (Verdict::Done, Some(found)) => found.map_err(|error| Error::Failed(error.into())),
+            (Verdict::Failed(failure), _) => Err(Error::Failed(Box::new(failure.clone()))),
+            (Verdict::Closed, _) | (Verdict::Done, None) => Err(Error::Closed),
+        };
+        // A caller who has gone needs no answer.
+        drop(self.answer.send(answer));
+    }
+}
+
+impl<T, W> fmt::Debug for Asked<T, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Asked").finish_non_exhaustive()
+    }
+}

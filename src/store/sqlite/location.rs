@@ -1,0 +1,114 @@
+//! Where the database is: what `[store] url` means, and where it is when nobody wrote one.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::problem::{Place, Problem};
+use crate::store::Config;
+
+/// Where a database is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// In that file.
+    File(PathBuf),
+    /// In memory, until it is closed: for `demo`, and for `wait` without a daemon.
+    Memory,
+}
+
+const FILE_NAME: &str = "opwatch.db";
+const URL_KEY: &str = "store.url";
+
+/// Where that configuration has its database; `variable` looks into the environment. The default folder is created where it is
+/// ours to create; one that somebody wrote must exist, since a misspelt path would begin an empty store.
+pub fn location(config: &Config, variable: impl Fn(&str) -> Option<OsString>) -> Result<Location, Problem> {
+    let Some(url) = &config.url else { return default_file(variable).map(Location::File) };
+    match url.strip_prefix("sqlite:") {
+        Some("") => Err(problem("the path is missing; write \"sqlite:PATH\"")),
+        Some(path) => Ok(Location::File(path.into())),
+        None => Err(problem(format!("{} is not a store that opwatch knows; write \"sqlite:PATH\"", scheme(url)))),
+    }
+}
+
+fn default_file(variable: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, Problem> {
+    // systemd names several folders with colons between them, and has created them all.
+    let state_directory = absolute(&variable, "STATE_DIRECTORY", ":");
+    if let Some(folder) = state_directory {
+        return Ok(folder.join(FILE_NAME));
+    }
+    let xdg = absolute(&variable, "XDG_STATE_HOME", "\0");
+    let home = || absolute(&variable, "HOME", "\0").map(|home| home.join(".local/state"));
+    let Some(state) = xdg.or_else(home) else {
+        return Err(problem("there is no default, since none of STATE_DIRECTORY, XDG_STATE_HOME and HOME is set; write \"sqlite:PATH\""));
+    };
+    let folder = state.join("opwatch");
+    match std::fs::create_dir_all(&folder) {
+        Ok(()) => Ok(folder.join(FILE_NAME)),
+        Err(error) => Err(problem(format!("cannot create the default folder {} ({error}); write \"sqlite:PATH\"", folder.display()))),
+    }
+}
+
+/// The first path in that variable, if it is absolute: others are to be ignored, says the XDG specification.
+fn absolute(variable: impl Fn(&str) -> Option<OsString>, name: &str, separator: &str) -> Option<PathBuf> {
+    let value = variable(name)?;
+    let first = value.to_str().and_then(|text| text.split(separator).next()).map(PathBuf::from);
+    Some(first.unwrap_or_else(|| value.into())).filter(|path| path.is_absolute())
+}
+
+/// The part of a URL that may be shown: what follows can hold a password.
+fn scheme(url: &str) -> String {
+    match url.split_once(':') {
+        Some((scheme, _)) => format!("\"{scheme}:…\""),
+        None => "what is written here".into(),
+    }
+}
+
+fn problem(what: impl Into<String>) -> Problem {
+    Problem::new(Place { key: Some(URL_KEY.into()), ..Place::default() }, what)
+}
+
+/// The file beside the database that has this ending added to the whole name.
+pub fn beside(database: &Path, ending: &str) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(url: Option<&str>, environment: &[(&str, &str)]) -> Result<Location, String> {
+        let config = Config { url: url.map(Into::into), ..Config::default() };
+        let variable = |name: &str| environment.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into());
+        location(&config, variable).map_err(|problem| problem.to_string())
+    }
+
+    #[test]
+    fn a_written_path_is_taken_as_it_is() {
+        assert_eq!(at(Some("sqlite:/var/lib/my ops.db"), &[]), Ok(Location::File("/var/lib/my ops.db".into())));
+    }
+
+    #[test]
+    fn the_first_state_directory_goes_before_the_xdg_folder() {
+        let found = at(None, &[("STATE_DIRECTORY", "/var/lib/opwatch:/var/lib/other"), ("XDG_STATE_HOME", "/x"), ("HOME", "/h")]);
+        assert_eq!(found, Ok(Location::File("/var/lib/opwatch/opwatch.db".into())));
+    }
+
+    #[test]
+    fn the_xdg_folder_is_created_and_a_relative_one_is_ignored() {
+        let home = tempfile::tempdir().unwrap();
+        let found = at(None, &[("XDG_STATE_HOME", "state"), ("HOME", home.path().to_str().unwrap())]);
+        let folder = home.path().join(".local/state/opwatch");
+        assert_eq!(found, Ok(Location::File(folder.join("opwatch.db"))));
+        assert!(folder.is_dir());
+    }
+
+    #[test]
+    fn what_is_not_sqlite_is_refused_without_showing_its_password() {
+        let refused = at(Some("postgres://me:hunter2@db/ops"), &[]).unwrap_err();
+        assert_eq!(refused, "store.url: \"postgres:…\" is not a store that opwatch knows; write \"sqlite:PATH\"");
+        assert!(at(Some("opwatch.db"), &[]).unwrap_err().contains("sqlite:PATH"));
+        assert!(at(Some("sqlite:"), &[]).unwrap_err().contains("sqlite:PATH"));
+        assert!(at(None, &[]).unwrap_err().contains("STATE_DIRECTORY"));
+    }
+}

@@ -1,0 +1,127 @@
+//! The store in one SQLite file, or in memory.
+//!
+//! Two threads do the work (worker.rs): a writer with group commit, and a reader. Here each call of the trait becomes a job;
+//! the statements are in tasks.rs and outbox.rs.
+
+mod connect;
+mod job;
+mod location;
+mod lock;
+mod outbox;
+mod tasks;
+#[cfg(test)]
+mod tests;
+mod trouble;
+mod values;
+mod wal;
+mod worker;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+
+pub use self::location::{Location, location};
+use self::lock::Lock;
+use self::wal::Wal;
+use self::worker::{Poison, Role, Worker};
+use super::{Commit, Error, Hot, OpenTask, Owed, Past, Record, Registered, Seq, Store, TargetRow};
+use crate::clock::Wall;
+use crate::model::task::{NewTask, Row, Target};
+
+/// An open SQLite store. Dropped without [`Store::close`], its threads end a little later by themselves.
+#[derive(Debug)]
+pub struct Sqlite {
+    writer: Worker,
+    /// None in memory, where the writer's connection is the only one that sees the data.
+    reader: Option<Worker>,
+}
+
+impl Sqlite {
+    /// Opens the store, creating the file and bringing its schema up to date as needed. Blocks, on a foreign lock for up to ten
+    /// seconds.
+    pub fn open(location: &Location) -> Result<Self, Error> {
+        let poison = Poison::default();
+        let path = match location {
+            Location::File(path) => path.clone(),
+            Location::Memory => PathBuf::from(":memory:"),
+        };
+        let start = |connection, role| {
+            let unusable = |error: std::io::Error| Error::Open { path: path.clone(), source: error.into() };
+            Worker::start(connection, path.clone(), role, poison.clone()).map_err(unusable)
+        };
+        match location {
+            Location::Memory => {
+                Ok(Self { writer: start(connect::connect(location)?, Role::Writer { _lock: None, wal: None })?, reader: None })
+            }
+            Location::File(path) => {
+                // Before the first look, so that two that start at once never bring the schema up to date together.
+                let lock = Lock::take(path)?;
+                let (writer, reader) = (connect::connect(location)?, connect::connect(location)?);
+                let role = Role::Writer { _lock: Some(lock), wal: Some(Wal::of(path)) };
+                Ok(Self { writer: start(writer, role)?, reader: Some(start(reader, Role::Reader)?) })
+            }
+        }
+    }
+
+    fn reader(&self) -> &Worker {
+        self.reader.as_ref().unwrap_or(&self.writer)
+    }
+}
+
+#[async_trait]
+impl Store for Sqlite {
+    async fn register(&self, tasks: Vec<NewTask>, now: Wall, due: Vec<Wall>) -> Result<Vec<Registered>, Error> {
+        self.writer.ask(move |connection| tasks::register(connection, &tasks, now, &due)).await
+    }
+
+    async fn targets(&self) -> Result<HashMap<TargetRow, Target>, Error> {
+        self.reader().ask(tasks::targets).await
+    }
+
+    async fn open_tasks(&self, after: Row, limit: usize) -> Result<Vec<OpenTask>, Error> {
+        self.reader().ask(move |connection| tasks::open(connection, after, limit)).await
+    }
+
+    async fn record(&self, row: Row) -> Result<Option<Record>, Error> {
+        self.reader().ask(move |connection| tasks::record(connection, row)).await
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<bool, Error> {
+        self.writer.ask(move |connection| outbox::commit(connection, &commit)).await
+    }
+
+    async fn keep(&self, hot: Vec<Hot>) -> Result<(), Error> {
+        self.writer.ask(move |connection| hot.iter().try_for_each(|hot| tasks::keep(connection, hot).map(drop))).await
+    }
+
+    async fn owed(&self, sink: &str, after: Seq, limit: usize) -> Result<Vec<Owed>, Error> {
+        let sink = sink.to_owned();
+        self.reader().ask(move |connection| outbox::owed(connection, &sink, after, limit)).await
+    }
+
+    async fn acknowledge(&self, sink: &str, seqs: Vec<Seq>) -> Result<(), Error> {
+        let sink = sink.to_owned();
+        self.writer.ask(move |connection| outbox::acknowledge(connection, &sink, &seqs)).await
+    }
+
+    async fn outbox(&self) -> Result<HashMap<String, u64>, Error> {
+        self.reader().ask(outbox::outbox).await
+    }
+
+    async fn past(&self, before: Wall, after: Past, limit: usize) -> Result<Vec<Past>, Error> {
+        self.reader().ask(move |connection| tasks::past(connection, before, after, limit)).await
+    }
+
+    async fn forget(&self, tasks: Vec<Past>) -> Result<(), Error> {
+        self.writer.ask(move |connection| tasks::forget(connection, &tasks)).await
+    }
+
+    async fn close(&self) {
+        // The reader first: the writer then empties the log, and the last connection removes it.
+        if let Some(reader) = &self.reader {
+            reader.close().await;
+        }
+        self.writer.close().await;
+    }
+}

@@ -1,0 +1,57 @@
+-- Opwatch's own mark ("opwa"), by which `file` and connect.rs know the database.
+PRAGMA application_id = 0x6f707761;
+
+CREATE TABLE target (
+    target_row INTEGER PRIMARY KEY,
+    account    TEXT NOT NULL,
+    region     TEXT NOT NULL,
+    operation  TEXT NOT NULL,
+    UNIQUE (account, region, operation)
+) STRICT;
+
+-- Times are wall milliseconds. `id` and `status` are ANY: a number and its digits as text are two different values, and stay so.
+-- Unsigned numbers (`id`, `digest`) are stored as the signed ones of the same 64 bits.
+-- AUTOINCREMENT, here and below: a key that was forgotten is never given out again, since others may still hold it.
+CREATE TABLE task (
+    task_row      INTEGER PRIMARY KEY AUTOINCREMENT,
+    target        INTEGER NOT NULL REFERENCES target,
+    id            ANY     NOT NULL,
+    origin        TEXT    NOT NULL,
+    registered_at INTEGER NOT NULL,
+    settings      TEXT,                         -- JSON; NULL when nothing was asked for
+    due           INTEGER NOT NULL,
+    since         INTEGER NOT NULL,
+    seen          INTEGER,
+    digest        INTEGER NOT NULL DEFAULT 0,
+    status        ANY,
+    polls         INTEGER NOT NULL DEFAULT 0,
+    errors        INTEGER NOT NULL DEFAULT 0,
+    streak        INTEGER NOT NULL DEFAULT 0,
+    sequence      INTEGER NOT NULL DEFAULT 0,   -- events so far
+    ended_at      INTEGER,                      -- NULL while it is open
+    outcome       TEXT,                         -- NULL when it was abandoned
+    UNIQUE (target, id)
+) STRICT;
+
+-- Finds the open ones (ended_at IS NULL, in the order of their keys) and the old ones alike.
+CREATE INDEX task_by_end ON task (ended_at);
+
+CREATE TABLE event (
+    seq      INTEGER PRIMARY KEY AUTOINCREMENT,
+    task_row INTEGER REFERENCES task,
+    event_id BLOB    NOT NULL,
+    kind     TEXT    NOT NULL,
+    time     INTEGER NOT NULL,
+    body     TEXT    NOT NULL
+) STRICT;
+
+CREATE INDEX event_by_task ON event (task_row);
+
+-- The outbox: a row is deleted when its sink has acknowledged the event.
+CREATE TABLE delivery (
+    sink TEXT    NOT NULL,
+    seq  INTEGER NOT NULL REFERENCES event,
+    PRIMARY KEY (sink, seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX delivery_by_seq ON delivery (seq);

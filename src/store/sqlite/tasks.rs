@@ -1,0 +1,147 @@
+//! The statements about targets and tasks. Each function is the body of a job (worker.rs), and may run more than once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::values::{at_most, settings, settings_text};
+use crate::clock::Wall;
+use crate::model::task::{NewTask, Row, Target};
+use crate::store::{Hot, OpenTask, Past, Record, Registered, State, TargetRow};
+
+/// Registers tasks that fall due at the moments beside them. What is known is looked up and not upserted: a start that brings
+/// nothing new writes nothing, and so needs no room on the disk.
+pub fn register(connection: &Connection, tasks: &[NewTask], now: Wall, due: &[Wall]) -> rusqlite::Result<Vec<Registered>> {
+    let mut insert = connection
+        .prepare_cached("INSERT INTO task (target, id, origin, registered_at, settings, due, since) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)")?;
+    let mut last: Option<(&Arc<Target>, TargetRow)> = None;
+    let mut registered = Vec::with_capacity(tasks.len());
+    for (task, due) in tasks.iter().zip(due) {
+        // A list shares one target, so that a pointer's comparison mostly does.
+        let target = match last {
+            Some((target, row)) if Arc::ptr_eq(target, &task.target) => row,
+            Some(_) | None => intern(connection, &task.target)?,
+        };
+        last = Some((&task.target, target));
+        let text = settings_text(&task.settings)?;
+        registered.push(match known(connection, target, task, text.as_deref())? {
+            Some(known) => known,
+            None => {
+                insert.execute(params![target, task.id, task.origin, now, text, due])?;
+                Registered { row: Row(connection.last_insert_rowid()), state: State::New }
+            }
+        });
+    }
+    Ok(registered)
+}
+
+/// The task as it is known, with its settings taken over; `None` if it is new.
+fn known(connection: &Connection, target: TargetRow, task: &NewTask, text: Option<&str>) -> rusqlite::Result<Option<Registered>> {
+    let mut select =
+        connection.prepare_cached("SELECT task_row, ended_at IS NOT NULL, settings IS ?3 FROM task WHERE target = ?1 AND id = ?2")?;
+    let found =
+        select.query_row(params![target, task.id, text], |record| Ok((record.get(0)?, record.get(1)?, record.get(2)?))).optional()?;
+    let Some((row, over, same)) = found else { return Ok(None) };
+    let (row, over, same): (Row, bool, bool) = (row, over, same);
+    if over {
+        return Ok(Some(Registered { row, state: State::Over }));
+    }
+    if !same {
+        connection.prepare_cached("UPDATE task SET settings = ?2 WHERE task_row = ?1")?.execute(params![row, text])?;
+    }
+    Ok(Some(Registered { row, state: State::Known }))
+}
+
+fn intern(connection: &Connection, target: &Target) -> rusqlite::Result<TargetRow> {
+    let key = params![target.account, target.region, target.operation];
+    let mut select = connection.prepare_cached("SELECT target_row FROM target WHERE account = ?1 AND region = ?2 AND operation = ?3")?;
+    if let Some(row) = select.query_row(key, |record| record.get(0)).optional()? {
+        return Ok(row);
+    }
+    connection.prepare_cached("INSERT INTO target (account, region, operation) VALUES (?1, ?2, ?3)")?.execute(key)?;
+    Ok(TargetRow(connection.last_insert_rowid()))
+}
+
+/// All targets.
+pub fn targets(connection: &Connection) -> rusqlite::Result<HashMap<TargetRow, Target>> {
+    let mut select = connection.prepare_cached("SELECT target_row, account, region, operation FROM target")?;
+    let found = select.query_map([], |record| {
+        Ok((record.get(0)?, Target { account: record.get(1)?, region: record.get(2)?, operation: record.get(3)? }))
+    })?;
+    found.collect()
+}
+
+/// The index is named, so that no statistics can lead the planner past all that are over.
+pub const OPEN: &str = "SELECT task_row, target, id, registered_at, settings, due, since, seen, digest, status, polls, errors, streak
+     FROM task INDEXED BY task_by_end WHERE ended_at IS NULL AND task_row > ?1 ORDER BY task_row LIMIT ?2";
+
+/// A page of the open tasks.
+pub fn open(connection: &Connection, after: Row, limit: usize) -> rusqlite::Result<Vec<OpenTask>> {
+    let mut select = connection.prepare_cached(OPEN)?;
+    let found = select.query_map(params![after, at_most(limit)], |record| {
+        let hot = Hot {
+            row: record.get(0)?,
+            due: record.get(5)?,
+            since: record.get(6)?,
+            seen: record.get(7)?,
+            digest: record.get::<_, i64>(8)?.cast_unsigned(),
+            status: record.get(9)?,
+            polls: record.get(10)?,
+            errors: record.get(11)?,
+            streak: record.get(12)?,
+        };
+        Ok(OpenTask { target: record.get(1)?, id: record.get(2)?, registered_at: record.get(3)?, settings: settings(record, 4)?, hot })
+    })?;
+    found.collect()
+}
+
+/// What an event tells of a task.
+pub fn record(connection: &Connection, row: Row) -> rusqlite::Result<Option<Record>> {
+    let mut select = connection.prepare_cached("SELECT settings, registered_at, sequence FROM task WHERE task_row = ?1")?;
+    select
+        .query_row([row], |record| Ok(Record { settings: settings(record, 0)?, registered_at: record.get(1)?, sequence: record.get(2)? }))
+        .optional()
+}
+
+/// Stores the hot part of a task that is still open; `false`: there is none.
+pub fn keep(connection: &Connection, hot: &Hot) -> rusqlite::Result<bool> {
+    let mut update = connection.prepare_cached(
+        "UPDATE task SET due = ?2, since = ?3, seen = ?4, digest = ?5, status = ?6, polls = ?7, errors = ?8, streak = ?9
+         WHERE task_row = ?1 AND ended_at IS NULL",
+    )?;
+    let Hot { row, due, since, seen, digest, status, polls, errors, streak } = hot;
+    let changed = update.execute(params![row, due, since, seen, digest.cast_signed(), status, polls, errors, streak])?;
+    Ok(changed > 0)
+}
+
+/// A page of what ended before that moment and is owed nothing.
+pub fn past(connection: &Connection, before: Wall, after: Past, limit: usize) -> rusqlite::Result<Vec<Past>> {
+    let mut select = connection.prepare_cached(PAST)?;
+    let found = select
+        .query_map(params![before, after.at, after.row, at_most(limit)], |record| Ok(Past { at: record.get(0)?, row: record.get(1)? }))?;
+    found.collect()
+}
+
+/// A walk along the index of ends; each task's events and their deliveries are looked up by index.
+pub const PAST: &str = "SELECT ended_at, task_row FROM task
+     WHERE ended_at < ?1 AND (ended_at, task_row) > (?2, ?3)
+       AND NOT EXISTS (SELECT 1 FROM event JOIN delivery USING (seq) WHERE event.task_row = task.task_row)
+     ORDER BY ended_at, task_row LIMIT ?4";
+
+/// Forgets tasks and their events, unless they went on since [`past`] found them.
+pub fn forget(connection: &Connection, tasks: &[Past]) -> rusqlite::Result<()> {
+    let mut still = connection.prepare_cached(
+        "SELECT 1 FROM task WHERE task_row = ?1 AND ended_at = ?2
+           AND NOT EXISTS (SELECT 1 FROM event JOIN delivery USING (seq) WHERE event.task_row = ?1)",
+    )?;
+    let mut events = connection.prepare_cached("DELETE FROM event WHERE task_row = ?1")?;
+    let mut task = connection.prepare_cached("DELETE FROM task WHERE task_row = ?1")?;
+    for Past { at, row } in tasks {
+        if still.exists(params![row, at])? {
+            events.execute([row])?;
+            task.execute([row])?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,200 @@
+//! What is promised of SQLite alone: its lock, its schema, its plans, and the troubles that it may get into.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::{Connection, params};
+use tempfile::{TempDir, tempdir};
+
+use super::location::beside;
+use super::*;
+use crate::model::task::{Origin, Settings, TaskId};
+use crate::problem::chain;
+
+fn place() -> (TempDir, PathBuf) {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("opwatch.db");
+    (folder, path)
+}
+
+fn opened(path: &Path) -> Result<Sqlite, Error> {
+    Sqlite::open(&Location::File(path.into()))
+}
+
+fn refusal(path: &Path) -> String {
+    chain(&opened(path).map(drop).unwrap_err())
+}
+
+fn tasks(ids: std::ops::Range<u64>) -> Vec<NewTask> {
+    let target = Arc::new(Target { account: "default".into(), region: "bj".into(), operation: "bm".into() });
+    let task = |id| NewTask { target: target.clone(), id: TaskId::Int(id), settings: Settings::default(), origin: Origin::File };
+    ids.map(task).collect()
+}
+
+async fn register(store: &Sqlite, ids: std::ops::Range<u64>) -> Vec<Registered> {
+    let tasks = tasks(ids);
+    let due = vec![Wall(0); tasks.len()];
+    store.register(tasks, Wall(0), due).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_second_daemon_is_refused_and_told_who_is_there() {
+    let (folder, path) = place();
+    let store = opened(&path).unwrap();
+    let link = folder.path().join("link.db");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    for name in [&path, &link] {
+        let refused = opened(name).unwrap_err();
+        assert!(matches!(&refused, Error::InUse { path, .. } if path == name), "{refused:?}");
+        assert!(refused.to_string().contains(&format!("(process {})", std::process::id())), "{refused}");
+    }
+    store.close().await;
+    opened(&path).unwrap().close().await;
+}
+
+#[tokio::test]
+async fn a_store_of_a_later_version_is_refused() {
+    let (_folder, path) = place();
+    opened(&path).unwrap().close().await;
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    assert!(matches!(opened(&path), Err(Error::Newer { found: 99, known: 1, .. })));
+}
+
+#[test]
+fn a_file_that_is_no_database_of_ours_is_refused_and_left_alone() {
+    let (_folder, path) = place();
+    std::fs::write(&path, "these are my notes, and long enough to be looked at as a header; ".repeat(20)).unwrap();
+    let refused = refusal(&path);
+    assert!(refused.starts_with(&format!("cannot open the store {}; check", path.display())), "{refused}");
+    assert!(refused.ends_with(": file is not a database"), "{refused}");
+
+    std::fs::remove_file(&path).unwrap();
+    let foreign = Connection::open(&path).unwrap();
+    foreign.execute_batch("CREATE TABLE note (text)").unwrap();
+    assert!(refusal(&path).ends_with(": it is the database of another program"), "{}", refusal(&path));
+    let tables: i64 = foreign.query_row("SELECT count(*) FROM sqlite_schema", [], |record| record.get(0)).unwrap();
+    assert_eq!(tables, 1);
+}
+
+#[test]
+fn a_missing_folder_is_named() {
+    let refused = refusal(Path::new("/nowhere/at/all/opwatch.db"));
+    assert!(refused.contains("/nowhere/at/all/opwatch.db") && refused.contains("No such file"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_foreign_lock_is_waited_out_and_nobody_sees_an_error() {
+    let (_folder, path) = place();
+    let store = opened(&path).unwrap();
+    let foreign = Connection::open(&path).unwrap();
+    foreign.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let registering = register(&store, 0..3);
+    let holding = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        // Reading goes on meanwhile.
+        assert!(store.open_tasks(Row(0), 10).await.unwrap().is_empty());
+        foreign.execute_batch("COMMIT").unwrap();
+    };
+    let (registered, ()) = tokio::join!(registering, holding);
+    assert_eq!(registered.len(), 3);
+}
+
+#[tokio::test]
+async fn a_close_does_not_wait_for_a_foreign_lock_and_tells_the_caller() {
+    let (_folder, path) = place();
+    let store = opened(&path).unwrap();
+    let foreign = Connection::open(&path).unwrap();
+    foreign.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let registering = store.register(tasks(0..3), Wall(0), vec![Wall(0); 3]);
+    let closing = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::timeout(Duration::from_secs(5), store.close()).await.unwrap();
+    };
+    let (registered, ()) = tokio::join!(registering, closing);
+    assert!(matches!(registered, Err(Error::Closed)), "{registered:?}");
+}
+
+/// What is on the disk at that moment, as a crash of the process leaves it.
+fn copied(path: &Path, to: &Path) {
+    for ending in ["", "-wal"] {
+        std::fs::copy(beside(path, ending), beside(to, ending)).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_is_acknowledged_is_in_the_files_before_any_close() {
+    let (folder, path) = place();
+    let store = opened(&path).unwrap();
+    register(&store, 0..3).await;
+    let copy = folder.path().join("copy.db");
+    copied(&path, &copy);
+    assert_eq!(opened(&copy).unwrap().open_tasks(Row(0), 10).await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn a_backup_can_be_made_while_the_daemon_runs() {
+    let (folder, path) = place();
+    let store = opened(&path).unwrap();
+    register(&store, 0..3).await;
+    let backup = folder.path().join("backup.db");
+    Connection::open(&path).unwrap().execute("VACUUM INTO ?1", [backup.to_str()]).unwrap();
+    register(&store, 3..6).await;
+    assert_eq!(opened(&backup).unwrap().open_tasks(Row(0), 10).await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn the_write_ahead_log_is_emptied_when_it_has_grown_and_gone_after_a_close() {
+    let (_folder, path) = place();
+    let store = opened(&path).unwrap();
+    let size_bytes = |ending| std::fs::metadata(beside(&path, ending)).map(|file| file.len()).ok();
+    for mut task in tasks(0..30) {
+        task.settings.name = Some("x".repeat(1 << 20));
+        store.register(vec![task], Wall(0), vec![Wall(0)]).await.unwrap();
+    }
+    // An answer comes before the log is tended; the next job finds that done.
+    store.keep(vec![]).await.unwrap();
+    assert!(size_bytes("-wal").unwrap() < 10 << 20, "{:?}", size_bytes("-wal"));
+    store.close().await;
+    assert_eq!(size_bytes("-wal"), None);
+}
+
+#[test]
+fn the_pages_that_the_loops_ask_for_are_walks_along_an_index() {
+    let connection = connect::connect(&Location::Memory).unwrap();
+    let plan = |sql: &str, params: &[&dyn rusqlite::ToSql]| {
+        let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let steps: Result<Vec<String>, _> = explain.query_map(params, |record| record.get(3)).unwrap().collect();
+        steps.unwrap().join("; ")
+    };
+    let open = plan(tasks::OPEN, params![0, 1]);
+    assert_eq!(open, "SEARCH task USING INDEX task_by_end (ended_at=? AND rowid>?)");
+    let owed = plan(outbox::OWED, params!["hook", 0, 1]);
+    assert_eq!(owed, "SEARCH delivery USING PRIMARY KEY (sink=? AND seq>?); SEARCH event USING INTEGER PRIMARY KEY (rowid=?)");
+    let past = plan(tasks::PAST, params![0, 0, 0, 1]);
+    assert!(past.starts_with("SEARCH task USING COVERING INDEX task_by_end (") && !past.contains("TEMP"), "{past}");
+    assert!(!past.contains("SCAN"), "{past}");
+}
+
+/// Run with `--release -- --ignored --nocapture`; the number is for people.
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn how_long_200_000_bare_tasks_take() {
+    let (_folder, path) = place();
+    let store = opened(&path).unwrap();
+    for word in ["new", "known"] {
+        let clock = crate::clock::Clock::start();
+        for start in 0..40 {
+            register(&store, start * 5000..(start + 1) * 5000).await;
+        }
+        println!("{word}: {:?}", clock.now().steady - crate::clock::Steady(0));
+    }
+    let clock = crate::clock::Clock::start();
+    let open = store.open_tasks(Row(0), 200_000).await.unwrap();
+    println!("loaded {}: {:?}", open.len(), clock.now().steady - crate::clock::Steady(0));
+    let clock = crate::clock::Clock::start();
+    store.keep(open.into_iter().map(|task| task.hot).collect()).await.unwrap();
+    println!("kept: {:?}", clock.now().steady - crate::clock::Steady(0));
+    store.close().await;
+    println!("{} bytes a task", std::fs::metadata(&path).unwrap().len() / 200_000);
+}

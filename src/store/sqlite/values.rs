@@ -1,0 +1,123 @@
+//! How our types stand in columns, and back.
+
+use rusqlite::Row as Record;
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Type, ValueRef};
+use uuid::Uuid;
+
+use crate::clock::Wall;
+use crate::model::event::{Event, Kind};
+use crate::model::reading::{Code, Outcome};
+use crate::model::task::{Origin, Row, Settings, TaskId};
+use crate::store::{Seq, TargetRow};
+
+/// A newtype over an integer stands as that integer.
+macro_rules! as_integer {
+    ($($type:ident)*) => {$(
+        impl ToSql for $type {
+            fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+                self.0.to_sql()
+            }
+        }
+        impl FromSql for $type {
+            fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+                value.as_i64().map(Self)
+            }
+        }
+    )*};
+}
+as_integer!(Wall Row TargetRow Seq);
+
+impl ToSql for TaskId {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(match self {
+            Self::Int(number) => number.cast_signed().into(),
+            Self::Text(text) => text.as_ref().into(),
+        })
+    }
+}
+
+impl FromSql for TaskId {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        match value {
+            ValueRef::Integer(number) => Ok(Self::Int(number.cast_unsigned())),
+            ValueRef::Text(_) => value.as_str().map(|text| Self::Text(text.into())),
+            ValueRef::Null | ValueRef::Real(_) | ValueRef::Blob(_) => Err(FromSqlError::InvalidType),
+        }
+    }
+}
+
+impl ToSql for Code {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(match self {
+            Self::Int(number) => (*number).into(),
+            Self::Text(text) => text.as_ref().into(),
+        })
+    }
+}
+
+impl FromSql for Code {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        match value {
+            ValueRef::Integer(number) => Ok(Self::Int(number)),
+            ValueRef::Text(_) => value.as_str().map(|text| Self::Text(text.into())),
+            ValueRef::Null | ValueRef::Real(_) | ValueRef::Blob(_) => Err(FromSqlError::InvalidType),
+        }
+    }
+}
+
+impl ToSql for Outcome {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(self.to_string().into())
+    }
+}
+
+impl ToSql for Origin {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(match self {
+            Self::File => "file",
+        }
+        .into())
+    }
+}
+
+impl ToSql for Kind {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(self.name().into())
+    }
+}
+
+impl FromSql for Kind {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let name = value.as_str()?;
+        Self::of_name(name).ok_or_else(|| FromSqlError::Other(format!("unknown type of event: {name}").into()))
+    }
+}
+
+/// Settings as JSON; `None` when nothing was asked for, since most tasks of a long list are bare.
+pub fn settings_text(settings: &Settings) -> rusqlite::Result<Option<String>> {
+    if *settings == Settings::default() {
+        return Ok(None);
+    }
+    serde_json::to_string(settings).map(Some).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+}
+
+/// The settings in that column.
+pub fn settings(record: &Record<'_>, column: usize) -> rusqlite::Result<Settings> {
+    let Some(text) = record.get_ref(column)?.as_str_or_null()? else { return Ok(Settings::default()) };
+    serde_json::from_str(text).map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into()))
+}
+
+/// The event in the columns `event_id, kind, time, body` from that one on.
+pub fn event(record: &Record<'_>, column: usize) -> rusqlite::Result<Event> {
+    Ok(Event {
+        id: Uuid::from_bytes(record.get(column)?),
+        kind: record.get(column + 1)?,
+        time: record.get(column + 2)?,
+        body: record.get(column + 3)?,
+    })
+}
+
+/// A number of rows for `LIMIT`.
+pub fn at_most(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
