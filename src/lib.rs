@@ -13,7 +13,7 @@
 //! # Import order
 //! A file imports only from the folders and files named before its own, and from its own (`tests/layers.rs` reads this list):
 //!
-//! `clock` `secret` `units` `problem` `telemetry` `model` `cloud` `sim` `store` `sinks` `register` `watch` `deliver` `config` `daemon` `cli`
+//! `clock` `secret` `units` `problem` `section` `telemetry` `model` `cloud` `sim` `store` `sinks` `register` `watch` `deliver` `config` `daemon` `cli`
 //!
 //! # A task's life
 //! 1. A line of a file becomes a [`register::Written`] task, is validated and resolved once, and is kept by
@@ -33,6 +33,7 @@ pub mod clock;
 pub mod secret;
 pub mod units;
 pub mod problem;
+pub mod section;
 pub mod telemetry;
 pub mod model;
 pub mod cloud;

@@ -34,6 +34,33 @@ pub struct Config {
     pub max_in_flight: u32,
 }
 
+/// An account as it is used: checked, with its credentials, and with nothing left to look up.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Account {
+    /// Its name in the configuration.
+    pub name: String,
+    /// The region of tasks that name none.
+    pub region: Option<String>,
+    /// The key's id.
+    pub secret_id: String,
+    /// The secret key.
+    pub secret_key: Secret,
+    /// Sent along with temporary credentials.
+    pub token: Option<Secret>,
+    /// Where to connect: http or https, without user or query; plain http only to a loopback address. `None`: each operation's own host.
+    pub endpoint: Option<reqwest::Url>,
+    /// Signed, and sent as `Host`. `None`: the endpoint's host.
+    pub signed_host: Option<String>,
+    /// The hash of its signatures.
+    pub signature_method: SignatureMethod,
+    /// The HTTP method of its requests.
+    pub method: Method,
+    /// Polls a second for each pace key. `None`: 95 % of what the operation's row documents.
+    pub rate_limit: Option<Rate>,
+    /// Requests under way at once, 1 to 10000.
+    pub max_in_flight: u32,
+}
+
 /// The hash of an API 2.0 signature (api.md §1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum SignatureMethod {
@@ -72,29 +99,4 @@ impl Default for Config {
             max_in_flight: 32,
         }
     }
-}
-
-/// An account that can be used: everything is resolved, and nothing later asks whether it is set.
-#[derive(Clone, Debug)]
-pub struct Account {
-    /// The region of tasks that name none.
-    pub region: Option<String>,
-    /// The key's id.
-    pub secret_id: String,
-    /// The secret key.
-    pub secret_key: Secret,
-    /// Only with temporary credentials.
-    pub token: Option<Secret>,
-    /// Where to connect; `None`: each operation's own host.
-    pub endpoint: Option<reqwest::Url>,
-    /// What is signed and sent as `Host`; `None`: the host that is connected to.
-    pub signed_host: Option<String>,
-    /// The hash of signatures.
-    pub signature_method: SignatureMethod,
-    /// The HTTP method.
-    pub method: Method,
-    /// Replaces what the operation's row documents.
-    pub rate_limit: Option<Rate>,
-    /// Requests under way at once.
-    pub max_in_flight: u32,
 }

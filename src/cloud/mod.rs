@@ -123,6 +123,7 @@ impl Cloud {
         let (account, client) = self.accounts.get(&target.account).ok_or_else(|| Error::NoAccount(target.account.clone()))?;
         let operation = BUILT_IN.get(&target.operation).ok_or_else(|| Error::NoOperation(target.operation.clone()))?;
         let url = match &account.endpoint {
+            Some(endpoint) if endpoint.path() == "/" => endpoint.join(PATH_2_0).map_err(|_| Error::Host(endpoint.to_string()))?,
             Some(endpoint) => endpoint.clone(),
             None => Url::parse(&format!("https://{}{PATH_2_0}", operation.host)).map_err(|_| Error::Host(operation.host.clone()))?,
         };

@@ -1,1 +1,143 @@
-//! (to come)
+//! The sum of the sections: loading, layering, cross-checks, and errors with a place.
+//!
+//! Each section's type lives with what it configures. Layers, later ones first asked: environment (`OPWATCH__POLL__JITTER`),
+//! `conf.d/*.toml` beside the file in name order, the file, built-in defaults; merged by the `config` crate. `[[tasks]]` are
+//! read beside it, file by file, since `config` replaces arrays and has no integers above 2^63.
+//!
+//! Everything that is wrong is told at once, and no secret's value with it.
+
+mod accounts;
+mod checks;
+mod environment;
+mod expand;
+mod layer;
+mod merge;
+mod overrides;
+mod paths;
+mod secret_file;
+mod sections;
+mod text;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+pub use environment::Environment;
+
+use crate::cloud::credentials::Account;
+use crate::model::policy::Policy;
+use crate::problem::{Place, Problem};
+use crate::register::listed::Listed;
+use crate::{sinks, store, telemetry};
+use layer::Layer;
+use sections::Sections;
+use text::Text;
+
+/// A configuration that is right in itself; its tasks are validated against the rest by [`crate::register`].
+#[derive(Debug)]
+pub struct Loaded {
+    /// The accounts, with their credentials.
+    pub accounts: BTreeMap<String, Account>,
+    /// `[poll]`.
+    pub poll: Policy,
+    /// The sinks; `log` is always among them.
+    pub sinks: BTreeMap<String, sinks::Config>,
+    /// `[store]`.
+    pub store: store::Config,
+    /// `[log]`.
+    pub log: telemetry::Config,
+    /// `[[tasks]]` of all files, in their order.
+    pub tasks: Vec<Listed>,
+    /// The task files, not read yet.
+    pub task_files: Vec<PathBuf>,
+}
+
+/// Loads a configuration with all its layers, or tells everything that is wrong with it.
+pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let texts = read_texts(path, &mut problems);
+    let mut layers: Vec<Layer<'_>> = texts.iter().map(|text| Layer::parse(text, environment, &mut problems)).collect();
+    // Half a file would bring complaints about what stands in its other half.
+    if texts.is_empty() || layers.iter().any(|layer| layer.broken) {
+        return Err(capped(problems));
+    }
+    let tasks = layers.iter_mut().flat_map(|layer| std::mem::take(&mut layer.tasks)).collect();
+    let task_files = layers.iter_mut().flat_map(|layer| std::mem::take(&mut layer.task_files)).collect();
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let from_files = merge::merge(layers.iter().map(|layer| &layer.tree), &[]);
+    let overrides = overrides::read(environment, &from_files, folder, &mut problems);
+    let merged = merge::merge(layers.iter().map(|layer| &layer.tree), &overrides);
+
+    let mut sections = Sections::new(&layers, &overrides, problems);
+    let poll = sections.poll(&merged);
+    let store = sections.store(&merged);
+    let log = sections.log(&merged);
+    let sinks = sections.sinks(&merged);
+    let task_files = sections.task_files(task_files);
+    let accounts = accounts::resolve(&mut sections, &merged, environment);
+    match (sections.into_problems(), poll, store, log) {
+        (problems, Some(poll), Some(store), Some(log)) if problems.is_empty() => {
+            Ok(Loaded { accounts, poll, sinks, store, log, tasks, task_files })
+        }
+        (problems, ..) => Err(capped(problems)),
+    }
+}
+
+/// The main file and those of `conf.d`, as far as they can be read.
+fn read_texts(path: &Path, problems: &mut Vec<Problem>) -> Vec<Text> {
+    let Some(main) = Text::read(path, problems) else { return Vec::new() };
+    let is_empty = main.text.trim().is_empty() && path.is_file();
+    if is_empty {
+        // The usual trace of a write that was cut off; taken at its word it would end every task that it used to list.
+        problems.push(Problem::new(main.place(None), "is empty; write a configuration, or a comment if everything is left to defaults"));
+    }
+    let mut texts = vec![main];
+    for file in conf_d(path, problems) {
+        texts.extend(Text::read(&file, problems));
+    }
+    texts
+}
+
+/// `conf.d/*.toml` beside the file, in name order. Hidden files are editors' and package managers' own.
+fn conf_d(path: &Path, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
+    let folder = path.with_file_name("conf.d");
+    let listing =
+        std::fs::read_dir(&folder).and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>());
+    let mut files = match listing {
+        Ok(files) => files,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => {
+            let place = Place { file: Some(folder), ..Place::default() };
+            problems.push(Problem::new(place, format!("cannot list this folder ({error}); make it readable, or remove it")));
+            Vec::new()
+        }
+    };
+    let hidden = |file: &PathBuf| file.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "toml") && !hidden(file));
+    files.sort();
+    files
+}
+
+/// Sorted as a person reads, without repeats, and not more than anyone reads.
+fn capped(mut problems: Vec<Problem>) -> Vec<Problem> {
+    const MOST_TOLD: usize = 100;
+    // Stable: files stay in the order in which they were read, since the main file's problems were found first.
+    let mut files: Vec<Option<PathBuf>> = Vec::new();
+    for problem in &problems {
+        if !files.contains(&problem.place.file) {
+            files.push(problem.place.file.clone());
+        }
+    }
+    problems.sort_by_key(|problem| (files.iter().position(|file| *file == problem.place.file), problem.place.line));
+    problems.dedup();
+    let more = problems.len().saturating_sub(MOST_TOLD);
+    if more > 0 {
+        problems.truncate(MOST_TOLD);
+        problems.push(Problem::new(Place::default(), format!("and {more} more problems")));
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod wrong;

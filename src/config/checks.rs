@@ -1,0 +1,146 @@
+//! What must hold of a section beyond the types of its keys. Each line is a fact; [`super::sections`] finds the places.
+
+use std::net::IpAddr;
+
+use crate::model::delivery::Retry;
+use crate::model::policy::Policy;
+use crate::units::Limit;
+use crate::{cloud, store};
+
+/// Something that must hold.
+pub struct Check {
+    /// The keys that it is about, dotted; the first one is where it is told.
+    pub keys: &'static [&'static str],
+    /// Whether it holds.
+    pub holds: bool,
+    /// What is wrong if not, and what to do.
+    pub what: &'static str,
+}
+
+const fn check(keys: &'static [&'static str], holds: bool, what: &'static str) -> Check {
+    Check { keys, holds, what }
+}
+
+const MORE_THAN_NOTHING: &str = "is no time at all; write more than 0s";
+/// Sums of a multiplier and ages stay far from overflow; such a wait doubles thousands of times a second already.
+const LARGEST_MULTIPLIER: f64 = 1000.0;
+
+/// `[poll]`.
+pub fn poll(policy: &Policy) -> Vec<Check> {
+    vec![
+        check(&["initial_interval"], !policy.initial_interval.0.is_zero(), MORE_THAN_NOTHING),
+        check(&["max_interval"], !policy.max_interval.0.is_zero(), MORE_THAN_NOTHING),
+        check(&["error_interval"], !policy.error_interval.0.is_zero(), MORE_THAN_NOTHING),
+        check(&["error_max_interval"], !policy.error_max_interval.0.is_zero(), MORE_THAN_NOTHING),
+        check(&["request_timeout"], !policy.request_timeout.0.is_zero(), MORE_THAN_NOTHING),
+        check(&["timeout"], positive(policy.timeout), "would end every task at once; write more than 0s, or \"never\""),
+        check(&["multiplier"], (1.0..=LARGEST_MULTIPLIER).contains(&policy.multiplier), "write a number from 1 to 1000"),
+        check(&["jitter"], (0.0..=1.0).contains(&policy.jitter), "is a part of the wait; write a number from 0 to 1"),
+        check(
+            &["initial_interval", "max_interval"],
+            policy.initial_interval <= policy.max_interval,
+            "is longer than `max_interval`; raise that one or lower this one",
+        ),
+        check(
+            &["error_interval", "error_max_interval"],
+            policy.error_interval <= policy.error_max_interval,
+            "is longer than `error_max_interval`; raise that one or lower this one",
+        ),
+    ]
+}
+
+/// `[store]`.
+pub fn store(config: &store::Config) -> Vec<Check> {
+    let path = config.url.as_ref().map(|url| url.strip_prefix("sqlite:").unwrap_or_default());
+    let names_a_file = path.is_none_or(|path| !path.is_empty() && !path.contains(char::is_control));
+    vec![
+        check(&["retention"], positive(config.retention), "would forget every task at once; write more than 0s, or \"forever\""),
+        check(&["url"], names_a_file, "names no store; write sqlite: and a path, such as \"sqlite:opwatch.db\""),
+    ]
+}
+
+/// `retry` of a sink.
+pub fn retry(retry: &Retry) -> Vec<Check> {
+    vec![
+        check(&["retry.initial"], !retry.initial.0.is_zero(), MORE_THAN_NOTHING),
+        check(&["retry.max"], !retry.max.0.is_zero(), MORE_THAN_NOTHING),
+        check(&["retry.initial", "retry.max"], retry.initial <= retry.max, "is longer than `retry.max`; raise that one or lower this one"),
+    ]
+}
+
+/// `[accounts.*]`, apart from its credentials.
+pub fn account(config: &cloud::credentials::Config) -> Vec<Check> {
+    let graphic = |text: &Option<String>| {
+        text.as_ref().is_none_or(|text| !text.is_empty() && text.len() <= 255 && text.bytes().all(|byte| byte.is_ascii_graphic()))
+    };
+    let is_host = config.signed_host.as_ref().is_none_or(|host| !host.contains(['/', '?', '#', '@']));
+    vec![
+        check(&["region"], graphic(&config.region), "write it as the API does, such as \"bj\" or \"ap-beijing\""),
+        check(&["secret_id"], graphic(&config.secret_id), "is no key id; write it without blanks, or leave it out"),
+        check(&["signed_host"], is_host && graphic(&config.signed_host), "is no host; write a name alone, such as \"bm.api.qcloud.com\""),
+        check(&["max_in_flight"], (1..=10_000).contains(&config.max_in_flight), "write a whole number from 1 to 10000"),
+    ]
+}
+
+/// Where to connect, or what is wrong with it; the address itself is not repeated, since it may hold a password.
+pub fn endpoint(written: &str) -> Result<reqwest::Url, &'static str> {
+    const FORM: &str = "is no address; write one such as \"https://bm.api.qcloud.com/v2/index.php\"";
+    let url: reqwest::Url = written.parse().map_err(|_| FORM)?;
+    let host = url.host_str().filter(|host| !host.is_empty()).ok_or(FORM)?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("holds a user or a password; leave them out, requests are signed");
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("holds a query; leave out everything from the `?` or `#` on");
+    }
+    match url.scheme() {
+        "https" => Ok(url),
+        "http" if is_loopback(host) => Ok(url),
+        "http" => Err("is plain http beyond this machine; write https, or a loopback address such as 127.0.0.1"),
+        _ => Err(FORM),
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || address.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
+fn positive(Limit(limit): Limit) -> bool {
+    limit.is_none_or(|limit| !limit.is_zero())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_http_stays_on_this_machine() {
+        for right in ["http://127.0.0.1:9000/v2/index.php", "http://[::1]:1", "http://localhost", "https://bm.api.qcloud.com"] {
+            assert!(endpoint(right).is_ok(), "{right}");
+        }
+        for wrong in [
+            "http://localhost.example.com",
+            "http://10.0.0.1",
+            "http://127.0.0.1@evil.example",
+            "ftp://127.0.0.1",
+            "bm.api.qcloud.com",
+            "",
+            "https://h/?a=1",
+            "https://",
+        ] {
+            assert!(endpoint(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn every_default_holds() {
+        let checks = [
+            poll(&Policy::default()),
+            store(&store::Config::default()),
+            retry(&Retry::default()),
+            account(&cloud::credentials::Config::default()),
+        ];
+        assert!(checks.iter().flatten().all(|check| check.holds));
+    }
+}

@@ -1,0 +1,143 @@
+//! `OPWATCH__SECTION__KEY=value`: the environment as the last layer.
+//!
+//! A name is matched whatever its case, with `-` and `_` alike, since a variable's name cannot always say more. It must meet
+//! a key that exists, in a section, account or sink that exists; a value becomes a number or a list only where the key is one.
+
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use super::environment::Environment;
+use super::{paths, sections};
+use crate::problem::{Place, Problem};
+use crate::section::{KeyPath, dotted, suggestion};
+
+/// One variable that sets one key.
+pub struct Override {
+    /// The key.
+    pub path: KeyPath,
+    /// The variable.
+    pub variable: String,
+    value: Value,
+}
+
+const PREFIX: &str = "OPWATCH__";
+const SEPARATOR: &str = "__";
+
+impl Override {
+    /// As a layer that holds just this key.
+    pub fn as_tree(&self) -> Value {
+        let nest = |inner, key: &String| Value::Object(Map::from_iter([(key.clone(), inner)]));
+        self.path.iter().rev().fold(self.value.clone(), nest)
+    }
+
+    /// The list that it sets, where it is one of texts.
+    pub fn texts(&self) -> Option<Vec<&str>> {
+        self.value.as_array()?.iter().map(Value::as_str).collect()
+    }
+
+    /// Where it stands.
+    pub fn place(&self) -> Place {
+        place(&self.variable)
+    }
+}
+
+/// All overrides. `tree` is what the files say, which decides what accounts and sinks there are.
+pub fn read(environment: &Environment, tree: &Value, folder: &Path, problems: &mut Vec<Problem>) -> Vec<Override> {
+    let known = sections::known(tree);
+    let mut overrides: Vec<Override> = Vec::new();
+    for (name, value) in environment.with_prefix(PREFIX) {
+        let variable = format!("{PREFIX}{name}");
+        match one(name, value, &known, folder, environment) {
+            Ok((path, _)) if let Some(other) = overrides.iter().find(|other| other.path == path) => {
+                let what = format!("sets the same key as {}; unset one of the two", other.variable);
+                problems.push(Problem::new(place(&variable), what));
+            }
+            Ok((path, value)) => overrides.push(Override { path, variable, value }),
+            Err(what) => problems.push(Problem::new(place(&variable), what)),
+        }
+    }
+    overrides
+}
+
+fn place(variable: &str) -> Place {
+    Place { key: Some(variable.to_owned()), ..Place::default() }
+}
+
+fn one(name: &str, value: Option<&str>, known: &Value, folder: &Path, environment: &Environment) -> Result<(KeyPath, Value), String> {
+    let Some(value) = value else { return Err("is not UTF-8 text".to_owned()) };
+    if same(name, "tasks") || name.to_ascii_lowercase().starts_with("tasks__") {
+        return Err("[[tasks]] cannot be set from the environment; write them into a file".to_owned());
+    }
+    let parts: Vec<&str> = name.split(SEPARATOR).collect();
+    let (path, default) = meet(&parts, known)?;
+    let rebase = |path: &KeyPath, text: String| {
+        paths::rebase(path, text, folder, environment).ok_or("is relative to a folder whose name is not UTF-8 text; write the whole path")
+    };
+    let value = match default {
+        Value::Object(keys) => {
+            let names: Vec<&str> = keys.keys().map(String::as_str).collect();
+            return Err(format!("sets a whole section; add `__` and {}", suggestion("", &names)));
+        }
+        Value::Array(_) => {
+            let texts = texts(value).ok_or("is no list; write it as in a file, such as [\"a\", \"b\"]")?;
+            let element = |(index, text)| {
+                let path = path.iter().cloned().chain([usize::to_string(&index)]).collect();
+                rebase(&path, text).map(Value::String)
+            };
+            Value::Array(texts.into_iter().enumerate().map(element).collect::<Result<_, _>>()?)
+        }
+        // What is no number stays a text, so that the section says what it wants.
+        Value::Number(_) => serde_json::from_str(value.trim()).ok().filter(Value::is_number).unwrap_or_else(|| value.into()),
+        Value::Bool(_) => value.parse().map(Value::Bool).unwrap_or_else(|_| value.into()),
+        Value::Null | Value::String(_) => Value::String(rebase(&path, value.to_owned())?),
+    };
+    Ok((path, value))
+}
+
+/// The key that a name means, and its default.
+fn meet<'a>(parts: &[&str], known: &'a Value) -> Result<(KeyPath, &'a Value), String> {
+    let mut path = KeyPath::new();
+    let mut here = known;
+    let mut rest = parts;
+    while !rest.is_empty() {
+        let keys: Vec<&str> = here.as_object().into_iter().flat_map(|table| table.keys().map(String::as_str)).collect();
+        // The longest name first: an account may be called `a__b`.
+        let found = (1..=rest.len()).rev().find_map(|count| {
+            let written = rest[..count].join(SEPARATOR);
+            let exact = keys.iter().find(|key| **key == written);
+            let alike: Vec<&&str> = keys.iter().filter(|key| same(key, &written)).collect();
+            match (exact, &alike[..]) {
+                (Some(key), _) => Some(Ok((count, *key))),
+                (None, []) => None,
+                (None, [key]) => Some(Ok((count, **key))),
+                (None, [_, _, ..]) => Some(Err(format!("`{written}` means more than one name; write it in the case of the one you mean"))),
+            }
+        });
+        let Some((count, key)) = found.transpose()? else {
+            let within = if path.is_empty() { String::new() } else { format!(" in [{}]", dotted(&path)) };
+            return Err(format!("meets nothing: there is no `{}`{within}; {}", rest[0], suggestion(rest[0], &keys)));
+        };
+        path.push(key.to_owned());
+        here = &here[key];
+        rest = &rest[count..];
+    }
+    Ok((path, here))
+}
+
+fn same(one: &str, other: &str) -> bool {
+    let plain = |name: &str| name.to_lowercase().replace('-', "_");
+    plain(one) == plain(other)
+}
+
+/// A list as in a file, or a single text.
+fn texts(value: &str) -> Option<Vec<String>> {
+    if !value.trim_start().starts_with('[') {
+        return Some(if value.is_empty() { Vec::new() } else { vec![value.to_owned()] });
+    }
+    #[derive(serde::Deserialize)]
+    struct List {
+        list: Vec<String>,
+    }
+    toml::from_str::<List>(&format!("list = {value}")).ok().map(|List { list }| list)
+}

@@ -1,0 +1,256 @@
+//! From the merged tree to the strict types, section by section, and from a key back to the place that set it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::checks::{self, Check};
+use super::layer::Layer;
+use super::overrides::Override;
+use crate::model::policy::Policy;
+use crate::problem::{Place, Problem};
+use crate::section::{self, Fault, KeyPath, Taken, dotted, short, suggestion};
+use crate::sinks::{self, Common, Kind};
+use crate::{cloud, store, telemetry};
+
+/// What is being read, and what was wrong with it so far.
+pub struct Sections<'a> {
+    layers: &'a [Layer<'a>],
+    overrides: &'a [Override],
+    problems: Vec<Problem>,
+}
+
+/// The sink that is always there.
+const LOG: &str = "log";
+/// Names stand in file names, log lines and metric labels.
+const LONGEST_NAME_BYTES: usize = 64;
+
+/// All keys that there are, with their defaults, for these accounts and sinks.
+pub fn known(tree: &Value) -> Value {
+    let tables = |section: &str| tree.get(section).and_then(Value::as_object).cloned().unwrap_or_default();
+    let mut accounts: Map<String, Value> = tables("accounts").into_iter().map(|(name, _)| (name, account_keys())).collect();
+    if accounts.is_empty() {
+        accounts.insert("default".to_owned(), account_keys());
+    }
+    let mut sinks: Map<String, Value> = tables("sinks").into_iter().map(|(name, table)| (name, sink_keys(table.get("type")))).collect();
+    sinks.entry(LOG).or_insert_with(|| section::keys::<Common>(&[]));
+    serde_json::json!({
+        "task_files": [],
+        "accounts": accounts,
+        "poll": section::keys::<Policy>(&[]),
+        "sinks": sinks,
+        "store": section::keys::<store::Config>(&[]),
+        "log": section::keys::<telemetry::Config>(&[]),
+    })
+}
+
+/// The keys of `[accounts.*]`.
+pub fn account_keys() -> Value {
+    section::keys::<cloud::credentials::Config>(&["secret_key"])
+}
+
+/// The keys of `[sinks.*]` of that type.
+pub fn sink_keys(r#type: Option<&Value>) -> Value {
+    let mut keys = section::keys::<Common>(&["type"]);
+    let own = match r#type.and_then(Value::as_str) {
+        Some("file") => section::keys::<sinks::file::Config>(&[]),
+        Some(_) | None => Value::Null,
+    };
+    if let (Value::Object(keys), Value::Object(own)) = (&mut keys, own) {
+        keys.extend(own);
+    }
+    keys
+}
+
+impl<'a> Sections<'a> {
+    /// The layers, and what was wrong with them.
+    pub fn new(layers: &'a [Layer<'a>], overrides: &'a [Override], problems: Vec<Problem>) -> Self {
+        Self { layers, overrides, problems }
+    }
+
+    /// All that was wrong.
+    pub fn into_problems(self) -> Vec<Problem> {
+        self.problems
+    }
+
+    /// `[poll]`.
+    pub fn poll(&mut self, merged: &Value) -> Option<Policy> {
+        self.top("poll", merged, &section::keys::<Policy>(&[]), checks::poll)
+    }
+
+    /// `[store]`.
+    pub fn store(&mut self, merged: &Value) -> Option<store::Config> {
+        self.top("store", merged, &section::keys::<store::Config>(&[]), checks::store)
+    }
+
+    /// `[log]`.
+    pub fn log(&mut self, merged: &Value) -> Option<telemetry::Config> {
+        self.top("log", merged, &section::keys::<telemetry::Config>(&[]), |_| Vec::new())
+    }
+
+    /// The task files: those of all files together, unless the environment has a list of its own.
+    pub fn task_files(&mut self, from_files: Vec<PathBuf>) -> Vec<PathBuf> {
+        let set = self.overrides.iter().find(|set| set.path == ["task_files"]).and_then(Override::texts);
+        set.map(|paths| paths.into_iter().map(PathBuf::from).collect()).unwrap_or(from_files)
+    }
+
+    /// `[sinks.*]`, with `log`.
+    pub fn sinks(&mut self, merged: &Value) -> BTreeMap<String, sinks::Config> {
+        let mut sinks = BTreeMap::from([(LOG.to_owned(), sinks::Config { common: Common::default(), kind: Kind::Log })]);
+        for (name, table) in self.named("sinks", merged) {
+            let at: KeyPath = vec!["sinks".to_owned(), name.clone()];
+            let config = self.sink(&at, &name, table);
+            sinks.extend(config.map(|config| (name, config)));
+        }
+        sinks
+    }
+
+    fn sink(&mut self, at: &KeyPath, name: &str, mut table: Value) -> Option<sinks::Config> {
+        let r#type = table.as_object_mut().and_then(|table| table.remove("type"));
+        let known = sink_keys(r#type.as_ref());
+        let common = section::take::<Common>(table.clone());
+        let kind = match (name, r#type.as_ref().map(Value::as_str)) {
+            (LOG, None) => Some(Taken { value: Some(Kind::Log), faults: Vec::new(), unknown: all_keys(&table) }),
+            (LOG, Some(_)) => {
+                self.tell(at, "type", "has no place here: the sink `log` is built in; leave it out, or give this sink another name");
+                None
+            }
+            (_, Some(Some("file"))) => Some(section::take(table).map(Kind::File)),
+            (_, Some(Some(other))) => {
+                self.tell(at, "type", format!("there is no sink type {:?}; {}", short(other), suggestion(other, &sinks::TYPES)));
+                None
+            }
+            (_, None | Some(None)) if self.told(at).iter().any(|key| key == "type") => None,
+            (_, None | Some(None)) => {
+                self.tell(
+                    at,
+                    "type",
+                    format!("says what kind of sink this is; write type = and one of \"{}\"", sinks::TYPES.join("\", \"")),
+                );
+                None
+            }
+        };
+        let kind = kind.unwrap_or(Taken { value: None, faults: Vec::new(), unknown: Vec::new() });
+        let faults = common.faults.iter().chain(&kind.faults).cloned();
+        let unknown = unknown_to_both(&common.unknown, &kind.unknown).into_iter().map(|path| section::unknown_key(path, &known));
+        let faults = faults.chain(unknown).collect();
+        let common = self.checked(at, common.value, faults, |common: &Common| checks::retry(&common.retry));
+        if let Some(Kind::File(file)) = &kind.value
+            && file.path.as_os_str().is_empty()
+        {
+            self.tell(at, "path", "is empty; write the file's path, or \"-\" for standard output");
+        }
+        Some(sinks::Config { common: common?, kind: kind.value? })
+    }
+
+    /// The tables of `[accounts.*]` or `[sinks.*]`, as far as they are tables with a usable name.
+    pub fn named(&mut self, section: &str, merged: &Value) -> Vec<(String, Value)> {
+        let mut named = Vec::new();
+        for (name, table) in merged.get(section).and_then(Value::as_object).into_iter().flatten() {
+            let at: KeyPath = vec![section.to_owned(), name.clone()];
+            let usable = !name.is_empty() && name.len() <= LONGEST_NAME_BYTES && !name.contains(char::is_control) && name.trim() == name;
+            if !table.is_object() {
+                // The value is not repeated: a key that belongs one level deeper may be a secret.
+                self.tell(&at, "", format!("is no table; write [{section}.NAME] and its keys below"));
+            } else if !usable {
+                self.tell(
+                    &at,
+                    "",
+                    format!("is no name; write 1 to {LONGEST_NAME_BYTES} bytes without control characters and outer blanks"),
+                );
+            } else {
+                named.push((name.clone(), table.clone()));
+            }
+        }
+        named
+    }
+
+    /// One table, with its checks.
+    pub fn section<T: DeserializeOwned>(
+        &mut self,
+        at: &KeyPath,
+        table: Value,
+        known: &Value,
+        checks: impl Fn(&T) -> Vec<Check>,
+    ) -> Option<T> {
+        let (value, faults) = section::read::<T>(table, known);
+        self.checked(at, value, faults, checks)
+    }
+
+    /// Tells what is wrong with a key of the table at that path; `""` is the table itself.
+    pub fn tell(&mut self, at: &[String], key: &str, what: impl Into<String>) {
+        let path: KeyPath = at.iter().cloned().chain(key.split('.').filter(|key| !key.is_empty()).map(str::to_owned)).collect();
+        self.tell_problem(Problem::new(self.place(&path), what));
+    }
+
+    /// The keys of the table at that path of which something was told already.
+    pub fn told(&self, at: &[String]) -> Vec<String> {
+        let start = format!("{}.", dotted(at));
+        let within = |problem: &Problem| problem.place.key.as_ref()?.strip_prefix(&start).map(str::to_owned);
+        self.problems.iter().filter_map(within).collect()
+    }
+
+    /// Tells what is wrong elsewhere.
+    pub fn tell_problem(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+
+    fn top<T: DeserializeOwned>(&mut self, name: &str, merged: &Value, known: &Value, checks: impl Fn(&T) -> Vec<Check>) -> Option<T> {
+        let table = merged.get(name).cloned().unwrap_or_else(|| Value::Object(Map::new()));
+        self.section(&vec![name.to_owned()], table, known, checks)
+    }
+
+    fn checked<T>(&mut self, at: &KeyPath, value: Option<T>, faults: Vec<Fault>, checks: impl Fn(&T) -> Vec<Check>) -> Option<T> {
+        let before = self.told(at);
+        // A key that was dropped on the way here, as one with an unset variable is, would be told again as missing.
+        for fault in faults.into_iter().filter(|fault| !before.contains(&dotted(&fault.path))) {
+            let path: KeyPath = at.iter().chain(&fault.path).cloned().collect();
+            self.tell_problem(Problem::new(self.place(&path), fault.what));
+        }
+        let told = self.told(at);
+        for check in value.as_ref().map(checks).into_iter().flatten().filter(|check| !check.holds) {
+            // Two keys are compared only where both are surely what was meant.
+            let sure = told.is_empty() || check.keys.len() == 1 && !told.iter().any(|key| key == check.keys[0]);
+            if sure {
+                self.tell(at, check.keys[0], check.what);
+            }
+        }
+        value
+    }
+
+    /// The last layer that sets this key, or the nearest table above it.
+    fn place(&self, path: &KeyPath) -> Place {
+        for length in (1..=path.len()).rev() {
+            let start = &path[..length];
+            if let Some(set) = self.overrides.iter().find(|set| set.path == start) {
+                return set.place();
+            }
+            if let Some((layer, line)) = self.layers.iter().rev().find_map(|layer| Some((layer, layer.find(start)?))) {
+                return layer.place(Some(line), path);
+            }
+        }
+        self.layers.first().map(|layer| layer.place(None, path)).unwrap_or_default()
+    }
+}
+
+impl<T> Taken<T> {
+    fn map<U>(self, into: impl FnOnce(T) -> U) -> Taken<U> {
+        Taken { value: self.value.map(into), faults: self.faults, unknown: self.unknown }
+    }
+}
+
+fn all_keys(table: &Value) -> Vec<KeyPath> {
+    table.as_object().into_iter().flat_map(|table| table.keys().map(|key| vec![key.clone()])).collect()
+}
+
+/// Two types read the same table: a key is unknown if each of them skipped it or the table that it is in.
+fn unknown_to_both(one: &[KeyPath], other: &[KeyPath]) -> Vec<KeyPath> {
+    let skipped = |path: &KeyPath, by: &[KeyPath]| by.iter().any(|skipped| path.starts_with(skipped));
+    let mut unknown: Vec<KeyPath> = one.iter().filter(|path| skipped(path, other)).cloned().collect();
+    unknown.extend(other.iter().filter(|path| skipped(path, one)).cloned());
+    unknown.sort();
+    unknown.dedup();
+    unknown
+}

@@ -1,0 +1,211 @@
+//! What a right configuration comes to, layer over layer; and the shipped file against the code.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::*;
+use crate::model::task::TaskId;
+use crate::register::WrittenId;
+use crate::secret::Secret;
+use crate::sinks::Kind;
+use crate::units::Span;
+
+const SHIPPED: &str = include_str!("../../config/opwatch.toml");
+const GOOD: &str = "[accounts.default]\nregion = 'bj'\nsecret_id = 'AKID'\nsecret_key = 'x'\n";
+
+fn written(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    folder
+}
+
+fn loaded(folder: &Path, variables: &[(&str, &str)]) -> Loaded {
+    load(&folder.join("opwatch.toml"), &variables.iter().copied().collect()).unwrap_or_else(|problems| panic!("{problems:#?}"))
+}
+
+#[test]
+fn a_comment_alone_is_a_configuration_of_defaults_with_the_log_sink() {
+    let folder = written(&[("opwatch.toml", "# nothing\n")]);
+    let loaded = loaded(folder.path(), &[]);
+    assert_eq!((loaded.poll, loaded.store, loaded.log), (Policy::default(), store::Config::default(), telemetry::Config::default()));
+    assert_eq!(loaded.sinks.keys().collect::<Vec<_>>(), ["log"]);
+    assert!(loaded.accounts.is_empty() && loaded.tasks.is_empty());
+}
+
+#[test]
+fn later_layers_win_and_tasks_task_files_sinks_and_accounts_add_up() {
+    let folder = written(&[
+        (
+            "opwatch.toml",
+            "task_files = ['one']\n[poll]\njitter = 0.1\nmultiplier = 2\nmax_interval = '3m'\n[accounts.Main]\n[sinks.a]\ntype = 'file'\npath = 'x'\n[[tasks]]\nid = 1\n",
+        ),
+        ("conf.d/20.toml", "\u{feff}[poll]\r\njitter = 0.3\r\n[[tasks]]\r\nid = '3'\r\n"),
+        (
+            "conf.d/10.toml",
+            "task_files = ['two', '/three']\n[poll]\njitter = 0.2\n[sinks.b]\ntype = 'file'\npath = 'y'\n[[tasks]]\nid = 18446744073709551615\n",
+        ),
+        ("conf.d/.hidden.toml", "wrong"),
+        ("conf.d/README", "wrong"),
+    ]);
+    let variables = [
+        ("OPWATCH__POLL__MAX_INTERVAL", "4m"),
+        ("OPWATCH__poll__Multiplier", "3"),
+        ("OPWATCH__ACCOUNTS__MAIN__SECRET_ID", "12345"),
+        ("OPWATCH__ACCOUNTS__MAIN__SECRET_KEY", "true"),
+        ("OPWATCH__ACCOUNTS__MAIN__RATE_LIMIT", "5"),
+        ("OPWATCH__SINKS__B__RETRY__MAX", "20m"),
+        ("OPWATCH__SINKS__A__PATH", "${NOT_REPLACED}"),
+        ("OPWATCH_CONFIG", "/other"),
+        ("opwatch__poll__jitter", "1"),
+    ];
+    let loaded = loaded(folder.path(), &variables);
+    assert_eq!((loaded.poll.jitter, loaded.poll.multiplier, loaded.poll.max_interval), (0.3, 3.0, Span::seconds(240)));
+    let account = &loaded.accounts["Main"];
+    assert_eq!((account.secret_id.as_str(), account.secret_key.expose()), ("12345", "true"));
+    assert_eq!(loaded.sinks.keys().collect::<Vec<_>>(), ["a", "b", "log"]);
+    assert_eq!(loaded.sinks["b"].common.retry.max, Span::seconds(1200));
+    let ids: Vec<_> = loaded.tasks.iter().map(|task| task.written.id.clone().unwrap()).collect();
+    assert_eq!(ids, [WrittenId::Int(1), WrittenId::Int(u64::MAX), WrittenId::Text("3".into())]);
+    assert_eq!(loaded.task_files, [folder.path().join("one"), folder.path().join("conf.d/two"), PathBuf::from("/three")]);
+    let path = |sink: &str| match &loaded.sinks[sink].kind {
+        Kind::File(file) => file.path.clone(),
+        Kind::Log => panic!("{sink}"),
+    };
+    assert_eq!((path("a"), path("b")), (folder.path().join("${NOT_REPLACED}"), folder.path().join("conf.d/y")));
+}
+
+#[test]
+fn variables_are_replaced_in_strings_and_paths_are_relative_to_their_file() {
+    let text =
+        "[store]\nurl = 'sqlite:${NAME}.db'\n[sinks.out]\ntype = 'file'\npath = '-'\n[[tasks]]\nid = 1\nname = '${NAME:-x} $${NAME} $5'\n";
+    let folder = written(&[("opwatch.toml", text)]);
+    let loaded = loaded(folder.path(), &[("NAME", "a${NAME}"), ("OPWATCH__TASK_FILES", "['x', \"/y\"]")]);
+    assert_eq!(loaded.task_files, [folder.path().join("x"), PathBuf::from("/y")]);
+    assert_eq!(loaded.store.url, Some(format!("sqlite:{}/a${{NAME}}.db", folder.path().display())));
+    assert_eq!(loaded.tasks[0].written.name.as_deref(), Some("a${NAME} ${NAME} $5"));
+    assert!(matches!(&loaded.sinks["out"].kind, Kind::File(file) if file.path == Path::new("-")));
+}
+
+#[test]
+fn credentials_come_from_the_file_the_credentials_folder_or_the_sdk_variables() {
+    let text = "[accounts.own]\nsecret_id = 'A'\nsecret_key_file = 'key'\n[accounts.sdk]\n";
+    let folder = written(&[("opwatch.toml", text), ("key", "beside\n"), ("credentials/key", "given\n")]);
+    let credentials = folder.path().join("credentials");
+    let sdk = [("TENCENTCLOUD_SECRET_ID", "B"), ("TENCENTCLOUD_SECRET_KEY", "C"), ("TENCENTCLOUD_SECURITY_TOKEN", "T")];
+    let beside = loaded(folder.path(), &sdk);
+    assert_eq!(beside.accounts["own"].secret_key, Secret::new("beside"));
+    assert_eq!((&beside.accounts["sdk"].secret_key, &beside.accounts["sdk"].token), (&Secret::new("C"), &Some(Secret::new("T"))));
+    assert_eq!(beside.accounts["own"].token, None);
+    let given = loaded(folder.path(), &[&sdk[..], &[("CREDENTIALS_DIRECTORY", credentials.to_str().unwrap())]].concat());
+    assert_eq!(given.accounts["own"].secret_key, Secret::new("given"));
+    assert!(!format!("{given:?}").contains("given"), "{given:?}");
+
+    let bare = written(&[("opwatch.toml", "# nothing\n")]);
+    assert_eq!(loaded(bare.path(), &sdk).accounts["default"].secret_id, "B");
+}
+
+#[test]
+fn twenty_thousand_tasks_keep_their_places() {
+    let mut text = GOOD.to_owned();
+    for id in 0..20_000 {
+        text.push_str(&format!("[[tasks]]\nid = {id}\nname = \"task {id}\"\nlabels = {{ team = \"dba\" }}\n"));
+    }
+    let folder = written(&[("opwatch.toml", &text)]);
+    let loaded = loaded(folder.path(), &[]);
+    assert_eq!(loaded.tasks.len(), 20_000);
+    assert_eq!(loaded.tasks[19_999].place.line, Some(5 + 4 * 19_999));
+    let accounts = [("default".to_owned(), Some("bj".to_owned()))];
+    let catalogue = crate::register::catalogue::Catalogue::new(accounts, &crate::cloud::operations::BUILT_IN, []);
+    let mut last = None;
+    let count = crate::register::listed::listed(&loaded.tasks, &[], &catalogue, |task| last = Some(task.id));
+    assert_eq!((count, last), (Ok(20_000), Some(TaskId::Int(19_999))));
+}
+
+/// The shipped file with defaults (`#key = value`), and where asked for examples (`# key = value`) too, switched on.
+fn switched_on(examples: bool) -> String {
+    let is_key = |text: &str| {
+        text.split_once(" = ").is_some_and(|(key, _)| key.trim_end().bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'))
+    };
+    let line = |line: &str| match (line.strip_prefix("# "), line.strip_prefix('#')) {
+        (Some(header), _) if header.starts_with('[') => header.to_owned(),
+        (Some(example), _) if is_key(example) && examples => example.to_owned(),
+        (None, Some(default)) if is_key(default) => default.to_owned(),
+        (Some(_) | None, Some(_) | None) => line.to_owned(),
+    };
+    SHIPPED.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// All keys with their values, dotted.
+fn flat(value: &Value, path: &str, found: &mut Vec<(String, Value)>) {
+    match value {
+        Value::Object(table) if !table.is_empty() => {
+            table.iter().for_each(|(key, value)| flat(value, &if path.is_empty() { key.clone() } else { format!("{path}.{key}") }, found));
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => {
+            found.push((path.to_owned(), value.clone()))
+        }
+    }
+}
+
+fn flat_keys(value: &Value) -> Vec<(String, Value)> {
+    let mut found = Vec::new();
+    flat(value, "", &mut found);
+    found
+}
+
+#[test]
+fn the_shipped_file_shows_every_key_and_every_default_of_the_code() {
+    let shown = |examples| flat_keys(&toml::from_str::<Value>(&switched_on(examples)).unwrap());
+    let tree = serde_json::json!({ "accounts": { "default": {} }, "sinks": { "audit": { "type": "file" } } });
+    let known = flat_keys(&sections::known(&tree));
+    let task_keys = flat_keys(&crate::register::KEYS).into_iter().map(|(key, _)| format!("tasks.{key}"));
+    let in_code: BTreeSet<String> =
+        known.iter().map(|(key, _)| key.clone()).filter(|key| !key.starts_with("sinks.log.")).chain(task_keys).collect();
+
+    let mut in_file = BTreeSet::new();
+    for (key, value) in shown(true) {
+        match (key.as_str(), value) {
+            ("tasks", Value::Array(tasks)) => {
+                for task in tasks {
+                    in_file.extend(task.as_object().unwrap().keys().map(|key| format!("tasks.{key}")));
+                }
+            }
+            _ if !key.starts_with("sinks.log") => drop(in_file.insert(key)),
+            _ => {}
+        }
+    }
+    assert_eq!(in_file, in_code);
+
+    // The values that a key has by itself; an absent one, an empty text and an empty list are none.
+    let has_value = |value: &Value| !value.is_null() && value != "" && value != &serde_json::json!([]) && !value.is_object();
+    let read = |value: &Value| serde_json::from_value::<Span>(value.clone()).map_or_else(|_| value.to_string(), |span| span.to_string());
+    let defaults: BTreeSet<(String, String)> = known
+        .iter()
+        .filter(|(key, value)| !key.starts_with("sinks.log.") && has_value(value))
+        .map(|(key, value)| (key.clone(), read(value)))
+        .collect();
+    let shown: BTreeSet<(String, String)> = shown(false)
+        .iter()
+        .filter(|(key, value)| has_value(value) && key != "tasks")
+        .map(|(key, value)| (key.clone(), read(value)))
+        .collect();
+    assert_eq!(shown, defaults);
+}
+
+#[test]
+fn the_shipped_file_loads_as_it_is_and_with_everything_switched_on() {
+    let folder = written(&[("opwatch.toml", SHIPPED)]);
+    assert!(loaded(folder.path(), &[]).accounts.is_empty());
+    let folder = written(&[("opwatch.toml", &switched_on(true)), ("secret_key", "x")]);
+    // Two ways to give a key are shown, and only one may be used.
+    let text = switched_on(true).lines().filter(|line| !line.starts_with("secret_key =")).collect::<Vec<_>>().join("\n");
+    std::fs::write(folder.path().join("opwatch.toml"), text).unwrap();
+    let loaded = loaded(folder.path(), &[]);
+    assert_eq!((loaded.accounts.len(), loaded.sinks.len(), loaded.tasks.len(), loaded.task_files.len()), (1, 2, 1, 0));
+}

@@ -1,0 +1,62 @@
+//! The text of one configuration file, or why there is none.
+
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+use crate::problem::{Place, Problem};
+
+/// A configuration file's text.
+pub struct Text {
+    /// The file.
+    pub path: PathBuf,
+    /// Its text, without a BOM.
+    pub text: String,
+}
+
+/// Twenty thousand tasks take two megabytes; what is beyond this is no configuration.
+const LARGEST_BYTES: u64 = 64 << 20;
+
+impl Text {
+    /// Reads a file, or tells why not.
+    pub fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Self> {
+        let mut told = |line, what: String| problems.push(Problem::new(Place { file: Some(path.to_owned()), line, key: None }, what));
+        let mut bytes = Vec::new();
+        let read = std::fs::File::open(path).and_then(|file| file.take(LARGEST_BYTES + 1).read_to_end(&mut bytes));
+        match read {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                told(None, "there is no such file; write it, or name another one with -c".to_owned());
+                return None;
+            }
+            Err(error) if error.kind() == ErrorKind::IsADirectory => {
+                told(None, "is a folder; name a file in it".to_owned());
+                return None;
+            }
+            Err(error) => {
+                told(None, format!("cannot be read ({error}); check its owner and mode"));
+                return None;
+            }
+            Ok(_) if bytes.len() as u64 > LARGEST_BYTES => {
+                told(None, format!("is larger than {} MiB; put long lists into `task_files`", LARGEST_BYTES >> 20));
+                return None;
+            }
+            Ok(_) => {}
+        }
+        let wrong_byte = match std::str::from_utf8(&bytes) {
+            Ok(_) => bytes.iter().position(|byte| *byte == 0),
+            Err(error) => Some(error.valid_up_to()),
+        };
+        if let Some(position) = wrong_byte {
+            let line = 1 + bytes[..position].iter().filter(|byte| **byte == b'\n').count();
+            told(Some(line), "is not UTF-8 text; name a TOML file".to_owned());
+            return None;
+        }
+        let text = String::from_utf8(bytes).unwrap_or_default();
+        let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
+        Some(Self { path: path.to_owned(), text })
+    }
+
+    /// A place in this file.
+    pub fn place(&self, line: Option<usize>) -> Place {
+        Place { file: Some(self.path.clone()), line, key: None }
+    }
+}

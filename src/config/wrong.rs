@@ -1,0 +1,173 @@
+//! Wrong configurations, and what is said of each: all problems of it, with file, line and key, and no secret.
+
+use std::path::Path;
+
+use super::{Environment, Loaded, load};
+use crate::cloud::operations::BUILT_IN;
+use crate::problem::Problem;
+use crate::register::catalogue::Catalogue;
+use crate::register::listed::listed;
+
+/// Files by name (the first is the main one), variables, and for each problem its place and a part of what it says.
+type Wrong = (&'static [(&'static str, &'static str)], &'static [(&'static str, &'static str)], &'static [(&'static str, &'static str)]);
+
+/// Stands for a secret in all cases, and must not be in any answer.
+const SECRET: &str = "hunter2";
+const GOOD: &str = "[accounts.default]\nregion = 'bj'\nsecret_id = 'AKID'\nsecret_key = 'hunter2'\n";
+const MAIN: &str = "opwatch.toml";
+const CREDENTIALS: &[(&str, &str)] = &[("TENCENTCLOUD_SECRET_ID", "AKID"), ("TENCENTCLOUD_SECRET_KEY", "hunter2")];
+
+#[rustfmt::skip]
+const CASES: &[Wrong] = &[
+    // Files.
+    (&[], &[], &[("opwatch.toml: ", "no such file")]),
+    (&[(MAIN, "")], &[], &[("opwatch.toml: ", "is empty")]),
+    (&[(MAIN, " \n\n")], &[], &[("opwatch.toml: ", "is empty")]),
+    (&[(MAIN, "\u{feff}")], &[], &[("opwatch.toml: ", "is empty")]),
+    (&[(MAIN, "[poll]\njitter = 0\0")], &[], &[("opwatch.toml:2: ", "not UTF-8 text")]),
+    (&[(MAIN, "[poll]\nconf.d = 1"), ("conf.d/a.toml/x", "")], &[], &[("opwatch.toml:2: poll.conf: ", "unknown key"), ("conf.d/a.toml: ", "is a folder")]),
+    (&[(MAIN, "# nothing"), ("conf.d/a.toml", "[poll]\njitter = 2")], &[], &[("conf.d/a.toml:2: poll.jitter: ", "from 0 to 1")]),
+    (&[(MAIN, "# nothing"), ("conf.d", "a file")], &[], &[("conf.d: ", "cannot list")]),
+    // Syntax.
+    (&[(MAIN, "[poll\njitter = 0.1")], &[], &[("opwatch.toml:1: ", "is not TOML")]),
+    (&[(MAIN, "[poll]\njitter = ")], &[], &[("opwatch.toml:2: ", "is not TOML")]),
+    (&[(MAIN, "[poll]\njitter = 0.1\njitter = 0.2")], &[], &[("opwatch.toml:3: ", "duplicate key")]),
+    (&[(MAIN, "[poll]\r\n\r\ntimeout = 24h\r\n")], &[], &[("opwatch.toml:3: ", "is not TOML")]),
+    (&[(MAIN, "[accounts.a]\nsecret_key = hunter2")], &[], &[("opwatch.toml:2: ", "is not TOML")]),
+    (&[(MAIN, "[accounts.a]\nsecret_key = \"hunter2")], &[], &[("opwatch.toml:2: ", "is not TOML")]),
+    // Names.
+    (&[(MAIN, "[pol]\njitter = 0.1")], &[], &[("opwatch.toml:1: pol: ", "did you mean `poll`?")]),
+    (&[(MAIN, "\u{feff}[poll]\nmax_intervall = '1m'")], &[], &[("opwatch.toml:2: poll.max_intervall: ", "did you mean `max_interval`?")]),
+    (&[(MAIN, "[poll]\nxyz = 1")], &[], &[("opwatch.toml:2: poll.xyz: ", "write one of `error_interval`")]),
+    (&[(MAIN, "[http]\nlisten = '127.0.0.1:1'")], &[], &[("opwatch.toml:1: http: ", "unknown key")]),
+    (&[(MAIN, "secret_key = 'hunter2'")], &[], &[("opwatch.toml:1: secret_key: ", "unknown key")]),
+    (&[(MAIN, "[accounts]\nsecret_key = 'hunter2'")], &[], &[("opwatch.toml:2: accounts.secret_key: ", "is no table")]),
+    (&[(MAIN, "[accounts.default]\nregion = 'bj'\nsecret_id = 'AKID'\nsecret_kee = 'hunter2'")], &[], &[("opwatch.toml:4: accounts.default.secret_kee: ", "did you mean `secret_key`?")]),
+    (&[(MAIN, "[accounts.\"a\\nb\"]\n")], CREDENTIALS, &[("opwatch.toml:1: accounts.\"a\\nb\": ", "is no name")]),
+    (&[(MAIN, "[accounts.default]\nproxy = 'http://u:hunter2@p'")], CREDENTIALS, &[("opwatch.toml:2: accounts.default.proxy: ", "unknown key")]),
+    // Types and units.
+    (&[(MAIN, "poll = 3")], &[], &[("opwatch.toml:1: poll: ", "write [poll]")]),
+    (&[(MAIN, "[poll]\njitter = '0.1'")], &[], &[("opwatch.toml:2: poll.jitter: ", "write a number")]),
+    (&[(MAIN, "[poll]\njitter = nan")], &[], &[("opwatch.toml:2: poll.jitter: ", "finite number")]),
+    (&[(MAIN, "[poll]\nmax_interval = 60")], &[], &[("opwatch.toml:2: poll.max_interval: ", "integer `60` does not fit; write a time with its unit")]),
+    (&[(MAIN, "[poll]\nmax_interval = '60 parsecs'")], &[], &[("opwatch.toml:2: poll.max_interval: ", "such as \"90s\"")]),
+    (&[(MAIN, "[poll]\nmax_interval = 'never'")], &[], &[("opwatch.toml:2: poll.max_interval: ", "such as \"90s\"")]),
+    (&[(MAIN, "[poll]\nmax_interval = 1979-05-27")], &[], &[("opwatch.toml:2: poll.max_interval: ", "date without quotes")]),
+    (&[(MAIN, "[log]\nlevel = 'inof'")], &[], &[("opwatch.toml:2: log.level: ", "did you mean `info`?")]),
+    (&[(MAIN, "[log]\nformat = 7")], &[], &[("opwatch.toml:2: log.format: ", "write a text, in quotes")]),
+    (&[(MAIN, "[accounts.default]\nmax_in_flight = -1\nrate_limit = 0\nmethod = 'PUT'")], CREDENTIALS,
+        &[("opwatch.toml:2: accounts.default.max_in_flight: ", "whole number"), ("opwatch.toml:3: accounts.default.rate_limit: ", "above 0"), ("opwatch.toml:4: accounts.default.method: ", "`GET`")]),
+    (&[(MAIN, "[accounts.default]\nmax_in_flight = 10001")], CREDENTIALS, &[("opwatch.toml:2: accounts.default.max_in_flight: ", "from 1 to 10000")]),
+    (&[(MAIN, "[accounts.default]\nmax_in_flight = 99999999999999999999999")], CREDENTIALS, &[("opwatch.toml:2: accounts.default.max_in_flight: ", "too large")]),
+    (&[(MAIN, "[accounts.default]\nsecret_id = 'AKID'\nsecret_key = ['hunter2']")], &[], &[("opwatch.toml:3: accounts.default.secret_key: ", "write a text, in quotes")]),
+    (&[(MAIN, "task_files = 'a.tasks'")], &[], &[("opwatch.toml:1: task_files: ", "write a list of paths")]),
+    (&[(MAIN, "[store]\nurl = 'postgres://u:hunter2@h/db'")], &[], &[("opwatch.toml:2: store.url: ", "write sqlite:")]),
+    (&[(MAIN, "[store]\nurl = 'sqlite:'\nretention = '0s'")], &[], &[("opwatch.toml:2: store.url: ", "write sqlite:"), ("opwatch.toml:3: store.retention: ", "forever")]),
+    // What must hold between keys.
+    (&[(MAIN, "[poll]\ninitial_interval = '2m'")], &[], &[("opwatch.toml:2: poll.initial_interval: ", "longer than `max_interval`")]),
+    (&[(MAIN, "[poll]\ninitial_interval = '2m'"), ("conf.d/a.toml", "[poll]\ninitial_interval = '3m'")], &[], &[("conf.d/a.toml:2: poll.initial_interval: ", "longer than `max_interval`")]),
+    (&[(MAIN, "[poll]\nerror_interval = '1h'\nmultiplier = 0.5\njitter = -0.1\nrequest_timeout = '0s'")], &[],
+        &[("opwatch.toml:2: poll.error_interval: ", "longer"), ("opwatch.toml:3: poll.multiplier: ", "from 1"), ("opwatch.toml:4: poll.jitter: ", "from 0 to 1"), ("opwatch.toml:5: poll.request_timeout: ", "more than 0s")]),
+    // Credentials.
+    (&[(MAIN, "[accounts.default]\nregion = 'bj'")], &[], &[("opwatch.toml:1: accounts.default: ", "has no credentials")]),
+    (&[(MAIN, "[accounts.default]\nsecret_id = 'AKID'")], CREDENTIALS, &[("opwatch.toml:2: accounts.default.secret_id: ", "secret_key_file")]),
+    (&[(MAIN, "[accounts.default]\nsecret_key = 'hunter2'")], CREDENTIALS, &[("opwatch.toml:2: accounts.default.secret_key: ", "secret_id")]),
+    (&[(MAIN, "[accounts.default]\nsecret_id = 'AKID'\nsecret_key = 'hunter2'\nsecret_key_file = 'k'")], &[], &[("opwatch.toml:4: accounts.default.secret_key_file: ", "keep one")]),
+    (&[(MAIN, "[accounts.default]\nsecret_id = 'AKID'\nsecret_key_file = 'k'")], &[], &[("opwatch.toml:3: accounts.default.secret_key_file: ", "cannot read")]),
+    (&[(MAIN, "[accounts.default]\nsecret_id = 'AKID'\nsecret_key_file = 'k'"), ("k", "\n")], &[], &[("opwatch.toml:3: accounts.default.secret_key_file: ", "is empty")]),
+    (&[(MAIN, "# nothing")], &[("TENCENTCLOUD_SECRET_KEY", "hunter2")], &[("TENCENTCLOUD_SECRET_KEY: ", "set both")]),
+    (&[(MAIN, "[accounts.a]")], &[("TENCENTCLOUD_SECRET_ID", "AKID")], &[("opwatch.toml:1: accounts.a: ", "TENCENTCLOUD_SECRET_KEY is not set")]),
+    (&[(MAIN, "[accounts.default]\nendpoint = 'http://bm.api.qcloud.com'")], CREDENTIALS, &[("opwatch.toml:2: accounts.default.endpoint: ", "write https")]),
+    (&[(MAIN, "[accounts.default]\nendpoint = 'https://u:hunter2@h'")], CREDENTIALS, &[("opwatch.toml:2: accounts.default.endpoint: ", "user or a password")]),
+    (&[(MAIN, "[accounts.default]\nsigned_host = 'https://h/x'")], CREDENTIALS, &[("opwatch.toml:2: accounts.default.signed_host: ", "is no host")]),
+    // Sinks.
+    (&[(MAIN, "[sinks.audit]\npath = 'x'")], &[], &[("opwatch.toml:1: sinks.audit.type: ", "\"file\"")]),
+    (&[(MAIN, "[sinks.audit]\ntype = 'fiel'\npath = 'x'")], &[], &[("opwatch.toml:2: sinks.audit.type: ", "did you mean `file`?")]),
+    (&[(MAIN, "[sinks.audit]\ntype = 'webhook'\nurl = 'https://h/hunter2'")], &[], &[("opwatch.toml:2: sinks.audit.type: ", "write one of `file`")]),
+    (&[(MAIN, "[sinks.audit]\ntype = 'file'")], &[], &[("opwatch.toml:1: sinks.audit.path: ", "is missing")]),
+    (&[(MAIN, "[sinks.audit]\ntype = 'file'\npath = 3\nretry = { initial = '1s', maxx = '2s' }\nbatch = '3s'")], &[],
+        &[("opwatch.toml:3: sinks.audit.path: ", "write a path"), ("opwatch.toml:4: sinks.audit.retry.maxx: ", "did you mean `max`?"), ("opwatch.toml:5: sinks.audit.batch: ", "unknown key")]),
+    (&[(MAIN, "[sinks.audit]\ntype = 'file'\npath = ''\n[sinks.audit.retry]\ninitial = '1h'")], &[], &[("opwatch.toml:3: sinks.audit.path: ", "is empty"), ("opwatch.toml:5: sinks.audit.retry.initial: ", "longer than `retry.max`")]),
+    (&[(MAIN, "[sinks.log]\ntype = 'file'\npath = '-'")], &[], &[("opwatch.toml:2: sinks.log.type: ", "built in")]),
+    (&[(MAIN, "[sinks.log]\npath = '-'")], &[], &[("opwatch.toml:2: sinks.log.path: ", "unknown key")]),
+    (&[(MAIN, "[sinks]\naudit = 'file'")], &[], &[("opwatch.toml:2: sinks.audit: ", "is no table")]),
+    // Variables in strings.
+    (&[(MAIN, "[store]\nurl = 'sqlite:${DB}'")], &[], &[("opwatch.toml:2: store.url: ", "DB is not set")]),
+    (&[(MAIN, "[accounts.default]\nsecret_id = 'AKID'\nsecret_key = 'hunter2${'")], &[], &[("opwatch.toml:3: accounts.default.secret_key: ", "not closed")]),
+    (&[(MAIN, "[accounts.default]\nsecret_id = 'AKID'\nmax_in_flight = 0\nendpoint = 'x'")], &[],
+        &[("opwatch.toml:2: accounts.default.secret_id: ", "no key"), ("opwatch.toml:3: accounts.default.max_in_flight: ", "from 1"), ("opwatch.toml:4: accounts.default.endpoint: ", "no address")]),
+    (&[(MAIN, "[poll]\ninitial_interval = '2m'\nmax_interval = '${X}'\n[sinks.a]\ntype = '${X}'\n[sinks.b]\ntype = 'file'\npath = '${X}'")], &[],
+        &[("opwatch.toml:3: poll.max_interval: ", "X is not set"), ("opwatch.toml:5: sinks.a.type: ", "X is not set"), ("opwatch.toml:8: sinks.b.path: ", "X is not set")]),
+    // The environment.
+    (&[(MAIN, "# nothing")], &[("OPWATCH__POLL__JITER", "0.1")], &[("OPWATCH__POLL__JITER: ", "did you mean `jitter`?")]),
+    (&[(MAIN, "# nothing")], &[("OPWATCH__POOL__JITTER", "0.1")], &[("OPWATCH__POOL__JITTER: ", "did you mean `poll`?")]),
+    (&[(MAIN, "# nothing")], &[("OPWATCH__POLL__JITTER", "much")], &[("OPWATCH__POLL__JITTER: ", "write a number")]),
+    (&[(MAIN, "# nothing")], &[("OPWATCH__POLL__JITTER", "0.1"), ("OPWATCH__poll__jitter", "0.2")], &[("OPWATCH__poll__jitter: ", "same key as OPWATCH__POLL__JITTER")]),
+    (&[(MAIN, "# nothing")], &[("OPWATCH__POLL", "0.1")], &[("OPWATCH__POLL: ", "whole section")]),
+    (&[(MAIN, "# nothing")], &[("OPWATCH__", "0.1")], &[("OPWATCH__: ", "meets nothing")]),
+    (&[(MAIN, "# nothing")], &[("OPWATCH__TASKS__0__ID", "1")], &[("OPWATCH__TASKS__0__ID: ", "write them into a file")]),
+    (&[(MAIN, "[sinks.audit]\ntype = 'file'\npath = 'x'")], &[("OPWATCH__SINKS__ADUIT__PATH", "y")], &[("OPWATCH__SINKS__ADUIT__PATH: ", "did you mean `audit`?")]),
+    (&[(MAIN, GOOD)], &[("OPWATCH__ACCOUNTS__DEFAULT__SECRET_KEE", "hunter2")], &[("OPWATCH__ACCOUNTS__DEFAULT__SECRET_KEE: ", "did you mean `secret_key`?")]),
+    // Tasks in the configuration.
+    (&[(MAIN, "tasks = 3")], &[], &[("opwatch.toml:1: tasks: ", "write [[tasks]]")]),
+    (&[(MAIN, "[tasks]\nid = 3")], &[], &[("opwatch.toml:1: tasks: ", "write [[tasks]]")]),
+    (&[(MAIN, "[[tasks]]\nid = -1\nnaem = 'x'\n\n[[tasks]]\nid = 1\ntimeout = 5")], &[],
+        &[("opwatch.toml:2: tasks.id: ", "an integer from 0"), ("opwatch.toml:3: tasks.naem: ", "did you mean `name`?"), ("opwatch.toml:7: tasks.timeout: ", "or \"never\"")]),
+    (&[(MAIN, "[[tasks]]\nid = 18446744073709551616")], &[], &[("opwatch.toml:2: tasks.id: ", "18446744073709551615")]),
+    (&[(MAIN, "[[tasks]]\nid = 1\nlabels = { a = 1 }")], &[], &[("opwatch.toml:3: tasks.labels.a: ", "a text, in quotes")]),
+    (&[(MAIN, "[accounts.main]\nregion = 'bj'\n[[tasks]]\nname = 'x'\n[[tasks]]\nid = 'x1'\n[[tasks]]\nid = 2\noperation = 'bn'\n[[tasks]]\nid = 3\naccount = 'mian'\n[[tasks]]\nid = 4\nsinks = ['lgo']")], CREDENTIALS,
+        &[("opwatch.toml:3: tasks.id: ", "is missing"), ("opwatch.toml:6: tasks.id: ", "an integer from 0"), ("opwatch.toml:9: tasks.operation: ", "there is no operation \"bn\"; write one of `bm`"),
+          ("opwatch.toml:12: tasks.account: ", "did you mean `main`?"), ("opwatch.toml:15: tasks.sinks: ", "there is no sink \"lgo\"; write one of `log`")]),
+    (&[(MAIN, "[accounts.main]\n[[tasks]]\nid = 4")], CREDENTIALS, &[("opwatch.toml:2: tasks.region: ", "write `region`")]),
+    (&[(MAIN, "[[tasks]]\nid = 4")], &[], &[("opwatch.toml:1: tasks.account: ", "there is no account")]),
+    (&[(MAIN, "[accounts.a]\n[accounts.b]\n[[tasks]]\nid = 4")], CREDENTIALS, &[("opwatch.toml:3: tasks.account: ", "several accounts")]),
+    (&[(MAIN, GOOD), ("conf.d/a.toml", "[[tasks]]\nid = 4"), ("conf.d/b.toml", "\n[[tasks]]\nid = 4\nname = 'x'")], &[], &[("conf.d/b.toml:2: tasks: ", "conf.d/a.toml:1 with other settings")]),
+    (&[(MAIN, "[accounts.main]\nregion = 'bj'\n[[tasks]]\nid = 4\nparams = { Nonce = '1' }\n[[tasks]]\nid = 5\ntimeout = '0s'")], CREDENTIALS, &[("opwatch.toml:5: tasks.params: ", "set by opwatch itself"), ("opwatch.toml:8: tasks.timeout: ", "never")]),
+    // Task files.
+    (&[(MAIN, "task_files = ['a.tasks']\n[accounts.main]\nregion = 'bj'")], CREDENTIALS, &[("a.tasks: ", "cannot read")]),
+    (&[(MAIN, "task_files = ['.']\n[accounts.main]\nregion = 'bj'")], CREDENTIALS, &[(".: ", "cannot read")]),
+    (&[(MAIN, "task_files = ['a.tasks']\n[accounts.main]\nregion = 'bj'"), ("a.tasks", "# list\n\n1\nx\n2 # two\n{\"id\":3,\"nmae\":\"x\",\"timeout\":1}\n{\"id\":4\n{\"id\":5,\"id\":6}\n")], CREDENTIALS,
+        &[("a.tasks:4: id: ", "an integer from 0"), ("a.tasks:5: id: ", "line of its own"), ("a.tasks:6: timeout: ", "or \"never\""), ("a.tasks:6: nmae: ", "did you mean `name`?"), ("a.tasks:7: ", "write a JSON object"), ("a.tasks:8: ", "duplicate field")]),
+    (&[(MAIN, "task_files = ['a.tasks']\n[accounts.main]\nregion = 'bj'"), ("a.tasks", "1\n01\n{\"id\":\"1\"}\n{\"id\":1,\"name\":\"x\"}\n")], CREDENTIALS, &[("a.tasks:4: ", "a.tasks:1 with other settings")]),
+];
+
+fn load_all(folder: &Path, environment: &Environment) -> Result<(Loaded, u64), Vec<Problem>> {
+    let loaded = load(&folder.join(MAIN), environment)?;
+    let accounts = loaded.accounts.values().map(|account| (account.name.clone(), account.region.clone()));
+    let catalogue = Catalogue::new(accounts, &BUILT_IN, loaded.sinks.keys().cloned());
+    let count = listed(&loaded.tasks, &loaded.task_files, &catalogue, drop)?;
+    Ok((loaded, count))
+}
+
+#[test]
+fn every_wrong_configuration_is_refused_with_file_line_key_and_what_to_write() {
+    let mut failures = Vec::new();
+    for case @ (files, variables, expected) in CASES {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in *files {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let start = format!("{}/", folder.path().display());
+        let told: Vec<String> = match load_all(folder.path(), &variables.iter().copied().collect()) {
+            Ok(_) => Vec::new(),
+            Err(problems) => problems.iter().map(|problem| problem.to_string().replace(&start, "")).collect(),
+        };
+        let all_told = expected.iter().all(|(place, part)| told.iter().any(|line| line.starts_with(place) && line.contains(part)));
+        if !all_told || told.len() != expected.len() || told.iter().any(|line| line.contains(SECRET)) {
+            failures.push(format!("{case:#?}\nis told as {told:#?}"));
+        }
+    }
+    assert!(failures.is_empty(), "{} of {}:\n{}", failures.len(), CASES.len(), failures.join("\n"));
+}
+
+#[test]
+fn a_file_that_is_no_text_and_a_folder_are_refused_as_what_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let binary = folder.path().join("binary");
+    std::fs::write(&binary, b"\x7fELF\n\xff\xfe").unwrap();
+    let environment = Environment::default();
+    assert!(load(&binary, &environment).unwrap_err()[0].to_string().ends_with("binary:2: is not UTF-8 text; name a TOML file"));
+    assert!(load(folder.path(), &environment).unwrap_err()[0].to_string().contains("is a folder"));
+}

@@ -1,0 +1,203 @@
+//! What a task may name — accounts, operations, sinks — and the validation of one task against it.
+//!
+//! A bare id is the common case of a long list, so its way is short: the default target is resolved once, and nothing is
+//! allocated per task beyond what the task keeps.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::{Written, WrittenId};
+use crate::cloud::operations::Operation;
+use crate::model::task::{IdType, NewTask, Origin, Settings, Target, TaskId};
+use crate::problem::{Place, Problem};
+use crate::section::{short, suggestion};
+use crate::units::Limit;
+
+/// What there is to be named by a task.
+pub struct Catalogue {
+    accounts: BTreeMap<String, Option<String>>,
+    operations: BTreeMap<String, (IdType, String)>,
+    sinks: BTreeSet<String>,
+    /// Where a task goes that names neither account nor operation nor region.
+    bare: Result<(Arc<Target>, IdType), Refused>,
+    /// One target for a whole list.
+    targets: Mutex<HashMap<Target, Arc<Target>>>,
+}
+
+/// The key of a task that is wrong, and what to do.
+type Refused = (&'static str, String);
+
+const DEFAULT_OPERATION: &str = "bm";
+const DEFAULT_ACCOUNT: &str = "default";
+/// Names are shown in tables and messages; the longest cloud names are a quarter of this.
+const LONGEST_NAME_BYTES: usize = 256;
+/// As many as object stores and orchestrators allow; labels are copied into every event.
+const MOST_LABELS: usize = 64;
+const LONGEST_LABEL_KEY_BYTES: usize = 64;
+const LONGEST_LABEL_BYTES: usize = 256;
+const MOST_PARAMS: usize = 64;
+/// A request's query stays well below what servers take (8 KiB).
+const LONGEST_PARAM_BYTES: usize = 1024;
+/// Written by the daemon itself into every request (api.md §1).
+const OWN_PARAMS: [&str; 8] = ["Action", "Region", "Timestamp", "Nonce", "SecretId", "SignatureMethod", "Token", "Signature"];
+
+impl Catalogue {
+    /// The accounts with their regions, the operations by name, and the sinks' names.
+    pub fn new(
+        accounts: impl IntoIterator<Item = (String, Option<String>)>,
+        operations: &BTreeMap<String, Operation>,
+        sinks: impl IntoIterator<Item = String>,
+    ) -> Self {
+        let operations = operations.iter().map(|(name, row)| (name.clone(), (row.id.r#type, row.id.name.clone()))).collect();
+        let mut catalogue = Self {
+            accounts: accounts.into_iter().collect(),
+            operations,
+            sinks: sinks.into_iter().collect(),
+            bare: Err(("account", String::new())),
+            targets: Mutex::default(),
+        };
+        catalogue.bare = catalogue.target(&Written::default()).map(|(target, id_type, _)| (target, id_type));
+        catalogue
+    }
+
+    /// A task that is nothing but its id.
+    pub fn bare(&self, id: &str, place: &Place) -> Result<NewTask, Problem> {
+        let (target, id_type) = self.bare.as_ref().map_err(|(key, what)| refused(place, key, what.clone()))?;
+        let id = id_type.canonical(id).map_err(|form| refused(place, "id", not_an_id(id, form)))?;
+        Ok(NewTask { target: Arc::clone(target), id, settings: Settings::default(), origin: Origin::File })
+    }
+
+    /// A task as it was written, with everything that it leaves open filled in.
+    pub fn resolve(&self, written: Written, place: &Place) -> Result<NewTask, Problem> {
+        self.task(written).map_err(|(key, what)| refused(place, key, what))
+    }
+
+    fn task(&self, written: Written) -> Result<NewTask, Refused> {
+        let (target, id_type, id_parameter) = self.target(&written)?;
+        let id = match written.id {
+            None => return Err(("id", "is missing; write the task's id".to_owned())),
+            Some(id) => canonical(id, id_type)?,
+        };
+        check_texts("labels", &written.labels, MOST_LABELS, LONGEST_LABEL_KEY_BYTES, LONGEST_LABEL_BYTES)?;
+        check_texts("params", &written.params, MOST_PARAMS, LONGEST_LABEL_KEY_BYTES, LONGEST_PARAM_BYTES)?;
+        if let Some(own) = written.params.keys().find(|name| OWN_PARAMS.contains(&name.as_str()) || *name == id_parameter) {
+            return Err(("params", format!("`{own}` is set by opwatch itself; leave it out")));
+        }
+        if written.name.as_ref().is_some_and(|name| name.len() > LONGEST_NAME_BYTES || name.contains(char::is_control)) {
+            return Err(("name", format!("write at most {LONGEST_NAME_BYTES} bytes without control characters")));
+        }
+        if written.timeout == Some(Limit(Some(Duration::ZERO))) {
+            return Err(("timeout", "would end the task at once; write more than 0s, or \"never\"".to_owned()));
+        }
+        let settings = Settings {
+            name: written.name,
+            labels: written.labels,
+            initial_delay: written.initial_delay,
+            timeout: written.timeout,
+            sinks: written.sinks.map(|sinks| self.known_sinks(sinks)).transpose()?,
+            params: written.params,
+        };
+        Ok(NewTask { target, id, settings, origin: Origin::File })
+    }
+
+    /// Where a task is asked for, with its operation's id type and parameter.
+    fn target(&self, written: &Written) -> Result<(Arc<Target>, IdType, &str), Refused> {
+        let operation = written.operation.as_deref().unwrap_or(DEFAULT_OPERATION);
+        let Some((id_type, id_parameter)) = self.operations.get(operation) else {
+            return Err(("operation", unknown("operation", operation, self.operations.keys())));
+        };
+        let (account, account_region) = self.account(written.account.as_deref())?;
+        let Some(region) = written.region.as_ref().or(account_region.as_ref()) else {
+            return Err(("region", format!("neither the task nor the account `{account}` has one; write `region` in either")));
+        };
+        if region.is_empty() || region.len() > LONGEST_LABEL_KEY_BYTES || !region.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(("region", "write it as the API does, such as \"bj\" or \"ap-beijing\"".to_owned()));
+        }
+        let target = Target { account: account.clone(), region: region.clone(), operation: operation.to_owned() };
+        let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
+        let shared = targets.entry(target).or_insert_with_key(|target| Arc::new(target.clone()));
+        Ok((Arc::clone(shared), *id_type, id_parameter))
+    }
+
+    fn account(&self, written: Option<&str>) -> Result<(&String, &Option<String>), Refused> {
+        let found = match written {
+            Some(name) => self.accounts.get_key_value(name),
+            None => self
+                .accounts
+                .get_key_value(DEFAULT_ACCOUNT)
+                .or_else(|| self.accounts.first_key_value().filter(|_| self.accounts.len() == 1)),
+        };
+        found.ok_or_else(|| {
+            let what = match written {
+                _ if self.accounts.is_empty() => {
+                    "there is no account; write [accounts.default], or set TENCENTCLOUD_SECRET_ID and TENCENTCLOUD_SECRET_KEY".to_owned()
+                }
+                Some(name) => unknown("account", name, self.accounts.keys()),
+                None => {
+                    format!("there are several accounts and none is called `default`; {}", unknown("account", "", self.accounts.keys()))
+                }
+            };
+            ("account", what)
+        })
+    }
+
+    /// In one order and without repeats, so that two ways to write the same list are the same.
+    fn known_sinks(&self, mut sinks: Vec<String>) -> Result<Vec<String>, Refused> {
+        if let Some(name) = sinks.iter().find(|name| !self.sinks.contains(*name)) {
+            return Err(("sinks", unknown("sink", name, &self.sinks)));
+        }
+        sinks.sort_unstable();
+        sinks.dedup();
+        Ok(sinks)
+    }
+}
+
+fn canonical(written: WrittenId, id_type: IdType) -> Result<TaskId, Refused> {
+    let text = match (written, id_type) {
+        (WrittenId::Int(number), IdType::Int) => return Ok(TaskId::Int(number)),
+        (WrittenId::Int(number), IdType::Text) => number.to_string(),
+        (WrittenId::Text(text), IdType::Int | IdType::Text) => text,
+    };
+    id_type.canonical(&text).map_err(|form| ("id", not_an_id(&text, form)))
+}
+
+fn not_an_id(written: &str, form: &str) -> String {
+    let hint = if written.contains('#') { "; a comment stands on a line of its own" } else { "" };
+    format!("{:?} is no id of this operation; write {form}{hint}", short(written))
+}
+
+fn unknown<'a>(kind: &str, written: &str, known: impl IntoIterator<Item = &'a String>) -> String {
+    let names: Vec<&str> = known.into_iter().map(String::as_str).collect();
+    let suggestion = suggestion(written, &names);
+    if written.is_empty() { suggestion } else { format!("there is no {kind} {:?}; {suggestion}", short(written)) }
+}
+
+fn check_texts(
+    key: &'static str,
+    texts: &BTreeMap<String, String>,
+    most: usize,
+    longest_key: usize,
+    longest: usize,
+) -> Result<(), Refused> {
+    if texts.len() > most {
+        return Err((key, format!("are {}; write at most {most}", texts.len())));
+    }
+    let wrong_key = |name: &str| name.is_empty() || name.len() > longest_key || name.contains(char::is_control);
+    if let Some(name) = texts.keys().find(|name| wrong_key(name)) {
+        return Err((key, format!("the name {:?} does not fit; write 1 to {longest_key} bytes without control characters", short(name))));
+    }
+    match texts.iter().find(|(_, text)| text.len() > longest) {
+        Some((name, _)) => Err((key, format!("`{}` is too long; write at most {longest} bytes", short(name)))),
+        None => Ok(()),
+    }
+}
+
+/// The problem at that key of a task which stands at that place.
+fn refused(place: &Place, key: &str, what: String) -> Problem {
+    let key = match &place.key {
+        Some(task) => format!("{task}.{key}"),
+        None => key.to_owned(),
+    };
+    Problem::new(Place { key: Some(key), ..place.clone() }, what)
+}

@@ -1,0 +1,158 @@
+//! Task files: a bare id or a JSON object with the keys of `[[tasks]]` per line, streamed.
+//!
+//! Blank lines and lines that begin with `#` are skipped. Files from Windows are fine, and nothing in them is replaced from
+//! the environment. A million bare ids take a fraction of a second, so a reload can afford to read all of them twice.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
+
+use super::catalogue::Catalogue;
+use super::{KEYS, Written};
+use crate::model::task::NewTask;
+use crate::problem::{Place, Problem};
+use crate::section::{self, dotted};
+
+/// A line beyond this is no task, but a file of another kind.
+const LONGEST_LINE_BYTES: usize = 64 * 1024;
+/// More are only counted: whoever mends these sees the rest at the next try.
+pub(super) const MOST_TOLD: usize = 20;
+const BUFFER_BYTES: usize = 256 * 1024;
+const BOM: &[u8] = b"\xef\xbb\xbf";
+
+/// Problems, of which the first few are told and the rest counted.
+#[derive(Default)]
+pub(super) struct Told {
+    problems: Vec<Problem>,
+    more: usize,
+}
+
+impl Told {
+    pub(super) fn add(&mut self, problem: Problem) {
+        if self.problems.len() < MOST_TOLD {
+            self.problems.push(problem);
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// All that is told; what was only counted is one more problem of that file.
+    pub(super) fn into_problems(mut self, file: Option<&Path>) -> Vec<Problem> {
+        if self.more > 0 {
+            let place = Place { file: file.map(Path::to_owned), ..Place::default() };
+            self.problems.push(Problem::new(place, format!("and {} more problems of this kind", self.more)));
+        }
+        self.problems
+    }
+}
+
+/// Reads a task file and hands each task on, with its place; what `each` refuses is a problem of that line.
+pub fn read_task_file(path: &Path, catalogue: &Catalogue, mut each: impl FnMut(NewTask, &Place) -> Result<(), Problem>) -> Vec<Problem> {
+    let mut told = Told::default();
+    let mut place = Place { file: Some(path.to_owned()), ..Place::default() };
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) => return vec![Problem::new(place, format!("cannot read this task file ({error}); check `task_files`"))],
+    };
+    let mut lines = Lines { reader: BufReader::with_capacity(BUFFER_BYTES, file), line: Vec::new(), number: 0 };
+    loop {
+        let line = match lines.next() {
+            Ok(Some(line)) => line,
+            Ok(None) => break,
+            Err(error) => {
+                place.line = None;
+                told.add(Problem::new(place, format!("cannot read this task file ({error}); name a text file in `task_files`")));
+                break;
+            }
+        };
+        place.line = Some(line.number);
+        match parse(&line, catalogue, &place) {
+            Ok(Some(task)) => {
+                if let Err(problem) = each(task, &place) {
+                    told.add(problem);
+                }
+            }
+            Ok(None) => {}
+            Err(problems) => problems.into_iter().for_each(|problem| told.add(problem)),
+        }
+    }
+    told.into_problems(Some(path))
+}
+
+/// One line without its end.
+struct Line<'a> {
+    number: usize,
+    text: &'a [u8],
+    too_long: bool,
+}
+
+struct Lines<R> {
+    reader: R,
+    line: Vec<u8>,
+    number: usize,
+}
+
+impl<R: BufRead> Lines<R> {
+    fn next(&mut self) -> io::Result<Option<Line<'_>>> {
+        self.line.clear();
+        let bound = LONGEST_LINE_BYTES as u64 + 1;
+        if self.reader.by_ref().take(bound).read_until(b'\n', &mut self.line)? == 0 {
+            return Ok(None);
+        }
+        self.number += 1;
+        let too_long = self.line.len() > LONGEST_LINE_BYTES && self.line.last() != Some(&b'\n');
+        if too_long {
+            self.reader.skip_until(b'\n')?;
+        }
+        let text = if self.number == 1 { self.line.strip_prefix(BOM).unwrap_or(&self.line) } else { &self.line };
+        Ok(Some(Line { number: self.number, text: text.trim_ascii(), too_long }))
+    }
+}
+
+/// What a line says: a task, nothing, or what is wrong with it.
+fn parse(line: &Line<'_>, catalogue: &Catalogue, place: &Place) -> Result<Option<NewTask>, Vec<Problem>> {
+    let one = |what: String| vec![Problem::new(place.clone(), what)];
+    if line.too_long {
+        return Err(one(format!("is longer than {} KiB; write one task per line", LONGEST_LINE_BYTES / 1024)));
+    }
+    match line.text.first() {
+        None | Some(b'#') => return Ok(None),
+        Some(_) => {}
+    }
+    let Ok(text) = std::str::from_utf8(line.text) else {
+        return Err(one("is not UTF-8 text; write an id or a JSON object per line".to_owned()));
+    };
+    if text.starts_with('{') {
+        let written = parse_object(text, place)?;
+        catalogue.resolve(written, place).map(Some).map_err(|problem| vec![problem])
+    } else {
+        catalogue.bare(text, place).map(Some).map_err(|problem| vec![problem])
+    }
+}
+
+fn parse_object(text: &str, place: &Place) -> Result<Written, Vec<Problem>> {
+    let mut clean = true;
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let direct = serde_ignored::deserialize(&mut reader, |_| clean = false).and_then(|written| reader.end().map(|()| written));
+    let error = match direct {
+        Ok(written) if clean => return Ok(written),
+        Ok(_) => None,
+        Err(error) => Some(error),
+    };
+    // Something is wrong, so there is time to find out everything that is.
+    let table = serde_json::from_str(text).map_err(|error| vec![Problem::new(place.clone(), not_json(&error))])?;
+    let (_, faults) = section::read::<Written>(table, &KEYS);
+    let mut problems: Vec<Problem> =
+        faults.into_iter().map(|fault| Problem::new(Place { key: Some(dotted(&fault.path)), ..place.clone() }, fault.what)).collect();
+    if problems.is_empty() {
+        // Only what a tree cannot show, such as a key written twice.
+        problems.extend(error.map(|error| Problem::new(place.clone(), not_json(&error))));
+    }
+    Err(problems)
+}
+
+fn not_json(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let what = text.split(" at line ").next().unwrap_or_default();
+    format!("{what} at column {}; write a JSON object with the keys of [[tasks]] on one line", error.column())
+}

@@ -1,0 +1,145 @@
+//! Everything that a configuration lists: its `[[tasks]]`, then its task files, each task once.
+//!
+//! It is gone over twice: once to validate all of it before anything changes, and once to register it. Between the two
+//! nothing is kept, so a list costs memory only while it is read.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::Written;
+use super::catalogue::Catalogue;
+use super::lines::{Told, read_task_file};
+use crate::model::task::{NewTask, Settings};
+use crate::problem::{Place, Problem};
+
+/// An entry of `[[tasks]]`, where it stands, and where its keys stand.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listed {
+    /// As it was written.
+    pub written: Written,
+    /// Its own place; the key is `tasks`.
+    pub place: Place,
+    /// The lines of its keys.
+    pub lines: Vec<(Box<str>, usize)>,
+}
+
+/// Goes over every listed task once and hands it on; the answer is how many there are, or all that is wrong. A task that
+/// is listed again with the same settings counts once.
+pub fn listed(entries: &[Listed], files: &[PathBuf], catalogue: &Catalogue, mut each: impl FnMut(NewTask)) -> Result<u64, Vec<Problem>> {
+    let mut seen = Seen::default();
+    let mut count = 0;
+    let mut told = Told::default();
+    for entry in entries {
+        match catalogue.resolve(entry.written.clone(), &entry.place).and_then(|task| Ok(seen.is_new(&task, &entry.place)?.then_some(task)))
+        {
+            Ok(Some(task)) => {
+                count += 1;
+                each(task);
+            }
+            Ok(None) => {}
+            Err(problem) => told.add(entry.at_its_key(problem)),
+        }
+    }
+    let mut problems = told.into_problems(None);
+    for file in files {
+        problems.extend(read_task_file(file, catalogue, |task, place| {
+            if seen.is_new(&task, place)? {
+                count += 1;
+                each(task);
+            }
+            Ok(())
+        }));
+    }
+    if problems.is_empty() { Ok(count) } else { Err(problems) }
+}
+
+impl Listed {
+    /// The same problem on the line of the key that it is about.
+    fn at_its_key(&self, mut problem: Problem) -> Problem {
+        let key = problem.place.key.as_deref().and_then(|key| key.rsplit('.').next()).unwrap_or_default();
+        if let Some((_, line)) = self.lines.iter().find(|(name, _)| **name == *key) {
+            problem.place.line = Some(*line);
+        }
+        problem
+    }
+}
+
+/// The tasks seen so far, as hashes: 24 bytes each, however much was written about them. Two of a million tasks share a
+/// hash of 64 bits once in some ten million lists.
+#[derive(Default)]
+struct Seen {
+    tasks: HashMap<u64, First, BuildHasherDefault<AsIs>>,
+    files: Vec<PathBuf>,
+    hash: RandomState,
+}
+
+/// Where a task was listed first.
+struct First {
+    settings: u64,
+    file: u32,
+    line: u32,
+}
+
+impl Seen {
+    /// Whether this task was not listed before; with other settings it is a problem.
+    fn is_new(&mut self, task: &NewTask, place: &Place) -> Result<bool, Problem> {
+        let settings = self.settings_hash(&task.settings);
+        let file = self.file_index(place);
+        // The catalogue has one `Arc` per target, so its address says as much as its three names, and is hashed faster.
+        let key = self.hash.hash_one((Arc::as_ptr(&task.target).addr(), &task.id));
+        match self.tasks.entry(key) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(First { settings, file, line: place.line.and_then(|line| u32::try_from(line).ok()).unwrap_or(0) });
+                Ok(true)
+            }
+            Entry::Occupied(occupied) if occupied.get().settings == settings => Ok(false),
+            Entry::Occupied(occupied) => {
+                let First { file, line, .. } = occupied.get();
+                let file = self.files.get(*file as usize).map(|file| file.display().to_string()).unwrap_or_default();
+                let what = format!("task {} is listed at {file}:{line} with other settings; keep one of the two", task.id);
+                Err(Problem::new(place.clone(), what))
+            }
+        }
+    }
+
+    fn settings_hash(&self, settings: &Settings) -> u64 {
+        /// Of a task with none, which is most of a long list.
+        const NONE: u64 = 0;
+        if *settings == Settings::default() {
+            return NONE;
+        }
+        // Maps are sorted, so that the same settings are the same text.
+        self.hash.hash_one(serde_json::to_string(settings).unwrap_or_default())
+    }
+
+    /// Files come one after another, so only the last one is compared; as text, since this is done for every line.
+    fn file_index(&mut self, place: &Place) -> u32 {
+        if let Some(file) = &place.file
+            && self.files.last().is_none_or(|last| last.as_os_str() != file.as_os_str())
+        {
+            self.files.push(file.clone());
+        }
+        u32::try_from(self.files.len().saturating_sub(1)).unwrap_or(u32::MAX)
+    }
+}
+
+/// The keys of [`Seen`] are hashes already.
+#[derive(Default)]
+struct AsIs(u64);
+
+impl Hasher for AsIs {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}

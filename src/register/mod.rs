@@ -1,0 +1,84 @@
+//! Every way a task comes in, validated once.
+//!
+//! What a person wrote is a [`Written`]; [`catalogue::Catalogue`] knows what there is to be named and turns it into a
+//! [`NewTask`](crate::model::task::NewTask). [`lines`] streams task files, and [`listed`] goes over everything that a
+//! configuration lists, so that a long list is never in memory as a whole.
+
+pub mod catalogue;
+pub mod lines;
+pub mod listed;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::LazyLock;
+
+use serde::{Deserialize, Deserializer, Serialize, de};
+use serde_json::Value;
+
+use crate::section;
+use crate::units::{Limit, Span};
+
+/// One entry of `[[tasks]]`, or one line of a task file, as it was written.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Written {
+    /// The task id: an integer or a string.
+    pub id: Option<WrittenId>,
+    /// A name for people.
+    pub name: Option<String>,
+    /// The operation; default `bm`.
+    pub operation: Option<String>,
+    /// The account; default `default`, or the only one.
+    pub account: Option<String>,
+    /// The region; default: the account's.
+    pub region: Option<String>,
+    /// Copied into every event.
+    pub labels: BTreeMap<String, String>,
+    /// How long after registration the first poll falls due.
+    pub initial_delay: Option<Span>,
+    /// From registration to the deadline.
+    pub timeout: Option<Limit>,
+    /// The sinks that hear of it.
+    pub sinks: Option<Vec<String>>,
+    /// Further request parameters.
+    pub params: BTreeMap<String, String>,
+}
+
+/// An id as written.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum WrittenId {
+    /// `1000800001`
+    Int(u64),
+    /// `"1000800001"`
+    Text(String),
+}
+
+/// The keys of a task, for suggestions.
+pub static KEYS: LazyLock<Value> = LazyLock::new(|| section::keys::<Written>(&[]));
+
+/// Untagged by hand: serde's own way says of a wrong id only that it "did not match any variant".
+impl<'de> Deserialize<'de> for WrittenId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = WrittenId;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an integer from 0 to 18446744073709551615, or a text, in quotes")
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<WrittenId, E> {
+                Ok(WrittenId::Int(number))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<WrittenId, E> {
+                Ok(WrittenId::Text(text.to_owned()))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+#[cfg(test)]
+mod tests;

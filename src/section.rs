@@ -1,0 +1,259 @@
+//! One table of keys becomes one strict type, and everything that is wrong with it is told, not only the first.
+//!
+//! The configuration and the lines of a task file are read by the same code, so both name the key and the nearest right
+//! name alike. Where a key stands in a file is the caller's to know; this file knows its path within the table. What a
+//! secret-bearing key holds is never repeated.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use serde_path_to_error::Segment;
+
+use crate::problem::nearest;
+
+/// A key's path within its table; elements of lists by their number.
+pub type KeyPath = Vec<String>;
+
+/// One thing that is wrong with a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The key.
+    pub path: KeyPath,
+    /// What is wrong and what to do about it.
+    pub what: String,
+}
+
+/// A table as one type took it.
+pub struct Taken<T> {
+    /// The type; `None` if it could not be made whatever was left out.
+    pub value: Option<T>,
+    /// What was wrong with keys that the type knows; they were left out.
+    pub faults: Vec<Fault>,
+    /// Keys that the type does not know.
+    pub unknown: Vec<KeyPath>,
+}
+
+/// More wrong keys than this in one table are not looked for: it is not what it is meant to be.
+const MOST_FAULTS: usize = 32;
+/// A value is quoted up to here, so that one line stays one line.
+const LONGEST_QUOTE_CHARS: usize = 60;
+
+/// The keys of a section, with their defaults as values; `extra` are keys that are never written out, such as secrets.
+pub fn keys<T: Serialize + Default>(extra: &[&str]) -> Value {
+    let mut keys = serde_json::to_value(T::default()).unwrap_or_default();
+    if let Value::Object(table) = &mut keys {
+        table.extend(extra.iter().map(|key| ((*key).to_owned(), Value::Null)));
+    }
+    keys
+}
+
+/// Reads a whole table; `known` is what [`keys`] says of the type. Without a fault, the type is exactly what was written.
+pub fn read<T: DeserializeOwned>(table: Value, known: &Value) -> (Option<T>, Vec<Fault>) {
+    let taken = take(table);
+    let mut faults = taken.faults;
+    faults.extend(taken.unknown.into_iter().map(|path| unknown_key(path, known)));
+    (taken.value, faults)
+}
+
+/// Reads from a table what this type knows. A key that does not fit is told and left out, and the rest is read again.
+pub fn take<T: DeserializeOwned>(mut table: Value) -> Taken<T> {
+    let mut faults: Vec<Fault> = Vec::new();
+    loop {
+        let mut unknown = Vec::new();
+        let mut note = |path: serde_ignored::Path<'_>| unknown.push(ignored_path(&path));
+        let error = match serde_path_to_error::deserialize(serde_ignored::Deserializer::new(&table, &mut note)) {
+            Ok(value) => return Taken { value: Some(value), faults, unknown },
+            Err(error) => error,
+        };
+        let mut path: KeyPath = error.path().iter().filter_map(segment).collect();
+        let text = error.into_inner().to_string();
+        if let Some(missing) = text.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
+            path.push(missing.to_owned());
+            if !faults.iter().any(|fault| fault.path == path) {
+                faults.push(Fault { path, what: "is missing; it has no default".to_owned() });
+            }
+            return Taken { value: None, faults, unknown };
+        }
+        let what = misfit(&text, path.iter().any(|key| bears_secret(key)));
+        let left_out = leave_out(&mut table, &path);
+        faults.push(Fault { path, what });
+        if !left_out || faults.len() == MOST_FAULTS {
+            return Taken { value: None, faults, unknown };
+        }
+    }
+}
+
+/// What to say of a key that nothing knows.
+pub fn unknown_key(path: KeyPath, known: &Value) -> Fault {
+    let (written, parents) = path.split_last().map_or(("", &[][..]), |(last, parents)| (last.as_str(), parents));
+    let siblings = parents.iter().try_fold(known, |table, key| table.get(key));
+    let names: Vec<&str> = siblings.and_then(Value::as_object).into_iter().flat_map(|table| table.keys().map(String::as_str)).collect();
+    let what = format!("unknown key; {}", suggestion(written, &names));
+    Fault { path, what }
+}
+
+/// `did you mean …` for a misspelt name, or the names there are.
+pub fn suggestion(written: &str, names: &[&str]) -> String {
+    match nearest(written, names.iter().copied()) {
+        Some(name) => format!("did you mean `{name}`?"),
+        None if names.is_empty() => "there is none to name here".to_owned(),
+        None => format!("write one of {}", listed(names)),
+    }
+}
+
+/// A key's path as people write it: `sinks.audit.path`.
+pub fn dotted<'a>(path: impl IntoIterator<Item = &'a String>) -> String {
+    let mut text = String::new();
+    for key in path {
+        let bare = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+        let separator = if text.is_empty() { "" } else { "." };
+        // A String takes whatever is written to it.
+        let _ = if bare { write!(text, "{separator}{key}") } else { write!(text, "{separator}{:?}", short(key)) };
+    }
+    text
+}
+
+/// Text cut to what fits into a message.
+pub fn short(text: &str) -> String {
+    match text.char_indices().nth(LONGEST_QUOTE_CHARS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// Whether what this key holds may be a secret, or may contain one.
+pub fn bears_secret(key: &str) -> bool {
+    const PARTS: [&str; 8] = ["secret", "token", "password", "url", "headers", "endpoint", "proxy", "credential"];
+    let key = key.to_ascii_lowercase();
+    PARTS.iter().any(|part| key.contains(part))
+}
+
+/// The names, at most so many that a person reads them.
+fn listed(names: &[&str]) -> String {
+    const MOST: usize = 16;
+    let shown: Vec<String> = names.iter().take(MOST).map(|name| format!("`{}`", short(name))).collect();
+    let more = if names.len() > MOST { ", …" } else { "" };
+    format!("{}{more}", shown.join(", "))
+}
+
+fn segment(segment: &Segment) -> Option<String> {
+    match segment {
+        Segment::Map { key } => Some(key.clone()),
+        Segment::Seq { index } => Some(index.to_string()),
+        // The name of a variant is a value, and no part of where it stands.
+        Segment::Enum { .. } | Segment::Unknown => None,
+    }
+}
+
+fn ignored_path(path: &serde_ignored::Path<'_>) -> KeyPath {
+    use serde_ignored::Path;
+    let (parent, key) = match path {
+        Path::Root => return Vec::new(),
+        Path::Map { parent, key } => (parent, Some(key.clone())),
+        Path::Seq { parent, index } => (parent, Some(index.to_string())),
+        Path::Some { parent } | Path::NewtypeStruct { parent } | Path::NewtypeVariant { parent } => (parent, None),
+    };
+    let mut keys = ignored_path(parent);
+    keys.extend(key);
+    keys
+}
+
+/// Takes a key out of the table; of a list the whole key, since the others' numbers would change.
+fn leave_out(table: &mut Value, path: &[String]) -> bool {
+    let Some((first, rest)) = path.split_first() else { return false };
+    let Value::Object(keys) = table else { return false };
+    match keys.get_mut(first) {
+        Some(inner @ Value::Object(_)) if !rest.is_empty() => leave_out(inner, rest),
+        Some(_) => keys.remove(first).is_some(),
+        None => false,
+    }
+}
+
+/// Serde's words for a value that does not fit, turned into what to write; without the value where that may be a secret.
+fn misfit(text: &str, secret: bool) -> String {
+    let (found, expected) = text.split_once(", expected ").unwrap_or((text, ""));
+    if let Some(variant) = found.strip_prefix("unknown variant `") {
+        let names: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
+        let written = variant.trim_end_matches('`');
+        let meant = nearest(written, names.iter().copied()).map(|name| format!("did you mean `{name}`? There are ")).unwrap_or_default();
+        let form = if meant.is_empty() { "write one of " } else { &meant };
+        return format!("unknown value {:?}; {form}{}", short(written), listed(&names));
+    }
+    let found = found.strip_prefix("invalid type: ").or_else(|| found.strip_prefix("invalid value: ")).unwrap_or(found);
+    match (secret, expected.is_empty()) {
+        (true, true) => "does not fit here".to_owned(),
+        (true, false) => format!("does not fit; write {}", for_people(expected)),
+        (false, true) => short(found),
+        (false, false) => format!("{} does not fit; write {}", short(found), for_people(expected)),
+    }
+}
+
+/// What Rust's types are called by those who write a configuration.
+fn for_people(expected: &str) -> &str {
+    match expected {
+        "f32" | "f64" => "a number",
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number of 0 or more, in range",
+        "i8" | "i16" | "i32" | "i64" => "a whole number, in range",
+        "a boolean" => "true or false",
+        "a map" => "a table",
+        "a sequence" => "a list, in [ ]",
+        "path string" => "a path, in quotes",
+        "a string" | "string or map" | "variant identifier" => "a text, in quotes",
+        form if form.starts_with("struct ") => "a table",
+        form => form,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde::Deserialize;
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+    #[serde(default)]
+    struct Inner {
+        speed: f64,
+    }
+
+    #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+    #[serde(default)]
+    struct Outer {
+        count: u32,
+        inner: Inner,
+        api_token: Option<String>,
+        labels: BTreeMap<String, String>,
+        names: Vec<String>,
+    }
+
+    fn told(table: Value) -> Vec<String> {
+        let (_, faults) = read::<Outer>(table, &keys::<Outer>(&[]));
+        faults.into_iter().map(|Fault { path, what }| format!("{}: {what}", dotted(&path))).collect()
+    }
+
+    #[test]
+    fn every_wrong_key_of_a_table_is_told_in_one_go() {
+        let told =
+            told(json!({ "count": "x", "inner": { "speed": true, "sped": 1 }, "labels": { "a.b": 1 }, "names": ["a", 2], "cuont": 1 }));
+        assert_eq!(told.len(), 6, "{told:#?}");
+        assert!(told.contains(&"count: string \"x\" does not fit; write a whole number of 0 or more, in range".to_owned()), "{told:#?}");
+        assert!(told.contains(&"inner.sped: unknown key; did you mean `speed`?".to_owned()), "{told:#?}");
+        assert!(told.contains(&"labels.\"a.b\": integer `1` does not fit; write a text, in quotes".to_owned()), "{told:#?}");
+    }
+
+    #[test]
+    fn what_a_secret_bearing_key_holds_is_not_repeated() {
+        let told = told(json!({ "api_token": 4242 }));
+        assert_eq!(told, ["api_token: does not fit; write a text, in quotes"]);
+    }
+
+    #[test]
+    fn a_table_that_is_none_is_told_once() {
+        assert_eq!(told(json!("text")), [": string \"text\" does not fit; write a table"]);
+    }
+}
