@@ -1,1 +1,147 @@
-//! (to come)
+//! A cloud that checks signatures and misbehaves on demand: for tests, benches, `opwatch demo` and `opwatch sim` alone.
+//!
+//! Its verifier is its own (`request`): it shares nothing with the signer in `cloud`. A [`Scenario`] says how it behaves,
+//! one script of [`Answer`]s a task; a running [`Sim`] can be told otherwise at any moment, and keeps a journal of what it
+//! [`Seen`]. Nothing in it waits by guess: [`Sim::wait_until`] wakes with every request.
+//!
+//! API 2.0 for now. A second API is a second reading of requests beside `request` and a second form in `reply`.
+
+mod answer;
+mod journal;
+mod reply;
+mod request;
+mod scenario;
+mod script;
+mod server;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+pub use answer::{Answer, ArrayName, Refusal};
+pub use journal::{Seen, Verdict};
+pub use scenario::{Offset, Quota, SECRET_ID, SECRET_KEY, Scenario, Unlisted};
+
+use crate::clock::{Clock, Moment, Wall};
+use crate::secret::Secret;
+use request::Request;
+use state::State;
+
+/// A running simulator. It ends, with all its connections, when it is dropped or stopped.
+pub struct Sim {
+    addr: SocketAddr,
+    shared: Arc<Shared>,
+    tasks: JoinSet<()>,
+}
+
+/// What connections and the owner have in common.
+struct Shared {
+    clock: Clock,
+    state: Mutex<State>,
+    /// Says "look": a request was answered.
+    changed: Notify,
+}
+
+impl Sim {
+    /// Listens and serves; port 0 takes a free one.
+    pub async fn start(scenario: Scenario, listen: SocketAddr, clock: Clock) -> io::Result<Self> {
+        let listener = TcpListener::bind(listen).await?;
+        let addr = listener.local_addr()?;
+        let shared = Arc::new(Shared { clock, state: Mutex::new(State::new(scenario)), changed: Notify::new() });
+        let mut tasks = JoinSet::new();
+        tasks.spawn(server::serve(listener, Arc::clone(&shared)));
+        Ok(Self { addr, shared, tasks })
+    }
+
+    /// Ends it; its port is free afterwards.
+    pub async fn stop(mut self) {
+        self.tasks.shutdown().await;
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// What an account's `endpoint` is to say.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}{}", self.addr, server::PATH)
+    }
+
+    /// The latest requests, oldest first: at least 50,000 of them, if there were so many.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.shared.state().journal.entries().to_vec()
+    }
+
+    /// How many requests arrived in all.
+    pub fn requests(&self) -> u64 {
+        self.shared.state().journal.total()
+    }
+
+    /// Returns as soon as the journal is as wanted; it looks now and after every request, so keep the closure cheap.
+    pub async fn wait_until(&self, mut wanted: impl FnMut(&[Seen]) -> bool) {
+        loop {
+            let mut changed = std::pin::pin!(self.shared.changed.notified());
+            // Registered before looking: a request in between is not lost.
+            changed.as_mut().enable();
+            if wanted(self.shared.state().journal.entries()) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Gives a task a new script, which starts with its next poll; an end answered before is forgotten.
+    pub fn set_answers(&self, id: &str, answers: impl Into<Vec<Answer>>) {
+        self.shared.state().set_answers(id, answers.into());
+    }
+
+    /// From now on only this key signs.
+    pub fn set_secret_key(&self, key: Secret) {
+        self.shared.state().scenario.secret_key = key;
+    }
+
+    /// From now on this token must come along, or none.
+    pub fn set_token(&self, token: Option<Secret>) {
+        self.shared.state().scenario.token = token;
+    }
+
+    /// From now on the cloud's clock is so far ahead.
+    pub fn set_clock_offset(&self, offset: Offset) {
+        self.shared.state().scenario.clock_offset = offset;
+    }
+
+    /// From now on so many calls are served.
+    pub fn set_rate(&self, rate: Option<Quota>) {
+        self.shared.state().scenario.rate = rate;
+    }
+
+    /// Answers everything with this until it is over (`None`). Scripts stand still meanwhile; flaws are still noted.
+    pub fn outage(&self, answer: Option<Answer>) {
+        self.shared.state().outage = answer;
+    }
+}
+
+impl Shared {
+    /// No code panics while it holds the lock halfway through a change, so a poisoned state is as good as any.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, request: &Request, now: Moment) -> Answer {
+        let answer = self.state().take(request, now);
+        self.changed.notify_waiters();
+        answer
+    }
+
+    fn cloud_time(&self) -> Wall {
+        self.state().cloud_time(self.clock.now())
+    }
+}

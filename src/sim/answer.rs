@@ -1,0 +1,272 @@
+//! What the simulator can answer, and for how long: one entry of a script.
+//!
+//! As typed it is a TOML table with many optional keys ([`Written`]); as resolved it is an [`Answer`], in which nothing
+//! contradicts itself. Tests build it with the functions below. How it becomes bytes is left to `reply`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hyper::StatusCode;
+use hyper::header::HeaderValue;
+use serde::Deserialize;
+
+use crate::units::Span;
+
+/// One entry of a script.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(try_from = "Written")]
+pub struct Answer {
+    pub(super) what: What,
+    pub(super) http: StatusCode,
+    pub(super) retry_after: Option<HeaderValue>,
+    pub(super) delay: Duration,
+    pub(super) short: bool,
+    pub(super) huge: bool,
+    pub(super) lasts: Lasts,
+}
+
+/// The content of an answer.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum What {
+    Status {
+        status: i64,
+        instances: BTreeMap<String, i64>,
+        array: ArrayName,
+    },
+    Refusal(Refusal),
+    /// The body as it stands, called JSON.
+    Raw(String),
+    /// The body as it stands, called HTML: what a gateway says.
+    Page(String),
+    /// The connection is closed before any answer byte.
+    Cut,
+    /// The request is taken and never answered.
+    Hang,
+}
+
+/// A code of API 2.0 and the words that go with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The code; anything but 0.
+    pub code: i64,
+    /// What `message` says.
+    pub message: String,
+}
+
+/// What the array of instances is called: the documentation has both names (api.md §1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ArrayName {
+    /// As in the sample.
+    #[default]
+    InstanceIds,
+    /// As in the field table.
+    ResourceIds,
+}
+
+/// When the next entry of a script takes over; the last one stays in force whatever it says.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Lasts {
+    Times(u32),
+    For(Duration),
+}
+
+impl Answer {
+    fn new(what: What) -> Self {
+        Self { what, http: StatusCode::OK, retry_after: None, delay: Duration::ZERO, short: false, huge: false, lasts: Lasts::Times(1) }
+    }
+
+    /// The task's status, without instances.
+    pub fn status(status: i64) -> Self {
+        Self::new(What::Status { status, instances: BTreeMap::new(), array: ArrayName::default() })
+    }
+
+    /// The task's status, and that of each of its instances.
+    pub fn with_instances<'a>(status: i64, instances: impl IntoIterator<Item = (&'a str, i64)>) -> Self {
+        let instances = instances.into_iter().map(|(id, status)| (id.to_owned(), status)).collect();
+        Self::new(What::Status { status, instances, array: ArrayName::default() })
+    }
+
+    /// An error of the API.
+    pub fn refusal(code: i64, message: &str) -> Self {
+        Self::new(What::Refusal(Refusal { code, message: message.to_owned() }))
+    }
+
+    /// A body as it stands.
+    pub fn raw(body: &str) -> Self {
+        Self::new(What::Raw(body.to_owned()))
+    }
+
+    /// A gateway's page in place of an answer. A status that cannot end an exchange (below 200, above 599) becomes 500.
+    pub fn page(http: u16, body: &str) -> Self {
+        Self { http: final_status(http).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), ..Self::new(What::Page(body.to_owned())) }
+    }
+
+    /// The connection is closed before any answer byte.
+    pub fn cut() -> Self {
+        Self::new(What::Cut)
+    }
+
+    /// The request is taken and never answered.
+    pub fn hang() -> Self {
+        Self::new(What::Hang)
+    }
+
+    /// With this HTTP status in place of 200.
+    pub fn http(mut self, http: u16) -> Self {
+        self.http = final_status(http).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        self
+    }
+
+    /// With a `Retry-After` header; text that no header may hold is left out.
+    pub fn retry_after(mut self, value: &str) -> Self {
+        self.retry_after = HeaderValue::from_str(value).ok();
+        self
+    }
+
+    /// So long after the request arrived.
+    pub fn delayed(mut self, delay: Duration) -> Self {
+        self.delay = delay;
+        self
+    }
+
+    /// The body breaks off in the middle.
+    pub fn short(mut self) -> Self {
+        self.short = true;
+        self
+    }
+
+    /// The body is padded to 2 MiB.
+    pub fn huge(mut self) -> Self {
+        self.huge = true;
+        self
+    }
+
+    /// In force for so many polls; 1 unless said.
+    pub fn times(mut self, times: u32) -> Self {
+        self.lasts = Lasts::Times(times);
+        self
+    }
+
+    /// In force for so long, from the task's first poll or the end of the entry before.
+    pub fn lasting(mut self, span: Duration) -> Self {
+        self.lasts = Lasts::For(span);
+        self
+    }
+
+    /// Whether whoever reads this answer knows that the task is over.
+    pub(super) fn ends_the_task(&self) -> bool {
+        /// Success, failure, partial (api.md §1).
+        const ENDS: [i64; 3] = [1, 2, 3];
+        let whole = self.http == StatusCode::OK && !self.short && !self.huge;
+        matches!(&self.what, What::Status { status, .. } if whole && ENDS.contains(status))
+    }
+}
+
+impl ArrayName {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::InstanceIds => "instanceIds",
+            Self::ResourceIds => "resourceIds",
+        }
+    }
+}
+
+/// An entry as it is typed.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Written {
+    status: Option<i64>,
+    instances: Option<BTreeMap<String, i64>>,
+    array: Option<ArrayName>,
+    code: Option<i64>,
+    message: Option<String>,
+    raw: Option<String>,
+    http: Option<u16>,
+    body: Option<String>,
+    cut: bool,
+    hang: bool,
+    retry_after: Option<String>,
+    delay: Option<Span>,
+    short: bool,
+    huge: bool,
+    times: Option<u32>,
+    r#for: Option<Span>,
+}
+
+impl Written {
+    /// The content, and the proof that no key was written which this content has no use for.
+    fn what(&mut self) -> Result<What, &'static str> {
+        let contents = [self.status.is_some(), self.code.is_some(), self.raw.is_some(), self.body.is_some(), self.cut, self.hang];
+        if contents.into_iter().filter(|written| *written).count() > 1 {
+            return Err("one of `status`, `code`, `raw`, `body`, `cut` and `hang`, not several");
+        }
+        if self.status.is_none() && (self.instances.is_some() || self.array.is_some()) {
+            return Err("a `status` with `instances` and `array`");
+        }
+        if self.code.is_none() && self.message.is_some() {
+            return Err("a `code` with `message`");
+        }
+        if self.http.is_none() && self.body.is_some() {
+            return Err("an `http` status with `body`, or `raw` in its place");
+        }
+        if (self.cut || self.hang) && (self.http.is_some() || self.retry_after.is_some() || self.short || self.huge) {
+            return Err("`cut` and `hang` without keys of an answer, since there is none");
+        }
+        if self.cut {
+            return Ok(What::Cut);
+        }
+        if self.hang {
+            return Ok(What::Hang);
+        }
+        if let Some(status) = self.status {
+            let instances = self.instances.take().unwrap_or_default();
+            return Ok(What::Status { status, instances, array: self.array.unwrap_or_default() });
+        }
+        if let Some(code) = self.code {
+            return Ok(What::Refusal(Refusal { code, message: self.message.take().unwrap_or_default() }));
+        }
+        match (self.raw.take(), self.http) {
+            (Some(raw), _) => Ok(What::Raw(raw)),
+            (None, Some(_)) => Ok(What::Page(self.body.take().unwrap_or_default())),
+            // A careless reader takes the half or the oversized for the whole: then it reports an end that was never told.
+            (None, None) if self.short || self.huge => {
+                Ok(What::Status { status: 1, instances: BTreeMap::new(), array: ArrayName::default() })
+            }
+            (None, None) => Err("an answer: `status`, `code`, `raw`, `http`, `cut`, `hang`, `short` or `huge`"),
+        }
+    }
+}
+
+impl TryFrom<Written> for Answer {
+    type Error = &'static str;
+
+    fn try_from(mut written: Written) -> Result<Self, Self::Error> {
+        let http = match written.http {
+            None => StatusCode::OK,
+            Some(http) => final_status(http).ok_or("an `http` status from 200 to 599")?,
+        };
+        let retry_after = written.retry_after.as_deref().map(HeaderValue::from_str).transpose();
+        let lasts = match (written.times, written.r#for) {
+            (Some(_), Some(_)) => return Err("`times` or `for`, not both"),
+            (Some(0), None) => return Err("`times` of at least 1"),
+            (Some(times), None) => Lasts::Times(times),
+            (None, Some(Span(span))) => Lasts::For(span),
+            (None, None) => Lasts::Times(1),
+        };
+        Ok(Self {
+            what: written.what()?,
+            http,
+            retry_after: retry_after.map_err(|_| "a `retry_after` that a header can hold")?,
+            delay: written.delay.map_or(Duration::ZERO, |Span(delay)| delay),
+            short: written.short,
+            huge: written.huge,
+            lasts,
+        })
+    }
+}
+
+/// A status that ends an exchange.
+fn final_status(http: u16) -> Option<StatusCode> {
+    (200..600).contains(&http).then(|| StatusCode::from_u16(http).ok()).flatten()
+}

@@ -1,0 +1,84 @@
+//! What the simulator saw: one entry a request, for tests to judge by.
+
+use crate::clock::Steady;
+
+/// At most so many entries are kept, a few tens of megabytes; then the older half goes, so that a simulator may run for weeks.
+const MOST_ENTRIES: usize = 100_000;
+
+/// One request that arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// When its last byte arrived.
+    pub arrived: Steady,
+    /// The id that it asks for; empty where there is none.
+    pub task: String,
+    /// Its action; empty where there is none.
+    pub action: String,
+    /// Its region; empty where there is none.
+    pub region: String,
+    /// Whose key it names; empty where there is none.
+    pub secret_id: String,
+    /// How it was answered.
+    pub verdict: Verdict,
+    /// The code that the request itself deserves, whatever an outage answered in its place: a wrong signature, a repeated
+    /// nonce, too many calls. `None`: nothing is wrong with it.
+    pub flaw: Option<i64>,
+    /// Whether an end of this task had been answered before.
+    pub after_end: bool,
+}
+
+/// How a request was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// With a status.
+    Answered(i64),
+    /// With a code, for a flaw of its own or because the script says so.
+    Refused(i64),
+    /// With anything else of the script: a page, garbage, half an answer, nothing at all.
+    Misbehaved,
+}
+
+/// The entries kept.
+#[derive(Default)]
+pub(super) struct Journal {
+    entries: Vec<Seen>,
+    total: u64,
+}
+
+impl Journal {
+    pub(super) fn add(&mut self, seen: Seen) {
+        if self.entries.len() >= MOST_ENTRIES {
+            self.entries.drain(..MOST_ENTRIES / 2);
+        }
+        self.entries.push(seen);
+        self.total += 1;
+    }
+
+    /// The latest entries, oldest first.
+    pub(super) fn entries(&self) -> &[Seen] {
+        &self.entries
+    }
+
+    /// How many requests there were in all.
+    pub(super) fn total(&self) -> u64 {
+        self.total
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_journal_forgets_its_older_half_and_keeps_count() {
+        let mut journal = Journal::default();
+        for number in 0..=MOST_ENTRIES {
+            let (task, text) = (number.to_string(), String::new);
+            let verdict = Verdict::Misbehaved;
+            let (action, region, secret_id) = (text(), text(), text());
+            journal.add(Seen { arrived: Steady(0), task, action, region, secret_id, verdict, flaw: None, after_end: false });
+        }
+        assert_eq!((journal.total(), journal.entries().len()), (MOST_ENTRIES as u64 + 1, MOST_ENTRIES / 2 + 1));
+        assert_eq!(journal.entries().last().unwrap().task, MOST_ENTRIES.to_string());
+    }
+}

@@ -1,0 +1,119 @@
+//! How an answer becomes an HTTP response, faults of the transport included.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime};
+
+use hyper::Response;
+use hyper::body::{Body, Bytes, Frame, SizeHint};
+use hyper::header::{CONTENT_TYPE, DATE, HeaderValue, RETRY_AFTER};
+use serde_json::json;
+
+use super::answer::{Answer, Refusal, What};
+use crate::clock::Wall;
+
+/// Twice what a client accepts that bounds its bodies at 1 MiB.
+const HUGE_BYTES: usize = 2 * 1024 * 1024;
+
+/// Ends the connection: before the first byte of an answer, or in the middle of its body.
+#[derive(Debug)]
+pub(super) struct Cut;
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the simulator was told to break this connection")
+    }
+}
+
+impl std::error::Error for Cut {}
+
+/// The response, once it is time for it. Never returns where the scenario says so.
+pub(super) async fn response(answer: Answer, date: Wall) -> Result<Response<Content>, Cut> {
+    let (content_type, mut body) = match answer.what {
+        What::Cut => return Err(Cut),
+        What::Hang => return std::future::pending::<Result<Infallible, Cut>>().await.map(|never| match never {}),
+        What::Raw(body) => ("application/json", body),
+        What::Page(body) => ("text/html", body),
+        What::Refusal(Refusal { code, message }) => ("application/json", json!({ "code": code, "message": message }).to_string()),
+        What::Status { status, instances, array } => {
+            let list: Vec<_> = instances.iter().map(|(id, status)| json!({ "instanceId": id, "status": status })).collect();
+            let (array, list) = (array.as_str(), serde_json::Value::from(list));
+            // In the order of the documentation's sample.
+            ("application/json", format!(r#"{{"code":0,"message":"OK","data":{{"status":{status},"{array}":{list}}}}}"#))
+        }
+    };
+    if answer.huge {
+        // Blanks after the end keep it valid JSON: only its size is wrong.
+        body.extend(std::iter::repeat_n(' ', HUGE_BYTES.saturating_sub(body.len())));
+    }
+    let mut response = Response::new(Content::new(body, answer.short));
+    *response.status_mut() = answer.http;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().extend(date_header(date).map(|date| (DATE, date)));
+    response.headers_mut().extend(answer.retry_after.map(|value| (RETRY_AFTER, value)));
+    Ok(response)
+}
+
+/// `Date` as HTTP writes it; a cloud before 1970 or after 9999 has none.
+fn date_header(date: Wall) -> Option<HeaderValue> {
+    const YEAR_9999_ENDS_MS: u64 = 253_402_300_799_999;
+    let since = u64::try_from(date.0).ok().filter(|since| *since <= YEAR_9999_ENDS_MS)?;
+    let text = httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_millis(since));
+    HeaderValue::from_str(&text).ok()
+}
+
+/// A body that may break off: it promises its whole length, and sends half.
+pub(super) struct Content {
+    length: u64,
+    left: Option<Bytes>,
+    end: End,
+}
+
+/// What follows the bytes of a body.
+enum End {
+    Proper,
+    /// Breaks once the half that was sent has left: hyper drops what it has not flushed when a body fails.
+    BreaksAfterFlush,
+    BreaksNow,
+}
+
+impl Content {
+    fn new(text: String, short: bool) -> Self {
+        let whole = Bytes::from(text);
+        let length = whole.len() as u64;
+        if short {
+            return Self { length, left: Some(whole.slice(..whole.len() / 2)), end: End::BreaksAfterFlush };
+        }
+        Self { length, left: Some(whole).filter(|whole| !whole.is_empty()), end: End::Proper }
+    }
+}
+
+impl Body for Content {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        if let Some(bytes) = self.left.take() {
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        }
+        match self.end {
+            End::Proper => Poll::Ready(None),
+            End::BreaksNow => Poll::Ready(Some(Err(Cut))),
+            End::BreaksAfterFlush => {
+                self.end = End::BreaksNow;
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left.is_none() && matches!(self.end, End::Proper)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.length)
+    }
+}

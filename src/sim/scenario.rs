@@ -1,0 +1,357 @@
+//! How the simulated cloud behaves: written as a TOML file, or built by a test.
+//!
+//! An empty file is a whole scenario. Wrong ones are refused with file, line and key; what is within an entry of a script
+//! is `answer`'s.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::answer::{Answer, Refusal};
+use crate::problem::{Place, Problem};
+use crate::secret::Secret;
+use crate::units::Span;
+
+/// The simulator's key id, unless the scenario has another.
+pub const SECRET_ID: &str = "AKIDsimulator";
+/// The simulator's key, unless the scenario has another. It opens nothing.
+pub const SECRET_KEY: &str = "simulator-secret-key";
+
+/// How the cloud behaves.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// The only key id that is known; any other is refused with 4104.
+    pub secret_id: String,
+    /// Its key.
+    pub secret_key: Secret,
+    /// The token that must come along, or 4105. Default: none is needed.
+    pub token: Option<Secret>,
+    /// The host that requests are signed for. Default: their `Host` header, without the port.
+    pub signed_host: Option<String>,
+    /// The regions that are served. Default: all.
+    pub regions: Option<Vec<String>>,
+    /// How any other region is refused. Default: 4110.
+    pub unknown_region: Refusal,
+    /// How far the cloud's clock is ahead of this machine's.
+    pub clock_offset: Offset,
+    /// How many calls of one action, region and key are served. Default: any number.
+    pub rate: Option<Quota>,
+    /// What happens to ids that `tasks` does not list.
+    pub unlisted: Unlisted,
+    /// The script of each listed id. An id that is an integer stands in its shortest form.
+    pub tasks: BTreeMap<String, Vec<Answer>>,
+}
+
+/// What happens to an id that is not listed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Unlisted {
+    /// It runs for 2 to 8 seconds and ends by itself, mostly well.
+    Runs,
+    /// It follows this script.
+    Follows(Vec<Answer>),
+    /// It does not exist.
+    Refused(Refusal),
+}
+
+/// How far one clock is ahead of another, in milliseconds: `"1h"`, `"-90s"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Offset(pub i64);
+
+/// So many calls within a span that slides along: `"100/1m"`. Unlike a pace it does not mind a burst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Quota {
+    /// How many.
+    pub calls: usize,
+    /// Within how long.
+    pub per: Duration,
+}
+
+impl Default for Scenario {
+    fn default() -> Self {
+        Self {
+            secret_id: SECRET_ID.to_owned(),
+            secret_key: Secret::new(SECRET_KEY),
+            token: None,
+            signed_host: None,
+            regions: None,
+            unknown_region: Refusal { code: 4110, message: "the region is not served".to_owned() },
+            clock_offset: Offset::default(),
+            rate: None,
+            unlisted: Unlisted::Runs,
+            tasks: BTreeMap::new(),
+        }
+    }
+}
+
+impl Scenario {
+    /// Reads a file.
+    pub fn read(path: &Path) -> Result<Self, Problem> {
+        let place = || Place { file: Some(path.to_owned()), ..Place::default() };
+        let text = std::fs::read_to_string(path).map_err(|error| Problem::new(place(), format!("cannot be read: {error}")))?;
+        Self::parse(&text, Some(path))
+    }
+
+    /// Reads what stands in a file; its name is only told.
+    pub fn parse(text: &str, file: Option<&Path>) -> Result<Self, Problem> {
+        let source = Source { text, file };
+        let document = toml::Deserializer::parse(text).map_err(|error| source.problem(error.span(), None, error.message()))?;
+        let written: Written = serde_path_to_error::deserialize(document).map_err(|error| {
+            // What a `Spanned` adds to the path is no key of the file.
+            let key = error.path().to_string().replace(".$__serde_spanned_private_value", "");
+            let key = Some(key).filter(|key| key != ".");
+            let error = error.into_inner();
+            source.problem(error.span(), key, error.message())
+        })?;
+        written.resolve(&source)
+    }
+
+    /// The same with one more listed task.
+    pub fn with_task(mut self, id: impl fmt::Display, answers: impl Into<Vec<Answer>>) -> Self {
+        self.tasks.insert(canonical(&id.to_string()), answers.into());
+        self
+    }
+}
+
+/// An id as requests carry it: `00042` is `42`.
+pub(super) fn canonical(id: &str) -> String {
+    id.parse::<u64>().map_or_else(|_| id.to_owned(), |number| number.to_string())
+}
+
+/// A scenario as it is typed.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    secret_id: Option<String>,
+    secret_key: Option<Secret>,
+    token: Option<Secret>,
+    signed_host: Option<String>,
+    regions: Option<Vec<String>>,
+    unknown_region: Option<WrittenRefusal>,
+    clock_offset: Option<Offset>,
+    rate: Option<Quota>,
+    unknown_id: Option<Spanned<WrittenRefusal>>,
+    default: Option<WrittenDefault>,
+    #[serde(default)]
+    tasks: Vec<WrittenTask>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenRefusal {
+    code: Option<i64>,
+    message: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenDefault {
+    answers: Spanned<Vec<Answer>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenTask {
+    id: Spanned<WrittenId>,
+    answers: Spanned<Vec<Answer>>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "an integer, or a string")]
+enum WrittenId {
+    Int(u64),
+    Text(String),
+}
+
+impl Written {
+    fn resolve(self, source: &Source<'_>) -> Result<Scenario, Problem> {
+        let default = Scenario::default();
+        let unlisted = match (self.default, self.unknown_id) {
+            (Some(_), Some(refusal)) => {
+                let what = "contradicts `default`, which lets every id exist: leave out one of the two";
+                return Err(source.problem(Some(refusal.span()), Some("unknown_id".to_owned()), what));
+            }
+            (Some(script), None) => Unlisted::Follows(source.script(script.answers, "default.answers")?),
+            (None, Some(refusal)) => {
+                let missing = Refusal { code: 5000, message: "the resource does not exist".to_owned() };
+                Unlisted::Refused(refusal.into_inner().or(missing))
+            }
+            (None, None) => Unlisted::Runs,
+        };
+        let mut tasks = BTreeMap::new();
+        for (index, task) in self.tasks.into_iter().enumerate() {
+            let place = task.id.span();
+            let id = match task.id.into_inner() {
+                WrittenId::Int(number) => number.to_string(),
+                WrittenId::Text(text) => canonical(&text),
+            };
+            let script = source.script(task.answers, &format!("tasks[{index}].answers"))?;
+            if tasks.insert(id.clone(), script).is_some() {
+                let what = format!("{id} is listed twice: put all its answers into one list");
+                return Err(source.problem(Some(place), Some(format!("tasks[{index}].id")), &what));
+            }
+        }
+        Ok(Scenario {
+            secret_id: self.secret_id.unwrap_or(default.secret_id),
+            secret_key: self.secret_key.unwrap_or(default.secret_key),
+            token: self.token,
+            signed_host: self.signed_host,
+            regions: self.regions,
+            unknown_region: match self.unknown_region {
+                Some(refusal) => refusal.or(default.unknown_region),
+                None => default.unknown_region,
+            },
+            clock_offset: self.clock_offset.unwrap_or_default(),
+            rate: self.rate,
+            unlisted,
+            tasks,
+        })
+    }
+}
+
+impl WrittenRefusal {
+    fn or(self, default: Refusal) -> Refusal {
+        Refusal { code: self.code.unwrap_or(default.code), message: self.message.unwrap_or(default.message) }
+    }
+}
+
+/// Where a scenario comes from, to say where a mistake stands.
+struct Source<'a> {
+    text: &'a str,
+    file: Option<&'a Path>,
+}
+
+impl Source<'_> {
+    fn problem(&self, span: Option<std::ops::Range<usize>>, key: Option<String>, what: &str) -> Problem {
+        let before = span.and_then(|span| self.text.get(..span.start));
+        let line = before.map(|before| before.matches('\n').count() + 1);
+        Problem::new(Place { file: self.file.map(PathBuf::from), line, key }, what.trim_end().replace('\n', " "))
+    }
+
+    fn script(&self, answers: Spanned<Vec<Answer>>, key: &str) -> Result<Vec<Answer>, Problem> {
+        if answers.get_ref().is_empty() {
+            return Err(self.problem(Some(answers.span()), Some(key.to_owned()), "needs at least one answer, such as { status = 1 }"));
+        }
+        Ok(answers.into_inner())
+    }
+}
+
+impl TryFrom<String> for Offset {
+    type Error = &'static str;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let (sign, span) = text.strip_prefix('-').map_or((1, text.as_str()), |span| (-1, span));
+        let Span(span) = span.parse().map_err(|_| "expected how far its clock is ahead, such as \"1h\" or \"-90s\"")?;
+        Ok(Self(i64::try_from(span.as_millis()).map_or(i64::MAX, |millis| sign * millis)))
+    }
+}
+
+impl TryFrom<String> for Quota {
+    type Error = &'static str;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let form = "expected calls in a time, such as \"100/1m\"";
+        let (calls, per) = text.split_once('/').ok_or(form)?;
+        let calls = calls.trim().parse().map_err(|_| form)?;
+        let Span(per) = per.trim().parse().map_err(|_| form)?;
+        Ok(Self { calls, per })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Scenario {
+        Scenario::parse(text, None).unwrap_or_else(|problem| panic!("{text}: {problem}"))
+    }
+
+    fn script(entries: &str) -> Result<Vec<Answer>, String> {
+        let text = format!("[[tasks]]\nid = 1\nanswers = [{entries}]");
+        Scenario::parse(&text, None).map(|mut scenario| scenario.tasks.remove("1").unwrap()).map_err(|problem| problem.to_string())
+    }
+
+    #[test]
+    fn an_empty_file_is_the_default() {
+        assert_eq!(format!("{:?}", parsed("")), format!("{:?}", Scenario::default()));
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        let scenario = parsed(
+            "secret_id = 'me'\nsecret_key = 'key'\ntoken = 't'\nsigned_host = 'h'\nregions = ['bj']\nclock_offset = '-1h'\nrate = '2/1m'\n\
+             unknown_region = { code = 4000 }\nunknown_id = {}\n[[tasks]]\nid = '007'\nanswers = [{ status = 4 }]\n",
+        );
+        assert_eq!((scenario.secret_id.as_str(), scenario.secret_key.expose()), ("me", "key"));
+        assert_eq!((scenario.clock_offset, scenario.unknown_region.code), (Offset(-3_600_000), 4000));
+        assert_eq!(scenario.rate, Some(Quota { calls: 2, per: Duration::from_secs(60) }));
+        assert!(matches!(scenario.unlisted, Unlisted::Refused(Refusal { code: 5000, .. })));
+        assert!(scenario.tasks.contains_key("7"));
+        assert_eq!(parsed("[default]\nanswers = [{ status = 1 }]").unlisted, Unlisted::Follows(vec![Answer::status(1)]));
+    }
+
+    #[test]
+    fn every_entry_is_read() {
+        let second = Duration::from_secs(1);
+        let pairs = [
+            ("{ status = 4, times = 3 }", Answer::status(4).times(3)),
+            ("{ status = 4, for = '1s' }", Answer::status(4).lasting(second)),
+            ("{ status = 5, instances = { cpm-1 = 1 } }", Answer::with_instances(5, [("cpm-1", 1)])),
+            ("{ code = 10001, message = 'no' }", Answer::refusal(10001, "no")),
+            ("{ code = 4400, http = 429 }", Answer::refusal(4400, "").http(429)),
+            ("{ http = 502, body = 'x', retry_after = '5' }", Answer::page(502, "x").retry_after("5")),
+            ("{ delay = '1s', status = 1 }", Answer::status(1).delayed(second)),
+            ("{ raw = 'garbage' }", Answer::raw("garbage")),
+            ("{ cut = true }", Answer::cut()),
+            ("{ hang = true }", Answer::hang()),
+            ("{ short = true }", Answer::status(1).short()),
+            ("{ huge = true }", Answer::status(1).huge()),
+        ];
+        for (entry, answer) in pairs {
+            assert_eq!(script(entry), Ok(vec![answer]), "{entry}");
+        }
+        assert_ne!(script("{ status = 1, array = 'resourceIds' }"), script("{ status = 1 }"));
+    }
+
+    #[test]
+    fn a_mistake_is_told_with_file_line_and_key() {
+        let cases = [
+            ("secret_id = 'a'\nregion = 'bj'", "s.toml:2: region: unknown field"),
+            ("secret_id = ", "s.toml:1: "),
+            ("\n\nrate = 100", "s.toml:3: rate: "),
+            ("\nrate = '100'", "s.toml:2: rate: expected calls in a time"),
+            ("unknown_id = {}\n[default]\nanswers = [{ status = 1 }]", "s.toml:1: unknown_id: contradicts"),
+            ("[default]\nanswers = []", "s.toml:2: default.answers: needs at least one"),
+            ("[[tasks]]\nid = 1\nanswers = [\n  { status = 4 },\n  { statsu = 1 }\n]", "s.toml:5: tasks[0].answers[1]"),
+            ("[[tasks]]\nid = 1\nanswers = [{ status = 1, code = 5 }]", "s.toml:3: tasks[0].answers[0]: one of"),
+            (
+                "[[tasks]]\nid = 1\nanswers = [{ status = 1 }]\n[[tasks]]\nid = '01'\nanswers = [{ status = 1 }]",
+                "s.toml:5: tasks[1].id: 1 is listed twice",
+            ),
+            ("[[tasks]]\nid = -1\nanswers = [{ status = 1 }]", "s.toml:2: tasks[0].id"),
+        ];
+        for (text, told) in cases {
+            let problem = Scenario::parse(text, Some(Path::new("s.toml"))).expect_err(text).to_string();
+            assert!(problem.starts_with(told) && !problem.contains('\n'), "{problem:?} is not {told:?}…");
+        }
+    }
+
+    #[test]
+    fn entries_that_contradict_themselves_are_refused() {
+        let wrong =
+            ["{}", "{ delay = '1s' }", "{ cut = true, http = 500 }", "{ status = 1, times = 0 }", "{ status = 1, times = 1, for = '1s' }"];
+        let more = [
+            "{ http = 100 }",
+            "{ instances = {} }",
+            "{ status = 1, message = 'x' }",
+            "{ body = 'x' }",
+            "{ http = 503, retry_after = \"a\\nb\" }",
+        ];
+        for entry in wrong.into_iter().chain(more) {
+            assert!(script(entry).is_err(), "{entry}");
+        }
+    }
+}
