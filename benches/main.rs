@@ -1,1 +1,138 @@
-fn main() {}
+//! `cargo bench`: what a poll and a waiting task cost, as ratios in one run, since absolute times tell of the machine.
+//!
+//! The daemon is measured from outside, as the process that users run, against a local answerer in a process of its own. Its
+//! twin is a bare loop that does what a poll cannot do without: sign, GET, read, parse.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a measurement that cannot go on is to fail, and measures time itself"
+)]
+
+mod answerer;
+mod bare;
+mod process;
+
+use std::fs;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use answerer::Counter;
+use process::{Process, opwatch};
+
+/// Polls a second in each measurement: far above what the cloud allows, far below what a core can do.
+const RATE: u32 = 1_000;
+/// How long CPU is counted in each round.
+const WINDOW: Duration = Duration::from_secs(4);
+/// How long a process that was paused runs before it is measured.
+const WARM: Duration = Duration::from_secs(1);
+/// How often each process has its turn; the median counts.
+const ROUNDS: usize = 5;
+/// Tasks that are polled again and again.
+const ACTIVE: u64 = 200;
+/// Tasks in the large measurements.
+const MANY: u64 = 200_000;
+
+fn main() {
+    let arguments: Vec<_> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    match arguments.first().map(String::as_str) {
+        Some("answer") => answerer::run(),
+        Some("bare") => bare::run(&arguments[1], RATE),
+        Some(_) | None => measure(),
+    }
+}
+
+fn measure() {
+    let answerer = answerer::start();
+    let few = Daemon::start(&answerer, ACTIVE);
+    few.process.pause();
+    let many = Daemon::start(&answerer, MANY);
+    many.process.pause();
+    let bare = Process::own(&["bare", &answerer.address.to_string()]);
+    answerer.wait_for_more();
+    bare.pause();
+    // In turn, so that a machine whose speed drifts is the same for all three.
+    let rounds: Vec<_> = (0..ROUNDS).map(|_| [&bare, &few.process, &many.process].map(|process| cpu_a_poll(process, &answerer))).collect();
+    let ratio = |over: usize, under: usize| median(rounds.iter().map(|cpu| cpu[over] / cpu[under]).collect());
+    let microseconds = |which: usize| median(rounds.iter().map(|cpu| cpu[which] * 1e6).collect());
+    let spread = |which: usize| rounds.iter().map(|cpu| format!("{:.0}", cpu[which] * 1e6)).collect::<Vec<_>>().join(" ");
+    let bytes = many.process.resident_bytes().saturating_sub(few.process.resident_bytes()) as f64 / (MANY - ACTIVE) as f64;
+    let row = |what: &str, measured: f64, digits: usize, bound: &str| println!("{what:<66}{measured:>8.digits$}   {bound}");
+    row(&format!("CPU a poll, daemon ÷ bare loop, both at {RATE} polls a second"), ratio(1, 0), 2, "≤ 1.25");
+    row(&format!("CPU a poll, {MANY} tasks waiting ÷ {ACTIVE}"), ratio(2, 1), 2, "≤ 1.10");
+    row(&format!("bytes resident a waiting task, at {MANY}"), bytes, 0, "≤ 300");
+    row(&format!("seconds from start to first poll, {MANY} lines, new store"), many.seconds_to_first_poll, 2, "≤ 2");
+    println!("microseconds of CPU a poll: bare loop {:.0} ({})", microseconds(0), spread(0));
+    println!(
+        "                            daemon {:.0} ({}), with {MANY} tasks {:.0} ({})",
+        microseconds(1),
+        spread(1),
+        microseconds(2),
+        spread(2)
+    );
+}
+
+/// CPU seconds that the process spends for each request the answerer saw, over the window, once it is warm again.
+fn cpu_a_poll(process: &Process, answerer: &Counter) -> f64 {
+    process.go_on();
+    std::thread::sleep(WARM);
+    let before = (process.cpu_seconds(), answerer.count());
+    std::thread::sleep(WINDOW);
+    let after = (process.cpu_seconds(), answerer.count());
+    process.pause();
+    let polls = after.1 - before.1;
+    assert!(polls > u64::from(RATE) * WINDOW.as_secs() * 8 / 10, "process {} cannot hold the rate: {polls} polls", process.0.id());
+    (after.0 - before.0) / polls as f64
+}
+
+fn median(mut numbers: Vec<f64>) -> f64 {
+    numbers.sort_by(f64::total_cmp);
+    numbers[numbers.len() / 2]
+}
+
+struct Daemon {
+    process: Process,
+    seconds_to_first_poll: f64,
+    _folder: tempfile::TempDir,
+}
+
+impl Daemon {
+    /// A daemon on a new store, with so many tasks in a task file, of which some are polled all the time.
+    fn start(answerer: &Counter, tasks: u64) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("opwatch.toml"), configuration(answerer.address)).expect("a configuration");
+        fs::write(folder.path().join("list.tasks"), task_file(tasks)).expect("a task file");
+        let start = Instant::now();
+        let process = Process::start(opwatch().args(["run", "-c"]).arg(folder.path().join("opwatch.toml")));
+        answerer.wait_for_more();
+        let seconds_to_first_poll = start.elapsed().as_secs_f64();
+        Self { process, seconds_to_first_poll, _folder: folder }
+    }
+}
+
+fn configuration(answerer: SocketAddr) -> String {
+    format!(
+        r#"
+task_files = ["list.tasks"]
+[accounts.default]
+region = "bj"
+secret_id = "AKIDbench"
+secret_key = "bench"
+endpoint = "http://{answerer}/v2/index.php"
+rate_limit = {RATE}
+[poll]
+initial_interval = "50ms"
+max_interval = "50ms"
+[store]
+url = "sqlite:opwatch.db"
+"#
+    )
+}
+
+/// Bare ids; beyond the active ones each waits for an hour.
+fn task_file(tasks: u64) -> String {
+    let line = |id: u64| if id <= ACTIVE { format!("{id}\n") } else { format!("{{\"id\":{id},\"initial_delay\":\"1h\"}}\n") };
+    (1..=tasks).map(line).collect()
+}

@@ -1,1 +1,117 @@
-//! (to come)
+//! One file per subcommand: parse, call, print, exit code; no logic.
+
+pub mod demo;
+pub mod print;
+pub mod run;
+pub mod sim;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::clock::Clock;
+use crate::daemon;
+use crate::problem::{Problem, chain};
+use crate::store;
+
+/// Watches asynchronous cloud operations until they are over, then tells your systems.
+#[derive(Parser)]
+#[command(version, about, max_term_width = 100, disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the daemon: poll every listed task until it is over, and tell the sinks
+    Run {
+        /// The configuration
+        #[arg(short, long, value_name = "FILE", env = "OPWATCH_CONFIG", default_value = "/etc/opwatch/opwatch.toml")]
+        config: PathBuf,
+        /// End once every task is over and every event is delivered
+        #[arg(long)]
+        until_done: bool,
+    },
+    /// See the whole thing at work against the built-in simulator, without credentials
+    Demo,
+    /// Run the simulator alone: a cloud that checks signatures and misbehaves on demand
+    Sim {
+        /// Where it listens
+        #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9465")]
+        listen: SocketAddr,
+        /// What it answers; without one, every task ends by itself within seconds
+        #[arg(long, value_name = "FILE")]
+        scenario: Option<PathBuf>,
+    },
+}
+
+/// Why a command failed; each has its exit code (design.md §6).
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// What was asked for, or configured, is wrong.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Configuration(Vec<Problem>),
+    /// The daemon did not start, or ended.
+    #[error(transparent)]
+    Daemon(#[from] daemon::Error),
+    /// The program's runtime could not be built.
+    #[error("cannot start: the system refuses a timer, a poller or a thread")]
+    Runtime(#[source] std::io::Error),
+    /// Standard output was closed by its reader, who knows.
+    #[error("standard output is closed")]
+    Closed,
+}
+
+impl Failure {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Closed => 0,
+            Self::Configuration(_) | Self::Daemon(daemon::Error::Configuration(_) | daemon::Error::Cloud(_)) => 2,
+            Self::Daemon(daemon::Error::Store(error)) => match error {
+                store::Error::InUse { .. } | store::Error::Newer { .. } => 2,
+                store::Error::Open { .. } | store::Error::Failed(_) | store::Error::Closed => 1,
+            },
+            Self::Runtime(_) => 1,
+        }
+    }
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Self::Configuration(vec![problem])
+    }
+}
+
+/// Parses the command line, runs the command, and tells what went wrong.
+pub fn main() -> ExitCode {
+    // It prints help and usage errors itself, and exits with 0 or 2.
+    let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result = runtime.map_err(Failure::Runtime).and_then(|runtime| {
+        let result = runtime.block_on(dispatch(arguments.command));
+        // A blocked write to a dead disk or terminal must not keep the program from ending.
+        runtime.shutdown_background();
+        result
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if !matches!(failure, Failure::Closed) {
+                print::error(&chain(&failure));
+            }
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+async fn dispatch(command: Command) -> Result<(), Failure> {
+    let clock = Clock::start();
+    match command {
+        Command::Run { config, until_done } => run::run(&config, until_done, clock).await,
+        Command::Demo => demo::run(clock).await,
+        Command::Sim { listen, scenario } => sim::run(listen, scenario.as_deref(), clock).await,
+    }
+}

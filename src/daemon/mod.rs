@@ -1,1 +1,284 @@
-//! (to come)
+//! Assembly and end of the daemon. `run`, `demo` and the tests start this same thing.
+
+mod retention;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::cloud::operations::BUILT_IN;
+use crate::cloud::{self, Cloud};
+use crate::config::Loaded;
+use crate::deliver::Lane;
+use crate::model::delivery::Retry;
+use crate::model::route::Routes;
+use crate::model::task::NewTask;
+use crate::problem::Problem;
+use crate::register::catalogue::Catalogue;
+use crate::register::listed::listed;
+use crate::sinks::{self, Sink};
+use crate::store::sqlite::{Location, Sqlite};
+use crate::store::{self, Registered, State, Store};
+use crate::telemetry::ResolvedFormat;
+use crate::watch::{Parts, Watch};
+use retention::{Retention, Rows};
+
+/// How long a stop may take before what is still under way is left to the next start (design.md §3: nothing that was
+/// acknowledged is lost by that).
+const DRAIN: Duration = Duration::from_secs(4);
+/// How many tasks are registered in one transaction: enough to be fast, few enough to keep memory small.
+const REGISTERED_AT_ONCE: usize = 5_000;
+
+/// What a daemon is started with, beside its configuration.
+pub struct Options {
+    /// Where the store is.
+    pub location: Location,
+    /// Whether to end once every task is over and nothing is owed to a configured sink.
+    pub until_done: bool,
+    /// The form of event lines on standard error.
+    pub format: ResolvedFormat,
+    /// Time and chance.
+    pub clock: Clock,
+    /// Ends the daemon.
+    pub stop: CancellationToken,
+}
+
+/// Why a daemon did not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration is wrong; nothing was changed.
+    #[error("{}", Listed(.0))]
+    Configuration(Vec<Problem>),
+    /// An account cannot be used.
+    #[error(transparent)]
+    Cloud(#[from] cloud::Error),
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+/// A daemon that is ready to run: all that can fail at a start has succeeded, and every listed task is registered.
+pub struct Daemon {
+    options: Options,
+    store: Arc<dyn Store>,
+    watch: Watch,
+    lanes: Vec<Lane>,
+    retention: Retention,
+    open: watch::Receiver<usize>,
+    acknowledged: watch::Receiver<()>,
+}
+
+impl Daemon {
+    /// Builds everything that can fail, then registers what is listed.
+    ///
+    /// # Errors
+    /// When the configuration, a credential, a sink or the store cannot be used; nothing was registered then, unless it is the
+    /// store that failed.
+    pub async fn start(loaded: Loaded, options: Options) -> Result<Self, Error> {
+        let catalogue = catalogue(&loaded);
+        listed(&loaded.tasks, &loaded.task_files, &catalogue, |_| {}).map_err(Error::Configuration)?;
+        let cloud = Arc::new(Cloud::new(loaded.accounts.clone(), loaded.poll.request_timeout.0)?);
+        let built = build_sinks(&loaded, options.format)?;
+        let store: Arc<dyn Store> = Arc::new(Sqlite::open(&options.location)?);
+        let (loaded, catalogue) = (Arc::new(loaded), Arc::new(catalogue));
+        let rows = register_listed(Arc::clone(&loaded), catalogue, store.as_ref(), options.clock).await?;
+        let (open_sender, open) = watch::channel(0);
+        let (owed, _) = watch::channel(());
+        let (acknowledged_sender, acknowledged) = watch::channel(());
+        let lane = |(name, (sink, retry))| Lane {
+            name,
+            sink,
+            retry,
+            store: Arc::clone(&store),
+            clock: options.clock,
+            owed: owed.subscribe(),
+            acknowledged: acknowledged_sender.clone(),
+        };
+        let routes = Arc::new(Routes { sinks: built.keys().cloned().collect() });
+        let lanes = built.into_iter().map(lane).collect();
+        let parts = Parts { cloud, store: Arc::clone(&store), routes, policy: Arc::new(loaded.poll.clone()), clock: options.clock };
+        let watch = Watch::load(parts, open_sender, owed).await?;
+        let retention = Retention { store: Arc::clone(&store), clock: options.clock, kept: loaded.store.retention, listed: rows };
+        Ok(Self { options, store, watch, lanes, retention, open, acknowledged })
+    }
+
+    /// Runs until the stop, or until everything is done where that was asked for; then drains within five seconds.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn run(self) -> Result<(), store::Error> {
+        let Self { options, store, watch, lanes, retention, open, acknowledged } = self;
+        let stop = options.stop;
+        let lanes_stop = CancellationToken::new();
+        let sinks: Vec<_> = lanes.iter().map(|lane| lane.name.clone()).collect();
+        let mut watching = JoinSet::new();
+        watching.spawn(watch.run(stop.clone()));
+        let mut others = JoinSet::new();
+        lanes.into_iter().for_each(|lane| _ = others.spawn(lane.run(lanes_stop.clone())));
+        others.spawn(retention.run(lanes_stop.clone()));
+        if options.until_done {
+            others.spawn(until_done(Arc::clone(&store), sinks, open.clone(), acknowledged, stop.clone()));
+        }
+        notify(NotifyState::Ready);
+        tracing::info!(open_tasks = *open.borrow(), "watching");
+        // The first to end is the one that failed, unless a stop came first.
+        let ended = tokio::select! {
+            () = stop.cancelled() => Ok(()),
+            Some(ended) = watching.join_next() => flatten(ended),
+            ended = first_failure(&mut others) => ended,
+        };
+        notify(NotifyState::Stopping);
+        stop.cancel();
+        let drained = tokio::time::timeout(DRAIN, async {
+            let watched = all(&mut watching).await;
+            lanes_stop.cancel();
+            let delivered = all(&mut others).await;
+            watched.and(delivered)
+        });
+        let drained = drained.await.unwrap_or_else(|_| {
+            tracing::warn!("the stop took too long; what was under way comes again at the next start");
+            Ok(())
+        });
+        watching.shutdown().await;
+        others.shutdown().await;
+        store.close().await;
+        ended.and(drained)
+    }
+}
+
+/// What a task of this configuration may name.
+pub fn catalogue(loaded: &Loaded) -> Catalogue {
+    let accounts = loaded.accounts.iter().map(|(name, account)| (name.clone(), account.region.clone()));
+    Catalogue::new(accounts, &BUILT_IN, loaded.sinks.keys().cloned())
+}
+
+/// The sinks by name, each with how a failed delivery is tried again.
+type Built = BTreeMap<String, (Box<dyn Sink>, Retry)>;
+
+fn build_sinks(loaded: &Loaded, format: ResolvedFormat) -> Result<Built, Error> {
+    let mut problems = Vec::new();
+    let mut built = BTreeMap::new();
+    for (name, config) in &loaded.sinks {
+        match sinks::build(config, name, format) {
+            Ok(sink) => _ = built.insert(name.clone(), (sink, config.common.retry)),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if problems.is_empty() { Ok(built) } else { Err(Error::Configuration(problems)) }
+}
+
+/// Registers every listed task and answers with the keys of all of them. The list is read on a thread of its own, a batch
+/// ahead at most, so that a long one takes no memory.
+async fn register_listed(loaded: Arc<Loaded>, catalogue: Arc<Catalogue>, store: &dyn Store, clock: Clock) -> Result<Rows, Error> {
+    let policy = loaded.poll.clone();
+    let (sender, mut batches) = mpsc::channel::<Vec<NewTask>>(1);
+    let reader = tokio::task::spawn_blocking(move || {
+        let mut batch = Vec::with_capacity(REGISTERED_AT_ONCE);
+        listed(&loaded.tasks, &loaded.task_files, &catalogue, |task| {
+            batch.push(task);
+            if batch.len() == REGISTERED_AT_ONCE {
+                // It fails only when the start was given up.
+                let _ = sender.blocking_send(std::mem::take(&mut batch));
+            }
+        })?;
+        let _ = sender.blocking_send(batch);
+        Ok(())
+    });
+    let mut rows = Rows::default();
+    let mut counts = HashMap::new();
+    while let Some(batch) = batches.recv().await {
+        let now = clock.now().wall;
+        let due = batch.iter().map(|task| now + task.settings.initial_delay(policy.initial_delay)).collect();
+        for Registered { row, state } in store.register(batch, now, due).await? {
+            rows.insert(row);
+            *counts.entry(state).or_insert(0_u64) += 1;
+        }
+    }
+    match reader.await {
+        Ok(read) => read.map_err(Error::Configuration)?,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+    let count = |state| counts.get(&state).copied().unwrap_or_default();
+    tracing::info!(new = count(State::New), known = count(State::Known), over = count(State::Over), "tasks registered");
+    Ok(rows)
+}
+
+/// Waits until one of them fails; what ends well, ends unnoticed.
+async fn first_failure(tasks: &mut JoinSet<Result<(), store::Error>>) -> Result<(), store::Error> {
+    while let Some(ended) = tasks.join_next().await {
+        flatten(ended)?;
+    }
+    std::future::pending().await
+}
+
+/// Waits for all of them, and answers with the first failure.
+async fn all(tasks: &mut JoinSet<Result<(), store::Error>>) -> Result<(), store::Error> {
+    let mut result = Ok(());
+    while let Some(ended) = tasks.join_next().await {
+        result = result.and(flatten(ended));
+    }
+    result
+}
+
+/// A panic goes on in its owner.
+fn flatten(ended: Result<Result<(), store::Error>, JoinError>) -> Result<(), store::Error> {
+    match ended {
+        Ok(result) => result,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(store::Error::Closed),
+    }
+}
+
+/// Ends the daemon once no task is open and nothing is owed to a configured sink.
+async fn until_done(
+    store: Arc<dyn Store>,
+    sinks: Vec<String>,
+    mut open: watch::Receiver<usize>,
+    mut acknowledged: watch::Receiver<()>,
+    stop: CancellationToken,
+) -> Result<(), store::Error> {
+    // An error of `wait_for` or `changed` means that the loop is gone, and the stop is on its way.
+    let done = async {
+        let _ = open.wait_for(|open| *open == 0).await;
+        loop {
+            acknowledged.borrow_and_update();
+            let outbox = store.outbox().await?;
+            if sinks.iter().all(|sink| outbox.get(sink).is_none_or(|owed| *owed == 0)) {
+                stop.cancel();
+                return Ok(());
+            }
+            let _ = acknowledged.changed().await;
+        }
+    };
+    tokio::select! {
+        ended = done => ended,
+        () = stop.cancelled() => Ok(()),
+    }
+}
+
+/// Tells systemd, where it listens.
+fn notify(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "systemd could not be told");
+    }
+}
+
+struct Listed<'a>(&'a [Problem]);
+
+impl std::fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (position, problem) in self.0.iter().enumerate() {
+            if position > 0 {
+                f.write_str("\n")?;
+            }
+            problem.fmt(f)?;
+        }
+        Ok(())
+    }
+}

@@ -208,12 +208,11 @@ impl Watch {
     async fn drain(mut self) -> Result<(), Error> {
         let until = self.parts.clock.now().steady + DRAIN;
         let clock = self.parts.clock;
-        loop {
+        while !(self.polls.is_empty() && self.commits.is_empty()) {
             tokio::select! {
                 Some(polled) = self.polls.join_next() => self.polled(polled),
                 Some(committed) = self.commits.join_next() => self.committed(committed)?,
                 () = clock.sleep_until(until) => break,
-                else => break,
             }
         }
         let now = clock.now();

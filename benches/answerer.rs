@@ -1,0 +1,80 @@
+//! A fast local answerer: every request gets the same unfinished answer. It runs in a process of its own, so that its CPU is
+//! not counted, and tells how many requests it saw to whoever asks for `/count`.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::process::Process;
+
+const ANSWER: &str = r#"{"code":0,"message":"OK","data":{"status":4,"instanceIds":[{"instanceId":"cpm-3dw234","status":4}]}}"#;
+
+/// A running answerer.
+pub struct Counter {
+    pub address: SocketAddr,
+    _process: Process,
+}
+
+/// Starts one.
+pub fn start() -> Counter {
+    let mut child =
+        Command::new(std::env::current_exe().expect("its own path")).arg("answer").stdout(Stdio::piped()).spawn().expect("an answerer");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("its output")).read_line(&mut line).expect("its address");
+    Counter { address: line.trim().parse().expect("an address"), _process: Process(child) }
+}
+
+impl Counter {
+    /// How many requests it saw.
+    pub fn count(&self) -> u64 {
+        let mut stream = TcpStream::connect(self.address).expect("a connection");
+        stream.write_all(b"GET /count HTTP/1.1\r\nConnection: close\r\n\r\n").expect("a request");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("an answer");
+        text.rsplit("\r\n").next().and_then(|count| count.parse().ok()).expect("a number")
+    }
+
+    /// Waits until it sees another request.
+    pub fn wait_for_more(&self) {
+        let before = self.count();
+        while self.count() == before {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+/// Answers until it is killed.
+pub fn run() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    println!("{}", listener.local_addr().expect("an address"));
+    let count = Arc::new(AtomicU64::new(0));
+    for stream in listener.incoming().flatten() {
+        let count = Arc::clone(&count);
+        std::thread::spawn(move || serve(&stream, &count));
+    }
+}
+
+fn serve(mut stream: &TcpStream, count: &AtomicU64) -> Option<()> {
+    stream.set_nodelay(true).ok()?;
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    loop {
+        line.clear();
+        reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
+        let counted = !line.starts_with("GET /count");
+        while line.trim_end() != "" {
+            line.clear();
+            reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
+        }
+        let body = if counted { ANSWER.to_owned() } else { count.load(Ordering::Relaxed).to_string() };
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len());
+        stream.write_all(format!("{head}{body}").as_bytes()).ok()?;
+        if !counted {
+            return Some(());
+        }
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,37 @@
+//! The bare loop: what a poll cannot do without, and nothing else. Sign, GET, read, parse, at the same rate.
+
+use std::time::{Duration, SystemTime};
+
+use base64::Engine;
+use hmac::{Hmac, KeyInit, Mac};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use sha1::Sha1;
+
+/// Polls that address so often a second until it is killed.
+pub fn run(address: &str, rate: u32) {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build().expect("a client");
+        let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate);
+        for id in 0.. {
+            ticks.tick().await;
+            let seconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a time after 1970").as_secs();
+            let nonce = rand::random::<u64>() >> 1;
+            let fields = format!(
+                "Action=DescriptionOperationResult&Nonce={nonce}&Region=bj&SecretId=AKIDbench&Timestamp={seconds}&taskId={}",
+                id % 200 + 1
+            );
+            let mut mac = Hmac::<Sha1>::new_from_slice(b"bench").expect("a key");
+            mac.update(format!("GET127.0.0.1/v2/index.php?{fields}").as_bytes());
+            let signature = base64::engine::general_purpose::STANDARD.encode(mac.finalize().into_bytes());
+            let signature = utf8_percent_encode(&signature, NON_ALPHANUMERIC);
+            let url = format!("http://{address}/v2/index.php?{fields}&Signature={signature}");
+            // What was under way when the process was paused times out.
+            let Ok(response) = client.get(url).send().await else { continue };
+            let Ok(body) = response.bytes().await else { continue };
+            let answer: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+            assert_eq!(answer["data"]["status"], 4);
+        }
+    });
+}

@@ -1,0 +1,42 @@
+//! `opwatch run`: the daemon.
+
+use std::path::Path;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::Failure;
+use crate::clock::Clock;
+use crate::config::{self, Environment};
+use crate::daemon::{self, Daemon, Options};
+use crate::store::sqlite;
+use crate::telemetry::{self, Surroundings};
+
+/// Runs until SIGTERM or SIGINT, or until everything is done where that was asked for.
+pub async fn run(path: &Path, until_done: bool, clock: Clock) -> Result<(), Failure> {
+    let stop = stop_on_signals()?;
+    let loaded = config::load(path, &Environment::of_process()).map_err(Failure::Configuration)?;
+    let surroundings = Surroundings::of_process();
+    telemetry::init(&loaded.log, surroundings)?;
+    let format = loaded.log.format.resolve(surroundings);
+    let location = sqlite::location(&loaded.store, |name| std::env::var_os(name))?;
+    let daemon = Daemon::start(loaded, Options { location, until_done, format, clock, stop }).await?;
+    daemon.run().await.map_err(|error| Failure::Daemon(daemon::Error::Store(error)))
+}
+
+/// A token that SIGTERM and SIGINT cancel.
+pub fn stop_on_signals() -> Result<CancellationToken, Failure> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::Runtime)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::Runtime)?;
+    let stop = CancellationToken::new();
+    let cancelled = stop.clone();
+    #[expect(clippy::disallowed_methods, reason = "it lives as long as the process, and there is no owner above the command")]
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        cancelled.cancel();
+    });
+    Ok(stop)
+}

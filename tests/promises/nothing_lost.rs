@@ -1,0 +1,100 @@
+//! At-least-once per sink, through `kill -9` and every other way to end.
+
+use std::time::Duration;
+
+use opwatch::sim::{Answer, Scenario};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::support::{Home, cloud, eventually, final_words, said, signal};
+
+const TASKS: u64 = 400;
+const KILLS: u32 = 40;
+
+fn expected(id: u64) -> (i64, &'static str) {
+    [(1, "success"), (2, "failure"), (3, "partial")][id as usize % 3]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forty_kills_lose_no_end_change_none_and_tear_no_line() {
+    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand_seed);
+    println!("SEED={seed}");
+    let mut chance = StdRng::seed_from_u64(seed);
+    let script = |id| vec![Answer::status(4).times(1 + id as u32 % 4), Answer::status(expected(id).0)];
+    let cloud = cloud((1..=TASKS).fold(Scenario::default(), |scenario, id| scenario.with_task(id, script(id)))).await;
+    let home = Home::new(&cloud, "");
+    home.edit("rate_limit = 500", "rate_limit = 200");
+    home.list(1..=TASKS);
+
+    for _ in 0..KILLS {
+        let mut child = home.start();
+        tokio::time::sleep(Duration::from_millis(chance.random_range(5..200))).await;
+        child.kill().await.unwrap();
+    }
+    let last = home.run_until_done().await;
+    assert_eq!(last.code, Some(0), "{}", last.stderr);
+
+    let events = home.events();
+    let words = final_words(&events);
+    assert_eq!(words.len() as u64, TASKS);
+    for id in 1..=TASKS {
+        let pairs = &words[&format!("bm/{id}")];
+        assert!(pairs.len() == 1 && pairs[0].1 == expected(id).1, "task {id}: {pairs:?}");
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test draws its seed and prints it")]
+fn rand_seed() -> u64 {
+    rand::random()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_drains_within_five_seconds_and_the_next_start_goes_on_where_it_was() {
+    let cloud = cloud(Scenario::default().with_task(1, [Answer::status(4)]).with_task(2, [Answer::hang()])).await;
+    let home = Home::new(&cloud, "");
+    home.list([1, 2]);
+    let child = home.start();
+    cloud.wait_until(|seen| seen.iter().filter(|seen| seen.task == "1").count() > 3).await;
+    signal(&child, "TERM");
+    let ended = tokio::time::timeout(Duration::from_secs(5), said(child)).await.expect("a drain within 5 s");
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+
+    let before = cloud.seen().iter().filter(|seen| seen.task == "1").count();
+    cloud.set_answers("1", [Answer::status(1)]);
+    cloud.set_answers("2", [Answer::status(1)]);
+    assert_eq!(home.run_until_done().await.code, Some(0));
+    let polls = home.events().iter().find(|event| event["subject"] == "bm/1").unwrap()["data"]["polls"].as_u64().unwrap();
+    assert_eq!(polls, before as u64 + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sink_that_is_down_loses_nothing_and_delays_no_other() {
+    let cloud = cloud(Scenario::default().with_task(1, [Answer::status(1)])).await;
+    let home = Home::new(
+        &cloud,
+        "[sinks.missing]\ntype = \"file\"\npath = \"later/events.jsonl\"\nretry = { initial = \"20ms\", max = \"50ms\" }",
+    );
+    home.list([1]);
+    let child = home.start();
+    eventually("the other sink has the event", || home.events().len() == 1).await;
+    std::fs::create_dir(home.path("later")).unwrap();
+    let late = home.path("later/events.jsonl");
+    eventually("the event in the late sink", || std::fs::read_to_string(&late).is_ok_and(|text| text.ends_with('\n'))).await;
+    assert_eq!(std::fs::read(late).unwrap(), std::fs::read(home.path("events.jsonl")).unwrap());
+    signal(&child, "TERM");
+    let stderr = said(child).await.stderr;
+    assert!(stderr.contains("later/events.jsonl"), "{stderr}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_daemon_on_the_same_store_is_refused() {
+    let cloud = cloud(Scenario::default().with_task(1, [Answer::status(4)])).await;
+    let home = Home::new(&cloud, "");
+    home.list([1]);
+    let first = home.start();
+    cloud.wait_until(|seen| !seen.is_empty()).await;
+    let second = home.run_until_done().await;
+    assert_eq!(second.code, Some(2), "{}", second.stderr);
+    let told = second.stderr.lines().find(|line| line.starts_with("opwatch: ")).unwrap();
+    assert!(told.contains("in use by another opwatch") && told.contains(&first.id().unwrap().to_string()), "{told}");
+}

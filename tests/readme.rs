@@ -1,0 +1,135 @@
+//! Every block of README.md, run or read as a reader would take it. A block of a new kind, or a command that this file does not know,
+//! fails: a README that nobody tries is wrong soon.
+
+use std::fs;
+use std::path::Path;
+
+use opwatch::config::{Environment, load};
+use opwatch::sim::{SECRET_KEY, Scenario};
+use serde_json::Value;
+
+use crate::support::{Home, cloud, said, signal};
+
+/// The fenced blocks of the README, in order: language and text.
+fn blocks() -> Vec<(String, String)> {
+    let readme = fs::read_to_string("README.md").unwrap();
+    let fenced = readme.split("```").skip(1).step_by(2);
+    fenced.filter_map(|block| block.split_once('\n')).map(|(language, text)| (language.to_owned(), text.to_owned())).collect()
+}
+
+fn only(language: &str) -> Vec<String> {
+    blocks().into_iter().filter(|(found, _)| found == language).map(|(_, text)| text).collect()
+}
+
+#[test]
+fn every_command_of_the_readme_is_one_that_exists() {
+    for line in only("sh").iter().flat_map(|block| block.lines()).filter(|line| !line.is_empty()) {
+        let words: Vec<_> = line.trim_start_matches("sudo ").split(' ').collect();
+        match words[..] {
+            ["tests/run"] => assert!(Path::new("tests/run").is_file()),
+            // The demo itself is run in surface/commands.rs.
+            ["cargo", "run", "--release", "--", "demo"] | ["cargo", "build", "--release"] => {}
+            // Run below.
+            ["opwatch", "run", "-c", "opwatch.toml"] | ["opwatch", "run", "-c", "opwatch.toml", "--until-done"] => {}
+            ["opwatch", "sim", "--scenario", "scenario.toml"] => {}
+            ["install", .., "target/release/opwatch", "/usr/bin/opwatch"] => assert!(unit().contains("ExecStart=/usr/bin/opwatch run")),
+            ["install", "-d", "-m", "750", "-g", "opwatch", "/etc/opwatch"] => {}
+            ["install", "-m", "640", "-g", "opwatch", "opwatch.toml", "secret_key", "/etc/opwatch/"] => {}
+            ["install", "-m", "644", shipped, _] => assert!(Path::new(shipped).is_file(), "{shipped}"),
+            ["systemd-sysusers"] | ["journalctl", "--update-catalog"] | ["systemctl", "daemon-reload"] => {}
+            ["systemctl", "enable", "--now", unit] => assert!(Path::new(&format!("systemd/{unit}.service")).is_file()),
+            _ => panic!("no test knows this command: {line}"),
+        }
+    }
+}
+
+fn unit() -> String {
+    fs::read_to_string("systemd/opwatch.service").unwrap()
+}
+
+#[test]
+fn every_block_of_the_readme_is_of_a_kind_that_is_tested() {
+    for (language, text) in blocks() {
+        assert!(["sh", "toml", "tasks", "scenario", "json", "text"].contains(&language.as_str()), "{language}: {text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_configuration_watches_its_task_to_its_end_and_tells_it_as_shown() {
+    let scenario = Scenario::parse(&only("scenario")[0], None).unwrap();
+    let cloud = cloud(Scenario { secret_id: "AKID...".to_owned(), ..scenario }).await;
+    let home = Home::new(&cloud, "");
+    home.write("opwatch.toml", &only("toml")[0]);
+    home.write("secret_key", SECRET_KEY);
+    // What a reader would not write: the cloud is the simulated one, and time is short.
+    let run = |arguments: &[&str]| {
+        let mut command = home.opwatch(arguments);
+        command.env("OPWATCH__ACCOUNTS__DEFAULT__ENDPOINT", cloud.endpoint()).env("OPWATCH__ACCOUNTS__DEFAULT__RATE_LIMIT", "100");
+        command.env("OPWATCH__POLL__INITIAL_INTERVAL", "20ms").env("OPWATCH__POLL__ERROR_INTERVAL", "20ms");
+        command.spawn().unwrap()
+    };
+    let ended = said(run(&["run", "-c", "opwatch.toml", "--until-done"])).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let shown: Value = serde_json::from_str(&only("json")[0].replace('\n', "")).unwrap();
+    assert_eq!(keys(&home.events()[0], ""), keys(&shown, ""));
+    assert_eq!(home.events()[0]["data"]["outcome"], "partial");
+    assert!(home.path("opwatch.db").is_file());
+
+    let going_on = run(&["run", "-c", "opwatch.toml"]);
+    crate::support::eventually("the daemon is up", || fs::read_to_string(home.path("opwatch.db.lock")).is_ok_and(|pid| !pid.is_empty()))
+        .await;
+    signal(&going_on, "TERM");
+    assert!(said(going_on).await.log_lines("task finished").is_empty());
+}
+
+/// Every key of a record, as paths.
+fn keys(value: &Value, path: &str) -> Vec<String> {
+    match value {
+        Value::Object(fields) => fields.iter().flat_map(|(key, value)| keys(value, &format!("{path}/{key}"))).collect(),
+        Value::Array(elements) => elements.first().map(|element| keys(element, path)).unwrap_or_default(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => vec![path.to_owned()],
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_task_file_of_the_readme_is_read_and_each_of_its_tasks_is_watched() {
+    let cloud =
+        cloud(Scenario { unlisted: opwatch::sim::Unlisted::Follows(vec![opwatch::sim::Answer::status(1)]), ..Scenario::default() }).await;
+    let home = Home::new(&cloud, "");
+    home.edit("task_files = [\"list.tasks\"]\n", &only("toml")[1]);
+    home.write("rack7.tasks", &only("tasks")[0].replace("\"initial_delay\": \"10m\"", "\"initial_delay\": \"10ms\""));
+    assert_eq!(home.run_until_done().await.code, Some(0));
+    assert_eq!(home.events().len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_simulator_prints_points_opwatch_at_it() {
+    let cloud = cloud(Scenario::default()).await;
+    let home = Home::new(&cloud, "");
+    home.write("scenario.toml", &only("scenario")[0]);
+    let mut sim = home.opwatch(&["sim", "--scenario", "scenario.toml", "--listen", "127.0.0.1:0"]).spawn().unwrap();
+    let mut lines = tokio::io::AsyncBufReadExt::lines(tokio::io::BufReader::new(sim.stdout.take().unwrap()));
+    let mut printed = Vec::new();
+    while !printed.last().is_some_and(|line: &String| line.starts_with("endpoint")) {
+        printed.push(lines.next_line().await.unwrap().expect("a configuration"));
+    }
+    let start = printed.iter().position(|line| line.is_empty()).unwrap();
+    home.write("sim.toml", &printed[start..].join("\n"));
+    let mut command = home.opwatch(&["run", "-c", "sim.toml", "--until-done"]);
+    command.env("XDG_STATE_HOME", home.path("state")).env("OPWATCH__POLL__ERROR_INTERVAL", "20ms");
+    command.env("OPWATCH__ACCOUNTS__DEFAULT__RATE_LIMIT", "100").env("OPWATCH__POLL__INITIAL_INTERVAL", "20ms");
+    let ended = said(command.spawn().unwrap()).await;
+    assert_eq!((ended.code, ended.log_lines("task finished").len()), (Some(0), 1), "{}", ended.stderr);
+    signal(&sim, "TERM");
+    assert_eq!(said(sim).await.code, Some(0));
+}
+
+#[test]
+fn every_file_that_the_readme_links_is_there_and_the_shipped_configuration_loads() {
+    let readme = fs::read_to_string("README.md").unwrap();
+    for target in readme.split("](").skip(1).filter_map(|rest| rest.split(')').next()).filter(|target| !target.starts_with("http")) {
+        assert!(Path::new(target).exists(), "{target}");
+    }
+    let nothing = Environment::default();
+    assert!(load(Path::new("config/opwatch.toml"), &nothing).is_ok());
+}

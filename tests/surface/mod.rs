@@ -1,0 +1,3 @@
+//! The surface that users and their scripts rely on: commands, log lines, exit codes.
+
+mod commands;
