@@ -20,7 +20,12 @@ pub async fn run(path: &Path, until_done: bool, clock: Clock) -> Result<(), Fail
     telemetry::init(&loaded.log, surroundings)?;
     let format = loaded.log.format.resolve(surroundings);
     let location = sqlite::location(&loaded.store, |name| std::env::var_os(name))?;
-    let daemon = Daemon::start(loaded, Options { location, until_done, format, clock, stop }).await?;
+    let options = Options { location, until_done, format, clock, stop: stop.clone() };
+    let daemon = tokio::select! {
+        daemon = Daemon::start(loaded, options) => daemon?,
+        // A start may wait long, for a full disk or somebody else's lock.
+        () = stop.cancelled() => return Ok(()),
+    };
     daemon.run().await.map_err(|error| Failure::Daemon(daemon::Error::Store(error)))
 }
 

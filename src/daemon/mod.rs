@@ -32,6 +32,8 @@ use retention::{Retention, Rows};
 /// How long a stop may take before what is still under way is left to the next start (design.md §3: nothing that was
 /// acknowledged is lost by that).
 const DRAIN: Duration = Duration::from_secs(4);
+/// How long the store may take to close after that: together they stay within the five seconds that a stop is promised.
+const CLOSING: Duration = Duration::from_millis(700);
 /// How many tasks are registered in one transaction: enough to be fast, few enough to keep memory small.
 const REGISTERED_AT_ONCE: usize = 5_000;
 
@@ -147,7 +149,9 @@ impl Daemon {
         });
         watching.shutdown().await;
         others.shutdown().await;
-        store.close().await;
+        if tokio::time::timeout(CLOSING, store.close()).await.is_err() {
+            tracing::warn!("the store could not be closed in time; what was committed is safe");
+        }
         ended.and(drained)
     }
 }

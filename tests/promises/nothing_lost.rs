@@ -98,3 +98,23 @@ async fn a_second_daemon_on_the_same_store_is_refused() {
     let told = second.stderr.lines().find(|line| line.starts_with("opwatch: ")).unwrap();
     assert!(told.contains("in use by another opwatch") && told.contains(&first.id().unwrap().to_string()), "{told}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_lock_is_waited_for_and_neither_loses_an_end_nor_delays_a_stop() {
+    let cloud = cloud(Scenario::default().with_task(1, [Answer::status(4)])).await;
+    let home = Home::new(&cloud, "");
+    home.list([1]);
+    let child = home.start();
+    cloud.wait_until(|seen| seen.len() >= 2).await;
+    let foreign = rusqlite::Connection::open(home.path("opwatch.db")).unwrap();
+    foreign.execute_batch("BEGIN IMMEDIATE").unwrap();
+    cloud.set_answers("1", [Answer::status(1)]);
+    cloud.wait_until(|seen| seen.last().is_some_and(|seen| seen.verdict == opwatch::sim::Verdict::Answered(1))).await;
+    signal(&child, "TERM");
+    let ended =
+        tokio::time::timeout(Duration::from_secs(6), said(child)).await.expect("a stop within five seconds, and a slow machine's second");
+    assert_eq!((ended.code, home.events().len()), (Some(0), 0), "{}", ended.stderr);
+    drop(foreign);
+    assert_eq!(home.run_until_done().await.code, Some(0));
+    assert_eq!(home.events()[0]["data"]["outcome"], "success");
+}

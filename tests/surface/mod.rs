@@ -1,3 +1,4 @@
 //! The surface that users and their scripts rely on: commands, log lines, exit codes.
 
 mod commands;
+mod systemd;
