@@ -41,11 +41,7 @@ impl Clock {
     /// Now, on both clocks.
     #[expect(clippy::disallowed_methods, reason = "the owner of time")]
     pub fn now(&self) -> Moment {
-        let wall = match SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
-            Ok(since) => as_i64(since.as_millis()),
-            Err(before) => -as_i64(before.duration().as_millis()),
-        };
-        Moment { steady: Steady(as_i64(self.origin.elapsed().as_micros())), wall: Wall(wall) }
+        Moment { steady: Steady(as_i64(self.origin.elapsed().as_micros())), wall: SystemTime::now().into() }
     }
 
     /// Sleeps until the steady moment has come.
@@ -95,6 +91,22 @@ impl fmt::Display for Wall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let since = Duration::from_millis(self.0.clamp(0, Self::LAST).unsigned_abs());
         humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + since).fmt(f)
+    }
+}
+
+impl From<SystemTime> for Wall {
+    fn from(time: SystemTime) -> Self {
+        match time.duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(since) => Self(as_i64(since.as_millis())),
+            Err(before) => Self(-as_i64(before.duration().as_millis())),
+        }
+    }
+}
+
+impl From<Wall> for SystemTime {
+    /// Times before 1970 become 1970.
+    fn from(wall: Wall) -> Self {
+        Self::UNIX_EPOCH + Duration::from_millis(wall.0.max(0).unsigned_abs())
     }
 }
 

@@ -20,7 +20,8 @@
 //!    [`store::Store::register`].
 //! 2. `watch` loads it as a [`model::waiting::Waiting`] row into the queue of its pace key. When its turn comes,
 //!    [`cloud::Cloud::ask`] signs and sends one request, and answers with a reading or a fault.
-//! 3. [`model::step::step`] says what that means; `watch` carries the effect out: queue it again, or commit its end.
+//! 3. `watch::board` puts a fault where it belongs (task, pace key, account), [`model::step::step`] says what the answer means for the
+//!    task, and `watch` carries the effect out: queue it again, or commit its change or its end.
 //!
 //! # An event's life
 //! 1. [`model::event::final_word`] makes it, with its derived id, and [`model::route::Routes`] says which sinks are owed it;

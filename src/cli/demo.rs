@@ -35,7 +35,14 @@ pub async fn run(clock: Clock) -> Result<(), Failure> {
     print::line("opwatch polls them, as `opwatch run` does; each line below is one that your log watcher would see.\n")?;
     let loaded = configuration(&sim);
     telemetry::init(&loaded.log, Surroundings::of_process())?;
-    let options = Options { location: Location::Memory, until_done: true, format: telemetry::ResolvedFormat::Text, clock, stop };
+    let options = Options {
+        location: Location::Memory,
+        until_done: true,
+        allow_removals: false,
+        format: telemetry::ResolvedFormat::Text,
+        clock,
+        stop,
+    };
     Daemon::start(loaded, options).await?.run().await.map_err(daemon::Error::Store)?;
     print::line(&format!("\nEvery task is over, after {} signed requests. With a configuration of your own:", sim.requests()))?;
     print::line("  opwatch run -c opwatch.toml")
@@ -47,6 +54,7 @@ fn configuration(sim: &Sim) -> Loaded {
         region: Some("bj".to_owned()),
         secret_id: SECRET_ID.to_owned(),
         secret_key: Secret::new(SECRET_KEY),
+        secret_key_file: None,
         token: None,
         endpoint: sim.endpoint().parse().ok(),
         signed_host: None,

@@ -34,6 +34,9 @@ enum Command {
         /// End once every task is over and every event is delivered
         #[arg(long)]
         until_done: bool,
+        /// Let the start remove more than half of the open tasks, if they are not listed any more
+        #[arg(long)]
+        allow_removals: bool,
     },
     /// See the whole thing at work against the built-in simulator, without credentials
     Demo,
@@ -60,6 +63,9 @@ pub enum Failure {
     /// The program's runtime could not be built.
     #[error("cannot start: the system refuses a timer, a poller or a thread")]
     Runtime(#[source] std::io::Error),
+    /// Nothing but held work was left.
+    #[error("nothing but held work is left: {}; the log says why and what to do, and a later run goes on", .0.join(", "))]
+    Held(Vec<String>),
     /// Standard output was closed by its reader, who knows.
     #[error("standard output is closed")]
     Closed,
@@ -69,6 +75,7 @@ impl Failure {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Closed => 0,
+            Self::Held(_) => 5,
             Self::Configuration(_) | Self::Daemon(daemon::Error::Configuration(_) | daemon::Error::Cloud(_)) => 2,
             Self::Daemon(daemon::Error::Store(error)) => match error {
                 store::Error::InUse { .. } | store::Error::Newer { .. } => 2,
@@ -110,7 +117,7 @@ pub fn main() -> ExitCode {
 async fn dispatch(command: Command) -> Result<(), Failure> {
     let clock = Clock::start();
     match command {
-        Command::Run { config, until_done } => run::run(&config, until_done, clock).await,
+        Command::Run { config, until_done, allow_removals } => run::run(&config, until_done, allow_removals, clock).await,
         Command::Demo => demo::run(clock).await,
         Command::Sim { listen, scenario } => sim::run(listen, scenario.as_deref(), clock).await,
     }

@@ -13,20 +13,22 @@ use crate::store::sqlite;
 use crate::telemetry::{self, Surroundings};
 
 /// Runs until SIGTERM or SIGINT, or until everything is done where that was asked for.
-pub async fn run(path: &Path, until_done: bool, clock: Clock) -> Result<(), Failure> {
-    let stop = stop_on_signals()?;
+pub async fn run(path: &Path, until_done: bool, allow_removals: bool, clock: Clock) -> Result<(), Failure> {
+    let signalled = stop_on_signals()?;
+    let stop = signalled.child_token();
     let loaded = config::load(path, &Environment::of_process()).map_err(Failure::Configuration)?;
     let surroundings = Surroundings::of_process();
     telemetry::init(&loaded.log, surroundings)?;
     let format = loaded.log.format.resolve(surroundings);
     let location = sqlite::location(&loaded.store, |name| std::env::var_os(name))?;
-    let options = Options { location, until_done, format, clock, stop: stop.clone() };
+    let options = Options { location, until_done, allow_removals, format, clock, stop: stop.clone() };
     let daemon = tokio::select! {
         daemon = Daemon::start(loaded, options) => daemon?,
         // A start may wait long, for a full disk or somebody else's lock.
         () = stop.cancelled() => return Ok(()),
     };
-    daemon.run().await.map_err(|error| Failure::Daemon(daemon::Error::Store(error)))
+    let held = daemon.run().await.map_err(daemon::Error::Store)?;
+    if held.is_empty() || signalled.is_cancelled() { Ok(()) } else { Err(Failure::Held(held)) }
 }
 
 /// A token that SIGTERM and SIGINT cancel.

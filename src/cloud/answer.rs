@@ -32,11 +32,13 @@ pub fn read_2_0(operation: &Operation, http_status: u16, body: &[u8]) -> Result<
 /// Reads status and instances out of the part of an answer that holds them.
 fn reading(operation: &Operation, data: &Value) -> Result<Reading, Fault> {
     let Some(status) = find(data, &operation.status).and_then(as_code) else {
-        return Err(unreadable("the answer has no status"));
+        // Confirmed like a not-found answer (api.md §1).
+        return Err(codes::unanswered(Class::Task, "no_status", "the answer has no status for this id".to_owned()));
     };
     let instances = operation.instances.as_ref().map(|place| instances(operation, place, data)).unwrap_or_default();
     let phase = outcome(operation, &status).map_or(Phase::Running, Phase::Over);
-    Ok(Reading { phase, status, instances })
+    let known = phase != Phase::Running || operation.running.contains(&status);
+    Ok(Reading { phase, status, instances, known, message: None })
 }
 
 fn instances(operation: &Operation, place: &Instances, data: &Value) -> Vec<Instance> {
@@ -154,7 +156,7 @@ mod tests {
     fn an_answer_without_a_status_is_no_outcome_and_no_crash() {
         for data in ["null", "[]", "{}", "\"\"", "5", "{\"status\":null}", "{\"status\":[]}", "{\"status\":\"\"}"] {
             let fault = read(&format!(r#"{{"code":0,"data":{data}}}"#)).expect_err(data);
-            assert_eq!(fault.class, Class::Service, "{data}");
+            assert_eq!((fault.class, fault.code.to_string().as_str()), (Class::Task, "no_status"), "{data}");
         }
         for body in ["", "[]", "null", "<html>", "{\"code\":null}", "{\"code\":0}", "\u{0}"] {
             assert!(read(body).is_err(), "{body}");

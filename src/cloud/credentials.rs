@@ -45,6 +45,8 @@ pub struct Account {
     pub secret_id: String,
     /// The secret key.
     pub secret_key: Secret,
+    /// Where the key came from, if from a file: it is read again when that changes.
+    pub secret_key_file: Option<PathBuf>,
     /// Sent along with temporary credentials.
     pub token: Option<Secret>,
     /// Where to connect: http or https, without user or query; plain http only to a loopback address. `None`: each operation's own host.

@@ -6,17 +6,20 @@ pub mod answer;
 pub mod codes;
 pub mod credentials;
 pub mod operations;
+pub mod secret_file;
 pub mod sign;
+pub mod skew;
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::sync::Once;
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, HOST, HeaderValue};
-use reqwest::{Body, Client, Request, Url};
+use reqwest::header::{CONTENT_TYPE, DATE, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::{Body, Client, Request, Response, Url};
 
 use crate::clock::Wall;
-use crate::model::reading::{Fault, Reading};
+use crate::model::reading::{Class, Fault, Reading};
 use crate::model::task::{Target, TaskId};
 use crate::problem::chain;
 use crate::secret::Secret;
@@ -36,12 +39,31 @@ const PATH_2_0: &str = "/v2/index.php";
 
 /// The accounts of one configuration, each with its pool of connections.
 pub struct Cloud {
-    accounts: HashMap<String, (Account, Client)>,
+    accounts: HashMap<String, Asked>,
+}
+
+/// An account, and how its requests are sent.
+struct Asked {
+    account: Account,
+    client: Client,
+    unpooled: Client,
+}
+
+/// What came back from one request.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// What it means.
+    pub poll: Result<Reading, Fault>,
+    /// The server's time, where it told it.
+    pub date: Option<Wall>,
 }
 
 /// How one target is asked: everything about a request but the task, the nonce and the time.
+#[derive(Clone)]
 pub struct Route {
     client: Client,
+    /// The same without a pool: for what is to take a new connection.
+    unpooled: Client,
     method: Method,
     url: Url,
     host: Option<HeaderValue>,
@@ -109,8 +131,12 @@ impl Cloud {
     /// When TLS cannot be set up.
     pub fn new(accounts: BTreeMap<String, Account>, request_timeout: Duration) -> Result<Self, Error> {
         let with_pool = |(name, account): (String, Account)| {
-            let pool = pool(&account, request_timeout).map_err(|source| Error::Client { account: name.clone(), source })?;
-            Ok((name, (account, pool)))
+            let client = |pooled| {
+                let connections = if pooled { account.max_in_flight as usize } else { 0 };
+                client(connections, request_timeout).map_err(|source| Error::Client { account: name.clone(), source })
+            };
+            let (client, unpooled) = (client(true)?, client(false)?);
+            Ok((name, Asked { account, client, unpooled }))
         };
         Ok(Self { accounts: accounts.into_iter().map(with_pool).collect::<Result<_, _>>()? })
     }
@@ -120,7 +146,8 @@ impl Cloud {
     /// # Errors
     /// When its account or operation is not there any more, or its host makes no URL.
     pub fn route(&self, target: &Target) -> Result<Route, Error> {
-        let (account, client) = self.accounts.get(&target.account).ok_or_else(|| Error::NoAccount(target.account.clone()))?;
+        let Asked { account, client, unpooled } =
+            self.accounts.get(&target.account).ok_or_else(|| Error::NoAccount(target.account.clone()))?;
         let operation = BUILT_IN.get(&target.operation).ok_or_else(|| Error::NoOperation(target.operation.clone()))?;
         let url = match &account.endpoint {
             Some(endpoint) if endpoint.path() == "/" => endpoint.join(PATH_2_0).map_err(|_| Error::Host(endpoint.to_string()))?,
@@ -139,6 +166,7 @@ impl Cloud {
         }
         Ok(Route {
             client: client.clone(),
+            unpooled: unpooled.clone(),
             method: account.method,
             signer: Signer::new(&account.secret_key, account.signature_method, account.method, &host, url.path()),
             url,
@@ -158,27 +186,57 @@ impl Cloud {
     }
 }
 
+impl Cloud {
+    /// Reads an account's key again, where it came from a file. `None`: it did not, or it is still the same.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or holds no key; the one before stays in use.
+    pub fn read_key_again(&mut self, account: &str) -> Option<Result<(), String>> {
+        let account = &mut self.accounts.get_mut(account)?.account;
+        match secret_file::read(account.secret_key_file.as_ref()?) {
+            Ok(key) if key == account.secret_key => None,
+            Ok(key) => {
+                account.secret_key = key;
+                Some(Ok(()))
+            }
+            Err(what) => Some(Err(what)),
+        }
+    }
+
+    /// The files whose change may mend an account's credentials.
+    pub fn key_files(&self) -> impl Iterator<Item = (&str, &Path)> {
+        self.accounts.iter().filter_map(|(name, asked)| Some((name.as_str(), asked.account.secret_key_file.as_deref()?)))
+    }
+}
+
 impl Route {
     /// Asks once how that task stands. Everything that can go wrong is a fault.
-    pub async fn ask(&self, id: &TaskId, params: &[(String, String)], stamp: Stamp) -> Result<Reading, Fault> {
+    pub async fn ask(&self, id: &TaskId, params: &[(String, String)], stamp: Stamp, new_connection: bool) -> Answer {
         let signed = self.signed(id, params, stamp);
-        let answer = async {
-            let mut response = self.client.execute(self.request(signed.fields)).await?;
-            let mut body = Vec::new();
-            while let Some(chunk) = response.chunk().await? {
-                if body.len() + chunk.len() > BODY_BYTES {
-                    return Ok(None);
-                }
-                body.extend_from_slice(&chunk);
+        let client = if new_connection { &self.unpooled } else { &self.client };
+        let (mut date, mut retry_after) = (None, None);
+        let answered = match client.execute(self.request(signed.fields)).await {
+            Ok(response) => {
+                let headers = response.headers();
+                date = header(headers, &DATE).and_then(|text| httpdate::parse_http_date(text).ok());
+                retry_after = header(headers, &RETRY_AFTER).and_then(|text| codes::retry_after(text, date.unwrap_or(stamp.at.into())));
+                self.read(response).await
             }
-            Ok(Some((response.status().as_u16(), body)))
+            Err(error) => Err(unanswered(error, true)),
         };
-        let poll = match answer.await {
-            Ok(Some((status, body))) => answer::read_2_0(self.operation, status, &body),
-            Ok(None) => Err(codes::unanswered("too_large", "the answer is larger than 1 MiB".to_owned())),
-            Err(error) => Err(unanswered(error)),
-        };
-        poll.map_err(|fault| self.redacted(fault, &signed.signature))
+        let poll = answered.map_err(|fault| self.redacted(Fault { retry_after, ..fault }, &signed.signature));
+        Answer { poll, date: date.map(Wall::from) }
+    }
+
+    async fn read(&self, mut response: Response) -> Result<Reading, Fault> {
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| unanswered(error, false))? {
+            if body.len() + chunk.len() > BODY_BYTES {
+                return Err(codes::unanswered(Class::Service, "too_large", "the answer is larger than 1 MiB".to_owned()));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        answer::read_2_0(self.operation, response.status().as_u16(), &body)
     }
 
     fn signed(&self, id: &TaskId, params: &[(String, String)], stamp: Stamp) -> Signed {
@@ -222,7 +280,7 @@ impl Route {
     }
 }
 
-fn pool(account: &Account, request_timeout: Duration) -> Result<Client, reqwest::Error> {
+fn client(pooled_connections: usize, request_timeout: Duration) -> Result<Client, reqwest::Error> {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
         // It fails only where a provider is there already, and any will do.
@@ -233,21 +291,43 @@ fn pool(account: &Account, request_timeout: Duration) -> Result<Client, reqwest:
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .pool_idle_timeout(IDLE)
-        .pool_max_idle_per_host(account.max_in_flight as usize)
+        .pool_max_idle_per_host(pooled_connections)
         .timeout(request_timeout)
         .user_agent(concat!("opwatch/", env!("CARGO_PKG_VERSION")))
         .build()
 }
 
+fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
 /// A request that brought no answer. The URL is left out: it carries the signature.
-fn unanswered(error: reqwest::Error) -> Fault {
+fn unanswered(error: reqwest::Error, before_any_byte: bool) -> Fault {
     let error = error.without_url();
-    let what = if error.is_timeout() {
-        "timeout"
+    let (class, what) = if error.is_timeout() {
+        (Class::Service, "timeout")
     } else if error.is_connect() {
-        "connect"
+        (Class::Service, "connect")
+    } else if before_any_byte && connection_died(&error) {
+        (Class::Connection, "connection_lost")
     } else {
-        "transport"
+        (Class::Service, "transport")
     };
-    codes::unanswered(what, answer::bounded(&chain(&error)))
+    codes::unanswered(class, what, answer::bounded(&chain(&error)))
+}
+
+/// Whether the connection was gone before the first byte of an answer: closed by a server that had no more use for it, as it
+/// happens to connections that are used again.
+fn connection_died(error: &reqwest::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        let closed = cause.downcast_ref::<hyper::Error>().is_some_and(|error| error.is_incomplete_message() || error.is_canceled());
+        let reset = cause.downcast_ref::<std::io::Error>();
+        if closed || reset.is_some_and(|error| matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset)) {
+            return true;
+        }
+        source = cause.source();
+    }
+    false
 }

@@ -5,10 +5,11 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::checks;
 use super::environment::Environment;
 use super::sections::{Sections, account_keys};
-use super::{checks, secret_file};
 use crate::cloud::credentials::{Account, Config};
+use crate::cloud::secret_file;
 use crate::problem::{Place, Problem, nearest};
 use crate::secret::Secret;
 use crate::section::KeyPath;
@@ -66,6 +67,7 @@ fn account(name: String, config: Config, endpoint: Option<reqwest::Url>, credent
         region: config.region,
         secret_id: credentials.secret_id,
         secret_key: credentials.secret_key,
+        secret_key_file: config.secret_key_file,
         token: credentials.token,
         endpoint,
         signed_host: config.signed_host,

@@ -14,7 +14,6 @@ mod layer;
 mod merge;
 mod overrides;
 mod paths;
-mod secret_file;
 mod sections;
 mod text;
 

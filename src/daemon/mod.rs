@@ -17,23 +17,25 @@ use crate::cloud::{self, Cloud};
 use crate::config::Loaded;
 use crate::deliver::Lane;
 use crate::model::delivery::Retry;
-use crate::model::route::Routes;
+use crate::model::route::{Group, LOG, Route, Routes};
 use crate::model::task::NewTask;
 use crate::problem::Problem;
 use crate::register::catalogue::Catalogue;
 use crate::register::listed::listed;
 use crate::sinks::{self, Sink};
 use crate::store::sqlite::{Location, Sqlite};
-use crate::store::{self, Registered, State, Store};
+use crate::store::{self, Registered, Rows, State, Store};
 use crate::telemetry::ResolvedFormat;
-use crate::watch::{Parts, Watch};
-use retention::{Retention, Rows};
+use crate::watch::{Parts, Standing, Watch};
+use retention::Retention;
 
 /// How long a stop may take before what is still under way is left to the next start (design.md §3: nothing that was
 /// acknowledged is lost by that).
 const DRAIN: Duration = Duration::from_secs(4);
 /// How long the store may take to close after that: together they stay within the five seconds that a stop is promised.
 const CLOSING: Duration = Duration::from_millis(700);
+/// How long nothing but held work may be left before `--until-done` gives up (design.md §6).
+const HELD_FOR_LONG: Duration = Duration::from_secs(60);
 /// How many tasks are registered in one transaction: enough to be fast, few enough to keep memory small.
 const REGISTERED_AT_ONCE: usize = 5_000;
 
@@ -43,6 +45,8 @@ pub struct Options {
     pub location: Location,
     /// Whether to end once every task is over and nothing is owed to a configured sink.
     pub until_done: bool,
+    /// Whether the start may remove more than half of the open tasks, if they are not listed any more.
+    pub allow_removals: bool,
     /// The form of event lines on standard error.
     pub format: ResolvedFormat,
     /// Time and chance.
@@ -72,7 +76,7 @@ pub struct Daemon {
     watch: Watch,
     lanes: Vec<Lane>,
     retention: Retention,
-    open: watch::Receiver<usize>,
+    standing: watch::Receiver<Standing>,
     acknowledged: watch::Receiver<()>,
 }
 
@@ -85,12 +89,12 @@ impl Daemon {
     pub async fn start(loaded: Loaded, options: Options) -> Result<Self, Error> {
         let catalogue = catalogue(&loaded);
         listed(&loaded.tasks, &loaded.task_files, &catalogue, |_| {}).map_err(Error::Configuration)?;
-        let cloud = Arc::new(Cloud::new(loaded.accounts.clone(), loaded.poll.request_timeout.0)?);
+        let cloud = Cloud::new(loaded.accounts.clone(), loaded.poll.request_timeout.0)?;
         let built = build_sinks(&loaded, options.format)?;
         let store: Arc<dyn Store> = Arc::new(Sqlite::open(&options.location)?);
         let (loaded, catalogue) = (Arc::new(loaded), Arc::new(catalogue));
-        let rows = register_listed(Arc::clone(&loaded), catalogue, store.as_ref(), options.clock).await?;
-        let (open_sender, open) = watch::channel(0);
+        let rows = Arc::new(register_listed(Arc::clone(&loaded), catalogue, store.as_ref(), options.clock).await?);
+        let (standing_sender, standing) = watch::channel(Standing::default());
         let (owed, _) = watch::channel(());
         let (acknowledged_sender, acknowledged) = watch::channel(());
         let lane = |(name, (sink, retry))| Lane {
@@ -102,20 +106,29 @@ impl Daemon {
             owed: owed.subscribe(),
             acknowledged: acknowledged_sender.clone(),
         };
-        let routes = Arc::new(Routes { sinks: built.keys().cloned().collect() });
+        let routes = Arc::new(routes(&loaded));
         let lanes = built.into_iter().map(lane).collect();
-        let parts = Parts { cloud, store: Arc::clone(&store), routes, policy: Arc::new(loaded.poll.clone()), clock: options.clock };
-        let watch = Watch::load(parts, open_sender, owed).await?;
+        let parts = Parts {
+            cloud,
+            store: Arc::clone(&store),
+            routes,
+            policy: loaded.poll.clone(),
+            clock: options.clock,
+            listed: Arc::clone(&rows),
+            allow_removals: options.allow_removals,
+        };
+        let watch = Watch::load(parts, standing_sender, owed).await?;
         let retention = Retention { store: Arc::clone(&store), clock: options.clock, kept: loaded.store.retention, listed: rows };
-        Ok(Self { options, store, watch, lanes, retention, open, acknowledged })
+        Ok(Self { options, store, watch, lanes, retention, standing, acknowledged })
     }
 
-    /// Runs until the stop, or until everything is done where that was asked for; then drains within five seconds.
+    /// Runs until the stop, or until everything is done where that was asked for; then drains within five seconds. The answer
+    /// names what is held, if nothing but held work was left.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn run(self) -> Result<(), store::Error> {
-        let Self { options, store, watch, lanes, retention, open, acknowledged } = self;
+    pub async fn run(self) -> Result<Vec<String>, store::Error> {
+        let Self { options, store, watch, lanes, retention, standing, acknowledged } = self;
         let stop = options.stop;
         let lanes_stop = CancellationToken::new();
         let sinks: Vec<_> = lanes.iter().map(|lane| lane.name.clone()).collect();
@@ -125,10 +138,10 @@ impl Daemon {
         lanes.into_iter().for_each(|lane| _ = others.spawn(lane.run(lanes_stop.clone())));
         others.spawn(retention.run(lanes_stop.clone()));
         if options.until_done {
-            others.spawn(until_done(Arc::clone(&store), sinks, open.clone(), acknowledged, stop.clone()));
+            others.spawn(until_done(Arc::clone(&store), sinks, standing.clone(), acknowledged, stop.clone(), options.clock));
         }
         notify(NotifyState::Ready);
-        tracing::info!(open_tasks = *open.borrow(), "watching");
+        tracing::info!(open_tasks = standing.borrow().open, "watching");
         // The first to end is the one that failed, unless a stop came first.
         let ended = tokio::select! {
             () = stop.cancelled() => Ok(()),
@@ -152,7 +165,11 @@ impl Daemon {
         if tokio::time::timeout(CLOSING, store.close()).await.is_err() {
             tracing::warn!("the store could not be closed in time; what was committed is safe");
         }
-        ended.and(drained)
+        ended.and(drained)?;
+        // Held work is left only where that ended the daemon: a stop asks nobody.
+        let left = standing.borrow().clone();
+        let held = if options.until_done && left.open > 0 { left.held } else { Vec::new() };
+        Ok(held)
     }
 }
 
@@ -164,6 +181,15 @@ pub fn catalogue(loaded: &Loaded) -> Catalogue {
 
 /// The sinks by name, each with how a failed delivery is tried again.
 type Built = BTreeMap<String, (Box<dyn Sink>, Retry)>;
+
+fn routes(loaded: &Loaded) -> Routes {
+    let usual = |name: &str| if name == LOG { Group::ALL.to_vec() } else { Group::USUAL.to_vec() };
+    let route = |(name, config): (&String, &sinks::Config)| Route {
+        sink: name.clone(),
+        events: config.common.events.clone().unwrap_or_else(|| usual(name)),
+    };
+    Routes(loaded.sinks.iter().map(route).collect())
+}
 
 fn build_sinks(loaded: &Loaded, format: ResolvedFormat) -> Result<Built, Error> {
     let mut problems = Vec::new();
@@ -239,17 +265,35 @@ fn flatten(ended: Result<Result<(), store::Error>, JoinError>) -> Result<(), sto
     }
 }
 
-/// Ends the daemon once no task is open and nothing is owed to a configured sink.
+/// Ends the daemon once no task is open and nothing is owed to a configured sink, or once nothing but held work has been left
+/// for a minute.
 async fn until_done(
     store: Arc<dyn Store>,
     sinks: Vec<String>,
-    mut open: watch::Receiver<usize>,
+    mut standing: watch::Receiver<Standing>,
     mut acknowledged: watch::Receiver<()>,
     stop: CancellationToken,
+    clock: Clock,
 ) -> Result<(), store::Error> {
     // An error of `wait_for` or `changed` means that the loop is gone, and the stop is on its way.
     let done = async {
-        let _ = open.wait_for(|open| *open == 0).await;
+        loop {
+            let now = standing.borrow_and_update().clone();
+            if now.open == 0 {
+                break;
+            }
+            let held_for_long = async {
+                if now.held.is_empty() {
+                    std::future::pending::<()>().await;
+                }
+                clock.sleep_until(clock.now().steady + HELD_FOR_LONG).await;
+            };
+            let changed = standing.wait_for(|later| later.open == 0 || later.held != now.held);
+            tokio::select! {
+                _ = changed => {}
+                () = held_for_long => break,
+            }
+        }
         loop {
             acknowledged.borrow_and_update();
             let outbox = store.outbox().await?;

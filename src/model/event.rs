@@ -8,7 +8,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::reading::{Code, Instance, Outcome};
+use super::reading::{Code, Fault, Instance, Outcome, Reading};
 use super::step::Reason;
 use super::task::{Settings, Target, TaskId};
 use crate::clock::Wall;
@@ -26,6 +26,14 @@ pub enum Kind {
     Finished,
     /// A task was given up.
     Abandoned,
+    /// A task's status, or an instance's, changed.
+    Progressed,
+    /// A task takes longer than `warn_after`.
+    Overdue,
+    /// An account or a pace key is not used, since a person must act.
+    AccountHeld,
+    /// It is used again.
+    AccountReleased,
 }
 
 /// An event as it is stored and delivered.
@@ -82,6 +90,8 @@ pub enum FinalWord<'a> {
         status: &'a Code,
         /// Its instances.
         instances: &'a [Instance],
+        /// The cloud's own words, where the row has them.
+        message: Option<&'a str>,
     },
     /// It was given up.
     Abandoned {
@@ -89,18 +99,26 @@ pub enum FinalWord<'a> {
         reason: Reason,
         /// The last status that was seen.
         status: Option<&'a Code>,
+        /// When that was.
+        last_seen_at: Option<Wall>,
+        /// What the server said, where it refused the id.
+        error: Option<&'a Fault>,
     },
 }
 
 impl Kind {
     /// Every type there is.
-    pub const ALL: [Self; 2] = [Self::Finished, Self::Abandoned];
+    pub const ALL: [Self; 6] = [Self::Finished, Self::Abandoned, Self::Progressed, Self::Overdue, Self::AccountHeld, Self::AccountReleased];
 
     /// The CloudEvents type.
     pub fn name(self) -> &'static str {
         match self {
             Self::Finished => "opwatch.task.finished",
             Self::Abandoned => "opwatch.task.abandoned",
+            Self::Progressed => "opwatch.task.progressed",
+            Self::Overdue => "opwatch.task.overdue",
+            Self::AccountHeld => "opwatch.account.held",
+            Self::AccountReleased => "opwatch.account.released",
         }
     }
 
@@ -113,34 +131,99 @@ impl Kind {
     pub fn is_final_word(self) -> bool {
         match self {
             Self::Finished | Self::Abandoned => true,
+            Self::Progressed | Self::Overdue | Self::AccountHeld | Self::AccountReleased => false,
         }
     }
 }
 
 /// The one final word on a task.
 pub fn final_word(about: &About<'_>, word: &FinalWord<'_>, ending: &Ending) -> Event {
-    let (kind, outcome, reason, status, instances) = match word {
-        FinalWord::Finished { outcome, status, instances } => (Kind::Finished, Some(*outcome), None, Some(*status), Some(*instances)),
-        FinalWord::Abandoned { reason, status } => (Kind::Abandoned, None, Some(reason.to_string()), *status, None),
+    let (kind, mut data) = match word {
+        FinalWord::Finished { outcome, status, instances, message } => {
+            let data = TaskData { outcome: Some(*outcome), status: Some(*status), instances, message: *message, ..TaskData::of(about) };
+            (Kind::Finished, data)
+        }
+        FinalWord::Abandoned { reason, status, last_seen_at, error } => {
+            let last_seen_at = last_seen_at.map(|at| at.to_string());
+            let data = TaskData {
+                reason: Some(reason.to_string()),
+                status: *status,
+                last_seen_at,
+                error: error.map(ErrorPart::of),
+                ..TaskData::of(about)
+            };
+            (Kind::Abandoned, data)
+        }
     };
+    data.finished_at = Some(ending.at.to_string());
+    data.elapsed_seconds = Some(seconds(ending.elapsed));
+    data.detected_within_seconds = ending.detected_within.map(seconds);
+    (data.polls, data.errors) = (Some(ending.polls), Some(ending.errors));
+    of_task(about, kind, ending.at, data)
+}
+
+/// A task's status, or an instance's, changed.
+pub fn progressed(about: &About<'_>, reading: &Reading, previous: &Code, at: Wall) -> Event {
     let data = TaskData {
-        task: TaskPart::of(about),
-        outcome,
-        reason,
-        status,
-        instances: instances.filter(|instances| !instances.is_empty()),
-        registered_at: about.registered_at.to_string(),
-        finished_at: ending.at.to_string(),
-        elapsed_seconds: seconds(ending.elapsed),
-        detected_within_seconds: ending.detected_within.map(seconds),
-        polls: ending.polls,
-        errors: ending.errors,
+        status: Some(&reading.status),
+        previous_status: Some(previous),
+        instances: &reading.instances,
+        message: reading.message.as_deref(),
+        ..TaskData::of(about)
     };
+    of_task(about, Kind::Progressed, at, data)
+}
+
+/// A task takes longer than it was expected to; the watch goes on.
+pub fn overdue(about: &About<'_>, status: Option<&Code>, elapsed: Duration, at: Wall) -> Event {
+    let data = TaskData { status, elapsed_seconds: Some(seconds(elapsed)), ..TaskData::of(about) };
+    of_task(about, Kind::Overdue, at, data)
+}
+
+/// An account, or one of its pace keys, is held, or released.
+#[derive(Clone, Copy, Debug)]
+pub struct Held<'a> {
+    /// The account.
+    pub account: &'a str,
+    /// Region and operation, where only a pace key is held.
+    pub pace_key: Option<(&'a str, &'a str)>,
+    /// What caused it.
+    pub cause: &'a Fault,
+    /// When it began.
+    pub since: Wall,
+    /// How many open tasks wait for it.
+    pub tasks: usize,
+}
+
+/// An account or a pace key is held (`released` is false) or used again.
+pub fn account(held: &Held<'_>, released: bool, at: Wall) -> Event {
+    let kind = if released { Kind::AccountReleased } else { Kind::AccountHeld };
+    let source = match held.pace_key {
+        Some((region, _)) => format!("opwatch/{}/{}", segment(held.account), segment(region)),
+        None => format!("opwatch/{}", segment(held.account)),
+    };
+    let subject = match held.pace_key {
+        Some((_, operation)) => format!("account/{}/{}", segment(held.account), segment(operation)),
+        None => format!("account/{}", segment(held.account)),
+    };
+    let data = AccountData {
+        account: held.account,
+        region: held.pace_key.map(|(region, _)| region),
+        operation: held.pace_key.map(|(_, operation)| operation),
+        error: ErrorPart::of(held.cause),
+        since: held.since.to_string(),
+        tasks: held.tasks,
+    };
+    let id = derived_id(&source, &subject, held.since, kind, 0, at);
+    Event { id, kind, time: at, body: record(id, &source, kind, &subject, at, data) }
+}
+
+fn of_task(about: &About<'_>, kind: Kind, at: Wall, data: TaskData<'_>) -> Event {
     let Target { account, region, operation } = about.target;
     let source = format!("opwatch/{}/{}", segment(account), segment(region));
     let subject = format!("{}/{}", segment(operation), segment(&about.id.to_string()));
-    let id = derived_id(&source, &subject, about.registered_at, kind, about.sequence, ending.at);
-    Event { id, kind, time: ending.at, body: record(id, &source, kind, &subject, ending.at, data) }
+    let id = derived_id(&source, &subject, about.registered_at, kind, about.sequence, at);
+    Event { id, kind, time: at, body: record(id, &source, kind, &subject, at, data) }
 }
 
 /// UUIDv5 over compact JSON `[source, subject, start_ms, type, sequence]`, with the time added unless it is a final word
@@ -204,14 +287,73 @@ struct TaskData<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<&'a Code>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    instances: Option<&'a [Instance]>,
+    previous_status: Option<&'a Code>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    instances: &'a [Instance],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<ErrorPart<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_seen_at: Option<String>,
     registered_at: String,
-    finished_at: String,
-    elapsed_seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    finished_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    elapsed_seconds: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     detected_within_seconds: Option<f64>,
-    polls: u32,
-    errors: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    polls: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errors: Option<u32>,
+}
+
+impl<'a> TaskData<'a> {
+    /// Nothing but whose it is.
+    fn of(about: &About<'a>) -> Self {
+        Self {
+            task: TaskPart::of(about),
+            outcome: None,
+            reason: None,
+            status: None,
+            previous_status: None,
+            instances: &[],
+            message: None,
+            error: None,
+            last_seen_at: None,
+            registered_at: about.registered_at.to_string(),
+            finished_at: None,
+            elapsed_seconds: None,
+            detected_within_seconds: None,
+            polls: None,
+            errors: None,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct AccountData<'a> {
+    account: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    region: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operation: Option<&'a str>,
+    error: ErrorPart<'a>,
+    since: String,
+    tasks: usize,
+}
+
+#[derive(Serialize)]
+struct ErrorPart<'a> {
+    code: &'a Code,
+    message: &'a str,
+}
+
+impl<'a> ErrorPart<'a> {
+    fn of(fault: &'a Fault) -> Self {
+        Self { code: &fault.code, message: &fault.message }
+    }
 }
 
 #[derive(Serialize)]
@@ -249,7 +391,7 @@ mod tests {
             registered_at: Wall(registered_at),
             sequence: 0,
         };
-        let word = FinalWord::Finished { outcome: Outcome::Success, status: &Code::Int(1), instances: &instances };
+        let word = FinalWord::Finished { outcome: Outcome::Success, status: &Code::Int(1), instances: &instances, message: None };
         let spans = (Duration::from_millis(723_400), Some(Duration::from_millis(31_500)));
         final_word(&about, &word, &Ending { at: Wall(seen_at), elapsed: spans.0, detected_within: spans.1, polls: 17, errors: 2 })
     }

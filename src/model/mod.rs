@@ -4,9 +4,11 @@
 //! history. The loops carry out what these functions answer and judge nothing themselves.
 
 pub mod backoff;
+pub mod breaker;
 pub mod delivery;
 pub mod due;
 pub mod event;
+pub mod hold;
 pub mod pace;
 pub mod policy;
 pub mod reading;

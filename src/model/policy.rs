@@ -20,12 +20,16 @@ pub struct Policy {
     pub jitter: f64,
     /// From registration to the deadline, or never. Default 24h.
     pub timeout: Limit,
+    /// From registration to the one `overdue` event, or never. Default never.
+    pub warn_after: Limit,
     /// How long one request may take, connecting included. Default 10s.
     pub request_timeout: Span,
     /// The first wait after a fault. Default 10s.
     pub error_interval: Span,
     /// The longest wait after a fault. Default 5m.
     pub error_max_interval: Span,
+    /// A refused id counts after 3 equal refusals over this long. Default 30s.
+    pub reject_after: Span,
 }
 
 impl Default for Policy {
@@ -37,9 +41,11 @@ impl Default for Policy {
             multiplier: 1.6,
             jitter: 0.2,
             timeout: Limit(Some(Span::seconds(24 * 3600).0)),
+            warn_after: Limit(None),
             request_timeout: Span::seconds(10),
             error_interval: Span::seconds(10),
             error_max_interval: Span::seconds(300),
+            reject_after: Span::seconds(30),
         }
     }
 }

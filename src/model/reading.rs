@@ -45,6 +45,10 @@ pub struct Reading {
     pub status: Code,
     /// The instances it acts on, where the answer names them.
     pub instances: Vec<Instance>,
+    /// Whether the operation's row knows the status.
+    pub known: bool,
+    /// The cloud's own words, where the row has them.
+    pub message: Option<String>,
 }
 
 /// One instance of an answer.
@@ -83,8 +87,12 @@ pub enum Class {
     Account,
     /// The authorisation's or configuration's: this action in this region.
     PaceKey,
-    /// Too many calls.
+    /// Too many calls of this pace key.
     Pace,
+    /// Too many calls of the account, over all its pace keys.
+    AccountPace,
+    /// A connection died before any byte of an answer: nobody's.
+    Connection,
     /// The service's or the network's.
     Service,
 }
@@ -150,6 +158,8 @@ impl fmt::Display for Class {
             Self::Account => "account",
             Self::PaceKey => "pace_key",
             Self::Pace => "pace",
+            Self::AccountPace => "account_pace",
+            Self::Connection => "connection",
             Self::Service => "service",
         })
     }
@@ -182,7 +192,13 @@ mod tests {
 
     fn reading(instances: &[(&str, i64)]) -> Reading {
         let instance = |&(id, status): &(&str, i64)| Instance { id: id.into(), status: Code::Int(status), outcome: None };
-        Reading { phase: Phase::Running, status: Code::Int(4), instances: instances.iter().map(instance).collect() }
+        Reading {
+            phase: Phase::Running,
+            status: Code::Int(4),
+            instances: instances.iter().map(instance).collect(),
+            known: true,
+            message: None,
+        }
     }
 
     #[test]

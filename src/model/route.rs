@@ -1,22 +1,75 @@
 //! Which sinks hear of an event. Decided when the event is made, and committed with it: a sink added later gets later events.
 
+use serde::{Deserialize, Serialize};
+
+use super::event::Kind;
 use super::task::Settings;
 
 /// The sink that hears of everything, always configured.
 pub const LOG: &str = "log";
 
-/// The configured sinks, as far as routing needs them.
+/// What `events` of a sink may name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Group {
+    /// A task came to an outcome.
+    Finished,
+    /// A task was given up.
+    Abandoned,
+    /// A task's status, or an instance's, changed.
+    Progressed,
+    /// A task takes longer than `warn_after`.
+    Overdue,
+    /// Holds and their ends.
+    Trouble,
+}
+
+/// One configured sink, as far as routing needs it.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Its name.
+    pub sink: String,
+    /// What it hears of.
+    pub events: Vec<Group>,
+}
+
+/// The configured sinks, `log` included.
 #[derive(Clone, Debug, Default)]
-pub struct Routes {
-    /// Their names, `log` included.
-    pub sinks: Vec<String>,
+pub struct Routes(pub Vec<Route>);
+
+impl Group {
+    /// Every group: what `log` hears of unless it says otherwise.
+    pub const ALL: [Self; 5] = [Self::Finished, Self::Abandoned, Self::Progressed, Self::Overdue, Self::Trouble];
+    /// What every other sink hears of unless it says otherwise.
+    pub const USUAL: [Self; 2] = [Self::Finished, Self::Abandoned];
+
+    /// The group of a kind.
+    pub fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::Finished => Self::Finished,
+            Kind::Abandoned => Self::Abandoned,
+            Kind::Progressed => Self::Progressed,
+            Kind::Overdue => Self::Overdue,
+            Kind::AccountHeld | Kind::AccountReleased => Self::Trouble,
+        }
+    }
 }
 
 impl Routes {
-    /// The sinks that hear of an event of this task: `log`, and those that it names or, where it names none, all.
-    pub fn of(&self, settings: &Settings) -> Vec<String> {
-        let chosen = |sink: &String| sink == LOG || settings.sinks.as_ref().is_none_or(|chosen| chosen.contains(sink));
-        self.sinks.iter().filter(|sink| chosen(sink)).cloned().collect()
+    /// The sinks that hear of an event of this task: `log`, and those that it names or, where it names none, all; and of these
+    /// those that want such events.
+    pub fn of_task(&self, kind: Kind, settings: &Settings) -> Vec<String> {
+        self.of(kind, |sink| sink == LOG || settings.sinks.as_ref().is_none_or(|chosen| chosen.iter().any(|name| name == sink)))
+    }
+
+    /// The sinks that hear of an event that is no task's.
+    pub fn of_trouble(&self, kind: Kind) -> Vec<String> {
+        self.of(kind, |_| true)
+    }
+
+    fn of(&self, kind: Kind, chosen: impl Fn(&str) -> bool) -> Vec<String> {
+        let wants = |route: &&Route| chosen(&route.sink) && route.events.contains(&Group::of(kind));
+        self.0.iter().filter(wants).map(|route| route.sink.clone()).collect()
     }
 }
 
@@ -24,11 +77,21 @@ impl Routes {
 mod tests {
     use super::*;
 
+    fn routes() -> Routes {
+        let route = |sink: &str, events: &[Group]| Route { sink: sink.into(), events: events.into() };
+        Routes(vec![route("audit", &Group::USUAL), route(LOG, &Group::ALL), route("ops", &[Group::Overdue, Group::Trouble])])
+    }
+
     #[test]
     fn a_task_that_names_sinks_is_told_to_those_and_to_the_log() {
-        let routes = Routes { sinks: vec!["audit".into(), LOG.into(), "ops".into()] };
-        assert_eq!(routes.of(&Settings::default()), ["audit", "log", "ops"]);
-        assert_eq!(routes.of(&Settings { sinks: Some(vec!["ops".into()]), ..Settings::default() }), ["log", "ops"]);
-        assert_eq!(routes.of(&Settings { sinks: Some(vec![]), ..Settings::default() }), ["log"]);
+        let naming = |sinks: &[&str]| Settings { sinks: Some(sinks.iter().map(|sink| sink.to_string()).collect()), ..Settings::default() };
+        assert_eq!(routes().of_task(Kind::Finished, &Settings::default()), ["audit", "log"]);
+        assert_eq!(routes().of_task(Kind::Overdue, &naming(&["audit", "ops"])), ["log", "ops"]);
+        assert_eq!(routes().of_task(Kind::Finished, &naming(&[])), ["log"]);
+    }
+
+    #[test]
+    fn trouble_is_told_to_the_log_and_to_those_who_want_it() {
+        assert_eq!(routes().of_trouble(Kind::AccountHeld), ["log", "ops"]);
     }
 }

@@ -4,17 +4,20 @@ use std::time::Duration;
 
 use super::backoff;
 use super::policy::Policy;
-use super::reading::{Fault, Outcome, Phase, Reading};
-use super::waiting::Waiting;
-use crate::clock::Steady;
+use super::reading::{Class, Code, Fault, Outcome, Phase, Reading};
+use super::waiting::{Refusals, Times, Waiting};
+use crate::clock::{Moment, Steady};
+
+/// A refused id counts after so many equal refusals, over `reject_after` (design.md §5).
+const EQUAL_REFUSALS: u32 = 3;
 
 /// What the caller brings to a decision: when the poll was sent and answered, and a spread in `0.0..1.0`.
 #[derive(Clone, Copy, Debug)]
 pub struct Draw {
     /// When the poll was sent.
-    pub sent: Steady,
+    pub sent: Moment,
     /// When its answer, or its fault, was there.
-    pub now: Steady,
+    pub now: Times,
     /// For jitter.
     pub spread: f64,
 }
@@ -24,8 +27,10 @@ pub struct Draw {
 pub enum Effect {
     /// Not over and nothing new: poll again when it falls due. Nothing is written.
     Again(Waiting),
-    /// Not over, but its status or an instance's changed: store that, then poll again.
-    Progress(Waiting),
+    /// Poll again in the very next slot of the pace, ahead of the queue.
+    AtOnce(Waiting),
+    /// Not over, but its status or an instance's changed: store that, then poll again. With the status before, if there was one.
+    Progress(Waiting, Option<Code>),
     /// Over: one commit of its end, its event and its deliveries.
     Finish(Waiting, Outcome),
     /// Given up: likewise.
@@ -37,48 +42,110 @@ pub enum Effect {
 pub enum Reason {
     /// It was still unfinished in an answer to a poll sent at or after its deadline.
     Deadline,
+    /// Its id was refused, again and again.
+    Rejected,
+    /// It was taken out of the file.
+    Removed,
 }
 
 /// What one poll means for its task. The moment and the spread come from the caller, so that a test can replay any history.
 pub fn step(mut task: Waiting, poll: &Result<Reading, Fault>, policy: &Policy, draw: Draw) -> Effect {
     task.polls = task.polls.saturating_add(1);
     task.unsaved = true;
+    task.started.learn(draw.now);
     match poll {
         Ok(Reading { phase: Phase::Over(outcome), .. }) => Effect::Finish(task, *outcome),
-        Ok(_) if task.deadline().is_some_and(|deadline| draw.sent >= deadline) => Effect::Abandon(task, Reason::Deadline),
+        Ok(_) if task.timeout.is_some_and(|timeout| task.started.remaining(timeout, draw.now.at(draw.sent)).is_zero()) => {
+            Effect::Abandon(task, Reason::Deadline)
+        }
         Ok(reading) => answered(task, reading, policy, draw),
-        Err(_) => Effect::Again(troubled(task, policy, draw)),
+        Err(fault) => faulty(task, fault, policy, draw),
     }
 }
 
 fn answered(mut task: Waiting, reading: &Reading, policy: &Policy, draw: Draw) -> Effect {
     let digest = reading.digest();
     let changed = task.digest != digest;
-    let first = task.status.is_none();
-    if changed && !first {
-        task.since = draw.now;
+    let now = draw.now.local.steady;
+    if changed && task.status.is_some() {
+        task.since = now;
     }
     task.digest = digest;
-    task.status = Some(reading.status.clone());
-    task.seen = Some(draw.sent);
+    let previous = task.status.replace(reading.status.clone());
+    task.seen = Some(draw.sent.steady);
     task.streak = 0;
-    let wait = backoff::interval(policy, draw.now - task.since, draw.spread);
+    task.lost_connection = false;
+    task.refusals = None;
+    let wait = backoff::interval(policy, now - task.since, draw.spread);
     let task = planned(task, draw.now, wait);
-    if changed { Effect::Progress(task) } else { Effect::Again(task) }
+    if changed { Effect::Progress(task, previous) } else { Effect::Again(task) }
 }
 
-fn troubled(mut task: Waiting, policy: &Policy, draw: Draw) -> Waiting {
+fn faulty(mut task: Waiting, fault: &Fault, policy: &Policy, draw: Draw) -> Effect {
+    let first = task.streak == 0;
+    match fault.class {
+        // It is sent again on a new connection; if that dies too, it is a fault like any other.
+        Class::Connection if !task.lost_connection => {
+            task.lost_connection = true;
+            return Effect::AtOnce(task);
+        }
+        Class::Connection
+        | Class::Task
+        | Class::Clock
+        | Class::Account
+        | Class::PaceKey
+        | Class::Pace
+        | Class::AccountPace
+        | Class::Service => {}
+    }
+    task.lost_connection = false;
     task.errors = task.errors.saturating_add(1);
     task.streak = task.streak.saturating_add(1);
-    let wait = backoff::after_failure(policy.error_interval.0, policy.error_max_interval.0, task.streak, draw.spread);
+    match fault.class {
+        Class::Task => refused(task, fault, policy, draw),
+        Class::Clock if first => Effect::AtOnce(task),
+        // It is not the task's trouble: it keeps its turn, and its hold decides when that comes.
+        Class::Account | Class::PaceKey => Effect::Again(parked(task, draw)),
+        Class::Clock | Class::Pace | Class::AccountPace | Class::Service | Class::Connection => Effect::Again(troubled(task, policy, draw)),
+    }
+}
+
+fn refused(mut task: Waiting, fault: &Fault, policy: &Policy, draw: Draw) -> Effect {
+    let now = draw.now.local.steady;
+    let before = task.refusals.take().filter(|refusals| refusals.code == fault.code);
+    let mut refusals = before.unwrap_or_else(|| Box::new(Refusals { code: fault.code.clone(), count: 0, since: now }));
+    refusals.count = refusals.count.saturating_add(1);
+    let confirmed = refusals.count >= EQUAL_REFUSALS && now - refusals.since >= policy.reject_after.0;
+    task.refusals = Some(refusals);
+    if confirmed { Effect::Abandon(task, Reason::Rejected) } else { Effect::Again(troubled(task, policy, draw)) }
+}
+
+/// A task whose refusal is not its own trouble: nothing is counted against it, and it keeps its turn.
+pub fn parked(mut task: Waiting, draw: Draw) -> Waiting {
+    task.refusals = None;
+    task.streak = 0;
+    task.due = draw.now.local.steady;
+    task
+}
+
+fn troubled(task: Waiting, policy: &Policy, draw: Draw) -> Waiting {
+    let (first, longest) = (policy.error_interval.0, policy.error_max_interval.0);
+    let wait = backoff::after_failure(first, longest, u32::from(task.streak), draw.spread);
     planned(task, draw.now, wait)
 }
 
 /// The next poll: after the wait, but the last one before the deadline is planned for the deadline.
-fn planned(mut task: Waiting, now: Steady, wait: Duration) -> Waiting {
-    let next = now + wait;
-    task.due = task.deadline().filter(|deadline| now < *deadline).map_or(next, |deadline| next.min(deadline));
+fn planned(mut task: Waiting, now: Times, wait: Duration) -> Waiting {
+    let remaining = task.timeout.map(|timeout| task.started.remaining(timeout, now)).filter(|remaining| !remaining.is_zero());
+    task.due = now.local.steady + remaining.map_or(wait, |remaining| wait.min(remaining));
     task
+}
+
+/// Whether the one `overdue` event is due, and if not, when to look again.
+pub fn overdue(task: &Waiting, now: Times) -> Result<(), Option<Steady>> {
+    let Some(warn_after) = task.warn_after.filter(|_| !task.warned) else { return Err(None) };
+    let remaining = task.started.remaining(warn_after, now);
+    if remaining.is_zero() { Ok(()) } else { Err(Some(now.local.steady + remaining)) }
 }
 
 /// The reason as it stands in events and logs.
@@ -86,90 +153,12 @@ impl std::fmt::Display for Reason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Deadline => "deadline",
+            Self::Rejected => "rejected",
+            Self::Removed => "removed",
         })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::reading::{Class, Code};
-    use crate::model::task::{Row, TaskId};
-    use crate::model::waiting::TargetIndex;
-
-    const SECOND: i64 = 1_000_000;
-
-    fn at(seconds: i64) -> Steady {
-        Steady(seconds * SECOND)
-    }
-
-    fn waiting(timeout_seconds: u64) -> Waiting {
-        Waiting { timeout: Some(Duration::from_secs(timeout_seconds)), ..Waiting::new(Row(1), TaskId::Int(1), TargetIndex(0), at(0)) }
-    }
-
-    fn says(status: i64, phase: Phase) -> Result<Reading, Fault> {
-        Ok(Reading { phase, status: Code::Int(status), instances: Vec::new() })
-    }
-
-    fn unfinished() -> Result<Reading, Fault> {
-        says(4, Phase::Running)
-    }
-
-    fn fault() -> Result<Reading, Fault> {
-        Err(Fault { class: Class::Service, code: Code::Int(6000), message: String::new(), retry_after: None })
-    }
-
-    fn after(task: Waiting, poll: &Result<Reading, Fault>, sent: i64, now: i64) -> Effect {
-        step(task, poll, &Policy::default(), Draw { sent: at(sent), now: at(now), spread: 0.5 })
-    }
-
-    fn kept(effect: Effect) -> Waiting {
-        match effect {
-            Effect::Again(task) | Effect::Progress(task) => task,
-            Effect::Finish(..) | Effect::Abandon(..) => panic!("the task is over: {effect:?}"),
-        }
-    }
-
-    #[test]
-    fn the_last_poll_is_planned_for_the_deadline() {
-        assert_eq!(kept(after(waiting(1_010), &unfinished(), 999, 1_000)).due, at(1_010));
-        assert_eq!(kept(after(waiting(1_001), &fault(), 999, 1_000)).due, at(1_001));
-    }
-
-    #[test]
-    fn only_an_unfinished_answer_to_a_poll_sent_at_the_deadline_abandons() {
-        assert!(matches!(after(waiting(1_000), &unfinished(), 1_000, 1_001), Effect::Abandon(_, Reason::Deadline)));
-        assert!(matches!(after(waiting(1_000), &unfinished(), 999, 1_001), Effect::Progress(_)));
-        assert!(matches!(after(waiting(1_000), &fault(), 1_000, 1_001), Effect::Again(_)));
-        assert!(matches!(
-            after(waiting(1_000), &says(1, Phase::Over(Outcome::Success)), 9_000, 9_001),
-            Effect::Finish(_, Outcome::Success)
-        ));
-    }
-
-    #[test]
-    fn after_a_missed_deadline_faults_go_on_backing_off() {
-        assert_eq!(kept(after(waiting(1_000), &fault(), 2_000, 2_000)).due, at(2_005));
-    }
-
-    #[test]
-    fn a_changed_status_starts_the_interval_over_and_an_unchanged_one_does_not() {
-        let first = after(waiting(86_400), &unfinished(), 20, 20);
-        assert!(matches!(first, Effect::Progress(_)), "the first answer is stored: {first:?}");
-        let first = kept(first);
-        assert_eq!((first.since, first.due), (at(0), at(20) + Duration::from_secs(14)));
-        let same = after(first.clone(), &unfinished(), 40, 40);
-        assert!(matches!(same, Effect::Again(_)), "{same:?}");
-        let changed = kept(after(first, &says(5, Phase::Running), 40, 40));
-        assert_eq!((changed.since, changed.due), (at(40), at(42)));
-    }
-
-    #[test]
-    fn faults_in_a_row_back_off_until_a_good_answer() {
-        let once = kept(after(waiting(86_400), &fault(), 0, 0));
-        let twice = kept(after(once, &fault(), 0, 0));
-        assert_eq!((twice.due, twice.errors, twice.polls), (at(10), 2, 2));
-        let well = kept(after(twice, &unfinished(), 0, 0));
-        assert_eq!((well.streak, well.due, well.errors), (0, at(2), 2));
-    }
-}
+#[path = "step_tests.rs"]
+mod tests;

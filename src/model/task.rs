@@ -54,6 +54,12 @@ pub struct Settings {
     /// From registration to the deadline.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Limit>,
+    /// From registration to the one `overdue` event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warn_after: Option<Limit>,
+    /// Changing it registers the task again once it is over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
     /// The sinks that hear of it; absent: every sink. `log` always does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sinks: Option<Vec<String>>,
@@ -122,6 +128,11 @@ impl Settings {
     /// From registration to the deadline; `None`: never.
     pub fn timeout(&self, default: Limit) -> Option<Duration> {
         self.timeout.unwrap_or(default).0
+    }
+
+    /// From registration to the `overdue` event; `None`: never.
+    pub fn warn_after(&self, default: Limit) -> Option<Duration> {
+        self.warn_after.unwrap_or(default).0
     }
 }
 

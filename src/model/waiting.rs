@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use super::reading::Code;
 use super::task::{Row, TaskId};
-use crate::clock::Steady;
+use crate::clock::{Moment, Steady, Wall};
 
 /// Where a target stands in the running configuration's table of targets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TargetIndex(pub u32);
 
-/// All that the polling of one task needs. Times are steady ones; the store keeps them as wall times.
+/// All that the polling of one task needs. Steady times are the running process's; the store keeps them as wall times.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Waiting {
     /// Its key in the store.
@@ -28,50 +28,125 @@ pub struct Waiting {
     /// When the first poll fell due, or when the last change was seen: the interval grows from here.
     pub since: Steady,
     /// When it was registered.
-    pub registered: Steady,
+    pub started: Started,
     /// From registration to the deadline; `None`: never.
     pub timeout: Option<Duration>,
+    /// From registration to the one `overdue` event; `None`: never.
+    pub warn_after: Option<Duration>,
+    /// When it was last asked.
+    pub asked: Option<Steady>,
     /// When the last poll that was answered well was sent; after a crash the last one that was stored.
     pub seen: Option<Steady>,
     /// The digest of the last reading; zero before the first.
     pub digest: u64,
     /// The status of the last reading.
     pub status: Option<Code>,
+    /// Refusals alike since the last good answer.
+    pub refusals: Option<Box<Refusals>>,
     /// Polls so far; after a crash a lower bound.
     pub polls: u32,
     /// Polls that brought a fault so far; after a crash a lower bound.
     pub errors: u32,
     /// Faults since the last good answer.
-    pub streak: u32,
+    pub streak: u16,
+    /// Whether it was told as overdue.
+    pub warned: bool,
+    /// Whether a poll of it is under way.
+    pub under_way: bool,
+    /// Whether its last connection died before it answered: the next poll takes a new one.
+    pub lost_connection: bool,
     /// Whether it was polled since it was last stored.
     pub unsaved: bool,
 }
 
+/// When a task was registered, on every clock that matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Started {
+    /// On the running process's steady clock, as far as the local wall clock could tell when it was loaded.
+    pub steady: Steady,
+    /// By the local wall clock.
+    pub local: Wall,
+    /// By the cloud's clock, once the offset to it is known.
+    pub cloud: Option<Wall>,
+}
+
+/// Refusals of one id in a row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refusals {
+    /// Their code.
+    pub code: Code,
+    /// How many.
+    pub count: u32,
+    /// When the first one came.
+    pub since: Steady,
+}
+
+/// One moment on the local clocks and on the cloud's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Times {
+    /// Here.
+    pub local: Moment,
+    /// There, once the offset is known.
+    pub cloud: Option<Wall>,
+}
+
 impl Waiting {
-    /// A task that was never polled, and is due then.
-    pub fn new(row: Row, id: TaskId, target: TargetIndex, due: Steady) -> Self {
+    /// A task that was never polled, and is registered and due then.
+    pub fn new(row: Row, id: TaskId, target: TargetIndex, now: Moment) -> Self {
         Self {
             row,
             id,
             target,
             params: None,
-            due,
-            since: due,
-            registered: due,
+            due: now.steady,
+            since: now.steady,
+            started: Started { steady: now.steady, local: now.wall, cloud: None },
             timeout: None,
+            warn_after: None,
+            asked: None,
             seen: None,
             digest: 0,
             status: None,
+            refusals: None,
             polls: 0,
             errors: 0,
             streak: 0,
+            warned: false,
+            under_way: false,
+            lost_connection: false,
             unsaved: false,
         }
     }
+}
 
-    /// When its deadline comes; `None`: never.
-    pub fn deadline(&self) -> Option<Steady> {
-        self.timeout.map(|timeout| self.registered + timeout)
+impl Started {
+    /// How long until so much time has passed since the start; zero once it has. It has when both the local clock and the
+    /// cloud's say so. A local clock that stands before the start has no vote, nor has a cloud's that is not known; with no
+    /// vote at all it has not passed (design.md §4).
+    pub fn remaining(&self, span: Duration, at: Times) -> Duration {
+        let local = (at.local.wall >= self.local).then(|| (self.local + span) - at.local.wall);
+        let cloud = self.cloud.zip(at.cloud).map(|(started, now)| (started + span) - now);
+        local.max(cloud).unwrap_or(span.max(Duration::from_secs(1)))
+    }
+
+    /// How long ago the start was: on the cloud's clock once it is known.
+    pub fn elapsed(&self, at: Times) -> Duration {
+        self.cloud.zip(at.cloud).map_or_else(|| at.local.steady - self.steady, |(started, now)| now - started)
+    }
+
+    /// Learns the cloud's time of the start.
+    pub fn learn(&mut self, at: Times) {
+        let ago = at.local.steady - self.steady;
+        let before = |now: Wall| Wall(now.0.saturating_sub(i64::try_from(ago.as_millis()).unwrap_or(i64::MAX)));
+        self.cloud = self.cloud.or(at.cloud.map(before));
+    }
+}
+
+impl Times {
+    /// The same cloud clock at another local moment.
+    pub fn at(self, moment: Moment) -> Self {
+        let shift = (moment.steady.0 - self.local.steady.0) / 1000;
+        Self { local: moment, cloud: self.cloud.map(|cloud| Wall(cloud.0.saturating_add(shift))) }
     }
 }
 
@@ -79,9 +154,54 @@ impl Waiting {
 mod tests {
     use super::*;
 
+    const HOUR: Duration = Duration::from_secs(3600);
+    const YEARS: i64 = 5 * 365 * 24 * 3_600_000;
+
+    fn times(seconds: i64, local_error: i64, cloud: Option<i64>) -> Times {
+        let (steady, wall) = (Steady(seconds * 1_000_000), Wall(YEARS * 10 + seconds * 1000 + local_error));
+        Times { local: Moment { steady, wall }, cloud: cloud.map(|error| Wall(YEARS * 10 + seconds * 1000 + error)) }
+    }
+
+    fn started(local_error: i64) -> Started {
+        let at = times(0, local_error, None).local;
+        Started { steady: at.steady, local: at.wall, cloud: None }
+    }
+
     #[test]
     fn the_hot_row_and_its_places_in_queue_and_table_stay_far_below_300_bytes() {
         let queue_and_table = 16 + 16;
-        assert!(size_of::<Option<Waiting>>() + queue_and_table <= 220, "{}", size_of::<Option<Waiting>>());
+        assert!(size_of::<Option<Waiting>>() + queue_and_table <= 280, "{}", size_of::<Option<Waiting>>());
+    }
+
+    #[test]
+    fn a_deadline_has_passed_only_when_both_clocks_say_so() {
+        let mut start = started(0);
+        start.learn(times(0, 0, Some(0)));
+        assert_eq!(start.remaining(HOUR, times(1800, 0, Some(0))), HOUR / 2);
+        assert_eq!(start.remaining(HOUR, times(3600, 0, Some(0))), Duration::ZERO);
+        assert_eq!(start.remaining(HOUR, times(1800, YEARS, Some(0))), HOUR / 2, "the local clock jumped ahead");
+        assert_eq!(start.remaining(HOUR, times(3600, -1_800_000, Some(0))), HOUR / 2, "the local clock was set back");
+    }
+
+    #[test]
+    fn a_clock_that_stands_before_the_registration_has_no_vote() {
+        let mut start = started(0);
+        assert!(start.remaining(HOUR, times(9_000, -YEARS, None)) > Duration::ZERO);
+        start.learn(times(0, 0, Some(0)));
+        assert_eq!(start.remaining(HOUR, times(3600, -YEARS, Some(0))), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_machine_that_booted_in_1970_counts_from_the_cloud_s_time_once_it_knows_it() {
+        let mut start = started(-10 * YEARS);
+        start.learn(times(60, -10 * YEARS, Some(0)));
+        assert_eq!(start.elapsed(times(600, -10 * YEARS, Some(0))), Duration::from_secs(600));
+        assert_eq!(start.remaining(HOUR, times(600, 0, Some(0))), HOUR - Duration::from_secs(600), "the clock was set right since");
+    }
+
+    #[test]
+    fn elapsed_time_is_never_negative() {
+        let start = Started { cloud: Some(Wall(YEARS * 20)), ..started(0) };
+        assert_eq!(start.elapsed(times(1, 0, Some(0))), Duration::ZERO);
     }
 }

@@ -95,6 +95,8 @@ impl Catalogue {
             labels: written.labels,
             initial_delay: written.initial_delay,
             timeout: written.timeout,
+            warn_after: written.warn_after,
+            run: written.run,
             sinks: written.sinks.map(|sinks| self.known_sinks(sinks)).transpose()?,
             params: written.params,
         };

@@ -38,6 +38,10 @@ pub struct Written {
     pub initial_delay: Option<Span>,
     /// From registration to the deadline.
     pub timeout: Option<Limit>,
+    /// From registration to the one `overdue` event.
+    pub warn_after: Option<Limit>,
+    /// Changing it registers the task again once it is over.
+    pub run: Option<String>,
     /// The sinks that hear of it.
     pub sinks: Option<Vec<String>>,
     /// Further request parameters.

@@ -51,12 +51,57 @@ const ABANDONED: Row = Row {
     ],
 };
 
+const PROGRESSED: Row = Row {
+    message: "task progressed",
+    message_id: Uuid::from_u128(0x3b0c_9d57_4f5e_4a06_8d1c_60a2_9a77_15e4),
+    fields: &[
+        ("task", "/data/task/id"),
+        ("operation", "/data/task/operation"),
+        ("status", "/data/status"),
+        ("previous_status", "/data/previous_status"),
+        ("name", "/data/task/name"),
+    ],
+};
+
+const OVERDUE: Row = Row {
+    message: "task overdue",
+    message_id: Uuid::from_u128(0x9e41_22cf_0d3b_4c8c_b1a9_7e55_d0f6_3b28),
+    fields: &[
+        ("task", "/data/task/id"),
+        ("operation", "/data/task/operation"),
+        ("status", "/data/status"),
+        ("elapsed", "/data/elapsed_seconds"),
+        ("name", "/data/task/name"),
+    ],
+};
+
+/// What holds and releases tell alike.
+const ACCOUNT: &[(&str, &str)] = &[
+    ("account", "/data/account"),
+    ("region", "/data/region"),
+    ("operation", "/data/operation"),
+    ("error", "/data/error/code"),
+    ("error_message", "/data/error/message"),
+    ("since", "/data/since"),
+    ("tasks", "/data/tasks"),
+];
+
+const ACCOUNT_HELD: Row =
+    Row { message: "account held", message_id: Uuid::from_u128(0xc5a8_e0b1_7d92_4f3f_a6f4_1c0b_83de_9a61), fields: ACCOUNT };
+
+const ACCOUNT_RELEASED: Row =
+    Row { message: "account released", message_id: Uuid::from_u128(0x61d7_3f9a_58c4_4be2_9e0d_b27a_4405_c8f7), fields: ACCOUNT };
+
 impl Row {
     /// The row of that kind.
     pub fn of(kind: Kind) -> Self {
         match kind {
             Kind::Finished => FINISHED,
             Kind::Abandoned => ABANDONED,
+            Kind::Progressed => PROGRESSED,
+            Kind::Overdue => OVERDUE,
+            Kind::AccountHeld => ACCOUNT_HELD,
+            Kind::AccountReleased => ACCOUNT_RELEASED,
         }
     }
 }

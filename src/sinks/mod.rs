@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::delivery::Retry;
 use crate::model::event::Event;
+use crate::model::route::Group;
 use crate::problem::{Place, Problem};
 use crate::telemetry::ResolvedFormat;
 
@@ -22,6 +23,8 @@ use crate::telemetry::ResolvedFormat;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Common {
+    /// What it hears of. Default: finished and abandoned; `log`: everything.
+    pub events: Option<Vec<Group>>,
     /// How a failed delivery is tried again.
     pub retry: Retry,
 }

@@ -97,7 +97,19 @@ fn named(id: u64, name: &str) -> NewTask {
 }
 
 fn hot(row: Row) -> Hot {
-    Hot { row, due: NOW, since: NOW, seen: None, digest: 0, status: None, polls: 0, errors: 0, streak: 0 }
+    Hot {
+        row,
+        due: NOW,
+        since: NOW,
+        seen: None,
+        digest: 0,
+        status: None,
+        polls: 0,
+        errors: 0,
+        streak: 0,
+        registered_cloud: None,
+        warned: false,
+    }
 }
 
 fn event(number: u128) -> Event {
@@ -143,6 +155,8 @@ async fn registering_twice_is_registering_once(engine: impl Engine) {
 async fn changed_settings_of_an_open_task_are_taken_over(engine: impl Engine) {
     let store = engine.open().await;
     let full = Settings {
+        warn_after: Some(crate::units::Limit(None)),
+        run: Some("2".into()),
         name: Some("rack 7".into()),
         labels: [("team".into(), "dba".into())].into(),
         initial_delay: Some(Span(Duration::from_millis(1500))),

@@ -6,7 +6,10 @@
 
 #[cfg(test)]
 mod conformance;
+mod rows;
 pub mod sqlite;
+
+pub use rows::Rows;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -116,7 +119,11 @@ pub struct Hot {
     /// Polls that brought a fault so far.
     pub errors: u32,
     /// Faults since the last good answer.
-    pub streak: u32,
+    pub streak: u16,
+    /// When it was registered by the cloud's clock, once that is known.
+    pub registered_cloud: Option<Wall>,
+    /// Whether it was told as overdue.
+    pub warned: bool,
 }
 
 /// An open task, as it is loaded.
@@ -204,6 +211,9 @@ pub trait Store: Send + Sync {
 
     /// Makes a step durable. `false`: the task is over already, and nothing was written (design.md §3, promise 3).
     async fn commit(&self, commit: Commit) -> Result<bool, Error>;
+
+    /// Makes an event durable that is no task's, with the sinks that are owed it.
+    async fn tell(&self, event: Event, sinks: Vec<String>) -> Result<(), Error>;
 
     /// Keeps where the polling of these tasks stands, at a clean stop; those that are over by now are left alone.
     async fn keep(&self, hot: Vec<Hot>) -> Result<(), Error>;

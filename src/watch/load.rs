@@ -8,12 +8,13 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::board::Board;
-use super::{Known, Parts, TargetIndex, Watch};
-use crate::clock::Moment;
+use super::{Known, Parts, Standing, TargetIndex, Watch};
+use crate::clock::{Moment, Steady};
 use crate::model::policy::Policy;
+use crate::model::step::Reason;
 use crate::model::task::{Row, Target};
-use crate::model::waiting::Waiting;
-use crate::store::{Error, OpenTask, TargetRow};
+use crate::model::waiting::{Started, Waiting};
+use crate::store::{Error, OpenTask, Rows, TargetRow};
 
 /// How many open tasks are read at once: enough to be fast, few enough to stay small.
 const PAGE: usize = 5_000;
@@ -23,20 +24,23 @@ impl Watch {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn load(parts: Parts, open: watch::Sender<usize>, owed: watch::Sender<()>) -> Result<Self, Error> {
+    pub async fn load(parts: Parts, standing: watch::Sender<Standing>, owed: watch::Sender<()>) -> Result<Self, Error> {
         let mut watch = Self {
+            board: Board::new(parts.policy.clone()),
             parts,
-            board: Board::default(),
+            key_files: HashMap::new(),
+            next_look_at_key_files: Steady::default(),
             targets: Vec::new(),
             accounts: HashMap::new(),
             keys: HashMap::new(),
             polls: JoinSet::new(),
             commits: JoinSet::new(),
-            open,
+            standing,
             owed,
         };
         let targets = watch.parts.store.targets().await?;
         let mut known: HashMap<TargetRow, Option<TargetIndex>> = HashMap::new();
+        let removed = watch.removals().await?;
         let mut after = Row(0);
         loop {
             let page = watch.parts.store.open_tasks(after, PAGE).await?;
@@ -45,13 +49,46 @@ impl Watch {
             let now = watch.parts.clock.now();
             for task in page {
                 let target = *known.entry(task.target).or_insert_with(|| watch.target(targets.get(&task.target)?, now));
-                if let Some(target) = target {
-                    watch.board.add(waiting(task, target, &watch.parts.policy, now));
+                let Some(target) = target else { continue };
+                let row = task.hot.row;
+                let slot = watch.board.add(waiting(task, target, &watch.parts.policy, now), now);
+                if removed.contains(row)
+                    && let Some(task) = watch.board.take_away(slot)
+                {
+                    let times = watch.board.times(target, now);
+                    watch.end(slot, task, times, Err((Reason::Removed, None)));
                 }
             }
         }
-        watch.open.send_replace(watch.board.open());
+        watch.standing.send_replace(watch.stands());
         Ok(watch)
+    }
+
+    /// Open tasks that the file does not list any more. More than half of 20 or more is a mistake more often than a wish: they
+    /// are kept then, unless that was allowed (design.md §4).
+    async fn removals(&self) -> Result<Rows, Error> {
+        const MANY: usize = 20;
+        let (mut removed, mut open, mut gone) = (Rows::default(), 0, 0);
+        let mut after = Row(0);
+        loop {
+            let page = self.parts.store.open_tasks(after, PAGE).await?;
+            let Some(last) = page.last() else { break };
+            after = last.hot.row;
+            open += page.len();
+            for task in page.iter().filter(|task| !self.parts.listed.contains(task.hot.row)) {
+                removed.insert(task.hot.row);
+                gone += 1;
+            }
+        }
+        if open >= MANY && gone * 2 > open && !self.parts.allow_removals {
+            tracing::warn!(
+                open,
+                gone,
+                "more than half of the open tasks are not listed any more; they are kept. Start with --allow-removals if that is meant"
+            );
+            return Ok(Rows::default());
+        }
+        Ok(removed)
     }
 
     /// The index of a target, new or known; `None` if it cannot be asked, which is told once.
@@ -67,7 +104,7 @@ impl Watch {
         let account = *self.accounts.entry(target.account.clone()).or_insert_with(|| self.board.add_account(route.max_in_flight));
         let key = *self.keys.entry(route.pace_key.clone()).or_insert_with(|| self.board.add_key(account, route.rate, now.steady));
         self.board.add_target(key);
-        self.targets.push(Known { target: Arc::new(target.clone()), route: Arc::new(route), troubled: false });
+        self.targets.push(Known { target: Arc::new(target.clone()), route: Arc::new(route), key, troubled: false, unknown: None });
         u32::try_from(self.targets.len() - 1).ok().map(TargetIndex)
     }
 }
@@ -79,15 +116,18 @@ fn waiting(task: OpenTask, target: TargetIndex, policy: &Policy, now: Moment) ->
     Waiting {
         params: (!params.is_empty()).then_some(params),
         since: if hot.since > now.wall { due } else { now.past(hot.since) },
-        registered: now.past(registered_at),
+        started: Started { steady: now.past(registered_at), local: registered_at, cloud: hot.registered_cloud },
         timeout: settings.timeout(policy.timeout),
+        warn_after: settings.warn_after(policy.warn_after),
+        warned: hot.warned,
         seen: hot.seen.map(|seen| now.past(seen)),
         digest: hot.digest,
         status: hot.status,
         polls: hot.polls,
         errors: hot.errors,
         streak: hot.streak,
-        ..Waiting::new(hot.row, id, target, due)
+        due,
+        ..Waiting::new(hot.row, id, target, now)
     }
 }
 

@@ -4,46 +4,61 @@
 
 pub mod board;
 mod load;
+mod tell;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Moment, Steady};
-use crate::cloud::{Cloud, Route, Stamp};
+use crate::cloud::{Answer, Cloud, PaceKey, Route, Stamp};
 use crate::model::due::Slot;
-use crate::model::event::{About, Ending, FinalWord, final_word};
+use crate::model::event::{About, Ending, Event, FinalWord, final_word, overdue, progressed};
 use crate::model::policy::Policy;
-use crate::model::reading::{Fault, Reading};
+use crate::model::reading::{Code, Fault, Outcome, Reading};
 use crate::model::route::Routes;
-use crate::model::step::{Draw, Effect, Reason, step};
+use crate::model::step::{Effect, Reason};
 use crate::model::task::Target;
-use crate::model::waiting::{TargetIndex, Waiting};
-use crate::store::{Commit, End, Error, Hot, Store};
-use board::{AccountIndex, Board, KeyIndex};
+use crate::model::waiting::{TargetIndex, Times, Waiting};
+use crate::store::{Commit, End, Error, Hot, Record, Rows, Store};
+use board::{AccountIndex, Board, KeyIndex, Settled};
 
 /// How long a stop waits for answers that are under way: an end that is seen now need not be asked for again.
 const DRAIN: Duration = Duration::from_secs(2);
 /// How many hot rows are stored in one write at a stop.
 const KEPT_AT_ONCE: usize = 5_000;
+/// How often the key files of held accounts are looked at: as fast as somebody who just wrote one waits.
+const KEY_FILES: Duration = Duration::from_secs(1);
 
 /// What the loop works with.
-#[derive(Clone)]
 pub struct Parts {
     /// Who is asked.
-    pub cloud: Arc<Cloud>,
+    pub cloud: Cloud,
     /// Where ends are kept.
     pub store: Arc<dyn Store>,
     /// Which sinks hear of an end.
     pub routes: Arc<Routes>,
     /// How tasks are polled.
-    pub policy: Arc<Policy>,
+    pub policy: Policy,
     /// Time and chance.
     pub clock: Clock,
+    /// What the file lists.
+    pub listed: Arc<Rows>,
+    /// Whether a start may remove more than half of a list.
+    pub allow_removals: bool,
+}
+
+/// Where the watch stands, for whoever waits for its end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// How many tasks are open.
+    pub open: usize,
+    /// What is held, where nothing but held work is left.
+    pub held: Vec<String>,
 }
 
 /// The loop, loaded and ready to run.
@@ -52,11 +67,13 @@ pub struct Watch {
     board: Board,
     targets: Vec<Known>,
     accounts: HashMap<String, AccountIndex>,
-    keys: HashMap<crate::cloud::PaceKey, KeyIndex>,
+    keys: HashMap<PaceKey, KeyIndex>,
+    /// When each key file was last seen to change, while its account is held.
+    key_files: HashMap<String, Option<SystemTime>>,
+    next_look_at_key_files: Steady,
     polls: JoinSet<Polled>,
     commits: JoinSet<Result<Committed, Error>>,
-    /// Told how many tasks are open.
-    open: watch::Sender<usize>,
+    standing: watch::Sender<Standing>,
     /// Told that something may be owed to sinks.
     owed: watch::Sender<()>,
 }
@@ -65,21 +82,28 @@ pub struct Watch {
 struct Known {
     target: Arc<Target>,
     route: Arc<Route>,
+    key: KeyIndex,
     /// Whether the last poll of it failed: the first failure is told, and the first success after it.
     troubled: bool,
+    /// The last status that its row does not know, so that each is told once.
+    unknown: Option<Code>,
 }
 
 struct Polled {
     slot: Slot,
-    sent: Steady,
+    sent: Moment,
     now: Moment,
-    poll: Result<Reading, Fault>,
+    answer: Answer,
 }
 
-/// A task whose step is durable; `None`: it is over.
-struct Committed {
-    slot: Slot,
-    waiting: Option<Waiting>,
+/// What was made durable.
+enum Committed {
+    /// A change of a task that goes on.
+    Change(Slot, Box<Waiting>),
+    /// The end of a task.
+    End(Slot, TargetIndex),
+    /// An event beside the polling.
+    Told,
 }
 
 impl Watch {
@@ -90,9 +114,13 @@ impl Watch {
     /// When the store fails; nothing that was acknowledged is lost then.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), Error> {
         while !stop.is_cancelled() {
+            self.look_at_key_files();
+            self.tell_overdue();
             self.send_due();
-            self.open.send_if_modified(|open| std::mem::replace(open, self.board.open()) != self.board.open());
+            let standing = self.stands();
+            self.standing.send_if_modified(|before| std::mem::replace(before, standing.clone()) != standing);
             let wake = self.board.wake();
+            let wake = if self.board.any_account_held() { wake.into_iter().chain([self.next_look_at_key_files]).min() } else { wake };
             tokio::select! {
                 Some(polled) = self.polls.join_next() => self.polled(polled),
                 Some(committed) = self.commits.join_next() => self.committed(committed)?,
@@ -107,101 +135,133 @@ impl Watch {
         let clock = self.parts.clock;
         let now = clock.now();
         while let Some((slot, task)) = self.board.take(now.steady) {
-            let route = Arc::clone(&self.targets[task.target.0 as usize].route);
-            let (id, params) = (task.id.clone(), task.params.clone().unwrap_or_default());
-            let stamp = Stamp { nonce: clock.nonce(), at: now.wall };
+            let (target, id, params) = (task.target, task.id.clone(), task.params.clone().unwrap_or_default());
+            let new_connection = task.lost_connection;
+            let route = Arc::clone(&self.targets[target.0 as usize].route);
+            let stamp = Stamp { nonce: clock.nonce(), at: self.board.stamp(target, now.wall) };
             self.polls.spawn(async move {
-                let poll = route.ask(&id, &params, stamp).await;
-                Polled { slot, sent: now.steady, now: clock.now(), poll }
+                let answer = route.ask(&id, &params, stamp, new_connection).await;
+                Polled { slot, sent: now, now: clock.now(), answer }
             });
         }
     }
 
     fn polled(&mut self, polled: Result<Polled, JoinError>) {
-        let Polled { slot, sent, now, poll } = match polled {
-            Ok(polled) => polled,
-            Err(error) => resume_panic(error),
-        };
-        let Some(task) = self.board.answered(slot) else { return };
-        self.tell(&task, &poll);
-        let draw = Draw { sent, now: now.steady, spread: self.parts.clock.spread() };
-        match step(task, &poll, &self.parts.policy, draw) {
-            Effect::Again(task) => self.board.put_back(slot, task),
-            Effect::Progress(task) => {
-                let commit = Commit { hot: hot(&task, now), end: None, event: None };
-                let store = Arc::clone(&self.parts.store);
-                self.commits.spawn(async move {
-                    let open = store.commit(commit).await?;
-                    Ok(Committed { slot, waiting: open.then_some(task) })
-                });
+        let Polled { slot, sent, now, answer } = polled.unwrap_or_else(|error| resume_panic(error));
+        let Some(Settled { effect, now, notices }) = self.board.settle(slot, &answer, sent, now, self.parts.clock.spread()) else { return };
+        notices.iter().for_each(|notice| self.tell_notice(notice, now.local));
+        match effect {
+            Effect::Again(task) => {
+                self.tell_poll(&task, &answer.poll);
+                self.board.put_back(slot, task);
             }
-            Effect::Finish(task, outcome) => self.end(slot, task, now, poll.ok().map(|reading| (outcome, reading)).ok_or(Reason::Deadline)),
-            Effect::Abandon(task, reason) => self.end(slot, task, now, Err(reason)),
+            Effect::AtOnce(task) => {
+                self.tell_poll(&task, &answer.poll);
+                self.board.put_back_at_once(slot, task, now.local.steady);
+            }
+            Effect::Progress(task, previous) => {
+                self.tell_poll(&task, &answer.poll);
+                self.progress(slot, task, previous, now, answer.poll);
+            }
+            Effect::Finish(task, outcome) => {
+                self.end(slot, task, now, answer.poll.map(|reading| (outcome, reading)).map_err(|fault| (Reason::Rejected, Some(fault))))
+            }
+            Effect::Abandon(task, reason) => self.end(slot, task, now, Err((reason, answer.poll.err()))),
         }
     }
 
-    /// Commits the one final word on a task.
-    fn end(&mut self, slot: Slot, task: Waiting, now: Moment, word: Result<(crate::model::reading::Outcome, Reading), Reason>) {
-        let Parts { store, routes, .. } = self.parts.clone();
+    /// Stores a change, with its event where there was a status before.
+    fn progress(&mut self, slot: Slot, task: Waiting, previous: Option<Code>, now: Times, poll: Result<Reading, Fault>) {
+        let (store, routes) = (Arc::clone(&self.parts.store), Arc::clone(&self.parts.routes));
         let target = Arc::clone(&self.targets[task.target.0 as usize].target);
         self.commits.spawn(async move {
-            let Some(record) = store.record(task.row).await? else { return Ok(Committed { slot, waiting: None }) };
-            let ending = Ending {
-                at: now.wall,
-                elapsed: now.steady - task.registered,
-                detected_within: task.seen.map(|seen| now.steady - seen),
-                polls: task.polls,
-                errors: task.errors,
-            };
-            let about = About {
-                target: &target,
-                id: &task.id,
-                settings: &record.settings,
-                registered_at: record.registered_at,
-                sequence: record.sequence,
-            };
-            let (outcome, event) = match &word {
-                Ok((outcome, Reading { status, instances, .. })) => {
-                    (Some(*outcome), final_word(&about, &FinalWord::Finished { outcome: *outcome, status, instances }, &ending))
-                }
-                Err(reason) => (None, final_word(&about, &FinalWord::Abandoned { reason: *reason, status: task.status.as_ref() }, &ending)),
-            };
-            let sinks = routes.of(&record.settings);
-            let end = Some(End { at: now.wall, outcome });
-            store.commit(Commit { hot: hot(&task, now), end, event: Some((event, sinks)) }).await?;
-            Ok(Committed { slot, waiting: None })
+            let mut event = None;
+            if let (Some(previous), Ok(reading)) = (previous, poll)
+                && let Some(record) = store.record(task.row).await?
+            {
+                let made = progressed(&about(&task, &target, &record), &reading, &previous, now.local.wall);
+                let sinks = routes.of_task(made.kind, &record.settings);
+                event = Some((made, sinks));
+            }
+            let open = store.commit(Commit { hot: hot(&task, now.local), end: None, event }).await?;
+            Ok(if open { Committed::Change(slot, Box::new(task)) } else { Committed::End(slot, task.target) })
         });
     }
 
-    fn committed(&mut self, committed: Result<Result<Committed, Error>, JoinError>) -> Result<(), Error> {
-        let Committed { slot, waiting } = committed.unwrap_or_else(|error| resume_panic(error))?;
-        match waiting {
-            Some(task) => self.board.put_back(slot, Waiting { unsaved: false, ..task }),
-            None => {
-                self.board.remove(slot);
-                self.owed.send_replace(());
+    /// Commits the one final word on a task.
+    fn end(&mut self, slot: Slot, task: Waiting, now: Times, word: Result<(Outcome, Reading), (Reason, Option<Fault>)>) {
+        let (store, routes) = (Arc::clone(&self.parts.store), Arc::clone(&self.parts.routes));
+        let target = Arc::clone(&self.targets[task.target.0 as usize].target);
+        self.commits.spawn(async move {
+            if let Some(record) = store.record(task.row).await? {
+                let outcome = word.as_ref().ok().map(|(outcome, _)| *outcome);
+                let event = last_event(&task, &about(&task, &target, &record), &word, now);
+                let sinks = routes.of_task(event.kind, &record.settings);
+                let end = Some(End { at: now.local.wall, outcome });
+                store.commit(Commit { hot: hot(&task, now.local), end, event: Some((event, sinks)) }).await?;
             }
+            Ok(Committed::End(slot, task.target))
+        });
+    }
+
+    fn tell_overdue(&mut self) {
+        let now = self.parts.clock.now();
+        while let Some((task, times)) = self.board.take_overdue(now) {
+            let (task, store, routes) = (task.clone(), Arc::clone(&self.parts.store), Arc::clone(&self.parts.routes));
+            let target = Arc::clone(&self.targets[task.target.0 as usize].target);
+            self.commits.spawn(async move {
+                if let Some(record) = store.record(task.row).await? {
+                    let event = overdue(&about(&task, &target, &record), task.status.as_ref(), task.started.elapsed(times), now.wall);
+                    let sinks = routes.of_task(event.kind, &record.settings);
+                    store.commit(Commit { hot: hot(&task, now), end: None, event: Some((event, sinks)) }).await?;
+                }
+                Ok(Committed::Told)
+            });
         }
+    }
+
+    fn committed(&mut self, committed: Result<Result<Committed, Error>, JoinError>) -> Result<(), Error> {
+        match committed.unwrap_or_else(|error| resume_panic(error))? {
+            Committed::Change(slot, task) => self.board.put_back(slot, Waiting { unsaved: false, ..*task }),
+            Committed::End(slot, target) => self.board.remove(slot, target),
+            Committed::Told => {}
+        }
+        self.owed.send_replace(());
         Ok(())
     }
 
-    /// The first fault of a target and its end are told at levels that people read; each poll only to who asks for it.
-    fn tell(&mut self, task: &Waiting, poll: &Result<Reading, Fault>) {
-        let known = &mut self.targets[task.target.0 as usize];
-        let Target { account, region, operation } = &*known.target;
-        match poll {
-            Ok(reading) => {
-                tracing::debug!(task = %task.id, operation, status = %reading.status, "polled");
-                if std::mem::take(&mut known.troubled) {
-                    tracing::info!(account, region, operation, "polls are answered again");
-                }
+    /// Reads the key files of held accounts again when they changed: a right key mends everything without a restart.
+    fn look_at_key_files(&mut self) {
+        let now = self.parts.clock.now().steady;
+        if !self.board.any_account_held() || now < self.next_look_at_key_files {
+            return;
+        }
+        self.next_look_at_key_files = now + KEY_FILES;
+        let modified = |path: &std::path::Path| std::fs::metadata(path).and_then(|file| file.modified()).ok();
+        let files: Vec<_> = self.parts.cloud.key_files().map(|(name, path)| (name.to_owned(), modified(path))).collect();
+        for (name, modified) in files {
+            if self.key_files.insert(name.clone(), modified) == Some(modified) {
+                continue;
             }
-            Err(fault) => {
-                tracing::debug!(task = %task.id, operation, class = %fault.class, %fault, "poll failed");
-                if !std::mem::replace(&mut known.troubled, true) {
-                    tracing::warn!(account, region, operation, task = %task.id, class = %fault.class, %fault, "a poll failed; polled again with backoff");
+            match self.parts.cloud.read_key_again(&name) {
+                None => {}
+                Some(Err(what)) => {
+                    tracing::error!(account = name, error = what, "the key of a held account could not be read again; the one before stays")
                 }
+                Some(Ok(())) => self.use_new_key(&name, now),
             }
+        }
+    }
+
+    fn use_new_key(&mut self, account: &str, now: Steady) {
+        for known in self.targets.iter_mut().filter(|known| known.target.account == account) {
+            if let Ok(route) = self.parts.cloud.route(&known.target) {
+                known.route = Arc::new(route);
+            }
+        }
+        tracing::info!(account, "the key of a held account was read again; it is tried at once");
+        if let Some(index) = self.accounts.get(account) {
+            self.board.try_now(*index, now);
         }
     }
 
@@ -224,6 +284,32 @@ impl Watch {
     }
 }
 
+fn about<'a>(task: &'a Waiting, target: &'a Target, record: &'a Record) -> About<'a> {
+    About { target, id: &task.id, settings: &record.settings, registered_at: record.registered_at, sequence: record.sequence }
+}
+
+fn last_event(task: &Waiting, about: &About<'_>, word: &Result<(Outcome, Reading), (Reason, Option<Fault>)>, now: Times) -> Event {
+    let ending = Ending {
+        at: now.local.wall,
+        elapsed: task.started.elapsed(now),
+        detected_within: task.seen.map(|seen| now.local.steady - seen),
+        polls: task.polls,
+        errors: task.errors,
+    };
+    let word = match word {
+        Ok((outcome, Reading { status, instances, message, .. })) => {
+            FinalWord::Finished { outcome: *outcome, status, instances, message: message.as_deref() }
+        }
+        Err((reason, error)) => FinalWord::Abandoned {
+            reason: *reason,
+            status: task.status.as_ref(),
+            last_seen_at: task.seen.map(|seen| now.local.wall_of(seen)),
+            error: error.as_ref(),
+        },
+    };
+    final_word(about, &word, &ending)
+}
+
 /// The stored form of where a task stands.
 fn hot(task: &Waiting, now: Moment) -> Hot {
     Hot {
@@ -236,6 +322,8 @@ fn hot(task: &Waiting, now: Moment) -> Hot {
         polls: task.polls,
         errors: task.errors,
         streak: task.streak,
+        registered_cloud: task.started.cloud,
+        warned: task.warned,
     }
 }
 

@@ -27,6 +27,7 @@ use self::wal::Wal;
 use self::worker::{Poison, Role, Worker};
 use super::{Commit, Error, Hot, OpenTask, Owed, Past, Record, Registered, Seq, Store, TargetRow};
 use crate::clock::Wall;
+use crate::model::event::Event;
 use crate::model::task::{NewTask, Row, Target};
 
 /// An open SQLite store. Dropped without [`Store::close`], its threads end a little later by themselves.
@@ -89,6 +90,10 @@ impl Store for Sqlite {
 
     async fn commit(&self, commit: Commit) -> Result<bool, Error> {
         self.writer.ask(move |connection| outbox::commit(connection, &commit)).await
+    }
+
+    async fn tell(&self, event: Event, sinks: Vec<String>) -> Result<(), Error> {
+        self.writer.ask(move |connection| outbox::insert_event(connection, None, &event, &sinks)).await
     }
 
     async fn keep(&self, hot: Vec<Hot>) -> Result<(), Error> {

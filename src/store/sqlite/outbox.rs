@@ -22,13 +22,14 @@ pub fn commit(connection: &Connection, commit: &Commit) -> rusqlite::Result<bool
             .execute(params![hot.row, at, outcome])?;
     }
     if let Some((event, sinks)) = event {
-        insert_event(connection, hot.row, event, sinks)?;
+        connection.prepare_cached("UPDATE task SET sequence = sequence + 1 WHERE task_row = ?1")?.execute([hot.row])?;
+        insert_event(connection, Some(hot.row), event, sinks)?;
     }
     Ok(true)
 }
 
-fn insert_event(connection: &Connection, row: Row, event: &Event, sinks: &[String]) -> rusqlite::Result<()> {
-    connection.prepare_cached("UPDATE task SET sequence = sequence + 1 WHERE task_row = ?1")?.execute([row])?;
+/// An event, of a task or of none, and what is owed of it.
+pub fn insert_event(connection: &Connection, row: Option<Row>, event: &Event, sinks: &[String]) -> rusqlite::Result<()> {
     connection.prepare_cached("INSERT INTO event (task_row, event_id, kind, time, body) VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(params![
         row,
         event.id.as_bytes(),

@@ -18,6 +18,8 @@ CREATE TABLE task (
     id            ANY     NOT NULL,
     origin        TEXT    NOT NULL,
     registered_at INTEGER NOT NULL,
+    registered_cloud INTEGER,                   -- by the cloud's clock, once that is known
+    warned        INTEGER NOT NULL DEFAULT 0,   -- whether it was told as overdue
     settings      TEXT,                         -- JSON; NULL when nothing was asked for
     due           INTEGER NOT NULL,
     since         INTEGER NOT NULL,

@@ -26,6 +26,10 @@ pub fn register(connection: &Connection, tasks: &[NewTask], now: Wall, due: &[Wa
         last = Some((&task.target, target));
         let text = settings_text(&task.settings)?;
         registered.push(match known(connection, target, task, text.as_deref())? {
+            Some(Registered { row, state: State::Over }) if has_another_run(connection, row, task)? => {
+                begin_again(connection, row, text.as_deref(), now, *due)?;
+                Registered { row, state: State::New }
+            }
             Some(known) => known,
             None => {
                 insert.execute(params![target, task.id, task.origin, now, text, due])?;
@@ -53,6 +57,22 @@ fn known(connection: &Connection, target: TargetRow, task: &NewTask, text: Optio
     Ok(Some(Registered { row, state: State::Known }))
 }
 
+/// Whether a task that is over is listed with another `run` than it had.
+fn has_another_run(connection: &Connection, row: Row, task: &NewTask) -> rusqlite::Result<bool> {
+    let mut select = connection.prepare_cached("SELECT settings ->> '$.run' IS NOT ?2 FROM task WHERE task_row = ?1")?;
+    select.query_row(params![row, task.settings.run], |record| record.get(0))
+}
+
+/// The task as if it were registered for the first time; its events stay.
+fn begin_again(connection: &Connection, row: Row, settings: Option<&str>, now: Wall, due: Wall) -> rusqlite::Result<()> {
+    let mut update = connection.prepare_cached(
+        "UPDATE task SET settings = ?2, registered_at = ?3, due = ?4, since = ?4, registered_cloud = NULL, warned = 0, seen = NULL,
+             digest = 0, status = NULL, polls = 0, errors = 0, streak = 0, sequence = 0, ended_at = NULL, outcome = NULL
+         WHERE task_row = ?1",
+    )?;
+    update.execute(params![row, settings, now, due]).map(drop)
+}
+
 fn intern(connection: &Connection, target: &Target) -> rusqlite::Result<TargetRow> {
     let key = params![target.account, target.region, target.operation];
     let mut select = connection.prepare_cached("SELECT target_row FROM target WHERE account = ?1 AND region = ?2 AND operation = ?3")?;
@@ -73,7 +93,7 @@ pub fn targets(connection: &Connection) -> rusqlite::Result<HashMap<TargetRow, T
 }
 
 /// The index is named, so that no statistics can lead the planner past all that are over.
-pub const OPEN: &str = "SELECT task_row, target, id, registered_at, settings, due, since, seen, digest, status, polls, errors, streak
+pub const OPEN: &str = "SELECT task_row, target, id, registered_at, settings, due, since, seen, digest, status, polls, errors, streak, registered_cloud, warned
      FROM task INDEXED BY task_by_end WHERE ended_at IS NULL AND task_row > ?1 ORDER BY task_row LIMIT ?2";
 
 /// A page of the open tasks.
@@ -90,6 +110,8 @@ pub fn open(connection: &Connection, after: Row, limit: usize) -> rusqlite::Resu
             polls: record.get(10)?,
             errors: record.get(11)?,
             streak: record.get(12)?,
+            registered_cloud: record.get(13)?,
+            warned: record.get(14)?,
         };
         Ok(OpenTask { target: record.get(1)?, id: record.get(2)?, registered_at: record.get(3)?, settings: settings(record, 4)?, hot })
     })?;
@@ -107,11 +129,13 @@ pub fn record(connection: &Connection, row: Row) -> rusqlite::Result<Option<Reco
 /// Stores the hot part of a task that is still open; `false`: there is none.
 pub fn keep(connection: &Connection, hot: &Hot) -> rusqlite::Result<bool> {
     let mut update = connection.prepare_cached(
-        "UPDATE task SET due = ?2, since = ?3, seen = ?4, digest = ?5, status = ?6, polls = ?7, errors = ?8, streak = ?9
+        "UPDATE task SET due = ?2, since = ?3, seen = ?4, digest = ?5, status = ?6, polls = ?7, errors = ?8, streak = ?9,
+             registered_cloud = ?10, warned = ?11
          WHERE task_row = ?1 AND ended_at IS NULL",
     )?;
-    let Hot { row, due, since, seen, digest, status, polls, errors, streak } = hot;
-    let changed = update.execute(params![row, due, since, seen, digest.cast_signed(), status, polls, errors, streak])?;
+    let Hot { row, due, since, seen, digest, status, polls, errors, streak, registered_cloud, warned } = hot;
+    let changed =
+        update.execute(params![row, due, since, seen, digest.cast_signed(), status, polls, errors, streak, registered_cloud, warned])?;
     Ok(changed > 0)
 }
 

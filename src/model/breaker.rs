@@ -1,0 +1,133 @@
+//! When to stop asking for a while: the probes of a pace key that fails, and of anything that is held.
+
+use std::time::Duration;
+
+use super::policy::Policy;
+use crate::clock::Steady;
+
+/// The times at which single probes go out: after `error_interval`, then doubling to `error_max_interval`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Probes {
+    next: Steady,
+    wait: Duration,
+}
+
+impl Probes {
+    /// The first probe goes out `error_interval` from now.
+    pub fn new(policy: &Policy, now: Steady) -> Self {
+        let wait = policy.error_interval.0;
+        Self { next: now + wait, wait }
+    }
+
+    /// When the next one may go out.
+    pub fn next(&self) -> Steady {
+        self.next
+    }
+
+    /// A probe failed: the next one waits twice as long.
+    pub fn failed(&mut self, policy: &Policy, now: Steady) {
+        self.wait = (self.wait * 2).min(policy.error_max_interval.0);
+        self.next = now + self.wait;
+    }
+
+    /// Something changed that may mend it: the next probe goes out at once, and they start over.
+    pub fn at_once(&mut self, policy: &Policy, now: Steady) {
+        *self = Self { next: now, wait: policy.error_interval.0 };
+    }
+}
+
+/// The breaker of a pace key: it opens when most recent polls failed for reasons of the service, and closes with the first
+/// that does not.
+#[derive(Clone, Debug, Default)]
+pub struct Breaker {
+    /// The latest polls, the last one in the lowest bit; 1 is a failure.
+    recent: u16,
+    /// How many of them there were, up to [`WINDOW`].
+    counted: u32,
+    open: Option<Probes>,
+}
+
+/// How many polls are "recent": enough that one task's own trouble opens nothing among several, few enough to react within
+/// seconds at any documented rate.
+const WINDOW: u32 = 10;
+/// So few polls say nothing yet.
+const ENOUGH: u32 = 5;
+
+impl Breaker {
+    /// The probes, while it is open.
+    pub fn open(&self) -> Option<&Probes> {
+        self.open.as_ref()
+    }
+
+    /// The probes, to set their times.
+    pub fn open_mut(&mut self) -> Option<&mut Probes> {
+        self.open.as_mut()
+    }
+
+    /// The service answered. Whether that closed it.
+    pub fn succeeded(&mut self) -> bool {
+        if self.open.take().is_some() {
+            *self = Self::default();
+            return true;
+        }
+        self.count(0);
+        false
+    }
+
+    /// The service failed. Whether that opened it.
+    pub fn failed(&mut self, policy: &Policy, now: Steady) -> bool {
+        self.count(1);
+        let failures = self.recent.count_ones();
+        if self.open.is_some() || self.counted < ENOUGH || failures * 2 <= self.counted {
+            return false;
+        }
+        self.open = Some(Probes::new(policy, now));
+        true
+    }
+
+    fn count(&mut self, failure: u16) {
+        self.recent = (self.recent << 1 | failure) & ((1 << WINDOW) - 1);
+        self.counted = (self.counted + 1).min(WINDOW);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Steady = Steady(0);
+
+    #[test]
+    fn it_opens_when_most_of_enough_recent_polls_failed_and_closes_with_the_first_good_one() {
+        let (mut breaker, policy) = (Breaker::default(), Policy::default());
+        let opened: Vec<_> = (0..6).map(|_| breaker.failed(&policy, NOW)).collect();
+        assert_eq!(opened, [false, false, false, false, true, false]);
+        assert!(breaker.succeeded() && breaker.open().is_none() && !breaker.succeeded());
+    }
+
+    #[test]
+    fn one_failing_task_among_three_opens_nothing() {
+        let (mut breaker, policy) = (Breaker::default(), Policy::default());
+        for _ in 0..100 {
+            breaker.succeeded();
+            assert!(!breaker.failed(&policy, NOW));
+            breaker.succeeded();
+        }
+    }
+
+    #[test]
+    fn probes_back_off_and_start_over_when_something_changed() {
+        let policy = Policy::default();
+        let mut probes = Probes::new(&policy, NOW);
+        let waits: Vec<_> = (0..7)
+            .map(|_| {
+                let wait = probes.next() - NOW;
+                probes.failed(&policy, NOW);
+                wait.as_secs()
+            })
+            .collect();
+        assert_eq!(waits, [10, 20, 40, 80, 160, 300, 300]);
+        probes.at_once(&policy, NOW);
+        assert_eq!(probes.next(), NOW);
+    }
+}

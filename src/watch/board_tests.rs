@@ -1,0 +1,156 @@
+use std::collections::HashMap;
+
+use super::*;
+use crate::model::reading::{Code, Phase, Reading};
+use crate::model::task::{Row, TaskId};
+
+fn moment(microseconds: i64) -> Moment {
+    Moment { steady: Steady(microseconds), wall: Wall(1_764_000_000_000 + microseconds / 1000) }
+}
+
+fn task(target: u32, number: i64, due: Steady) -> Waiting {
+    let id = TaskId::Int(number.unsigned_abs());
+    Waiting { due, ..Waiting::new(Row(number), id, TargetIndex(target), moment(0)) }
+}
+
+fn board(keys: usize, calls_a_second: f64, max_in_flight: u32, tasks: i64) -> Board {
+    let mut board = Board::new(Policy::default());
+    let account = board.add_account(max_in_flight);
+    for _ in 0..keys {
+        let key = board.add_key(account, Rate::new(calls_a_second, Duration::from_secs(1)).unwrap(), Steady(0));
+        board.add_target(key);
+    }
+    (0..tasks).for_each(|number| _ = board.add(task(number as u32 % keys as u32, number, Steady(0)), moment(0)));
+    board
+}
+
+fn running() -> Answer {
+    let reading = Reading { phase: Phase::Running, status: Code::Int(4), instances: Vec::new(), known: true, message: None };
+    Answer { poll: Ok(reading), date: None }
+}
+
+fn refused(class: Class, code: i64) -> Answer {
+    let fault = Fault { class, code: Code::Int(code), message: "refused".into(), retry_after: None };
+    Answer { poll: Err(fault), date: None }
+}
+
+/// Plays a board for so many seconds: each poll is answered at once. Which tasks were polled when, and what was told.
+fn play(board: &mut Board, seconds: std::ops::Range<i64>, answer: impl Fn(Row, i64) -> Answer) -> (Vec<(i64, Row)>, Vec<Notice>) {
+    let (mut polls, mut notices) = (Vec::new(), Vec::new());
+    for now in (seconds.start * 1_000_000..seconds.end * 1_000_000).step_by(20_000) {
+        while let Some((slot, task)) = board.take(Steady(now)) {
+            let row = task.row;
+            polls.push((now, row));
+            let settled = board.settle(slot, &answer(row, now), moment(now), moment(now), 0.5).unwrap();
+            notices.extend(settled.notices);
+            match settled.effect {
+                Effect::Again(task) | Effect::Progress(task, _) => board.put_back(slot, task),
+                Effect::AtOnce(task) => board.put_back_at_once(slot, task, Steady(now)),
+                Effect::Finish(task, _) | Effect::Abandon(task, _) => {
+                    notices.push(Notice::ClockOff(AccountIndex(99), task.row.0));
+                    board.remove(slot, task.target);
+                }
+            }
+        }
+    }
+    (polls, notices)
+}
+
+/// The rows of tasks that came to their end in a play.
+fn ended(notices: &[Notice]) -> usize {
+    notices.iter().filter(|notice| matches!(notice, Notice::ClockOff(AccountIndex(99), _))).count()
+}
+
+#[test]
+fn no_more_requests_of_an_account_are_under_way_than_its_bound() {
+    let mut board = board(2, 1_000.0, 3, 10);
+    let mut taken = Vec::new();
+    for now in (0..1_000_000).step_by(1_000) {
+        taken.extend(board.take(Steady(now)).map(|(slot, _)| slot));
+    }
+    assert_eq!(taken.len(), 3);
+    assert_eq!(board.wake(), None);
+    let settled = board.settle(taken[0], &running(), moment(0), moment(0), 0.5).unwrap();
+    let Effect::Progress(answered, _) = settled.effect else { panic!("{settled:?}") };
+    board.put_back(taken[0], answered);
+    assert!(board.wake().is_some());
+    assert!(board.take(Steady(2_000_000)).is_some());
+}
+
+#[test]
+fn when_the_rate_is_the_bottleneck_none_starves() {
+    let mut board = board(1, 10.0, 32, 100);
+    let (polls, _) = play(&mut board, 0..100, |_, _| running());
+    let mut counts: HashMap<Row, u32> = HashMap::new();
+    polls.iter().for_each(|(_, row)| *counts.entry(*row).or_default() += 1);
+    assert!(counts.len() == 100 && counts.values().all(|count| (5..=15).contains(count)), "{counts:?}");
+}
+
+#[test]
+fn one_pace_key_does_not_delay_another() {
+    let mut board = board(2, 10.0, 32, 50);
+    let rows: Vec<_> = std::iter::from_fn(|| board.take(Steady(100_000)).map(|(_, task)| task.target)).collect();
+    assert_eq!(rows, [TargetIndex(0), TargetIndex(1)]);
+}
+
+#[test]
+fn a_refused_key_holds_the_account_at_once_and_a_probe_that_is_answered_releases_it() {
+    let mut board = board(2, 10.0, 32, 100);
+    let (polls, notices) = play(&mut board, 0..60, |_, _| refused(Class::Account, 4100));
+    assert!(polls.len() <= 20, "{} requests in the first minute", polls.len());
+    assert!(matches!(notices[..], [Notice::Held(Scope::Account(_), ..)]), "{notices:?}");
+    assert_eq!(board.all_held(), [Scope::Account(AccountIndex(0))]);
+    let rows: std::collections::HashSet<_> = polls.iter().map(|(_, row)| row).collect();
+    assert_eq!(rows.len(), polls.len(), "each probe takes another task, never-asked first");
+    let (_, notices) = play(&mut board, 60..600, |_, _| running());
+    assert!(matches!(notices[..], [Notice::Released(Scope::Account(_), ..)]), "{notices:?}");
+}
+
+#[test]
+fn a_changed_key_is_tried_at_once() {
+    let mut board = board(1, 10.0, 32, 100);
+    play(&mut board, 0..200, |_, _| refused(Class::Account, 4100));
+    board.try_now(AccountIndex(0), Steady(200_000_000));
+    let (polls, _) = play(&mut board, 200..201, |_, _| running());
+    assert!(!polls.is_empty());
+}
+
+#[test]
+fn a_list_that_is_refused_alike_holds_its_pace_key_and_abandons_nothing() {
+    let mut board = board(1, 10.0, 32, 500);
+    let (polls, notices) = play(&mut board, 0..3600, |_, _| refused(Class::Task, 5000));
+    assert!(notices.iter().any(|notice| matches!(notice, Notice::Held(Scope::Key(_), ..))), "{notices:?}");
+    assert!(polls.len() < 40 && ended(&notices) == 0, "{} polls, {} ended", polls.len(), ended(&notices));
+}
+
+#[test]
+fn a_wrong_id_among_good_ones_is_abandoned_and_holds_nothing() {
+    let mut board = board(1, 10.0, 32, 20);
+    let answer = |row, _| if row == Row(7) { refused(Class::Task, 5000) } else { running() };
+    let (_, notices) = play(&mut board, 0..600, answer);
+    assert_eq!((ended(&notices), board.open(), notices.len()), (1, 19, 1), "{notices:?}");
+}
+
+#[test]
+fn an_outage_lets_only_probes_out_and_afterwards_the_rate_climbs_back_and_nobody_is_forgotten() {
+    let mut board = board(1, 50.0, 32, 10_000);
+    play(&mut board, 0..210, |_, _| running());
+    let (polls, notices) = play(&mut board, 210..810, |_, _| refused(Class::Service, 6000));
+    assert!(matches!(notices[..], [Notice::Opened(..)]), "{notices:?}");
+    assert!(polls.len() < 30, "{} polls in ten minutes of outage", polls.len());
+    let (polls, notices) = play(&mut board, 810..1500, |_, _| running());
+    assert!(matches!(notices[..], [Notice::Closed(_)]), "{notices:?}");
+    let gaps = polls.windows(2).map(|pair| pair[1].0 - pair[0].0);
+    assert!(gaps.min().unwrap() >= 20_000 - 5_000);
+    let rows: std::collections::HashSet<_> = polls.iter().map(|(_, row)| row).collect();
+    assert_eq!(rows.len(), 10_000);
+}
+
+#[test]
+fn an_overdue_task_is_told_once() {
+    let mut board = board(1, 10.0, 32, 0);
+    board.add(Waiting { warn_after: Some(Duration::from_secs(30)), ..task(0, 1, Steady(0)) }, moment(0));
+    assert!(board.take_overdue(moment(29_000_000)).is_none());
+    assert!(board.take_overdue(moment(30_000_000)).is_some_and(|(task, _)| task.row == Row(1)));
+    assert!(board.take_overdue(moment(90_000_000)).is_none());
+}

@@ -1,0 +1,113 @@
+//! Trouble of the network or the service delays, of the credentials holds the account, of a setting the pace key; only a task's
+//! own trouble abandons it.
+
+use std::time::Duration;
+
+use opwatch::sim::{Answer, Offset, SECRET_KEY, Scenario, Unlisted};
+
+use crate::support::{Home, cloud, eventually, said, signal};
+
+/// Every other id ends well with its first answer.
+fn ends_well() -> Scenario {
+    Scenario { unlisted: Unlisted::Follows(vec![Answer::status(1)]), ..Scenario::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_key_holds_the_account_loudly_and_the_right_one_in_its_file_mends_it_without_a_restart() {
+    let cloud = cloud(ends_well()).await;
+    let home = Home::new(&cloud, "");
+    home.edit("events.jsonl\"\n", "events.jsonl\"\nevents = [\"finished\", \"abandoned\", \"trouble\"]\n");
+    // Probes of their own would mend it too, but not within this test.
+    home.edit("error_interval = \"20ms\"\nerror_max_interval = \"100ms\"", "error_interval = \"10m\"\nerror_max_interval = \"10m\"");
+    home.write("secret_key", "wrong");
+    home.list(1..=100);
+    let child = home.start();
+    eventually("the hold is told", || !home.events().is_empty()).await;
+    let held = &home.events()[0];
+    assert_eq!((&held["type"], &held["data"]["error"]["code"]), (&"opwatch.account.held".into(), &4100.into()), "{held}");
+    assert!(cloud.requests() <= 35, "{} requests", cloud.requests());
+    home.write("secret_key", SECRET_KEY);
+    eventually("everything is over", || home.events().iter().filter(|event| event["type"] == "opwatch.task.finished").count() == 100).await;
+    assert_eq!(home.events().iter().filter(|event| event["type"] == "opwatch.account.released").count(), 1);
+    signal(&child, "TERM");
+    let ended = said(child).await;
+    assert_eq!((ended.log_lines("account held").len(), ended.log_lines("task abandoned").len()), (1, 0), "{}", ended.stderr);
+    let loud: Vec<_> = ended.stderr.lines().filter(|line| line.contains("\"level\":\"error\"")).collect();
+    assert!(loud.len() == 1 && loud[0].contains("secret_key"), "{loud:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_id_among_good_ones_is_abandoned_with_the_server_s_words() {
+    let cloud = cloud(ends_well().with_task(7, [Answer::refusal(5000, "no such task")])).await;
+    let home = Home::new(&cloud, "");
+    home.edit("[store]", "reject_after = \"200ms\"\n[store]");
+    home.list(1..=10);
+    assert_eq!(home.run_until_done().await.code, Some(0));
+    let abandoned: Vec<_> = home.events().into_iter().filter(|event| event["type"] == "opwatch.task.abandoned").collect();
+    let [event] = &abandoned[..] else { panic!("{abandoned:?}") };
+    assert_eq!((&event["subject"], &event["data"]["reason"]), (&"bm/7".into(), &"rejected".into()));
+    assert_eq!(event["data"]["error"], serde_json::json!({"code": 5000, "message": "no such task"}));
+    assert!(event["data"]["status"].is_null() && home.events().len() == 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_that_was_known_and_is_gone_tells_what_was_seen_last_and_when() {
+    let cloud = cloud(ends_well().with_task(7, [Answer::status(4), Answer::refusal(5000, "gone")])).await;
+    let home = Home::new(&cloud, "");
+    home.edit("[store]", "reject_after = \"100ms\"\n[store]");
+    home.list([7]);
+    assert_eq!(home.run_until_done().await.code, Some(0));
+    let data = &home.events()[0]["data"];
+    assert_eq!((&data["reason"], &data["status"]), (&"rejected".into(), &4.into()));
+    assert!(data["last_seen_at"].is_string(), "{data}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_region_typed_wrong_holds_its_pace_key_and_abandons_nothing() {
+    let wrong = Scenario { regions: Some(vec!["gz".to_owned()]), ..ends_well() };
+    let refused_alike = Scenario { unlisted: Unlisted::Follows(vec![Answer::refusal(5000, "no such task")]), ..Scenario::default() };
+    for scenario in [wrong, refused_alike] {
+        let cloud = cloud(scenario).await;
+        let home = Home::new(&cloud, "");
+        home.edit("[store]", "reject_after = \"20ms\"\n[store]");
+        home.list(1..=500);
+        let child = home.start();
+        cloud.wait_until(|seen| seen.len() >= 50).await;
+        signal(&child, "TERM");
+        let ended = said(child).await;
+        assert_eq!((ended.log_lines("account held").len(), ended.log_lines("task abandoned").len()), (1, 0), "{}", ended.stderr);
+        assert_eq!(ended.log_lines("account held")[0]["region"], "bj");
+        assert_eq!(home.events().len(), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_an_hour_off_is_corrected_by_itself_within_three_requests() {
+    let cloud = cloud(Scenario { clock_offset: Offset(3_600_000), ..ends_well() }).await;
+    let home = Home::new(&cloud, "");
+    home.list([1]);
+    let ended = home.run_until_done().await;
+    assert_eq!((ended.code, home.events().len()), (Some(0), 1), "{}", ended.stderr);
+    assert!(cloud.requests() <= 3, "{} requests", cloud.requests());
+    assert!(home.events()[0]["data"]["elapsed_seconds"].as_f64().unwrap() < 60.0, "{}", home.events()[0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_delays_and_a_lost_connection_counts_as_nothing() {
+    let cloud = cloud(ends_well().with_task(1, [Answer::status(4).times(3), Answer::cut(), Answer::status(1)])).await;
+    let home = Home::new(&cloud, "");
+    home.list([1]);
+    assert_eq!(home.run_until_done().await.code, Some(0));
+    let data = &home.events()[0]["data"];
+    assert_eq!((&data["polls"], &data["errors"]), (&5.into(), &0.into()), "{data}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_asks_to_be_left_alone_is() {
+    let cloud = cloud(ends_well().with_task(1, [Answer::page(503, "").retry_after("1"), Answer::status(1)])).await;
+    let home = Home::new(&cloud, "");
+    home.list([1]);
+    assert_eq!(home.run_until_done().await.code, Some(0));
+    let seen = cloud.seen();
+    assert!(seen[1].arrived - seen[0].arrived >= Duration::from_millis(990), "{:?}", seen[1].arrived - seen[0].arrived);
+}

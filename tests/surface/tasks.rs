@@ -1,0 +1,67 @@
+//! What the keys of a task do.
+
+use opwatch::sim::{Answer, Scenario};
+use serde_json::Value;
+
+use crate::support::{Home, cloud};
+
+fn kinds(home: &Home) -> Vec<String> {
+    home.events().iter().map(|event| event["type"].as_str().unwrap().trim_start_matches("opwatch.task.").to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sink_that_asks_for_them_hears_of_progress_and_of_what_is_overdue_in_order() {
+    let script = [Answer::status(4).times(8), Answer::status(5).times(2), Answer::status(1)];
+    let cloud = cloud(Scenario::default().with_task(1, script)).await;
+    let home = Home::new(&cloud, "[[tasks]]\nid = 1\nwarn_after = \"100ms\"");
+    home.edit("events.jsonl\"\n", "events.jsonl\"\nevents = [\"finished\", \"progressed\", \"overdue\"]\n");
+    let ended = home.run_until_done().await;
+    assert_eq!((ended.code, kinds(&home)), (Some(0), vec!["overdue".into(), "progressed".into(), "finished".into()]), "{}", ended.stderr);
+    let progressed = &home.events()[1]["data"];
+    assert_eq!((&progressed["previous_status"], &progressed["status"]), (&4.into(), &5.into()));
+    assert!(home.events()[0]["data"]["elapsed_seconds"].as_f64().unwrap() >= 0.1);
+    assert_eq!(ended.log_lines("task overdue").len() + ended.log_lines("task progressed").len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_is_taken_out_of_the_file_is_removed_at_the_next_start_and_mass_removal_is_not_believed() {
+    let cloud = cloud(Scenario { unlisted: opwatch::sim::Unlisted::Follows(vec![Answer::status(4)]), ..Scenario::default() }).await;
+    let home = Home::new(&cloud, "[[tasks]]\nid = 1");
+    home.list(2..=40);
+    let start = async |arguments: &[&str], wanted: usize| {
+        let before = cloud.requests() as usize;
+        let child = home.opwatch(&[&["run", "-c", "opwatch.toml"], arguments].concat()).spawn().unwrap();
+        cloud.wait_until(|seen| seen.len() >= before + wanted).await;
+        crate::support::signal(&child, "TERM");
+        crate::support::said(child).await
+    };
+    start(&[], 45).await;
+    home.list(2..=39);
+    start(&[], 5).await;
+    assert_eq!(kinds(&home), ["abandoned"]);
+    let event: &Value = &home.events()[0];
+    assert_eq!((&event["subject"], &event["data"]["reason"]), (&"bm/40".into(), &"removed".into()));
+
+    home.list([]);
+    let kept = start(&[], 5).await;
+    assert!(kept.stderr.contains("--allow-removals"), "{}", kept.stderr);
+    assert_eq!(home.events().len(), 1);
+    start(&["--allow-removals"], 5).await;
+    assert_eq!(home.events().len(), 39);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_run_registers_a_finished_task_again_and_nothing_else_does() {
+    let cloud = cloud(Scenario { unlisted: opwatch::sim::Unlisted::Follows(vec![Answer::status(1)]), ..Scenario::default() }).await;
+    let home = Home::new(&cloud, "[[tasks]]\nid = 1\nname = \"first\"");
+    home.run_until_done().await;
+    home.edit("name = \"first\"", "name = \"second\"");
+    home.run_until_done().await;
+    assert_eq!(home.events().len(), 1);
+    home.edit("name = \"second\"", "name = \"third\"\nrun = \"2\"");
+    home.run_until_done().await;
+    home.run_until_done().await;
+    let events = home.events();
+    assert_eq!((events.len(), &events[1]["data"]["task"]["name"]), (2, &"third".into()));
+    assert_ne!(events[0]["id"], events[1]["id"]);
+}
