@@ -160,5 +160,4 @@ impl std::fmt::Display for Reason {
 }
 
 #[cfg(test)]
-#[path = "step_tests.rs"]
 mod tests;

@@ -1,23 +1,23 @@
-//! Whose turn it is, and what an answer means for the rest: the hot table, the queue, pace, breaker and hold of each pace key, and
-//! the bound, hold and clock of each account.
+//! Whose turn it is: the hot table, the queue, pace, breaker and hold of each pace key, and the bound, hold and clock of each account.
 //!
-//! Plain and synchronous: the loop asks it for the next task, hands it each answer, and carries out what comes back. What a
-//! fault means is the model's; whom it touches is decided here.
+//! Plain and synchronous: the loop asks it for the next task, hands it each answer (settle.rs), and carries out what comes back.
+
+mod settle;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet};
 use std::time::Duration;
 
+pub use settle::{Notice, Settled};
+
 use crate::clock::{Moment, Steady, Wall};
-use crate::cloud::Answer;
 use crate::cloud::skew::Skew;
 use crate::model::breaker::{Breaker, Probes};
 use crate::model::due::{Queue, Slot};
 use crate::model::hold::{Evidence, Hold};
 use crate::model::pace::Pace;
 use crate::model::policy::Policy;
-use crate::model::reading::{Class, Fault};
-use crate::model::step::{Draw, Effect, overdue, parked, step};
+use crate::model::step::overdue;
 use crate::model::waiting::{TargetIndex, Times, Waiting};
 use crate::units::Rate;
 
@@ -56,36 +56,6 @@ pub enum Scope {
     Account(AccountIndex),
     /// A pace key.
     Key(KeyIndex),
-}
-
-/// What is to be told.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Notice {
-    /// It is held from now on: a person must act.
-    Held(Scope, Fault, Wall),
-    /// It is still held, and the loud line is due again.
-    StillHeld(Scope, Fault, Wall),
-    /// A probe succeeded: it is used again.
-    Released(Scope, Fault, Wall),
-    /// The service fails: only probes go out.
-    Opened(KeyIndex, Fault),
-    /// It answers again.
-    Closed(KeyIndex),
-    /// Too many calls: the pace is slowed down.
-    Throttled(Scope, Fault),
-    /// The cloud's clock is so many milliseconds ahead of the local one.
-    ClockOff(AccountIndex, i64),
-}
-
-/// What an answer means: for its task, and for who is told.
-#[derive(Debug)]
-pub struct Settled {
-    /// What becomes of the task, which is the caller's until it is put back or removed.
-    pub effect: Effect,
-    /// When the answer came, on all clocks.
-    pub now: Times,
-    /// In the order in which they are to be told.
-    pub notices: Vec<Notice>,
 }
 
 #[derive(Debug)]
@@ -201,39 +171,6 @@ impl Board {
         };
         let warning = self.warnings.peek().map(|Reverse((at, _))| *at);
         self.keys.iter().enumerate().filter_map(turn).chain(warning).min()
-    }
-
-    /// An answer to a poll sent then: what it means for its task, its pace key and its account.
-    pub fn settle(&mut self, slot: Slot, answer: &Answer, sent: Moment, now: Moment, spread: f64) -> Option<Settled> {
-        let mut task = self.table[slot as usize].take()?;
-        task.under_way = false;
-        self.away.insert(slot);
-        let key = self.key_of(task.target);
-        let account = self.keys[key.0].account;
-        let mut notices = Vec::new();
-        let probed = self.probed(slot, key, account);
-        let on = &mut self.accounts[account.0];
-        on.in_flight = on.in_flight.saturating_sub(1);
-        let offset = answer.date.and_then(|date| on.skew.measured(date, now.wall));
-        notices.extend(offset.map(|offset| Notice::ClockOff(account, offset)));
-        let times = on.skew.times(now);
-        let refused_by_setting = match &answer.poll {
-            Ok(_) => {
-                self.answered_well(key, account, now, &mut notices);
-                false
-            }
-            Err(fault) => self.failed(&task, key, fault, probed, sent, now, &mut notices),
-        };
-        let draw = Draw { sent, now: times, spread };
-        let effect = if refused_by_setting {
-            task.polls = task.polls.saturating_add(1);
-            task.errors = task.errors.saturating_add(1);
-            task.unsaved = true;
-            Effect::Again(parked(task, draw))
-        } else {
-            step(task, &answer.poll, &self.policy, draw)
-        };
-        Some(Settled { effect, now: times, notices })
     }
 
     /// The task waits again.
@@ -399,133 +336,6 @@ impl Board {
             }
         }
     }
-
-    /// Whose probe that was; it is under way no more.
-    fn probed(&mut self, slot: Slot, key: KeyIndex, account: AccountIndex) -> Option<Scope> {
-        if self.accounts[account.0].probe.take_if(|probe| *probe == slot).is_some() {
-            return Some(Scope::Account(account));
-        }
-        self.keys[key.0].probe.take_if(|probe| *probe == slot).map(|_| Scope::Key(key))
-    }
-
-    fn answered_well(&mut self, key: KeyIndex, account: AccountIndex, now: Moment, notices: &mut Vec<Notice>) {
-        self.release(Scope::Account(account), now, notices);
-        self.release(Scope::Key(key), now, notices);
-        let on = &mut self.keys[key.0];
-        on.evidence.answered_well();
-        on.pace.answered_well();
-        if on.breaker.succeeded() {
-            on.pace.resumed(now.steady);
-            notices.push(Notice::Closed(key));
-        }
-    }
-
-    fn release(&mut self, scope: Scope, now: Moment, notices: &mut Vec<Notice>) {
-        let hold = match scope {
-            Scope::Account(account) => self.accounts[account.0].hold.take(),
-            Scope::Key(key) => self.keys[key.0].hold.take(),
-        };
-        let Some(hold) = hold else { return };
-        for (index, key) in self.keys.iter_mut().enumerate() {
-            if scope == Scope::Account(key.account) || scope == Scope::Key(KeyIndex(index)) {
-                key.pace.resumed(now.steady);
-            }
-        }
-        notices.push(Notice::Released(scope, hold.cause, hold.since));
-    }
-
-    /// What a fault means for pace key and account. Whether it tells of a setting, though it looks like the task's own.
-    #[expect(clippy::too_many_arguments, reason = "one caller, and each is another thing")]
-    fn failed(
-        &mut self,
-        task: &Waiting,
-        key: KeyIndex,
-        fault: &Fault,
-        probed: Option<Scope>,
-        sent: Moment,
-        now: Moment,
-        notices: &mut Vec<Notice>,
-    ) -> bool {
-        let account = self.keys[key.0].account;
-        let policy = self.policy.clone();
-        if let Some(wait) = fault.retry_after {
-            self.keys[key.0].pace.retry_after(wait, now.steady);
-        }
-        match fault.class {
-            Class::Connection if !task.lost_connection => return false,
-            Class::Connection | Class::Service => {
-                if self.keys[key.0].breaker.failed(&policy, now.steady) {
-                    notices.push(Notice::Opened(key, fault.clone()));
-                }
-            }
-            Class::Account => return self.hold(Scope::Account(account), fault, false, probed, now, notices),
-            Class::PaceKey => return self.hold(Scope::Key(key), fault, false, probed, now, notices),
-            Class::Pace => self.keys[key.0].pace.throttled(sent.steady, now.steady),
-            Class::AccountPace => {
-                let own = self.keys.iter_mut().filter(|key| key.account == account);
-                own.for_each(|key| key.pace.throttled(sent.steady, now.steady));
-            }
-            Class::Clock => self.accounts[account.0].skew.refused(),
-            Class::Task => {
-                if probed == Some(Scope::Account(account)) {
-                    self.release(Scope::Account(account), now, notices);
-                }
-                if self.keys[key.0].evidence.refused(task.row, &fault.code)
-                    || self.keys[key.0].hold.as_ref().is_some_and(|hold| hold.refused_alike)
-                {
-                    return self.hold(Scope::Key(key), fault, true, probed, now, notices);
-                }
-                self.release(Scope::Key(key), now, notices);
-            }
-        }
-        if fault.class == Class::Pace || fault.class == Class::AccountPace {
-            let scope = if fault.class == Class::Pace { Scope::Key(key) } else { Scope::Account(account) };
-            notices.push(Notice::Throttled(scope, fault.clone()));
-        }
-        // Whatever it was, the probe did not succeed: the next one waits longer.
-        if let Some(scope) = probed
-            && let Some(probes) = self.probes(scope)
-        {
-            probes.failed(&policy, now.steady);
-        }
-        false
-    }
-
-    /// Holds it, or counts the failed probe of one that is held. Always true: nothing is counted against the task.
-    fn hold(
-        &mut self,
-        scope: Scope,
-        fault: &Fault,
-        refused_alike: bool,
-        probed: Option<Scope>,
-        now: Moment,
-        notices: &mut Vec<Notice>,
-    ) -> bool {
-        let policy = self.policy.clone();
-        // The credentials were accepted, if it is the pace key that is refused.
-        if let (Scope::Key(_), Some(Scope::Account(_))) = (scope, probed) {
-            probed.into_iter().for_each(|probed| self.release(probed, now, notices));
-        }
-        let hold = match scope {
-            Scope::Account(account) => &mut self.accounts[account.0].hold,
-            Scope::Key(key) => &mut self.keys[key.0].hold,
-        };
-        match hold {
-            None => {
-                *hold = Some(Hold::new(fault.clone(), refused_alike, &policy, now));
-                notices.push(Notice::Held(scope, fault.clone(), now.wall));
-            }
-            Some(hold) if probed.is_some() => {
-                hold.cause = fault.clone();
-                if hold.probe_failed(&policy, now.steady) {
-                    notices.push(Notice::StillHeld(scope, fault.clone(), hold.since));
-                }
-            }
-            // What was under way when it was held says nothing new.
-            Some(_) => {}
-        }
-        true
-    }
 }
 
 fn gate_scope(gate: Option<(Scope, &Probes, bool)>) -> Option<Scope> {
@@ -533,5 +343,4 @@ fn gate_scope(gate: Option<(Scope, &Probes, bool)>) -> Option<Scope> {
 }
 
 #[cfg(test)]
-#[path = "board_tests.rs"]
 mod tests;

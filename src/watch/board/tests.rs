@@ -1,7 +1,10 @@
 use std::collections::HashMap;
 
 use super::*;
+use crate::cloud::Answer;
+use crate::model::reading::{Class, Fault};
 use crate::model::reading::{Code, Phase, Reading};
+use crate::model::step::Effect;
 use crate::model::task::{Row, TaskId};
 
 fn moment(microseconds: i64) -> Moment {
