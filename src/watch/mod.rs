@@ -115,8 +115,9 @@ impl Watch {
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), Error> {
         while !stop.is_cancelled() {
             self.look_at_key_files();
-            self.tell_overdue();
-            self.send_due();
+            let now = self.parts.clock.now();
+            self.tell_overdue(now);
+            self.send_due(now);
             let standing = self.stands();
             self.standing.send_if_modified(|before| std::mem::replace(before, standing.clone()) != standing);
             let wake = self.board.wake();
@@ -131,9 +132,8 @@ impl Watch {
         self.drain().await
     }
 
-    fn send_due(&mut self) {
+    fn send_due(&mut self, now: Moment) {
         let clock = self.parts.clock;
-        let now = clock.now();
         while let Some((slot, task)) = self.board.take(now.steady) {
             let (target, id, params) = (task.target, task.id.clone(), task.params.clone().unwrap_or_default());
             let new_connection = task.lost_connection;
@@ -204,8 +204,7 @@ impl Watch {
         });
     }
 
-    fn tell_overdue(&mut self) {
-        let now = self.parts.clock.now();
+    fn tell_overdue(&mut self, now: Moment) {
         while let Some((task, times)) = self.board.take_overdue(now) {
             let (task, store, routes) = (task.clone(), Arc::clone(&self.parts.store), Arc::clone(&self.parts.routes));
             let target = Arc::clone(&self.targets[task.target.0 as usize].target);
@@ -232,8 +231,11 @@ impl Watch {
 
     /// Reads the key files of held accounts again when they changed: a right key mends everything without a restart.
     fn look_at_key_files(&mut self) {
+        if !self.board.any_account_held() {
+            return;
+        }
         let now = self.parts.clock.now().steady;
-        if !self.board.any_account_held() || now < self.next_look_at_key_files {
+        if now < self.next_look_at_key_files {
             return;
         }
         self.next_look_at_key_files = now + KEY_FILES;

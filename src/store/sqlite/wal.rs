@@ -8,8 +8,8 @@ use rusqlite::Connection;
 
 use super::location::beside;
 
-/// The log is emptied when it has grown to this: some thousand pages, of which the hot ones are written but once.
-const FULL_BYTES: u64 = 8 << 20;
+/// The log is emptied when it has grown to this: five hundred pages, of which the hot ones are written but once.
+const FULL_BYTES: u64 = 2 << 20;
 /// Somebody must have read for very long for the log to grow to this.
 const WARN_BYTES: u64 = 256 << 20;
 

@@ -141,7 +141,7 @@ impl Thread {
                 Err(error) => error,
             };
             match Trouble::of(&error) {
-                Trouble::Passing(remedy) if self.patience.wait(&error, remedy) => {}
+                Trouble::Passing(remedy) if self.patience.wait(&error, remedy) => self.make_room(),
                 Trouble::Passing(_) => return Verdict::Closed,
                 // What fails here beside a job is a transaction's begin or end, and that is nobody's own.
                 Trouble::Fatal | Trouble::Own => self.fail(error),
@@ -179,6 +179,14 @@ impl Thread {
             execute("RELEASE job")?;
         }
         execute("COMMIT").map(drop)
+    }
+
+    /// On a full disk the log itself may take the room: what is committed in it moves to where pages are used again. Its failure is
+    /// the next attempt's to tell.
+    fn make_room(&mut self) {
+        if let Role::Writer { wal: Some(wal), .. } = &mut self.role {
+            let _ = wal.empty(&self.connection);
+        }
     }
 
     fn tend_wal(&mut self, tend: fn(&mut Wal, &Connection) -> rusqlite::Result<()>) {
