@@ -123,6 +123,8 @@ impl Watch {
             let wake = self.board.wake();
             let wake = if self.board.any_account_held() { wake.into_iter().chain([self.next_look_at_key_files]).min() } else { wake };
             tokio::select! {
+                // Answers first: what they bring may be an end.
+                biased;
                 Some(polled) = self.polls.join_next() => self.polled(polled),
                 Some(committed) = self.commits.join_next() => self.committed(committed)?,
                 () = self.parts.clock.sleep_until(wake.unwrap_or_default()), if wake.is_some() => {}
