@@ -111,3 +111,21 @@ async fn a_server_that_asks_to_be_left_alone_is() {
     let seen = cloud.seen();
     assert!(seen[1].arrived - seen[0].arrived >= Duration::from_millis(990), "{:?}", seen[1].arrived - seen[0].arrived);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes the minute that held work is given"]
+async fn a_run_until_done_ends_with_5_and_names_what_is_held_once_nothing_else_is_left() {
+    let cloud = cloud(ends_well()).await;
+    let home = Home::new(&cloud, "");
+    home.write("secret_key", "wrong");
+    home.list(1..=10);
+    let ended = home.run_until_done().await;
+    assert_eq!(ended.code, Some(5), "{}", ended.stderr);
+    assert!(
+        ended.stderr.lines().last().is_some_and(|line| line.starts_with("opwatch: ") && line.contains("account default")),
+        "{}",
+        ended.stderr
+    );
+    home.write("secret_key", SECRET_KEY);
+    assert_eq!((home.run_until_done().await.code, home.events().len()), (Some(0), 10));
+}
