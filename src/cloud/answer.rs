@@ -25,6 +25,10 @@ pub fn read_2_0(operation: &Operation, http_status: u16, body: &[u8]) -> Result<
     if code != Code::Int(0) {
         return Err(codes::refused_2_0(code, bounded(message), &operation.id.name));
     }
+    // A gateway's error with a good answer's body is no answer: a final word could not be taken back.
+    if !(200..300).contains(&http_status) {
+        return Err(codes::http(http_status));
+    }
     let data = find(&answer, "/data").map(|data| data.as_array().and_then(|rows| rows.first()).unwrap_or(data));
     reading(operation, data.unwrap_or(&Value::Null))
 }
@@ -161,6 +165,15 @@ mod tests {
         for body in ["", "[]", "null", "<html>", "{\"code\":null}", "{\"code\":0}", "\u{0}"] {
             assert!(read(body).is_err(), "{body}");
         }
+    }
+
+    #[test]
+    fn a_good_body_under_another_http_status_than_success_is_no_answer() {
+        let body = br#"{"code":0,"data":{"status":1}}"#;
+        for status in [302, 404, 500, 503] {
+            assert_eq!(read_2_0(&BUILT_IN["bm"], status, body), Err(codes::http(status)));
+        }
+        assert!(read_2_0(&BUILT_IN["bm"], 200, body).is_ok());
     }
 
     #[test]

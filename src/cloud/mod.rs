@@ -221,15 +221,14 @@ impl Route {
                 let headers = response.headers();
                 date = header(headers, &DATE).and_then(|text| httpdate::parse_http_date(text).ok());
                 retry_after = header(headers, &RETRY_AFTER).and_then(|text| codes::retry_after(text, date.unwrap_or(stamp.at.into())));
-                self.read(response).await
+                self.read(response, &signed.signature).await
             }
             Err(error) => Err(unanswered(error, true)),
         };
-        let poll = answered.map_err(|fault| self.redacted(Fault { retry_after, ..fault }, &signed.signature));
-        Answer { poll, date: date.map(Wall::from) }
+        Answer { poll: answered.map_err(|fault| Fault { retry_after, ..fault }), date: date.map(Wall::from) }
     }
 
-    async fn read(&self, mut response: Response) -> Result<Reading, Fault> {
+    async fn read(&self, mut response: Response, signature: &Secret) -> Result<Reading, Fault> {
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| unanswered(error, false))? {
             if body.len() + chunk.len() > BODY_BYTES {
@@ -237,7 +236,7 @@ impl Route {
             }
             body.extend_from_slice(&chunk);
         }
-        answer::read_2_0(self.operation, response.status().as_u16(), &body)
+        answer::read_2_0(self.operation, response.status().as_u16(), &self.redacted(body, signature))
     }
 
     fn signed(&self, id: &TaskId, params: &[(String, String)], stamp: Stamp) -> Signed {
@@ -270,14 +269,22 @@ impl Route {
         request
     }
 
-    /// Servers echo what they were sent; a signature or a token must not reach a log that way.
-    fn redacted(&self, mut fault: Fault, signature: &Secret) -> Fault {
-        for secret in [Some(signature), self.token.as_ref()].into_iter().flatten() {
-            if fault.message.contains(secret.expose()) {
-                fault.message = fault.message.replace(secret.expose(), "[secret]");
-            }
+    /// Servers echo what they were sent; a signature or a token must reach no log and no event that way. Taken out before the
+    /// answer is read, in every form that it was sent in or that JSON gives it: codes and statuses are told too, and what is cut
+    /// later could not be found any more.
+    fn redacted(&self, body: Vec<u8>, signature: &Secret) -> Vec<u8> {
+        // What is no UTF-8 is no JSON either, and then nothing of it is told.
+        let Ok(text) = std::str::from_utf8(&body) else { return body };
+        let secrets = [Some(signature), self.token.as_ref()].into_iter().flatten().map(Secret::expose);
+        let forms = secrets.flat_map(|secret| {
+            let encoded = sign::encoded(secret);
+            [secret.to_owned(), secret.replace('/', "\\/"), encoded.to_lowercase(), encoded]
+        });
+        let found: Vec<_> = forms.filter(|form| text.contains(form.as_str())).collect();
+        if found.is_empty() {
+            return body;
         }
-        fault
+        found.iter().fold(text.to_owned(), |text, form| text.replace(form.as_str(), "[secret]")).into_bytes()
     }
 }
 

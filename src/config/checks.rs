@@ -73,11 +73,15 @@ pub fn account(config: &cloud::credentials::Config) -> Vec<Check> {
     let graphic = |text: &Option<String>| {
         text.as_ref().is_none_or(|text| !text.is_empty() && text.len() <= 255 && text.bytes().all(|byte| byte.is_ascii_graphic()))
     };
-    let is_host = config.signed_host.as_ref().is_none_or(|host| !host.contains(['/', '?', '#', '@']));
+    let is_host = config.signed_host.as_ref().is_none_or(|host| !host.contains(['/', '?', '#', '@', ':']));
     vec![
         check(&["region"], graphic(&config.region), "write it as the API does, such as \"bj\" or \"ap-beijing\""),
         check(&["secret_id"], graphic(&config.secret_id), "is no key id; write it without blanks, or leave it out"),
-        check(&["signed_host"], is_host && graphic(&config.signed_host), "is no host; write a name alone, such as \"bm.api.qcloud.com\""),
+        check(
+            &["signed_host"],
+            is_host && graphic(&config.signed_host),
+            "is no host; write a name alone, without a port, such as \"bm.api.qcloud.com\"",
+        ),
         check(&["max_in_flight"], (1..=10_000).contains(&config.max_in_flight), "write a whole number from 1 to 10000"),
     ]
 }

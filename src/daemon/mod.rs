@@ -168,7 +168,7 @@ impl Daemon {
         ended.and(drained)?;
         // Held work is left only where that ended the daemon: a stop asks nobody.
         let left = standing.borrow().clone();
-        let held = if options.until_done && left.open > 0 { left.held } else { Vec::new() };
+        let held = if options.until_done { left.held } else { Vec::new() };
         Ok(held)
     }
 }

@@ -50,6 +50,10 @@ impl Told {
 pub fn read_task_file(path: &Path, catalogue: &Catalogue, mut each: impl FnMut(NewTask, &Place) -> Result<(), Problem>) -> Vec<Problem> {
     let mut told = Told::default();
     let mut place = Place { file: Some(path.to_owned()), ..Place::default() };
+    // Looked at before it is opened: a pipe would block here, and a list is read twice, once to check it and once to register.
+    if std::fs::metadata(path).is_ok_and(|file| !file.is_file() && !file.is_dir()) {
+        return vec![Problem::new(place, "is no regular file, and a list is read twice; write it into a file")];
+    }
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) => return vec![Problem::new(place, format!("cannot read this task file ({error}); check `task_files`"))],

@@ -33,6 +33,7 @@ impl Watch {
             targets: Vec::new(),
             accounts: HashMap::new(),
             keys: HashMap::new(),
+            unasked: 0,
             polls: JoinSet::new(),
             commits: JoinSet::new(),
             standing,
@@ -49,7 +50,10 @@ impl Watch {
             let now = watch.parts.clock.now();
             for task in page {
                 let target = *known.entry(task.target).or_insert_with(|| watch.target(targets.get(&task.target)?, now));
-                let Some(target) = target else { continue };
+                let Some(target) = target else {
+                    watch.unasked += 1;
+                    continue;
+                };
                 let row = task.hot.row;
                 let slot = watch.board.add(waiting(task, target, &watch.parts.policy, now), now);
                 if removed.contains(row)

@@ -71,6 +71,8 @@ pub struct Watch {
     /// When each key file was last seen to change, while its account is held.
     key_files: HashMap<String, Option<SystemTime>>,
     next_look_at_key_files: Steady,
+    /// Open tasks that cannot be asked about, since their account or operation is not configured any more.
+    unasked: usize,
     polls: JoinSet<Polled>,
     commits: JoinSet<Result<Committed, Error>>,
     standing: watch::Sender<Standing>,

@@ -100,8 +100,12 @@ impl Watch {
     }
 
     pub(super) fn stands(&self) -> Standing {
-        let held = self.board.all_held().into_iter().map(|scope| self.name(scope)).collect();
-        Standing { open: self.board.open(), held }
+        let open = self.board.open();
+        let mut held: Vec<_> = self.board.all_held().into_iter().map(|scope| self.name(scope)).collect();
+        if self.unasked > 0 && (open == 0 || !held.is_empty()) {
+            held.push(format!("{} tasks whose account or operation is not configured", self.unasked));
+        }
+        Standing { open, held }
     }
 
     fn name(&self, scope: Scope) -> String {
