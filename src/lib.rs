@@ -19,7 +19,7 @@
 //! 1. A line of a file becomes a [`register::Written`] task, is validated and resolved once, and is kept by
 //!    [`store::Store::register`].
 //! 2. `watch` loads it as a [`model::waiting::Waiting`] row into the queue of its pace key. When its turn comes,
-//!    [`cloud::Cloud::ask`] signs and sends one request, and answers with a reading or a fault.
+//!    [`cloud::Route::ask`] signs and sends one request, and answers with a reading or a fault.
 //! 3. `watch::board` puts a fault where it belongs (task, pace key, account), [`model::step::step`] says what the answer means for the
 //!    task, and `watch` carries the effect out: queue it again, or commit its change or its end.
 //!

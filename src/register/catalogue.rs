@@ -87,6 +87,12 @@ impl Catalogue {
         if written.name.as_ref().is_some_and(|name| name.len() > LONGEST_NAME_BYTES || name.contains(char::is_control)) {
             return Err(("name", format!("write at most {LONGEST_NAME_BYTES} bytes without control characters")));
         }
+        if let (Some(delay), Some(Limit(Some(timeout)))) = (written.initial_delay, written.timeout)
+            && !timeout.is_zero()
+            && delay.0 >= timeout
+        {
+            return Err(("initial_delay", "is not shorter than `timeout`, so the first poll would be the last; write less".to_owned()));
+        }
         if written.timeout == Some(Limit(Some(Duration::ZERO))) {
             return Err(("timeout", "would end the task at once; write more than 0s, or \"never\"".to_owned()));
         }
