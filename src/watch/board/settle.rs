@@ -126,7 +126,8 @@ impl Board {
             self.keys[key.0].pace.retry_after(wait, now.steady);
         }
         match fault.class {
-            Class::Connection if !task.lost_connection => return false,
+            // A probe has no free try: else a peer that closes every connection is asked at the full rate, one new task after the other.
+            Class::Connection if !task.lost_connection && probed.is_none() => return false,
             Class::Connection | Class::Service => {
                 if self.keys[key.0].breaker.failed(&policy, now.steady) {
                     notices.push(Notice::Opened(key, fault.clone()));

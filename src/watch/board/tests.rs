@@ -157,3 +157,10 @@ fn an_overdue_task_is_told_once() {
     assert!(board.take_overdue(moment(30_000_000)).is_some_and(|(task, _)| task.row == Row(1)));
     assert!(board.take_overdue(moment(90_000_000)).is_none());
 }
+
+#[test]
+fn a_peer_that_closes_every_connection_is_asked_by_probes_alone() {
+    let mut board = board(1, 20.0, 32, 3_000);
+    let (polls, _) = play(&mut board, 0..120, |_, _| refused(Class::Connection, 0));
+    assert!(polls.len() < 60, "{} requests in two minutes", polls.len());
+}
