@@ -35,6 +35,8 @@ pub async fn run(clock: Clock) -> Result<(), Failure> {
     print::line("opwatch polls them, as `opwatch run` does; each line below is one that your log watcher would see.\n")?;
     let loaded = configuration(&sim);
     telemetry::init(&loaded.log, Surroundings::of_process())?;
+    let signalled = stop.clone();
+    let stop = stop.child_token();
     let options = Options {
         location: Location::Memory,
         until_done: true,
@@ -44,6 +46,9 @@ pub async fn run(clock: Clock) -> Result<(), Failure> {
         stop,
     };
     Daemon::start(loaded, options).await?.run().await.map_err(daemon::Error::Store)?;
+    if signalled.is_cancelled() {
+        return print::line("\nStopped before every task was over; a real store would go on from here.");
+    }
     print::line(&format!("\nEvery task is over, after {} signed requests. With a configuration of your own:", sim.requests()))?;
     print::line("  opwatch run -c opwatch.toml")
 }

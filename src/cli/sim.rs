@@ -48,6 +48,8 @@ fn config(scenario: &Scenario) -> Vec<String> {
     let region = scenario.regions.as_ref().and_then(|regions| regions.first()).map_or("bj", String::as_str);
     let mut lines = vec![
         format!("tasks = [{{ id = {} }}]", quoted(id)),
+        // A store of its own: on the usual one, the tasks of another configuration would count as taken out of the file.
+        "store.url = \"sqlite:sim.db\"".to_owned(),
         "[accounts.default]".to_owned(),
         format!("region = {}", quoted(region)),
         format!("secret_id = {}", quoted(&scenario.secret_id)),
@@ -81,12 +83,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_says_where_it_listens_and_how_to_point_opwatch_at_it_in_six_lines() {
+    async fn it_says_where_it_listens_and_how_to_point_opwatch_at_it_in_seven_lines() {
         let lines = printed("").await.unwrap();
         let (told, config) = lines.split_at(3);
         let config = config.join("\n").parse::<toml::Table>().unwrap();
         let account = config["accounts"]["default"].as_table().unwrap();
-        assert_eq!(lines.len(), 3 + 6);
+        assert_eq!(lines.len(), 3 + 7);
+        assert_eq!(config["store"]["url"].as_str(), Some("sqlite:sim.db"));
         assert_eq!(account["secret_key"].as_str(), Some(SECRET_KEY));
         assert!(told[0].contains(account["endpoint"].as_str().unwrap()), "{told:?}");
     }
