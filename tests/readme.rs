@@ -5,10 +5,10 @@ use std::fs;
 use std::path::Path;
 
 use opwatch::config::{Environment, load};
-use opwatch::sim::{SECRET_KEY, Scenario};
+use opwatch::sim::{Answer, SECRET_KEY, Scenario};
 use serde_json::Value;
 
-use crate::support::{Home, cloud, said, signal};
+use crate::support::{Home, cloud, eventually, said, signal};
 
 /// The fenced blocks of the README, in order: language and text.
 fn blocks() -> Vec<(String, String)> {
@@ -17,7 +17,7 @@ fn blocks() -> Vec<(String, String)> {
     fenced.filter_map(|block| block.split_once('\n')).map(|(language, text)| (language.to_owned(), text.to_owned())).collect()
 }
 
-fn only(language: &str) -> Vec<String> {
+pub fn only(language: &str) -> Vec<String> {
     blocks().into_iter().filter(|(found, _)| found == language).map(|(_, text)| text).collect()
 }
 
@@ -32,6 +32,8 @@ fn every_command_of_the_readme_is_one_that_exists() {
             // Run below.
             ["opwatch", "run", "-c", "opwatch.toml"] | ["opwatch", "run", "-c", "opwatch.toml", "--until-done"] => {}
             ["opwatch", "sim", "--scenario", "scenario.toml"] => {}
+            // Run below, beside a daemon.
+            ["sqlite3", "opwatch.db", ..] => {}
             ["install", .., "target/release/opwatch", "/usr/bin/opwatch"] => assert!(unit().contains("ExecStart=/usr/bin/opwatch run")),
             ["install", "-d", "-m", "750", "-g", "opwatch", "/etc/opwatch"] => {}
             ["install", "-m", "640", "-g", "opwatch", "opwatch.toml", "secret_key", "/etc/opwatch/"] => {}
@@ -50,7 +52,7 @@ fn unit() -> String {
 #[test]
 fn every_block_of_the_readme_is_of_a_kind_that_is_tested() {
     for (language, text) in blocks() {
-        assert!(["sh", "toml", "tasks", "scenario", "json", "text"].contains(&language.as_str()), "{language}: {text}");
+        assert!(["sh", "toml", "tasks", "scenario", "json", "text", "ini"].contains(&language.as_str()), "{language}: {text}");
     }
 }
 
@@ -76,8 +78,7 @@ async fn the_first_configuration_watches_its_task_to_its_end_and_tells_it_as_sho
     assert!(home.path("opwatch.db").is_file());
 
     let going_on = run(&["run", "-c", "opwatch.toml"]);
-    crate::support::eventually("the daemon is up", || fs::read_to_string(home.path("opwatch.db.lock")).is_ok_and(|pid| !pid.is_empty()))
-        .await;
+    eventually("the daemon is up", || fs::read_to_string(home.path("opwatch.db.lock")).is_ok_and(|pid| !pid.is_empty())).await;
     signal(&going_on, "TERM");
     assert!(said(going_on).await.log_lines("task finished").is_empty());
 }
@@ -93,8 +94,7 @@ fn keys(value: &Value, path: &str) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_task_file_of_the_readme_is_read_and_each_of_its_tasks_is_watched() {
-    let cloud =
-        cloud(Scenario { unlisted: opwatch::sim::Unlisted::Follows(vec![opwatch::sim::Answer::status(1)]), ..Scenario::default() }).await;
+    let cloud = cloud(Scenario { unlisted: opwatch::sim::Unlisted::Follows(vec![Answer::status(1)]), ..Scenario::default() }).await;
     let home = Home::new(&cloud, "");
     home.edit("task_files = [\"list.tasks\"]\n", &only("toml")[1]);
     home.write("rack7.tasks", &only("tasks")[0].replace("\"initial_delay\": \"10m\"", "\"initial_delay\": \"10ms\""));
@@ -122,6 +122,64 @@ async fn what_the_simulator_prints_points_opwatch_at_it() {
     assert_eq!((ended.code, ended.log_lines("task finished").len()), (Some(0), 1), "{}", ended.stderr);
     signal(&sim, "TERM");
     assert_eq!(said(sim).await.code, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_as_the_readme_has_it_is_whole_while_the_daemon_runs() {
+    let cloud = cloud(Scenario::default().with_task(1, [Answer::status(1)]).with_task(2, [Answer::status(4)])).await;
+    let home = Home::new(&cloud, "");
+    home.list([1, 2]);
+    let daemon = home.start();
+    eventually("task 1 is told", || home.events().len() == 1).await;
+    let command = only("sh").into_iter().find(|block| block.starts_with("sqlite3 ")).expect("a command");
+    let status = std::process::Command::new("sh").args(["-c", &command]).current_dir(home.path("")).status().unwrap();
+    assert!(status.success());
+    signal(&daemon, "KILL");
+    said(daemon).await;
+
+    for part in ["opwatch.db-wal", "opwatch.db-shm"] {
+        _ = fs::remove_file(home.path(part));
+    }
+    fs::rename(home.path("backup.db"), home.path("opwatch.db")).unwrap();
+    cloud.set_answers("2", [Answer::status(1)]);
+    assert_eq!(home.run_until_done().await.code, Some(0));
+    let told: Vec<_> = home.events().iter().map(|event| event["subject"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(told, ["bm/1", "bm/2"]);
+    assert_eq!(cloud.seen().iter().filter(|seen| seen.task == "1").count(), 1);
+}
+
+#[test]
+fn every_section_and_key_that_the_readme_names_is_in_the_shipped_configuration() {
+    let readme = fs::read_to_string("README.md").unwrap();
+    let prose: String = readme.split("```").step_by(2).collect();
+    let named = prose.split('`').skip(1).step_by(2).filter(|text| text.starts_with('[') && text.contains(']'));
+    // `[section]` is the README's word for any of them.
+    let named: Vec<_> = named.filter(|text| *text != "[section]").collect();
+    assert!(named.len() > 3, "{named:?}");
+    let shipped = fs::read_to_string("config/opwatch.toml").unwrap();
+    for text in named {
+        // A name of somebody's own stands for any: `[accounts.NAME]`, `[sinks.audit]`.
+        let (section, key) = text.trim_start_matches('[').split_once(']').unwrap();
+        let family = section.split('.').next().unwrap();
+        let key = key.trim_start_matches(']').trim();
+        assert!(keys_of(&shipped, family).is_some_and(|keys| key.is_empty() || keys.iter().any(|known| known == key)), "{text}");
+    }
+}
+
+/// The keys of a section and its subsections, as the shipped configuration shows them; `None`: it has no such section.
+fn keys_of(shipped: &str, family: &str) -> Option<Vec<String>> {
+    let mut current = String::new();
+    let mut keys = None;
+    for line in shipped.lines().map(|line| line.trim_start_matches("# ").trim_start_matches('#')) {
+        if line.starts_with('[') {
+            current = line.trim_start_matches('[').split([']', '.']).next().unwrap().to_owned();
+        }
+        if current == family {
+            let keys: &mut Vec<String> = keys.get_or_insert_default();
+            keys.extend(line.split_once(" = ").map(|(key, _)| key.to_owned()));
+        }
+    }
+    keys
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! What systemd is told, and the files that are shipped for it.
 
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use opwatch::sim::{Answer, Scenario};
 
+use crate::readme;
 use crate::support::{Home, cloud, said, signal};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -38,4 +40,84 @@ fn the_unit_verifies() {
     std::fs::write(&file, unit.replace("/usr/bin/opwatch", env!("CARGO_BIN_EXE_opwatch"))).unwrap();
     let verified = Command::new("systemd-analyze").arg("verify").arg(&file).output().expect("systemd-analyze, which tests/run installs");
     assert!(verified.status.success() && verified.stderr.is_empty(), "{}", String::from_utf8_lossy(&verified.stderr));
+}
+
+/// What is tried on a real systemd; each `seen NAME …` line is looked at below.
+const INSIDE: &str = r#"
+seen() { local name=$1; shift; echo "seen $name $("$@" | tr '\n' ' ')"; }
+status() { systemctl show opwatch --property=ActiveState,User,NRestarts,ExecMainStatus,Result; }
+settled() { for _ in $(seq 100); do [ "$(systemctl show opwatch --property=ActiveState --value)" = "$1" ] && return; sleep 0.1; done; }
+told() { journalctl --quiet --output=json MESSAGE_ID=053e0b96e04547b7b376602525e0a207 OPWATCH_TASK="$1"; }
+eventually() { for _ in $(seq 200); do [ -n "$("$@")" ] && return; sleep 0.1; done; }
+sudo() { "$@"; }
+
+mkdir -p target/release
+cp opwatch target/release/
+. ./install.sh
+seen started status
+systemd-run --quiet --unit=sim opwatch sim --scenario /test/scenario.toml --listen 127.0.0.1:9465
+eventually told 1
+seen event told 1
+seen explained journalctl -x MESSAGE_ID=053e0b96e04547b7b376602525e0a207 OPWATCH_TASK=1
+seen file cat /var/log/opwatch/events.jsonl
+seen owners stat --format='%U:%G:%a:%n' /var/lib/opwatch/opwatch.db /etc/opwatch/opwatch.toml
+
+systemctl kill --signal=KILL --kill-whom=main opwatch
+eventually journalctl --quiet --output=cat --grep='restart counter is at 1' --unit=opwatch
+settled active
+seen restarted status
+systemctl stop opwatch
+seen stopped status
+
+chown root:root /etc/opwatch/secret_key
+chmod 600 /etc/opwatch/secret_key
+systemctl start opwatch || seen refused status
+mkdir -p /etc/systemd/system/opwatch.service.d
+cp credential.conf /etc/systemd/system/opwatch.service.d/
+systemctl daemon-reload
+systemctl reset-failed opwatch
+systemctl start opwatch
+seen credential status
+"#;
+
+#[test]
+#[ignore = "boots systemd in a container, which takes root and a Debian mirror: tests/run --all"]
+fn installed_as_the_readme_says_it_starts_tells_comes_back_after_a_kill_and_stops() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let copied = Command::new("cp").arg("-r").args([env!("CARGO_BIN_EXE_opwatch"), "systemd"]).arg(folder.path()).status().unwrap();
+    assert!(copied.success());
+    let install: Vec<_> = readme::only("sh").into_iter().filter(|block| block.contains("sudo ")).collect();
+    write("install.sh", &install.concat().replace("cargo build --release\n", ""));
+    write("credential.conf", &readme::only("ini")[0]);
+    write("inside.sh", INSIDE);
+    write("secret_key", opwatch::sim::SECRET_KEY);
+    write("scenario.toml", "[[tasks]]\nid = 1\nanswers = [{ status = 1 }]\n[[tasks]]\nid = 2\nanswers = [{ status = 4 }]\n");
+    write(
+        "opwatch.toml",
+        &format!(
+            "tasks = [{{ id = 1 }}, {{ id = 2 }}]\n[accounts.default]\nregion = \"bj\"\nsecret_id = \"{}\"\nsecret_key_file = \"secret_key\"\n\
+             endpoint = \"http://127.0.0.1:9465\"\nrate_limit = 10\n[poll]\nerror_interval = \"1s\"\n\
+             [sinks.audit]\ntype = \"file\"\npath = \"/var/log/opwatch/events.jsonl\"\n",
+            opwatch::sim::SECRET_ID
+        ),
+    );
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("nspawn");
+    let ended = Command::new("tests/support/nspawn.sh").args([&cache, folder.path()]).output().unwrap();
+    let output = format!("{}{}", String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+    assert!(ended.status.success(), "{output}");
+    for (name, wanted) in [
+        ("started", &["ActiveState=active", "User=opwatch", "NRestarts=0"][..]),
+        ("event", &["\"OPWATCH_OUTCOME\":\"success\"", "\"PRIORITY\":\"6\"", "\"_SYSTEMD_UNIT\":\"opwatch.service\""]),
+        ("explained", &["Task 1 finished: success"]),
+        ("file", &["\"subject\":\"bm/1\""]),
+        ("owners", &["opwatch:opwatch:640:/var/lib/opwatch/opwatch.db", "root:opwatch:640:/etc/opwatch/opwatch.toml"]),
+        ("restarted", &["ActiveState=active", "NRestarts=1"]),
+        ("stopped", &["ActiveState=inactive", "ExecMainStatus=0", "Result=success"]),
+        ("refused", &["ActiveState=failed", "ExecMainStatus=2", "NRestarts=0"]),
+        ("credential", &["ActiveState=active", "Result=success"]),
+    ] {
+        let line = output.lines().find(|line| line.starts_with(&format!("seen {name} "))).unwrap_or_else(|| panic!("{name}: {output}"));
+        assert!(wanted.iter().all(|wanted| line.contains(wanted)), "{line}\n{output}");
+    }
 }
