@@ -49,6 +49,11 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
+/// All of them, a line each.
+pub fn lines(problems: &[Problem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
 /// An error with all its causes, on one line: for the log and for standard error.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

@@ -13,7 +13,7 @@ use clap::{Parser, Subcommand};
 
 use crate::clock::Clock;
 use crate::daemon;
-use crate::problem::{Problem, chain};
+use crate::problem::{Problem, chain, lines};
 use crate::store;
 
 /// Watches asynchronous cloud operations until they are over, then tells your systems.
@@ -55,7 +55,7 @@ enum Command {
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// What was asked for, or configured, is wrong.
-    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    #[error("{}", lines(.0))]
     Configuration(Vec<Problem>),
     /// The daemon did not start, or ended.
     #[error(transparent)]

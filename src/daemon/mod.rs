@@ -19,7 +19,7 @@ use crate::deliver::Lane;
 use crate::model::delivery::Retry;
 use crate::model::route::{Group, LOG, Route, Routes};
 use crate::model::task::NewTask;
-use crate::problem::Problem;
+use crate::problem::{Problem, lines};
 use crate::register::catalogue::Catalogue;
 use crate::register::listed::listed;
 use crate::sinks::{self, Sink};
@@ -59,7 +59,7 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The configuration is wrong; nothing was changed.
-    #[error("{}", Listed(.0))]
+    #[error("{}", lines(.0))]
     Configuration(Vec<Problem>),
     /// An account cannot be used.
     #[error(transparent)]
@@ -112,7 +112,7 @@ impl Daemon {
             cloud,
             store: Arc::clone(&store),
             routes,
-            policy: loaded.poll.clone(),
+            policy: loaded.poll,
             clock: options.clock,
             listed: Arc::clone(&rows),
             allow_removals: options.allow_removals,
@@ -206,7 +206,7 @@ fn build_sinks(loaded: &Loaded, format: ResolvedFormat) -> Result<Built, Error> 
 /// Registers every listed task and answers with the keys of all of them. The list is read on a thread of its own, a batch
 /// ahead at most, so that a long one takes no memory.
 async fn register_listed(loaded: Arc<Loaded>, catalogue: Arc<Catalogue>, store: &dyn Store, clock: Clock) -> Result<Rows, Error> {
-    let policy = loaded.poll.clone();
+    let policy = loaded.poll;
     let (sender, mut batches) = mpsc::channel::<Vec<NewTask>>(1);
     let reader = tokio::task::spawn_blocking(move || {
         let mut batch = Vec::with_capacity(REGISTERED_AT_ONCE);
@@ -314,19 +314,5 @@ async fn until_done(
 fn notify(state: NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
         tracing::warn!(%error, "systemd could not be told");
-    }
-}
-
-struct Listed<'a>(&'a [Problem]);
-
-impl std::fmt::Display for Listed<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (position, problem) in self.0.iter().enumerate() {
-            if position > 0 {
-                f.write_str("\n")?;
-            }
-            problem.fmt(f)?;
-        }
-        Ok(())
     }
 }

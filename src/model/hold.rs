@@ -14,7 +14,7 @@ const FIRST_REPETITION: Duration = Duration::from_secs(60);
 /// … up to this: a person who comes in the morning finds a recent line.
 const LAST_REPETITION: Duration = Duration::from_secs(3600);
 /// So many tasks that are refused alike tell of a setting, not of their ids (design.md §3, promise 6).
-pub const ALIKE: usize = 3;
+const ALIKE: usize = 3;
 /// More kinds of refusals than this are not told apart: no setting causes more.
 const KINDS: usize = 8;
 

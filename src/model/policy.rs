@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::units::{Limit, Span};
 
 /// `[poll]`: the defaults of every task.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Policy {
     /// How long after registration a task's first poll falls due. Default 0s.

@@ -73,8 +73,7 @@ pub fn cut(text: &str, max_bytes: usize) -> Cow<'_, str> {
     if text.len() <= max_bytes {
         return text.into();
     }
-    let most = max_bytes.saturating_sub(ELLIPSIS.len_utf8());
-    let end = (0..=most).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    let end = text.floor_char_boundary(max_bytes.saturating_sub(ELLIPSIS.len_utf8()));
     format!("{}{ELLIPSIS}", &text[..end]).into()
 }
 

@@ -136,14 +136,13 @@ impl Board {
             if account.in_flight >= account.max_in_flight || self.keys[index].pace.next() > now {
                 continue;
             }
-            let gate = self.gate(KeyIndex(index));
-            let slot = match gate {
-                None => self.next_due(index, now),
-                Some((_, probes, under_way)) if under_way || probes.next() > now => None,
-                Some((scope, ..)) => self.asked_longest_ago(scope, index, now),
+            let (probe_of, slot) = match self.gate(KeyIndex(index)) {
+                None => (None, self.next_due(index, now)),
+                Some((_, probes, under_way)) if under_way || probes.next() > now => continue,
+                Some((scope, ..)) => (Some(scope), self.asked_longest_ago(scope, index, now)),
             };
             let Some(slot) = slot else { continue };
-            match gate_scope(self.gate(KeyIndex(index))) {
+            match probe_of {
                 Some(Scope::Account(account)) => self.accounts[account.0].probe = Some(slot),
                 Some(Scope::Key(key)) => self.keys[key.0].probe = Some(slot),
                 None => {}
@@ -231,12 +230,12 @@ impl Board {
 
     /// What a request of that target is stamped with when it leaves now.
     pub fn stamp(&self, target: TargetIndex, now: Wall) -> Wall {
-        self.accounts[self.keys[self.key_of(target).0].account.0].skew.stamp(now)
+        self.skew(target).stamp(now)
     }
 
     /// This moment on all clocks that matter for that target.
     pub fn times(&self, target: TargetIndex, now: Moment) -> Times {
-        self.accounts[self.keys[self.key_of(target).0].account.0].skew.times(now)
+        self.skew(target).times(now)
     }
 
     /// How many tasks are open.
@@ -276,6 +275,10 @@ impl Board {
         self.table.iter().flatten()
     }
 
+    fn skew(&self, target: TargetIndex) -> &Skew {
+        &self.accounts[self.keys[self.key_of(target).0].account.0].skew
+    }
+
     fn key_of(&self, target: TargetIndex) -> KeyIndex {
         self.targets[target.0 as usize]
     }
@@ -294,7 +297,7 @@ impl Board {
         while let Some(slot) = self.keys[index].queue.pop(now) {
             if self.table[slot as usize]
                 .as_ref()
-                .is_some_and(|task| !task.under_way && task.due <= now && self.targets[task.target.0 as usize].0 == index)
+                .is_some_and(|task| !task.under_way && task.due <= now && self.key_of(task.target).0 == index)
             {
                 return Some(slot);
             }
@@ -318,7 +321,7 @@ impl Board {
             Some((slot, key)) => (key.0 == index).then_some(slot),
             // Nobody can be asked yet: look again later, not at once.
             None => {
-                let policy = self.policy.clone();
+                let policy = self.policy;
                 if let Some(probes) = self.probes(scope) {
                     probes.failed(&policy, now);
                 }
@@ -336,10 +339,6 @@ impl Board {
             }
         }
     }
-}
-
-fn gate_scope(gate: Option<(Scope, &Probes, bool)>) -> Option<Scope> {
-    gate.map(|(scope, ..)| scope)
 }
 
 #[cfg(test)]

@@ -10,11 +10,12 @@ use tokio::task::JoinSet;
 use super::board::Board;
 use super::{Known, Parts, Standing, TargetIndex, Watch};
 use crate::clock::{Moment, Steady};
+use crate::model::due::Slot;
 use crate::model::policy::Policy;
 use crate::model::step::Reason;
 use crate::model::task::{Row, Target};
 use crate::model::waiting::{Started, Waiting};
-use crate::store::{Error, OpenTask, Rows, TargetRow};
+use crate::store::{Error, OpenTask, TargetRow};
 
 /// How many open tasks are read at once: enough to be fast, few enough to stay small.
 const PAGE: usize = 5_000;
@@ -26,7 +27,7 @@ impl Watch {
     /// When the store fails.
     pub async fn load(parts: Parts, standing: watch::Sender<Standing>, owed: watch::Sender<()>) -> Result<Self, Error> {
         let mut watch = Self {
-            board: Board::new(parts.policy.clone()),
+            board: Board::new(parts.policy),
             parts,
             key_files: HashMap::new(),
             next_look_at_key_files: Steady::default(),
@@ -41,58 +42,50 @@ impl Watch {
         };
         let targets = watch.parts.store.targets().await?;
         let mut known: HashMap<TargetRow, Option<TargetIndex>> = HashMap::new();
-        let removed = watch.removals().await?;
+        let (mut open, mut gone, mut removed) = (0, 0, Vec::new());
         let mut after = Row(0);
         loop {
             let page = watch.parts.store.open_tasks(after, PAGE).await?;
             let Some(last) = page.last() else { break };
             after = last.hot.row;
+            open += page.len();
             let now = watch.parts.clock.now();
             for task in page {
+                let is_gone = !watch.parts.listed.contains(task.hot.row);
+                gone += usize::from(is_gone);
                 let target = *known.entry(task.target).or_insert_with(|| watch.target(targets.get(&task.target)?, now));
                 let Some(target) = target else {
                     watch.unasked += 1;
                     continue;
                 };
-                let row = task.hot.row;
                 let slot = watch.board.add(waiting(task, target, &watch.parts.policy, now), now);
-                if removed.contains(row)
-                    && let Some(task) = watch.board.take_away(slot)
-                {
-                    let times = watch.board.times(target, now);
-                    watch.end(slot, task, times, Err((Reason::Removed, None)));
-                }
+                removed.extend(is_gone.then_some(slot));
             }
         }
+        watch.remove(removed, open, gone);
         watch.standing.send_replace(watch.stands());
         Ok(watch)
     }
 
-    /// Open tasks that the file does not list any more. More than half of 20 or more is a mistake more often than a wish: they
-    /// are kept then, unless that was allowed (design.md §4).
-    async fn removals(&self) -> Result<Rows, Error> {
+    /// Ends the open tasks that the file does not list any more. More than half of 20 or more is a mistake more often than a wish:
+    /// they are kept then, unless that was allowed (design.md §4).
+    fn remove(&mut self, removed: Vec<Slot>, open: usize, gone: usize) {
         const MANY: usize = 20;
-        let (mut removed, mut open, mut gone) = (Rows::default(), 0, 0);
-        let mut after = Row(0);
-        loop {
-            let page = self.parts.store.open_tasks(after, PAGE).await?;
-            let Some(last) = page.last() else { break };
-            after = last.hot.row;
-            open += page.len();
-            for task in page.iter().filter(|task| !self.parts.listed.contains(task.hot.row)) {
-                removed.insert(task.hot.row);
-                gone += 1;
-            }
-        }
         if open >= MANY && gone * 2 > open && !self.parts.allow_removals {
             tracing::warn!(
                 open,
                 gone,
                 "more than half of the open tasks are not listed any more; they are kept. Start with --allow-removals if that is meant"
             );
-            return Ok(Rows::default());
+            return;
         }
-        Ok(removed)
+        let now = self.parts.clock.now();
+        for slot in removed {
+            if let Some(task) = self.board.take_away(slot) {
+                let times = self.board.times(task.target, now);
+                self.end(slot, task, times, Err((Reason::Removed, None)));
+            }
+        }
     }
 
     /// The index of a target, new or known; `None` if it cannot be asked, which is told once.

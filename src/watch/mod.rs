@@ -121,7 +121,11 @@ impl Watch {
             self.tell_overdue(now);
             self.send_due(now);
             let standing = self.stands();
-            self.standing.send_if_modified(|before| std::mem::replace(before, standing.clone()) != standing);
+            self.standing.send_if_modified(|before| {
+                let changed = *before != standing;
+                *before = standing;
+                changed
+            });
             let wake = self.board.wake();
             let wake = if self.board.any_account_held() { wake.into_iter().chain([self.next_look_at_key_files]).min() } else { wake };
             tokio::select! {
@@ -154,19 +158,13 @@ impl Watch {
         let Polled { slot, sent, now, answer } = polled.unwrap_or_else(|error| resume_panic(error));
         let Some(Settled { effect, now, notices }) = self.board.settle(slot, &answer, sent, now, self.parts.clock.spread()) else { return };
         notices.iter().for_each(|notice| self.tell_notice(notice, now.local));
+        if let Effect::Again(task) | Effect::AtOnce(task) | Effect::Progress(task, _) = &effect {
+            self.tell_poll(task, &answer.poll);
+        }
         match effect {
-            Effect::Again(task) => {
-                self.tell_poll(&task, &answer.poll);
-                self.board.put_back(slot, task);
-            }
-            Effect::AtOnce(task) => {
-                self.tell_poll(&task, &answer.poll);
-                self.board.put_back_at_once(slot, task, now.local.steady);
-            }
-            Effect::Progress(task, previous) => {
-                self.tell_poll(&task, &answer.poll);
-                self.progress(slot, task, previous, now, answer.poll);
-            }
+            Effect::Again(task) => self.board.put_back(slot, task),
+            Effect::AtOnce(task) => self.board.put_back_at_once(slot, task, now.local.steady),
+            Effect::Progress(task, previous) => self.progress(slot, task, previous, now, answer.poll),
             Effect::Finish(task, outcome) => {
                 self.end(slot, task, now, answer.poll.map(|reading| (outcome, reading)).map_err(|fault| (Reason::Rejected, Some(fault))))
             }
@@ -176,8 +174,7 @@ impl Watch {
 
     /// Stores a change, with its event where there was a status before.
     fn progress(&mut self, slot: Slot, task: Waiting, previous: Option<Code>, now: Times, poll: Result<Reading, Fault>) {
-        let (store, routes) = (Arc::clone(&self.parts.store), Arc::clone(&self.parts.routes));
-        let target = Arc::clone(&self.targets[task.target.0 as usize].target);
+        let (store, routes, target) = self.for_an_event(&task);
         self.commits.spawn(async move {
             let mut event = None;
             if let (Some(previous), Ok(reading)) = (previous, poll)
@@ -194,8 +191,7 @@ impl Watch {
 
     /// Commits the one final word on a task.
     fn end(&mut self, slot: Slot, task: Waiting, now: Times, word: Result<(Outcome, Reading), (Reason, Option<Fault>)>) {
-        let (store, routes) = (Arc::clone(&self.parts.store), Arc::clone(&self.parts.routes));
-        let target = Arc::clone(&self.targets[task.target.0 as usize].target);
+        let (store, routes, target) = self.for_an_event(&task);
         self.commits.spawn(async move {
             if let Some(record) = store.record(task.row).await? {
                 let outcome = word.as_ref().ok().map(|(outcome, _)| *outcome);
@@ -210,8 +206,8 @@ impl Watch {
 
     fn tell_overdue(&mut self, now: Moment) {
         while let Some((task, times)) = self.board.take_overdue(now) {
-            let (task, store, routes) = (task.clone(), Arc::clone(&self.parts.store), Arc::clone(&self.parts.routes));
-            let target = Arc::clone(&self.targets[task.target.0 as usize].target);
+            let task = task.clone();
+            let (store, routes, target) = self.for_an_event(&task);
             self.commits.spawn(async move {
                 if let Some(record) = store.record(task.row).await? {
                     let event = overdue(&about(&task, &target, &record), task.status.as_ref(), task.started.elapsed(times), now.wall);
@@ -221,6 +217,12 @@ impl Watch {
                 Ok(Committed::Told)
             });
         }
+    }
+
+    /// What an event of that task is made and committed with.
+    fn for_an_event(&self, task: &Waiting) -> (Arc<dyn Store>, Arc<Routes>, Arc<Target>) {
+        let target = &self.targets[task.target.0 as usize].target;
+        (Arc::clone(&self.parts.store), Arc::clone(&self.parts.routes), Arc::clone(target))
     }
 
     fn committed(&mut self, committed: Result<Result<Committed, Error>, JoinError>) -> Result<(), Error> {

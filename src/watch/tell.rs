@@ -45,7 +45,7 @@ impl Watch {
                 self.tell_held(*scope, fault);
                 self.tell_trouble(*scope, fault, *since, now, false);
             }
-            Notice::StillHeld(scope, fault, _) => self.tell_held(*scope, fault),
+            Notice::StillHeld(scope, fault) => self.tell_held(*scope, fault),
             Notice::Released(scope, fault, since) => {
                 tracing::info!(held = self.name(*scope), "a probe was answered well; it is used again");
                 self.tell_trouble(*scope, fault, *since, now, true);

@@ -16,7 +16,7 @@ pub enum Notice {
     /// It is held from now on: a person must act.
     Held(Scope, Fault, Wall),
     /// It is still held, and the loud line is due again.
-    StillHeld(Scope, Fault, Wall),
+    StillHeld(Scope, Fault),
     /// A probe succeeded: it is used again.
     Released(Scope, Fault, Wall),
     /// The service fails: only probes go out.
@@ -121,7 +121,7 @@ impl Board {
         notices: &mut Vec<Notice>,
     ) -> bool {
         let account = self.keys[key.0].account;
-        let policy = self.policy.clone();
+        let policy = self.policy;
         if let Some(wait) = fault.retry_after {
             self.keys[key.0].pace.retry_after(wait, now.steady);
         }
@@ -135,10 +135,14 @@ impl Board {
             }
             Class::Account => return self.hold(Scope::Account(account), fault, false, probed, now, notices),
             Class::PaceKey => return self.hold(Scope::Key(key), fault, false, probed, now, notices),
-            Class::Pace => self.keys[key.0].pace.throttled(sent.steady, now.steady),
+            Class::Pace => {
+                self.keys[key.0].pace.throttled(sent.steady, now.steady);
+                notices.push(Notice::Throttled(Scope::Key(key), fault.clone()));
+            }
             Class::AccountPace => {
                 let own = self.keys.iter_mut().filter(|key| key.account == account);
                 own.for_each(|key| key.pace.throttled(sent.steady, now.steady));
+                notices.push(Notice::Throttled(Scope::Account(account), fault.clone()));
             }
             Class::Clock => self.accounts[account.0].skew.refused(),
             Class::Task => {
@@ -152,10 +156,6 @@ impl Board {
                 }
                 self.release(Scope::Key(key), now, notices);
             }
-        }
-        if fault.class == Class::Pace || fault.class == Class::AccountPace {
-            let scope = if fault.class == Class::Pace { Scope::Key(key) } else { Scope::Account(account) };
-            notices.push(Notice::Throttled(scope, fault.clone()));
         }
         // Whatever it was, the probe did not succeed: the next one waits longer.
         if let Some(scope) = probed
@@ -176,7 +176,7 @@ impl Board {
         now: Moment,
         notices: &mut Vec<Notice>,
     ) -> bool {
-        let policy = self.policy.clone();
+        let policy = self.policy;
         // The credentials were accepted, if it is the pace key that is refused.
         if let (Scope::Key(_), Some(Scope::Account(_))) = (scope, probed) {
             probed.into_iter().for_each(|probed| self.release(probed, now, notices));
@@ -193,7 +193,7 @@ impl Board {
             Some(hold) if probed.is_some() => {
                 hold.cause = fault.clone();
                 if hold.probe_failed(&policy, now.steady) {
-                    notices.push(Notice::StillHeld(scope, fault.clone(), hold.since));
+                    notices.push(Notice::StillHeld(scope, fault.clone()));
                 }
             }
             // What was under way when it was held says nothing new.
