@@ -39,6 +39,9 @@ impl Span {
 }
 
 impl Rate {
+    /// For what is asked by nobody.
+    pub const ONE_A_SECOND: Self = Self { calls: 1.0, per: Duration::from_secs(1) };
+
     /// `calls` in each `per`; `None` unless both are above zero and the rate is at most a million a second.
     pub fn new(calls: f64, per: Duration) -> Option<Self> {
         let sane = calls.is_finite() && calls > 0.0 && !per.is_zero() && per <= LONGEST;

@@ -1,6 +1,7 @@
 //! Assembly and end of the daemon. `run`, `demo` and the tests start this same thing.
 
 mod retention;
+mod until_done;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -26,8 +27,9 @@ use crate::sinks::{self, Sink};
 use crate::store::sqlite::{Location, Sqlite};
 use crate::store::{self, Registered, Rows, State, Store};
 use crate::telemetry::ResolvedFormat;
-use crate::watch::{Parts, Standing, Watch};
+use crate::watch::{Standing, Start, Watch};
 use retention::Retention;
+use until_done::UntilDone;
 
 /// How long a stop may take before what is still under way is left to the next start (design.md §3: nothing that was
 /// acknowledged is lost by that).
@@ -87,12 +89,12 @@ impl Daemon {
     /// When the configuration, a credential, a sink or the store cannot be used; nothing was registered then, unless it is the
     /// store that failed.
     pub async fn start(loaded: Loaded, options: Options) -> Result<Self, Error> {
-        let catalogue = catalogue(&loaded);
-        listed(&loaded.tasks, &loaded.task_files, &catalogue, |_| {}).map_err(Error::Configuration)?;
+        let catalogue = Arc::new(catalogue(&loaded));
+        let loaded = Arc::new(loaded);
+        validate(Arc::clone(&loaded), Arc::clone(&catalogue)).await?;
         let cloud = Cloud::new(loaded.accounts.clone(), loaded.poll.request_timeout.0)?;
         let built = build_sinks(&loaded, options.format)?;
-        let store: Arc<dyn Store> = Arc::new(Sqlite::open(&options.location)?);
-        let (loaded, catalogue) = (Arc::new(loaded), Arc::new(catalogue));
+        let store: Arc<dyn Store> = Arc::new(Sqlite::open(options.location.clone()).await?);
         let rows = Arc::new(register_listed(Arc::clone(&loaded), catalogue, store.as_ref(), options.clock).await?);
         let (standing_sender, standing) = watch::channel(Standing::default());
         let (owed, _) = watch::channel(());
@@ -108,22 +110,14 @@ impl Daemon {
         };
         let routes = Arc::new(routes(&loaded));
         let lanes = built.into_iter().map(lane).collect();
-        let parts = Parts {
-            cloud,
-            store: Arc::clone(&store),
-            routes,
-            policy: loaded.poll,
-            clock: options.clock,
-            listed: Arc::clone(&rows),
-            allow_removals: options.allow_removals,
-        };
-        let watch = Watch::load(parts, standing_sender, owed).await?;
+        let start = Start { policy: loaded.poll, routes, listed: Arc::clone(&rows), allow_removals: options.allow_removals };
+        let watch = Watch::load(start, cloud, Arc::clone(&store), options.clock, standing_sender, owed).await?;
         let retention = Retention { store: Arc::clone(&store), clock: options.clock, kept: loaded.store.retention, listed: rows };
         Ok(Self { options, store, watch, lanes, retention, standing, acknowledged })
     }
 
     /// Runs until the stop, or until everything is done where that was asked for; then drains within five seconds. The answer
-    /// names what is held, if nothing but held work was left.
+    /// names what is held, if it ended since nothing but held work was left.
     ///
     /// # Errors
     /// When the store fails.
@@ -137,16 +131,22 @@ impl Daemon {
         let mut others = JoinSet::new();
         lanes.into_iter().for_each(|lane| _ = others.spawn(lane.run(lanes_stop.clone())));
         others.spawn(retention.run(lanes_stop.clone()));
-        if options.until_done {
-            others.spawn(until_done(Arc::clone(&store), sinks, standing.clone(), acknowledged, stop.clone(), options.clock));
-        }
+        let done = UntilDone {
+            store: Arc::clone(&store),
+            sinks,
+            standing: standing.clone(),
+            acknowledged,
+            patience: HELD_FOR_LONG,
+            clock: options.clock,
+        };
         notify(NotifyState::Ready);
         tracing::info!(open_tasks = standing.borrow().open, "watching");
         // The first to end is the one that failed, unless a stop came first.
         let ended = tokio::select! {
-            () = stop.cancelled() => Ok(()),
-            Some(ended) = watching.join_next() => flatten(ended),
-            ended = first_failure(&mut others) => ended,
+            () = stop.cancelled() => Ok(Vec::new()),
+            Some(ended) = watching.join_next() => flatten(ended).map(|()| Vec::new()),
+            ended = first_failure(&mut others) => ended.map(|()| Vec::new()),
+            left = done.wait(), if options.until_done => left,
         };
         notify(NotifyState::Stopping);
         stop.cancel();
@@ -165,11 +165,7 @@ impl Daemon {
         if tokio::time::timeout(CLOSING, store.close()).await.is_err() {
             tracing::warn!("the store could not be closed in time; what was committed is safe");
         }
-        ended.and(drained)?;
-        // Held work is left only where that ended the daemon: a stop asks nobody.
-        let left = standing.borrow().clone();
-        let held = if options.until_done { left.held } else { Vec::new() };
-        Ok(held)
+        drained.and(ended)
     }
 }
 
@@ -177,6 +173,13 @@ impl Daemon {
 pub fn catalogue(loaded: &Loaded) -> Catalogue {
     let accounts = loaded.accounts.iter().map(|(name, account)| (name.clone(), account.region.clone()));
     Catalogue::new(accounts, &BUILT_IN, loaded.sinks.keys().cloned())
+}
+
+/// Goes over everything that is listed before anything is changed, on a thread of its own: a long list must not keep a stop waiting.
+async fn validate(loaded: Arc<Loaded>, catalogue: Arc<Catalogue>) -> Result<(), Error> {
+    let validated = tokio::task::spawn_blocking(move || listed(&loaded.tasks, &loaded.task_files, &catalogue, |_| {}));
+    let validated = validated.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+    validated.map(drop).map_err(Error::Configuration)
 }
 
 /// The sinks by name, each with how a failed delivery is tried again.
@@ -262,51 +265,6 @@ fn flatten(ended: Result<Result<(), store::Error>, JoinError>) -> Result<(), sto
         Ok(result) => result,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Err(_) => Err(store::Error::Closed),
-    }
-}
-
-/// Ends the daemon once no task is open and nothing is owed to a configured sink, or once nothing but held work has been left
-/// for a minute.
-async fn until_done(
-    store: Arc<dyn Store>,
-    sinks: Vec<String>,
-    mut standing: watch::Receiver<Standing>,
-    mut acknowledged: watch::Receiver<()>,
-    stop: CancellationToken,
-    clock: Clock,
-) -> Result<(), store::Error> {
-    // An error of `wait_for` or `changed` means that the loop is gone, and the stop is on its way.
-    let done = async {
-        loop {
-            let now = standing.borrow_and_update().clone();
-            if now.open == 0 {
-                break;
-            }
-            let held_for_long = async {
-                if now.held.is_empty() {
-                    std::future::pending::<()>().await;
-                }
-                clock.sleep_until(clock.now().steady + HELD_FOR_LONG).await;
-            };
-            let changed = standing.wait_for(|later| later.open == 0 || later.held != now.held);
-            tokio::select! {
-                _ = changed => {}
-                () = held_for_long => break,
-            }
-        }
-        loop {
-            acknowledged.borrow_and_update();
-            let outbox = store.outbox().await?;
-            if sinks.iter().all(|sink| outbox.get(sink).is_none_or(|owed| *owed == 0)) {
-                stop.cancel();
-                return Ok(());
-            }
-            let _ = acknowledged.changed().await;
-        }
-    };
-    tokio::select! {
-        ended = done => ended,
-        () = stop.cancelled() => Ok(()),
     }
 }
 

@@ -44,7 +44,9 @@ impl Lane {
             let owed = self.store.owed(&self.name, Seq(0), self.sink.batch()).await?;
             if owed.is_empty() {
                 tokio::select! {
-                    _ = self.owed.changed() => continue,
+                    // What was committed before the stop is looked for before it ends.
+                    biased;
+                    Ok(()) = self.owed.changed() => continue,
                     () = stop.cancelled() => return Ok(()),
                 }
             }

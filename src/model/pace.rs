@@ -38,6 +38,11 @@ impl Pace {
         Self { interval, part: 1.0, slowed: started, next: started + interval }
     }
 
+    /// Another user of the same pace allows itself no more than this.
+    pub fn lower(&mut self, rate: Rate) {
+        self.interval = self.interval.max(rate.interval());
+    }
+
     /// When the next call may leave.
     pub fn next(&self) -> Steady {
         self.next

@@ -30,11 +30,11 @@ pub enum Effect {
     /// Poll again in the very next slot of the pace, ahead of the queue.
     AtOnce(Waiting),
     /// Not over, but its status or an instance's changed: store that, then poll again. With the status before, if there was one.
-    Progress(Waiting, Option<Code>),
+    Progress(Waiting, Option<Code>, Reading),
     /// Over: one commit of its end, its event and its deliveries.
-    Finish(Waiting, Outcome),
-    /// Given up: likewise.
-    Abandon(Waiting, Reason),
+    Finish(Waiting, Outcome, Reading),
+    /// Given up: likewise. With the server's words, where those are why.
+    Abandon(Waiting, Reason, Option<Fault>),
 }
 
 /// Why a task was abandoned.
@@ -49,21 +49,23 @@ pub enum Reason {
 }
 
 /// What one poll means for its task. The moment and the spread come from the caller, so that a test can replay any history.
-pub fn step(mut task: Waiting, poll: &Result<Reading, Fault>, policy: &Policy, draw: Draw) -> Effect {
+pub fn step(mut task: Waiting, poll: Result<Reading, Fault>, policy: &Policy, draw: Draw) -> Effect {
     task.polls = task.polls.saturating_add(1);
     task.unsaved = true;
     task.started.learn(draw.now);
     match poll {
-        Ok(Reading { phase: Phase::Over(outcome), .. }) => Effect::Finish(task, *outcome),
-        Ok(_) if task.timeout.is_some_and(|timeout| task.started.remaining(timeout, draw.now.at(draw.sent)).is_zero()) => {
-            Effect::Abandon(task, Reason::Deadline)
+        Ok(reading @ Reading { phase: Phase::Over(outcome), .. }) => Effect::Finish(task, outcome, reading),
+        Ok(reading) if task.timeout.is_some_and(|timeout| task.started.remaining(timeout, draw.now.at(draw.sent)).is_zero()) => {
+            // `seen` stays: the deadline passed after that.
+            task.status = Some(reading.status);
+            Effect::Abandon(task, Reason::Deadline, None)
         }
         Ok(reading) => answered(task, reading, policy, draw),
         Err(fault) => faulty(task, fault, policy, draw),
     }
 }
 
-fn answered(mut task: Waiting, reading: &Reading, policy: &Policy, draw: Draw) -> Effect {
+fn answered(mut task: Waiting, reading: Reading, policy: &Policy, draw: Draw) -> Effect {
     let digest = reading.digest();
     let changed = task.digest != digest;
     let now = draw.now.local.steady;
@@ -78,10 +80,10 @@ fn answered(mut task: Waiting, reading: &Reading, policy: &Policy, draw: Draw) -
     task.refusals = None;
     let wait = backoff::interval(policy, now - task.since, draw.spread);
     let task = planned(task, draw.now, wait);
-    if changed { Effect::Progress(task, previous) } else { Effect::Again(task) }
+    if changed { Effect::Progress(task, previous, reading) } else { Effect::Again(task) }
 }
 
-fn faulty(mut task: Waiting, fault: &Fault, policy: &Policy, draw: Draw) -> Effect {
+fn faulty(mut task: Waiting, fault: Fault, policy: &Policy, draw: Draw) -> Effect {
     let first = task.streak == 0;
     match fault.class {
         // It is sent again on a new connection; if that dies too, it is a fault like any other.
@@ -110,14 +112,14 @@ fn faulty(mut task: Waiting, fault: &Fault, policy: &Policy, draw: Draw) -> Effe
     }
 }
 
-fn refused(mut task: Waiting, fault: &Fault, policy: &Policy, draw: Draw) -> Effect {
+fn refused(mut task: Waiting, fault: Fault, policy: &Policy, draw: Draw) -> Effect {
     let now = draw.now.local.steady;
     let before = task.refusals.take().filter(|refusals| refusals.code == fault.code);
     let mut refusals = before.unwrap_or_else(|| Box::new(Refusals { code: fault.code.clone(), count: 0, since: now }));
     refusals.count = refusals.count.saturating_add(1);
     let confirmed = refusals.count >= EQUAL_REFUSALS && now - refusals.since >= policy.reject_after.0;
     task.refusals = Some(refusals);
-    if confirmed { Effect::Abandon(task, Reason::Rejected) } else { Effect::Again(troubled(task, policy, draw)) }
+    if confirmed { Effect::Abandon(task, Reason::Rejected, Some(fault)) } else { Effect::Again(troubled(task, policy, draw)) }
 }
 
 /// A task whose refusal is not its own trouble: nothing is counted against it, and it keeps its turn.

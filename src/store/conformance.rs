@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::sqlite::{Location, Sqlite};
 use super::*;
 use crate::model::event::Kind;
+use crate::model::step::Reason;
 use crate::model::task::Origin;
 
 /// A store that can be opened, and opened again.
@@ -26,6 +27,7 @@ macro_rules! held_to_the_promises {
                 registering_twice_is_registering_once
                 changed_settings_of_an_open_task_are_taken_over
                 what_is_over_stays_over
+                what_was_removed_and_is_listed_again_is_registered_anew
                 the_final_word_is_said_once
                 a_refused_commit_writes_nothing
                 a_step_counts_its_events_and_keeps_the_task_open
@@ -68,7 +70,7 @@ impl Engine for InFile {
 
     async fn open(&self) -> Box<dyn Store> {
         let path: PathBuf = self.0.path().join("opwatch.db");
-        Box::new(Sqlite::open(&Location::File(path)).unwrap())
+        Box::new(Sqlite::open(Location::File(path)).await.unwrap())
     }
 }
 
@@ -78,7 +80,7 @@ impl Engine for InMemory {
     }
 
     async fn open(&self) -> Box<dyn Store> {
-        Box::new(Sqlite::open(&Location::Memory).unwrap())
+        Box::new(Sqlite::open(Location::Memory).await.unwrap())
     }
 }
 
@@ -118,7 +120,7 @@ fn event(number: u128) -> Event {
 
 /// The end of a task at that moment, of which these sinks are owed an event.
 fn finished(row: Row, at: Wall, sinks: &[&str]) -> Commit {
-    let end = Some(End { at, outcome: Some(Outcome::Success) });
+    let end = Some(End { at, word: Ok(Outcome::Success) });
     let number = u128::from(row.0.unsigned_abs());
     Commit { hot: hot(row), end, event: Some((event(number), sinks.iter().map(ToString::to_string).collect())) }
 }
@@ -178,6 +180,22 @@ async fn what_is_over_stays_over(engine: impl Engine) {
     assert_eq!(register(&*store, &[named(1, "after")]).await, [Registered { row, state: State::Over }]);
     assert_eq!(open_rows(&*store).await, []);
     assert_eq!(store.record(row).await.unwrap().unwrap().settings.name.as_deref(), Some("before"));
+}
+
+async fn what_was_removed_and_is_listed_again_is_registered_anew(engine: impl Engine) {
+    let store = engine.open().await;
+    let row = register(&*store, &[task(1)]).await[0].row;
+    for reason in [Reason::Removed, Reason::Removed, Reason::Deadline] {
+        let before = store.record(row).await.unwrap().unwrap();
+        let end = Some(End { at: NOW, word: Err(reason) });
+        assert!(store.commit(Commit { end, ..finished(row, NOW, &["hook"]) }).await.unwrap());
+        let again = register(&*store, &[task(1)]).await;
+        let expected = if reason == Reason::Removed { State::New } else { State::Over };
+        assert_eq!(again, [Registered { row, state: expected }]);
+        // The ids of its events derive from its start, and no two rounds may share one.
+        let after = store.record(row).await.unwrap().unwrap();
+        assert_eq!(after.registered_at > before.registered_at, expected == State::New);
+    }
 }
 
 async fn the_final_word_is_said_once(engine: impl Engine) {

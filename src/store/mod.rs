@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Wall;
 use crate::model::event::Event;
 use crate::model::reading::{Code, Outcome};
+use crate::model::step::Reason;
 use crate::model::task::{NewTask, Row, Settings, Target, TaskId};
 use crate::units::{Limit, Span};
 
@@ -95,7 +96,7 @@ pub enum State {
     New,
     /// Known and still watched; changed settings were taken over.
     Known,
-    /// Known and over: it is not watched again.
+    /// Known and over: it is not watched again, unless it is listed with another `run`, or was abandoned as removed.
     Over,
 }
 
@@ -168,8 +169,8 @@ pub struct Commit {
 pub struct End {
     /// When it was seen.
     pub at: Wall,
-    /// What it came to; `None`: it was abandoned.
-    pub outcome: Option<Outcome>,
+    /// What it came to, or why it was abandoned.
+    pub word: Result<Outcome, Reason>,
 }
 
 /// A delivery that is owed.

@@ -34,10 +34,12 @@ pub struct Board {
     away: HashSet<Slot>,
     keys: Vec<Key>,
     accounts: Vec<Account>,
-    targets: Vec<KeyIndex>,
+    shares: Vec<Share>,
+    /// The share of each target.
+    targets: Vec<usize>,
     /// When somebody may be overdue: looked at again, not believed.
     warnings: BinaryHeap<Reverse<(Steady, Slot)>>,
-    /// Where the search for a ready pace key goes on, so that none is always last.
+    /// Where the search for a ready share goes on, so that none is always last.
     turn: usize,
 }
 
@@ -58,22 +60,29 @@ pub enum Scope {
     Key(KeyIndex),
 }
 
+/// What waits for one pace key with one account's credentials. Two accounts may share a pace key, never a hold of their own.
+#[derive(Debug)]
+struct Share {
+    key: KeyIndex,
+    account: AccountIndex,
+    queue: Queue,
+    tasks: usize,
+}
+
 #[derive(Debug)]
 struct Key {
-    queue: Queue,
     pace: Pace,
-    account: AccountIndex,
     breaker: Breaker,
     hold: Option<Hold>,
     evidence: Evidence,
     /// The probe under way.
     probe: Option<Slot>,
-    tasks: usize,
 }
 
 #[derive(Debug)]
 struct Account {
     in_flight: u32,
+    /// Zero for one that is not configured any more: its tasks wait.
     max_in_flight: u32,
     hold: Option<Hold>,
     skew: Skew,
@@ -94,15 +103,26 @@ impl Board {
     }
 
     /// A new pace key, whose first call leaves one interval from now.
-    pub fn add_key(&mut self, account: AccountIndex, rate: Rate, now: Steady) -> KeyIndex {
-        let (queue, breaker, evidence) = (Queue::default(), Breaker::default(), Evidence::default());
-        self.keys.push(Key { queue, pace: Pace::new(rate, now), account, breaker, hold: None, evidence, probe: None, tasks: 0 });
+    pub fn add_key(&mut self, rate: Rate, now: Steady) -> KeyIndex {
+        let (breaker, evidence) = (Breaker::default(), Evidence::default());
+        self.keys.push(Key { pace: Pace::new(rate, now), breaker, hold: None, evidence, probe: None });
         KeyIndex(self.keys.len() - 1)
     }
 
-    /// A new target, asked at that pace key's pace. Targets are numbered in the order in which they are added.
-    pub fn add_target(&mut self, key: KeyIndex) {
-        self.targets.push(key);
+    /// Another account shares the pace key: the lower one of their rates counts.
+    pub fn lower_rate(&mut self, key: KeyIndex, rate: Rate) {
+        self.keys[key.0].pace.lower(rate);
+    }
+
+    /// A new target, asked with that account's credentials at that pace key's pace. Targets are numbered in the order in which
+    /// they are added.
+    pub fn add_target(&mut self, account: AccountIndex, key: KeyIndex) {
+        let known = self.shares.iter().position(|share| (share.account, share.key) == (account, key));
+        let share = known.unwrap_or_else(|| {
+            self.shares.push(Share { key, account, queue: Queue::default(), tasks: 0 });
+            self.shares.len() - 1
+        });
+        self.targets.push(share);
     }
 
     /// A new task, in the queue from now on.
@@ -112,8 +132,7 @@ impl Board {
             // More tasks than 2^32 would not fit into memory.
             Slot::try_from(self.table.len() - 1).unwrap_or(Slot::MAX)
         });
-        let key = self.key_of(task.target);
-        self.keys[key.0].tasks += 1;
+        self.share_of_mut(task.target).tasks += 1;
         let local = Times { local: now, cloud: None };
         if let Some(at) = overdue(&task, local).map_or_else(|at| at, |()| Some(now.steady)) {
             self.warnings.push(Reverse((at, slot)));
@@ -130,16 +149,15 @@ impl Board {
 
     /// Takes the task whose turn it is, if any may be asked now. It counts as under way until [`Board::settle`].
     pub fn take(&mut self, now: Steady) -> Option<(Slot, &Waiting)> {
-        let (count, turn) = (self.keys.len(), self.turn);
+        let (count, turn) = (self.shares.len(), self.turn);
         for index in (0..count).map(|offset| (turn + offset) % count) {
-            let account = &self.accounts[self.keys[index].account.0];
-            if account.in_flight >= account.max_in_flight || self.keys[index].pace.next() > now {
+            if !self.is_free(index, now) {
                 continue;
             }
-            let (probe_of, slot) = match self.gate(KeyIndex(index)) {
+            let (probe_of, slot) = match self.gate(index) {
                 None => (None, self.next_due(index, now)),
                 Some((_, probes, under_way)) if under_way || probes.next() > now => continue,
-                Some((scope, ..)) => (Some(scope), self.asked_longest_ago(scope, index, now)),
+                Some((scope, ..)) => (Some(scope), self.asked_longest_ago(scope, now)),
             };
             let Some(slot) = slot else { continue };
             match probe_of {
@@ -147,11 +165,13 @@ impl Board {
                 Some(Scope::Key(key)) => self.keys[key.0].probe = Some(slot),
                 None => {}
             }
-            self.keys[index].pace.take(now);
-            self.accounts[self.keys[index].account.0].in_flight += 1;
             self.turn = index + 1;
             let task = self.table[slot as usize].as_mut()?;
             (task.under_way, task.asked) = (true, Some(now));
+            // Not always the share that was looked at: a probe takes the task of the whole scope that waited longest.
+            let share = &self.shares[self.targets[task.target.0 as usize]];
+            self.keys[share.key.0].pace.take(now);
+            self.accounts[share.account.0].in_flight += 1;
             return Some((slot, task));
         }
         None
@@ -159,66 +179,68 @@ impl Board {
 
     /// When [`Board::take`] or [`Board::take_overdue`] has something next; `None`: not before an answer comes or a task is added.
     pub fn wake(&self) -> Option<Steady> {
-        let turn = |(index, key): (usize, &Key)| {
-            let account = &self.accounts[key.account.0];
-            let due = key.queue.next().filter(|_| account.in_flight < account.max_in_flight)?;
-            match self.gate(KeyIndex(index)) {
-                None => Some(due.max(key.pace.next())),
+        let turn = |(index, share): (usize, &Share)| {
+            let (account, pace) = (&self.accounts[share.account.0], &self.keys[share.key.0].pace);
+            let due = share.queue.next().filter(|_| account.in_flight < account.max_in_flight)?;
+            match self.gate(index) {
+                None => Some(due.max(pace.next())),
                 Some((_, _, true)) => None,
-                Some((_, probes, false)) => Some(probes.next().max(key.pace.next())),
+                Some((_, probes, false)) => Some(probes.next().max(pace.next())),
             }
         };
         let warning = self.warnings.peek().map(|Reverse((at, _))| *at);
-        self.keys.iter().enumerate().filter_map(turn).chain(warning).min()
+        self.shares.iter().enumerate().filter_map(turn).chain(warning).min()
     }
 
     /// The task waits again.
     pub fn put_back(&mut self, slot: Slot, task: Waiting) {
-        let key = self.key_of(task.target);
-        self.keys[key.0].queue.push(task.due, slot);
+        self.share_of_mut(task.target).queue.push(task.due, slot);
         self.away.remove(&slot);
         self.table[slot as usize] = Some(task);
     }
 
     /// The task waits for the very next slot of its pace.
     pub fn put_back_at_once(&mut self, slot: Slot, task: Waiting, now: Steady) {
-        let key = self.key_of(task.target);
-        self.keys[key.0].queue.push_at_once(slot);
+        self.share_of_mut(task.target).queue.push_at_once(slot);
         self.away.remove(&slot);
         self.table[slot as usize] = Some(Waiting { due: now, ..task });
     }
 
     /// The task is over.
     pub fn remove(&mut self, slot: Slot, target: TargetIndex) {
-        let key = self.key_of(target);
-        self.keys[key.0].tasks -= 1;
+        self.share_of_mut(target).tasks -= 1;
         self.away.remove(&slot);
         self.table[slot as usize] = None;
         self.free.push(slot);
     }
 
-    /// Takes a task that is overdue and was not told so yet; it goes on being watched.
-    pub fn take_overdue(&mut self, now: Moment) -> Option<(&Waiting, Times)> {
+    /// Takes a task away that is overdue and was not told so yet; it goes on being watched once it is put back.
+    pub fn take_overdue(&mut self, now: Moment) -> Option<(Slot, Waiting, Times)> {
         while let Some(Reverse((_, slot))) = self.warnings.peek().copied().filter(|Reverse((at, _))| *at <= now.steady) {
             self.warnings.pop();
-            let Some(target) = self.table[slot as usize].as_ref().map(|task| task.target) else {
-                if self.away.contains(&slot) {
+            let Some(task) = self.table[slot as usize].as_ref().filter(|task| !task.under_way) else {
+                // One step of a task at a time, so that no older word is stored after a newer one.
+                if self.away.contains(&slot) || self.table[slot as usize].is_some() {
                     self.warnings.push(Reverse((now.steady + LOOK_AGAIN, slot)));
                 }
                 continue;
             };
-            let times = self.times(target, now);
-            let task = self.table[slot as usize].as_mut()?;
+            let times = self.times(task.target, now);
             match overdue(task, times) {
                 Ok(()) => {
-                    (task.warned, task.unsaved) = (true, true);
-                    return self.table[slot as usize].as_ref().map(|task| (task, times));
+                    let task = self.take_away(slot)?;
+                    return Some((slot, Waiting { warned: true, ..task }, times));
                 }
                 Err(Some(later)) => self.warnings.push(Reverse((later, slot))),
                 Err(None) => {}
             }
         }
         None
+    }
+
+    /// A task that waits or is under way.
+    pub fn get(&self, slot: Slot) -> Option<&Waiting> {
+        self.table.get(slot as usize)?.as_ref()
     }
 
     /// A secret changed that may mend an account: its next probe goes out at once.
@@ -245,23 +267,25 @@ impl Board {
 
     /// How many tasks a held account or pace key has.
     pub fn tasks_of(&self, scope: Scope) -> usize {
-        let of = |(index, key): (usize, &Key)| match scope {
-            Scope::Account(account) => (key.account == account).then_some(key.tasks),
-            Scope::Key(own) => (own.0 == index).then_some(key.tasks),
+        let of = |share: &&Share| match scope {
+            Scope::Account(account) => share.account == account,
+            Scope::Key(key) => share.key == key,
         };
-        self.keys.iter().enumerate().filter_map(of).sum()
+        self.shares.iter().filter(of).map(|share| share.tasks).sum()
     }
 
-    /// What is held and has tasks, if no other task is open.
+    /// What is held, or not configured any more, and has tasks, if no other task is open.
     pub fn all_held(&self) -> Vec<Scope> {
-        let with_tasks = || self.keys.iter().enumerate().filter(|(_, key)| key.tasks > 0);
-        let hold = |(index, key): (usize, &Key)| match (&self.accounts[key.account.0].hold, &key.hold) {
-            (Some(_), _) => Some(Scope::Account(key.account)),
-            (None, Some(_)) => Some(Scope::Key(KeyIndex(index))),
-            (None, None) => None,
+        let hold = |share: &Share| {
+            let account = &self.accounts[share.account.0];
+            let of_account = account.hold.is_some() || account.max_in_flight == 0;
+            let of_key = self.keys[share.key.0].hold.is_some().then_some(Scope::Key(share.key));
+            if of_account { Some(Scope::Account(share.account)) } else { of_key }
         };
-        let mut scopes: Vec<_> = with_tasks().map(hold).collect::<Option<_>>().unwrap_or_default();
-        scopes.dedup();
+        let with_tasks = self.shares.iter().filter(|share| share.tasks > 0);
+        let mut scopes: Vec<_> = with_tasks.map(hold).collect::<Option<_>>().unwrap_or_default();
+        let mut told = HashSet::new();
+        scopes.retain(|scope| told.insert(*scope));
         scopes
     }
 
@@ -276,58 +300,61 @@ impl Board {
     }
 
     fn skew(&self, target: TargetIndex) -> &Skew {
-        &self.accounts[self.keys[self.key_of(target).0].account.0].skew
+        &self.accounts[self.share_of(target).account.0].skew
     }
 
-    fn key_of(&self, target: TargetIndex) -> KeyIndex {
-        self.targets[target.0 as usize]
+    fn share_of(&self, target: TargetIndex) -> &Share {
+        &self.shares[self.targets[target.0 as usize]]
     }
 
-    /// What lets only probes of a pace key out, and whether one is under way.
-    fn gate(&self, key: KeyIndex) -> Option<(Scope, &Probes, bool)> {
-        let on = &self.keys[key.0];
-        let account = &self.accounts[on.account.0];
-        let of_account = account.hold.as_ref().map(|hold| (Scope::Account(on.account), &hold.probes, account.probe.is_some()));
+    fn share_of_mut(&mut self, target: TargetIndex) -> &mut Share {
+        &mut self.shares[self.targets[target.0 as usize]]
+    }
+
+    /// Whether the pace and the account's bound let a request of that share out now.
+    fn is_free(&self, share: usize, now: Steady) -> bool {
+        let Share { key, account, .. } = self.shares[share];
+        let account = &self.accounts[account.0];
+        account.in_flight < account.max_in_flight && self.keys[key.0].pace.next() <= now
+    }
+
+    /// What lets only probes of a share out, and whether one is under way.
+    fn gate(&self, share: usize) -> Option<(Scope, &Probes, bool)> {
+        let Share { key, account, .. } = self.shares[share];
+        let (on, of) = (&self.keys[key.0], &self.accounts[account.0]);
+        let of_account = of.hold.as_ref().map(|hold| (Scope::Account(account), &hold.probes, of.probe.is_some()));
         let of_key = on.hold.as_ref().map(|hold| &hold.probes).or(on.breaker.open());
         of_account.or(of_key.map(|probes| (Scope::Key(key), probes, on.probe.is_some())))
     }
 
-    /// The next of a pace key that is due; entries of tasks that were taken out of turn are passed over.
-    fn next_due(&mut self, index: usize, now: Steady) -> Option<Slot> {
-        while let Some(slot) = self.keys[index].queue.pop(now) {
-            if self.table[slot as usize]
-                .as_ref()
-                .is_some_and(|task| !task.under_way && task.due <= now && self.key_of(task.target).0 == index)
-            {
+    /// The next of a share that is due; entries of tasks that were taken out of turn are passed over.
+    fn next_due(&mut self, share: usize, now: Steady) -> Option<Slot> {
+        while let Some(slot) = self.shares[share].queue.pop(now) {
+            let task = self.table[slot as usize].as_ref();
+            if task.is_some_and(|task| !task.under_way && task.due <= now && self.targets[task.target.0 as usize] == share) {
                 return Some(slot);
             }
         }
         None
     }
 
-    /// The task for a probe: the one asked longest ago, never-asked first, but none before its first poll is due.
-    fn asked_longest_ago(&mut self, scope: Scope, index: usize, now: Steady) -> Option<Slot> {
-        let of_scope = |task: &Waiting| {
-            let key = self.key_of(task.target);
-            match scope {
-                Scope::Account(account) => self.keys[key.0].account == account,
-                Scope::Key(own) => key == own,
-            }
-        };
+    /// The task for a probe: of those that may be asked now the one asked longest ago, never-asked first, but none before its
+    /// first poll is due.
+    fn asked_longest_ago(&mut self, scope: Scope, now: Steady) -> Option<Slot> {
+        let free = |share| self.is_free(share, now) && self.gate(share).is_some_and(|(gate, ..)| gate == scope);
+        let free: Vec<bool> = (0..self.shares.len()).map(free).collect();
         let candidates = self.table.iter().enumerate().filter_map(|(slot, task)| Some((slot, task.as_ref()?)));
-        let ready = candidates.filter(|(_, task)| !task.under_way && of_scope(task) && (task.asked.is_some() || task.due <= now));
-        let oldest = ready.min_by_key(|(_, task)| task.asked).map(|(slot, task)| (slot as Slot, self.key_of(task.target)));
-        match oldest {
-            Some((slot, key)) => (key.0 == index).then_some(slot),
+        let ready = candidates
+            .filter(|(_, task)| !task.under_way && free[self.targets[task.target.0 as usize]] && (task.asked.is_some() || task.due <= now));
+        let oldest = ready.min_by_key(|(_, task)| task.asked).map(|(slot, _)| slot as Slot);
+        if oldest.is_none() {
             // Nobody can be asked yet: look again later, not at once.
-            None => {
-                let policy = self.policy;
-                if let Some(probes) = self.probes(scope) {
-                    probes.failed(&policy, now);
-                }
-                None
+            let policy = self.policy;
+            if let Some(probes) = self.probes(scope) {
+                probes.failed(&policy, now);
             }
         }
+        oldest
     }
 
     fn probes(&mut self, scope: Scope) -> Option<&mut Probes> {

@@ -1,120 +1,98 @@
-//! From the store's open tasks to the hot table.
+//! From the store's open tasks to the board.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
-use tokio::task::JoinSet;
-
 use super::board::Board;
-use super::{Known, Parts, Standing, TargetIndex, Watch};
-use crate::clock::{Moment, Steady};
+use super::machine::Machine;
+use super::write::Write;
+use crate::clock::Moment;
+use crate::cloud::Cloud;
 use crate::model::due::Slot;
 use crate::model::policy::Policy;
-use crate::model::step::Reason;
-use crate::model::task::{Row, Target};
-use crate::model::waiting::{Started, Waiting};
-use crate::store::{Error, OpenTask, TargetRow};
+use crate::model::route::Routes;
+use crate::model::task::Row;
+use crate::model::waiting::{Started, TargetIndex, Waiting};
+use crate::store::{Error, OpenTask, Rows, Store, TargetRow};
 
 /// How many open tasks are read at once: enough to be fast, few enough to stay small.
 const PAGE: usize = 5_000;
+/// So many open tasks are a list, of which more than half does not vanish by intent (design.md §4).
+const MANY: usize = 20;
 
-impl Watch {
-    /// Loads every open task. Tasks whose account or operation is not configured any more stay in the store, and are told.
+/// What a watch starts with, beside the store.
+pub struct Start {
+    /// How tasks are polled.
+    pub policy: Policy,
+    /// Which sinks hear of what.
+    pub routes: Arc<Routes>,
+    /// What the file lists.
+    pub listed: Arc<Rows>,
+    /// Whether a start may remove more than half of a list.
+    pub allow_removals: bool,
+}
+
+impl Machine {
+    /// Loads every open task; those that the file does not list any more are over, which is what is to be made durable first.
+    /// Tasks whose account or operation is not configured any more wait, and are told.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn load(parts: Parts, standing: watch::Sender<Standing>, owed: watch::Sender<()>) -> Result<Self, Error> {
-        let mut watch = Self {
-            board: Board::new(parts.policy),
-            parts,
-            key_files: HashMap::new(),
-            next_look_at_key_files: Steady::default(),
-            targets: Vec::new(),
-            accounts: HashMap::new(),
-            keys: HashMap::new(),
-            unasked: 0,
-            polls: JoinSet::new(),
-            commits: JoinSet::new(),
-            standing,
-            owed,
-        };
-        let targets = watch.parts.store.targets().await?;
-        let mut known: HashMap<TargetRow, Option<TargetIndex>> = HashMap::new();
-        let (mut open, mut gone, mut removed) = (0, 0, Vec::new());
+    pub async fn load(start: Start, cloud: &Cloud, store: &dyn Store, now: impl Fn() -> Moment) -> Result<(Self, Vec<Write>), Error> {
+        let Start { policy, routes, listed, allow_removals } = start;
+        let board = Board::new(policy);
+        let mut machine = Self { board, targets: Vec::new(), accounts: HashMap::new(), keys: HashMap::new(), routes };
+        let targets = store.targets().await?;
+        let mut known: HashMap<TargetRow, TargetIndex> = HashMap::new();
+        let mut gone = Vec::new();
         let mut after = Row(0);
         loop {
-            let page = watch.parts.store.open_tasks(after, PAGE).await?;
+            let page = store.open_tasks(after, PAGE).await?;
             let Some(last) = page.last() else { break };
             after = last.hot.row;
-            open += page.len();
-            let now = watch.parts.clock.now();
+            let now = now();
             for task in page {
-                let is_gone = !watch.parts.listed.contains(task.hot.row);
-                gone += usize::from(is_gone);
-                let target = *known.entry(task.target).or_insert_with(|| watch.target(targets.get(&task.target)?, now));
-                let Some(target) = target else {
-                    watch.unasked += 1;
-                    continue;
-                };
-                let slot = watch.board.add(waiting(task, target, &watch.parts.policy, now), now);
-                removed.extend(is_gone.then_some(slot));
+                let is_gone = !listed.contains(task.hot.row);
+                // A target is never deleted, and was written before its task.
+                let Some(target) = targets.get(&task.target) else { continue };
+                let target = *known.entry(task.target).or_insert_with(|| machine.add_target(cloud, target, now));
+                let slot = machine.board.add(waiting(task, target, &policy, now), now);
+                gone.extend(is_gone.then_some(slot));
             }
         }
-        watch.remove(removed, open, gone);
-        watch.standing.send_replace(watch.stands());
-        Ok(watch)
+        let removed = machine.remove(gone, allow_removals, now());
+        Ok((machine, removed))
     }
 
     /// Ends the open tasks that the file does not list any more. More than half of 20 or more is a mistake more often than a wish:
     /// they are kept then, unless that was allowed (design.md §4).
-    fn remove(&mut self, removed: Vec<Slot>, open: usize, gone: usize) {
-        const MANY: usize = 20;
-        if open >= MANY && gone * 2 > open && !self.parts.allow_removals {
+    fn remove(&mut self, gone: Vec<Slot>, allow_removals: bool, now: Moment) -> Vec<Write> {
+        let open = self.board.open();
+        if open >= MANY && gone.len() * 2 > open && !allow_removals {
             tracing::warn!(
                 open,
-                gone,
+                gone = gone.len(),
                 "more than half of the open tasks are not listed any more; they are kept. Start with --allow-removals if that is meant"
             );
-            return;
+            return Vec::new();
         }
-        let now = self.parts.clock.now();
-        for slot in removed {
-            if let Some(task) = self.board.take_away(slot) {
-                let times = self.board.times(task.target, now);
-                self.end(slot, task, times, Err((Reason::Removed, None)));
-            }
-        }
-    }
-
-    /// The index of a target, new or known; `None` if it cannot be asked, which is told once.
-    fn target(&mut self, target: &Target, now: Moment) -> Option<TargetIndex> {
-        let route = match self.parts.cloud.route(target) {
-            Ok(route) => route,
-            Err(error) => {
-                let Target { account, region, operation } = target;
-                tracing::error!(account, region, operation, %error, "open tasks cannot be asked about; they wait in the store");
-                return None;
-            }
-        };
-        let account = *self.accounts.entry(target.account.clone()).or_insert_with(|| self.board.add_account(route.max_in_flight));
-        let key = *self.keys.entry(route.pace_key.clone()).or_insert_with(|| self.board.add_key(account, route.rate, now.steady));
-        self.board.add_target(key);
-        self.targets.push(Known { target: Arc::new(target.clone()), route: Arc::new(route), key, troubled: false, unknown: None });
-        u32::try_from(self.targets.len() - 1).ok().map(TargetIndex)
+        gone.into_iter().filter_map(|slot| self.removed(slot, now)).collect()
     }
 }
 
 fn waiting(task: OpenTask, target: TargetIndex, policy: &Policy, now: Moment) -> Waiting {
     let OpenTask { id, registered_at, settings, hot, .. } = task;
-    let due = now.due(hot.due, longest_wait(policy, settings.initial_delay(policy.initial_delay)));
+    let timeout = settings.timeout(policy.timeout);
+    let longest = longest_wait(policy, settings.initial_delay(policy.initial_delay));
+    // The deadline may have been moved to before the poll that was planned.
+    let due = now.due(hot.due, timeout.map_or(longest, |timeout| longest.min((registered_at + timeout) - now.wall)));
     let params: Box<[_]> = settings.params.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
     Waiting {
         params: (!params.is_empty()).then_some(params),
         since: if hot.since > now.wall { due } else { now.past(hot.since) },
         started: Started { steady: now.past(registered_at), local: registered_at, cloud: hot.registered_cloud },
-        timeout: settings.timeout(policy.timeout),
+        timeout,
         warn_after: settings.warn_after(policy.warn_after),
         warned: hot.warned,
         seen: hot.seen.map(|seen| now.past(seen)),

@@ -1,26 +1,39 @@
 //! What the loop tells: holds and their ends as events and as loud lines, and the rest in the program's own log.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::board::{KeyIndex, Notice, Scope};
-use super::{Committed, Standing, Watch};
-use crate::clock::{Moment, Wall};
+use super::board::{Notice, Scope};
+use super::machine::{Known, Machine, Trouble};
+use super::write::Write;
+use crate::clock::{Moment, Steady, Wall};
+use crate::model::due::Slot;
 use crate::model::event::{Held, account};
 use crate::model::reading::{Class, Fault, Reading};
 use crate::model::task::Target;
-use crate::model::waiting::Waiting;
 
-impl Watch {
+/// A target that failed is told again only after so long without a fault: the longest usual wait between two polls of one task.
+const QUIET: Duration = Duration::from_secs(300);
+
+/// Where the watch stands, for whoever waits for its end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// How many tasks are open.
+    pub open: usize,
+    /// What is held, where nothing but held work is left.
+    pub held: Vec<String>,
+}
+
+impl Machine {
     /// The first fault of a target and its end are told at levels that people read; each poll only to who asks for it. A status
     /// that the operation's row does not know is told once.
-    pub(super) fn tell_poll(&mut self, task: &Waiting, poll: &Result<Reading, Fault>) {
+    pub(super) fn tell_poll(&mut self, slot: Slot, poll: &Result<Reading, Fault>, now: Steady) {
+        let Some(task) = self.board.get(slot) else { return };
         let known = &mut self.targets[task.target.0 as usize];
         let Target { account, region, operation } = &*known.target;
         match poll {
             Ok(reading) => {
                 tracing::debug!(task = %task.id, operation, status = %reading.status, "polled");
-                if std::mem::take(&mut known.troubled) {
+                if known.trouble.take_if(|trouble| now - trouble.last > QUIET).is_some() {
                     tracing::info!(account, region, operation, "polls are answered again");
                 }
                 if !reading.known && known.unknown.as_ref() != Some(&reading.status) {
@@ -31,24 +44,28 @@ impl Watch {
             Err(fault) => {
                 tracing::debug!(task = %task.id, operation, class = %fault.class, %fault, "poll failed");
                 // Holds are told by themselves, and a lost connection is nobody's trouble.
-                let told_elsewhere = matches!(fault.class, Class::Account | Class::PaceKey | Class::Connection);
-                if !told_elsewhere && !std::mem::replace(&mut known.troubled, true) {
+                if matches!(fault.class, Class::Account | Class::PaceKey | Class::Connection) {
+                    return;
+                }
+                let before = known.trouble.replace(Trouble { code: fault.code.clone(), last: now });
+                if before.is_none_or(|before| before.code != fault.code || now - before.last > QUIET) {
                     tracing::warn!(account, region, operation, task = %task.id, class = %fault.class, %fault, "a poll failed; polled again with backoff");
                 }
             }
         }
     }
 
-    pub(super) fn tell_notice(&mut self, notice: &Notice, now: Moment) {
+    /// Tells it in the log; the answer is the event that tells it to the sinks, if there is one.
+    pub(super) fn tell_notice(&self, notice: &Notice, now: Moment) -> Option<Write> {
         match notice {
             Notice::Held(scope, fault, since) => {
                 self.tell_held(*scope, fault);
-                self.tell_trouble(*scope, fault, *since, now, false);
+                return self.trouble(*scope, fault, *since, now, false);
             }
             Notice::StillHeld(scope, fault) => self.tell_held(*scope, fault),
             Notice::Released(scope, fault, since) => {
                 tracing::info!(held = self.name(*scope), "a probe was answered well; it is used again");
-                self.tell_trouble(*scope, fault, *since, now, true);
+                return self.trouble(*scope, fault, *since, now, true);
             }
             Notice::Opened(key, fault) => {
                 let held = self.name(Scope::Key(*key));
@@ -70,6 +87,7 @@ impl Watch {
                 );
             }
         }
+        None
     }
 
     /// The loud line: what is held, why, and what to do.
@@ -83,46 +101,38 @@ impl Watch {
         tracing::error!(held = self.name(scope), %fault, tasks, "held: {what_to_do}; nothing is abandoned, and it is tried again rarely");
     }
 
-    fn tell_trouble(&mut self, scope: Scope, cause: &Fault, since: Wall, now: Moment, released: bool) {
-        let Some(target) = self.target_of(scope) else { return };
+    fn trouble(&self, scope: Scope, cause: &Fault, since: Wall, now: Moment, released: bool) -> Option<Write> {
+        let target = &self.known(scope)?.target;
         let pace_key = match scope {
             Scope::Account(_) => None,
             Scope::Key(_) => Some((target.region.as_str(), target.operation.as_str())),
         };
         let held = Held { account: &target.account, pace_key, cause, since, tasks: self.board.tasks_of(scope) };
         let event = account(&held, released, now.wall);
-        let sinks = self.parts.routes.of_trouble(event.kind);
-        let store = Arc::clone(&self.parts.store);
-        self.commits.spawn(async move {
-            store.tell(event, sinks).await?;
-            Ok(Committed::Told)
-        });
+        let sinks = self.routes.of_trouble(event.kind);
+        Some(Write::Told(event, sinks))
     }
 
-    pub(super) fn stands(&self) -> Standing {
-        let open = self.board.open();
-        let mut held: Vec<_> = self.board.all_held().into_iter().map(|scope| self.name(scope)).collect();
-        if self.unasked > 0 && (open == 0 || !held.is_empty()) {
-            held.push(format!("{} tasks whose account or operation is not configured", self.unasked));
-        }
-        Standing { open, held }
+    /// Where the watch stands now.
+    pub fn stands(&self) -> Standing {
+        Standing { open: self.board.open(), held: self.board.all_held().into_iter().map(|scope| self.name(scope)).collect() }
     }
 
     fn name(&self, scope: Scope) -> String {
-        let Some(target) = self.target_of(scope) else { return String::new() };
-        let Target { account, region, operation } = &*target;
+        let Some(Known { target, route, .. }) = self.known(scope) else { return String::new() };
+        let Target { account, region, operation } = &**target;
         match scope {
+            Scope::Account(_) if route.is_none() => format!("{operation} in {region} of account {account}, which is not configured"),
             Scope::Account(_) => format!("account {account}"),
             Scope::Key(_) => format!("{operation} in {region} of account {account}"),
         }
     }
 
     /// A target of what is meant, for its names.
-    fn target_of(&self, scope: Scope) -> Option<Arc<Target>> {
-        let is_meant = |key: KeyIndex, account: &str| match scope {
-            Scope::Account(index) => self.accounts.get(account) == Some(&index),
-            Scope::Key(index) => index == key,
-        };
-        self.targets.iter().find(|known| is_meant(known.key, &known.target.account)).map(|known| Arc::clone(&known.target))
+    fn known(&self, scope: Scope) -> Option<&Known> {
+        self.targets.iter().find(|known| match scope {
+            Scope::Account(account) => account == known.account,
+            Scope::Key(key) => key == known.key,
+        })
     }
 }

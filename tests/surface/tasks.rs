@@ -65,3 +65,44 @@ async fn a_changed_run_registers_a_finished_task_again_and_nothing_else_does() {
     assert_eq!((events.len(), &events[1]["data"]["task"]["name"]), (2, &"third".into()));
     assert_ne!(events[0]["id"], events[1]["id"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_of_an_account_that_is_gone_is_removed_with_it_and_registered_anew_when_both_come_back() {
+    let cloud = cloud(Scenario { unlisted: opwatch::sim::Unlisted::Follows(vec![Answer::status(4)]), ..Scenario::default() }).await;
+    let home = Home::new(&cloud, "");
+    let with_one = std::fs::read_to_string(home.path("opwatch.toml")).unwrap();
+    let other = with_one.replace(
+        "[poll]",
+        &format!(
+            "[accounts.other]\nregion = \"gz\"\nsecret_id = \"{}\"\nsecret_key_file = \"secret_key\"\nendpoint = \"{}\"\n[poll]",
+            opwatch::sim::SECRET_ID,
+            cloud.endpoint()
+        ),
+    );
+    let with_other = format!("{other}\n[[tasks]]\nid = 7\naccount = \"other\"\n");
+    let start = async |configuration: &str| {
+        home.write("opwatch.toml", configuration);
+        let before = home.events().len();
+        let child = home.start();
+        crate::support::eventually("it is up", || std::fs::read_to_string(home.path("opwatch.db.lock")).is_ok_and(|pid| !pid.is_empty()))
+            .await;
+        (child, before)
+    };
+    home.list([1]);
+    let (child, _) = start(&with_other).await;
+    cloud.wait_until(|seen| seen.iter().any(|seen| seen.task == "7")).await;
+    crate::support::signal(&child, "TERM");
+    crate::support::said(child).await;
+    let (child, before) = start(&with_one).await;
+    crate::support::eventually("its end is told", || home.events().len() > before).await;
+    crate::support::signal(&child, "TERM");
+    crate::support::said(child).await;
+    assert_eq!((&home.events()[0]["source"], &home.events()[0]["data"]["reason"]), (&"opwatch/other/gz".into(), &"removed".into()));
+
+    cloud.set_answers("7", [Answer::status(1)]);
+    let (child, before) = start(&with_other).await;
+    crate::support::eventually("its new end is told", || home.events().len() > before).await;
+    crate::support::signal(&child, "TERM");
+    crate::support::said(child).await;
+    assert_eq!((&home.events()[1]["subject"], &home.events()[1]["data"]["outcome"]), (&"bm/7".into(), &"success".into()));
+}

@@ -3,18 +3,17 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::location::Location;
+use super::trouble::{Patience, Trouble};
 use crate::store::Error;
 
 /// The schema, a step a version; `PRAGMA user_version` counts those taken. A step that was released is never changed.
 const STEPS: &[&str] = &[include_str!("step_1.sql")];
 /// Set by the first step.
 const APPLICATION_ID: i64 = 0x6f70_7761;
-/// How long opening waits for a foreign lock: longer than any program needs that writes a little and goes.
-const BUSY_AT_OPENING: Duration = Duration::from_secs(10);
-/// How long SQLite itself waits for a foreign lock afterwards: short, so that longer waits are seen (trouble.rs).
+/// How long SQLite itself waits for a foreign lock: short, so that longer waits are seen (trouble.rs).
 const BUSY: Duration = Duration::from_millis(250);
 /// Bounds the memory of each connection. More would not make it faster: keys rise, so what is written lies together.
 const CACHE_KIB: i64 = 2 * 1024;
@@ -32,18 +31,39 @@ enum NotOurs {
     Sqlite(#[from] rusqlite::Error),
 }
 
-/// A connection with our settings, to a database with our schema.
-pub fn connect(location: &Location) -> Result<Connection, Error> {
+/// A connection with our settings, to a database with our schema. A foreign lock and a full disk are waited for, until the patience
+/// ends.
+pub fn connect(location: &Location, patience: &mut Patience) -> Result<Connection, Error> {
     let path = match location {
         Location::File(path) => path.as_path(),
         Location::Memory => Path::new(":memory:"),
     };
     let unusable = |reason: NotOurs| Error::Open { path: path.into(), source: reason.into() };
-    let mut connection = opened(location).map_err(unusable)?;
-    let version = prepared(&mut connection).map_err(unusable)?;
+    let (connection, version) = loop {
+        match opened(location).and_then(|mut connection| prepared(&mut connection).map(|version| (connection, version))) {
+            Ok(ready) => break ready,
+            Err(NotOurs::Sqlite(error)) => match passing(&error) {
+                Some(remedy) if patience.wait(&error, remedy) => {}
+                Some(_) | None => return Err(unusable(error.into())),
+            },
+            Err(reason @ (NotOurs::Foreign | NotOurs::NoWal(_))) => return Err(unusable(reason)),
+        }
+    };
+    patience.over();
     match i64::try_from(STEPS.len()) {
         Ok(known) if version > known => Err(Error::Newer { path: path.into(), found: version, known }),
         Ok(_) | Err(_) => Ok(connection),
+    }
+}
+
+/// What to do about trouble that passes by itself; what is missing or forbidden at the start is a mistake more often.
+fn passing(error: &rusqlite::Error) -> Option<&'static str> {
+    const WAITED_FOR: [ErrorCode; 4] =
+        [ErrorCode::DatabaseBusy, ErrorCode::DatabaseLocked, ErrorCode::FileLockingProtocolFailed, ErrorCode::DiskFull];
+    error.sqlite_error_code().filter(|code| WAITED_FOR.contains(code))?;
+    match Trouble::of(error) {
+        Trouble::Passing(remedy) => Some(remedy),
+        Trouble::Fatal | Trouble::Own => None,
     }
 }
 
@@ -53,7 +73,7 @@ fn opened(location: &Location) -> Result<Connection, NotOurs> {
         Location::File(path) => Connection::open_with_flags(path, flags)?,
         Location::Memory => Connection::open_in_memory()?,
     };
-    connection.busy_timeout(BUSY_AT_OPENING)?;
+    connection.busy_timeout(BUSY)?;
     let (objects, application): (i64, i64) =
         connection.query_row("SELECT count(*), (SELECT application_id FROM pragma_application_id) FROM sqlite_schema", [], |row| {
             Ok((row.get(0)?, row.get(1)?))
@@ -89,6 +109,5 @@ fn prepared(connection: &mut Connection) -> Result<i64, NotOurs> {
         transaction.pragma_update(None, "user_version", version)?;
         transaction.commit()?;
     }
-    connection.busy_timeout(BUSY)?;
     Ok(version)
 }

@@ -17,12 +17,15 @@ mod wal;
 mod worker;
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::path::PathBuf;
+use std::sync::mpsc::Receiver;
 
 use async_trait::async_trait;
 
 pub use self::location::{Location, location};
 use self::lock::Lock;
+use self::trouble::Patience;
 use self::wal::Wal;
 use self::worker::{Poison, Role, Worker};
 use super::{Commit, Error, Hot, OpenTask, Owed, Past, Record, Registered, Seq, Store, TargetRow};
@@ -39,26 +42,39 @@ pub struct Sqlite {
 }
 
 impl Sqlite {
-    /// Opens the store, creating the file and bringing its schema up to date as needed. Blocks, on a foreign lock for up to ten
-    /// seconds.
-    pub fn open(location: &Location) -> Result<Self, Error> {
+    /// Opens the store, creating the file and bringing its schema up to date as needed. A foreign lock and a full disk are waited
+    /// for, visibly, until the future is dropped.
+    ///
+    /// # Errors
+    /// When it is in use by another daemon, was written by a later version, or cannot be opened.
+    pub async fn open(location: Location) -> Result<Self, Error> {
+        let (open, closing) = std::sync::mpsc::channel();
+        let opened = tokio::task::spawn_blocking(move || Self::open_waiting(&location, closing)).await;
+        drop(open);
+        opened.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    }
+
+    fn open_waiting(location: &Location, closing: Receiver<Infallible>) -> Result<Self, Error> {
         let poison = Poison::default();
         let path = match location {
             Location::File(path) => path.clone(),
             Location::Memory => PathBuf::from(":memory:"),
         };
+        let mut patience = Patience::new(path.clone(), closing);
         let start = |connection, role| {
             let unusable = |error: std::io::Error| Error::Open { path: path.clone(), source: error.into() };
             Worker::start(connection, path.clone(), role, poison.clone()).map_err(unusable)
         };
         match location {
             Location::Memory => {
-                Ok(Self { writer: start(connect::connect(location)?, Role::Writer { _lock: None, wal: None })?, reader: None })
+                let writer = connect::connect(location, &mut patience)?;
+                Ok(Self { writer: start(writer, Role::Writer { _lock: None, wal: None })?, reader: None })
             }
             Location::File(path) => {
                 // Before the first look, so that two that start at once never bring the schema up to date together.
                 let lock = Lock::take(path)?;
-                let (writer, reader) = (connect::connect(location)?, connect::connect(location)?);
+                let writer = connect::connect(location, &mut patience)?;
+                let reader = connect::connect(location, &mut patience)?;
                 let role = Role::Writer { _lock: Some(lock), wal: Some(Wal::of(path)) };
                 Ok(Self { writer: start(writer, role)?, reader: Some(start(reader, Role::Reader)?) })
             }

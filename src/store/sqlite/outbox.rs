@@ -16,10 +16,13 @@ pub fn commit(connection: &Connection, commit: &Commit) -> rusqlite::Result<bool
     if !tasks::keep(connection, hot)? {
         return Ok(false);
     }
-    if let Some(End { at, outcome }) = end {
-        connection
-            .prepare_cached("UPDATE task SET ended_at = ?2, outcome = ?3 WHERE task_row = ?1")?
-            .execute(params![hot.row, at, outcome])?;
+    if let Some(End { at, word }) = end {
+        connection.prepare_cached("UPDATE task SET ended_at = ?2, outcome = ?3, reason = ?4 WHERE task_row = ?1")?.execute(params![
+            hot.row,
+            at,
+            word.as_ref().ok(),
+            word.as_ref().err()
+        ])?;
     }
     if let Some((event, sinks)) = event {
         connection.prepare_cached("UPDATE task SET sequence = sequence + 1 WHERE task_row = ?1")?.execute([hot.row])?;

@@ -32,6 +32,7 @@ CREATE TABLE task (
     sequence      INTEGER NOT NULL DEFAULT 0,   -- events so far
     ended_at      INTEGER,                      -- NULL while it is open
     outcome       TEXT,                         -- NULL when it was abandoned
+    reason        TEXT,                         -- why it was abandoned
     UNIQUE (target, id)
 ) STRICT;
 

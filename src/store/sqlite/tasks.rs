@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::values::{at_most, settings, settings_text};
 use crate::clock::Wall;
+use crate::model::step::Reason;
 use crate::model::task::{NewTask, Row, Target};
 use crate::store::{Hot, OpenTask, Past, Record, Registered, State, TargetRow};
 
@@ -26,7 +27,7 @@ pub fn register(connection: &Connection, tasks: &[NewTask], now: Wall, due: &[Wa
         last = Some((&task.target, target));
         let text = settings_text(&task.settings)?;
         registered.push(match known(connection, target, task, text.as_deref())? {
-            Some(Registered { row, state: State::Over }) if has_another_run(connection, row, task)? => {
+            Some(Registered { row, state: State::Over }) if goes_on(connection, row, task)? => {
                 begin_again(connection, row, text.as_deref(), now, *due)?;
                 Registered { row, state: State::New }
             }
@@ -57,17 +58,18 @@ fn known(connection: &Connection, target: TargetRow, task: &NewTask, text: Optio
     Ok(Some(Registered { row, state: State::Known }))
 }
 
-/// Whether a task that is over is listed with another `run` than it had.
-fn has_another_run(connection: &Connection, row: Row, task: &NewTask) -> rusqlite::Result<bool> {
-    let mut select = connection.prepare_cached("SELECT settings ->> '$.run' IS NOT ?2 FROM task WHERE task_row = ?1")?;
-    select.query_row(params![row, task.settings.run], |record| record.get(0))
+/// Whether a task that is over begins again: it is listed with another `run` than it had, or was over only since it was not listed.
+fn goes_on(connection: &Connection, row: Row, task: &NewTask) -> rusqlite::Result<bool> {
+    let mut select = connection.prepare_cached("SELECT settings ->> '$.run' IS NOT ?2 OR reason IS ?3 FROM task WHERE task_row = ?1")?;
+    select.query_row(params![row, task.settings.run, Reason::Removed], |record| record.get(0))
 }
 
-/// The task as if it were registered for the first time; its events stay.
+/// The task as if it were registered for the first time; its events stay. Its start is another one whatever the clock says now:
+/// the ids of its events derive from that.
 fn begin_again(connection: &Connection, row: Row, settings: Option<&str>, now: Wall, due: Wall) -> rusqlite::Result<()> {
     let mut update = connection.prepare_cached(
-        "UPDATE task SET settings = ?2, registered_at = ?3, due = ?4, since = ?4, registered_cloud = NULL, warned = 0, seen = NULL,
-             digest = 0, status = NULL, polls = 0, errors = 0, streak = 0, sequence = 0, ended_at = NULL, outcome = NULL
+        "UPDATE task SET settings = ?2, registered_at = max(?3, registered_at + 1), due = ?4, since = ?4, registered_cloud = NULL, warned = 0, seen = NULL,
+             digest = 0, status = NULL, polls = 0, errors = 0, streak = 0, sequence = 0, ended_at = NULL, outcome = NULL, reason = NULL
          WHERE task_row = ?1",
     )?;
     update.execute(params![row, settings, now, due]).map(drop)

@@ -18,12 +18,12 @@ fn place() -> (TempDir, PathBuf) {
     (folder, path)
 }
 
-fn opened(path: &Path) -> Result<Sqlite, Error> {
-    Sqlite::open(&Location::File(path.into()))
+async fn opened(path: &Path) -> Result<Sqlite, Error> {
+    Sqlite::open(Location::File(path.into())).await
 }
 
-fn refusal(path: &Path) -> String {
-    chain(&opened(path).map(drop).unwrap_err())
+async fn refusal(path: &Path) -> String {
+    chain(&opened(path).await.map(drop).unwrap_err())
 }
 
 fn tasks(ids: std::ops::Range<u64>) -> Vec<NewTask> {
@@ -41,52 +41,52 @@ async fn register(store: &Sqlite, ids: std::ops::Range<u64>) -> Vec<Registered> 
 #[tokio::test]
 async fn a_second_daemon_is_refused_and_told_who_is_there() {
     let (folder, path) = place();
-    let store = opened(&path).unwrap();
+    let store = opened(&path).await.unwrap();
     let link = folder.path().join("link.db");
     std::os::unix::fs::symlink(&path, &link).unwrap();
     for name in [&path, &link] {
-        let refused = opened(name).unwrap_err();
+        let refused = opened(name).await.unwrap_err();
         assert!(matches!(&refused, Error::InUse { path, .. } if path == name), "{refused:?}");
         assert!(refused.to_string().contains(&format!("(process {})", std::process::id())), "{refused}");
     }
     store.close().await;
-    opened(&path).unwrap().close().await;
+    opened(&path).await.unwrap().close().await;
 }
 
 #[tokio::test]
 async fn a_store_of_a_later_version_is_refused() {
     let (_folder, path) = place();
-    opened(&path).unwrap().close().await;
+    opened(&path).await.unwrap().close().await;
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
-    assert!(matches!(opened(&path), Err(Error::Newer { found: 99, known: 1, .. })));
+    assert!(matches!(opened(&path).await, Err(Error::Newer { found: 99, known: 1, .. })));
 }
 
-#[test]
-fn a_file_that_is_no_database_of_ours_is_refused_and_left_alone() {
+#[tokio::test]
+async fn a_file_that_is_no_database_of_ours_is_refused_and_left_alone() {
     let (_folder, path) = place();
     std::fs::write(&path, "these are my notes, and long enough to be looked at as a header; ".repeat(20)).unwrap();
-    let refused = refusal(&path);
+    let refused = refusal(&path).await;
     assert!(refused.starts_with(&format!("cannot open the store {}; check", path.display())), "{refused}");
     assert!(refused.ends_with(": file is not a database"), "{refused}");
 
     std::fs::remove_file(&path).unwrap();
     let foreign = Connection::open(&path).unwrap();
     foreign.execute_batch("CREATE TABLE note (text)").unwrap();
-    assert!(refusal(&path).ends_with(": it is the database of another program"), "{}", refusal(&path));
+    assert!(refusal(&path).await.ends_with(": it is the database of another program"), "{}", refusal(&path).await);
     let tables: i64 = foreign.query_row("SELECT count(*) FROM sqlite_schema", [], |record| record.get(0)).unwrap();
     assert_eq!(tables, 1);
 }
 
-#[test]
-fn a_missing_folder_is_named() {
-    let refused = refusal(Path::new("/nowhere/at/all/opwatch.db"));
+#[tokio::test]
+async fn a_missing_folder_is_named() {
+    let refused = refusal(Path::new("/nowhere/at/all/opwatch.db")).await;
     assert!(refused.contains("/nowhere/at/all/opwatch.db") && refused.contains("No such file"), "{refused}");
 }
 
 #[tokio::test]
 async fn a_foreign_lock_is_waited_out_and_nobody_sees_an_error() {
     let (_folder, path) = place();
-    let store = opened(&path).unwrap();
+    let store = opened(&path).await.unwrap();
     let foreign = Connection::open(&path).unwrap();
     foreign.execute_batch("BEGIN EXCLUSIVE").unwrap();
     let registering = register(&store, 0..3);
@@ -103,7 +103,7 @@ async fn a_foreign_lock_is_waited_out_and_nobody_sees_an_error() {
 #[tokio::test]
 async fn a_close_does_not_wait_for_a_foreign_lock_and_tells_the_caller() {
     let (_folder, path) = place();
-    let store = opened(&path).unwrap();
+    let store = opened(&path).await.unwrap();
     let foreign = Connection::open(&path).unwrap();
     foreign.execute_batch("BEGIN EXCLUSIVE").unwrap();
     let registering = store.register(tasks(0..3), Wall(0), vec![Wall(0); 3]);
@@ -125,28 +125,28 @@ fn copied(path: &Path, to: &Path) {
 #[tokio::test]
 async fn what_is_acknowledged_is_in_the_files_before_any_close() {
     let (folder, path) = place();
-    let store = opened(&path).unwrap();
+    let store = opened(&path).await.unwrap();
     register(&store, 0..3).await;
     let copy = folder.path().join("copy.db");
     copied(&path, &copy);
-    assert_eq!(opened(&copy).unwrap().open_tasks(Row(0), 10).await.unwrap().len(), 3);
+    assert_eq!(opened(&copy).await.unwrap().open_tasks(Row(0), 10).await.unwrap().len(), 3);
 }
 
 #[tokio::test]
 async fn a_backup_can_be_made_while_the_daemon_runs() {
     let (folder, path) = place();
-    let store = opened(&path).unwrap();
+    let store = opened(&path).await.unwrap();
     register(&store, 0..3).await;
     let backup = folder.path().join("backup.db");
     Connection::open(&path).unwrap().execute("VACUUM INTO ?1", [backup.to_str()]).unwrap();
     register(&store, 3..6).await;
-    assert_eq!(opened(&backup).unwrap().open_tasks(Row(0), 10).await.unwrap().len(), 3);
+    assert_eq!(opened(&backup).await.unwrap().open_tasks(Row(0), 10).await.unwrap().len(), 3);
 }
 
 #[tokio::test]
 async fn the_write_ahead_log_is_emptied_when_it_has_grown_and_gone_after_a_close() {
     let (_folder, path) = place();
-    let store = opened(&path).unwrap();
+    let store = opened(&path).await.unwrap();
     let size_bytes = |ending| std::fs::metadata(beside(&path, ending)).map(|file| file.len()).ok();
     for mut task in tasks(0..30) {
         task.settings.name = Some("x".repeat(1 << 20));
@@ -161,7 +161,7 @@ async fn the_write_ahead_log_is_emptied_when_it_has_grown_and_gone_after_a_close
 
 #[test]
 fn the_pages_that_the_loops_ask_for_are_walks_along_an_index() {
-    let connection = connect::connect(&Location::Memory).unwrap();
+    let connection = connect::connect(&Location::Memory, &mut Patience::new(PathBuf::new(), std::sync::mpsc::channel().1)).unwrap();
     let plan = |sql: &str, params: &[&dyn rusqlite::ToSql]| {
         let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
         let steps: Result<Vec<String>, _> = explain.query_map(params, |record| record.get(3)).unwrap().collect();
@@ -181,7 +181,7 @@ fn the_pages_that_the_loops_ask_for_are_walks_along_an_index() {
 #[ignore = "a measurement"]
 async fn how_long_200_000_bare_tasks_take() {
     let (_folder, path) = place();
-    let store = opened(&path).unwrap();
+    let store = opened(&path).await.unwrap();
     for word in ["new", "known"] {
         let clock = crate::clock::Clock::start();
         for start in 0..40 {

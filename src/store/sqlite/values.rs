@@ -7,6 +7,7 @@ use uuid::Uuid;
 use crate::clock::Wall;
 use crate::model::event::{Event, Kind};
 use crate::model::reading::{Code, Outcome};
+use crate::model::step::Reason;
 use crate::model::task::{Origin, Row, Settings, TaskId};
 use crate::store::{Seq, TargetRow};
 
@@ -66,6 +67,12 @@ impl FromSql for Code {
 }
 
 impl ToSql for Outcome {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(self.to_string().into())
+    }
+}
+
+impl ToSql for Reason {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(self.to_string().into())
     }

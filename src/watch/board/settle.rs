@@ -1,7 +1,7 @@
 //! What an answer means: for its task, by the model; for its pace key and its account, here. Whom a fault touches is decided in
 //! this file alone.
 
-use super::{AccountIndex, Board, KeyIndex, Scope};
+use super::{AccountIndex, Board, KeyIndex, Scope, Share};
 use crate::clock::{Moment, Wall};
 use crate::cloud::Answer;
 use crate::model::due::Slot;
@@ -42,12 +42,11 @@ pub struct Settled {
 
 impl Board {
     /// An answer to a poll sent then: what it means for its task, its pace key and its account.
-    pub fn settle(&mut self, slot: Slot, answer: &Answer, sent: Moment, now: Moment, spread: f64) -> Option<Settled> {
+    pub fn settle(&mut self, slot: Slot, answer: Answer, sent: Moment, now: Moment, spread: f64) -> Option<Settled> {
         let mut task = self.table[slot as usize].take()?;
         task.under_way = false;
         self.away.insert(slot);
-        let key = self.key_of(task.target);
-        let account = self.keys[key.0].account;
+        let Share { key, account, .. } = *self.share_of(task.target);
         let mut notices = Vec::new();
         let probed = self.probed(slot, key, account);
         let on = &mut self.accounts[account.0];
@@ -60,7 +59,7 @@ impl Board {
                 self.answered_well(key, account, now, &mut notices);
                 false
             }
-            Err(fault) => self.failed(&task, key, fault, probed, sent, now, &mut notices),
+            Err(fault) => self.failed(&task, fault, probed, sent, now, &mut notices),
         };
         let draw = Draw { sent, now: times, spread };
         let effect = if refused_by_setting {
@@ -69,7 +68,7 @@ impl Board {
             task.unsaved = true;
             Effect::Again(parked(task, draw))
         } else {
-            step(task, &answer.poll, &self.policy, draw)
+            step(task, answer.poll, &self.policy, draw)
         };
         Some(Settled { effect, now: times, notices })
     }
@@ -100,27 +99,25 @@ impl Board {
             Scope::Key(key) => self.keys[key.0].hold.take(),
         };
         let Some(hold) = hold else { return };
-        for (index, key) in self.keys.iter_mut().enumerate() {
-            if scope == Scope::Account(key.account) || scope == Scope::Key(KeyIndex(index)) {
-                key.pace.resumed(now.steady);
+        for share in &self.shares {
+            if scope == Scope::Account(share.account) || scope == Scope::Key(share.key) {
+                self.keys[share.key.0].pace.resumed(now.steady);
             }
         }
         notices.push(Notice::Released(scope, hold.cause, hold.since));
     }
 
     /// What a fault means for pace key and account. Whether it tells of a setting, though it looks like the task's own.
-    #[expect(clippy::too_many_arguments, reason = "one caller, and each is another thing")]
     fn failed(
         &mut self,
         task: &Waiting,
-        key: KeyIndex,
         fault: &Fault,
         probed: Option<Scope>,
         sent: Moment,
         now: Moment,
         notices: &mut Vec<Notice>,
     ) -> bool {
-        let account = self.keys[key.0].account;
+        let Share { key, account, .. } = *self.share_of(task.target);
         let policy = self.policy;
         if let Some(wait) = fault.retry_after {
             self.keys[key.0].pace.retry_after(wait, now.steady);
@@ -140,8 +137,9 @@ impl Board {
                 notices.push(Notice::Throttled(Scope::Key(key), fault.clone()));
             }
             Class::AccountPace => {
-                let own = self.keys.iter_mut().filter(|key| key.account == account);
-                own.for_each(|key| key.pace.throttled(sent.steady, now.steady));
+                for share in self.shares.iter().filter(|share| share.account == account) {
+                    self.keys[share.key.0].pace.throttled(sent.steady, now.steady);
+                }
                 notices.push(Notice::Throttled(Scope::Account(account), fault.clone()));
             }
             Class::Clock => self.accounts[account.0].skew.refused(),

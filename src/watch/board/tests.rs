@@ -20,8 +20,8 @@ fn board(keys: usize, calls_a_second: f64, max_in_flight: u32, tasks: i64) -> Bo
     let mut board = Board::new(Policy::default());
     let account = board.add_account(max_in_flight);
     for _ in 0..keys {
-        let key = board.add_key(account, Rate::new(calls_a_second, Duration::from_secs(1)).unwrap(), Steady(0));
-        board.add_target(key);
+        let key = board.add_key(Rate::new(calls_a_second, Duration::from_secs(1)).unwrap(), Steady(0));
+        board.add_target(account, key);
     }
     (0..tasks).for_each(|number| _ = board.add(task(number as u32 % keys as u32, number, Steady(0)), moment(0)));
     board
@@ -44,12 +44,12 @@ fn play(board: &mut Board, seconds: std::ops::Range<i64>, answer: impl Fn(Row, i
         while let Some((slot, task)) = board.take(Steady(now)) {
             let row = task.row;
             polls.push((now, row));
-            let settled = board.settle(slot, &answer(row, now), moment(now), moment(now), 0.5).unwrap();
+            let settled = board.settle(slot, answer(row, now), moment(now), moment(now), 0.5).unwrap();
             notices.extend(settled.notices);
             match settled.effect {
-                Effect::Again(task) | Effect::Progress(task, _) => board.put_back(slot, task),
+                Effect::Again(task) | Effect::Progress(task, ..) => board.put_back(slot, task),
                 Effect::AtOnce(task) => board.put_back_at_once(slot, task, Steady(now)),
-                Effect::Finish(task, _) | Effect::Abandon(task, _) => {
+                Effect::Finish(task, ..) | Effect::Abandon(task, ..) => {
                     notices.push(Notice::ClockOff(AccountIndex(99), task.row.0));
                     board.remove(slot, task.target);
                 }
@@ -73,8 +73,8 @@ fn no_more_requests_of_an_account_are_under_way_than_its_bound() {
     }
     assert_eq!(taken.len(), 3);
     assert_eq!(board.wake(), None);
-    let settled = board.settle(taken[0], &running(), moment(0), moment(0), 0.5).unwrap();
-    let Effect::Progress(answered, _) = settled.effect else { panic!("{settled:?}") };
+    let settled = board.settle(taken[0], running(), moment(0), moment(0), 0.5).unwrap();
+    let Effect::Progress(answered, ..) = settled.effect else { panic!("{settled:?}") };
     board.put_back(taken[0], answered);
     assert!(board.wake().is_some());
     assert!(board.take(Steady(2_000_000)).is_some());
@@ -154,7 +154,11 @@ fn an_overdue_task_is_told_once() {
     let mut board = board(1, 10.0, 32, 0);
     board.add(Waiting { warn_after: Some(Duration::from_secs(30)), ..task(0, 1, Steady(0)) }, moment(0));
     assert!(board.take_overdue(moment(29_000_000)).is_none());
-    assert!(board.take_overdue(moment(30_000_000)).is_some_and(|(task, _)| task.row == Row(1)));
+    assert!(board.take_overdue(moment(30_000_000)).is_some_and(|(slot, task, _)| {
+        let told = task.row == Row(1);
+        board.put_back(slot, task);
+        told
+    }));
     assert!(board.take_overdue(moment(90_000_000)).is_none());
 }
 
@@ -163,4 +167,56 @@ fn a_peer_that_closes_every_connection_is_asked_by_probes_alone() {
     let mut board = board(1, 20.0, 32, 3_000);
     let (polls, _) = play(&mut board, 0..120, |_, _| refused(Class::Connection, 0));
     assert!(polls.len() < 60, "{} requests in two minutes", polls.len());
+}
+
+#[test]
+fn a_wake_up_finds_somebody_to_ask_or_looks_at_a_later_moment() {
+    let mut board = Board::new(Policy::default());
+    let account = board.add_account(32);
+    for interval in [Duration::from_millis(50), Duration::from_secs(7)] {
+        let key = board.add_key(Rate::new(1.0, interval).unwrap(), Steady(0));
+        board.add_target(account, key);
+    }
+    (0..4).for_each(|number| _ = board.add(task(number as u32 % 2, number, Steady(0)), moment(0)));
+    let (mut now, mut idle) = (Steady(0), 0);
+    while now < Steady(600_000_000) {
+        match board.take(now) {
+            Some((slot, _)) => {
+                idle = 0;
+                let settled = board.settle(slot, refused(Class::Account, 4100), moment(now.0), moment(now.0), 0.5).unwrap();
+                let Effect::Again(task) = settled.effect else { panic!("{settled:?}") };
+                board.put_back(slot, task);
+            }
+            None => idle += 1,
+        }
+        assert!(idle < 10, "it spins at {now:?}");
+        now = now.max(board.wake().unwrap());
+    }
+}
+
+#[test]
+fn accounts_with_one_pace_key_share_its_lower_rate_and_nothing_else() {
+    let mut board = Board::new(Policy::default());
+    let (mistyped, right) = (board.add_account(1), board.add_account(2));
+    let key = board.add_key(Rate::new(10.0, Duration::from_secs(1)).unwrap(), Steady(0));
+    board.lower_rate(key, Rate::ONE_A_SECOND);
+    board.lower_rate(key, Rate::new(5.0, Duration::from_secs(1)).unwrap());
+    [mistyped, right].into_iter().for_each(|account| board.add_target(account, key));
+    (0..6).for_each(|number| _ = board.add(task(number as u32 % 2, number, Steady(0)), moment(0)));
+    let answer = |row: Row, _| if row.0 % 2 == 0 { refused(Class::Account, 4100) } else { running() };
+    let (polls, _) = play(&mut board, 0..60, answer);
+    assert!(polls.windows(2).all(|pair| pair[1].0 - pair[0].0 >= 995_000), "{polls:?}");
+    let of_right = polls.iter().filter(|(_, row)| row.0 % 2 == 1).count();
+    assert!(of_right > 12 && polls.len() - of_right < 6, "{polls:?}");
+    assert_eq!(board.tasks_of(Scope::Account(right)), 3);
+}
+
+#[test]
+fn tasks_that_nobody_can_be_asked_about_wait_and_are_named_as_held() {
+    let mut board = board(1, 10.0, 32, 0);
+    let (nobody, key) = (board.add_account(0), board.add_key(Rate::ONE_A_SECOND, Steady(0)));
+    board.add_target(nobody, key);
+    board.add(task(1, 1, Steady(0)), moment(0));
+    assert!(board.take(Steady(9_000_000)).is_none());
+    assert_eq!((board.wake(), board.all_held()), (None, vec![Scope::Account(nobody)]));
 }

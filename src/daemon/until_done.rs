@@ -1,0 +1,133 @@
+//! The end of `run --until-done`: everything is over and delivered, or nothing but held work has been left for long.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::clock::{Clock, Steady};
+use crate::store::{Error, Store};
+use crate::watch::Standing;
+
+/// What is looked at.
+pub struct UntilDone {
+    /// Whose outbox.
+    pub store: Arc<dyn Store>,
+    /// The configured sinks.
+    pub sinks: Vec<String>,
+    /// Where the watch stands.
+    pub standing: watch::Receiver<Standing>,
+    /// Told after each acknowledgement.
+    pub acknowledged: watch::Receiver<()>,
+    /// How long nothing but held work may be left.
+    pub patience: Duration,
+    /// Time.
+    pub clock: Clock,
+}
+
+/// What is left to do.
+enum Left {
+    Nothing,
+    /// Something goes on.
+    Work,
+    /// Nothing that goes on by itself.
+    Held(Vec<String>),
+}
+
+impl UntilDone {
+    /// Waits for the end; the answer names what is held, if that is all that is left.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn wait(mut self) -> Result<Vec<String>, Error> {
+        let mut held_since: Option<Steady> = None;
+        loop {
+            // Registered before looking, so that no change between the two is missed.
+            let standing = self.standing.borrow_and_update().clone();
+            self.acknowledged.borrow_and_update();
+            let now = self.clock.now().steady;
+            match self.left(standing).await? {
+                Left::Nothing => return Ok(Vec::new()),
+                Left::Work => held_since = None,
+                Left::Held(names) if held_since.is_some_and(|since| now - since >= self.patience) => return Ok(names),
+                Left::Held(_) => _ = held_since.get_or_insert(now),
+            }
+            let give_up = held_since.map(|since| since + self.patience);
+            tokio::select! {
+                // An error means that the loop is gone, and then the daemon ends by itself.
+                Ok(()) = self.standing.changed() => {}
+                Ok(()) = self.acknowledged.changed() => {}
+                () = self.clock.sleep_until(give_up.unwrap_or_default()), if give_up.is_some() => {}
+                else => std::future::pending().await,
+            }
+        }
+    }
+
+    async fn left(&self, Standing { open, mut held }: Standing) -> Result<Left, Error> {
+        let outbox = self.store.outbox().await?;
+        let owed = |sink: &String| outbox.get(sink).is_some_and(|owed| *owed > 0);
+        if self.sinks.iter().any(owed) || (open > 0 && held.is_empty()) {
+            return Ok(Left::Work);
+        }
+        let mut gone: Vec<_> = outbox.iter().filter(|(sink, owed)| **owed > 0 && !self.sinks.contains(sink)).collect();
+        gone.sort_unstable();
+        held.extend(gone.into_iter().map(|(sink, owed)| format!("deliveries to the sink {sink} ({owed}), which is not configured")));
+        Ok(if held.is_empty() { Left::Nothing } else { Left::Held(held) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Wall;
+    use crate::model::event::{Event, Kind};
+    use crate::store::sqlite::{Location, Sqlite};
+
+    const PATIENCE: Duration = Duration::from_millis(100);
+
+    async fn with_outbox(sinks: &[&str], standing: watch::Receiver<Standing>) -> (UntilDone, watch::Sender<()>) {
+        let store = Sqlite::open(Location::Memory).await.unwrap();
+        let event = Event { id: uuid::Uuid::nil(), kind: Kind::AccountHeld, time: Wall(0), body: String::new() };
+        store.tell(event, sinks.iter().map(ToString::to_string).collect()).await.unwrap();
+        let (acknowledging, acknowledged) = watch::channel(());
+        let (store, sinks, clock) = (Arc::new(store), vec!["log".to_owned()], Clock::start());
+        (UntilDone { store, sinks, standing, acknowledged, patience: PATIENCE, clock }, acknowledging)
+    }
+
+    fn stands(open: usize, held: &[&str]) -> Standing {
+        Standing { open, held: held.iter().map(ToString::to_string).collect() }
+    }
+
+    #[tokio::test]
+    async fn what_is_owed_to_a_sink_that_is_not_configured_is_named_after_the_patience() {
+        let (_sender, standing) = watch::channel(stands(0, &[]));
+        let (done, _acknowledging) = with_outbox(&["audit"], standing).await;
+        assert_eq!(done.wait().await.unwrap(), ["deliveries to the sink audit (1), which is not configured"]);
+    }
+
+    #[tokio::test]
+    async fn a_hold_that_ends_in_time_is_no_end_of_the_watch() {
+        let (standing, receiver) = watch::channel(stands(1, &["account default"]));
+        let (done, _acknowledging) = with_outbox(&[], receiver).await;
+        let mut waiting = std::pin::pin!(done.wait());
+        assert!(tokio::time::timeout(PATIENCE / 2, &mut waiting).await.is_err());
+        standing.send_replace(stands(1, &[]));
+        assert!(tokio::time::timeout(PATIENCE * 2, &mut waiting).await.is_err(), "a task is open and nothing is held");
+        standing.send_replace(stands(1, &["account default"]));
+        assert_eq!(waiting.await.unwrap(), ["account default"]);
+    }
+
+    #[tokio::test]
+    async fn a_delivery_that_a_configured_sink_is_owed_is_waited_for() {
+        let (standing, receiver) = watch::channel(stands(1, &["account default"]));
+        let (done, acknowledging) = with_outbox(&["log"], receiver).await;
+        let store = Arc::clone(&done.store);
+        let mut waiting = std::pin::pin!(done.wait());
+        assert!(tokio::time::timeout(PATIENCE * 2, &mut waiting).await.is_err());
+        standing.send_replace(stands(0, &[]));
+        let seq = store.owed("log", crate::store::Seq(0), 1).await.unwrap()[0].seq;
+        store.acknowledge("log", vec![seq]).await.unwrap();
+        acknowledging.send_replace(());
+        assert_eq!(waiting.await.unwrap(), [""; 0]);
+    }
+}
