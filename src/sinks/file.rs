@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use self::regular::{Identity, Regular};
 use super::{Refusal, Sink, blocking};
 use crate::model::event::Event;
+use crate::telemetry::closed::was_standard_output_closed;
 use crate::telemetry::output::{Lines, lock, write_waiting};
 
 /// A few hundred kilobytes at most as a rule, and one sync for all of them.
@@ -128,6 +129,9 @@ impl State {
 impl Open {
     fn at(path: &Path) -> Result<Self, Trouble> {
         if is_standard_output(path) {
+            if was_standard_output_closed() {
+                return Err(Trouble { doing: Doing::Opening, error: ErrorKind::BrokenPipe.into() });
+            }
             let own = io::stdout().as_fd().try_clone_to_owned().map_err(Trouble::of(Doing::Opening))?;
             return Ok(Self::StandardOutput(Mutex::new(Lines::new(own.into()))));
         }
@@ -181,7 +185,9 @@ impl Trouble {
                 Refusal::of_sink(format!("{what}: permission denied; let this user read and write it, and create it in its folder"))
             }
             ErrorKind::ReadOnlyFilesystem => Refusal::of_sink(format!("{what}: the file system is read-only; name another path")),
-            ErrorKind::InvalidData | ErrorKind::InvalidFilename => Refusal::of_sink(format!("{what}: {error}; name another path")),
+            // Our own words, which say what to do.
+            ErrorKind::InvalidData => Refusal::of_sink(format!("{what}: {error}")),
+            ErrorKind::InvalidFilename => Refusal::of_sink(format!("{what}: {error}; name another path")),
             _ if has_no_reader => Refusal::passing(format!("{what}: nobody reads it; start a reader")),
             _ => Refusal::passing(format!("{what}: {error}; see to it or name another path")),
         }

@@ -13,6 +13,7 @@ use super::journal::{self, Journal};
 use super::{Refusal, Sink, blocking, fields};
 use crate::model::event::Event;
 use crate::telemetry::ResolvedFormat;
+use crate::telemetry::closed::was_standard_error_closed;
 use crate::telemetry::line::Line;
 use crate::telemetry::output::{Lines, standard_error, write_waiting};
 
@@ -29,6 +30,8 @@ pub struct Log(Arc<Out>);
 /// Where the lines go.
 #[derive(Debug)]
 enum Out {
+    /// Nowhere: standard error was closed when the process began.
+    Closed,
     /// Text for people.
     Text(Arc<Mutex<Lines>>),
     /// JSON for programs.
@@ -41,6 +44,7 @@ impl Log {
     /// To this process's standard error, or to the journal behind it.
     pub fn new(format: ResolvedFormat) -> io::Result<Self> {
         Ok(Self(Arc::new(match format {
+            ResolvedFormat::Text | ResolvedFormat::Json if was_standard_error_closed() => Out::Closed,
             ResolvedFormat::Text => Out::Text(standard_error()?),
             ResolvedFormat::Json => Out::Json(standard_error()?),
             ResolvedFormat::Journal => Out::Journal(Journal::new(journal::SOCKET)?),
@@ -64,6 +68,7 @@ impl Sink for Log {
 impl Out {
     fn write(&self, events: &[Event]) -> Result<(), Refusal> {
         match self {
+            Self::Closed => Err(refusal(ErrorKind::BrokenPipe.into())),
             Self::Text(lines) => write_waiting(lines, &joined(events, |line| line.text(false)), PATIENCE).map_err(refusal),
             Self::Json(lines) => write_waiting(lines, &joined(events, |line| line.json()), PATIENCE).map_err(refusal),
             Self::Journal(journal) => events.iter().try_for_each(|event| journal.send(event)).map_err(|error| {

@@ -1,8 +1,9 @@
 //! The program's own log. Events are no part of it: the `log` sink writes those itself, whatever the level here.
 //!
 //! It lends that sink what both need: the form of a line ([`line`]), the way to a descriptor that may be full, slow or closed
-//! ([`output`]), and where standard error leads ([`surroundings`]).
+//! ([`output`]), whether it was there at all ([`closed`]), and where standard error leads ([`surroundings`]).
 
+pub mod closed;
 pub mod line;
 pub mod output;
 pub mod surroundings;

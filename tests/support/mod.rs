@@ -87,6 +87,14 @@ path = "events.jsonl"
         command
     }
 
+    /// A line of shell, in this folder and with nothing of the environment.
+    pub fn in_shell(&self, line: &str) -> Command {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", line]).current_dir(self.0.path()).env_clear().kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
     /// `opwatch run`, going on.
     pub fn start(&self) -> Child {
         self.opwatch(&["run", "-c", "opwatch.toml"]).spawn().unwrap()

@@ -1,5 +1,6 @@
 //! The surface that users and their scripts rely on: commands, log lines, exit codes.
 
+mod closed_descriptors;
 mod commands;
 mod signing;
 mod systemd;

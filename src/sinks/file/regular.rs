@@ -1,7 +1,8 @@
 //! A regular file that holds whole lines only, and those on the disk.
 //!
-//! Lines are appended, synced, and taken back if either fails. A process that was killed cannot take back, so whatever stands
-//! behind the last line end is cut off when the file is opened: it was never acknowledged and comes again.
+//! Lines are appended, synced, and taken back if either fails. A process that was killed cannot take back, so the beginning of
+//! an event behind the last line end is cut off when the file is opened: it was never acknowledged and comes again. Anything
+//! else there is somebody else's, and left alone.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Write};
@@ -18,6 +19,9 @@ const MAX_TORN_BYTES: u64 = 8 * 1024 * 1024;
 
 /// How much is read at once while looking back.
 const BLOCK_BYTES: u64 = 64 * 1024;
+
+/// How every event begins.
+const BEGINNING: &[u8] = b"{\"specversion\"";
 
 /// The owner reads and writes, the group reads: events name tasks and labels, which are not everybody's.
 const MODE: u32 = 0o640;
@@ -91,10 +95,21 @@ impl Regular {
 fn cut_torn_line(file: &File, length: u64, path: &Path) -> io::Result<()> {
     let end = end_of_last_line(file, length)?;
     if end < length {
+        if !begins_like_an_event(file, end, length)? {
+            let what = "it is no event, so it is not removed; end that line, or name another path";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
         file.set_len(end)?;
         warn!(path = %path.display(), bytes = length - end, "torn last line removed; its event comes again");
     }
     Ok(())
+}
+
+/// Whether what stands from `start` to `end` is the beginning of an event, or of its beginning.
+fn begins_like_an_event(file: &File, start: u64, end: u64) -> io::Result<bool> {
+    let mut begun = vec![0; BEGINNING.len().min(usize::try_from(end - start).unwrap_or(usize::MAX))];
+    file.read_exact_at(&mut begun, start)?;
+    Ok(BEGINNING.starts_with(&begun))
 }
 
 /// Where the last whole line ends; 0 if there is none.
@@ -103,7 +118,7 @@ fn end_of_last_line(file: &File, length: u64) -> io::Result<u64> {
     let mut end = length;
     while end > 0 {
         if length - end >= MAX_TORN_BYTES {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "its end is longer than any event and has no line end"));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it is longer than any event; name another path"));
         }
         let start = end.saturating_sub(BLOCK_BYTES);
         block.resize(usize::try_from(end - start).map_err(io::Error::other)?, 0);

@@ -36,18 +36,35 @@ async fn each_event_is_one_line_as_it_was_stored_behind_what_is_there() {
 
 #[tokio::test]
 async fn a_torn_last_line_is_removed_before_the_next_event() {
-    for (before, kept) in [("{\"a\":1}\n{\"b\"", "{\"a\":1}\n"), ("{\"b\"", ""), ("{\"a\":1}\n", "{\"a\":1}\n")] {
+    for torn in ["", "{", "{\"specver", "{\"specversion\":\"1.0\",\"id\":\"4"] {
+        for whole in ["", "{\"a\":1}\n", "not ours\n"] {
+            let (_folder, path) = folder_and_path();
+            fs::write(&path, format!("{whole}{torn}")).unwrap();
+            to(&path).send(&samples::successes(1)).await.unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), format!("{whole}{}", lines(&samples::successes(1))));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_last_line_without_an_end_that_is_no_event_is_left_alone_and_holds_the_sink_until_it_is_ended() {
+    for foreign in ["root:x:0:0", "first\nlast", "{\"a\":1}", "{\"specversions\":1}", "x"] {
         let (_folder, path) = folder_and_path();
-        fs::write(&path, before).unwrap();
-        to(&path).send(&samples::successes(1)).await.unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{kept}{}", lines(&samples::successes(1))));
+        fs::write(&path, foreign).unwrap();
+        let sink = to(&path);
+        let refusal = sink.send(&samples::successes(1)).await.unwrap_err();
+        assert!(refusal.class == Class::Sink && refusal.what.ends_with("end that line, or name another path"), "{refusal}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), foreign);
+        fs::write(&path, format!("{foreign}\n")).unwrap();
+        sink.send(&samples::successes(1)).await.unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{foreign}\n{}", lines(&samples::successes(1))));
     }
 }
 
 #[tokio::test]
 async fn a_torn_line_longer_than_a_block_is_found_and_one_longer_than_any_event_is_left_alone() {
     let (_folder, path) = folder_and_path();
-    fs::write(&path, format!("first\n{}", "x".repeat(200_000))).unwrap();
+    fs::write(&path, format!("first\n{{\"specversion\"{}", "x".repeat(200_000))).unwrap();
     to(&path).send(&[]).await.unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), "first\n");
 

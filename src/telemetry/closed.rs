@@ -1,0 +1,33 @@
+//! Whether standard output and standard error were there when the process began.
+//!
+//! Rust's runtime opens `/dev/null` in the place of a descriptor that is closed, before `main`: what is written there then
+//! counts as written, and is lost. Afterwards nobody can tell it from a `/dev/null` that somebody chose, so it is looked at
+//! earlier: the loader runs what `.init_array` lists before the runtime begins.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::io::fcntl_getfd;
+use rustix::stdio;
+
+static STANDARD_OUTPUT: AtomicBool = AtomicBool::new(false);
+static STANDARD_ERROR: AtomicBool = AtomicBool::new(false);
+
+#[used]
+#[expect(unsafe_code, reason = "the only way to run before Rust's runtime; what runs makes two system calls and needs nothing of it")]
+#[unsafe(link_section = ".init_array")]
+static BEFORE_THE_RUNTIME: extern "C" fn() = look;
+
+/// Whether standard output was closed when the process began.
+pub fn was_standard_output_closed() -> bool {
+    STANDARD_OUTPUT.load(Ordering::Relaxed)
+}
+
+/// Whether standard error was closed when the process began.
+pub fn was_standard_error_closed() -> bool {
+    STANDARD_ERROR.load(Ordering::Relaxed)
+}
+
+extern "C" fn look() {
+    STANDARD_OUTPUT.store(fcntl_getfd(stdio::stdout()).is_err(), Ordering::Relaxed);
+    STANDARD_ERROR.store(fcntl_getfd(stdio::stderr()).is_err(), Ordering::Relaxed);
+}
