@@ -87,7 +87,12 @@ pub fn take<T: DeserializeOwned>(mut table: Value) -> Taken<T> {
 
 /// What to say of a key that nothing knows.
 pub fn unknown_key(path: KeyPath, known: &Value) -> Fault {
+    /// The one key that people write under a section by mistake, since it is in none.
+    const ABOVE_SECTIONS: &str = "task_files";
     let (written, parents) = path.split_last().map_or(("", &[][..]), |(last, parents)| (last.as_str(), parents));
+    if written == ABOVE_SECTIONS {
+        return Fault { path, what: "has no place here; move it to the top of the file, above the first [section]".to_owned() };
+    }
     let siblings = parents.iter().try_fold(known, |table, key| table.get(key));
     let names: Vec<&str> = siblings.and_then(Value::as_object).into_iter().flat_map(|table| table.keys().map(String::as_str)).collect();
     let what = format!("unknown key; {}", suggestion(written, &names));

@@ -81,5 +81,6 @@ fn configuration(sim: &Sim) -> Loaded {
         log: telemetry::Config { format: Format::Text, level: Level::Warn },
         tasks: (1_000_800_001..).take(TASKS as usize).map(task).collect(),
         task_files: Vec::new(),
+        doubts: Vec::new(),
     }
 }

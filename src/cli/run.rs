@@ -1,13 +1,13 @@
 //! `opwatch run`: the daemon.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::Failure;
 use crate::clock::Clock;
-use crate::config::{self, Environment};
+use crate::config::{self, Environment, Loaded};
 use crate::daemon::{self, Daemon, Options};
 use crate::store::sqlite;
 use crate::telemetry::{self, Surroundings};
@@ -16,9 +16,15 @@ use crate::telemetry::{self, Surroundings};
 pub async fn run(path: &Path, until_done: bool, allow_removals: bool, clock: Clock) -> Result<(), Failure> {
     let signalled = stop_on_signals()?;
     let stop = signalled.child_token();
-    let loaded = config::load(path, &Environment::of_process()).map_err(Failure::Configuration)?;
+    let loaded = tokio::select! {
+        loaded = load(path.to_owned()) => loaded?,
+        () = stop.cancelled() => return Ok(()),
+    };
     let surroundings = Surroundings::of_process();
     telemetry::init(&loaded.log, surroundings)?;
+    for doubt in &loaded.doubts {
+        tracing::warn!(%doubt, "the configuration is right, but look at this");
+    }
     let format = loaded.log.format.resolve(surroundings);
     let location = sqlite::location(&loaded.store, |name| std::env::var_os(name))?;
     let options = Options { location, until_done, allow_removals, format, clock, stop: stop.clone() };
@@ -29,6 +35,12 @@ pub async fn run(path: &Path, until_done: bool, allow_removals: bool, clock: Clo
     };
     let held = daemon.run().await.map_err(daemon::Error::Store)?;
     if held.is_empty() || signalled.is_cancelled() { Ok(()) } else { Err(Failure::Held(held)) }
+}
+
+/// On a thread of its own: a long list must not keep a stop waiting.
+async fn load(path: PathBuf) -> Result<Loaded, Failure> {
+    let loaded = tokio::task::spawn_blocking(move || config::load(&path, &Environment::of_process())).await;
+    loaded.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())).map_err(Failure::Configuration)
 }
 
 /// A token that SIGTERM and SIGINT cancel.

@@ -194,7 +194,7 @@ impl Cloud {
     /// When the file cannot be read, or holds no key; the one before stays in use.
     pub fn read_key_again(&mut self, account: &str) -> Option<Result<(), String>> {
         let account = &mut self.accounts.get_mut(account)?.account;
-        match secret_file::read(account.secret_key_file.as_ref()?) {
+        match secret_file::read(account.secret_key_file.as_ref()?, |doubt| tracing::warn!(doubt, "a secret file was read again")) {
             Ok(key) if key == account.secret_key => None,
             Ok(key) => {
                 account.secret_key = key;

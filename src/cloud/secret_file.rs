@@ -9,12 +9,14 @@ use crate::secret::Secret;
 /// No secret is as long; what is beyond this is another file.
 const LARGEST_BYTES: u64 = 64 * 1024;
 
-/// Reads a secret, without trailing line ends and a BOM. The error never repeats what is in the file.
-pub fn read(path: &Path) -> Result<Secret, String> {
+/// Reads a secret, without trailing line ends and a BOM. Neither the error nor a doubt repeats what is in the file.
+pub fn read(path: &Path, mut doubt: impl FnMut(String)) -> Result<Secret, String> {
     let shown = path.display();
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(|error| format!("cannot read {shown} ({error}); check its name, owner and mode"))?;
-    warn_if_open_to_all(path, &file);
+    if is_open_to_all(&file) {
+        doubt(format!("everyone on this machine can read {shown}; chmod o-r it"));
+    }
     file.take(LARGEST_BYTES + 1).read_to_end(&mut bytes).map_err(|error| format!("cannot read {shown} ({error}); name a text file"))?;
     if bytes.len() as u64 > LARGEST_BYTES {
         return Err(format!("{shown} is larger than {} KiB, so it is no secret; name another file", LARGEST_BYTES / 1024));
@@ -25,17 +27,15 @@ pub fn read(path: &Path) -> Result<Secret, String> {
         return Err(format!("{shown} is empty; write the secret into it"));
     }
     if secret.trim() != secret {
-        tracing::warn!(file = %shown, "the secret in this file begins or ends with blanks, which count; remove them if they do not belong to it");
+        doubt(format!("the secret in {shown} begins or ends with blanks, which count; remove them if they do not belong to it"));
     }
     Ok(Secret::new(secret))
 }
 
-fn warn_if_open_to_all(path: &Path, file: &File) {
+fn is_open_to_all(file: &File) -> bool {
     use std::os::unix::fs::PermissionsExt;
     const READABLE_BY_OTHERS: u32 = 0o004;
-    if file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & READABLE_BY_OTHERS != 0) {
-        tracing::warn!(file = %path.display(), "everyone on this machine can read this secret; chmod o-r it");
-    }
+    file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & READABLE_BY_OTHERS != 0)
 }
 
 #[cfg(test)]
@@ -48,11 +48,11 @@ mod tests {
         let path = folder.path().join("key");
         for (written, wanted) in [("abc", "abc"), ("abc\r\n\n", "abc"), ("\u{feff}abc\n", "abc"), (" a b ", " a b "), ("${A}\n", "${A}")] {
             std::fs::write(&path, written).unwrap();
-            assert_eq!(read(&path), Ok(Secret::new(wanted)), "{written:?}");
+            assert_eq!(read(&path, drop), Ok(Secret::new(wanted)), "{written:?}");
         }
         for empty in ["", "\n", " \r\n", "\u{feff}"] {
             std::fs::write(&path, empty).unwrap();
-            assert!(read(&path).unwrap_err().contains("is empty"), "{empty:?}");
+            assert!(read(&path, drop).unwrap_err().contains("is empty"), "{empty:?}");
         }
     }
 }

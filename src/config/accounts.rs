@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use super::checks;
 use super::environment::Environment;
-use super::sections::{Sections, account_keys};
+use super::known::account_keys;
+use super::sections::Sections;
 use crate::cloud::credentials::{Account, Config};
 use crate::cloud::secret_file;
 use crate::problem::{Place, Problem, nearest};
@@ -122,7 +123,8 @@ fn key_from(sections: &mut Sections<'_>, at: &KeyPath, file: &Path) -> Option<Se
         sections.tell(at, "secret_key_file", "is empty; write the file's path");
         return None;
     }
-    secret_file::read(file).map_err(|what| sections.tell(at, "secret_key_file", what)).ok()
+    let secret = secret_file::read(file, |what| sections.doubt(at, "secret_key_file", what));
+    secret.map_err(|what| sections.tell(at, "secret_key_file", what)).ok()
 }
 
 /// The SDK's variables; half a pair is an error, told of the variable that is there.

@@ -10,6 +10,7 @@ mod accounts;
 mod checks;
 mod environment;
 mod expand;
+mod known;
 mod layer;
 mod merge;
 mod overrides;
@@ -22,16 +23,21 @@ use std::path::{Path, PathBuf};
 
 pub use environment::Environment;
 
+use serde_json::{Map, Value};
+
 use crate::cloud::credentials::Account;
+use crate::cloud::operations::BUILT_IN;
 use crate::model::policy::Policy;
+use crate::model::route::LOG;
 use crate::problem::{Place, Problem};
-use crate::register::listed::Listed;
+use crate::register::catalogue::Catalogue;
+use crate::register::listed::{Listed, listed};
 use crate::{sinks, store, telemetry};
 use layer::Layer;
 use sections::Sections;
 use text::Text;
 
-/// A configuration that is right in itself; its tasks are validated against the rest by [`crate::register`].
+/// A configuration that is right, with its tasks and the task files as they were when it was loaded.
 #[derive(Debug)]
 pub struct Loaded {
     /// The accounts, with their credentials.
@@ -46,8 +52,10 @@ pub struct Loaded {
     pub log: telemetry::Config,
     /// `[[tasks]]` of all files, in their order.
     pub tasks: Vec<Listed>,
-    /// The task files, not read yet.
+    /// The task files. They are read again when they are registered: a list is never in memory as a whole.
     pub task_files: Vec<PathBuf>,
+    /// What is right but doubtful, for the log, which is set up later.
+    pub doubts: Vec<Problem>,
 }
 
 /// Loads a configuration with all its layers, or tells everything that is wrong with it.
@@ -59,7 +67,7 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Vec<Proble
     if texts.is_empty() || layers.iter().any(|layer| layer.broken) {
         return Err(capped(problems));
     }
-    let tasks = layers.iter_mut().flat_map(|layer| std::mem::take(&mut layer.tasks)).collect();
+    let tasks: Vec<Listed> = layers.iter_mut().flat_map(|layer| std::mem::take(&mut layer.tasks)).collect();
     let task_files = layers.iter_mut().flat_map(|layer| std::mem::take(&mut layer.task_files)).collect();
     let folder = path.parent().unwrap_or(Path::new(""));
     let from_files = merge::merge(layers.iter().map(|layer| &layer.tree), &[]);
@@ -73,12 +81,34 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Vec<Proble
     let sinks = sections.sinks(&merged);
     let task_files = sections.task_files(task_files);
     let accounts = accounts::resolve(&mut sections, &merged, environment);
-    match (sections.into_problems(), poll, store, log) {
-        (problems, Some(poll), Some(store), Some(log)) if problems.is_empty() => {
-            Ok(Loaded { accounts, poll, sinks, store, log, tasks, task_files })
-        }
-        (problems, ..) => Err(capped(problems)),
+    let catalogue = catalogue(&accounts, &merged, &sections);
+    match listed(&tasks, &task_files, &catalogue, drop) {
+        Ok(0) => sections.doubt(&[], "tasks", "there is none; write [[tasks]], or name a list in `task_files`"),
+        Ok(_) => {}
+        Err(problems) => problems.into_iter().for_each(|problem| sections.tell_problem(problem)),
     }
+    match (sections.into_told(), poll, store, log) {
+        ((problems, doubts), Some(poll), Some(store), Some(log)) if problems.is_empty() => {
+            Ok(Loaded { accounts, poll, sinks, store, log, tasks, task_files, doubts })
+        }
+        ((problems, _), ..) => Err(capped(problems)),
+    }
+}
+
+/// What tasks may name. An account or a sink that is wrong counts as well: it is told by itself, not by each of its tasks.
+fn catalogue(accounts: &BTreeMap<String, Account>, merged: &Value, sections: &Sections<'_>) -> Catalogue {
+    /// The region of an account that may have one, once it is mended.
+    const ANY: &str = "any";
+    let names = |section: &str| merged.get(section).and_then(Value::as_object).into_iter().flat_map(Map::keys).cloned();
+    let mut regions: BTreeMap<_, _> = accounts.iter().map(|(name, account)| (name.clone(), account.region.clone())).collect();
+    for name in names("accounts") {
+        let is_wrong = !accounts.contains_key(&name) || !sections.told(&["accounts".to_owned(), name.clone()]).is_empty();
+        let region = regions.entry(name).or_default();
+        if is_wrong && region.is_none() {
+            *region = Some(ANY.to_owned());
+        }
+    }
+    Catalogue::new(regions, &BUILT_IN, names("sinks").chain([LOG.to_owned()]))
 }
 
 /// The main file and those of `conf.d`, as far as they can be read.

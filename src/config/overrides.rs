@@ -8,7 +8,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::environment::Environment;
-use super::{paths, sections};
+use super::{known, paths};
 use crate::problem::{Place, Problem};
 use crate::section::{KeyPath, dotted, suggestion};
 
@@ -44,7 +44,7 @@ impl Override {
 
 /// All overrides. `tree` is what the files say, which decides what accounts and sinks there are.
 pub fn read(environment: &Environment, tree: &Value, folder: &Path, problems: &mut Vec<Problem>) -> Vec<Override> {
-    let known = sections::known(tree);
+    let known = known::known(tree);
     let mut overrides: Vec<Override> = Vec::new();
     for (name, value) in environment.with_prefix(PREFIX) {
         let variable = format!("{PREFIX}{name}");

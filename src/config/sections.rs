@@ -1,78 +1,43 @@
 //! From the merged tree to the strict types, section by section, and from a key back to the place that set it.
 
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::checks::{self, Check};
+use super::known::sink_keys;
 use super::layer::Layer;
 use super::overrides::Override;
 use crate::model::policy::Policy;
+use crate::model::route::LOG;
 use crate::problem::{Place, Problem};
 use crate::section::{self, Fault, KeyPath, Taken, dotted, short, suggestion};
 use crate::sinks::{self, Common, Kind};
-use crate::{cloud, store, telemetry};
+use crate::{store, telemetry};
 
-/// What is being read, and what was wrong with it so far.
+/// What is being read, and what was wrong or doubtful with it so far.
 pub struct Sections<'a> {
     layers: &'a [Layer<'a>],
     overrides: &'a [Override],
     problems: Vec<Problem>,
+    doubts: Vec<Problem>,
 }
 
-/// The sink that is always there.
-const LOG: &str = "log";
 /// Names stand in file names, log lines and metric labels.
 const LONGEST_NAME_BYTES: usize = 64;
-
-/// All keys that there are, with their defaults, for these accounts and sinks.
-pub fn known(tree: &Value) -> Value {
-    let tables = |section: &str| tree.get(section).and_then(Value::as_object).cloned().unwrap_or_default();
-    let mut accounts: Map<String, Value> = tables("accounts").into_iter().map(|(name, _)| (name, account_keys())).collect();
-    if accounts.is_empty() {
-        accounts.insert("default".to_owned(), account_keys());
-    }
-    let mut sinks: Map<String, Value> = tables("sinks").into_iter().map(|(name, table)| (name, sink_keys(table.get("type")))).collect();
-    sinks.entry(LOG).or_insert_with(|| section::keys::<Common>(&[]));
-    serde_json::json!({
-        "task_files": [],
-        "accounts": accounts,
-        "poll": section::keys::<Policy>(&[]),
-        "sinks": sinks,
-        "store": section::keys::<store::Config>(&[]),
-        "log": section::keys::<telemetry::Config>(&[]),
-    })
-}
-
-/// The keys of `[accounts.*]`.
-pub fn account_keys() -> Value {
-    section::keys::<cloud::credentials::Config>(&["secret_key"])
-}
-
-/// The keys of `[sinks.*]` of that type.
-pub fn sink_keys(r#type: Option<&Value>) -> Value {
-    let mut keys = section::keys::<Common>(&["type"]);
-    let own = match r#type.and_then(Value::as_str) {
-        Some("file") => section::keys::<sinks::file::Config>(&[]),
-        Some(_) | None => Value::Null,
-    };
-    if let (Value::Object(keys), Value::Object(own)) = (&mut keys, own) {
-        keys.extend(own);
-    }
-    keys
-}
 
 impl<'a> Sections<'a> {
     /// The layers, and what was wrong with them.
     pub fn new(layers: &'a [Layer<'a>], overrides: &'a [Override], problems: Vec<Problem>) -> Self {
-        Self { layers, overrides, problems }
+        Self { layers, overrides, problems, doubts: Vec::new() }
     }
 
-    /// All that was wrong.
-    pub fn into_problems(self) -> Vec<Problem> {
-        self.problems
+    /// All that was wrong, and all that was doubtful.
+    pub fn into_told(self) -> (Vec<Problem>, Vec<Problem>) {
+        (self.problems, self.doubts)
     }
 
     /// `[poll]`.
@@ -104,7 +69,26 @@ impl<'a> Sections<'a> {
             let config = self.sink(&at, &name, table);
             sinks.extend(config.map(|config| (name, config)));
         }
+        self.tell_shared_files(&sinks);
         sinks
+    }
+
+    /// Two writers of one file would take each other's lines for their own torn ones.
+    fn tell_shared_files(&mut self, sinks: &BTreeMap<String, sinks::Config>) {
+        let mut writers: HashMap<PathBuf, &str> = HashMap::new();
+        for (name, config) in sinks {
+            let path = match &config.kind {
+                Kind::File(file) if !file.path.as_os_str().is_empty() => file.resolved(),
+                Kind::File(_) | Kind::Log => continue,
+            };
+            match writers.entry(path) {
+                Entry::Vacant(vacant) => _ = vacant.insert(name),
+                Entry::Occupied(other) => {
+                    let what = format!("leads where that of [sinks.{}] does; name another path, or leave out one of the two", other.get());
+                    self.tell(&["sinks".to_owned(), name.clone()], "path", what);
+                }
+            }
+        }
     }
 
     fn sink(&mut self, at: &KeyPath, name: &str, mut table: Value) -> Option<sinks::Config> {
@@ -181,8 +165,12 @@ impl<'a> Sections<'a> {
 
     /// Tells what is wrong with a key of the table at that path; `""` is the table itself.
     pub fn tell(&mut self, at: &[String], key: &str, what: impl Into<String>) {
-        let path: KeyPath = at.iter().cloned().chain(key.split('.').filter(|key| !key.is_empty()).map(str::to_owned)).collect();
-        self.tell_problem(Problem::new(self.place(&path), what));
+        self.tell_problem(Problem::new(self.place(&key_path(at, key)), what));
+    }
+
+    /// Notes what is right but doubtful about a key of the table at that path.
+    pub fn doubt(&mut self, at: &[String], key: &str, what: impl Into<String>) {
+        self.doubts.push(Problem::new(self.place(&key_path(at, key)), what));
     }
 
     /// The keys of the table at that path of which something was told already.
@@ -239,6 +227,10 @@ impl<T> Taken<T> {
     fn map<U>(self, into: impl FnOnce(T) -> U) -> Taken<U> {
         Taken { value: self.value.map(into), faults: self.faults, unknown: self.unknown }
     }
+}
+
+fn key_path(at: &[String], key: &str) -> KeyPath {
+    at.iter().cloned().chain(key.split('.').filter(|key| !key.is_empty()).map(str::to_owned)).collect()
 }
 
 fn all_keys(table: &Value) -> Vec<KeyPath> {

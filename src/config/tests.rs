@@ -43,13 +43,16 @@ fn later_layers_win_and_tasks_task_files_sinks_and_accounts_add_up() {
     let folder = written(&[
         (
             "opwatch.toml",
-            "task_files = ['one']\n[poll]\njitter = 0.1\nmultiplier = 2\nmax_interval = '3m'\n[accounts.Main]\n[sinks.a]\ntype = 'file'\npath = 'x'\n[[tasks]]\nid = 1\n",
+            "task_files = ['one']\n[poll]\njitter = 0.1\nmultiplier = 2\nmax_interval = '3m'\n[accounts.Main]\nregion = 'bj'\n[sinks.a]\ntype = 'file'\npath = 'x'\n[[tasks]]\nid = 1\n",
         ),
         ("conf.d/20.toml", "\u{feff}[poll]\r\njitter = 0.3\r\n[[tasks]]\r\nid = '3'\r\n"),
         (
             "conf.d/10.toml",
-            "task_files = ['two', '/three']\n[poll]\njitter = 0.2\n[sinks.b]\ntype = 'file'\npath = 'y'\n[[tasks]]\nid = 18446744073709551615\n",
+            "task_files = ['two', '../three']\n[poll]\njitter = 0.2\n[sinks.b]\ntype = 'file'\npath = 'y'\n[[tasks]]\nid = 18446744073709551615\n",
         ),
+        ("one", "11"),
+        ("conf.d/two", "12"),
+        ("three", "# none yet"),
         ("conf.d/.hidden.toml", "wrong"),
         ("conf.d/README", "wrong"),
     ]);
@@ -72,7 +75,7 @@ fn later_layers_win_and_tasks_task_files_sinks_and_accounts_add_up() {
     assert_eq!(loaded.sinks["b"].common.retry.max, Span::seconds(1200));
     let ids: Vec<_> = loaded.tasks.iter().map(|task| task.written.id.clone().unwrap()).collect();
     assert_eq!(ids, [WrittenId::Int(1), WrittenId::Int(u64::MAX), WrittenId::Text("3".into())]);
-    assert_eq!(loaded.task_files, [folder.path().join("one"), folder.path().join("conf.d/two"), PathBuf::from("/three")]);
+    assert_eq!(loaded.task_files, [folder.path().join("one"), folder.path().join("conf.d/two"), folder.path().join("conf.d/../three")]);
     let path = |sink: &str| match &loaded.sinks[sink].kind {
         Kind::File(file) => file.path.clone(),
         Kind::Log => panic!("{sink}"),
@@ -83,10 +86,11 @@ fn later_layers_win_and_tasks_task_files_sinks_and_accounts_add_up() {
 #[test]
 fn variables_are_replaced_in_strings_and_paths_are_relative_to_their_file() {
     let text =
-        "[store]\nurl = 'sqlite:${NAME}.db'\n[sinks.out]\ntype = 'file'\npath = '-'\n[[tasks]]\nid = 1\nname = '${NAME:-x} $${NAME} $5'\n";
-    let folder = written(&[("opwatch.toml", text)]);
-    let loaded = loaded(folder.path(), &[("NAME", "a${NAME}"), ("OPWATCH__TASK_FILES", "['x', \"/y\"]")]);
-    assert_eq!(loaded.task_files, [folder.path().join("x"), PathBuf::from("/y")]);
+        "[store]\nurl = 'sqlite:${NAME}.db'\n[sinks.out]\ntype = 'file'\npath = '-'\n[[tasks]]\nid = 2\nname = '${NAME:-x} $${NAME} $5'\n";
+    let folder = written(&[("opwatch.toml", &format!("{text}{GOOD}")), ("x", "1"), ("y", "1")]);
+    let whole = folder.path().join("y");
+    let loaded = loaded(folder.path(), &[("NAME", "a${NAME}"), ("OPWATCH__TASK_FILES", &format!("['x', {whole:?}]"))]);
+    assert_eq!(loaded.task_files, [folder.path().join("x"), whole]);
     assert_eq!(loaded.store.url, Some(format!("sqlite:{}/a${{NAME}}.db", folder.path().display())));
     assert_eq!(loaded.tasks[0].written.name.as_deref(), Some("a${NAME} ${NAME} $5"));
     assert!(matches!(&loaded.sinks["out"].kind, Kind::File(file) if file.path == Path::new("-")));
@@ -108,6 +112,23 @@ fn credentials_come_from_the_file_the_credentials_folder_or_the_sdk_variables() 
 
     let bare = written(&[("opwatch.toml", "# nothing\n")]);
     assert_eq!(loaded(bare.path(), &sdk).accounts["default"].secret_id, "B");
+}
+
+#[test]
+fn what_is_right_but_doubtful_is_kept_for_the_log() {
+    use std::os::unix::fs::PermissionsExt;
+    let text = "[accounts.default]\nregion = 'bj'\nsecret_id = 'AKID'\nsecret_key_file = 'key'\n";
+    let folder = written(&[("opwatch.toml", text), ("key", " hunter2\n")]);
+    std::fs::set_permissions(folder.path().join("key"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    let doubts: Vec<String> = loaded(folder.path(), &[]).doubts.iter().map(ToString::to_string).collect();
+    for (doubt, part) in doubts.iter().zip(["chmod o-r", "begins or ends with blanks", "tasks: there is none; write [[tasks]]"]) {
+        assert!(doubt.contains("opwatch.toml:") && doubt.contains(part) && !doubt.contains("hunter2"), "{doubts:#?}");
+    }
+    assert_eq!(doubts.len(), 3, "{doubts:#?}");
+    std::fs::set_permissions(folder.path().join("key"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::fs::write(folder.path().join("key"), "hunter2\n").unwrap();
+    std::fs::write(folder.path().join("opwatch.toml"), format!("{text}[[tasks]]\nid = 1\n")).unwrap();
+    assert_eq!(loaded(folder.path(), &[]).doubts, []);
 }
 
 #[test]
@@ -163,7 +184,7 @@ fn flat_keys(value: &Value) -> Vec<(String, Value)> {
 fn the_shipped_file_shows_every_key_and_every_default_of_the_code() {
     let shown = |examples| flat_keys(&toml::from_str::<Value>(&switched_on(examples)).unwrap());
     let tree = serde_json::json!({ "accounts": { "default": {} }, "sinks": { "audit": { "type": "file" } } });
-    let known = flat_keys(&sections::known(&tree));
+    let known = flat_keys(&known::known(&tree));
     let task_keys = flat_keys(&crate::register::KEYS).into_iter().map(|(key, _)| format!("tasks.{key}"));
     let in_code: BTreeSet<String> =
         known.iter().map(|(key, _)| key.clone()).filter(|key| !key.starts_with("sinks.log.")).chain(task_keys).collect();

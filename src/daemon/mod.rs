@@ -87,11 +87,10 @@ impl Daemon {
     ///
     /// # Errors
     /// When the configuration, a credential, a sink or the store cannot be used; nothing was registered then, unless it is the
-    /// store that failed.
+    /// store that failed, or a task file is not as it was when it was loaded.
     pub async fn start(loaded: Loaded, options: Options) -> Result<Self, Error> {
         let catalogue = Arc::new(catalogue(&loaded));
         let loaded = Arc::new(loaded);
-        validate(Arc::clone(&loaded), Arc::clone(&catalogue)).await?;
         let cloud = Cloud::new(loaded.accounts.clone(), loaded.poll.request_timeout.0)?;
         let built = build_sinks(&loaded, options.format)?;
         let store: Arc<dyn Store> = Arc::new(Sqlite::open(options.location.clone()).await?);
@@ -173,13 +172,6 @@ impl Daemon {
 pub fn catalogue(loaded: &Loaded) -> Catalogue {
     let accounts = loaded.accounts.iter().map(|(name, account)| (name.clone(), account.region.clone()));
     Catalogue::new(accounts, &BUILT_IN, loaded.sinks.keys().cloned())
-}
-
-/// Goes over everything that is listed before anything is changed, on a thread of its own: a long list must not keep a stop waiting.
-async fn validate(loaded: Arc<Loaded>, catalogue: Arc<Catalogue>) -> Result<(), Error> {
-    let validated = tokio::task::spawn_blocking(move || listed(&loaded.tasks, &loaded.task_files, &catalogue, |_| {}));
-    let validated = validated.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
-    validated.map(drop).map_err(Error::Configuration)
 }
 
 /// The sinks by name, each with how a failed delivery is tried again.

@@ -2,7 +2,7 @@
 //!
 //! A batch is acknowledged once it is written and synced. What an attempt wrote and could not finish is taken back, at once
 //! where the file is still open, else when it is opened next (`file/regular.rs`); a pipe cannot take anything back, so there a
-//! line that was begun is finished first ([`Lines`]). Two writers of one file are refused elsewhere.
+//! line that was begun is finished first ([`Lines`]). Two sinks on one file are refused with the configuration.
 
 mod regular;
 #[cfg(test)]
@@ -35,6 +35,21 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub struct Config {
     /// Where the lines go; `-` is standard output.
     pub path: PathBuf,
+}
+
+impl Config {
+    /// Where the path leads, through links too, as far as that can be told while the file need not be there yet. Two paths
+    /// that lead to one file resolve alike.
+    pub fn resolved(&self) -> PathBuf {
+        if is_standard_output(&self.path) {
+            return self.path.clone();
+        }
+        let folder = |path: &Path| path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
+        // A link whose target is not there yet.
+        let target = fs::read_link(&self.path).map_or_else(|_| self.path.clone(), |target| folder(&self.path).join(target));
+        let in_its_folder = || Some(folder(&target).canonicalize().ok()?.join(target.file_name()?));
+        target.canonicalize().ok().or_else(in_its_folder).unwrap_or(target.clone())
+    }
 }
 
 /// A sink of type `file`.

@@ -14,18 +14,14 @@ async fn every_mistake_is_told_at_once_with_its_place_and_nothing_is_registered_
     let ended = home.run_until_done().await;
     assert_eq!(ended.code, Some(2), "{}", ended.stderr);
     let lines: Vec<_> = ended.stderr.lines().collect();
-    for (place, hint) in [("opwatch.toml:11: poll.max_intervall", "max_interval"), ("opwatch.toml:17: sinks.audit.type", "file")] {
+    for (place, hint) in [
+        ("opwatch.toml:11: poll.max_intervall", "max_interval"),
+        ("opwatch.toml:17: sinks.audit.type", "file"),
+        ("list.tasks:3: id", "an integer"),
+    ] {
         let told = lines.iter().any(|line| line.starts_with("opwatch: ") && line.contains(place) && line.contains(hint));
         assert!(told, "{place} is not told: {}", ended.stderr);
     }
-    assert!(!home.path("opwatch.db").exists());
-    assert_eq!(cloud.requests(), 0);
-
-    home.edit("max_intervall", "max_interval");
-    home.edit("flie", "file");
-    let ended = home.run_until_done().await;
-    assert_eq!(ended.code, Some(2), "{}", ended.stderr);
-    assert!(ended.stderr.contains("list.tasks:3"), "{}", ended.stderr);
     assert!(!home.path("opwatch.db").exists());
     assert_eq!(cloud.requests(), 0);
 }

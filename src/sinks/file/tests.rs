@@ -96,6 +96,23 @@ async fn what_a_link_leads_to_is_written() {
     assert_eq!(fs::read_to_string(folder.path().join("target")).unwrap(), lines(&samples::successes(1)));
 }
 
+#[test]
+fn paths_that_lead_to_one_file_resolve_alike_also_before_it_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::create_dir(at("logs")).unwrap();
+    symlink("logs", at("linked")).unwrap();
+    symlink("logs/events", at("link")).unwrap();
+    let resolved = |name: &str| Config { path: at(name) }.resolved();
+    for _ in ["before it is there", "and after"] {
+        for same in ["logs/events", "linked/events", "link", "logs/../logs/events"] {
+            assert_eq!(resolved(same), resolved("logs/events"), "{same}");
+        }
+        assert_ne!(resolved("events"), resolved("logs/events"));
+        fs::write(at("link"), "").unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_full_disk_passes_and_says_where() {
     let refusal = refused(Path::new("/dev/full")).await;
