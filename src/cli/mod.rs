@@ -43,7 +43,7 @@ enum Command {
     /// Run the simulator alone: a cloud that checks signatures and misbehaves on demand
     Sim {
         /// Where it listens
-        #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9465")]
+        #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9465", value_parser = address)]
         listen: SocketAddr,
         /// What it answers; without one, every task ends by itself within seconds
         #[arg(long, value_name = "FILE")]
@@ -112,6 +112,11 @@ pub fn main() -> ExitCode {
             ExitCode::from(failure.exit_code())
         }
     }
+}
+
+/// An address to listen on, or what to write; clap names the argument.
+fn address(written: &str) -> Result<SocketAddr, &'static str> {
+    written.parse().map_err(|_| "write an address and a port, such as 127.0.0.1:9465, or port 0 for a free one")
 }
 
 async fn dispatch(command: Command) -> Result<(), Failure> {

@@ -14,6 +14,7 @@ use toml::Spanned;
 use super::answer::{Answer, Refusal};
 use crate::problem::{Place, Problem};
 use crate::secret::Secret;
+use crate::section::suggestion;
 use crate::units::Span;
 
 /// The simulator's key id, unless the scenario has another.
@@ -106,7 +107,7 @@ impl Scenario {
             let key = error.path().to_string().replace(".$__serde_spanned_private_value", "");
             let key = Some(key).filter(|key| key != ".");
             let error = error.into_inner();
-            source.problem(error.span(), key, error.message())
+            source.problem(error.span(), key, &with_suggestion(error.message()))
         })?;
         written.resolve(&source)
     }
@@ -116,6 +117,15 @@ impl Scenario {
         self.tasks.insert(canonical(&id.to_string()), answers.into());
         self
     }
+}
+
+/// What is wrong in serde's words; of a key that is unknown, with the nearest right one.
+fn with_suggestion(message: &str) -> String {
+    let Some((written, expected)) = message.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`')) else {
+        return message.to_owned();
+    };
+    let names: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
+    format!("unknown key; {}", suggestion(written, &names))
 }
 
 /// An id as requests carry it: `00042` is `42`.
@@ -319,13 +329,16 @@ mod tests {
     #[test]
     fn a_mistake_is_told_with_file_line_and_key() {
         let cases = [
-            ("secret_id = 'a'\nregion = 'bj'", "s.toml:2: region: unknown field"),
+            ("secret_id = 'a'\nregion = 'bj'", "s.toml:2: region: unknown key; did you mean `regions`?"),
             ("secret_id = ", "s.toml:1: "),
             ("\n\nrate = 100", "s.toml:3: rate: "),
             ("\nrate = '100'", "s.toml:2: rate: expected calls in a time"),
             ("unknown_id = {}\n[default]\nanswers = [{ status = 1 }]", "s.toml:1: unknown_id: contradicts"),
             ("[default]\nanswers = []", "s.toml:2: default.answers: needs at least one"),
-            ("[[tasks]]\nid = 1\nanswers = [\n  { status = 4 },\n  { statsu = 1 }\n]", "s.toml:5: tasks[0].answers[1]"),
+            (
+                "[[tasks]]\nid = 1\nanswers = [\n  { status = 4 },\n  { statsu = 1 }\n]",
+                "s.toml:5: tasks[0].answers[1].statsu: unknown key; did you mean `status`?",
+            ),
             ("[[tasks]]\nid = 1\nanswers = [{ status = 1, code = 5 }]", "s.toml:3: tasks[0].answers[0]: one of"),
             (
                 "[[tasks]]\nid = 1\nanswers = [{ status = 1 }]\n[[tasks]]\nid = '01'\nanswers = [{ status = 1 }]",
