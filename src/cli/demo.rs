@@ -17,7 +17,7 @@ use crate::register::{Written, WrittenId};
 use crate::secret::Secret;
 use crate::sim::{SECRET_ID, SECRET_KEY, Scenario, Sim};
 use crate::store::sqlite::Location;
-use crate::telemetry::{Format, Level, Surroundings};
+use crate::telemetry::{Level, Surroundings};
 use crate::units::{Rate, Span};
 use crate::{sinks, store, telemetry};
 
@@ -34,14 +34,15 @@ pub async fn run(clock: Clock) -> Result<(), Failure> {
     print::line(&format!("A simulated cloud answers at {}, and {TASKS} tasks run there for some seconds each.", sim.endpoint()))?;
     print::line("opwatch polls them, as `opwatch run` does; each line below is one that your log watcher would see.\n")?;
     let loaded = configuration(&sim);
-    telemetry::init(&loaded.log, Surroundings::of_process())?;
+    let surroundings = Surroundings::of_process();
+    telemetry::init(&loaded.log, surroundings)?;
     let signalled = stop.clone();
     let stop = stop.child_token();
     let options = Options {
         location: Location::Memory,
         until_done: true,
         allow_removals: false,
-        format: telemetry::ResolvedFormat::Text,
+        format: loaded.log.format.resolve(surroundings),
         clock,
         stop,
     };
@@ -78,7 +79,7 @@ fn configuration(sim: &Sim) -> Loaded {
         poll: Policy { initial_interval: Span(std::time::Duration::from_millis(500)), ..Policy::default() },
         sinks: BTreeMap::from([(LOG.to_owned(), log)]),
         store: store::Config::default(),
-        log: telemetry::Config { format: Format::Text, level: Level::Warn },
+        log: telemetry::Config { level: Level::Warn, ..telemetry::Config::default() },
         tasks: (1_000_800_001..).take(TASKS as usize).map(task).collect(),
         task_files: Vec::new(),
         doubts: Vec::new(),
