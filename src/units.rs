@@ -38,6 +38,15 @@ impl Span {
     }
 }
 
+/// A time as a log line shows it: to the millisecond below a second, else to the second.
+pub fn rounded(time: Duration) -> Span {
+    let to_the_millisecond = time.saturating_add(Duration::from_micros(500));
+    if to_the_millisecond < Duration::from_secs(1) {
+        return Span(Duration::from_millis(u64::from(to_the_millisecond.subsec_millis())));
+    }
+    Span::seconds(time.saturating_add(Duration::from_millis(500)).as_secs())
+}
+
 impl Rate {
     /// For what is asked by nobody.
     pub const ONE_A_SECOND: Self = Self { calls: 1.0, per: Duration::from_secs(1) };
@@ -160,6 +169,12 @@ as_written!(Rate, RATE_FORM, |calls| Rate::new(calls, Duration::from_secs(1)));
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_line_shows_a_time_to_the_millisecond_below_a_second_else_to_the_second() {
+        let shown = [0, 441_286, 999_400, 999_600, 1_499_999, 90_700_000].map(|micros| rounded(Duration::from_micros(micros)).to_string());
+        assert_eq!(shown, ["0s", "441ms", "999ms", "1s", "1s", "1m 31s"]);
+    }
 
     #[test]
     fn spans_limits_and_rates_are_read_as_written_and_written_as_read() {

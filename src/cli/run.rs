@@ -23,7 +23,7 @@ pub async fn run(path: &Path, until_done: bool, allow_removals: bool, clock: Clo
     let surroundings = Surroundings::of_process();
     telemetry::init(&loaded.log, surroundings)?;
     for doubt in &loaded.doubts {
-        tracing::warn!(%doubt, "the configuration is right, but look at this");
+        tracing::warn!(%doubt, "the configuration can be used, but look at this");
     }
     let format = loaded.log.format.resolve(surroundings);
     let location = sqlite::location(&loaded.store, |name| std::env::var_os(name))?;

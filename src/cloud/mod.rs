@@ -21,7 +21,6 @@ use reqwest::{Body, Client, Request, Response, Url};
 use crate::clock::Wall;
 use crate::model::reading::{Class, Fault, Reading};
 use crate::model::task::{Target, TaskId};
-use crate::problem::chain;
 use crate::secret::Secret;
 use crate::units::Rate;
 use credentials::{Account, Method, SignatureMethod};
@@ -194,9 +193,11 @@ impl Cloud {
     /// When the file cannot be read, or holds no key; the one before stays in use.
     pub fn read_key_again(&mut self, account: &str) -> Option<Result<(), String>> {
         let account = &mut self.accounts.get_mut(account)?.account;
-        match secret_file::read(account.secret_key_file.as_ref()?, |doubt| tracing::warn!(doubt, "a secret file was read again")) {
+        let mut doubts = Vec::new();
+        match secret_file::read(account.secret_key_file.as_ref()?, |doubt| doubts.push(doubt)) {
             Ok(key) if key == account.secret_key => None,
             Ok(key) => {
+                doubts.iter().for_each(|doubt| tracing::warn!(doubt, "the key that was read again can be used, but look at this"));
                 account.secret_key = key;
                 Some(Ok(()))
             }
@@ -312,9 +313,8 @@ fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// A request that brought no answer. The URL is left out: it carries the signature.
+/// A request that brought no answer: who was asked, and the innermost cause. The URL is left out: it carries the signature.
 fn unanswered(error: reqwest::Error, before_any_byte: bool) -> Fault {
-    let error = error.without_url();
     let (class, what) = if error.is_timeout() {
         (Class::Service, "timeout")
     } else if error.is_connect() {
@@ -324,7 +324,11 @@ fn unanswered(error: reqwest::Error, before_any_byte: bool) -> Fault {
     } else {
         (Class::Service, "transport")
     };
-    codes::unanswered(class, what, answer::bounded(&chain(&error)))
+    let asked = error.url().and_then(|url| Some(format!("{}:{}: ", url.host_str()?, url.port_or_known_default()?)));
+    let error = error.without_url();
+    let cause = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source()).last();
+    let cause = cause.map(ToString::to_string).unwrap_or_default();
+    codes::unanswered(class, what, answer::bounded(&(asked.unwrap_or_default() + &cause)))
 }
 
 /// Whether the connection was gone before the first byte of an answer: closed by a server that had no more use for it, as it

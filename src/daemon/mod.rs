@@ -161,9 +161,17 @@ impl Daemon {
         });
         watching.shutdown().await;
         others.shutdown().await;
-        if tokio::time::timeout(CLOSING, store.close()).await.is_err() {
+        let closed = async {
+            let outbox = store.outbox().await.ok();
+            store.close().await;
+            outbox
+        };
+        let outbox = tokio::time::timeout(CLOSING, closed).await.unwrap_or_else(|_| {
             tracing::warn!("the store could not be closed in time; what was committed is safe");
-        }
+            None
+        });
+        let owed_deliveries: Option<u64> = outbox.map(|outbox| outbox.values().sum());
+        tracing::info!(open_tasks = standing.borrow().open, owed_deliveries, "stopped");
         drained.and(ended)
     }
 }

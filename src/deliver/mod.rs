@@ -13,6 +13,7 @@ use crate::model::delivery::Retry;
 use crate::model::event::Event;
 use crate::sinks::{Class, Refusal, Sink};
 use crate::store::{Error, Owed, Seq, Store};
+use crate::units::rounded;
 
 /// The queue of one sink.
 pub struct Lane {
@@ -75,10 +76,10 @@ impl Lane {
     /// Tells of a failed attempt, and how long to wait before the next.
     fn wait(&self, refusal: &Refusal, streak: u32) -> Duration {
         let wait = self.retry.wait(streak, self.clock.spread()).max(refusal.retry_after.unwrap_or_default());
-        let error = refusal.to_string();
+        let (error, shown) = (refusal.to_string(), rounded(wait));
         match refusal.class {
-            Class::Sink => tracing::error!(sink = self.name, error, ?wait, "the sink cannot accept events; they are kept"),
-            Class::Passing => tracing::warn!(sink = self.name, error, ?wait, "a delivery failed; it is tried again"),
+            Class::Sink => tracing::error!(sink = self.name, error, wait = %shown, "the sink cannot accept events; they are kept"),
+            Class::Passing => tracing::warn!(sink = self.name, error, wait = %shown, "a delivery failed; it is tried again"),
         }
         wait
     }

@@ -10,6 +10,7 @@ use crate::model::due::Slot;
 use crate::model::event::{Held, account};
 use crate::model::reading::{Class, Fault, Reading};
 use crate::model::task::Target;
+use crate::units::rounded;
 
 /// A target that failed is told again only after so long without a fault: the longest usual wait between two polls of one task.
 const QUIET: Duration = Duration::from_secs(300);
@@ -78,12 +79,12 @@ impl Machine {
                 tracing::warn!(slowed = self.name(*scope), %fault, "too many calls; the pace is halved and climbs back by itself");
             }
             Notice::ClockOff(account, offset) => {
-                let ahead = Duration::from_millis(offset.unsigned_abs());
+                let ahead = rounded(Duration::from_millis(offset.unsigned_abs()));
                 let direction = if *offset < 0 { "behind" } else { "ahead of" };
                 tracing::warn!(
                     account = self.name(Scope::Account(*account)),
                     offset_seconds = *offset as f64 / 1000.0,
-                    "the cloud's clock is {ahead:?} {direction} this machine's; check its time synchronisation"
+                    "the cloud's clock is {ahead} {direction} this machine's; check its time synchronisation"
                 );
             }
         }

@@ -2,6 +2,7 @@
 
 mod closed_descriptors;
 mod commands;
+mod log;
 mod signing;
 mod systemd;
 mod tasks;

@@ -1,0 +1,71 @@
+//! What a person reads in the program's own log.
+
+use opwatch::sim::{Answer, Scenario, Sim};
+use serde_json::Value;
+
+use crate::support::{Home, cloud, eventually, said, signal};
+
+/// The first line of the daemon's log with that message.
+async fn told(home: &Home, message: &str) -> Value {
+    let child = home.in_shell(&format!("exec {} run -c opwatch.toml 2>log", env!("CARGO_BIN_EXE_opwatch"))).spawn().unwrap();
+    let mut line = Value::Null;
+    eventually(message, || {
+        let text = std::fs::read_to_string(home.path("log")).unwrap_or_default();
+        let found = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).find(|line| line["message"] == message);
+        line = found.unwrap_or_default();
+        !line.is_null()
+    })
+    .await;
+    signal(&child, "TERM");
+    said(child).await;
+    line
+}
+
+fn host_and_port(cloud: &Sim) -> String {
+    cloud.endpoint().trim_start_matches("http://").split('/').next().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_connection_names_who_was_asked_and_the_cause_alone() {
+    let cloud = cloud(Scenario::default()).await;
+    let home = Home::new(&cloud, "");
+    let asked = host_and_port(&cloud);
+    cloud.stop().await;
+    home.list([1]);
+    let told = told(&home, "a poll failed; polled again with backoff").await;
+    assert_eq!(told["fault"], format!("connect: {asked}: Connection refused (os error 111)"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_takes_too_long_names_who_was_asked_without_the_query() {
+    let cloud = cloud(Scenario::default().with_task(1, [Answer::hang()])).await;
+    let home = Home::new(&cloud, "");
+    home.edit("[poll]", "[poll]\nrequest_timeout = \"50ms\"");
+    home.list([1]);
+    let told = told(&home, "a poll failed; polled again with backoff").await;
+    let asked = host_and_port(&cloud);
+    assert_eq!(told["fault"], format!("timeout: {asked}: operation timed out"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_tells_what_is_left() {
+    let cloud = cloud(Scenario::default().with_task(1, [Answer::status(1)]).with_task(2, [Answer::status(4)])).await;
+    let home = Home::new(&cloud, "[sinks.missing]\ntype = \"file\"\npath = \"missing/events.jsonl\"");
+    home.list([1, 2]);
+    let child = home.start();
+    eventually("one task is over", || home.events().len() == 1).await;
+    signal(&child, "TERM");
+    let told = &said(child).await.log_lines("stopped")[0];
+    assert_eq!((&told["open_tasks"], &told["owed_deliveries"]), (&1.into(), &1.into()), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doubts_about_a_configuration_are_told_at_the_start_and_so_is_one_without_tasks() {
+    let cloud = cloud(Scenario::default()).await;
+    let home = Home::new(&cloud, "");
+    home.write("secret_key", &format!("{} \n", opwatch::sim::SECRET_KEY));
+    let doubts = home.run_until_done().await.log_lines("the configuration can be used, but look at this");
+    for part in ["blanks", "tasks: there is none; write [[tasks]]"] {
+        assert!(doubts.iter().any(|line| line["doubt"].as_str().unwrap().contains(part)), "{part}: {doubts:#?}");
+    }
+}
