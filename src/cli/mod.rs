@@ -79,6 +79,7 @@ impl Failure {
             Self::Configuration(_) | Self::Daemon(daemon::Error::Configuration(_) | daemon::Error::Cloud(_)) => 2,
             Self::Daemon(daemon::Error::Store(error)) => match error {
                 store::Error::InUse { .. } | store::Error::Newer { .. } => 2,
+                store::Error::Open { why, .. } if why.is_written_wrong() => 2,
                 store::Error::Open { .. } | store::Error::Failed(_) | store::Error::Closed => 1,
             },
             Self::Runtime(_) => 1,

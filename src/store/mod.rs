@@ -47,11 +47,13 @@ pub enum Error {
         holder: String,
     },
     /// It could not be opened.
-    #[error("cannot open the store {path}; check that its folder exists, that opwatch may write there, and that the file is its own", path = .path.display())]
+    #[error("store.url: cannot open the store {path}: {why}", path = .path.display())]
     Open {
         /// The database.
         path: PathBuf,
-        /// Why not.
+        /// Why not, for people.
+        why: Unusable,
+        /// Why not, in the words of who refused it.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// It was written by a later version.
@@ -70,6 +72,42 @@ pub enum Error {
     /// The store's thread is gone, since the program is ending.
     #[error("the store is closed")]
     Closed,
+}
+
+/// Why a store cannot be opened, and what to do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// A part of the path is missing, or is no folder.
+    #[error("its folder does not exist; create it, or name another path")]
+    NoFolder,
+    /// The path is that of a folder.
+    #[error("it is a folder; name a file in it")]
+    Folder,
+    /// The file is no database, or another program's.
+    #[error("it is not a store of opwatch; name another path")]
+    Foreign,
+    /// This user may not use it.
+    #[error("permission denied; let this user read and write the file, and create files in its folder")]
+    Denied,
+    /// Nobody may write it.
+    #[error("it is read-only; make the file, its folder and its file system writable, or name another path")]
+    ReadOnly,
+    /// Its disk is full.
+    #[error("no space is left; free some on its disk")]
+    Full,
+    /// Whatever has no words of its own.
+    #[error("see to the cause, or name another path")]
+    Other,
+}
+
+impl Unusable {
+    /// Whether the path was written wrong, so that trying again mends nothing.
+    pub fn is_written_wrong(self) -> bool {
+        match self {
+            Self::NoFolder | Self::Folder | Self::Foreign => true,
+            Self::Denied | Self::ReadOnly | Self::Full | Self::Other => false,
+        }
+    }
 }
 
 /// The key of a target in the store.

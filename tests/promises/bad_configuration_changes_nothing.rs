@@ -25,3 +25,15 @@ async fn every_mistake_is_told_at_once_with_its_place_and_nothing_is_registered_
     assert!(!home.path("opwatch.db").exists());
     assert_eq!(cloud.requests(), 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_whose_path_is_wrong_is_refused_with_its_key() {
+    let cloud = cloud(Scenario::default()).await;
+    let home = Home::new(&cloud, "");
+    home.edit("sqlite:opwatch.db", "sqlite:missing/opwatch.db");
+    let ended = home.run_until_done().await;
+    assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+    let told = ended.stderr.lines().find(|line| line.starts_with("opwatch: store.url: ")).unwrap();
+    assert!(told.contains("missing/opwatch.db: its folder does not exist; create it"), "{told}");
+    assert!(!home.path("missing").exists());
+}

@@ -1,5 +1,7 @@
 //! Opens a connection, and brings the schema to the version that this program knows.
 
+use std::fs::OpenOptions;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::time::Duration;
 
@@ -7,7 +9,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::location::Location;
 use super::trouble::{Patience, Trouble};
-use crate::store::Error;
+use crate::store::{Error, Unusable};
 
 /// The schema, a step a version; `PRAGMA user_version` counts those taken. A step that was released is never changed.
 const STEPS: &[&str] = &[include_str!("step_1.sql")];
@@ -19,6 +21,19 @@ const BUSY: Duration = Duration::from_millis(250);
 const CACHE_KIB: i64 = 2 * 1024;
 /// More than there are different statements in this folder.
 const STATEMENTS: usize = 64;
+
+/// Codes of SQLite that say enough, apart from those that are waited for.
+const SAID_BY_SQLITE: &[(ErrorCode, Unusable)] = &[(ErrorCode::NotADatabase, Unusable::Foreign), (ErrorCode::ReadOnly, Unusable::ReadOnly)];
+/// Errors of the system that do.
+const SAID_BY_THE_SYSTEM: &[(ErrorKind, Unusable)] = &[
+    (ErrorKind::NotFound, Unusable::NoFolder),
+    (ErrorKind::NotADirectory, Unusable::NoFolder),
+    (ErrorKind::IsADirectory, Unusable::Folder),
+    (ErrorKind::PermissionDenied, Unusable::Denied),
+    (ErrorKind::ReadOnlyFilesystem, Unusable::ReadOnly),
+    (ErrorKind::StorageFull, Unusable::Full),
+    (ErrorKind::QuotaExceeded, Unusable::Full),
+];
 
 /// Why a file is not our database, beside what SQLite finds.
 #[derive(Debug, thiserror::Error)]
@@ -38,15 +53,15 @@ pub fn connect(location: &Location, patience: &mut Patience) -> Result<Connectio
         Location::File(path) => path.as_path(),
         Location::Memory => Path::new(":memory:"),
     };
-    let unusable = |reason: NotOurs| Error::Open { path: path.into(), source: reason.into() };
+    let refused = |reason: NotOurs| Error::Open { path: path.into(), why: reason.why(path), source: reason.into() };
     let (connection, version) = loop {
         match opened(location).and_then(|mut connection| prepared(&mut connection).map(|version| (connection, version))) {
             Ok(ready) => break ready,
             Err(NotOurs::Sqlite(error)) => match passing(&error) {
                 Some(remedy) if patience.wait(&error, remedy) => {}
-                Some(_) | None => return Err(unusable(error.into())),
+                Some(_) | None => return Err(refused(error.into())),
             },
-            Err(reason @ (NotOurs::Foreign | NotOurs::NoWal(_))) => return Err(unusable(reason)),
+            Err(reason @ (NotOurs::Foreign | NotOurs::NoWal(_))) => return Err(refused(reason)),
         }
     };
     patience.over();
@@ -65,6 +80,33 @@ fn passing(error: &rusqlite::Error) -> Option<&'static str> {
         Trouble::Passing(remedy) => Some(remedy),
         Trouble::Fatal | Trouble::Own => None,
     }
+}
+
+/// The error of a database, or of a file beside it, that the system refuses.
+pub fn unusable(path: &Path, error: io::Error) -> Error {
+    Error::Open { path: path.into(), why: said_by_the_system(&error), source: error.into() }
+}
+
+impl NotOurs {
+    /// In words for people. SQLite says of many causes only that it cannot open the file, so the system is asked once more.
+    fn why(&self, path: &Path) -> Unusable {
+        let code = match self {
+            Self::Foreign => return Unusable::Foreign,
+            Self::NoWal(_) => return Unusable::Other,
+            Self::Sqlite(error) => error.sqlite_error_code(),
+        };
+        if let Some((_, why)) = SAID_BY_SQLITE.iter().find(|(known, _)| Some(*known) == code) {
+            return *why;
+        }
+        match OpenOptions::new().read(true).write(true).open(path) {
+            Ok(_) => Unusable::Other,
+            Err(error) => said_by_the_system(&error),
+        }
+    }
+}
+
+fn said_by_the_system(error: &io::Error) -> Unusable {
+    SAID_BY_THE_SYSTEM.iter().find(|(known, _)| *known == error.kind()).map_or(Unusable::Other, |(_, why)| *why)
 }
 
 fn opened(location: &Location) -> Result<Connection, NotOurs> {

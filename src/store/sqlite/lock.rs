@@ -7,6 +7,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::path::Path;
 
+use super::connect;
 use super::location::beside;
 use crate::store::Error;
 
@@ -21,7 +22,7 @@ impl Lock {
     pub fn take(database: &Path) -> Result<Self, Error> {
         // Two names of one database (a symbolic link) must meet at one lock.
         let resolved = database.canonicalize().unwrap_or_else(|_| database.into());
-        let unusable = |error: std::io::Error| Error::Open { path: database.into(), source: error.into() };
+        let unusable = |error| connect::unusable(database, error);
         let path = beside(&resolved, ".lock");
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(unusable)?;
         match file.try_lock() {

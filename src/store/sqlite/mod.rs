@@ -62,8 +62,7 @@ impl Sqlite {
         };
         let mut patience = Patience::new(path.clone(), closing);
         let start = |connection, role| {
-            let unusable = |error: std::io::Error| Error::Open { path: path.clone(), source: error.into() };
-            Worker::start(connection, path.clone(), role, poison.clone()).map_err(unusable)
+            Worker::start(connection, path.clone(), role, poison.clone()).map_err(|error| connect::unusable(&path, error))
         };
         match location {
             Location::Memory => {

@@ -11,6 +11,7 @@ use super::location::beside;
 use super::*;
 use crate::model::task::{Origin, Settings, TaskId};
 use crate::problem::chain;
+use crate::store::Unusable;
 
 fn place() -> (TempDir, PathBuf) {
     let folder = tempdir().unwrap();
@@ -66,7 +67,10 @@ async fn a_file_that_is_no_database_of_ours_is_refused_and_left_alone() {
     let (_folder, path) = place();
     std::fs::write(&path, "these are my notes, and long enough to be looked at as a header; ".repeat(20)).unwrap();
     let refused = refusal(&path).await;
-    assert!(refused.starts_with(&format!("cannot open the store {}; check", path.display())), "{refused}");
+    assert!(
+        refused.starts_with(&format!("store.url: cannot open the store {}: it is not a store of opwatch; ", path.display())),
+        "{refused}"
+    );
     assert!(refused.ends_with(": file is not a database"), "{refused}");
 
     std::fs::remove_file(&path).unwrap();
@@ -78,9 +82,36 @@ async fn a_file_that_is_no_database_of_ours_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
-async fn a_missing_folder_is_named() {
-    let refused = refusal(Path::new("/nowhere/at/all/opwatch.db")).await;
-    assert!(refused.contains("/nowhere/at/all/opwatch.db") && refused.contains("No such file"), "{refused}");
+async fn a_path_that_is_written_wrong_is_told_as_what_it_is() {
+    let (folder, path) = place();
+    std::fs::write(&path, "").unwrap();
+    let below_a_file = path.join("opwatch.db");
+    let cases = [
+        (Path::new("/nowhere/at/all/opwatch.db"), Unusable::NoFolder),
+        (&below_a_file, Unusable::NoFolder),
+        (folder.path(), Unusable::Folder),
+    ];
+    for (path, wanted) in cases {
+        let Err(Error::Open { why, .. }) = opened(path).await else { panic!("{path:?}") };
+        assert!(why == wanted && why.is_written_wrong(), "{path:?}: {why}");
+    }
+    let refused = refusal(cases[0].0).await;
+    assert!(
+        refused.starts_with("store.url: ") && refused.contains("/nowhere/at/all/opwatch.db: its folder does not exist; create it"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn a_store_that_this_user_may_not_use_is_no_mistake_of_the_configuration() {
+    use std::io::{Error as Refused, ErrorKind};
+    let kinds = [ErrorKind::PermissionDenied, ErrorKind::ReadOnlyFilesystem, ErrorKind::StorageFull, ErrorKind::Other];
+    let whys = kinds.map(|kind| {
+        let Error::Open { why, .. } = connect::unusable(Path::new("x"), Refused::from(kind)) else { panic!("{kind}") };
+        why
+    });
+    assert_eq!(whys, [Unusable::Denied, Unusable::ReadOnly, Unusable::Full, Unusable::Other]);
+    assert!(!whys.iter().any(|why| why.is_written_wrong()));
 }
 
 #[tokio::test]
