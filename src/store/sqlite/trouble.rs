@@ -14,6 +14,7 @@ use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
 
 use crate::clock::{Clock, Steady};
 use crate::model::backoff;
+use crate::units::rounded;
 
 /// What an error of SQLite means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,8 +93,8 @@ impl Patience {
         let lasted = now - since;
         let told = lasted >= tell_after;
         if told {
-            let (path, seconds) = (self.path.display(), lasted.as_secs());
-            tracing::error!(%path, %error, seconds, remedy, "the store cannot be used; opwatch waits and tries again");
+            let (path, lasted) = (self.path.display(), rounded(lasted));
+            tracing::error!(%path, %error, %lasted, remedy, "the store cannot be used; opwatch waits and tries again");
         }
         let tell_after = if told { (tell_after * 2).max(Self::TELL_AGAIN) } else { tell_after };
         let tries = tries.saturating_add(1);
@@ -105,8 +106,8 @@ impl Patience {
     /// It went well again.
     pub fn over(&mut self) {
         if let Some((since, ..)) = self.trouble.take() {
-            let seconds = (self.clock.now().steady - since).as_secs_f64();
-            tracing::warn!(path = %self.path.display(), seconds, "the store can be used again");
+            let lasted = rounded(self.clock.now().steady - since);
+            tracing::warn!(path = %self.path.display(), %lasted, "the store can be used again");
         }
     }
 }
