@@ -201,7 +201,7 @@ impl Trouble {
             }
             ErrorKind::ReadOnlyFilesystem => Refusal::of_sink(format!("{what}: the file system is read-only; name another path")),
             // Our own words, which say what to do.
-            ErrorKind::InvalidData => Refusal::of_sink(format!("{what}: {error}")),
+            ErrorKind::InvalidData => Refusal::of_sink(format!("cannot append to {place}: {error}")),
             ErrorKind::InvalidFilename => Refusal::of_sink(format!("{what}: {error}; name another path")),
             _ if has_no_reader => Refusal::passing(format!("{what}: nobody reads it; start a reader")),
             _ => Refusal::passing(format!("{what}: {error}; see to it or name another path")),

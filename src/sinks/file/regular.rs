@@ -23,6 +23,9 @@ const BLOCK_BYTES: u64 = 64 * 1024;
 /// How every event begins.
 const BEGINNING: &[u8] = b"{\"specversion\"";
 
+/// What is said of a file whose end is not ours to remove.
+const FOREIGN: &str = "its last line has no end and is no event; end that line, or name another path";
+
 /// The owner reads and writes, the group reads: events name tasks and labels, which are not everybody's.
 const MODE: u32 = 0o640;
 
@@ -96,8 +99,7 @@ fn cut_torn_line(file: &File, length: u64, path: &Path) -> io::Result<()> {
     let end = end_of_last_line(file, length)?;
     if end < length {
         if !begins_like_an_event(file, end, length)? {
-            let what = "it is no event, so it is not removed; end that line, or name another path";
-            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, FOREIGN));
         }
         file.set_len(end)?;
         warn!(path = %path.display(), bytes = length - end, "torn last line removed; its event comes again");
@@ -118,7 +120,7 @@ fn end_of_last_line(file: &File, length: u64) -> io::Result<u64> {
     let mut end = length;
     while end > 0 {
         if length - end >= MAX_TORN_BYTES {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "it is longer than any event; name another path"));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, FOREIGN));
         }
         let start = end.saturating_sub(BLOCK_BYTES);
         block.resize(usize::try_from(end - start).map_err(io::Error::other)?, 0);
