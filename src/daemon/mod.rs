@@ -3,7 +3,7 @@
 mod retention;
 mod until_done;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,7 +79,7 @@ pub struct Daemon {
     lanes: Vec<Lane>,
     retention: Retention,
     standing: watch::Receiver<Standing>,
-    acknowledged: watch::Receiver<()>,
+    held_sinks: watch::Receiver<BTreeSet<String>>,
 }
 
 impl Daemon {
@@ -97,7 +97,7 @@ impl Daemon {
         let rows = Arc::new(register_listed(Arc::clone(&loaded), catalogue, store.as_ref(), options.clock).await?);
         let (standing_sender, standing) = watch::channel(Standing::default());
         let (owed, _) = watch::channel(());
-        let (acknowledged_sender, acknowledged) = watch::channel(());
+        let (held_sinks_sender, held_sinks) = watch::channel(BTreeSet::new());
         let lane = |(name, (sink, retry))| Lane {
             name,
             sink,
@@ -105,14 +105,14 @@ impl Daemon {
             store: Arc::clone(&store),
             clock: options.clock,
             owed: owed.subscribe(),
-            acknowledged: acknowledged_sender.clone(),
+            held_sinks: held_sinks_sender.clone(),
         };
         let routes = Arc::new(routes(&loaded));
         let lanes = built.into_iter().map(lane).collect();
         let start = Start { policy: loaded.poll, routes, listed: Arc::clone(&rows), allow_removals: options.allow_removals };
         let watch = Watch::load(start, cloud, Arc::clone(&store), options.clock, standing_sender, owed).await?;
         let retention = Retention { store: Arc::clone(&store), clock: options.clock, kept: loaded.store.retention, listed: rows };
-        Ok(Self { options, store, watch, lanes, retention, standing, acknowledged })
+        Ok(Self { options, store, watch, lanes, retention, standing, held_sinks })
     }
 
     /// Runs until the stop, or until everything is done where that was asked for; then drains within five seconds. The answer
@@ -121,7 +121,7 @@ impl Daemon {
     /// # Errors
     /// When the store fails.
     pub async fn run(self) -> Result<Vec<String>, store::Error> {
-        let Self { options, store, watch, lanes, retention, standing, acknowledged } = self;
+        let Self { options, store, watch, lanes, retention, standing, held_sinks } = self;
         let stop = options.stop;
         let lanes_stop = CancellationToken::new();
         let sinks: Vec<_> = lanes.iter().map(|lane| lane.name.clone()).collect();
@@ -134,7 +134,7 @@ impl Daemon {
             store: Arc::clone(&store),
             sinks,
             standing: standing.clone(),
-            acknowledged,
+            held_sinks,
             patience: HELD_FOR_LONG,
             clock: options.clock,
         };

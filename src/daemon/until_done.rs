@@ -1,5 +1,6 @@
 //! The end of `run --until-done`: everything is over and delivered, or nothing but held work has been left for long.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +18,8 @@ pub struct UntilDone {
     pub sinks: Vec<String>,
     /// Where the watch stands.
     pub standing: watch::Receiver<Standing>,
-    /// Told after each acknowledgement.
-    pub acknowledged: watch::Receiver<()>,
+    /// The sinks that a person must mend; told after each acknowledgement too.
+    pub held_sinks: watch::Receiver<BTreeSet<String>>,
     /// How long nothing but held work may be left.
     pub patience: Duration,
     /// Time.
@@ -44,9 +45,9 @@ impl UntilDone {
         loop {
             // Registered before looking, so that no change between the two is missed.
             let standing = self.standing.borrow_and_update().clone();
-            self.acknowledged.borrow_and_update();
+            let held_sinks = self.held_sinks.borrow_and_update().clone();
             let now = self.clock.now().steady;
-            match self.left(standing).await? {
+            match self.left(standing, &held_sinks).await? {
                 Left::Nothing => return Ok(Vec::new()),
                 Left::Work => held_since = None,
                 Left::Held(names) if held_since.is_some_and(|since| now - since >= self.patience) => return Ok(names),
@@ -56,22 +57,25 @@ impl UntilDone {
             tokio::select! {
                 // An error means that the loop is gone, and then the daemon ends by itself.
                 Ok(()) = self.standing.changed() => {}
-                Ok(()) = self.acknowledged.changed() => {}
+                Ok(()) = self.held_sinks.changed() => {}
                 () = self.clock.sleep_until(give_up.unwrap_or_default()), if give_up.is_some() => {}
                 else => std::future::pending().await,
             }
         }
     }
 
-    async fn left(&self, Standing { open, mut held }: Standing) -> Result<Left, Error> {
+    async fn left(&self, Standing { open, mut held }: Standing, held_sinks: &BTreeSet<String>) -> Result<Left, Error> {
         let outbox = self.store.outbox().await?;
-        let owed = |sink: &String| outbox.get(sink).is_some_and(|owed| *owed > 0);
-        if self.sinks.iter().any(owed) || (open > 0 && held.is_empty()) {
+        let goes_on = |sink: &String| outbox.get(sink).is_some_and(|owed| *owed > 0) && !held_sinks.contains(sink);
+        if self.sinks.iter().any(goes_on) || (open > 0 && held.is_empty()) {
             return Ok(Left::Work);
         }
-        let mut gone: Vec<_> = outbox.iter().filter(|(sink, owed)| **owed > 0 && !self.sinks.contains(sink)).collect();
-        gone.sort_unstable();
-        held.extend(gone.into_iter().map(|(sink, owed)| format!("deliveries to the sink {sink} ({owed}), which is not configured")));
+        let mut stuck: Vec<_> = outbox.iter().filter(|(_, owed)| **owed > 0).collect();
+        stuck.sort_unstable();
+        held.extend(stuck.into_iter().map(|(sink, owed)| {
+            let why = if self.sinks.contains(sink) { "is held" } else { "is not configured" };
+            format!("deliveries to the sink {sink} ({owed}), which {why}")
+        }));
         Ok(if held.is_empty() { Left::Nothing } else { Left::Held(held) })
     }
 }
@@ -85,13 +89,13 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_millis(100);
 
-    async fn with_outbox(sinks: &[&str], standing: watch::Receiver<Standing>) -> (UntilDone, watch::Sender<()>) {
+    async fn with_outbox(sinks: &[&str], standing: watch::Receiver<Standing>) -> (UntilDone, watch::Sender<BTreeSet<String>>) {
         let store = Sqlite::open(Location::Memory).await.unwrap();
         let event = Event { id: uuid::Uuid::nil(), kind: Kind::AccountHeld, time: Wall(0), body: String::new() };
         store.tell(event, sinks.iter().map(ToString::to_string).collect()).await.unwrap();
-        let (acknowledging, acknowledged) = watch::channel(());
+        let (telling, held_sinks) = watch::channel(BTreeSet::new());
         let (store, sinks, clock) = (Arc::new(store), vec!["log".to_owned()], Clock::start());
-        (UntilDone { store, sinks, standing, acknowledged, patience: PATIENCE, clock }, acknowledging)
+        (UntilDone { store, sinks, standing, held_sinks, patience: PATIENCE, clock }, telling)
     }
 
     fn stands(open: usize, held: &[&str]) -> Standing {
@@ -101,14 +105,24 @@ mod tests {
     #[tokio::test]
     async fn what_is_owed_to_a_sink_that_is_not_configured_is_named_after_the_patience() {
         let (_sender, standing) = watch::channel(stands(0, &[]));
-        let (done, _acknowledging) = with_outbox(&["audit"], standing).await;
+        let (done, _telling) = with_outbox(&["audit"], standing).await;
         assert_eq!(done.wait().await.unwrap(), ["deliveries to the sink audit (1), which is not configured"]);
+    }
+
+    #[tokio::test]
+    async fn what_is_owed_to_a_held_sink_is_named_after_the_patience() {
+        let (_sender, standing) = watch::channel(stands(0, &[]));
+        let (done, telling) = with_outbox(&["log"], standing).await;
+        let mut waiting = std::pin::pin!(done.wait());
+        assert!(tokio::time::timeout(PATIENCE * 2, &mut waiting).await.is_err(), "it may only be late");
+        telling.send_replace(BTreeSet::from(["log".to_owned()]));
+        assert_eq!(waiting.await.unwrap(), ["deliveries to the sink log (1), which is held"]);
     }
 
     #[tokio::test]
     async fn a_hold_that_ends_in_time_is_no_end_of_the_watch() {
         let (standing, receiver) = watch::channel(stands(1, &["account default"]));
-        let (done, _acknowledging) = with_outbox(&[], receiver).await;
+        let (done, _telling) = with_outbox(&[], receiver).await;
         let mut waiting = std::pin::pin!(done.wait());
         assert!(tokio::time::timeout(PATIENCE / 2, &mut waiting).await.is_err());
         standing.send_replace(stands(1, &[]));
@@ -120,14 +134,14 @@ mod tests {
     #[tokio::test]
     async fn a_delivery_that_a_configured_sink_is_owed_is_waited_for() {
         let (standing, receiver) = watch::channel(stands(1, &["account default"]));
-        let (done, acknowledging) = with_outbox(&["log"], receiver).await;
+        let (done, telling) = with_outbox(&["log"], receiver).await;
         let store = Arc::clone(&done.store);
         let mut waiting = std::pin::pin!(done.wait());
         assert!(tokio::time::timeout(PATIENCE * 2, &mut waiting).await.is_err());
         standing.send_replace(stands(0, &[]));
         let seq = store.owed("log", crate::store::Seq(0), 1).await.unwrap()[0].seq;
         store.acknowledge("log", vec![seq]).await.unwrap();
-        acknowledging.send_replace(());
+        telling.send_replace(BTreeSet::new());
         assert_eq!(waiting.await.unwrap(), [""; 0]);
     }
 }

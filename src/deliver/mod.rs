@@ -2,6 +2,7 @@
 //!
 //! A wake-up carries no data: the lane looks into the store. It registers for the next wake-up before it looks.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,8 +30,8 @@ pub struct Lane {
     pub clock: Clock,
     /// Tells that something may be owed.
     pub owed: watch::Receiver<()>,
-    /// Told after each acknowledgement.
-    pub acknowledged: watch::Sender<()>,
+    /// The sinks that a person must mend. Told after each acknowledgement too.
+    pub held_sinks: watch::Sender<BTreeSet<String>>,
 }
 
 impl Lane {
@@ -59,10 +60,14 @@ impl Lane {
                     }
                     streak = 0;
                     self.store.acknowledge(&self.name, seqs).await?;
-                    self.acknowledged.send_replace(());
+                    self.held_sinks.send_modify(|held| _ = held.remove(&self.name));
                 }
                 Err(refusal) => {
                     streak += 1;
+                    self.held_sinks.send_if_modified(|held| match refusal.class {
+                        Class::Sink => held.insert(self.name.clone()),
+                        Class::Passing => held.remove(&self.name),
+                    });
                     let wait = self.wait(&refusal, streak);
                     tokio::select! {
                         () = self.clock.sleep_until(self.clock.now().steady + wait) => {}
