@@ -132,6 +132,13 @@ impl Add<Duration> for Wall {
     }
 }
 
+impl Sub<Duration> for Wall {
+    type Output = Self;
+    fn sub(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(as_i64(span.as_millis())))
+    }
+}
+
 /// The time from the right one to the left one; zero where it would be negative.
 impl Sub for Wall {
     type Output = Duration;

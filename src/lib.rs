@@ -13,7 +13,7 @@
 //! # Import order
 //! A file imports only from the folders and files named before its own, and from its own (`tests/layers.rs` reads this list):
 //!
-//! `clock` `secret` `units` `problem` `section` `telemetry` `model` `cloud` `sim` `store` `sinks` `register` `watch` `deliver` `config` `daemon` `cli`
+//! `broken` (in the test build alone) `clock` `secret` `units` `problem` `section` `telemetry` `model` `cloud` `sim` `store` `sinks` `register` `watch` `deliver` `config` `daemon` `cli`
 //!
 //! # A task's life
 //! 1. A line of a file becomes a [`register::Written`] task, is validated and resolved once, and is kept by
@@ -30,6 +30,19 @@
 //!    [`sinks::Sink::send`], one attempt at a time.
 //! 3. What the sink acknowledged leaves the outbox; all else stays and comes again.
 
+/// Whether a history has that promise broken: never, but in the test build (`broken.rs`).
+macro_rules! broken {
+    ($variant:ident) => {{
+        #[cfg(test)]
+        let broken = $crate::broken::is($crate::broken::Broken::$variant);
+        #[cfg(not(test))]
+        let broken = false;
+        broken
+    }};
+}
+
+#[cfg(test)]
+mod broken;
 pub mod clock;
 pub mod secret;
 pub mod units;

@@ -3,7 +3,7 @@
 //! Signing uses it only once the server says that a request expired; deadlines and elapsed time use it as soon as it is known
 //! (design.md §4).
 
-use crate::clock::{Moment, Wall};
+use crate::clock::{Moment, Steady, Wall};
 use crate::model::waiting::Times;
 
 /// An offset under this is what a `Date` of whole seconds and a slow network make of two clocks that agree.
@@ -12,18 +12,28 @@ const AGREE_MILLISECONDS: i64 = 5_000;
 /// The offset to one account's cloud.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Skew {
-    /// Cloud minus local, in milliseconds; under five seconds it is 0.
-    offset: Option<i64>,
+    /// The cloud's time minus the steady one, in milliseconds: a local wall clock that jumps moves nothing here.
+    cloud: Option<i64>,
+    /// The offset to the local wall clock that was told last.
+    told: i64,
     signs: bool,
 }
 
 impl Skew {
-    /// Learns from an answer that came now. The new offset in milliseconds, where it is worth telling.
-    pub fn measured(&mut self, date: Wall, now: Wall) -> Option<i64> {
-        let measured = date.0.saturating_sub(now.0);
+    /// Learns from an answer that came now, to a request sent then: it was dated at some moment between the two. The new offset to
+    /// the local wall clock in milliseconds, where it is worth telling.
+    pub fn measured(&mut self, date: Wall, sent: Steady, now: Moment) -> Option<i64> {
+        let (first, last) = (now.wall_of(sent).0, now.wall.0);
+        let measured = date.0.saturating_sub(date.0.clamp(first.min(last), last));
         let offset = if measured.saturating_abs() < AGREE_MILLISECONDS { 0 } else { measured };
-        let before = self.offset.replace(offset).unwrap_or_default();
-        (offset.saturating_sub(before).saturating_abs() >= AGREE_MILLISECONDS).then_some(offset)
+        let cloud = now.wall.0.saturating_add(offset).saturating_sub(now.steady.0 / 1000);
+        // Each `Date` is off by some part of a second: one estimate is kept, so that spans of time are exact.
+        if self.cloud.is_none_or(|before| before.abs_diff(cloud) >= AGREE_MILLISECONDS.unsigned_abs()) {
+            self.cloud = Some(cloud);
+        }
+        let is_new = offset.saturating_sub(self.told).saturating_abs() >= AGREE_MILLISECONDS;
+        self.told = if is_new { offset } else { self.told };
+        is_new.then_some(offset)
     }
 
     /// The server says that a request expired, or was seen before: from now on its clock signs.
@@ -32,14 +42,13 @@ impl Skew {
     }
 
     /// What a request that leaves now is stamped with.
-    pub fn stamp(&self, now: Wall) -> Wall {
-        let offset = self.offset.filter(|_| self.signs).unwrap_or_default();
-        Wall(now.0.saturating_add(offset))
+    pub fn stamp(&self, now: Moment) -> Wall {
+        self.times(now).cloud.filter(|_| self.signs).unwrap_or(now.wall)
     }
 
     /// This moment, on the local clocks and on the cloud's.
     pub fn times(&self, local: Moment) -> Times {
-        Times { local, cloud: self.offset.map(|offset| Wall(local.wall.0.saturating_add(offset))) }
+        Times { local, cloud: self.cloud.map(|cloud| Wall(cloud.saturating_add(local.steady.0 / 1000))) }
     }
 }
 
@@ -47,22 +56,43 @@ impl Skew {
 mod tests {
     use super::*;
 
+    fn at(wall: i64) -> Moment {
+        Moment { steady: Steady(0), wall: Wall(wall) }
+    }
+
     #[test]
     fn the_offset_signs_only_once_a_request_was_refused_for_its_time() {
         let mut skew = Skew::default();
-        assert_eq!(skew.measured(Wall(3_600_000), Wall(0)), Some(3_600_000));
-        assert_eq!(skew.stamp(Wall(1_000)), Wall(1_000));
+        assert_eq!(skew.measured(Wall(3_600_000), Steady(0), at(0)), Some(3_600_000));
+        let later = Moment { steady: Steady(1_000_000), wall: Wall(1_000) };
+        assert_eq!(skew.stamp(later), Wall(1_000));
         skew.refused();
-        assert_eq!(skew.stamp(Wall(1_000)), Wall(3_601_000));
+        assert_eq!(skew.stamp(later), Wall(3_601_000));
     }
 
     #[test]
     fn clocks_that_agree_within_five_seconds_have_no_offset_and_a_change_is_told_once() {
         let mut skew = Skew::default();
-        assert_eq!(skew.measured(Wall(4_999), Wall(0)), None);
-        assert_eq!(skew.times(Moment::default()).cloud, Some(Wall(0)));
-        assert_eq!(skew.measured(Wall(-9_000), Wall(0)), Some(-9_000));
-        assert_eq!(skew.measured(Wall(-9_400), Wall(0)), None);
-        assert_eq!(skew.measured(Wall(100), Wall(0)), Some(0));
+        assert_eq!(skew.measured(Wall(4_999), Steady(0), at(0)), None);
+        assert_eq!(skew.times(at(0)).cloud, Some(Wall(0)));
+        assert_eq!(skew.measured(Wall(-9_000), Steady(0), at(0)), Some(-9_000));
+        assert_eq!(skew.measured(Wall(-9_400), Steady(0), at(0)), None);
+        assert_eq!(skew.measured(Wall(100), Steady(0), at(0)), Some(0));
+    }
+
+    #[test]
+    fn a_slow_answer_is_no_offset() {
+        let mut skew = Skew::default();
+        let now = Moment { steady: Steady(9_000_000), wall: Wall(9_000) };
+        assert_eq!(skew.measured(Wall(1_000), Steady(0), now), None);
+        assert_eq!(skew.measured(Wall(-6_000), Steady(0), now), Some(-6_000));
+    }
+
+    #[test]
+    fn a_local_clock_that_jumps_moves_no_time_of_the_cloud() {
+        let mut skew = Skew::default();
+        skew.measured(Wall(10_000), Steady(0), at(10_000));
+        let jumped = Moment { steady: Steady(60_000_000), wall: Wall(999_999_999) };
+        assert_eq!(skew.times(jumped).cloud, Some(Wall(70_000)));
     }
 }

@@ -1,5 +1,7 @@
 //! Assembly and end of the daemon. `run`, `demo` and the tests start this same thing.
 
+#[cfg(test)]
+mod history;
 mod retention;
 mod until_done;
 

@@ -68,7 +68,7 @@ impl Evidence {
 
     /// A task was refused. Whether that tells of a setting: no task was ever answered well, and three were refused alike.
     pub fn refused(&mut self, row: Row, code: &Code) -> bool {
-        if self.answered_well {
+        if self.answered_well || broken!(NoEvidence) {
             return false;
         }
         let known = self.refused.iter().position(|(known, _)| known == code);

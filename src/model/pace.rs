@@ -35,6 +35,7 @@ impl Pace {
     /// faster than one that runs.
     pub fn new(rate: Rate, started: Steady) -> Self {
         let interval = rate.interval();
+        let started = if broken!(BurstAtStart) { Steady(started.0 - i64::try_from(interval.as_micros()).unwrap_or(0)) } else { started };
         Self { interval, part: 1.0, slowed: started, next: started + interval }
     }
 

@@ -74,7 +74,7 @@ fn answered(mut task: Waiting, reading: Reading, policy: &Policy, draw: Draw) ->
     }
     task.digest = digest;
     let previous = task.status.replace(reading.status.clone());
-    task.seen = Some(draw.sent.steady);
+    task.seen = Some(if broken!(LagFromTheAnswer) { draw.now.agreed() } else { draw.now.at(draw.sent).agreed() });
     task.streak = 0;
     task.lost_connection = false;
     task.refusals = None;
@@ -118,6 +118,7 @@ fn refused(mut task: Waiting, fault: Fault, policy: &Policy, draw: Draw) -> Effe
     let mut refusals = before.unwrap_or_else(|| Box::new(Refusals { code: fault.code.clone(), count: 0, since: now }));
     refusals.count = refusals.count.saturating_add(1);
     let confirmed = refusals.count >= EQUAL_REFUSALS && now - refusals.since >= policy.reject_after.0;
+    let confirmed = confirmed || broken!(OneRefusalIsEnough);
     task.refusals = Some(refusals);
     if confirmed { Effect::Abandon(task, Reason::Rejected, Some(fault)) } else { Effect::Again(troubled(task, policy, draw)) }
 }

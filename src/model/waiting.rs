@@ -35,8 +35,9 @@ pub struct Waiting {
     pub warn_after: Option<Duration>,
     /// When it was last asked.
     pub asked: Option<Steady>,
-    /// When the last poll that was answered well was sent; after a crash the last one that was stored.
-    pub seen: Option<Steady>,
+    /// When the last poll that was answered well was sent, by the clock of [`Times::agreed`], so that a start after a jump of the
+    /// local one knows how long ago it was; after a crash the last one that was stored.
+    pub seen: Option<Wall>,
     /// The digest of the last reading; zero before the first.
     pub digest: u64,
     /// The status of the last reading.
@@ -125,7 +126,7 @@ impl Started {
     /// vote at all it has not passed (design.md §4).
     pub fn remaining(&self, span: Duration, at: Times) -> Duration {
         let local = (at.local.wall >= self.local).then(|| (self.local + span) - at.local.wall);
-        let cloud = self.cloud.zip(at.cloud).map(|(started, now)| (started + span) - now);
+        let cloud = self.cloud.filter(|_| !broken!(LocalDeadline)).zip(at.cloud).map(|(started, now)| (started + span) - now);
         local.max(cloud).unwrap_or(span.max(Duration::from_secs(1)))
     }
 
@@ -143,6 +144,11 @@ impl Started {
 }
 
 impl Times {
+    /// The cloud's time once the offset to it is known, else the local one.
+    pub fn agreed(self) -> Wall {
+        self.cloud.unwrap_or(self.local.wall)
+    }
+
     /// The same cloud clock at another local moment.
     pub fn at(self, moment: Moment) -> Self {
         let shift = (moment.steady.0 - self.local.steady.0) / 1000;

@@ -147,7 +147,7 @@ pub struct Hot {
     pub due: Wall,
     /// When the first poll fell due, or the last change was seen.
     pub since: Wall,
-    /// When the last poll that was answered well was sent.
+    /// When the last poll that was answered well was sent, by the cloud's clock where its offset was known.
     pub seen: Option<Wall>,
     /// The digest of the last reading.
     pub digest: u64,

@@ -251,7 +251,7 @@ impl Board {
     }
 
     /// What a request of that target is stamped with when it leaves now.
-    pub fn stamp(&self, target: TargetIndex, now: Wall) -> Wall {
+    pub fn stamp(&self, target: TargetIndex, now: Moment) -> Wall {
         self.skew(target).stamp(now)
     }
 

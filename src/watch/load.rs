@@ -95,7 +95,7 @@ fn waiting(task: OpenTask, target: TargetIndex, policy: &Policy, now: Moment) ->
         timeout,
         warn_after: settings.warn_after(policy.warn_after),
         warned: hot.warned,
-        seen: hot.seen.map(|seen| now.past(seen)),
+        seen: hot.seen.map(|seen| if broken!(LagFromTheStart) { now.wall } else { seen }),
         digest: hot.digest,
         status: hot.status,
         polls: hot.polls,

@@ -69,7 +69,7 @@ impl Machine {
         let (target, id, params, new_connection) = (task.target, task.id.clone(), task.params.clone(), task.lost_connection);
         // One without a route belongs to an account that lets nothing out.
         let route = self.targets[target.0 as usize].route.clone()?;
-        Some(Ask { slot, route, id, params: params.unwrap_or_default(), new_connection, at: self.board.stamp(target, now.wall) })
+        Some(Ask { slot, route, id, params: params.unwrap_or_default(), new_connection, at: self.board.stamp(target, now) })
     }
 
     /// The answer to a poll sent then: what is to be made durable.
@@ -80,6 +80,10 @@ impl Machine {
         match effect {
             Effect::Again(task) => self.board.put_back(slot, task),
             Effect::AtOnce(task) => self.board.put_back_at_once(slot, task, now.local.steady),
+            Effect::Progress(task, previous, reading) if broken!(OutOfOrder) => {
+                self.board.put_back(slot, task.clone());
+                writes.push(self.step(slot, task, now, What::Progressed(previous, reading)));
+            }
             Effect::Progress(task, previous, reading) => writes.push(self.step(slot, task, now, What::Progressed(previous, reading))),
             Effect::Finish(task, outcome, reading) => writes.push(self.end(slot, task, now, Ok((outcome, reading)))),
             Effect::Abandon(task, reason, fault) => writes.push(self.end(slot, task, now, Err((reason, fault)))),
@@ -97,9 +101,15 @@ impl Machine {
     pub fn written(&mut self, written: Written) {
         match written {
             Written::Change(slot, task) => self.board.put_back(slot, *task),
+            Written::End(..) if broken!(AskedAfterItsEnd) => {}
             Written::End(slot, target) => self.board.remove(slot, target),
             Written::Told => {}
         }
+    }
+
+    /// When there is something to do next, if no answer comes before.
+    pub fn wake(&self) -> Option<Steady> {
+        self.board.wake()
     }
 
     /// The task was taken out of the file.
@@ -109,7 +119,10 @@ impl Machine {
         Some(self.end(slot, task, times, Err((Reason::Removed, None))))
     }
 
-    fn end(&self, slot: Slot, task: Waiting, now: Times, word: Word) -> Write {
+    fn end(&mut self, slot: Slot, task: Waiting, now: Times, word: Word) -> Write {
+        if broken!(AskedAfterItsEnd) {
+            self.board.put_back(slot, Waiting { due: now.local.steady, ..task.clone() });
+        }
         self.step(slot, task, now, What::Ended(word))
     }
 

@@ -96,7 +96,7 @@ impl Watch {
                 *before = standing;
                 changed
             });
-            let wake = self.machine.board.wake();
+            let wake = self.machine.wake();
             let key_files = self.machine.board.any_account_held().then_some(self.next_look_at_key_files);
             let wake = wake.into_iter().chain(key_files).min();
             tokio::select! {

@@ -79,7 +79,8 @@ impl Step {
         let record = if matches!(self.what, What::Progressed(None, _)) { None } else { store.record(row).await? };
         let event = record.map(|record| {
             let event = self.event(&record)?;
-            let sinks = self.routes.of_task(event.kind, &record.settings);
+            let lost = broken!(LostDelivery) && matches!(self.what, What::Ended(_));
+            let sinks = if lost { Vec::new() } else { self.routes.of_task(event.kind, &record.settings) };
             Some((event, sinks))
         });
         let Self { slot, task, now, what, .. } = self;
@@ -112,7 +113,7 @@ fn last_event(task: &Waiting, about: &About<'_>, word: &Word, now: Times) -> Eve
     let ending = Ending {
         at: now.local.wall,
         elapsed: task.started.elapsed(now),
-        detected_within: task.seen.map(|seen| now.local.steady - seen),
+        detected_within: task.seen.map(|seen| now.agreed() - seen),
         polls: task.polls,
         errors: task.errors,
     };
@@ -121,15 +122,15 @@ fn last_event(task: &Waiting, about: &About<'_>, word: &Word, now: Times) -> Eve
             FinalWord::Finished { outcome: *outcome, status, instances, message: message.as_deref() }
         }
         Err((reason, error)) => {
-            let last_seen = match reason {
+            let ago = match reason {
                 // The answer to the last poll is what it was given up over.
-                Reason::Deadline => task.asked,
-                Reason::Rejected | Reason::Removed => task.seen,
+                Reason::Deadline => task.asked.map(|asked| now.local.steady - asked),
+                Reason::Rejected | Reason::Removed => task.seen.map(|seen| now.agreed() - seen),
             };
             FinalWord::Abandoned {
                 reason: *reason,
                 status: task.status.as_ref(),
-                last_seen_at: last_seen.map(|seen| now.local.wall_of(seen)),
+                last_seen_at: ago.map(|ago| now.local.wall - ago),
                 error: error.as_ref(),
             }
         }
@@ -143,7 +144,7 @@ pub fn hot(task: &Waiting, now: Moment) -> Hot {
         row: task.row,
         due: now.wall_of(task.due),
         since: now.wall_of(task.since),
-        seen: task.seen.map(|seen| now.wall_of(seen)),
+        seen: task.seen,
         digest: task.digest,
         status: task.status.clone(),
         polls: task.polls,

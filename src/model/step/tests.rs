@@ -138,7 +138,7 @@ fn a_jumping_local_clock_abandons_nothing_while_the_cloud_s_clock_does_not_say_s
 
 #[test]
 fn the_word_at_the_deadline_tells_the_status_of_the_answer_that_brought_it() {
-    let task = Waiting { status: Some(Code::Int(4)), seen: Some(at(900)), ..waiting(1_000) };
+    let task = Waiting { status: Some(Code::Int(4)), seen: Some(moment(900).wall), ..waiting(1_000) };
     let Effect::Abandon(task, ..) = after(task, &says(5, Phase::Running), 1_000, 1_001) else { panic!("it goes on") };
-    assert_eq!((task.status, task.seen), (Some(Code::Int(5)), Some(at(900))));
+    assert_eq!((task.status, task.seen), (Some(Code::Int(5)), Some(moment(900).wall)));
 }

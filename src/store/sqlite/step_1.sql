@@ -23,7 +23,7 @@ CREATE TABLE task (
     settings      TEXT,                         -- JSON; NULL when nothing was asked for
     due           INTEGER NOT NULL,
     since         INTEGER NOT NULL,
-    seen          INTEGER,
+    seen          INTEGER,                      -- by the cloud's clock, where that was known
     digest        INTEGER NOT NULL DEFAULT 0,
     status        ANY,
     polls         INTEGER NOT NULL DEFAULT 0,

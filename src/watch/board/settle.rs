@@ -51,7 +51,7 @@ impl Board {
         let probed = self.probed(slot, key, account);
         let on = &mut self.accounts[account.0];
         on.in_flight = on.in_flight.saturating_sub(1);
-        let offset = answer.date.and_then(|date| on.skew.measured(date, now.wall));
+        let offset = answer.date.and_then(|date| on.skew.measured(date, sent.steady, now));
         notices.extend(offset.map(|offset| Notice::ClockOff(account, offset)));
         let times = on.skew.times(now);
         let refused_by_setting = match &answer.poll {
@@ -130,6 +130,7 @@ impl Board {
                     notices.push(Notice::Opened(key, fault.clone()));
                 }
             }
+            Class::Account if broken!(NoHold) => return false,
             Class::Account => return self.hold(Scope::Account(account), fault, false, probed, now, notices),
             Class::PaceKey => return self.hold(Scope::Key(key), fault, false, probed, now, notices),
             Class::Pace => {
