@@ -52,7 +52,8 @@ impl Form {
             (host, Some(port)) => format!("{host}:{port}"),
             (host, None) => host.to_owned(),
         };
-        let host = account.signed_host.clone().unwrap_or(dialled);
+        // The server makes what it verifies lower case.
+        let host = account.signed_host.clone().unwrap_or(dialled).to_ascii_lowercase();
         let region = REGIONS.iter().find(|(short, _)| *short == region).map_or(region, |(_, long)| long);
         let header = |what, text: &str| HeaderValue::from_str(text).map_err(|_| Error::Header { account: account.name.clone(), what });
         // The id goes into `Authorization` later, where nobody could be told any more.
