@@ -1,6 +1,8 @@
 //! The surface that users and their scripts rely on: commands, log lines, exit codes.
 
+mod api_3_0;
 mod commands;
+mod network;
 mod signing;
 mod systemd;
 mod tasks;
