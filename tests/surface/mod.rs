@@ -3,6 +3,7 @@
 mod api_3_0;
 mod commands;
 mod network;
+mod sdk;
 mod signing;
 mod systemd;
 mod tasks;
