@@ -67,6 +67,16 @@ pub async fn proxy() -> Front {
     .await
 }
 
+/// A forward proxy that knows nobody's password.
+pub async fn closed_proxy() -> Front {
+    Front::start(|mut client, heads| async move {
+        let head = head(&mut client).await?;
+        heads.lock().unwrap().push(head);
+        client.write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await
+    })
+    .await
+}
+
 /// A server with that certificate, which passes on to that address what it decrypts.
 pub async fn tls(certificate: &Certificate, to: SocketAddr) -> Front {
     let provider = Arc::new(rustls::crypto::ring::default_provider());

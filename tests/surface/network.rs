@@ -70,3 +70,21 @@ async fn a_server_that_shows_a_certificate_of_ca_file_is_trusted_also_through_a_
     assert!(!proxy.heads().is_empty() && proxy.heads().iter().all(|head| head.starts_with(&tunnel)), "{:?}", proxy.heads());
     assert!(!ended.stderr.contains(PASSWORD), "{}", ended.stderr);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_lets_nobody_through_is_told_without_its_password_and_abandons_nothing() {
+    let (cloud, proxy) = (one_task().await, network::closed_proxy().await);
+    for (endpoint, told) in [(cloud.endpoint(), "http_407"), ("https://127.0.0.1:9".to_owned(), "connect: ")] {
+        let home = Home::new(&cloud, "");
+        home.edit(&cloud.endpoint(), &endpoint);
+        home.account(&format!("proxy = \"http://user:{PASSWORD}@{}\"", proxy.addr));
+        home.list([1]);
+        let before = proxy.connections();
+        let child = home.opwatch(&["run", "-c", "opwatch.toml"]).env("RUST_LOG", "trace").spawn().unwrap();
+        eventually("some requests", || proxy.connections() >= before + 3).await;
+        signal(&child, "TERM");
+        let ended = said(child).await;
+        assert!(ended.stderr.contains(told) && !ended.stderr.contains(PASSWORD), "{}", ended.stderr);
+        assert_eq!((cloud.requests(), home.events().len()), (0, 0));
+    }
+}
