@@ -115,11 +115,14 @@ async fn what_the_simulator_prints_points_opwatch_at_it() {
     }
     let start = printed.iter().position(|line| line.is_empty()).unwrap();
     home.write("sim.toml", &printed[start..].join("\n"));
-    let mut command = home.opwatch(&["run", "-c", "sim.toml", "--until-done"]);
-    command.env("XDG_STATE_HOME", home.path("state")).env("OPWATCH__POLL__ERROR_INTERVAL", "20ms");
-    command.env("OPWATCH__ACCOUNTS__DEFAULT__RATE_LIMIT", "100").env("OPWATCH__POLL__INITIAL_INTERVAL", "20ms");
-    let ended = said(command.spawn().unwrap()).await;
-    assert_eq!((ended.code, ended.log_lines("task finished").len()), (Some(0), 1), "{}", ended.stderr);
+    for api in ["2.0", "3.0"] {
+        let mut command = home.opwatch(&["run", "-c", "sim.toml", "--until-done"]);
+        command.env("XDG_STATE_HOME", home.path("state")).env("OPWATCH__POLL__ERROR_INTERVAL", "20ms");
+        command.env("OPWATCH__ACCOUNTS__DEFAULT__RATE_LIMIT", "100").env("OPWATCH__POLL__INITIAL_INTERVAL", "20ms");
+        command.env("OPWATCH__ACCOUNTS__DEFAULT__API", api).env("OPWATCH__STORE__URL", format!("sqlite:{api}.db"));
+        let ended = said(command.spawn().unwrap()).await;
+        assert_eq!((ended.code, ended.log_lines("task finished").len()), (Some(0), 1), "{}", ended.stderr);
+    }
     signal(&sim, "TERM");
     assert_eq!(said(sim).await.code, Some(0));
 }

@@ -1,4 +1,5 @@
-//! From the bytes of an answer to a reading or a fault, leniently: api.md §1 lists what real answers do.
+//! From the bytes of an answer to a reading or a fault, leniently: api.md §1 lists what real answers do, and those of
+//! API 3.0 are read alike.
 
 use serde_json::Value;
 
@@ -13,24 +14,61 @@ const INSTANCES: usize = 10_000;
 
 /// Reads an API 2.0 answer: `{"code": 0, "message": "…", "data": {…}}`.
 pub fn read_2_0(operation: &Operation, http_status: u16, body: &[u8]) -> Result<Reading, Fault> {
-    let answer = match parse(body) {
-        Some(Value::Object(fields)) => Value::Object(fields),
-        Some(_) | None if http_status == 200 => return Err(unreadable("the answer is not a JSON object")),
-        Some(_) | None => return Err(codes::http(http_status)),
-    };
-    let Some(code) = find(&answer, "/code").and_then(as_code) else {
-        return Err(if http_status == 200 { unreadable("the answer has no code") } else { codes::http(http_status) });
-    };
-    let message = find(&answer, "/message").and_then(Value::as_str).unwrap_or_default();
+    let answer = object(http_status, body)?;
+    let Some(code) = find(&answer, "/code").and_then(as_code) else { return Err(no_answer(http_status, "the answer has no code")) };
     if code != Code::Int(0) {
-        return Err(codes::refused_2_0(code, bounded(message), &operation.id.name));
+        return Err(codes::refused_2_0(code, words(&answer, "/message"), &operation.id.name));
     }
-    // A gateway's error with a good answer's body is no answer: a final word could not be taken back.
-    if !(200..300).contains(&http_status) {
-        return Err(codes::http(http_status));
+    succeeded(http_status)?;
+    reading(operation, find(&answer, "/data").map_or(&Value::Null, first_row))
+}
+
+/// Reads an API 3.0 answer: `{"Response": {…, "RequestId": "…"}}`, with an `Error` in it where the request was refused; that
+/// comes with HTTP 200 too, and counts whatever else is there.
+pub fn read_3_0(operation: &Operation, http_status: u16, body: &[u8]) -> Result<Reading, Fault> {
+    let answer = object(http_status, body)?;
+    let Some(response) = find(&answer, "/Response").filter(|response| response.is_object()) else {
+        return Err(no_answer(http_status, "the answer has no Response"));
+    };
+    if let Some(error) = find(response, "/Error").map(first_row).filter(|error| !is_nothing(error)) {
+        let Some(code) = find(error, "/Code").and_then(as_code) else {
+            return Err(no_answer(http_status, "the answer has an error without a code"));
+        };
+        return Err(codes::api_3_0::refused(code, words(error, "/Message"), &operation.id.name));
     }
-    let data = find(&answer, "/data").map(|data| data.as_array().and_then(|rows| rows.first()).unwrap_or(data));
-    reading(operation, data.unwrap_or(&Value::Null))
+    succeeded(http_status)?;
+    reading(operation, response)
+}
+
+/// The object that every answer is.
+fn object(http_status: u16, body: &[u8]) -> Result<Value, Fault> {
+    parse(body).filter(Value::is_object).ok_or_else(|| no_answer(http_status, "the answer is not a JSON object"))
+}
+
+/// A gateway's error with a good answer's body is no answer: a final word could not be taken back.
+fn succeeded(http_status: u16) -> Result<(), Fault> {
+    if (200..300).contains(&http_status) { Ok(()) } else { Err(codes::http(http_status)) }
+}
+
+/// Some tables of the documentation call an object an array.
+fn first_row(value: &Value) -> &Value {
+    value.as_array().and_then(|rows| rows.first()).unwrap_or(value)
+}
+
+/// An empty text, list or object is as good as absent (api.md §1).
+fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.trim().is_empty(),
+        Value::Array(elements) => elements.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// The server's words, bounded.
+fn words(value: &Value, pointer: &str) -> String {
+    bounded(find(value, pointer).and_then(Value::as_str).unwrap_or_default())
 }
 
 /// Reads status and instances out of the part of an answer that holds them.
@@ -90,8 +128,12 @@ fn as_code(value: &Value) -> Option<Code> {
     }
 }
 
-fn unreadable(what: &str) -> Fault {
-    Fault { class: Class::Service, code: Code::Text("unreadable".into()), message: what.into(), retry_after: None }
+/// What is no answer of the API: its HTTP status says why, unless that is a success.
+fn no_answer(http_status: u16, what: &str) -> Fault {
+    match http_status {
+        200 => codes::unanswered(Class::Service, "unreadable", what.to_owned()),
+        _ => codes::http(http_status),
+    }
 }
 
 /// Cut to a bound, on a character.
@@ -100,86 +142,4 @@ pub fn bounded(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cloud::operations::BUILT_IN;
-
-    fn read(body: &str) -> Result<Reading, Fault> {
-        read_2_0(&BUILT_IN["bm"], 200, body.as_bytes())
-    }
-
-    fn status(body: &str) -> (Phase, Code) {
-        let reading = read(body).expect(body);
-        (reading.phase, reading.status)
-    }
-
-    #[test]
-    fn the_published_sample_is_read_as_it_stands_with_its_typographic_quotes() {
-        let sample = include_str!("../../tests/support/sample-answer.json");
-        assert!(sample.contains('\u{201c}'));
-        let reading = read(sample).unwrap();
-        assert_eq!(reading.phase, Phase::Over(Outcome::Success));
-        let ids: Vec<_> = reading.instances.iter().map(|instance| instance.id.as_str()).collect();
-        assert_eq!(ids, ["cpm-3dw234", "cpm-sdf343x"]);
-        assert!(reading.instances.iter().all(|instance| instance.outcome == Some(Outcome::Success)));
-    }
-
-    #[test]
-    fn each_status_means_what_its_row_says() {
-        for (written, phase) in [
-            (1, Phase::Over(Outcome::Success)),
-            (2, Phase::Over(Outcome::Failure)),
-            (3, Phase::Over(Outcome::Partial)),
-            (4, Phase::Running),
-            (7, Phase::Running),
-            (0, Phase::Running),
-            (99, Phase::Running),
-        ] {
-            assert_eq!(status(&format!(r#"{{"code":0,"data":{{"status":{written}}}}}"#)), (phase, Code::Int(written)));
-        }
-    }
-
-    #[test]
-    fn the_oddities_of_real_answers_are_read() {
-        let success = (Phase::Over(Outcome::Success), Code::Int(1));
-        for body in [
-            r#"{"code":"0","message":"OK","data":{"status":"1"}}"#,
-            r#"{"code ":0,"data ":{"status ":1}}"#,
-            r#"{"code":0,"data":[{"status":1}]}"#,
-            r#"{"code":0,"codeDesc":"Success","data":{"status":1,"instanceIds":"","resourceIds":null}}"#,
-        ] {
-            assert_eq!(status(body), success, "{body}");
-        }
-        let other_name =
-            read(r#"{"code":0,"data":{"status":5,"resourceIds":[{"instanceId ":"a","status ":"1"},{"instanceId":"b","status":4}]}}"#);
-        let outcomes: Vec<_> = other_name.unwrap().instances.into_iter().map(|instance| instance.outcome).collect();
-        assert_eq!(outcomes, [Some(Outcome::Success), None]);
-    }
-
-    #[test]
-    fn an_answer_without_a_status_is_no_outcome_and_no_crash() {
-        for data in ["null", "[]", "{}", "\"\"", "5", "{\"status\":null}", "{\"status\":[]}", "{\"status\":\"\"}"] {
-            let fault = read(&format!(r#"{{"code":0,"data":{data}}}"#)).expect_err(data);
-            assert_eq!((fault.class, fault.code.to_string().as_str()), (Class::Task, "no_status"), "{data}");
-        }
-        for body in ["", "[]", "null", "<html>", "{\"code\":null}", "{\"code\":0}", "\u{0}"] {
-            assert!(read(body).is_err(), "{body}");
-        }
-    }
-
-    #[test]
-    fn a_good_body_under_another_http_status_than_success_is_no_answer() {
-        let body = br#"{"code":0,"data":{"status":1}}"#;
-        for status in [302, 404, 500, 503] {
-            assert_eq!(read_2_0(&BUILT_IN["bm"], status, body), Err(codes::http(status)));
-        }
-        assert!(read_2_0(&BUILT_IN["bm"], 200, body).is_ok());
-    }
-
-    #[test]
-    fn a_refusal_carries_its_code_and_the_servers_words_bounded() {
-        let fault = read(&format!(r#"{{"code":"4100","message":"{}"}}"#, "机".repeat(1_000))).unwrap_err();
-        assert_eq!((fault.class, fault.code), (Class::Account, Code::Int(4100)));
-        assert_eq!(fault.message.chars().count(), MESSAGE_BYTES / 3);
-    }
-}
+mod tests;

@@ -1,4 +1,7 @@
-//! Codes and HTTP statuses → whose trouble it is (api.md §1). The table is the fact; the functions below read it.
+//! Codes and HTTP statuses → whose trouble it is (api.md §1). The table is the fact; the functions below read it. The codes of
+//! API 3.0 are in [`api_3_0`].
+
+pub mod api_3_0;
 
 use std::time::Duration;
 
@@ -28,7 +31,8 @@ pub const CODES_2_0: &[(i64, Class)] = &[
 /// Codes that blame a parameter without saying which: the message may.
 const BLAME_A_PARAMETER: [i64; 2] = [4000, 10001];
 /// Parameters of every request: no task id mends a fault of theirs (api.md §1).
-const COMMON_PARAMETERS: [&str; 8] = ["Action", "Region", "Timestamp", "Nonce", "SecretId", "SignatureMethod", "Token", "Signature"];
+const COMMON_PARAMETERS: [&str; 9] =
+    ["Action", "Region", "Timestamp", "Nonce", "SecretId", "SignatureMethod", "Token", "Signature", "Version"];
 
 /// The fault that an API 2.0 error code stands for; `id_parameter` is what carries the task's id.
 pub fn refused_2_0(code: Code, message: String, id_parameter: &str) -> Fault {

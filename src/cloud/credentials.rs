@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 
+use super::operations::Api;
 use crate::secret::Secret;
 use crate::units::Rate;
 
@@ -20,18 +22,26 @@ pub struct Config {
     pub secret_key: Option<Secret>,
     /// A file that holds the secret key; a bare name is looked for in `$CREDENTIALS_DIRECTORY` first.
     pub secret_key_file: Option<PathBuf>,
-    /// Where to connect, for all operations of the account. Default: each operation's own host. Plain http only to a loopback address.
+    /// `2.0` or `3.0`: over which API the operation `bm` is asked for. Default 2.0.
+    pub api: Api,
+    /// Where to connect, for all operations of the account; a path counts for API 2.0 alone. Default: each operation's own host.
+    /// Plain http only to a loopback address.
     pub endpoint: Option<String>,
     /// Signed, and sent as `Host`. Default: the endpoint's host.
     pub signed_host: Option<String>,
-    /// `HmacSHA1` or `HmacSHA256`. Default HmacSHA1.
+    /// `HmacSHA1` or `HmacSHA256`; API 2.0 alone. Default HmacSHA1.
     pub signature_method: SignatureMethod,
-    /// `GET` or `POST`. Default GET.
+    /// `GET` or `POST`; API 2.0 alone. Default GET.
     pub method: Method,
     /// Polls a second for each pace key. Default: 95 % of what the operation's row documents.
     pub rate_limit: Option<Rate>,
     /// Requests under way at once, 1 to 10000. Default 32.
     pub max_in_flight: u32,
+    /// The proxy that all requests go through, http or https; it may hold a password. Default: the usual environment variables.
+    #[serde(skip_serializing)]
+    pub proxy: Option<Secret>,
+    /// A file of certificates (PEM) that servers and proxies may show, in addition to the system's.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// An account as it is used: checked, with its credentials, and with nothing left to look up.
@@ -49,6 +59,8 @@ pub struct Account {
     pub secret_key_file: Option<PathBuf>,
     /// Sent along with temporary credentials.
     pub token: Option<Secret>,
+    /// Over which API the operation `bm` is asked for.
+    pub api: Api,
     /// Where to connect: http or https, without user or query; plain http only to a loopback address. `None`: each operation's own host.
     pub endpoint: Option<reqwest::Url>,
     /// Signed, and sent as `Host`. `None`: the endpoint's host.
@@ -61,6 +73,10 @@ pub struct Account {
     pub rate_limit: Option<Rate>,
     /// Requests under way at once, 1 to 10000.
     pub max_in_flight: u32,
+    /// The proxy that all requests go through: an http or https URL, perhaps with a password. `None`: as the environment says.
+    pub proxy: Option<Secret>,
+    /// Certificates in addition to the system's.
+    pub ca: Vec<CertificateDer<'static>>,
 }
 
 /// The hash of an API 2.0 signature (api.md §1).
@@ -93,12 +109,15 @@ impl Default for Config {
             secret_id: None,
             secret_key: None,
             secret_key_file: None,
+            api: Api::default(),
             endpoint: None,
             signed_host: None,
             signature_method: SignatureMethod::default(),
             method: Method::default(),
             rate_limit: None,
             max_in_flight: 32,
+            proxy: None,
+            ca_file: None,
         }
     }
 }

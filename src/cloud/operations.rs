@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::model::reading::Code;
 use crate::model::task::IdType;
@@ -16,13 +16,20 @@ use crate::units::Rate;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Operation {
+    /// How its requests are signed and its answers wrapped.
+    pub api: Api,
     /// Its public host.
     pub host: String,
     /// The API's action.
     pub action: String,
+    /// The version of the action; API 3.0 alone has one.
+    #[serde(default)]
+    pub version: String,
+    /// The row that does the same over API 3.0: it is meant where an account says `api = "3.0"`.
+    pub successor: Option<String>,
     /// The id parameter's name and type.
     pub id: IdParameter,
-    /// JSON pointer into `data`.
+    /// JSON pointer into `data` (API 2.0) or `Response` (API 3.0).
     pub status: String,
     /// Statuses of success.
     #[serde(default)]
@@ -40,6 +47,18 @@ pub struct Operation {
     pub instances: Option<Instances>,
     /// The documented limit of a pace key.
     pub rate: Rate,
+}
+
+/// An API of the cloud: how requests are signed and answers are wrapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Api {
+    /// Parameters in the query or a form, signed with SHA-1 or SHA-256 (api.md §1).
+    #[default]
+    #[serde(rename = "2.0")]
+    V2,
+    /// A JSON body, signed with TC3 (api.md §2).
+    #[serde(rename = "3.0")]
+    V3,
 }
 
 /// An id parameter, written `name:type`.
@@ -69,6 +88,22 @@ pub struct Instances {
 pub static BUILT_IN: LazyLock<BTreeMap<String, Operation>> =
     LazyLock::new(|| toml::from_str(include_str!("operations.toml")).expect("operations.toml"));
 
+/// The row that an operation's name means in an account of that API; its tasks keep the name either way.
+pub fn meant(name: &str, api: Api) -> Option<&'static Operation> {
+    let named = BUILT_IN.get(name)?;
+    match (api, &named.successor) {
+        (Api::V3, Some(successor)) => BUILT_IN.get(successor),
+        (Api::V2 | Api::V3, _) => Some(named),
+    }
+}
+
+impl Operation {
+    /// The service that a request of API 3.0 is signed for: the first label of the host (api.md §2).
+    pub fn service(&self) -> &str {
+        self.host.split('.').next().unwrap_or_default()
+    }
+}
+
 impl TryFrom<String> for IdParameter {
     type Error = &'static str;
     fn try_from(written: String) -> Result<Self, Self::Error> {
@@ -86,9 +121,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_built_in_rows_read() {
+    fn the_built_in_rows_read_and_a_version_is_api_3_0_s() {
         let bm = &BUILT_IN["bm"];
         assert_eq!((bm.id.name.as_str(), bm.id.r#type), ("taskId", IdType::Int));
         assert_eq!(bm.running.len(), 4);
+        assert!(BUILT_IN.values().all(|row| row.version.is_empty() == (row.api == Api::V2)));
+        assert_eq!((BUILT_IN["bm3"].service(), BUILT_IN["bm3"].version.as_str()), ("bm", "2018-04-23"));
+    }
+
+    #[test]
+    fn a_name_means_its_successor_in_an_account_of_api_3_0_with_ids_of_the_same_type() {
+        let action = |name, api| meant(name, api).map(|row| row.action.as_str());
+        assert_eq!([Api::V2, Api::V3].map(|api| action("bm", api)), [Some("DescriptionOperationResult"), Some("DescribeOperationResult")]);
+        assert_eq!([Api::V2, Api::V3].map(|api| action("bm3", api)), [Some("DescribeOperationResult"); 2]);
+        assert_eq!(action("nothing", Api::V3), None);
+        for (row, successor) in BUILT_IN.values().filter_map(|row| Some((row, row.successor.as_ref()?))) {
+            assert_eq!((row.api, BUILT_IN[successor].api, BUILT_IN[successor].id.r#type), (Api::V2, Api::V3, row.id.r#type), "{successor}");
+        }
     }
 }

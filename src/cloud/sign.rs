@@ -1,4 +1,6 @@
-//! API 2.0 signatures (api.md §1): raw values are signed, encoded values are sent.
+//! API 2.0 signatures (api.md §1): raw values are signed, encoded values are sent. Those of API 3.0 are in [`tc3`].
+
+pub mod tc3;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

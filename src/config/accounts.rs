@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use rustls::pki_types::CertificateDer;
 use serde_json::Value;
 
 use super::checks;
@@ -10,7 +11,7 @@ use super::environment::Environment;
 use super::known::account_keys;
 use super::sections::Sections;
 use crate::cloud::credentials::{Account, Config};
-use crate::cloud::secret_file;
+use crate::cloud::{ca_file, secret_file};
 use crate::problem::{Place, Problem, nearest};
 use crate::secret::Secret;
 use crate::section::KeyPath;
@@ -41,17 +42,24 @@ pub fn resolve(sections: &mut Sections<'_>, merged: &Value, environment: &Enviro
             sections.tell(&at, "endpoint", what);
             None
         });
+        if let Some(Err(what)) = config.proxy.as_ref().map(|proxy| checks::proxy(proxy.expose(), endpoint.as_ref())) {
+            sections.tell(&at, "proxy", what);
+        }
+        let ca = config.ca_file.as_deref().map(certificates).transpose().unwrap_or_else(|what| {
+            sections.tell(&at, "ca_file", what);
+            None
+        });
         // A key that was left out as wrong, or is misspelt, would be told once more, as missing.
         if sections.told(&at).iter().any(|key| nearest(key, CREDENTIAL_KEYS).is_some()) {
             continue;
         }
         let Some(credentials) = credentials(sections, &at, &config, environment) else { continue };
-        accounts.insert(name.clone(), account(name, config, endpoint, credentials));
+        accounts.insert(name.clone(), account(name, config, endpoint, ca.unwrap_or_default(), credentials));
     }
     if accounts.is_empty() && merged.get("accounts").is_none() {
         match from_environment(environment) {
             Ok(found) => {
-                let found = found.map(|credentials| account(FROM_ENVIRONMENT.to_owned(), Config::default(), None, credentials));
+                let found = found.map(|credentials| account(FROM_ENVIRONMENT.to_owned(), Config::default(), None, Vec::new(), credentials));
                 accounts.extend(found.map(|account| (account.name.clone(), account)));
             }
             Err((variable, what)) => {
@@ -62,7 +70,13 @@ pub fn resolve(sections: &mut Sections<'_>, merged: &Value, environment: &Enviro
     accounts
 }
 
-fn account(name: String, config: Config, endpoint: Option<reqwest::Url>, credentials: Credentials) -> Account {
+fn account(
+    name: String,
+    config: Config,
+    endpoint: Option<reqwest::Url>,
+    ca: Vec<CertificateDer<'static>>,
+    credentials: Credentials,
+) -> Account {
     Account {
         name,
         region: config.region,
@@ -70,12 +84,15 @@ fn account(name: String, config: Config, endpoint: Option<reqwest::Url>, credent
         secret_key: credentials.secret_key,
         secret_key_file: config.secret_key_file,
         token: credentials.token,
+        api: config.api,
         endpoint,
         signed_host: config.signed_host,
         signature_method: config.signature_method,
         method: config.method,
         rate_limit: config.rate_limit,
         max_in_flight: config.max_in_flight,
+        proxy: config.proxy,
+        ca,
     }
 }
 
@@ -116,6 +133,13 @@ fn credentials(sections: &mut Sections<'_>, at: &KeyPath, config: &Config, envir
             }
         },
     }
+}
+
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    if file.as_os_str().is_empty() {
+        return Err("is empty; write the file's path".to_owned());
+    }
+    ca_file::read(file)
 }
 
 fn key_from(sections: &mut Sections<'_>, at: &KeyPath, file: &Path) -> Option<Secret> {

@@ -29,7 +29,7 @@ pub fn known(tree: &Value) -> Value {
 
 /// The keys of `[accounts.*]`.
 pub fn account_keys() -> Value {
-    section::keys::<cloud::credentials::Config>(&["secret_key"])
+    section::keys::<cloud::credentials::Config>(&["secret_key", "proxy"])
 }
 
 /// The keys of `[sinks.*]` of that type.

@@ -11,6 +11,7 @@ pub fn rebase(key: &[String], value: String, folder: &Path, environment: &Enviro
     match key[..] {
         ["task_files", _] => join(folder, &value),
         ["sinks", _, "path"] if value != "-" => join(folder, &value),
+        ["accounts", _, "ca_file"] => join(folder, &value),
         ["accounts", _, "secret_key_file"] => match credential(&value, environment) {
             Some(found) => Some(found),
             None => join(folder, &value),

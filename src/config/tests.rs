@@ -13,6 +13,8 @@ use crate::sinks::Kind;
 use crate::units::Span;
 
 const SHIPPED: &str = include_str!("../../config/opwatch.toml");
+/// A certificate that signed itself; nobody has its key any more.
+const CA: &str = include_str!("../../tests/support/ca.pem");
 const GOOD: &str = "[accounts.default]\nregion = 'bj'\nsecret_id = 'AKID'\nsecret_key = 'x'\n";
 
 fn written(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -223,7 +225,7 @@ fn the_shipped_file_shows_every_key_and_every_default_of_the_code() {
 fn the_shipped_file_loads_as_it_is_and_with_everything_switched_on() {
     let folder = written(&[("opwatch.toml", SHIPPED)]);
     assert!(loaded(folder.path(), &[]).accounts.is_empty());
-    let folder = written(&[("opwatch.toml", &switched_on(true)), ("secret_key", "x")]);
+    let folder = written(&[("opwatch.toml", &switched_on(true)), ("secret_key", "x"), ("corp-ca.pem", CA)]);
     // Two ways to give a key are shown, and only one may be used.
     let text = switched_on(true).lines().filter(|line| !line.starts_with("secret_key =")).collect::<Vec<_>>().join("\n");
     std::fs::write(folder.path().join("opwatch.toml"), text).unwrap();

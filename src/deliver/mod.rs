@@ -65,7 +65,7 @@ impl Lane {
                 Err(refusal) => {
                     streak += 1;
                     self.held_sinks.send_if_modified(|held| match refusal.class {
-                        Class::Sink => held.insert(self.name.clone()),
+                        Class::Sink | Class::Event => held.insert(self.name.clone()),
                         Class::Passing => held.remove(&self.name),
                     });
                     let wait = self.wait(&refusal, streak);
@@ -83,7 +83,9 @@ impl Lane {
         let wait = self.retry.wait(streak, self.clock.spread()).max(refusal.retry_after.unwrap_or_default());
         let (error, shown) = (refusal.to_string(), rounded(wait));
         match refusal.class {
-            Class::Sink => tracing::error!(sink = self.name, error, wait = %shown, "the sink cannot accept events; they are kept"),
+            Class::Sink | Class::Event => {
+                tracing::error!(sink = self.name, error, wait = %shown, "the sink cannot accept events; they are kept")
+            }
             Class::Passing => tracing::warn!(sink = self.name, error, wait = %shown, "a delivery failed; it is tried again"),
         }
         wait

@@ -17,7 +17,7 @@ use crate::units::Limit;
 /// What there is to be named by a task.
 pub struct Catalogue {
     accounts: BTreeMap<String, Option<String>>,
-    operations: BTreeMap<String, (IdType, String)>,
+    operations: BTreeMap<String, (IdType, Vec<String>)>,
     sinks: BTreeSet<String>,
     /// Where a task goes that names neither account nor operation nor region.
     bare: Result<(Arc<Target>, IdType), Refused>,
@@ -49,7 +49,9 @@ impl Catalogue {
         operations: &BTreeMap<String, Operation>,
         sinks: impl IntoIterator<Item = String>,
     ) -> Self {
-        let operations = operations.iter().map(|(name, row)| (name.clone(), (row.id.r#type, row.id.name.clone()))).collect();
+        let successor = |row: &Operation| row.successor.as_ref().and_then(|name| operations.get(name));
+        let id_parameters = |row: &Operation| [Some(row), successor(row)].into_iter().flatten().map(|row| row.id.name.clone()).collect();
+        let operations = operations.iter().map(|(name, row)| (name.clone(), (row.id.r#type, id_parameters(row)))).collect();
         let mut catalogue = Self {
             accounts: accounts.into_iter().collect(),
             operations,
@@ -74,14 +76,14 @@ impl Catalogue {
     }
 
     fn task(&self, written: Written) -> Result<NewTask, Refused> {
-        let (target, id_type, id_parameter) = self.target(&written)?;
+        let (target, id_type, id_parameters) = self.target(&written)?;
         let id = match written.id {
             None => return Err(("id", "is missing; write the task's id".to_owned())),
             Some(id) => canonical(id, id_type)?,
         };
         check_texts("labels", &written.labels, MOST_LABELS, LONGEST_LABEL_KEY_BYTES, LONGEST_LABEL_BYTES)?;
         check_texts("params", &written.params, MOST_PARAMS, LONGEST_LABEL_KEY_BYTES, LONGEST_PARAM_BYTES)?;
-        if let Some(own) = written.params.keys().find(|name| OWN_PARAMS.contains(&name.as_str()) || *name == id_parameter) {
+        if let Some(own) = written.params.keys().find(|name| OWN_PARAMS.contains(&name.as_str()) || id_parameters.contains(name)) {
             return Err(("params", format!("`{own}` is set by opwatch itself; leave it out")));
         }
         if written.name.as_ref().is_some_and(|name| name.len() > LONGEST_NAME_BYTES || name.contains(char::is_control)) {
@@ -109,10 +111,10 @@ impl Catalogue {
         Ok(NewTask { target, id, settings, origin: Origin::File })
     }
 
-    /// Where a task is asked for, with its operation's id type and parameter.
-    fn target(&self, written: &Written) -> Result<(Arc<Target>, IdType, &str), Refused> {
+    /// Where a task is asked for, with its operation's id type and what the parameter is called in either API.
+    fn target(&self, written: &Written) -> Result<(Arc<Target>, IdType, &[String]), Refused> {
         let operation = written.operation.as_deref().unwrap_or(DEFAULT_OPERATION);
-        let Some((id_type, id_parameter)) = self.operations.get(operation) else {
+        let Some((id_type, id_parameters)) = self.operations.get(operation) else {
             return Err(("operation", unknown("operation", operation, self.operations.keys())));
         };
         let (account, account_region) = self.account(written.account.as_deref())?;
@@ -125,7 +127,7 @@ impl Catalogue {
         let target = Target { account: account.clone(), region: region.clone(), operation: operation.to_owned() };
         let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
         let shared = targets.entry(target).or_insert_with_key(|target| Arc::new(target.clone()));
-        Ok((Arc::clone(shared), *id_type, id_parameter))
+        Ok((Arc::clone(shared), *id_type, id_parameters))
     }
 
     fn account(&self, written: Option<&str>) -> Result<(&String, &Option<String>), Refused> {

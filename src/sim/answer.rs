@@ -4,12 +4,14 @@
 //! contradicts itself. Tests build it with the functions below. How it becomes bytes is left to `reply`.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::time::Duration;
 
 use hyper::StatusCode;
 use hyper::header::HeaderValue;
 use serde::Deserialize;
 
+use crate::model::reading::Code;
 use crate::units::Span;
 
 /// One entry of a script.
@@ -44,16 +46,23 @@ pub(super) enum What {
     Hang,
 }
 
-/// A code of API 2.0 and the words that go with it.
+/// A code and the words that go with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The code; anything but 0.
-    pub code: i64,
+    /// A number of API 2.0, anything but 0, or a word of API 3.0; each API is answered with its own.
+    pub code: Code,
     /// What `message` says.
     pub message: String,
 }
 
-/// What the array of instances is called: the documentation has both names (api.md §1).
+impl Refusal {
+    /// A refusal with a number of API 2.0 or a word of API 3.0.
+    pub fn new(code: impl Display, message: impl Into<String>) -> Self {
+        Self { code: Code::read(&code.to_string()), message: message.into() }
+    }
+}
+
+/// What API 2.0 calls the array of instances: the documentation has both names (api.md §1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ArrayName {
@@ -87,9 +96,9 @@ impl Answer {
         Self::new(What::Status { status, instances, array: ArrayName::default() })
     }
 
-    /// An error of the API.
-    pub fn refusal(code: i64, message: &str) -> Self {
-        Self::new(What::Refusal(Refusal { code, message: message.to_owned() }))
+    /// An error of the API: a number of API 2.0 or a word of API 3.0; each API is answered with its own.
+    pub fn refusal(code: impl Display, message: &str) -> Self {
+        Self::new(What::Refusal(Refusal::new(code, message)))
     }
 
     /// A body as it stands.
@@ -179,7 +188,7 @@ struct Written {
     status: Option<i64>,
     instances: Option<BTreeMap<String, i64>>,
     array: Option<ArrayName>,
-    code: Option<i64>,
+    code: Option<Code>,
     message: Option<String>,
     raw: Option<String>,
     http: Option<u16>,
@@ -223,7 +232,7 @@ impl Written {
             let instances = self.instances.take().unwrap_or_default();
             return Ok(What::Status { status, instances, array: self.array.unwrap_or_default() });
         }
-        if let Some(code) = self.code {
+        if let Some(code) = self.code.take() {
             return Ok(What::Refusal(Refusal { code, message: self.message.take().unwrap_or_default() }));
         }
         match (self.raw.take(), self.http) {

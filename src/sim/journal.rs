@@ -1,6 +1,8 @@
 //! What the simulator saw: one entry a request, for tests to judge by.
 
 use crate::clock::Steady;
+use crate::cloud::operations::Api;
+use crate::model::reading::Code;
 
 /// At most so many entries are kept, a few tens of megabytes; then the older half goes, so that a simulator may run for weeks.
 const MOST_ENTRIES: usize = 100_000;
@@ -10,6 +12,8 @@ const MOST_ENTRIES: usize = 100_000;
 pub struct Seen {
     /// When its last byte arrived.
     pub arrived: Steady,
+    /// Over which API it came.
+    pub api: Api,
     /// The id that it asks for; empty where there is none.
     pub task: String,
     /// Its action; empty where there is none.
@@ -20,20 +24,20 @@ pub struct Seen {
     pub secret_id: String,
     /// How it was answered.
     pub verdict: Verdict,
-    /// The code that the request itself deserves, whatever an outage answered in its place: a wrong signature, a repeated
+    /// The code of its API that the request itself deserves, whatever an outage answered in its place: a wrong signature, a repeated
     /// nonce, too many calls. `None`: nothing is wrong with it.
-    pub flaw: Option<i64>,
+    pub flaw: Option<Code>,
     /// Whether an end of this task had been answered before.
     pub after_end: bool,
 }
 
 /// How a request was answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// With a status.
     Answered(i64),
-    /// With a code, for a flaw of its own or because the script says so.
-    Refused(i64),
+    /// With a code of its API, for a flaw of its own or because the script says so.
+    Refused(Code),
     /// With anything else of the script: a page, garbage, half an answer, nothing at all.
     Misbehaved,
 }
@@ -74,9 +78,9 @@ mod tests {
         let mut journal = Journal::default();
         for number in 0..=MOST_ENTRIES {
             let (task, text) = (number.to_string(), String::new);
-            let verdict = Verdict::Misbehaved;
+            let (api, verdict) = (Api::default(), Verdict::Misbehaved);
             let (action, region, secret_id) = (text(), text(), text());
-            journal.add(Seen { arrived: Steady(0), task, action, region, secret_id, verdict, flaw: None, after_end: false });
+            journal.add(Seen { arrived: Steady(0), api, task, action, region, secret_id, verdict, flaw: None, after_end: false });
         }
         assert_eq!((journal.total(), journal.entries().len()), (MOST_ENTRIES as u64 + 1, MOST_ENTRIES / 2 + 1));
         assert_eq!(journal.entries().last().unwrap().task, MOST_ENTRIES.to_string());

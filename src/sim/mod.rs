@@ -4,18 +4,25 @@
 //! one script of [`Answer`]s a task; a running [`Sim`] can be told otherwise at any moment, and keeps a journal of what it
 //! [`Seen`]. Nothing in it waits by guess: [`Sim::wait_until`] wakes with every request.
 //!
-//! API 2.0 for now. A second API is a second reading of requests beside `request` and a second form in `reply`.
+//! Both APIs answer on one port, API 2.0 at `/v2/index.php` and API 3.0 at `/`, and one scenario serves both: a status takes
+//! the form of the API that asks, a code its name there (`codes`). What is wrong with a request itself is told in the codes of
+//! its own API (`check`).
 
 mod answer;
+mod check;
+mod codes;
 mod journal;
 mod reply;
 mod request;
+mod request_3_0;
 mod scenario;
 mod script;
 mod server;
 mod state;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_3_0;
 
 use std::io;
 use std::net::SocketAddr;
@@ -31,7 +38,7 @@ pub use scenario::{Offset, Quota, SECRET_ID, SECRET_KEY, Scenario, Unlisted};
 
 use crate::clock::{Clock, Moment, Wall};
 use crate::secret::Secret;
-use request::Request;
+use check::Request;
 use state::State;
 
 /// A running simulator. It ends, with all its connections, when it is dropped or stopped.
@@ -70,7 +77,7 @@ impl Sim {
         self.addr
     }
 
-    /// What an account's `endpoint` is to say.
+    /// What an account's `endpoint` is to say, whatever its `api` says.
     pub fn endpoint(&self) -> String {
         format!("http://{}{}", self.addr, server::PATH)
     }

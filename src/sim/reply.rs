@@ -1,5 +1,6 @@
 //! How an answer becomes an HTTP response, faults of the transport included.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt;
 use std::pin::Pin;
@@ -9,11 +10,14 @@ use std::time::{Duration, SystemTime};
 use hyper::Response;
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use hyper::header::{CONTENT_TYPE, DATE, HeaderValue, RETRY_AFTER};
-use serde_json::json;
+use serde_json::{Value, json};
+use uuid::Uuid;
 
-use super::answer::{Answer, Refusal, What};
+use super::answer::{Answer, ArrayName, Refusal, What};
 use crate::clock::Wall;
 
+/// Exactly so, without a charset: the official SDK for Python sees an error only under this (api.md §2).
+const JSON: &str = "application/json";
 /// Twice what a client accepts that bounds its bodies at 1 MiB.
 const HUGE_BYTES: usize = 2 * 1024 * 1024;
 
@@ -29,20 +33,22 @@ impl fmt::Display for Cut {
 
 impl std::error::Error for Cut {}
 
+/// The form that an answer is to have.
+pub(super) enum Form {
+    V2,
+    /// With the request's own id, which API 3.0 tells.
+    V3(Uuid),
+}
+
 /// The response, once it is time for it. Never returns where the scenario says so.
-pub(super) async fn response(answer: Answer, date: Wall) -> Result<Response<Content>, Cut> {
+pub(super) async fn response(answer: Answer, form: &Form, date: Wall) -> Result<Response<Content>, Cut> {
     let (content_type, mut body) = match answer.what {
         What::Cut => return Err(Cut),
         What::Hang => return std::future::pending::<Result<Infallible, Cut>>().await.map(|never| match never {}),
-        What::Raw(body) => ("application/json", body),
+        What::Raw(body) => (JSON, body),
         What::Page(body) => ("text/html", body),
-        What::Refusal(Refusal { code, message }) => ("application/json", json!({ "code": code, "message": message }).to_string()),
-        What::Status { status, instances, array } => {
-            let list: Vec<_> = instances.iter().map(|(id, status)| json!({ "instanceId": id, "status": status })).collect();
-            let (array, list) = (array.as_str(), serde_json::Value::from(list));
-            // In the order of the documentation's sample.
-            ("application/json", format!(r#"{{"code":0,"message":"OK","data":{{"status":{status},"{array}":{list}}}}}"#))
-        }
+        What::Refusal(refusal) => (JSON, refused(&refusal, form)),
+        What::Status { status, instances, array } => (JSON, told(status, &instances, array, form)),
     };
     if answer.huge {
         // Blanks after the end keep it valid JSON: only its size is wrong.
@@ -54,6 +60,31 @@ pub(super) async fn response(answer: Answer, date: Wall) -> Result<Response<Cont
     response.headers_mut().extend(date_header(date).map(|date| (DATE, date)));
     response.headers_mut().extend(answer.retry_after.map(|value| (RETRY_AFTER, value)));
     Ok(response)
+}
+
+fn refused(Refusal { code, message }: &Refusal, form: &Form) -> String {
+    match form {
+        Form::V2 => json!({ "code": code, "message": message }).to_string(),
+        Form::V3(id) => {
+            json!({ "Response": { "Error": { "Code": code.to_string(), "Message": message }, "RequestId": id.to_string() } }).to_string()
+        }
+    }
+}
+
+/// A task's status, in the order of the documentation's sample.
+fn told(status: i64, instances: &BTreeMap<String, i64>, array: ArrayName, form: &Form) -> String {
+    let listed =
+        |id_key: &str, status_key: &str| Value::from_iter(instances.iter().map(|(id, status)| json!({ id_key: id, status_key: status })));
+    match form {
+        Form::V2 => {
+            let (array, list) = (array.as_str(), listed("instanceId", "status"));
+            format!(r#"{{"code":0,"message":"OK","data":{{"status":{status},"{array}":{list}}}}}"#)
+        }
+        Form::V3(id) => {
+            let list = listed("InstanceId", "TaskStatus");
+            format!(r#"{{"Response":{{"TaskStatus":{status},"SubtaskStatusSet":{list},"RequestId":"{id}"}}}}"#)
+        }
+    }
 }
 
 /// `Date` as HTTP writes it; a cloud before 1970 or after 9999 has none.

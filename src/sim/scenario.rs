@@ -12,6 +12,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::answer::{Answer, Refusal};
+use crate::model::reading::Code;
 use crate::problem::{Place, Problem};
 use crate::secret::Secret;
 use crate::section::suggestion;
@@ -25,17 +26,17 @@ pub const SECRET_KEY: &str = "simulator-secret-key";
 /// How the cloud behaves.
 #[derive(Clone, Debug)]
 pub struct Scenario {
-    /// The only key id that is known; any other is refused with 4104.
+    /// The only key id that is known; any other is refused with 4104 (`AuthFailure.SecretIdNotFound`).
     pub secret_id: String,
     /// Its key.
     pub secret_key: Secret,
-    /// The token that must come along, or 4105. Default: none is needed.
+    /// The token that must come along, or 4105 (`AuthFailure.TokenFailure`). Default: none is needed.
     pub token: Option<Secret>,
-    /// The host that requests are signed for. Default: their `Host` header, without the port.
+    /// The host that requests are signed for. Default: their `Host` header; over API 2.0 without the port.
     pub signed_host: Option<String>,
-    /// The regions that are served. Default: all.
+    /// The regions that are served, as they are sent. Default: all.
     pub regions: Option<Vec<String>>,
-    /// How any other region is refused. Default: 4110.
+    /// How any other region is refused. Default: 4110 (`UnsupportedRegion`).
     pub unknown_region: Refusal,
     /// How far the cloud's clock is ahead of this machine's.
     pub clock_offset: Offset,
@@ -81,7 +82,7 @@ impl Default for Scenario {
             token: None,
             signed_host: None,
             regions: None,
-            unknown_region: Refusal { code: 4110, message: "the region is not served".to_owned() },
+            unknown_region: Refusal::new(4110, "the region is not served"),
             clock_offset: Offset::default(),
             rate: None,
             unlisted: Unlisted::Runs,
@@ -154,7 +155,7 @@ struct Written {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenRefusal {
-    code: Option<i64>,
+    code: Option<Code>,
     message: Option<String>,
 }
 
@@ -188,7 +189,7 @@ impl Written {
             }
             (Some(script), None) => Unlisted::Follows(source.script(script.answers, "default.answers")?),
             (None, Some(refusal)) => {
-                let missing = Refusal { code: 5000, message: "the resource does not exist".to_owned() };
+                let missing = Refusal::new(5000, "the resource does not exist");
                 Unlisted::Refused(refusal.into_inner().or(missing))
             }
             (None, None) => Unlisted::Runs,
@@ -296,9 +297,9 @@ mod tests {
              unknown_region = { code = 4000 }\nunknown_id = {}\n[[tasks]]\nid = '007'\nanswers = [{ status = 4 }]\n",
         );
         assert_eq!((scenario.secret_id.as_str(), scenario.secret_key.expose()), ("me", "key"));
-        assert_eq!((scenario.clock_offset, scenario.unknown_region.code), (Offset(-3_600_000), 4000));
+        assert_eq!((scenario.clock_offset, scenario.unknown_region.code), (Offset(-3_600_000), Code::Int(4000)));
         assert_eq!(scenario.rate, Some(Quota { calls: 2, per: Duration::from_secs(60) }));
-        assert!(matches!(scenario.unlisted, Unlisted::Refused(Refusal { code: 5000, .. })));
+        assert!(matches!(scenario.unlisted, Unlisted::Refused(Refusal { code: Code::Int(5000), .. })));
         assert!(scenario.tasks.contains_key("7"));
         assert_eq!(parsed("[default]\nanswers = [{ status = 1 }]").unlisted, Unlisted::Follows(vec![Answer::status(1)]));
     }
@@ -311,6 +312,7 @@ mod tests {
             ("{ status = 4, for = '1s' }", Answer::status(4).lasting(second)),
             ("{ status = 5, instances = { cpm-1 = 1 } }", Answer::with_instances(5, [("cpm-1", 1)])),
             ("{ code = 10001, message = 'no' }", Answer::refusal(10001, "no")),
+            ("{ code = 'AuthFailure.SignatureFailure' }", Answer::refusal("AuthFailure.SignatureFailure", "")),
             ("{ code = 4400, http = 429 }", Answer::refusal(4400, "").http(429)),
             ("{ http = 502, body = 'x', retry_after = '5' }", Answer::page(502, "x").retry_after("5")),
             ("{ delay = '1s', status = 1 }", Answer::status(1).delayed(second)),

@@ -13,14 +13,17 @@ use hyper::{Method, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use uuid::Uuid;
 
-use super::Shared;
 use super::answer::Answer;
-use super::reply::{Content, Cut, response};
-use super::request::Request;
+use super::check::Request;
+use super::reply::{Content, Cut, Form, response};
+use super::{Shared, request, request_3_0};
 
 /// Where API 2.0 is served.
 pub(super) const PATH: &str = "/v2/index.php";
+/// Where API 3.0 is served.
+const PATH_3_0: &str = "/";
 /// Far more than one client opens. Where the system allows fewer open files, accepting pauses until some are closed.
 const MOST_CONNECTIONS: usize = 10_000;
 /// A form holds a dozen short fields.
@@ -61,28 +64,35 @@ async fn connection(stream: TcpStream, shared: Arc<Shared>) {
 
 async fn respond(request: hyper::Request<Incoming>, shared: Arc<Shared>) -> Result<Response<Content>, Cut> {
     let (head, body) = request.into_parts();
-    let Some(body) = read(body).await else { return response(Answer::page(413, ""), shared.cloud_time()).await };
-    if head.uri.path() != PATH {
-        return response(Answer::page(404, ""), shared.cloud_time()).await;
-    }
+    let Some(body) = read(body).await else { return page(413, &shared).await };
+    let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
     let host = head.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let request = if head.method == Method::GET {
-        Request::new("GET", host, PATH, head.uri.query().unwrap_or_default())
-    } else if head.method == Method::POST {
-        Request::new("POST", host, PATH, &body)
-    } else {
-        return response(Answer::page(405, ""), shared.cloud_time()).await;
+    let form_2_0 = |method, fields: &str| (Request::V2(request::Request::new(method, host, PATH, fields)), Form::V2);
+    let (request, form) = match (&head.method, path) {
+        (&Method::GET, PATH) => form_2_0("GET", query),
+        (&Method::POST, PATH) => form_2_0("POST", &String::from_utf8_lossy(&body)),
+        (&Method::POST, PATH_3_0) => {
+            let id = Uuid::from_u64_pair(shared.clock.nonce(), shared.clock.nonce());
+            (Request::V3(request_3_0::Request::new(&head.headers, query, body)), Form::V3(id))
+        }
+        (_, PATH) => return page(405, &shared).await,
+        (_, _) => return page(404, &shared).await,
     };
     let now = shared.clock.now();
     let answer = shared.take(&request, now);
     if !answer.delay.is_zero() {
         shared.clock.sleep_until(now.steady + answer.delay).await;
     }
-    response(answer, shared.cloud_time()).await
+    response(answer, &form, shared.cloud_time()).await
+}
+
+/// What is said where no API is.
+async fn page(http: u16, shared: &Shared) -> Result<Response<Content>, Cut> {
+    response(Answer::page(http, ""), &Form::V2, shared.cloud_time()).await
 }
 
 /// A request's body; `None` if it is too long or its connection broke.
-async fn read(mut body: Incoming) -> Option<String> {
+async fn read(mut body: Incoming) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
         bytes.extend_from_slice(&frame.ok()?.into_data().unwrap_or_default());
@@ -90,5 +100,5 @@ async fn read(mut body: Incoming) -> Option<String> {
             return None;
         }
     }
-    Some(String::from_utf8_lossy(&bytes).into_owned())
+    Some(bytes)
 }

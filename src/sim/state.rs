@@ -1,18 +1,16 @@
-//! What the simulated cloud remembers, and what it therefore answers: the checks in their order, then the task's script.
+//! What the simulated cloud remembers, and what it therefore answers: the checks (in `check`), then the task's script.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use super::answer::{Answer, Refusal, What};
+use super::check::{About, Request};
+use super::codes::named_in;
 use super::journal::{Journal, Seen, Verdict};
-use super::request::Request;
 use super::scenario::{Scenario, Unlisted, canonical};
 use super::script::{Progress, usual};
 use crate::clock::{Moment, Steady, Wall};
+use crate::cloud::operations::Api;
 
-/// What is served here, and the parameter that holds the id.
-const ACTIONS: &[(&str, &str)] = &[("DescriptionOperationResult", "taskId")];
-/// How far a request's `Timestamp` may be from the cloud's clock (api.md §1).
-const TIMESTAMP_WINDOW_S: u64 = 300;
 /// Beyond it the tasks that are over are forgotten, and if that does not help all of them: a bound for weeks of running.
 const MOST_TASKS: usize = 1_000_000;
 /// Beyond it the seconds that are longest ago are forgotten: some minutes at the highest speed.
@@ -27,7 +25,7 @@ pub(super) struct State {
     pub(super) outage: Option<Answer>,
     pub(super) journal: Journal,
     tasks: HashMap<String, Progress>,
-    nonces: Nonces,
+    pub(super) nonces: Nonces,
     calls: HashMap<[String; 2], VecDeque<Steady>>,
 }
 
@@ -49,70 +47,36 @@ impl State {
         self.scenario.tasks.insert(id, answers);
     }
 
-    /// Takes in one request and decides on its answer.
+    /// Takes in one request and decides on its answer, in the codes of its API.
     pub(super) fn take(&mut self, request: &Request, now: Moment) -> Answer {
-        let task = id_of(request);
+        let api = match request {
+            Request::V2(_) => Api::V2,
+            Request::V3(_) => Api::V3,
+        };
+        let About { task, action, region, secret_id } = request.about();
         let after_end = self.tasks.get(&task).is_some_and(|progress| progress.over);
         let checked = self.check(request, now);
-        let flaw = checked.as_ref().err().map(|refusal| refusal.code);
-        let answer = match (self.outage.clone(), checked) {
+        let flaw = checked.as_ref().err().map(|refusal| named_in(api, &refusal.code));
+        let mut answer = match (self.outage.clone(), checked) {
             (Some(outage), _) => outage,
             (None, Err(Refusal { code, message })) => Answer::refusal(code, &message),
             (None, Ok(())) => self.scripted(&task, now.steady),
         };
+        if let What::Refusal(refusal) = &mut answer.what {
+            refusal.code = named_in(api, &refusal.code);
+        }
         let verdict = match &answer.what {
             _ if answer.short || answer.huge => Verdict::Misbehaved,
             What::Status { status, .. } => Verdict::Answered(*status),
-            What::Refusal(refusal) => Verdict::Refused(refusal.code),
+            What::Refusal(refusal) => Verdict::Refused(refusal.code.clone()),
             What::Raw(_) | What::Page(_) | What::Cut | What::Hang => Verdict::Misbehaved,
         };
-        let text = |name| request.get(name).unwrap_or_default().to_owned();
-        let (action, region, secret_id) = (text("Action"), text("Region"), text("SecretId"));
-        self.journal.add(Seen { arrived: now.steady, task, action, region, secret_id, verdict, flaw, after_end });
+        self.journal.add(Seen { arrived: now.steady, api, task, action, region, secret_id, verdict, flaw, after_end });
         answer
     }
 
-    /// Everything that can be wrong with a request itself. Only one whose signature holds uses up its nonce and its rate.
-    fn check(&mut self, request: &Request, now: Moment) -> Result<(), Refusal> {
-        let scenario = &self.scenario;
-        let needed = |name| request.get(name).ok_or_else(|| refused(4000, format!("{name}: missing")));
-        let action = needed("Action")?;
-        if needed("SecretId")? != scenario.secret_id {
-            return Err(refused(4104, "SecretId: there is no such key"));
-        }
-        if scenario.token.as_ref().is_some_and(|token| request.get("Token") != Some(token.expose())) {
-            return Err(refused(4105, "Token: missing or wrong"));
-        }
-        let (timestamp, nonce) = (number(needed("Timestamp")?, "Timestamp")?, number(needed("Nonce")?, "Nonce")?);
-        let host = scenario.signed_host.as_deref().unwrap_or(request.host());
-        if !request.is_signed_with(&scenario.secret_key, host) {
-            return Err(refused(4100, format!("the signature does not hold for the host {host}")));
-        }
-        let cloud_time = self.cloud_time(now).0.div_euclid(1000);
-        if cloud_time.checked_sub_unsigned(timestamp).is_none_or(|age| age.unsigned_abs() > TIMESTAMP_WINDOW_S) {
-            return Err(refused(4200, "the request has expired"));
-        }
-        if !self.nonces.take(timestamp, nonce) {
-            return Err(refused(4500, "Nonce and Timestamp were used before"));
-        }
-        let Some((_, id)) = ACTIONS.iter().find(|(name, _)| *name == action) else {
-            return Err(refused(6100, format!("the action {action} is not served here")));
-        };
-        let region = needed("Region")?;
-        if scenario.regions.as_ref().is_some_and(|regions| !regions.iter().any(|served| served == region)) {
-            return Err(scenario.unknown_region.clone());
-        }
-        if !self.counts_within_the_rate(action, region, now.steady) {
-            return Err(refused(4400, "the quota of calls is used up"));
-        }
-        if request.get(id).is_none_or(|id| id.parse::<u64>().is_err()) {
-            return Err(refused(10001, format!("InvalidParameter: {id} is not an integer")));
-        }
-        Ok(())
-    }
-
     /// Whether one more call is allowed; a refused one is not counted.
-    fn counts_within_the_rate(&mut self, action: &str, region: &str, now: Steady) -> bool {
+    pub(super) fn counts_within_the_rate(&mut self, action: &str, region: &str, now: Steady) -> bool {
         let Some(quota) = self.scenario.rate else { return true };
         if self.calls.len() >= MOST_PACE_KEYS {
             self.calls.clear();
@@ -136,7 +100,7 @@ impl State {
         let by_itself;
         let script = match (self.scenario.tasks.get(id), &self.scenario.unlisted) {
             (Some(script), _) | (None, Unlisted::Follows(script)) => script,
-            (None, Unlisted::Refused(refusal)) => return Answer::refusal(refusal.code, &refusal.message),
+            (None, Unlisted::Refused(refusal)) => return Answer::refusal(&refusal.code, &refusal.message),
             (None, Unlisted::Runs) => {
                 by_itself = usual(id);
                 &by_itself
@@ -159,14 +123,14 @@ impl State {
 
 /// The nonces that were used, by second.
 #[derive(Default)]
-struct Nonces {
+pub(super) struct Nonces {
     used: BTreeMap<u64, HashSet<u64>>,
     total: usize,
 }
 
 impl Nonces {
     /// Whether this pair is new; it is used from now on.
-    fn take(&mut self, timestamp: u64, nonce: u64) -> bool {
+    pub(super) fn take(&mut self, timestamp: u64, nonce: u64) -> bool {
         let new = self.used.entry(timestamp).or_default().insert(nonce);
         self.total += usize::from(new);
         while self.total > MOST_NONCES
@@ -176,17 +140,4 @@ impl Nonces {
         }
         new
     }
-}
-
-/// The id that a request asks for, in its canonical form; empty where there is none.
-fn id_of(request: &Request) -> String {
-    ACTIONS.iter().find_map(|(_, id)| request.get(id)).map(canonical).unwrap_or_default()
-}
-
-fn number(text: &str, name: &str) -> Result<u64, Refusal> {
-    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| refused(4000, format!("{name}: not a positive integer")))
-}
-
-fn refused(code: i64, message: impl Into<String>) -> Refusal {
-    Refusal { code, message: message.into() }
 }

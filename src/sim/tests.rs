@@ -12,6 +12,7 @@ use sha2::Sha256;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
+use crate::model::reading::Code;
 
 /// A request before it is signed; changed by the tests that want it refused.
 struct Call {
@@ -138,7 +139,7 @@ async fn each_flaw_of_a_request_is_refused_with_its_code() {
     for (call, code) in flaws {
         assert_eq!(bench.ask(&call).await, (code, None), "{:?}", call.fields);
         let seen = bench.sim.seen().pop().unwrap();
-        assert_eq!((seen.verdict, seen.flaw), (Verdict::Refused(code), Some(code)));
+        assert_eq!((seen.verdict, seen.flaw), (Verdict::Refused(Code::Int(code)), Some(Code::Int(code))));
     }
 }
 
@@ -161,7 +162,7 @@ async fn more_calls_than_the_rate_are_refused_for_that_region_alone() {
 
 #[tokio::test]
 async fn an_id_that_is_not_listed_runs_follows_or_is_refused() {
-    let refusal = Refusal { code: 5000, message: "gone".to_owned() };
+    let refusal = Refusal::new(5000, "gone");
     for (unlisted, answer) in [
         (Unlisted::Runs, (0, Some(4))),
         (Unlisted::Follows(vec![Answer::status(2)]), (0, Some(2))),
@@ -258,7 +259,7 @@ async fn an_outage_overrides_everything_and_still_notes_the_flaws() {
     assert_eq!(bench.ask(&Call { key: "wrong", ..bench.call("7") }).await.0, 6200);
     bench.sim.outage(None);
     assert_eq!(bench.poll("7").await, (0, Some(4)));
-    assert_eq!(bench.sim.seen().iter().map(|seen| seen.flaw).collect::<Vec<_>>(), [None, Some(4100), None]);
+    assert_eq!(bench.sim.seen().into_iter().map(|seen| seen.flaw).collect::<Vec<_>>(), [None, Some(Code::Int(4100)), None]);
 }
 
 #[tokio::test]

@@ -95,12 +95,19 @@ pub enum Class {
     Passing,
     /// A person must act: the sink as it is configured cannot work.
     Sink,
+    /// These events are refused for what they say; others may well be accepted.
+    Event,
 }
 
 impl Refusal {
     /// It passes; `what` says what failed, where, and what to do.
     pub fn passing(what: impl Into<String>) -> Self {
         Self { class: Class::Passing, what: what.into(), retry_after: None }
+    }
+
+    /// These events are refused for what they say; `what` has the receiver's words.
+    pub fn of_event(what: impl Into<String>) -> Self {
+        Self { class: Class::Event, what: what.into(), retry_after: None }
     }
 
     /// A person must act; `what` says what failed, where, and what to do.

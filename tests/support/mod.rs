@@ -1,5 +1,7 @@
 //! What the tests share: a simulated cloud, a folder with a configuration, and the built program run in it.
 
+pub mod network;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
@@ -77,6 +79,11 @@ path = "events.jsonl"
         let text = fs::read_to_string(self.path("opwatch.toml")).unwrap();
         assert!(text.contains(from), "{from}");
         self.write("opwatch.toml", &text.replace(from, to));
+    }
+
+    /// Adds keys to its account.
+    pub fn account(&self, keys: &str) {
+        self.edit("[poll]\n", &format!("{keys}\n[poll]\n"));
     }
 
     /// The program, in this folder and with nothing of the environment but what it needs.

@@ -205,8 +205,8 @@ impl Witness {
                 (Some(format!("abandoned {reason}")), Some(Err(*reason)))
             }
         };
-        // A start after a jump of the local clock estimates the cloud's anew, from another `Date` of whole seconds.
-        let slack = if world.jumped { 2.0 } else { 0.002 };
+        // A start after a jump of the local clock estimates the cloud's anew, from one `Date` of whole seconds in a slow answer.
+        let slack = if world.jumped { 11.0 } else { 0.002 };
         let is_answer = matches!(what, What::Progressed(..));
         let ended_and_seen = (end == Some(Ok(()))).then_some((plan.ends_at(), world.now));
         self.decisions.push(Decision { task: id, line, end, committed: false, ended_and_seen, slack, is_answer, was_stored });

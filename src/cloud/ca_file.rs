@@ -1,0 +1,59 @@
+//! A file of certificates that are trusted in addition to the system's.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+/// The system's whole bundle takes a quarter of this; what is beyond is another file.
+const LARGEST_BYTES: u64 = 1024 * 1024;
+
+/// Reads the certificates of a PEM file: at least one, and each of them usable.
+///
+/// # Errors
+/// What is wrong with the file, and what to do.
+pub fn read(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let shown = path.display();
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(LARGEST_BYTES + 1).read_to_end(&mut bytes));
+    read.map_err(|error| format!("cannot read {shown} ({error}); check its name, owner and mode"))?;
+    if bytes.len() as u64 > LARGEST_BYTES {
+        return Err(format!("{shown} is larger than {} MiB, so it holds more than certificates; name another file", LARGEST_BYTES >> 20));
+    }
+    let certificates = CertificateDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>();
+    let certificates = certificates.map_err(|error| format!("{shown} is not whole PEM ({error}); write the certificates into it again"))?;
+    if certificates.is_empty() {
+        return Err(format!("{shown} holds no certificate; write one that begins with -----BEGIN CERTIFICATE-----"));
+    }
+    let mut roots = RootCertStore::empty();
+    for (position, certificate) in certificates.iter().enumerate() {
+        let added = roots.add(certificate.clone());
+        added.map_err(|error| format!("certificate {} of {shown} cannot be used ({error}); write it anew", position + 1))?;
+    }
+    Ok(certificates)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_holds_no_usable_certificate_is_told_as_what_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ca.pem");
+        assert!(read(&path).unwrap_err().contains("cannot read"));
+        for (written, told) in [
+            ("", "holds no certificate"),
+            ("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "holds no certificate"),
+            ("-----BEGIN CERTIFICATE-----\nAAAA\n", "is not whole PEM"),
+            ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "certificate 1 of"),
+        ] {
+            std::fs::write(&path, written).unwrap();
+            let what = read(&path).unwrap_err();
+            assert!(what.contains(told) && !what.contains("AAAA"), "{what}");
+        }
+    }
+}

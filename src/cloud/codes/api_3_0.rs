@@ -1,0 +1,154 @@
+//! The codes of API 3.0: words, with a part after the first dot that says more.
+
+use super::blames_another;
+use crate::model::reading::{Class, Code, Fault};
+
+/// Codes of API 3.0 and whose trouble they are (api.md §2). A code that is not listed goes by its part before the first dot; if
+/// that is not listed either, it is the service's trouble.
+pub const CODES: &[(&str, Class)] = &[
+    ("ActionOffline", Class::PaceKey),
+    ("AuthFailure", Class::Account),
+    ("AuthFailure.SignatureExpire", Class::Clock),
+    ("AuthFailure.TokenFailure", Class::Account),
+    ("FailedOperation", Class::Service),
+    ("InternalError", Class::Service),
+    ("InternalServerError", Class::Service),
+    ("InvalidAction", Class::PaceKey),
+    ("InvalidParameter", Class::Task),
+    ("InvalidParameterValue", Class::Task),
+    ("InvalidRequest", Class::PaceKey),
+    ("IpInBlacklist", Class::PaceKey),
+    ("IpNotInWhitelist", Class::PaceKey),
+    ("LimitExceeded", Class::Service),
+    ("MissingParameter", Class::PaceKey),
+    ("NoSuchProduct", Class::PaceKey),
+    ("NoSuchVersion", Class::PaceKey),
+    ("OperationDenied", Class::PaceKey),
+    ("RequestLimitExceeded", Class::Pace),
+    ("RequestLimitExceeded.GlobalRegionUinLimitExceeded", Class::AccountPace),
+    ("RequestLimitExceeded.IPLimitExceeded", Class::AccountPace),
+    ("RequestLimitExceeded.UinLimitExceeded", Class::AccountPace),
+    ("ResourceInUse", Class::Service),
+    ("ResourceInsufficient", Class::Service),
+    ("ResourceNotFound", Class::Task),
+    ("ResourceUnavailable", Class::Service),
+    ("ServiceUnavailable", Class::Service),
+    ("UnauthorizedOperation", Class::PaceKey),
+    ("UnknownParameter", Class::PaceKey),
+    ("UnsupportedOperation", Class::PaceKey),
+    ("UnsupportedProtocol", Class::PaceKey),
+    ("UnsupportedRegion", Class::PaceKey),
+];
+
+/// Blame a parameter, whatever follows them: the message may say which.
+const BLAME_A_PARAMETER: [&str; 2] = ["InvalidParameter", "InvalidParameterValue"];
+/// What the last part of a code says where there were too many calls, whatever stands before it (api.md §2).
+const TOO_MANY_CALLS: [&str; 2] = ["rate", "frequency"];
+
+/// The fault that an error of API 3.0 stands for; `id_parameter` is what carries the task's id.
+pub fn refused(code: Code, message: String, id_parameter: &str) -> Fault {
+    let class = class(&code.to_string(), &message, id_parameter);
+    Fault { class, code, message, retry_after: None }
+}
+
+fn class(code: &str, message: &str, id_parameter: &str) -> Class {
+    let listed = |code: &str| CODES.iter().find(|(known, _)| *known == code).map(|(_, class)| *class);
+    let first = code.split('.').next().unwrap_or_default();
+    let last = code.rsplit('.').next().unwrap_or_default();
+    match listed(code) {
+        None if TOO_MANY_CALLS.iter().any(|word| says(last, word)) => Class::Pace,
+        Some(Class::Task) | None if BLAME_A_PARAMETER.contains(&first) && blames_another(message, id_parameter) => Class::PaceKey,
+        Some(class) => class,
+        None => listed(first).unwrap_or(Class::Service),
+    }
+}
+
+/// Whether a word in lower case is one of those that make up a name in camel case: `RateLimitExceeded` says "rate",
+/// `GenerateFailed` does not.
+fn says(name: &str, word: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    lower.match_indices(word).any(|(start, _)| {
+        let begins = start == 0 || !name.as_bytes()[start].is_ascii_lowercase() || !name.as_bytes()[start - 1].is_ascii_alphanumeric();
+        begins && !name.as_bytes().get(start + word.len()).is_some_and(u8::is_ascii_lowercase)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every row of api.md §2, and what goes by its prefix: code, message, class.
+    #[test]
+    fn every_code_of_the_table_is_put_where_it_belongs() {
+        for (code, message, class) in [
+            ("InternalError", "", Class::Service),
+            ("InternalError.DbError", "", Class::Service),
+            ("InternalServerError", "", Class::Service),
+            ("FailedOperation", "", Class::Service),
+            ("FailedOperation.TaskBusy", "", Class::Service),
+            ("ResourceUnavailable", "", Class::Service),
+            ("ResourceUnavailable.X", "", Class::Service),
+            ("ResourceInUse", "", Class::Service),
+            ("ResourceInUse.X", "", Class::Service),
+            ("ResourceInsufficient", "", Class::Service),
+            ("ResourceInsufficient.X", "", Class::Service),
+            ("ServiceUnavailable", "", Class::Service),
+            ("RequestLimitExceeded", "", Class::Pace),
+            ("RequestLimitExceeded.X", "", Class::Pace),
+            ("LimitExceeded.RateLimitExceeded", "", Class::Pace),
+            ("LimitExceeded.FrequencyLimit", "", Class::Pace),
+            ("FailedOperation.CallRate", "", Class::Pace),
+            ("RequestLimitExceeded.UinLimitExceeded", "", Class::AccountPace),
+            ("RequestLimitExceeded.GlobalRegionUinLimitExceeded", "", Class::AccountPace),
+            ("RequestLimitExceeded.IPLimitExceeded", "", Class::AccountPace),
+            ("LimitExceeded", "", Class::Service),
+            ("LimitExceeded.Quota", "", Class::Service),
+            ("AuthFailure.SignatureExpire", "", Class::Clock),
+            ("AuthFailure.TokenFailure", "", Class::Account),
+            ("AuthFailure", "", Class::Account),
+            ("AuthFailure.SignatureFailure", "", Class::Account),
+            ("AuthFailure.SecretIdNotFound", "", Class::Account),
+            ("UnauthorizedOperation", "", Class::PaceKey),
+            ("UnauthorizedOperation.CamNoAuth", "", Class::PaceKey),
+            ("InvalidAction", "", Class::PaceKey),
+            ("ActionOffline", "", Class::PaceKey),
+            ("NoSuchProduct", "", Class::PaceKey),
+            ("NoSuchVersion", "", Class::PaceKey),
+            ("UnsupportedRegion", "", Class::PaceKey),
+            ("UnsupportedProtocol", "", Class::PaceKey),
+            ("UnsupportedOperation", "", Class::PaceKey),
+            ("UnsupportedOperation.X", "", Class::PaceKey),
+            ("IpInBlacklist", "", Class::PaceKey),
+            ("IpNotInWhitelist", "", Class::PaceKey),
+            ("OperationDenied", "", Class::PaceKey),
+            ("OperationDenied.X", "", Class::PaceKey),
+            ("MissingParameter", "", Class::PaceKey),
+            ("UnknownParameter", "", Class::PaceKey),
+            ("InvalidRequest", "", Class::PaceKey),
+            ("InvalidParameter", "", Class::Task),
+            ("InvalidParameter", "TaskId: no such task in this Region", Class::Task),
+            ("InvalidParameter", "the Region is unknown", Class::PaceKey),
+            ("InvalidParameter.X", "", Class::Task),
+            ("InvalidParameterValue", "", Class::Task),
+            ("InvalidParameterValue.X", "X-TC-Version is not served", Class::PaceKey),
+            ("ResourceNotFound", "", Class::Task),
+            ("ResourceNotFound.X", "the Region has no such task", Class::Task),
+            ("NeverSeen", "", Class::Service),
+            ("NeverSeen.AuthFailure", "", Class::Service),
+            ("4100", "", Class::Service),
+        ] {
+            let fault = refused(Code::read(code), message.to_owned(), "TaskId");
+            assert_eq!((fault.class, fault.code.to_string().as_str()), (class, code), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_word_of_a_code_is_found_as_a_word_and_not_within_another() {
+        for name in ["RateLimitExceeded", "CallRate", "IPRateLimit", "rate", "call_rate", "RATE_LIMIT"] {
+            assert!(says(name, "rate"), "{name}");
+        }
+        for name in ["GenerateFailed", "MigrateTask", "Rated", "Operate", "Iteration", ""] {
+            assert!(!says(name, "rate"), "{name}");
+        }
+    }
+}

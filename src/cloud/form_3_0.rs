@@ -1,0 +1,121 @@
+//! Requests of API 3.0 (api.md §2): a JSON body, everything else in headers, signed with TC3.
+
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Body, Request, Url};
+use serde_json::{Map, Value};
+
+use super::credentials::Account;
+use super::operations::Operation;
+use super::sign::tc3::{Signed, Signer};
+use super::{Error, Sent, Stamp};
+use crate::model::task::TaskId;
+
+/// Signed, so it is sent as it stands here.
+const JSON: &str = "application/json";
+const TIMESTAMP: HeaderName = HeaderName::from_static("x-tc-timestamp");
+
+/// Regions that API 2.0 knows by short names too; the hosts of API 3.0 take only the long ones (api.md §2).
+const REGIONS: &[(&str, &str)] = &[
+    ("bj", "ap-beijing"),
+    ("cq", "ap-chongqing"),
+    ("gz", "ap-guangzhou"),
+    ("hk", "ap-hongkong"),
+    ("sg", "ap-singapore"),
+    ("sh", "ap-shanghai"),
+];
+
+/// Everything about the requests of one target but the task and the time.
+#[derive(Clone)]
+pub(super) struct Form {
+    url: Url,
+    /// Those that are the same for every request.
+    headers: HeaderMap,
+    signer: Signer,
+    /// The host that is signed, with its port where that is sent too.
+    pub host: String,
+    /// The region, as it is sent.
+    pub region: String,
+}
+
+impl Form {
+    /// Prepares what can be prepared.
+    ///
+    /// # Errors
+    /// When the operation's host makes no URL, or what goes into a header fits into none.
+    pub fn new(account: &Account, operation: &Operation, region: &str) -> Result<Self, Error> {
+        let mut url = match &account.endpoint {
+            Some(endpoint) => endpoint.clone(),
+            None => Url::parse(&format!("https://{}", operation.host)).map_err(|_| Error::Host(operation.host.clone()))?,
+        };
+        url.set_path("/");
+        let dialled = match (url.host_str().unwrap_or_default(), url.port()) {
+            (host, Some(port)) => format!("{host}:{port}"),
+            (host, None) => host.to_owned(),
+        };
+        // The server makes what it verifies lower case.
+        let host = account.signed_host.clone().unwrap_or(dialled).to_ascii_lowercase();
+        let region = REGIONS.iter().find(|(short, _)| *short == region).map_or(region, |(_, long)| long);
+        let header = |what, text: &str| HeaderValue::from_str(text).map_err(|_| Error::Header { account: account.name.clone(), what });
+        // The id goes into `Authorization` later, where nobody could be told any more.
+        header("secret_id", &account.secret_id)?;
+        let mut headers = HeaderMap::from_iter([
+            (HOST, header("host", &host)?),
+            (CONTENT_TYPE, HeaderValue::from_static(JSON)),
+            (HeaderName::from_static("x-tc-action"), header("action", &operation.action)?),
+            (HeaderName::from_static("x-tc-version"), header("version", &operation.version)?),
+            (HeaderName::from_static("x-tc-region"), header("region", region)?),
+        ]);
+        if let Some(token) = &account.token {
+            headers.insert(HeaderName::from_static("x-tc-token"), secret(header("token", token.expose())?));
+        }
+        let signed = [("content-type", JSON), ("host", &host)];
+        let signer = Signer::new(&account.secret_id, &account.secret_key, operation.service(), &signed);
+        Ok(Self { url, headers, signer, host, region: region.to_owned() })
+    }
+
+    /// The signed request for one task.
+    pub fn request(&self, id_parameter: &str, id: &TaskId, params: &[(String, String)], stamp: Stamp) -> Sent {
+        let timestamp = stamp.at.0.div_euclid(1000);
+        let body = body(id_parameter, id, params);
+        let Signed { authorization, signature } = self.signer.sign(timestamp, body.as_bytes());
+        let mut request = Request::new(reqwest::Method::POST, self.url.clone());
+        *request.headers_mut() = self.headers.clone();
+        request.headers_mut().insert(TIMESTAMP, HeaderValue::from(timestamp));
+        // All its parts were tried as headers before.
+        if let Ok(authorization) = HeaderValue::from_str(&authorization) {
+            request.headers_mut().insert(AUTHORIZATION, secret(authorization));
+        }
+        *request.body_mut() = Some(Body::from(body));
+        Sent { request, signature }
+    }
+}
+
+/// Parameters as JSON: an id of type `int` is a number, exact up to 2^64-1, and all else is text.
+fn body(id_parameter: &str, id: &TaskId, params: &[(String, String)]) -> String {
+    let id = match id {
+        TaskId::Int(number) => Value::from(*number),
+        TaskId::Text(text) => Value::from(&**text),
+    };
+    let mut fields: Map<String, Value> = params.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str()))).collect();
+    fields.insert(id_parameter.to_owned(), id);
+    Value::Object(fields).to_string()
+}
+
+/// A value that is left out wherever headers are printed.
+fn secret(mut value: HeaderValue) -> HeaderValue {
+    value.set_sensitive(true);
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_stay_exact_and_keep_their_type_and_params_are_text() {
+        assert_eq!(body("TaskId", &TaskId::Int(123), &[]), r#"{"TaskId":123}"#);
+        assert_eq!(body("TaskId", &TaskId::Int(u64::MAX), &[]), r#"{"TaskId":18446744073709551615}"#);
+        let params = [("EnvId".to_owned(), "1".to_owned()), ("Zone".to_owned(), "机\"".to_owned())];
+        assert_eq!(body("TaskId", &TaskId::Text("7".into()), &params), r#"{"EnvId":"1","TaskId":"7","Zone":"机\""}"#);
+    }
+}

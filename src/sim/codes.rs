@@ -1,0 +1,67 @@
+//! One trouble, two names: what the simulator calls it over API 2.0 and over API 3.0.
+//!
+//! A script is written once and serves both APIs, so a code of it may be a number of API 2.0 or a word of API 3.0. Each API is
+//! answered with its own name; a code that only one of them has is answered as it was written.
+
+use crate::cloud::operations::Api;
+use crate::model::reading::Code;
+
+/// Codes that mean the same (api.md §1 and §2). Of several that do, the first stands for the number.
+const NAMES: &[(i64, &str)] = &[
+    (4000, "InvalidParameterValue"),
+    (4100, "AuthFailure.SignatureFailure"),
+    (4100, "AuthFailure"),
+    (4104, "AuthFailure.SecretIdNotFound"),
+    (4105, "AuthFailure.TokenFailure"),
+    (4106, "AuthFailure.MFAFailure"),
+    (4110, "UnsupportedRegion"),
+    (4200, "AuthFailure.SignatureExpire"),
+    (4300, "UnauthorizedOperation"),
+    (4400, "RequestLimitExceeded"),
+    (4600, "UnsupportedProtocol"),
+    (5000, "ResourceNotFound"),
+    (5100, "FailedOperation"),
+    (6000, "InternalError"),
+    (6100, "InvalidAction"),
+    (6200, "ServiceUnavailable"),
+    (9001, "InternalError.DbError"),
+    (10001, "InvalidParameter"),
+];
+
+/// What that API calls it.
+pub(super) fn named_in(api: Api, code: &Code) -> Code {
+    let other = match (api, code) {
+        (Api::V2, Code::Text(word)) => NAMES.iter().find(|(_, name)| *name == &**word).map(|(number, _)| Code::Int(*number)),
+        (Api::V3, Code::Int(number)) => NAMES.iter().find(|(known, _)| known == number).map(|(_, name)| Code::Text((*name).into())),
+        (Api::V2, Code::Int(_)) | (Api::V3, Code::Text(_)) => None,
+    };
+    other.unwrap_or_else(|| code.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cloud::codes::{api_3_0, refused_2_0};
+
+    #[test]
+    fn two_names_of_a_trouble_are_read_as_the_same_trouble() {
+        for (number, name) in NAMES {
+            let old = refused_2_0(Code::Int(*number), String::new(), "taskId").class;
+            let new = api_3_0::refused(Code::Text((*name).into()), String::new(), "TaskId").class;
+            assert_eq!(old, new, "{number} {name}");
+        }
+    }
+
+    #[test]
+    fn a_code_is_told_in_the_words_of_the_api_that_asks_and_one_without_a_twin_as_it_stands() {
+        let text = |code: &str| Code::Text(code.into());
+        assert_eq!(named_in(Api::V3, &Code::Int(4100)), text("AuthFailure.SignatureFailure"));
+        assert_eq!(named_in(Api::V2, &text("AuthFailure")), Code::Int(4100));
+        for code in [Code::Int(4500), Code::Int(4100), text("NoSuchVersion")] {
+            assert_eq!(named_in(Api::V2, &code), code);
+        }
+        for code in [Code::Int(4500), text("AuthFailure")] {
+            assert_eq!(named_in(Api::V3, &code), code);
+        }
+    }
+}
