@@ -77,3 +77,15 @@ pub fn is(variant: Broken) -> bool {
 pub fn set(variant: Option<Broken>) {
     BROKEN.set(variant);
 }
+
+#[test]
+fn the_list_in_tests_readme_has_each_variant_and_its_promise() {
+    let page = std::fs::read_to_string("tests/README.md").unwrap();
+    for variant in Broken::ALL {
+        let promise = variant.breaks().trim_start_matches("promise ");
+        assert!(
+            page.lines().any(|line| line.starts_with(&format!("| `{variant:?}` |")) && line.ends_with(&format!("| {promise} |"))),
+            "{variant:?}"
+        );
+    }
+}

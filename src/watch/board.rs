@@ -260,6 +260,12 @@ impl Board {
         self.skew(target).times(now)
     }
 
+    /// How far apart the requests of that target's pace key leave now.
+    #[cfg(test)]
+    pub fn spacing(&self, target: TargetIndex) -> Duration {
+        self.keys[self.share_of(target).key.0].pace.spacing()
+    }
+
     /// How many tasks are open.
     pub fn open(&self) -> usize {
         self.table.len() - self.free.len()

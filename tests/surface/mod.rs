@@ -1,8 +1,10 @@
 //! The surface that users and their scripts rely on: commands, log lines, exit codes.
 
 mod api_3_0;
+mod clock;
 mod closed_descriptors;
 mod commands;
+mod hostile;
 mod log;
 mod network;
 mod sdk;
