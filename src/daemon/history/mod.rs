@@ -37,7 +37,7 @@ use world::{HOUR, MINUTE, Weather, World, share};
 /// Both hear of everything.
 const SINKS: [&str; 2] = ["audit", LOG];
 /// Histories of one test; each has about a virtual day.
-const HISTORIES: u64 = 500;
+const HISTORIES: u64 = 1_000;
 /// How many histories a broken variant may go unseen.
 const UNSEEN: u64 = 150;
 
@@ -270,12 +270,12 @@ fn play_many(share: u64) {
 }
 
 #[test]
-fn every_promise_is_kept_through_five_hundred_virtual_days() {
+fn every_promise_is_kept_through_a_thousand_virtual_days() {
     play_many(0);
 }
 
 #[test]
-fn every_promise_is_kept_through_five_hundred_more() {
+fn every_promise_is_kept_through_a_thousand_more() {
     play_many(1);
 }
 
