@@ -66,6 +66,9 @@ pub enum Failure {
     /// Nothing but held work was left.
     #[error("nothing but held work is left: {}; the log says why and what to do, and a later run goes on", .0.join(", "))]
     Held(Vec<String>),
+    /// Deliveries became dead letters.
+    #[error("{0} deliveries were given up and are kept as dead letters; the log says which and why")]
+    Dead(u64),
     /// Standard output was closed by its reader, who knows.
     #[error("standard output is closed")]
     Closed,
@@ -76,6 +79,7 @@ impl Failure {
         match self {
             Self::Closed => 0,
             Self::Held(_) => 5,
+            Self::Dead(_) => 1,
             Self::Configuration(_) | Self::Daemon(daemon::Error::Configuration(_) | daemon::Error::Cloud(_)) => 2,
             Self::Daemon(daemon::Error::Store(error)) => match error {
                 store::Error::InUse { .. } | store::Error::Newer { .. } => 2,

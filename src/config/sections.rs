@@ -120,7 +120,7 @@ impl<'a> Sections<'a> {
         let faults = common.faults.iter().chain(&kind.faults).cloned();
         let unknown = unknown_to_both(&common.unknown, &kind.unknown).into_iter().map(|path| section::unknown_key(path, &known));
         let faults = faults.chain(unknown).collect();
-        let common = self.checked(at, common.value, faults, |common: &Common| checks::retry(&common.retry));
+        let common = self.checked(at, common.value, faults, checks::sink);
         if let Some(Kind::File(file)) = &kind.value
             && file.path.as_os_str().is_empty()
         {

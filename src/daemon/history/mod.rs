@@ -75,7 +75,7 @@ impl Stage {
         };
         std::fs::write(&path, account("default") + &account("other") + "[sinks.audit]\ntype = \"file\"\npath = \"e\"\n").unwrap();
         let loaded = config::load(&path, &Environment::default()).unwrap();
-        let route = |sink: &&str| Route { sink: (*sink).to_owned(), events: Group::ALL.to_vec() };
+        let route = |sink: &&str| Route { sink: (*sink).to_owned(), events: Group::ALL.to_vec(), outcomes: None, labels: BTreeMap::new() };
         Self {
             runtime: tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap(),
             catalogue: super::catalogue(&loaded),
