@@ -16,7 +16,7 @@ use crate::model::reading::Code;
 use crate::model::route::Routes;
 use crate::model::task::Row;
 use crate::sinks::{Class, Refusal};
-use crate::store::{Burial, Owed, Seq};
+use crate::store::{Burial, Error, Owed, Seq, Store};
 
 /// So many deliveries are in memory at most, however many are owed; more than any batch and bound in flight take at once.
 const WINDOW: usize = 1_024;
@@ -86,6 +86,35 @@ pub enum Write {
     Bury(Burial),
     /// An event beside the deliveries, and the sinks that hear of it.
     Tell(Event, Vec<String>),
+}
+
+/// What was made durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// Nothing that anybody waits for.
+    Done,
+    /// Something is owed that was not before.
+    Owed,
+    /// This one is a dead letter, and what tells of it is owed.
+    Buried(Seq),
+}
+
+impl Write {
+    /// Makes it durable, for the sink of that name.
+    ///
+    /// # Errors
+    /// When the store fails; then nothing of it happened.
+    pub async fn carry_out(self, store: &dyn Store, sink: &str) -> Result<Written, Error> {
+        match self {
+            Self::Acknowledge(seqs) => store.acknowledge(sink, seqs).await.map(|()| Written::Done),
+            Self::Tried(seqs, active) => store.tried(sink, seqs, active).await.map(|()| Written::Done),
+            Self::Bury(burial) => {
+                let seq = burial.seq;
+                store.bury(burial).await.map(|()| Written::Buried(seq))
+            }
+            Self::Tell(event, sinks) => store.tell(event, sinks).await.map(|()| Written::Owed),
+        }
+    }
 }
 
 /// What is to be told in the log.
@@ -212,6 +241,11 @@ impl Lane {
             }
         }
         let (mut writes, mut notices) = (Vec::new(), Vec::new());
+        let result = if broken!(AcknowledgedUnheard) {
+            result.or_else(|refusal| if refusal.class == Class::Passing { Ok(()) } else { Err(refusal) })
+        } else {
+            result
+        };
         match result {
             Ok(()) => {
                 self.accepted(routes, now, &mut writes, &mut notices);
@@ -224,12 +258,20 @@ impl Lane {
                 }
                 match refusal.class {
                     Class::Passing => self.failed(&seqs, refusal.what, is_probe, routes, now, spread, &mut writes, &mut notices),
+                    Class::Sink if broken!(LoginIsContent) => {
+                        writes.extend(seqs.iter().filter_map(|seq| self.bury(*seq, &refusal.what, routes, now, &mut notices)));
+                    }
                     Class::Sink => self.held(&seqs, refusal.what, false, is_probe, routes, now, &mut writes, &mut notices),
                     Class::Event => self.refused(&seqs, refusal.what, is_probe, routes, now, &mut writes, &mut notices),
                 }
             }
         }
         (writes, notices)
+    }
+
+    /// The delivery is a dead letter, durably.
+    pub fn gone(&mut self, seq: Seq) {
+        self.window.remove(&seq);
     }
 
     /// A file changed that may mend the sink: its next probe goes out at once.
@@ -404,11 +446,14 @@ impl Lane {
     }
 
     fn bury(&mut self, seq: Seq, error: &str, routes: &Routes, now: Moment, notices: &mut Vec<Notice>) -> Option<Write> {
-        let Waiting { event, attempts, .. } = self.window.remove(&seq)?;
+        let Waiting { event, attempts, under_way, .. } = self.window.get_mut(&seq)?;
+        // Until that is durable it comes again after a crash, and then no later event of its task may be ahead of it.
+        *under_way = true;
+        let (event, attempts) = (&*event, *attempts);
         self.buried += 1;
         notices.push(Notice::Dead(error.to_owned()));
         let told = (!event.kind.is_trouble()).then(|| {
-            let told = dead(&Dead { sink: &self.name, event: &event, attempts, error }, now.wall);
+            let told = dead(&Dead { sink: &self.name, event, attempts, error }, now.wall);
             let sinks = routes.of_trouble(told.kind);
             (told, sinks)
         });
@@ -457,7 +502,7 @@ impl Lane {
         let (mut batch, mut is_ripe) = (Vec::new(), false);
         for (seq, waiting) in &self.window {
             let waits = waiting.under_way || waiting.due > now || (waiting.alone && !batch.is_empty());
-            if waits || blocked.contains(&waiting.task) {
+            if waits || (blocked.contains(&waiting.task) && !broken!(Overtaking)) {
                 blocked.insert(waiting.task);
                 continue;
             }

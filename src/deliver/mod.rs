@@ -19,7 +19,7 @@ use crate::model::delivery::Sending;
 use crate::model::route::Routes;
 use crate::sinks::{Refusal, Sink};
 use crate::store::{Error, Store};
-use lane::{Attempt, Lane, Write};
+use lane::{Attempt, Lane, Written};
 use tell::Told;
 
 /// How long a stop goes on making attempts: what is owed just now need not wait for the next start.
@@ -62,8 +62,7 @@ struct Running {
     lane: Lane,
     told: Told,
     attempts: JoinSet<(u64, Result<(), Refusal>)>,
-    /// Each answers whether something new is owed.
-    writes: JoinSet<Result<bool, Error>>,
+    writes: JoinSet<Result<Written, Error>>,
 }
 
 impl Deliver {
@@ -137,14 +136,17 @@ impl Running {
         notices.into_iter().for_each(|notice| self.told.tell(&self.parts.name, notice, now.steady));
         for write in writes {
             let (store, name) = (Arc::clone(&self.parts.store), self.parts.name.clone());
-            self.writes.spawn(async move { carry_out(write, store.as_ref(), &name).await });
+            self.writes.spawn(async move { write.carry_out(store.as_ref(), &name).await });
         }
     }
 
-    fn written(&self, written: Result<Result<bool, Error>, JoinError>) -> Result<(), Error> {
-        if written.unwrap_or_else(|error| resume_panic(error))? {
-            self.parts.owed.send_replace(());
+    fn written(&mut self, written: Result<Result<Written, Error>, JoinError>) -> Result<(), Error> {
+        match written.unwrap_or_else(|error| resume_panic(error))? {
+            Written::Done => return Ok(()),
+            Written::Owed => {}
+            Written::Buried(seq) => self.lane.gone(seq),
         }
+        self.parts.owed.send_replace(());
         Ok(())
     }
 
@@ -152,16 +154,6 @@ impl Running {
         let is_idle = self.lane.is_idle() && self.writes.is_empty();
         let stands = Standing { is_idle, is_held: self.lane.is_held(), buried: self.lane.buried() };
         self.parts.standing.send_if_modified(|standing| standing.insert(self.parts.name.clone(), stands) != Some(stands));
-    }
-}
-
-/// Makes it durable; whether something new is owed then.
-async fn carry_out(write: Write, store: &dyn Store, name: &str) -> Result<bool, Error> {
-    match write {
-        Write::Acknowledge(seqs) => store.acknowledge(name, seqs).await.map(|()| false),
-        Write::Tried(seqs, active) => store.tried(name, seqs, active).await.map(|()| false),
-        Write::Bury(burial) => store.bury(burial).await.map(|()| true),
-        Write::Tell(event, sinks) => store.tell(event, sinks).await.map(|()| true),
     }
 }
 

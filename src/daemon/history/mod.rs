@@ -32,7 +32,7 @@ use crate::store::{Rows, Store};
 use crate::units::{Limit, Span};
 use life::Life;
 use witness::Witness;
-use world::{HOUR, MINUTE, Weather, World, share};
+use world::{HOUR, MINUTE, Mood, Weather, World, share};
 
 /// Both hear of everything.
 const SINKS: [&str; 2] = ["audit", LOG];
@@ -151,7 +151,7 @@ impl History<'_> {
     }
 
     fn disturb(&mut self) -> Result<(), String> {
-        match self.world.rng.random_range(0..10) {
+        match self.world.rng.random_range(0..13) {
             0 => self.restart(false)?,
             1 | 2 => self.crash_in = Some(self.world.rng.random_range(1..40)),
             3 if self.witness.all_seen() => self.world.jump(),
@@ -166,6 +166,10 @@ impl History<'_> {
             6 => self.world.change(Weather::WrongKey),
             7 => self.world.change(Weather::Outage),
             8 => self.world.change(Weather::Busy),
+            9..=11 => {
+                let sink = self.world.rng.random_range(0..SINKS.len());
+                self.world.moods[sink] = *self.world.pick(&[Mood::Well, Mood::Down, Mood::Refuses, Mood::Picky]);
+            }
             _ => self.world.change(Weather::Fair),
         }
         Ok(())

@@ -85,7 +85,10 @@ impl Play {
                 for write in &writes {
                     match write {
                         Write::Acknowledge(seqs) => seqs.iter().for_each(|seq| _ = self.outbox.remove(&seq.0)),
-                        Write::Bury(burial) => _ = self.outbox.remove(&burial.seq.0),
+                        Write::Bury(burial) => {
+                            self.outbox.remove(&burial.seq.0);
+                            self.lane.gone(burial.seq);
+                        }
                         Write::Tried(..) | Write::Tell(..) => {}
                     }
                 }
