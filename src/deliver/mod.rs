@@ -7,8 +7,9 @@ pub mod lane;
 mod tell;
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
@@ -22,6 +23,8 @@ use crate::store::{Error, Store};
 use lane::{Attempt, Lane, Written};
 use tell::Told;
 
+/// How often the files that may mend a held sink are looked at: as fast as somebody who just wrote one waits.
+const LOOK: Duration = Duration::from_secs(1);
 /// How long a stop goes on making attempts: what is owed just now need not wait for the next start.
 const DRAIN: Duration = Duration::from_secs(1);
 
@@ -61,6 +64,9 @@ struct Running {
     parts: Deliver,
     lane: Lane,
     told: Told,
+    /// When each of the files that may mend it was last seen to change, while it is held.
+    files: Vec<(PathBuf, Option<SystemTime>)>,
+    next_look: Steady,
     attempts: JoinSet<(u64, Result<(), Refusal>)>,
     writes: JoinSet<Result<Written, Error>>,
 }
@@ -74,7 +80,8 @@ impl Deliver {
         let active = self.store.active(&self.name).await?;
         let lane = Lane::new(self.name.clone(), self.sending, active, self.clock.now().steady);
         let (attempts, writes) = (JoinSet::new(), JoinSet::new());
-        Running { parts: self, lane, told: Told::default(), attempts, writes }.run(stop).await
+        let (files, next_look) = (Vec::new(), Steady::default());
+        Running { parts: self, lane, told: Told::default(), files, next_look, attempts, writes }.run(stop).await
     }
 }
 
@@ -90,6 +97,7 @@ impl Running {
             }
             self.load().await?;
             let now = self.parts.clock.now().steady;
+            self.look_at_files(now);
             let stopping = give_up.is_some_and(|until| now >= until || self.lane.is_held());
             if !stopping {
                 self.attempt(now);
@@ -100,7 +108,8 @@ impl Running {
             if !waits && self.attempts.is_empty() && self.writes.is_empty() {
                 break;
             }
-            let wake = self.lane.wake().filter(|_| waits);
+            let looks = (self.lane.is_held() && !self.files.is_empty()).then_some(self.next_look);
+            let wake = self.lane.wake().into_iter().chain(looks).min().filter(|_| waits);
             tokio::select! {
                 biased;
                 Some(ended) = self.attempts.join_next() => self.ended(ended),
@@ -120,6 +129,25 @@ impl Running {
             self.lane.load(page, limit, self.parts.clock.now().steady);
         }
         Ok(())
+    }
+
+    /// What changed since the sink was held is tried at once: a right secret mends everything without a restart.
+    fn look_at_files(&mut self, now: Steady) {
+        if !self.lane.is_held() {
+            self.files = Vec::new();
+            return;
+        }
+        if now < self.next_look {
+            return;
+        }
+        self.next_look = now + LOOK;
+        let modified = |path: &Path| std::fs::metadata(path).and_then(|file| file.modified()).ok();
+        let before = std::mem::take(&mut self.files);
+        self.files = self.parts.sink.mended_by().into_iter().map(|path| (path.clone(), modified(&path))).collect();
+        if !before.is_empty() && before != self.files {
+            tracing::info!(sink = self.parts.name, "a file of the held sink changed; it is tried at once");
+            self.lane.try_now(now);
+        }
     }
 
     fn attempt(&mut self, now: Steady) {

@@ -9,6 +9,7 @@ mod journal;
 pub mod log;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -78,6 +79,11 @@ pub trait Sink: Send + Sync {
     /// How many attempts may be under way at once at most, whatever is configured.
     fn max_in_flight(&self) -> usize {
         usize::MAX
+    }
+
+    /// The files whose change may mend a sink that is held: its secrets, its certificates, its program.
+    fn mended_by(&self) -> Vec<PathBuf> {
+        Vec::new()
     }
 
     /// One attempt to hand over these events, in order. `Ok` means that all of them are acknowledged; after an error none

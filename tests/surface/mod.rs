@@ -9,5 +9,6 @@ mod log;
 mod network;
 mod sdk;
 mod signing;
+mod storage;
 mod systemd;
 mod tasks;
