@@ -30,6 +30,8 @@ pub enum Broken {
     LoginIsContent,
     /// Promise 6: the deadline is the local clock's alone.
     LocalDeadline,
+    /// Promise 7: what a server echoes of a request is told as it is.
+    SecretEchoed,
     /// Promise 8: a list with a mistake is registered without it.
     MistakesPass,
     /// Promise 9: the last sighting is when its answer came.
@@ -52,13 +54,14 @@ impl Broken {
             Self::OutOfOrder | Self::Overtaking => "promise 4",
             Self::BurstAtStart => "promise 5",
             Self::OneRefusalIsEnough | Self::NoEvidence | Self::NoHold | Self::LoginIsContent | Self::LocalDeadline => "promise 6",
+            Self::SecretEchoed => "promise 7",
             Self::MistakesPass => "promise 8",
             Self::LagFromTheAnswer | Self::LagFromTheStart => "promise 9",
         }
     }
 
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::LostDelivery,
         Self::AcknowledgedUnheard,
         Self::OneIdForTwo,
@@ -71,6 +74,7 @@ impl Broken {
         Self::NoHold,
         Self::LoginIsContent,
         Self::LocalDeadline,
+        Self::SecretEchoed,
         Self::MistakesPass,
         Self::LagFromTheAnswer,
         Self::LagFromTheStart,

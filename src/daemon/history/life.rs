@@ -149,7 +149,7 @@ impl Life {
         while let Some(Ask { slot, id, route, .. }) = self.machine.ask(now) {
             let TaskId::Int(id) = id else { return Err("an id became text".to_owned()) };
             witness.asked(id, &route, world)?;
-            let (answer, arrives) = world.answer(id);
+            let (answer, arrives) = world.answer(id, &route);
             self.polls.push(Poll { id, slot, sent: (now, world.now), answer, arrives });
         }
         if std::mem::take(&mut self.owed) {

@@ -18,7 +18,6 @@ use rand::RngExt;
 use crate::broken::{self, Broken};
 use crate::clock::Wall;
 use crate::cloud::Cloud;
-use crate::cloud::operations::BUILT_IN;
 use crate::config::{self, Environment};
 use crate::model::policy::Policy;
 use crate::model::route::{Group, LOG, Route, Routes};
@@ -310,9 +309,4 @@ fn every_broken_variant_is_seen() {
     };
     let unseen: Vec<_> = Broken::ALL.into_iter().filter(unseen).collect();
     assert!(unseen.is_empty(), "{unseen:?}");
-}
-
-/// What is used for reading; here so that `BUILT_IN` is named once.
-fn read(body: &str) -> crate::cloud::Answer {
-    crate::cloud::Answer { poll: crate::cloud::answer::read_2_0(&BUILT_IN["bm"], 200, body.as_bytes()), date: None }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::Value;
 
 use super::SINKS;
-use super::world::{MINUTE, SECOND, SHARES, Weather, World, share};
+use super::world::{MINUTE, SECOND, SHARES, SIGNATURE, Weather, World, share};
 use crate::cloud::{Answer, PaceKey, Route};
 use crate::model::event::Event;
 use crate::model::policy::Policy;
@@ -258,6 +258,9 @@ impl Witness {
 
     pub fn received(&mut self, sink: usize, event: &Event) -> Result<(), String> {
         let record: Value = serde_json::from_str(&event.body).map_err(|error| error.to_string())?;
+        if event.body.contains(SIGNATURE) {
+            return Err(format!("promise 7: {record} tells a secret"));
+        }
         let before = self.bodies.entry(event.id.to_string()).or_insert_with(|| event.body.clone());
         if *before != event.body {
             return Err(format!("promise 2: two events share one id: {before} {}", event.body));

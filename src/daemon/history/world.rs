@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::{SINKS, read};
+use super::SINKS;
 use crate::clock::{Moment, Steady, Wall};
-use crate::cloud::Answer;
+use crate::cloud::{Answer, Route};
 use crate::model::delivery::{Retry, Sending};
 use crate::model::event::Event;
 use crate::model::policy::Policy;
 use crate::model::reading::{Class, Code, Fault};
+use crate::secret::Secret;
 use crate::sinks::Refusal;
 use crate::units::{Limit, Span};
 
@@ -21,6 +22,8 @@ pub const MINUTE: i64 = 60 * SECOND;
 pub const HOUR: i64 = 60 * MINUTE;
 /// True wall time at the start of a history.
 const EPOCH_MS: i64 = 1_764_000_000_000;
+/// What every request is signed with; the server echoes it where it refuses something.
+pub const SIGNATURE: &str = "c2lnbmVkIGJ5IGhhbmQ=";
 /// As `[poll] request_timeout`.
 const REQUEST_TIMEOUT: i64 = 10 * SECOND;
 
@@ -195,10 +198,12 @@ impl World {
     }
 
     /// The answer to a request that leaves now, and when it is there.
-    pub fn answer(&mut self, id: u64) -> (Answer, i64) {
+    pub fn answer(&mut self, id: u64, route: &Route) -> (Answer, i64) {
         let latency = if self.rng.random_bool(0.1) { self.within(9 * SECOND) } else { 5_000 + self.within(200_000) };
         let at = self.now + latency / 2;
-        let refused = |code: i64| read(&format!(r#"{{"code":{code},"message":"refused"}}"#));
+        let signature = Secret::new(SIGNATURE);
+        let read = |body: &str| Answer { poll: route.understood(200, body.as_bytes().to_vec(), &signature), date: None };
+        let refused = |code: i64| read(&format!(r#"{{"code":{code},"message":"refused: {SIGNATURE}"}}"#));
         let fault = |class, what: &str| {
             let fault = Fault { class, code: Code::Text(what.into()), message: String::new(), retry_after: None };
             Answer { poll: Err(fault), date: None }
