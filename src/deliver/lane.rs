@@ -1,29 +1,26 @@
 //! The queue of one sink, without its waiting: plain and synchronous, as watch's board is.
 //!
-//! In come what the store says is owed, moments, and what came of attempts; out come attempts to be made and [`Write`]s to be
-//! made durable. Deliveries go out oldest first; those of one task never overtake each other, and never wait for another's.
+//! In come what the store says is owed, moments, and what came of attempts (settle.rs); out come attempts to be made and
+//! [`Write`]s to be made durable. Deliveries go out oldest first; those of one task never overtake each other, and never wait for another's.
+
+mod settle;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
-use crate::clock::{Moment, Steady};
+use crate::clock::Steady;
 use crate::model::breaker::Breaker;
 use crate::model::delivery::Sending;
-use crate::model::event::{Dead, Event, HeldSink, dead, sink};
+use crate::model::event::Event;
 use crate::model::hold::{Evidence, Hold};
 use crate::model::pace::Pace;
-use crate::model::reading::Code;
-use crate::model::route::Routes;
 use crate::model::task::Row;
-use crate::sinks::{Class, Refusal};
 use crate::store::{Burial, Error, Owed, Seq, Store};
 
 /// So many deliveries are in memory at most, however many are owed; more than any batch and bound in flight take at once.
 const WINDOW: usize = 1_024;
 /// Among so many of the oldest a probe takes the one tried longest ago: one event that a sink cannot stomach does not keep it shut.
 const PROBED: usize = 16;
-/// A sink that asks for more than this is not believed, as for polls (design.md §4).
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
 /// The queue of one sink.
 #[derive(Debug)]
@@ -43,6 +40,8 @@ pub struct Lane {
     not_before: Steady,
     breaker: Breaker,
     hold: Option<Hold<String>>,
+    /// Whether an event told of the hold.
+    told_of_hold: bool,
     evidence: Evidence,
     /// For how long it was used and not held before `active_since`.
     active: Duration,
@@ -152,6 +151,7 @@ impl Lane {
             not_before: now,
             breaker: Breaker::default(),
             hold: None,
+            told_of_hold: false,
             evidence: Evidence::default(),
             active,
             active_since: now,
@@ -223,52 +223,6 @@ impl Lane {
         due.map(|due| due.max(self.next_slot()))
     }
 
-    /// What came of an attempt: what is to be made durable, and what is to be told.
-    pub fn ended(
-        &mut self,
-        number: u64,
-        result: Result<(), Refusal>,
-        routes: &Routes,
-        now: Moment,
-        spread: f64,
-    ) -> (Vec<Write>, Vec<Notice>) {
-        let seqs = self.attempts.remove(&number).unwrap_or_default();
-        // What was under way when the trouble was seen says nothing new of it.
-        let is_probe = self.probe.take_if(|probe| *probe == number).is_some();
-        for seq in &seqs {
-            if let Some(waiting) = self.window.get_mut(seq) {
-                waiting.under_way = false;
-            }
-        }
-        let (mut writes, mut notices) = (Vec::new(), Vec::new());
-        let result = if broken!(AcknowledgedUnheard) {
-            result.or_else(|refusal| if refusal.class == Class::Passing { Ok(()) } else { Err(refusal) })
-        } else {
-            result
-        };
-        match result {
-            Ok(()) => {
-                self.accepted(routes, now, &mut writes, &mut notices);
-                seqs.iter().for_each(|seq| _ = self.window.remove(seq));
-                writes.push(Write::Acknowledge(seqs));
-            }
-            Err(refusal) => {
-                if let Some(wait) = refusal.retry_after {
-                    self.not_before = self.not_before.max(now.steady + wait.min(LONGEST_RETRY_AFTER));
-                }
-                match refusal.class {
-                    Class::Passing => self.failed(&seqs, refusal.what, is_probe, routes, now, spread, &mut writes, &mut notices),
-                    Class::Sink if broken!(LoginIsContent) => {
-                        writes.extend(seqs.iter().filter_map(|seq| self.bury(*seq, &refusal.what, routes, now, &mut notices)));
-                    }
-                    Class::Sink => self.held(&seqs, refusal.what, false, is_probe, routes, now, &mut writes, &mut notices),
-                    Class::Event => self.refused(&seqs, refusal.what, is_probe, routes, now, &mut writes, &mut notices),
-                }
-            }
-        }
-        (writes, notices)
-    }
-
     /// The delivery is a dead letter, durably.
     pub fn gone(&mut self, seq: Seq) {
         self.window.remove(&seq);
@@ -300,173 +254,6 @@ impl Lane {
     pub fn active(&self, now: Steady) -> Duration {
         let running = if self.hold.is_none() { now - self.active_since } else { Duration::ZERO };
         self.active + running
-    }
-
-    fn accepted(&mut self, routes: &Routes, now: Moment, writes: &mut Vec<Write>, notices: &mut Vec<Notice>) {
-        self.evidence.answered_well();
-        self.release(routes, now, writes, notices);
-        if self.breaker.succeeded() {
-            notices.push(Notice::Closed);
-            self.all_due(now.steady);
-        }
-    }
-
-    /// It passes: the deliveries come again, or are given up.
-    #[expect(clippy::too_many_arguments, reason = "one caller, and each is another thing")]
-    fn failed(
-        &mut self,
-        seqs: &[Seq],
-        what: String,
-        is_probe: bool,
-        routes: &Routes,
-        now: Moment,
-        spread: f64,
-        writes: &mut Vec<Write>,
-        notices: &mut Vec<Notice>,
-    ) {
-        if let Some(hold) = &mut self.hold {
-            if is_probe {
-                hold.probes.failed(now.steady);
-            }
-            return;
-        }
-        let (active, retry) = (self.active(now.steady), self.sending.retry);
-        let mut first = Vec::new();
-        for seq in seqs {
-            let Some(waiting) = self.window.get_mut(seq) else { continue };
-            waiting.attempts = waiting.attempts.saturating_add(1);
-            waiting.due = now.steady + retry.wait(waiting.attempts, spread);
-            let tried = *waiting.tried.get_or_insert_with(|| {
-                first.push(*seq);
-                active
-            });
-            if retry.give_up_after.0.is_some_and(|longest| active.saturating_sub(tried) >= longest) {
-                writes.extend(self.bury(*seq, &format!("given up: {what}"), routes, now, notices));
-            }
-        }
-        if !first.is_empty() {
-            writes.push(Write::Tried(first, active));
-        }
-        if self.breaker.failed(retry.waits(), now.steady) {
-            notices.push(Notice::Opened(what));
-            return;
-        }
-        match self.breaker.open_mut() {
-            Some(probes) if is_probe => probes.failed(now.steady),
-            Some(_) => {}
-            None => notices.push(Notice::Failed(what)),
-        }
-    }
-
-    /// A person must act: nothing is counted against the deliveries.
-    #[expect(clippy::too_many_arguments, reason = "two callers, and each is another thing")]
-    fn held(
-        &mut self,
-        seqs: &[Seq],
-        what: String,
-        refused_alike: bool,
-        is_probe: bool,
-        routes: &Routes,
-        now: Moment,
-        writes: &mut Vec<Write>,
-        notices: &mut Vec<Notice>,
-    ) {
-        match &mut self.hold {
-            Some(hold) if is_probe => {
-                hold.cause.clone_from(&what);
-                if hold.probe_failed(now.steady) {
-                    notices.push(Notice::StillHeld(what));
-                }
-            }
-            Some(_) => {}
-            None => {
-                self.active = self.active(now.steady);
-                self.hold = Some(Hold::new(what.clone(), refused_alike, self.sending.held, now));
-                // Trouble with a trouble event makes no further event (design.md §4).
-                let of_tasks = seqs.iter().filter_map(|seq| self.window.get(seq)).any(|waiting| !waiting.event.kind.is_trouble());
-                writes.extend(of_tasks.then(|| self.tell_held(&what, now, false, routes)));
-                notices.push(Notice::Held(what));
-            }
-        }
-    }
-
-    fn release(&mut self, routes: &Routes, now: Moment, writes: &mut Vec<Write>, notices: &mut Vec<Notice>) {
-        let Some(hold) = self.hold.take() else { return };
-        self.active_since = now.steady;
-        let held = HeldSink { sink: &self.name, error: &hold.cause, since: hold.since, waiting: self.waiting() };
-        let event = sink(&held, true, now.wall);
-        let sinks = routes.of_trouble(event.kind);
-        writes.push(Write::Tell(event, sinks));
-        notices.push(Notice::Released);
-        self.all_due(now.steady);
-    }
-
-    fn tell_held(&self, what: &str, now: Moment, released: bool, routes: &Routes) -> Write {
-        let since = self.hold.as_ref().map_or(now.wall, |hold| hold.since);
-        let event = sink(&HeldSink { sink: &self.name, error: what, since, waiting: self.waiting() }, released, now.wall);
-        let sinks = routes.of_trouble(event.kind);
-        Write::Tell(event, sinks)
-    }
-
-    /// The receiver refuses what is said. A batch is sent again one by one; what is refused alone is given up, unless the sink
-    /// accepted nothing yet and refuses everything alike: that tells of a setting.
-    #[expect(clippy::too_many_arguments, reason = "one caller, and each is another thing")]
-    fn refused(
-        &mut self,
-        seqs: &[Seq],
-        what: String,
-        is_probe: bool,
-        routes: &Routes,
-        now: Moment,
-        writes: &mut Vec<Write>,
-        notices: &mut Vec<Notice>,
-    ) {
-        let &[seq] = seqs else {
-            for seq in seqs {
-                if let Some(waiting) = self.window.get_mut(seq) {
-                    waiting.alone = true;
-                }
-            }
-            return;
-        };
-        // All kinds of refusals count as alike: the words differ from event to event.
-        if self.evidence.refused(seq.0, &Code::Int(0)) || self.hold.as_ref().is_some_and(|hold| hold.refused_alike) {
-            return self.held(&[seq], what, true, is_probe, routes, now, writes, notices);
-        }
-        // The address and the login were accepted, and the breaker's other side is there.
-        self.release(routes, now, writes, notices);
-        if self.breaker.succeeded() {
-            notices.push(Notice::Closed);
-            self.all_due(now.steady);
-        }
-        if let Some(waiting) = self.window.get_mut(&seq) {
-            waiting.attempts = waiting.attempts.saturating_add(1);
-        }
-        writes.extend(self.bury(seq, &what, routes, now, notices));
-    }
-
-    fn bury(&mut self, seq: Seq, error: &str, routes: &Routes, now: Moment, notices: &mut Vec<Notice>) -> Option<Write> {
-        let Waiting { event, attempts, under_way, .. } = self.window.get_mut(&seq)?;
-        // Until that is durable it comes again after a crash, and then no later event of its task may be ahead of it.
-        *under_way = true;
-        let (event, attempts) = (&*event, *attempts);
-        self.buried += 1;
-        notices.push(Notice::Dead(error.to_owned()));
-        let told = (!event.kind.is_trouble()).then(|| {
-            let told = dead(&Dead { sink: &self.name, event, attempts, error }, now.wall);
-            let sinks = routes.of_trouble(told.kind);
-            (told, sinks)
-        });
-        Some(Write::Bury(Burial { sink: self.name.clone(), seq, at: now.wall, attempts, error: error.to_owned(), event: told }))
-    }
-
-    fn waiting(&self) -> u64 {
-        self.window.len() as u64
-    }
-
-    /// The trouble was the sink's and not theirs.
-    fn all_due(&mut self, now: Steady) {
-        self.window.values_mut().for_each(|waiting| waiting.due = waiting.due.min(now));
     }
 
     /// When the next attempt may leave at all.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::backoff::Waits;
+use super::policy::Waits;
 use crate::clock::Steady;
 
 /// The times at which single probes go out: after the first wait, then doubling up to the longest.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::backoff::{self, Waits};
+use super::backoff;
+use super::policy::Waits;
 use crate::units::{Limit, Rate, Span};
 
 /// `retry` of a sink: how a failed delivery is tried again.

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use super::backoff::Waits;
 use super::breaker::Probes;
+use super::policy::Waits;
 use super::reading::Code;
 use crate::clock::{Moment, Steady, Wall};
 

@@ -1,8 +1,9 @@
 //! How tasks are polled: the section `[poll]`.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use super::backoff::Waits;
 use crate::units::{Limit, Span};
 
 /// `[poll]`: the defaults of every task.
@@ -31,6 +32,15 @@ pub struct Policy {
     pub error_max_interval: Span,
     /// A refused id counts after 3 equal refusals over this long. Default 30s.
     pub reject_after: Span,
+}
+
+/// How long to wait between probes, and between tries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waits {
+    /// The first one …
+    pub first: Duration,
+    /// … and, after doubling, the longest.
+    pub longest: Duration,
 }
 
 impl Policy {

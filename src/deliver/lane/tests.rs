@@ -1,11 +1,14 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::clock::Moment;
 use crate::clock::Wall;
-use crate::model::backoff::Waits;
 use crate::model::delivery::Retry;
 use crate::model::event::Kind;
-use crate::model::route::{Group, Route};
+use crate::model::policy::Waits;
+use crate::model::route::{Group, Route, Routes};
+use crate::sinks::Refusal;
+use crate::store::Burial;
 use crate::units::{Limit, Rate, Span};
 use uuid::Uuid;
 

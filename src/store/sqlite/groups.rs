@@ -2,10 +2,9 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::outbox::insert_event;
 use super::values::settings;
 use crate::clock::Wall;
-use crate::model::event::{Counts, Event};
+use crate::model::event::Counts;
 use crate::model::task::Row;
 use crate::store::{GroupRound, GroupRow};
 
@@ -64,16 +63,4 @@ fn count(connection: &Connection, round: &mut GroupRound) -> rusqlite::Result<()
     let mut select = connection.prepare_cached("SELECT DISTINCT settings FROM task WHERE group_row = ?1")?;
     round.settings = select.query_map([round.row], |record| settings(record, 0))?.collect::<rusqlite::Result<_>>()?;
     Ok(())
-}
-
-/// Closes a round and tells of it, unless a task joined it since; `false`: nothing was written.
-pub fn finish(connection: &Connection, group: GroupRow, event: &Event, sinks: &[String]) -> rusqlite::Result<bool> {
-    let mut update = connection.prepare_cached(
-        "UPDATE task_group SET finished_at = ?2 WHERE group_row = ?1 AND finished_at IS NULL
-           AND NOT EXISTS (SELECT 1 FROM task WHERE task.group_row = ?1 AND ended_at IS NULL)",
-    )?;
-    if update.execute(params![group, event.time])? == 0 {
-        return Ok(false);
-    }
-    insert_event(connection, None, event, sinks).map(|()| true)
 }

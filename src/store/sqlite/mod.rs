@@ -167,7 +167,7 @@ impl Store for Sqlite {
     }
 
     async fn finish_group(&self, group: GroupRow, event: Event, sinks: Vec<String>) -> Result<bool, Error> {
-        self.writer.ask(move |connection| groups::finish(connection, group, &event, &sinks)).await
+        self.writer.ask(move |connection| outbox::finish_group(connection, group, &event, &sinks)).await
     }
 
     async fn forget_told(&self, before: Wall, limit: usize) -> Result<u64, Error> {

@@ -10,7 +10,7 @@ use super::values::{at_most, event};
 use crate::clock::Wall;
 use crate::model::event::Event;
 use crate::model::task::Row;
-use crate::store::{Burial, Commit, End, Owed, Seq};
+use crate::store::{Burial, Commit, End, GroupRow, Owed, Seq};
 
 /// One step of a task; `false`: it is over already, and nothing was written.
 pub fn commit(connection: &Connection, commit: &Commit) -> rusqlite::Result<bool> {
@@ -92,6 +92,18 @@ pub fn keep_active(connection: &Connection, sink: &str, active: Duration) -> rus
 /// SQLite has no integers above 2^63; no sink is used for that long.
 fn milliseconds(span: Duration) -> i64 {
     i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Closes a round and tells of it, unless a task joined it since; `false`: nothing was written.
+pub fn finish_group(connection: &Connection, group: GroupRow, event: &Event, sinks: &[String]) -> rusqlite::Result<bool> {
+    let mut update = connection.prepare_cached(
+        "UPDATE task_group SET finished_at = ?2 WHERE group_row = ?1 AND finished_at IS NULL
+           AND NOT EXISTS (SELECT 1 FROM task WHERE task.group_row = ?1 AND ended_at IS NULL)",
+    )?;
+    if update.execute(params![group, event.time])? == 0 {
+        return Ok(false);
+    }
+    insert_event(connection, None, event, sinks).map(|()| true)
 }
 
 /// From the outbox to the dead letters.
