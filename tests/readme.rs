@@ -52,7 +52,7 @@ fn unit() -> String {
 #[test]
 fn every_block_of_the_readme_is_of_a_kind_that_is_tested() {
     for (language, text) in blocks() {
-        assert!(["sh", "toml", "tasks", "scenario", "json", "text", "ini"].contains(&language.as_str()), "{language}: {text}");
+        assert!(["sh", "toml", "tasks", "scenario", "shell", "json", "text", "ini"].contains(&language.as_str()), "{language}: {text}");
     }
 }
 
@@ -100,6 +100,22 @@ async fn the_task_file_of_the_readme_is_read_and_each_of_its_tasks_is_watched() 
     home.write("rack7.tasks", &only("tasks")[0].replace("\"initial_delay\": \"10m\"", "\"initial_delay\": \"10ms\""));
     assert_eq!(home.run_until_done().await.code, Some(0));
     assert_eq!(home.events().len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_program_of_the_readme_leaves_a_file_for_each_task_that_did_not_end_well() {
+    let cloud = cloud(Scenario::default().with_task(1, [Answer::status(1)]).with_task(2, [Answer::status(2)])).await;
+    let home = Home::new(&cloud, &only("toml")[2]);
+    home.list([1, 2]);
+    home.write("on-done", &only("shell")[0]);
+    fs::set_permissions(home.path("on-done"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    fs::create_dir(home.path("tickets")).unwrap();
+    let ended = home.run_until_done().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let failed = home.events().into_iter().find(|event| event["data"]["outcome"] == "failure").unwrap();
+    let left: Vec<_> = fs::read_dir(home.path("tickets")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(left, [home.path("tickets").join(format!("{}.json", failed["id"].as_str().unwrap()))]);
+    assert_eq!(serde_json::from_str::<Value>(&fs::read_to_string(&left[0]).unwrap()).unwrap(), failed);
 }
 
 #[tokio::test(flavor = "multi_thread")]
