@@ -8,7 +8,7 @@ use opwatch::config::{Environment, load};
 use opwatch::sim::{Answer, SECRET_KEY, Scenario};
 use serde_json::Value;
 
-use crate::support::{Home, cloud, eventually, said, signal};
+use crate::support::{Home, cloud, eventually, holds_to_the_schema, said, signal};
 
 /// The fenced blocks of the README, in order: language and text.
 fn blocks() -> Vec<(String, String)> {
@@ -73,6 +73,7 @@ async fn the_first_configuration_watches_its_task_to_its_end_and_tells_it_as_sho
     let ended = said(run(&["run", "-c", "opwatch.toml", "--until-done"])).await;
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let shown: Value = serde_json::from_str(&only("json")[0].replace('\n', "")).unwrap();
+    holds_to_the_schema(&shown);
     assert_eq!(keys(&home.events()[0], ""), keys(&shown, ""));
     assert_eq!(home.events()[0]["data"]["outcome"], "partial");
     assert!(home.path("opwatch.db").is_file());

@@ -1,5 +1,8 @@
 //! The event: a CloudEvents 1.0 record (design.md §7), made once and stored as the text that every sink is handed.
 
+#[cfg(test)]
+pub(crate) mod schema;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
