@@ -31,6 +31,8 @@ fn every_command_of_the_readme_is_one_that_exists() {
             ["cargo", "run", "--release", "--", "demo"] | ["cargo", "build", "--release"] => {}
             // Run below.
             ["opwatch", "run", "-c", "opwatch.toml"] | ["opwatch", "run", "-c", "opwatch.toml", "--until-done"] => {}
+            // Run below, on the first configuration.
+            ["opwatch", "events", "test", "-c", "opwatch.toml"] => {}
             ["opwatch", "sim", "--scenario", "scenario.toml"] => {}
             // Run below, beside a daemon.
             ["sqlite3", "opwatch.db", ..] => {}
@@ -77,6 +79,9 @@ async fn the_first_configuration_watches_its_task_to_its_end_and_tells_it_as_sho
     assert_eq!(keys(&home.events()[0], ""), keys(&shown, ""));
     assert_eq!(home.events()[0]["data"]["outcome"], "partial");
     assert!(home.path("opwatch.db").is_file());
+    let tried = said(run(&["events", "test", "-c", "opwatch.toml"])).await;
+    assert_eq!((tried.code, tried.stdout.as_str()), (Some(0), "audit: delivered\nlog: delivered\n"), "{}", tried.stderr);
+    assert_eq!(home.events()[1]["data"]["task"]["name"], "test event from opwatch events test");
 
     let going_on = run(&["run", "-c", "opwatch.toml"]);
     eventually("the daemon is up", || fs::read_to_string(home.path("opwatch.db.lock")).is_ok_and(|pid| !pid.is_empty())).await;

@@ -3,6 +3,7 @@
 mod api_3_0;
 mod closed_descriptors;
 mod commands;
+mod events;
 mod exec;
 mod log;
 mod network;

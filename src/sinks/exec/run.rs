@@ -16,7 +16,7 @@ use tokio::net::unix::pipe;
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::timeout;
 
-use crate::telemetry::line::cut;
+use crate::telemetry::line::{cut, escaped};
 
 /// The last output that is kept: enough for the message at the end of a stack trace.
 const KEPT_BYTES: usize = 4096;
@@ -160,14 +160,7 @@ impl Tail {
         let text = String::from_utf8_lossy(&self.0);
         let mut lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).rev().take(TOLD_LINES).collect();
         lines.reverse();
-        let mut words = String::new();
-        for character in lines.join(" | ").chars() {
-            if character.is_control() {
-                words.extend(character.escape_default());
-            } else {
-                words.push(character);
-            }
-        }
-        cut(&words, TOLD_BYTES).into_owned()
+        let words = lines.join(" | ");
+        cut(&escaped(&words), TOLD_BYTES).into_owned()
     }
 }

@@ -141,7 +141,7 @@ async fn the_exit_code_alone_decides() {
 #[tokio::test]
 async fn the_last_lines_of_its_output_are_its_words() {
     let refusal = run("echo one; echo two >&2; echo; printf 'three\\033[31m\\t\\n'; echo four; exit 65").await.unwrap_err();
-    assert_eq!(refusal.what, r"/bin/sh refused the event (exit code 65); its last words: two | three\u{1b}[31m | four");
+    assert_eq!(refusal.what, r"/bin/sh refused the event (exit code 65); its last words: two | three\u001b[31m | four");
 }
 
 #[tokio::test]
