@@ -92,6 +92,9 @@ pub enum Failure {
     /// A test event was not accepted; what each sink said was printed.
     #[error("the test event was not accepted by {}", .0.sinks.join(", "))]
     NotAccepted(events::NotAccepted),
+    /// Deliveries became dead letters.
+    #[error("{0} deliveries were given up and are kept as dead letters; the log says which and why")]
+    Dead(u64),
     /// Standard output was closed by its reader, who knows.
     #[error("standard output is closed")]
     Closed,
@@ -109,6 +112,7 @@ impl Failure {
                     1
                 }
             }
+            Self::Dead(_) => 1,
             Self::Configuration(_) | Self::Daemon(daemon::Error::Configuration(_) | daemon::Error::Cloud(_)) => 2,
             Self::Daemon(daemon::Error::Store(error)) => match error {
                 store::Error::InUse { .. } | store::Error::Newer { .. } => 2,

@@ -2,9 +2,8 @@
 
 use std::net::IpAddr;
 
-use crate::model::delivery::Retry;
 use crate::model::policy::Policy;
-use crate::sinks::exec;
+use crate::sinks::{Common, exec};
 use crate::units::Limit;
 use crate::{cloud, store};
 
@@ -60,9 +59,17 @@ pub fn store(config: &store::Config) -> Vec<Check> {
     ]
 }
 
-/// `retry` of a sink.
-pub fn retry(retry: &Retry) -> Vec<Check> {
+/// What every `[sinks.*]` has.
+pub fn sink(common: &Common) -> Vec<Check> {
+    let Common { retry, max_in_flight, outcomes, .. } = common;
     vec![
+        check(&["max_in_flight"], (1..=1_000).contains(max_in_flight), "write a whole number from 1 to 1000"),
+        check(&["outcomes"], outcomes.as_ref().is_none_or(|outcomes| !outcomes.is_empty()), "names none; name one, or leave it out"),
+        check(
+            &["retry.give_up_after"],
+            positive(retry.give_up_after),
+            "would give every delivery up at once; write more than 0s, or \"never\"",
+        ),
         check(&["retry.initial"], !retry.initial.0.is_zero(), MORE_THAN_NOTHING),
         check(&["retry.max"], !retry.max.0.is_zero(), MORE_THAN_NOTHING),
         check(&["retry.initial", "retry.max"], retry.initial <= retry.max, "is longer than `retry.max`; raise that one or lower this one"),
@@ -182,7 +189,7 @@ mod tests {
         let checks = [
             poll(&Policy::default()),
             store(&store::Config::default()),
-            retry(&Retry::default()),
+            sink(&Common::default()),
             account(&cloud::credentials::Config::default()),
         ];
         assert!(checks.iter().flatten().all(|check| check.holds));

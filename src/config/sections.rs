@@ -121,7 +121,7 @@ impl<'a> Sections<'a> {
         let faults = common.faults.iter().chain(&kind.faults).cloned();
         let unknown = unknown_to_both(&common.unknown, &kind.unknown).into_iter().map(|path| section::unknown_key(path, &known));
         let faults = faults.chain(unknown).collect();
-        let common = self.checked(at, common.value, faults, |common: &Common| checks::retry(&common.retry));
+        let common = self.checked(at, common.value, faults, checks::sink);
         match &kind.value {
             Some(Kind::Exec(exec)) => _ = self.checked(at, Some(exec), Vec::new(), |exec| checks::exec(exec)),
             Some(Kind::File(file)) if file.path.as_os_str().is_empty() => {

@@ -14,6 +14,15 @@ pub fn interval(policy: &Policy, age: Duration, spread: f64) -> Duration {
     Duration::from_secs_f64(capped * (1.0 + policy.jitter * (2.0 * spread - 1.0)))
 }
 
+/// How long to wait between probes, and between tries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waits {
+    /// The first one …
+    pub first: Duration,
+    /// … and, after doubling, the longest.
+    pub longest: Duration,
+}
+
 /// The wait after the `streak`th failure in a row (from 1): full jitter, drawn evenly from zero to a bound that doubles from
 /// `first` to `longest`.
 pub fn after_failure(first: Duration, longest: Duration, streak: u32, spread: f64) -> Duration {

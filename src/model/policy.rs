@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::backoff::Waits;
 use crate::units::{Limit, Span};
 
 /// `[poll]`: the defaults of every task.
@@ -30,6 +31,13 @@ pub struct Policy {
     pub error_max_interval: Span,
     /// A refused id counts after 3 equal refusals over this long. Default 30s.
     pub reject_after: Span,
+}
+
+impl Policy {
+    /// The waits between probes of what is held or fails.
+    pub fn error_waits(&self) -> Waits {
+        Waits { first: self.error_interval.0, longest: self.error_max_interval.0 }
+    }
 }
 
 impl Default for Policy {

@@ -103,6 +103,10 @@ impl Sink for File {
         BATCH
     }
 
+    fn max_in_flight(&self) -> usize {
+        1
+    }
+
     async fn send(&self, events: &[Event]) -> Result<(), Refusal> {
         let mut lines = Vec::with_capacity(events.iter().map(|event| event.body.len() + 1).sum());
         for event in events {

@@ -9,6 +9,7 @@ pub mod file;
 mod journal;
 pub mod log;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,18 +17,36 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::delivery::Retry;
 use crate::model::event::Event;
+use crate::model::reading::Outcome;
 use crate::model::route::Group;
 use crate::problem::{Place, Problem};
 use crate::telemetry::ResolvedFormat;
+use crate::units::{Rate, Span};
 
 /// The keys of `[sinks.NAME]` that every type has.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Common {
     /// What it hears of. Default: finished and abandoned; `log`: everything.
     pub events: Option<Vec<Group>>,
+    /// The outcomes of finished tasks that it hears of. Default: all.
+    pub outcomes: Option<Vec<Outcome>>,
+    /// It hears of tasks alone that carry these. Default: of all.
+    pub labels: BTreeMap<String, String>,
+    /// Attempts in a time. Default: as many as the sink takes.
+    pub rate: Option<Rate>,
+    /// How long events are gathered for one attempt. Default: not at all.
+    pub batch: Option<Span>,
     /// How a failed delivery is tried again.
     pub retry: Retry,
+    /// Attempts under way at once, 1 to 1000; `log` and files take one. Default 8.
+    pub max_in_flight: usize,
+}
+
+impl Default for Common {
+    fn default() -> Self {
+        Self { events: None, outcomes: None, labels: BTreeMap::new(), rate: None, batch: None, retry: Retry::default(), max_in_flight: 8 }
+    }
 }
 
 /// The keys of `[sinks.NAME]` that only its `type` has.
@@ -58,6 +77,11 @@ pub const TYPES: [&str; 2] = ["file", "exec"];
 pub trait Sink: Send + Sync {
     /// How many events one attempt takes at most; 1 or more.
     fn batch(&self) -> usize;
+
+    /// How many attempts may be under way at once at most, whatever is configured.
+    fn max_in_flight(&self) -> usize {
+        usize::MAX
+    }
 
     /// One attempt to hand over these events, in order. `Ok` means that all of them are acknowledged; after an error none
     /// counts as delivered, and all come again.

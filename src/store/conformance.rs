@@ -33,6 +33,10 @@ macro_rules! held_to_the_promises {
                 a_step_counts_its_events_and_keeps_the_task_open
                 every_sink_is_owed_an_event_until_it_acknowledges_that
                 what_is_owed_comes_in_order_and_page_by_page
+                a_failure_is_counted_from_the_first_on_the_sink_s_own_clock
+                a_dead_letter_is_owed_no_more_and_what_tells_of_it_is
+                what_is_owed_to_a_sink_that_is_gone_dies_after_the_retention
+                events_of_no_task_are_forgotten_once_they_are_owed_to_nobody
                 open_tasks_come_in_order_and_page_by_page
                 keeping_leaves_alone_what_is_over
                 the_largest_id_stays_exact
@@ -269,6 +273,63 @@ async fn what_is_owed_comes_in_order_and_page_by_page(engine: impl Engine) {
     }
     assert_eq!(seen, expected);
     assert_eq!(owed(&*store, "nobody").await, []);
+}
+
+async fn a_failure_is_counted_from_the_first_on_the_sink_s_own_clock(engine: impl Engine) {
+    let store = engine.open().await;
+    let row = rows(&*store, 1).await[0];
+    store.commit(finished(row, NOW, &["hook", "file"])).await.unwrap();
+    let owed_before = owed(&*store, "hook").await.remove(0);
+    assert_eq!((owed_before.task, owed_before.attempts, owed_before.tried), (Some(row), 0, None));
+    for seconds in [5, 9] {
+        store.tried("hook", vec![owed_before.seq], Duration::from_secs(seconds)).await.unwrap();
+    }
+    let after = owed(&*store, "hook").await.remove(0);
+    assert_eq!((after.attempts, after.tried), (2, Some(Duration::from_secs(5))));
+    assert_eq!((store.active("hook").await.unwrap(), store.active("file").await.unwrap()), (Duration::from_secs(9), Duration::ZERO));
+    store.keep_active("hook", Duration::from_secs(30)).await.unwrap();
+    assert_eq!(store.active("hook").await.unwrap(), Duration::from_secs(30));
+    assert_eq!(owed(&*store, "file").await[0].attempts, 0);
+}
+
+async fn a_dead_letter_is_owed_no_more_and_what_tells_of_it_is(engine: impl Engine) {
+    let store = engine.open().await;
+    let row = rows(&*store, 1).await[0];
+    store.commit(finished(row, NOW, &["hook"])).await.unwrap();
+    let seq = owed(&*store, "hook").await[0].seq;
+    let event = Some((event(77), vec!["log".to_owned()]));
+    let burial = Burial { sink: "hook".into(), seq, at: NOW, attempts: 3, error: "413".into(), event };
+    store.bury(burial.clone()).await.unwrap();
+    store.bury(burial).await.unwrap();
+    assert_eq!(store.outbox().await.unwrap(), HashMap::from([("log".into(), 1)]));
+    assert_eq!(owed(&*store, "log").await[0].event, self::event(77));
+    let past = store.past(Wall(i64::MAX), Past::default(), 10).await.unwrap();
+    store.forget(past).await.unwrap();
+    assert_eq!(store.record(row).await.unwrap(), None);
+}
+
+async fn what_is_owed_to_a_sink_that_is_gone_dies_after_the_retention(engine: impl Engine) {
+    let store = engine.open().await;
+    let rows = rows(&*store, 2).await;
+    store.commit(finished(rows[0], NOW, &["gone", "hook"])).await.unwrap();
+    let later = Event { time: Wall(NOW.0 + 1_000), ..event(2) };
+    let end = Some(End { at: NOW, word: Ok(Outcome::Success) });
+    store.commit(Commit { hot: hot(rows[1]), end, event: Some((later, vec!["gone".into()])) }).await.unwrap();
+    assert_eq!(store.bury_paused(vec!["hook".into()], Wall(NOW.0 + 500), NOW).await.unwrap(), 1);
+    assert_eq!(store.outbox().await.unwrap(), HashMap::from([("gone".into(), 1), ("hook".into(), 1)]));
+}
+
+async fn events_of_no_task_are_forgotten_once_they_are_owed_to_nobody(engine: impl Engine) {
+    let store = engine.open().await;
+    let row = rows(&*store, 1).await[0];
+    store.commit(finished(row, NOW, &[])).await.unwrap();
+    for (number, sinks) in [(1, vec!["log".to_owned()]), (2, vec![]), (3, vec![])] {
+        store.tell(event(number), sinks).await.unwrap();
+    }
+    assert_eq!(store.forget_told(NOW, 10).await.unwrap(), 0);
+    assert_eq!(store.forget_told(Wall(NOW.0 + 60_000), 1).await.unwrap(), 1);
+    assert_eq!(store.forget_told(Wall(NOW.0 + 60_000), 10).await.unwrap(), 1);
+    assert_eq!(owed(&*store, "log").await.len(), 1);
 }
 
 async fn open_tasks_come_in_order_and_page_by_page(engine: impl Engine) {

@@ -216,8 +216,31 @@ pub struct End {
 pub struct Owed {
     /// The event's number; deliveries of a sink go out in this order.
     pub seq: Seq,
+    /// Whose event it is; `None`: no task's.
+    pub task: Option<Row>,
+    /// Failed attempts so far; after a crash a lower bound.
+    pub attempts: u32,
+    /// When it was tried first, on the sink's own clock; `None`: never.
+    pub tried: Option<Duration>,
     /// The event.
     pub event: Event,
+}
+
+/// Deliveries that are given up.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Burial {
+    /// To whom they were owed.
+    pub sink: String,
+    /// Which.
+    pub seq: Seq,
+    /// When.
+    pub at: Wall,
+    /// Failed attempts.
+    pub attempts: u32,
+    /// The receiver's words, or what happened.
+    pub error: String,
+    /// The event that tells of it, and the sinks that are owed that.
+    pub event: Option<(Event, Vec<String>)>,
 }
 
 /// A task that is over. Its default lies before every other.
@@ -263,15 +286,33 @@ pub trait Store: Send + Sync {
     /// These deliveries arrived.
     async fn acknowledge(&self, sink: &str, seqs: Vec<Seq>) -> Result<(), Error>;
 
-    /// How many deliveries are owed to each sink, configured or not.
+    /// These deliveries failed for the first time, when the sink's own clock stood there.
+    async fn tried(&self, sink: &str, seqs: Vec<Seq>, active: Duration) -> Result<(), Error>;
+
+    /// How the sink's own clock stood when it was last kept: for how long it was used and not held.
+    async fn active(&self, sink: &str) -> Result<Duration, Error>;
+
+    /// Keeps how the sink's own clock stands.
+    async fn keep_active(&self, sink: &str, active: Duration) -> Result<(), Error>;
+
+    /// A delivery becomes a dead letter, and the event that tells of it is owed; nothing happens to one that is not owed any more.
+    async fn bury(&self, burial: Burial) -> Result<(), Error>;
+
+    /// What is owed to other sinks than these, of events before that moment, becomes dead letters; how many.
+    async fn bury_paused(&self, configured: Vec<String>, before: Wall, at: Wall) -> Result<u64, Error>;
+
+    /// How many deliveries are owed to each sink, configured or not; dead letters are not.
     async fn outbox(&self) -> Result<HashMap<String, u64>, Error>;
 
-    /// At most `limit` tasks that ended before that moment and are owed nothing, in the order in which they ended, after that
-    /// one. Retention looks here, leaves out what is still listed, and hands the rest to [`Store::forget`].
+    /// At most `limit` tasks that ended before that moment and whose events are owed to nobody, in the order in which they ended,
+    /// after that one. Retention looks here, leaves out what is still listed, and hands the rest to [`Store::forget`].
     async fn past(&self, before: Wall, after: Past, limit: usize) -> Result<Vec<Past>, Error>;
 
-    /// Forgets these tasks and their events, except those that did not end at that moment or are owed something.
+    /// Forgets these tasks with their events and dead letters, except those that did not end at that moment or are owed something.
     async fn forget(&self, tasks: Vec<Past>) -> Result<(), Error>;
+
+    /// Forgets at most `limit` events from before that moment that are no task's and are owed to nobody; how many.
+    async fn forget_told(&self, before: Wall, limit: usize) -> Result<u64, Error>;
 
     /// Writes what was asked for until now and lets go of the store, so that it can be opened again. Every later call answers
     /// [`Error::Closed`]. What cannot be written within some seconds is given up, and its callers are told.

@@ -71,8 +71,11 @@ path = "events.jsonl"
         self.0.path().join(name)
     }
 
+    /// Renamed into its place: a running daemon never reads half of it.
     pub fn write(&self, name: &str, text: &str) {
-        fs::write(self.path(name), text).unwrap();
+        let whole = tempfile::NamedTempFile::new_in(self.0.path()).unwrap();
+        fs::write(whole.path(), text).unwrap();
+        whole.persist(self.path(name)).unwrap();
     }
 
     /// Replaces a text of the configuration, which must be there.

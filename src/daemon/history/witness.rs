@@ -251,6 +251,11 @@ impl Witness {
         }
     }
 
+    /// A delivery is given up. Only what the sink refuses for what it says may be.
+    pub fn may_bury(&self, sink: &str, error: &str) -> Result<(), String> {
+        if error == "413" { Ok(()) } else { Err(format!("promise 6: {sink} is given up over {error}")) }
+    }
+
     pub fn received(&mut self, sink: usize, event: &Event) -> Result<(), String> {
         let record: Value = serde_json::from_str(&event.body).map_err(|error| error.to_string())?;
         let before = self.bodies.entry(event.id.to_string()).or_insert_with(|| event.body.clone());

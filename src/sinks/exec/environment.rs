@@ -18,7 +18,8 @@ const INHERITED: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
 /// What is kept of one value: more than any name needs, and all of them together stay far below what the system passes on.
 const VALUE_BYTES: usize = 1024;
 
-/// What is of use to a script beside the log line's fields, with a JSON pointer for the records of tasks and one for others.
+/// What is of use to a script beside the log line's fields, in place of one of the same name (a dead delivery's line has the
+/// type of what was not delivered): `OPWATCH_TYPE` is always that of the event itself. With a JSON pointer for the records of tasks and one for others.
 const BESIDE: [(&str, [&str; 2]); 3] = [
     ("OPWATCH_TYPE", ["/type", "/type"]),
     ("OPWATCH_ACCOUNT", ["/data/task/account", "/data/account"]),

@@ -92,6 +92,14 @@ async fn an_event_that_is_no_task_s_names_its_account_too() {
 }
 
 #[tokio::test]
+async fn the_type_is_that_of_the_event_itself_and_not_of_one_that_it_tells_of() {
+    let told_of = json!({"id": "1", "type": "opwatch.task.finished", "subject": "bm/1"});
+    let body = json!({"type": "opwatch.delivery.dead", "data": {"sink": "page", "event": told_of}}).to_string();
+    let found = environment(&Event { kind: Kind::DeliveryDead, body, ..samples::success("x") }).await;
+    assert!(found.contains("OPWATCH_TYPE=opwatch.delivery.dead") && found.contains("OPWATCH_EVENT=1"), "{found:?}");
+}
+
+#[tokio::test]
 async fn a_hostile_name_and_labels_stay_one_short_harmless_value() {
     let usual = environment(&samples::success("x")).await.len();
     let mut event = samples::success(&format!("a\0b\nLD_PRELOAD=/x\u{1b}[2J\u{9b}{}", "机".repeat(1000)));

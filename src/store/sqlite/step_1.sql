@@ -50,11 +50,30 @@ CREATE TABLE event (
 
 CREATE INDEX event_by_task ON event (task_row);
 
--- The outbox: a row is deleted when its sink has acknowledged the event.
+-- The outbox: a row is deleted when its sink has acknowledged the event, or moves to the dead letters.
 CREATE TABLE delivery (
-    sink TEXT    NOT NULL,
-    seq  INTEGER NOT NULL REFERENCES event,
+    sink     TEXT    NOT NULL,
+    seq      INTEGER NOT NULL REFERENCES event,
+    attempts INTEGER NOT NULL DEFAULT 0,        -- that failed, as far as that was stored
+    tried    INTEGER,                           -- the first one, in milliseconds of sink.active
     PRIMARY KEY (sink, seq)
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX delivery_by_seq ON delivery (seq);
+
+CREATE TABLE dead_letter (
+    sink     TEXT    NOT NULL,
+    seq      INTEGER NOT NULL REFERENCES event,
+    at       INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    error    TEXT    NOT NULL,
+    PRIMARY KEY (sink, seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX dead_letter_by_seq ON dead_letter (seq);
+
+-- For how long each sink was used and not held, in milliseconds: `give_up_after` counts on this clock.
+CREATE TABLE sink (
+    name   TEXT    PRIMARY KEY,
+    active INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

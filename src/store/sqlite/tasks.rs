@@ -161,10 +161,12 @@ pub fn forget(connection: &Connection, tasks: &[Past]) -> rusqlite::Result<()> {
         "SELECT 1 FROM task WHERE task_row = ?1 AND ended_at = ?2
            AND NOT EXISTS (SELECT 1 FROM event JOIN delivery USING (seq) WHERE event.task_row = ?1)",
     )?;
+    let mut dead = connection.prepare_cached("DELETE FROM dead_letter WHERE seq IN (SELECT seq FROM event WHERE task_row = ?1)")?;
     let mut events = connection.prepare_cached("DELETE FROM event WHERE task_row = ?1")?;
     let mut task = connection.prepare_cached("DELETE FROM task WHERE task_row = ?1")?;
     for Past { at, row } in tasks {
         if still.exists(params![row, at])? {
+            dead.execute([row])?;
             events.execute([row])?;
             task.execute([row])?;
         }
