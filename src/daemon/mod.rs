@@ -4,6 +4,7 @@
 mod history;
 mod retention;
 mod until_done;
+mod groups;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use crate::store::{self, Registered, Rows, State, Store};
 use crate::telemetry::ResolvedFormat;
 use crate::units::Span;
 use crate::watch::{Standing, Start, Watch};
+use groups::Groups;
 use retention::Retention;
 use until_done::UntilDone;
 
@@ -90,6 +92,7 @@ pub struct Daemon {
     store: Arc<dyn Store>,
     watch: Watch,
     lanes: Vec<Deliver>,
+    groups: Groups,
     retention: Retention,
     standing: watch::Receiver<Standing>,
     sinks_stand: watch::Receiver<BTreeMap<String, deliver::Standing>>,
@@ -123,8 +126,10 @@ impl Daemon {
             standing: standing_of_sinks.clone(),
         };
         let lanes: Vec<_> = built.into_iter().map(lane).collect();
+        let (group_routes, of_groups) = (Arc::clone(&routes), owed.clone());
         let start = Start { policy: loaded.poll, routes, listed: Arc::clone(&rows), allow_removals: options.allow_removals };
         let watch = Watch::load(start, cloud, Arc::clone(&store), options.clock, standing_sender, owed).await?;
+        let groups = Groups { store: Arc::clone(&store), routes: group_routes, clock: options.clock, owed: of_groups };
         let retention = Retention {
             store: Arc::clone(&store),
             clock: options.clock,
@@ -132,7 +137,7 @@ impl Daemon {
             listed: rows,
             sinks: loaded.sinks.keys().cloned().collect(),
         };
-        Ok(Self { options, store, watch, lanes, retention, standing, sinks_stand })
+        Ok(Self { options, store, watch, lanes, groups, retention, standing, sinks_stand })
     }
 
     /// Runs until the stop, or until everything is done where that was asked for; then drains within five seconds. The answer
@@ -141,7 +146,7 @@ impl Daemon {
     /// # Errors
     /// When the store fails.
     pub async fn run(self) -> Result<Ended, store::Error> {
-        let Self { options, store, watch, lanes, retention, standing, sinks_stand } = self;
+        let Self { options, store, watch, lanes, groups, retention, standing, sinks_stand } = self;
         let stop = options.stop;
         let lanes_stop = CancellationToken::new();
         let sinks: Vec<_> = lanes.iter().map(|lane| lane.name.clone()).collect();
@@ -149,6 +154,7 @@ impl Daemon {
         watching.spawn(watch.run(stop.clone()));
         let mut others = JoinSet::new();
         lanes.into_iter().for_each(|lane| _ = others.spawn(lane.run(lanes_stop.clone())));
+        others.spawn(groups.run(lanes_stop.clone()));
         others.spawn(retention.run(lanes_stop.clone()));
         let done = UntilDone {
             store: Arc::clone(&store),

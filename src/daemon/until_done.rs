@@ -78,6 +78,10 @@ impl UntilDone {
         if self.sinks.iter().any(|sink| outbox.get(sink).is_some_and(|owed| *owed > 0) && !stands(sink).is_held) {
             return Ok(Left::Work);
         }
+        // A group is told of some seconds after its last task.
+        if !self.store.groups_over().await?.is_empty() {
+            return Ok(Left::Work);
+        }
         let mut stuck: Vec<_> = outbox.iter().filter(|(_, owed)| **owed > 0).collect();
         stuck.sort_unstable();
         held.extend(stuck.into_iter().map(|(sink, owed)| {

@@ -8,10 +8,12 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use uuid::Uuid;
 
+mod group;
 #[cfg(test)]
 pub(crate) mod schema;
 mod trouble;
 
+pub use group::{Counts, Finished, group};
 pub use trouble::{Dead, Held, HeldSink, account, dead, sink};
 
 use super::reading::{Code, Fault, Instance, Outcome, Reading};
@@ -36,6 +38,8 @@ pub enum Kind {
     Progressed,
     /// A task takes longer than `warn_after`.
     Overdue,
+    /// The last task of a group is over.
+    GroupFinished,
     /// An account or a pace key is not used, since a person must act.
     AccountHeld,
     /// It is used again.
@@ -120,11 +124,12 @@ pub enum FinalWord<'a> {
 
 impl Kind {
     /// Every type there is.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Finished,
         Self::Abandoned,
         Self::Progressed,
         Self::Overdue,
+        Self::GroupFinished,
         Self::AccountHeld,
         Self::AccountReleased,
         Self::SinkHeld,
@@ -139,6 +144,7 @@ impl Kind {
             Self::Abandoned => "opwatch.task.abandoned",
             Self::Progressed => "opwatch.task.progressed",
             Self::Overdue => "opwatch.task.overdue",
+            Self::GroupFinished => "opwatch.group.finished",
             Self::AccountHeld => "opwatch.account.held",
             Self::AccountReleased => "opwatch.account.released",
             Self::SinkHeld => "opwatch.sink.held",

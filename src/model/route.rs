@@ -23,7 +23,9 @@ pub enum Group {
     Progressed,
     /// A task takes longer than `warn_after`.
     Overdue,
-    /// Holds and their ends.
+    /// The last task of a group is over.
+    Group,
+    /// Holds and their ends, and deliveries that were given up.
     Trouble,
 }
 
@@ -36,7 +38,7 @@ pub struct Route {
     pub events: Vec<Group>,
     /// The outcomes of finished tasks that it hears of; `None`: all.
     pub outcomes: Option<Vec<Outcome>>,
-    /// It hears of tasks alone that carry all of these; events that are no task's are not asked.
+    /// It hears of tasks alone that carry all of these, and of their groups; trouble is not asked.
     pub labels: BTreeMap<String, String>,
 }
 
@@ -46,7 +48,7 @@ pub struct Routes(pub Vec<Route>);
 
 impl Group {
     /// Every group: what `log` hears of unless it says otherwise.
-    pub const ALL: [Self; 5] = [Self::Finished, Self::Abandoned, Self::Progressed, Self::Overdue, Self::Trouble];
+    pub const ALL: [Self; 6] = [Self::Finished, Self::Abandoned, Self::Progressed, Self::Overdue, Self::Group, Self::Trouble];
     /// What every other sink hears of unless it says otherwise.
     pub const USUAL: [Self; 2] = [Self::Finished, Self::Abandoned];
 
@@ -57,8 +59,17 @@ impl Group {
             Kind::Abandoned => Self::Abandoned,
             Kind::Progressed => Self::Progressed,
             Kind::Overdue => Self::Overdue,
+            Kind::GroupFinished => Self::Group,
             Kind::AccountHeld | Kind::AccountReleased | Kind::SinkHeld | Kind::SinkReleased | Kind::DeliveryDead => Self::Trouble,
         }
+    }
+}
+
+impl Route {
+    /// Whether it may hear of a task at all: it is chosen, or none is, and the task carries its labels.
+    fn is_for(&self, settings: &Settings) -> bool {
+        let is_chosen = self.sink == LOG || settings.sinks.as_ref().is_none_or(|chosen| chosen.contains(&self.sink));
+        is_chosen && self.labels.iter().all(|(name, value)| settings.labels.get(name) == Some(value))
     }
 }
 
@@ -66,12 +77,13 @@ impl Routes {
     /// The sinks that hear of an event of this task: `log`, and those that it names or, where it names none, all; and of these
     /// those that want such events, such an outcome, and tasks with such labels.
     pub fn of_task(&self, kind: Kind, settings: &Settings, outcome: Option<Outcome>) -> Vec<String> {
-        self.of(kind, |route| {
-            let Route { sink, outcomes, labels, .. } = route;
-            let is_chosen = sink == LOG || settings.sinks.as_ref().is_none_or(|chosen| chosen.contains(sink));
-            let wants = outcomes.as_ref().zip(outcome).is_none_or(|(wanted, outcome)| wanted.contains(&outcome));
-            is_chosen && wants && labels.iter().all(|(name, value)| settings.labels.get(name) == Some(value))
-        })
+        let wants = |route: &Route| route.outcomes.as_ref().zip(outcome).is_none_or(|(wanted, outcome)| wanted.contains(&outcome));
+        self.of(kind, |route| wants(route) && route.is_for(settings))
+    }
+
+    /// The sinks that hear of a group: those that hear of any of its tasks.
+    pub fn of_group(&self, kind: Kind, settings: &[Settings]) -> Vec<String> {
+        self.of(kind, |route| settings.iter().any(|settings| route.is_for(settings)))
     }
 
     /// The sinks that hear of an event that is no task's.

@@ -75,6 +75,19 @@ const OVERDUE: Row = Row {
     ],
 };
 
+const GROUP_FINISHED: Row = Row {
+    message: "group finished",
+    message_id: Uuid::from_u128(0x4d92_a7f0_1c6e_4b58_86b3_f5d1_9a20_e73c),
+    fields: &[
+        ("group", "/data/group"),
+        ("round", "/data/round"),
+        ("success", "/data/counts/success"),
+        ("failure", "/data/counts/failure"),
+        ("partial", "/data/counts/partial"),
+        ("abandoned", "/data/counts/abandoned"),
+    ],
+};
+
 const ACCOUNT_HELD: Row = Row {
     message: "account held",
     message_id: Uuid::from_u128(0xc5a8_e0b1_7d92_4f3f_a6f4_1c0b_83de_9a61),
@@ -136,6 +149,7 @@ impl Row {
             Kind::Abandoned => ABANDONED,
             Kind::Progressed => PROGRESSED,
             Kind::Overdue => OVERDUE,
+            Kind::GroupFinished => GROUP_FINISHED,
             Kind::AccountHeld => ACCOUNT_HELD,
             Kind::AccountReleased => ACCOUNT_RELEASED,
             Kind::SinkHeld => SINK_HELD,

@@ -100,7 +100,7 @@ fn priority(kind: Kind, outcome: Option<&str>) -> &'static str {
         Kind::Finished if outcome == Some("failure") => "3",
         Kind::AccountHeld | Kind::SinkHeld | Kind::DeliveryDead => "3",
         Kind::Finished | Kind::Abandoned | Kind::Overdue => "4",
-        Kind::Progressed | Kind::AccountReleased | Kind::SinkReleased => "6",
+        Kind::Progressed | Kind::GroupFinished | Kind::AccountReleased | Kind::SinkReleased => "6",
     }
 }
 

@@ -19,7 +19,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Wall;
-use crate::model::event::Event;
+use crate::model::event::{Counts, Event};
 use crate::model::reading::{Code, Outcome};
 use crate::model::step::Reason;
 use crate::model::task::{NewTask, Row, Settings, Target, TaskId};
@@ -113,6 +113,29 @@ impl Unusable {
 /// The key of a target in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TargetRow(pub i64);
+
+/// The key of a round of a group in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct GroupRow(pub i64);
+
+/// A round of a group whose tasks are all over.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GroupRound {
+    /// Its key.
+    pub row: GroupRow,
+    /// The group's name.
+    pub name: String,
+    /// Counted from 1.
+    pub round: u32,
+    /// When its first task was registered.
+    pub started_at: Wall,
+    /// When its last task ended.
+    pub finished_at: Wall,
+    /// What its tasks came to.
+    pub counts: Counts,
+    /// What was asked for, each once: by that the sinks are chosen which hear of it.
+    pub settings: Vec<Settings>,
+}
 
 /// The number of an event: the order in which events were committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -310,6 +333,13 @@ pub trait Store: Send + Sync {
 
     /// Forgets these tasks with their events and dead letters, except those that did not end at that moment or are owed something.
     async fn forget(&self, tasks: Vec<Past>) -> Result<(), Error>;
+
+    /// The open rounds of groups whose tasks are all over.
+    async fn groups_over(&self) -> Result<Vec<GroupRound>, Error>;
+
+    /// Closes a round of a group, and makes the event durable that tells of it, with the sinks that are owed it. `false`: another
+    /// task joined it, or it is closed already, and nothing was written.
+    async fn finish_group(&self, group: GroupRow, event: Event, sinks: Vec<String>) -> Result<bool, Error>;
 
     /// Forgets at most `limit` events from before that moment that are no task's and are owed to nobody; how many.
     async fn forget_told(&self, before: Wall, limit: usize) -> Result<u64, Error>;

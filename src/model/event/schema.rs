@@ -68,6 +68,10 @@ fn samples(kind: Kind) -> Vec<Event> {
             progressed(&bare, &reading(&word, &[], None), &one, AT),
         ],
         Kind::Overdue => vec![overdue(&about, Some(&word), Duration::from_secs(9), AT), overdue(&bare, None, Duration::ZERO, AT)],
+        Kind::GroupFinished => {
+            let counts = Counts { success: 3, abandoned: 1, ..Counts::default() };
+            vec![group(&Finished { group: "rack 7/机", round: 1, counts, started_at: AT, finished_at: AT }, AT)]
+        }
         Kind::AccountHeld => vec![account(&held, false, AT), account(&whole, false, AT)],
         Kind::AccountReleased => vec![account(&held, true, AT), account(&whole, true, AT)],
         Kind::SinkHeld => vec![sink(&held_sink, false, AT)],
@@ -77,15 +81,6 @@ fn samples(kind: Kind) -> Vec<Event> {
             vec![dead(&Dead { sink: held_sink.sink, event: &undelivered, attempts: 3, error: "too long" }, AT)]
         }
     }
-}
-
-/// A record of the type that has no maker yet, as the design has it.
-fn written() -> Vec<Value> {
-    let counts = json!({"success": 3, "failure": 0, "partial": 0, "abandoned": 1});
-    let data = json!({"group": "rack 7", "round": 1, "counts": counts, "started_at": AT.to_string(), "finished_at": AT.to_string()});
-    vec![json!({"specversion": "1.0", "id": Uuid::new_v5(&NAMESPACE, b"x").to_string(), "source": "opwatch",
-        "type": "opwatch.group.finished", "subject": "group/rack%207", "time": AT.to_string(), "datacontenttype": "application/json",
-        "data": data})]
 }
 
 fn record(kind: Kind) -> Value {
@@ -99,14 +94,11 @@ fn an_event_of_every_kind_is_as_the_schema_says() {
         assert_eq!(told(&record), [""; 0], "{record}");
         assert_eq!(record["type"], event.kind.name());
     }
-    for record in written() {
-        assert_eq!(told(&record), [""; 0], "{record}");
-    }
 }
 
 #[test]
 fn a_reader_of_the_schema_lets_added_fields_pass() {
-    for mut record in Kind::ALL.into_iter().map(record).chain(written()) {
+    for mut record in Kind::ALL.into_iter().map(record) {
         record["added"] = true.into();
         record["data"]["added"] = json!({"a": [1]});
         assert_eq!(told(&record), [""; 0], "{record}");
@@ -120,6 +112,7 @@ fn every_field_that_is_always_there_is_required() {
         (Kind::Abandoned, &["reason", "error", "finished_at", "elapsed_seconds", "polls", "errors", "task", "registered_at"]),
         (Kind::Progressed, &["status", "previous_status", "task", "registered_at"]),
         (Kind::Overdue, &["elapsed_seconds", "task", "registered_at"]),
+        (Kind::GroupFinished, &["group", "round", "counts", "started_at", "finished_at"]),
         (Kind::AccountHeld, &["account", "error", "since", "tasks", "region", "operation"]),
         (Kind::AccountReleased, &["account", "error", "since", "tasks"]),
         (Kind::SinkHeld, &["sink", "error", "since", "waiting"]),
@@ -132,17 +125,10 @@ fn every_field_that_is_always_there_is_required() {
             assert_ne!(told(&record), [""; 0], "{} without {field}", kind.name());
         }
     }
-    for whole in Kind::ALL.into_iter().map(record).chain(written()) {
+    for whole in Kind::ALL.into_iter().map(record) {
         for field in ["specversion", "id", "source", "type", "subject", "time", "datacontenttype", "data"] {
             let mut record = whole.clone();
             record.as_object_mut().unwrap().remove(field);
-            assert_ne!(told(&record), [""; 0], "{whole} without {field}");
-        }
-    }
-    for whole in written() {
-        for field in whole["data"].as_object().unwrap().keys() {
-            let mut record = whole.clone();
-            record["data"].as_object_mut().unwrap().remove(field);
             assert_ne!(told(&record), [""; 0], "{whole} without {field}");
         }
     }
@@ -177,6 +163,10 @@ fn a_value_that_is_wrong_is_found() {
         (Kind::Abandoned, "/data/error/message", json!(null)),
         (Kind::Abandoned, "/data/last_seen_at", json!(1_764_000_000)),
         (Kind::Progressed, "/data/previous_status", json!([])),
+        (Kind::GroupFinished, "/source", json!("opwatch/default")),
+        (Kind::GroupFinished, "/subject", json!("group/a/b")),
+        (Kind::GroupFinished, "/data/round", json!(0)),
+        (Kind::GroupFinished, "/data/counts", json!({"success": 1})),
         (Kind::AccountHeld, "/subject", json!("bm/1")),
         (Kind::AccountHeld, "/data/tasks", json!("3")),
         (Kind::SinkHeld, "/source", json!("opwatch/default")),

@@ -2,12 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::group::SOURCE;
 use super::{ErrorPart, Event, Kind, derived_id, record, segment};
 use crate::clock::Wall;
 use crate::model::reading::Fault;
-
-/// The source of what concerns no account.
-const SOURCE: &str = "opwatch";
 
 /// An account, or one of its pace keys, is held, or released.
 #[derive(Clone, Copy, Debug)]

@@ -4,6 +4,7 @@
 //! the statements are in tasks.rs and outbox.rs.
 
 mod connect;
+mod groups;
 mod job;
 mod location;
 mod lock;
@@ -29,7 +30,7 @@ use self::lock::Lock;
 use self::trouble::Patience;
 use self::wal::Wal;
 use self::worker::{Poison, Role, Worker};
-use super::{Burial, Commit, Error, Hot, OpenTask, Owed, Past, Record, Registered, Seq, Store, TargetRow};
+use super::{Burial, Commit, Error, GroupRound, GroupRow, Hot, OpenTask, Owed, Past, Record, Registered, Seq, Store, TargetRow};
 use crate::clock::Wall;
 use crate::model::event::Event;
 use crate::model::task::{NewTask, Row, Target};
@@ -159,6 +160,14 @@ impl Store for Sqlite {
 
     async fn forget(&self, tasks: Vec<Past>) -> Result<(), Error> {
         self.writer.ask(move |connection| tasks::forget(connection, &tasks)).await
+    }
+
+    async fn groups_over(&self) -> Result<Vec<GroupRound>, Error> {
+        self.reader().ask(groups::over).await
+    }
+
+    async fn finish_group(&self, group: GroupRow, event: Event, sinks: Vec<String>) -> Result<bool, Error> {
+        self.writer.ask(move |connection| groups::finish(connection, group, &event, &sinks)).await
     }
 
     async fn forget_told(&self, before: Wall, limit: usize) -> Result<u64, Error> {

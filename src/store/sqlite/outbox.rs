@@ -122,7 +122,7 @@ pub fn bury_paused(connection: &Connection, configured: &[String], before: Wall,
     Ok(buried)
 }
 
-/// Events that are no task's: those of a task go with it.
+/// Events that are no task's, since those of a task go with it; and rounds of groups of which no task is left.
 pub fn forget_told(connection: &Connection, before: Wall, limit: usize) -> rusqlite::Result<u64> {
     let mut select = connection.prepare_cached(
         "SELECT seq FROM event WHERE task_row IS NULL AND time < ?1 AND seq NOT IN (SELECT seq FROM delivery) ORDER BY seq LIMIT ?2",
@@ -132,6 +132,10 @@ pub fn forget_told(connection: &Connection, before: Wall, limit: usize) -> rusql
         connection.prepare_cached("DELETE FROM dead_letter WHERE seq = ?1")?.execute([seq])?;
         connection.prepare_cached("DELETE FROM event WHERE seq = ?1")?.execute([seq])?;
     }
+    let mut groups = connection.prepare_cached(
+        "DELETE FROM task_group WHERE finished_at < ?1 AND NOT EXISTS (SELECT 1 FROM task WHERE task.group_row = task_group.group_row)",
+    )?;
+    groups.execute([before])?;
     Ok(seqs.len() as u64)
 }
 
