@@ -43,7 +43,7 @@ pub async fn run(path: &Path, until_done: bool, allow_removals: bool, clock: Clo
 }
 
 /// On a thread of its own: a long list must not keep a stop waiting.
-async fn load(path: PathBuf) -> Result<Loaded, Failure> {
+pub async fn load(path: PathBuf) -> Result<Loaded, Failure> {
     let loaded = tokio::task::spawn_blocking(move || config::load(&path, &Environment::of_process())).await;
     loaded.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())).map_err(Failure::Configuration)
 }

@@ -80,7 +80,7 @@ fn later_layers_win_and_tasks_task_files_sinks_and_accounts_add_up() {
     assert_eq!(loaded.task_files, [folder.path().join("one"), folder.path().join("conf.d/two"), folder.path().join("conf.d/../three")]);
     let path = |sink: &str| match &loaded.sinks[sink].kind {
         Kind::File(file) => file.path.clone(),
-        Kind::Log => panic!("{sink}"),
+        Kind::Exec(_) | Kind::Log => panic!("{sink}"),
     };
     assert_eq!((path("a"), path("b")), (folder.path().join("${NOT_REPLACED}"), folder.path().join("conf.d/y")));
 }
@@ -96,6 +96,23 @@ fn variables_are_replaced_in_strings_and_paths_are_relative_to_their_file() {
     assert_eq!(loaded.store.url, Some(format!("sqlite:{}/a${{NAME}}.db", folder.path().display())));
     assert_eq!(loaded.tasks[0].written.name.as_deref(), Some("a${NAME} ${NAME} $5"));
     assert!(matches!(&loaded.sinks["out"].kind, Kind::File(file) if file.path == Path::new("-")));
+}
+
+#[test]
+fn a_program_is_relative_to_its_file_where_it_has_a_slash_and_looked_for_in_the_path_where_not() {
+    let sink = |name: &str, command: &str| format!("[sinks.{name}]\ntype = 'exec'\ncommand = {command}\n");
+    let text = [sink("a", "['bin/x', 'bin/y']"), sink("b", "['x', './y']"), sink("c", "['/bin/x']"), sink("d", "['x']")].concat();
+    let folder = written(&[("opwatch.toml", &text)]);
+    let loaded = loaded(folder.path(), &[("OPWATCH__SINKS__D__COMMAND", "['./z', '-v']")]);
+    let shown = |name: &str| match &loaded.sinks[name].kind {
+        Kind::Exec(exec) => serde_json::to_value(&exec.command).unwrap(),
+        Kind::File(_) | Kind::Log => panic!("{name}"),
+    };
+    let whole = |path: &str| folder.path().join(path).to_str().unwrap().to_owned();
+    assert_eq!(shown("a"), serde_json::json!([whole("bin/x"), "bin/y"]));
+    assert_eq!(shown("b"), serde_json::json!(["x", "./y"]));
+    assert_eq!(shown("c"), serde_json::json!(["/bin/x"]));
+    assert_eq!(shown("d"), serde_json::json!([whole("./z"), "-v"]));
 }
 
 #[test]
@@ -185,11 +202,16 @@ fn flat_keys(value: &Value) -> Vec<(String, Value)> {
 #[test]
 fn the_shipped_file_shows_every_key_and_every_default_of_the_code() {
     let shown = |examples| flat_keys(&toml::from_str::<Value>(&switched_on(examples)).unwrap());
-    let tree = serde_json::json!({ "accounts": { "default": {} }, "sinks": { "audit": { "type": "file" } } });
+    let tree = serde_json::json!({ "accounts": { "default": {} }, "sinks": { "audit": { "type": "file" }, "page": { "type": "exec" } } });
     let known = flat_keys(&known::known(&tree));
     let task_keys = flat_keys(&crate::register::KEYS).into_iter().map(|(key, _)| format!("tasks.{key}"));
-    let in_code: BTreeSet<String> =
-        known.iter().map(|(key, _)| key.clone()).filter(|key| !key.starts_with("sinks.log.")).chain(task_keys).collect();
+    // What every type of sink has is shown at the first one.
+    let common = flat_keys(&crate::section::keys::<crate::sinks::Common>(&[]));
+    let is_repeated = |key: &str| {
+        let own = key.strip_prefix("sinks.").and_then(|rest| rest.split_once('.'));
+        own.is_some_and(|(sink, key)| sink == "log" || sink != "audit" && common.iter().any(|(common, _)| common == key))
+    };
+    let in_code: BTreeSet<String> = known.iter().map(|(key, _)| key.clone()).filter(|key| !is_repeated(key)).chain(task_keys).collect();
 
     let mut in_file = BTreeSet::new();
     for (key, value) in shown(true) {
@@ -210,11 +232,8 @@ fn the_shipped_file_shows_every_key_and_every_default_of_the_code() {
     // The values that a key has by itself; an absent one, an empty text and an empty list are none.
     let has_value = |value: &Value| !value.is_null() && value != "" && value != &serde_json::json!([]) && !value.is_object();
     let read = |value: &Value| serde_json::from_value::<Span>(value.clone()).map_or_else(|_| value.to_string(), |span| span.to_string());
-    let defaults: BTreeSet<(String, String)> = known
-        .iter()
-        .filter(|(key, value)| !key.starts_with("sinks.log.") && has_value(value))
-        .map(|(key, value)| (key.clone(), read(value)))
-        .collect();
+    let defaults: BTreeSet<(String, String)> =
+        known.iter().filter(|(key, value)| !is_repeated(key) && has_value(value)).map(|(key, value)| (key.clone(), read(value))).collect();
     let shown: BTreeSet<(String, String)> = shown(false)
         .iter()
         .filter(|(key, value)| has_value(value) && key != "tasks")
@@ -232,5 +251,5 @@ fn the_shipped_file_loads_as_it_is_and_with_everything_switched_on() {
     let text = switched_on(true).lines().filter(|line| !line.starts_with("secret_key =")).collect::<Vec<_>>().join("\n");
     std::fs::write(folder.path().join("opwatch.toml"), text).unwrap();
     let loaded = loaded(folder.path(), &[]);
-    assert_eq!((loaded.accounts.len(), loaded.sinks.len(), loaded.tasks.len(), loaded.task_files.len()), (1, 2, 1, 0));
+    assert_eq!((loaded.accounts.len(), loaded.sinks.len(), loaded.tasks.len(), loaded.task_files.len()), (1, 3, 1, 0));
 }

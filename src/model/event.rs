@@ -9,6 +9,8 @@ use serde::Serialize;
 use uuid::Uuid;
 
 mod group;
+#[cfg(test)]
+pub(crate) mod schema;
 mod trouble;
 
 pub use group::{Counts, Finished, group};

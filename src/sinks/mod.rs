@@ -3,6 +3,7 @@
 //! A sink keeps a connection, but no memory of events, and never tries again by itself: order, retries and holds are the
 //! lane's (`deliver/`).
 
+pub mod exec;
 pub mod fields;
 pub mod file;
 mod journal;
@@ -54,6 +55,8 @@ impl Default for Common {
 pub enum Kind {
     /// `[sinks.log]`, which is always there and has no `type`.
     Log,
+    /// `type = "exec"`.
+    Exec(exec::Config),
     /// `type = "file"`.
     File(file::Config),
 }
@@ -68,7 +71,7 @@ pub struct Config {
 }
 
 /// What `type` may say.
-pub const TYPES: [&str; 1] = ["file"];
+pub const TYPES: [&str; 2] = ["file", "exec"];
 
 /// Where events go.
 #[async_trait]
@@ -102,6 +105,7 @@ pub fn build(config: &Config, name: &str, format: ResolvedFormat) -> Result<Box<
                 Err(Problem::new(place, format!("standard error cannot be used: {error}; restart with one that can")))
             }
         },
+        Kind::Exec(exec) => Ok(Box::new(exec::Exec::new(exec))),
         Kind::File(file) => Ok(Box::new(file::File::new(file))),
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use opwatch::clock::Clock;
@@ -115,12 +116,23 @@ path = "events.jsonl"
         said(self.opwatch(&["run", "-c", "opwatch.toml", "--until-done"]).spawn().unwrap()).await
     }
 
-    /// The lines of `events.jsonl`, each a whole record.
+    /// The lines of `events.jsonl`, each a whole record that is as the schema says.
     pub fn events(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.path("events.jsonl")).unwrap_or_default();
         assert!(text.is_empty() || text.ends_with('\n'), "a torn tail: {text:?}");
-        text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line:?}"))).collect()
+        let record = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
+        text.lines().map(record).inspect(holds_to_the_schema).collect()
     }
+}
+
+/// Fails where a record is not as the shipped schema says.
+pub fn holds_to_the_schema(record: &Value) {
+    static SCHEMA: LazyLock<jsonschema::Validator> = LazyLock::new(|| {
+        let schema = serde_json::from_str(include_str!("../../config/event.schema.json")).unwrap();
+        jsonschema::draft202012::new(&schema).unwrap()
+    });
+    let wrong: Vec<_> = SCHEMA.iter_errors(record).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}\n{record}");
 }
 
 /// What a finished program said.

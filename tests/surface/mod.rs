@@ -4,6 +4,8 @@ mod api_3_0;
 mod clock;
 mod closed_descriptors;
 mod commands;
+mod events;
+mod exec;
 mod hostile;
 mod log;
 mod network;

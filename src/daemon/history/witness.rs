@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::SINKS;
 use super::world::{MINUTE, SECOND, SHARES, SIGNATURE, Weather, World, share};
 use crate::cloud::{Answer, PaceKey, Route};
-use crate::model::event::Event;
+use crate::model::event::{Event, schema};
 use crate::model::policy::Policy;
 use crate::model::reading::{Class, Code};
 use crate::model::step::Reason;
@@ -264,6 +264,10 @@ impl Witness {
         let before = self.bodies.entry(event.id.to_string()).or_insert_with(|| event.body.clone());
         if *before != event.body {
             return Err(format!("promise 2: two events share one id: {before} {}", event.body));
+        }
+        let told = schema::told(&record);
+        if !told.is_empty() {
+            return Err(format!("the schema: {told:?} {}", event.body));
         }
         let known = self.received[sink].iter().any(|known| known["id"] == record["id"]);
         if !known {
