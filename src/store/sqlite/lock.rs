@@ -13,7 +13,7 @@ use super::location::beside;
 use crate::store::Error;
 
 /// A program that a killed daemon was just starting has its lock until it is started: that is over within a moment.
-const TRIES: u32 = 20;
+const TRIES: u32 = 40;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Held as long as it lives.
