@@ -9,6 +9,7 @@ use super::*;
 use crate::model::task::TaskId;
 use crate::register::WrittenId;
 use crate::secret::Secret;
+use crate::section;
 use crate::sinks::Kind;
 use crate::units::Span;
 
@@ -80,7 +81,7 @@ fn later_layers_win_and_tasks_task_files_sinks_and_accounts_add_up() {
     assert_eq!(loaded.task_files, [folder.path().join("one"), folder.path().join("conf.d/two"), folder.path().join("conf.d/../three")]);
     let path = |sink: &str| match &loaded.sinks[sink].kind {
         Kind::File(file) => file.path.clone(),
-        Kind::Log => panic!("{sink}"),
+        Kind::Webhook(_) | Kind::Log => panic!("{sink}"),
     };
     assert_eq!((path("a"), path("b")), (folder.path().join("${NOT_REPLACED}"), folder.path().join("conf.d/y")));
 }
@@ -185,11 +186,18 @@ fn flat_keys(value: &Value) -> Vec<(String, Value)> {
 #[test]
 fn the_shipped_file_shows_every_key_and_every_default_of_the_code() {
     let shown = |examples| flat_keys(&toml::from_str::<Value>(&switched_on(examples)).unwrap());
-    let tree = serde_json::json!({ "accounts": { "default": {} }, "sinks": { "audit": { "type": "file" } } });
-    let known = flat_keys(&known::known(&tree));
+    let tree = serde_json::json!({ "accounts": { "default": {} }, "sinks": { "audit": { "type": "file" }, "ops": { "type": "webhook" } } });
+    // What every type of sink has is shown once, and what a table of headers may hold is anybody's.
+    let common = flat_keys(&section::keys::<sinks::Common>(&[]));
+    let is_common = |key: &str| common.iter().any(|(common, _)| common == key);
+    let is_shown = |(key, _): &(String, Value)| match key.strip_prefix("sinks.").and_then(|key| key.split_once('.')) {
+        Some(("log", _)) => false,
+        Some((sink, key)) => sink == "audit" || !is_common(key),
+        None => true,
+    };
+    let known: Vec<_> = flat_keys(&known::known(&tree)).into_iter().filter(is_shown).collect();
     let task_keys = flat_keys(&crate::register::KEYS).into_iter().map(|(key, _)| format!("tasks.{key}"));
-    let in_code: BTreeSet<String> =
-        known.iter().map(|(key, _)| key.clone()).filter(|key| !key.starts_with("sinks.log.")).chain(task_keys).collect();
+    let in_code: BTreeSet<String> = known.iter().map(|(key, _)| key.clone()).chain(task_keys).collect();
 
     let mut in_file = BTreeSet::new();
     for (key, value) in shown(true) {
@@ -199,8 +207,7 @@ fn the_shipped_file_shows_every_key_and_every_default_of_the_code() {
                     in_file.extend(task.as_object().unwrap().keys().map(|key| format!("tasks.{key}")));
                 }
             }
-            _ if !key.starts_with("sinks.log") => drop(in_file.insert(key)),
-            _ => {}
+            _ => drop(in_file.insert(key.split_inclusive(".headers").next().unwrap().to_owned())),
         }
     }
     assert_eq!(in_file, in_code);
@@ -208,11 +215,8 @@ fn the_shipped_file_shows_every_key_and_every_default_of_the_code() {
     // The values that a key has by itself; an absent one, an empty text and an empty list are none.
     let has_value = |value: &Value| !value.is_null() && value != "" && value != &serde_json::json!([]) && !value.is_object();
     let read = |value: &Value| serde_json::from_value::<Span>(value.clone()).map_or_else(|_| value.to_string(), |span| span.to_string());
-    let defaults: BTreeSet<(String, String)> = known
-        .iter()
-        .filter(|(key, value)| !key.starts_with("sinks.log.") && has_value(value))
-        .map(|(key, value)| (key.clone(), read(value)))
-        .collect();
+    let defaults: BTreeSet<(String, String)> =
+        known.iter().filter(|(_, value)| has_value(value)).map(|(key, value)| (key.clone(), read(value))).collect();
     let shown: BTreeSet<(String, String)> = shown(false)
         .iter()
         .filter(|(key, value)| has_value(value) && key != "tasks")
@@ -226,9 +230,11 @@ fn the_shipped_file_loads_as_it_is_and_with_everything_switched_on() {
     let folder = written(&[("opwatch.toml", SHIPPED)]);
     assert!(loaded(folder.path(), &[]).accounts.is_empty());
     let folder = written(&[("opwatch.toml", &switched_on(true)), ("secret_key", "x"), ("corp-ca.pem", CA)]);
-    // Two ways to give a key are shown, and only one may be used.
-    let text = switched_on(true).lines().filter(|line| !line.starts_with("secret_key =")).collect::<Vec<_>>().join("\n");
+    // Two ways to give a key are shown, and only one may be used; certificates with their keys are tried in tests/surface/webhook.rs.
+    let left_out = ["secret_key =", "url_file =", "template_file =", "tls ="];
+    let is_used = |line: &&str| !left_out.iter().any(|key| line.starts_with(key));
+    let text = switched_on(true).lines().filter(is_used).collect::<Vec<_>>().join("\n");
     std::fs::write(folder.path().join("opwatch.toml"), text).unwrap();
     let loaded = loaded(folder.path(), &[]);
-    assert_eq!((loaded.accounts.len(), loaded.sinks.len(), loaded.tasks.len(), loaded.task_files.len()), (1, 2, 1, 0));
+    assert_eq!((loaded.accounts.len(), loaded.sinks.len(), loaded.tasks.len(), loaded.task_files.len()), (1, 3, 1, 0));
 }

@@ -7,16 +7,25 @@ pub mod fields;
 pub mod file;
 mod journal;
 pub mod log;
+pub mod template;
+pub mod webhook;
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+#[path = "../../tests/support/receiver.rs"]
+pub(crate) mod receiver;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Clock;
 use crate::model::delivery::Retry;
 use crate::model::event::Event;
 use crate::model::route::Group;
 use crate::problem::{Place, Problem};
+use crate::section::{Fault, dotted};
 use crate::telemetry::ResolvedFormat;
 
 /// The keys of `[sinks.NAME]` that every type has.
@@ -36,6 +45,8 @@ pub enum Kind {
     Log,
     /// `type = "file"`.
     File(file::Config),
+    /// `type = "webhook"`.
+    Webhook(Box<webhook::Config>),
 }
 
 /// `[sinks.NAME]`.
@@ -48,7 +59,7 @@ pub struct Config {
 }
 
 /// What `type` may say.
-pub const TYPES: [&str; 1] = ["file"];
+pub const TYPES: [&str; 2] = ["file", "webhook"];
 
 /// Where events go.
 #[async_trait]
@@ -61,9 +72,9 @@ pub trait Sink: Send + Sync {
     async fn send(&self, events: &[Event]) -> Result<(), Refusal>;
 }
 
-/// The sink of that name; the format is that of the `log` sink's lines. What may be missing only for now (a folder, a reader)
+/// The sink of that name; the format is that of the `log` sink's lines. What may be missing only for now (a folder, a reader, a server)
 /// is no problem here: it is told by the first attempt, which holds the sink.
-pub fn build(config: &Config, name: &str, format: ResolvedFormat) -> Result<Box<dyn Sink>, Problem> {
+pub fn build(config: &Config, name: &str, format: ResolvedFormat, clock: Clock) -> Result<Box<dyn Sink>, Problem> {
     match &config.kind {
         Kind::Log => match log::Log::new(format) {
             Ok(sink) => Ok(Box::new(sink)),
@@ -73,6 +84,16 @@ pub fn build(config: &Config, name: &str, format: ResolvedFormat) -> Result<Box<
             }
         },
         Kind::File(file) => Ok(Box::new(file::File::new(file))),
+        // One event per request, until a key says otherwise.
+        Kind::Webhook(webhook) => match webhook::Webhook::new(name, webhook, false, clock) {
+            Ok(sink) => Ok(Box::new(sink)),
+            // The configuration was right when it was loaded: a file changed since then.
+            Err(faults) => {
+                let told = faults.into_iter().map(|Fault { path, what }| format!("`{}` {what}", dotted(&path)));
+                let place = Place { key: Some(format!("sinks.{name}")), ..Place::default() };
+                Err(Problem::new(place, told.collect::<Vec<_>>().join("; ")))
+            }
+        },
     }
 }
 
@@ -117,7 +138,7 @@ impl Refusal {
 }
 
 /// Runs what may block (files, pipes, a full disk) where it keeps no other task waiting.
-async fn blocking(work: impl FnOnce() -> Result<(), Refusal> + Send + 'static) -> Result<(), Refusal> {
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Refusal> + Send + 'static) -> Result<T, Refusal> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|failed| Err(Refusal::passing(format!("the attempt broke off: {failed}"))))
 }
 
