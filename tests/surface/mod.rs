@@ -9,3 +9,4 @@ mod sdk;
 mod signing;
 mod systemd;
 mod tasks;
+mod webhook;
