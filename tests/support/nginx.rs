@@ -47,7 +47,7 @@ http {{
       proxy_pass http://{to};
     }}
     location /open {{ proxy_pass http://{to}; }}
-    location /slow {{ proxy_pass http://{to}; limit_rate 1k; limit_rate_after 1k; }}
+    location /slow {{ proxy_pass http://{to}; limit_rate 100; limit_rate_after 1k; }}
   }}
 }}
 "

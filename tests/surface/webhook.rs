@@ -211,10 +211,10 @@ async fn a_gateway_whose_server_is_down_is_asked_again_and_a_slow_body_delays_no
     let certificate = network::certificate(folder.path());
     let (cloud, receiver) = (one_task().await, Receiver::start().await);
     let nginx = nginx::start(&certificate, receiver.addr).await;
-    // At a kibibyte a second it takes longer than this test would ever wait.
+    // At a hundred bytes a second it takes longer than this test would ever wait.
     receiver.answer(receiver::Answer::says(200, &"x".repeat(1 << 20)));
     receiver.down().await;
-    let home = home(&cloud, &format!("url = \"https://{}/slow\"\ntls = {{ ca_file = \"ca.pem\" }}", nginx.addr));
+    let home = home(&cloud, &format!("url = \"https://{}/slow\"\ntimeout = \"1h\"\ntls = {{ ca_file = \"ca.pem\" }}", nginx.addr));
     fs::copy(&certificate.ca, home.path("ca.pem")).unwrap();
     let child = start_at_trace(&home);
     says(&home, "answers HTTP 502: it is in trouble").await;
