@@ -37,7 +37,7 @@ pub fn sink_keys(r#type: Option<&Value>) -> Value {
     let mut keys = section::keys::<Common>(&["type"]);
     let own = match r#type.and_then(Value::as_str) {
         Some("file") => section::keys::<sinks::file::Config>(&[]),
-        Some("webhook") => section::keys::<sinks::webhook::Config>(&["url", "headers", "secrets", "proxy", "template"]),
+        Some("webhook") => section::keys::<sinks::webhook::Config>(&["url", "proxy", "template"]),
         Some(_) | None => Value::Null,
     };
     if let (Value::Object(keys), Value::Object(own)) = (&mut keys, own) {

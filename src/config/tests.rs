@@ -51,11 +51,13 @@ fn later_layers_win_and_tasks_task_files_sinks_and_accounts_add_up() {
         ("conf.d/20.toml", "\u{feff}[poll]\r\njitter = 0.3\r\n[[tasks]]\r\nid = '3'\r\n"),
         (
             "conf.d/10.toml",
-            "task_files = ['two', '../three']\n[poll]\njitter = 0.2\n[sinks.b]\ntype = 'file'\npath = 'y'\n[[tasks]]\nid = 18446744073709551615\n",
+            "task_files = ['two', '../three']\n[poll]\njitter = 0.2\n[sinks.b]\ntype = 'file'\npath = 'y'\n[sinks.c]\ntype = 'webhook'\nheaders = { X-Env = 'Prod' }\n[[tasks]]\nid = 18446744073709551615\n",
         ),
         ("one", "11"),
         ("conf.d/two", "12"),
         ("three", "# none yet"),
+        ("url", "https://169.254.0.23/hook\n"),
+        ("ca.pem", CA),
         ("conf.d/.hidden.toml", "wrong"),
         ("conf.d/README", "wrong"),
     ]);
@@ -67,6 +69,10 @@ fn later_layers_win_and_tasks_task_files_sinks_and_accounts_add_up() {
         ("OPWATCH__ACCOUNTS__MAIN__RATE_LIMIT", "5"),
         ("OPWATCH__SINKS__B__RETRY__MAX", "20m"),
         ("OPWATCH__SINKS__A__PATH", "${NOT_REPLACED}"),
+        ("OPWATCH__SINKS__C__URL_FILE", "url"),
+        ("OPWATCH__SINKS__C__SECRETS", "['whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD', 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw']"),
+        ("OPWATCH__SINKS__C__TLS__CA_FILE", "ca.pem"),
+        ("OPWATCH__SINKS__C__ALLOW_LINK_LOCAL", "true"),
         ("OPWATCH_CONFIG", "/other"),
         ("opwatch__poll__jitter", "1"),
     ];
@@ -74,7 +80,7 @@ fn later_layers_win_and_tasks_task_files_sinks_and_accounts_add_up() {
     assert_eq!((loaded.poll.jitter, loaded.poll.multiplier, loaded.poll.max_interval), (0.3, 3.0, Span::seconds(240)));
     let account = &loaded.accounts["Main"];
     assert_eq!((account.secret_id.as_str(), account.secret_key.expose()), ("12345", "true"));
-    assert_eq!(loaded.sinks.keys().collect::<Vec<_>>(), ["a", "b", "log"]);
+    assert_eq!(loaded.sinks.keys().collect::<Vec<_>>(), ["a", "b", "c", "log"]);
     assert_eq!(loaded.sinks["b"].common.retry.max, Span::seconds(1200));
     let ids: Vec<_> = loaded.tasks.iter().map(|task| task.written.id.clone().unwrap()).collect();
     assert_eq!(ids, [WrittenId::Int(1), WrittenId::Int(u64::MAX), WrittenId::Text("3".into())]);
@@ -83,6 +89,9 @@ fn later_layers_win_and_tasks_task_files_sinks_and_accounts_add_up() {
         Kind::File(file) => file.path.clone(),
         Kind::Webhook(_) | Kind::Log => panic!("{sink}"),
     };
+    let Kind::Webhook(webhook) = &loaded.sinks["c"].kind else { panic!("no webhook") };
+    assert_eq!((webhook.secrets.len(), &webhook.url_file), (2, &Some(folder.path().join("url"))));
+    assert_eq!((webhook.headers["X-Env"].expose(), &webhook.tls.ca_file), ("Prod", &Some(folder.path().join("ca.pem"))));
     assert_eq!((path("a"), path("b")), (folder.path().join("${NOT_REPLACED}"), folder.path().join("conf.d/y")));
 }
 

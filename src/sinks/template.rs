@@ -179,6 +179,31 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_in_a_template_is_not_repeated_by_what_is_told_of_it() {
+        for source in [
+            "hunter2 {{ 'hunter2' + 1 }}",
+            "{{ 'hunter2'|int }}",
+            "{{ 'hunter2'|items }}",
+            "{{ 'hunter2'() }}",
+            "{{ 'hunter2' 'hunter2' }}",
+            "{{ data['hunter2'](1) }}",
+            "{% for a, b in 'hunter2' %}{% endfor %}",
+            "{{ 'hunter2'.shout() }}",
+            "hunter2 {% else %}",
+            "{{ 'hunter2 }}",
+            "{{ 'hunter2'|round }}",
+            "{{ range('hunter2') }}",
+            "{{ 'hunter2'|tojson(x='hunter2') }}",
+        ] {
+            let error = match Template::new(source) {
+                Ok(template) => template.render(&samples::success("x").body).map_err(|error| told(&error)).err(),
+                Err(what) => Some(what),
+            };
+            assert!(!error.clone().unwrap_or_default().contains("hunter2"), "{source}: {error:?}");
+        }
+    }
+
+    #[test]
     fn a_template_that_fails_on_an_event_makes_nothing_and_says_so_once_per_kind() {
         for source in [
             "{% for a in range(10000) %}{% for b in range(10000) %}{% endfor %}{% endfor %}",

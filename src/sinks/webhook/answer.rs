@@ -72,10 +72,15 @@ impl Hidden {
     }
 
     fn add(&mut self, text: &str) {
-        let decoded = percent_decode_str(text).decode_utf8_lossy().into_owned();
-        let words = text.split_whitespace().map(str::to_owned);
-        let forms = words.chain([text.to_owned(), text.replace('/', "\\/"), text.replace('&', "&amp;"), decoded]);
-        self.0.extend(forms.filter(|form| form.len() >= SHORTEST_SECRET_BYTES));
+        let decoded = percent_decode_str(text).decode_utf8_lossy();
+        for text in [text, &decoded].into_iter().flat_map(|text| text.split_whitespace().chain([text])) {
+            if text.len() >= SHORTEST_SECRET_BYTES {
+                let in_html = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
+                let quoted = serde_json::Value::from(text).to_string();
+                let in_json = &quoted[1..quoted.len() - 1];
+                self.0.extend([text.to_owned(), in_html, in_json.to_owned(), in_json.replace('/', "\\/")]);
+            }
+        }
     }
 
     /// The receiver's words as they may be told.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::reach::{Reached, reach};
 use super::signature::Key;
@@ -24,11 +24,11 @@ pub struct Config {
     pub url_file: Option<PathBuf>,
     /// `POST` or `PUT`. Default POST.
     pub method: Method,
-    /// Sent along with each request; a `Content-Type` here wins. Default: none.
-    #[serde(skip_serializing)]
+    /// Sent along with each request, at most 64; a `Content-Type` here wins. Default: none.
+    #[serde(serialize_with = "no_table")]
     pub headers: BTreeMap<String, Secret>,
-    /// `whsec_…`: each makes one Standard Webhooks signature. Default: none, and nothing is signed.
-    #[serde(skip_serializing)]
+    /// `whsec_…`: each makes one Standard Webhooks signature; at most 8. Default: none, and nothing is signed.
+    #[serde(serialize_with = "no_list")]
     pub secrets: Vec<Secret>,
     /// Certificates; all of them are read again when they change.
     pub tls: Tls,
@@ -81,6 +81,9 @@ pub struct Settled {
     pub reached: Reached,
 }
 
+/// Servers take some eight kilobytes of headers, and a rotation needs two signatures.
+const MOST_HEADERS: usize = 64;
+const MOST_SECRETS: usize = 8;
 /// Headers that a request has by itself, in lower case.
 const OWN: [&str; 6] = ["connection", "content-length", "transfer-encoding", "webhook-id", "webhook-timestamp", "webhook-signature"];
 
@@ -124,7 +127,10 @@ impl Config {
 
     fn header_map(&self, faults: &mut Vec<Fault>) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        for (written, value) in &self.headers {
+        if self.headers.len() > MOST_HEADERS {
+            faults.push(fault(&["headers"], format!("holds more than {MOST_HEADERS}; leave some out")));
+        }
+        for (written, value) in self.headers.iter().take(MOST_HEADERS) {
             let at = ["headers", written.as_str()];
             let Ok(name) = HeaderName::from_bytes(written.as_bytes()) else {
                 faults.push(fault(&at, "is no name of a header; write letters, digits and `-`"));
@@ -148,7 +154,10 @@ impl Config {
 
     fn keys(&self, faults: &mut Vec<Fault>, doubt: &mut impl FnMut(&'static str, String)) -> Vec<Key> {
         let mut keys = Vec::new();
-        for (position, secret) in self.secrets.iter().enumerate() {
+        if self.secrets.len() > MOST_SECRETS {
+            faults.push(fault(&["secrets"], format!("holds more than {MOST_SECRETS}; leave out the oldest")));
+        }
+        for (position, secret) in self.secrets.iter().take(MOST_SECRETS).enumerate() {
             match Key::new(secret) {
                 Ok(key) => keys.push(key),
                 Err(what) => faults.push(fault(&["secrets", &position.to_string()], what)),
@@ -178,6 +187,15 @@ impl Config {
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         [&self.url_file, &self.tls.ca_file, &self.tls.cert_file, &self.tls.key_file].into_iter().flatten().map(PathBuf::as_path)
     }
+}
+
+/// Secrets are never written out; a key that may be set has its form.
+fn no_list<S: Serializer>(_: &[Secret], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq([(); 0])
+}
+
+fn no_table<S: Serializer>(_: &BTreeMap<String, Secret>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map([((), ()); 0])
 }
 
 /// What to say of a path of no characters.

@@ -20,7 +20,6 @@ use crate::section::Fault;
 use crate::telemetry::output::lock;
 
 /// The address and the client for it.
-#[derive(Clone)]
 pub struct Reached {
     /// Where events are sent. Never to be printed.
     pub url: Url,
