@@ -71,7 +71,7 @@ pub fn take<T: DeserializeOwned>(mut table: Value) -> Taken<T> {
         let text = error.into_inner().to_string();
         if let Some(missing) = text.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
             path.push(missing.to_owned());
-            if !faults.iter().any(|fault| fault.path == path) {
+            if !faults.iter().any(|fault| fault.path.starts_with(&path)) {
                 faults.push(Fault { path, what: "is missing; it has no default".to_owned() });
             }
             return Taken { value: None, faults, unknown };
@@ -130,7 +130,7 @@ pub fn short(text: &str) -> String {
 
 /// Whether what this key holds may be a secret, or may contain one.
 pub fn bears_secret(key: &str) -> bool {
-    const PARTS: [&str; 8] = ["secret", "token", "password", "url", "headers", "endpoint", "proxy", "credential"];
+    const PARTS: [&str; 9] = ["secret", "token", "password", "url", "headers", "endpoint", "proxy", "credential", "command"];
     let key = key.to_ascii_lowercase();
     PARTS.iter().any(|part| key.contains(part))
 }

@@ -9,7 +9,7 @@ use opwatch::sim::{Answer, SECRET_KEY, Scenario};
 use serde_json::Value;
 
 use crate::support::receiver::Receiver;
-use crate::support::{Home, cloud, eventually, said, signal};
+use crate::support::{Home, cloud, eventually, holds_to_the_schema, said, signal};
 
 /// The fenced blocks of the README, in order: language and text.
 fn blocks() -> Vec<(String, String)> {
@@ -32,6 +32,8 @@ fn every_command_of_the_readme_is_one_that_exists() {
             ["cargo", "run", "--release", "--", "demo"] | ["cargo", "build", "--release"] => {}
             // Run below.
             ["opwatch", "run", "-c", "opwatch.toml"] | ["opwatch", "run", "-c", "opwatch.toml", "--until-done"] => {}
+            // Run below, on the first configuration.
+            ["opwatch", "events", "test", "-c", "opwatch.toml"] => {}
             ["opwatch", "sim", "--scenario", "scenario.toml"] => {}
             // Run below, beside a daemon.
             ["sqlite3", "opwatch.db", ..] => {}
@@ -53,7 +55,7 @@ fn unit() -> String {
 #[test]
 fn every_block_of_the_readme_is_of_a_kind_that_is_tested() {
     for (language, text) in blocks() {
-        assert!(["sh", "toml", "tasks", "scenario", "json", "text", "ini"].contains(&language.as_str()), "{language}: {text}");
+        assert!(["sh", "toml", "tasks", "scenario", "shell", "json", "text", "ini"].contains(&language.as_str()), "{language}: {text}");
     }
 }
 
@@ -74,9 +76,13 @@ async fn the_first_configuration_watches_its_task_to_its_end_and_tells_it_as_sho
     let ended = said(run(&["run", "-c", "opwatch.toml", "--until-done"])).await;
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let shown: Value = serde_json::from_str(&only("json")[0].replace('\n', "")).unwrap();
+    holds_to_the_schema(&shown);
     assert_eq!(keys(&home.events()[0], ""), keys(&shown, ""));
     assert_eq!(home.events()[0]["data"]["outcome"], "partial");
     assert!(home.path("opwatch.db").is_file());
+    let tried = said(run(&["events", "test", "-c", "opwatch.toml"])).await;
+    assert_eq!((tried.code, tried.stdout.as_str()), (Some(0), "audit: delivered\nlog: delivered\n"), "{}", tried.stderr);
+    assert_eq!(home.events()[1]["data"]["task"]["name"], "test event from opwatch events test");
 
     let going_on = run(&["run", "-c", "opwatch.toml"]);
     eventually("the daemon is up", || fs::read_to_string(home.path("opwatch.db.lock")).is_ok_and(|pid| !pid.is_empty())).await;
@@ -97,13 +103,14 @@ fn keys(value: &Value, path: &str) -> Vec<String> {
 async fn the_webhooks_of_the_readme_get_what_it_says() {
     let cloud = cloud(Scenario::default().with_task(1, [Answer::status(1)])).await;
     let (ops, chat) = (Receiver::start().await, Receiver::start().await);
-    let home = Home::new(&cloud, &only("toml")[2]);
+    let block = only("toml").into_iter().find(|block| block.contains("\"webhook\"")).expect("a block of webhooks");
+    let home = Home::new(&cloud, &block);
     home.write("ops_url", &format!("http://{}/hook\n", ops.addr));
     home.write("chat_url", &format!("http://{}/hook\n", chat.addr));
     home.write("list.tasks", "{\"id\": 1, \"name\": \"rack \\\"7\\\"\"}\n");
     assert_eq!(home.run_until_done().await.code, Some(0));
     let ([signed], [said]) = (<[_; 1]>::try_from(ops.got()).unwrap(), <[_; 1]>::try_from(chat.got()).unwrap());
-    let key = only("toml")[2].split("whsec_").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let key = block.split("whsec_").nth(1).unwrap().split('"').next().unwrap().to_owned();
     standardwebhooks::Webhook::new(&key).unwrap().verify(signed.body.as_bytes(), &signed.headers).unwrap();
     assert!(signed.header("content-type").starts_with("application/cloudevents+json") && signed.header("x-env") == "prod");
     let in_file = fs::read_to_string(home.path("events.jsonl")).unwrap();
@@ -119,6 +126,22 @@ async fn the_task_file_of_the_readme_is_read_and_each_of_its_tasks_is_watched() 
     home.write("rack7.tasks", &only("tasks")[0].replace("\"initial_delay\": \"10m\"", "\"initial_delay\": \"10ms\""));
     assert_eq!(home.run_until_done().await.code, Some(0));
     assert_eq!(home.events().len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_program_of_the_readme_leaves_a_file_for_each_task_that_did_not_end_well() {
+    let cloud = cloud(Scenario::default().with_task(1, [Answer::status(1)]).with_task(2, [Answer::status(2)])).await;
+    let home = Home::new(&cloud, &only("toml")[2]);
+    home.list([1, 2]);
+    home.write("on-done", &only("shell")[0]);
+    fs::set_permissions(home.path("on-done"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    fs::create_dir(home.path("tickets")).unwrap();
+    let ended = home.run_until_done().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let failed = home.events().into_iter().find(|event| event["data"]["outcome"] == "failure").unwrap();
+    let left: Vec<_> = fs::read_dir(home.path("tickets")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(left, [home.path("tickets").join(format!("{}.json", failed["id"].as_str().unwrap()))]);
+    assert_eq!(serde_json::from_str::<Value>(&fs::read_to_string(&left[0]).unwrap()).unwrap(), failed);
 }
 
 #[tokio::test(flavor = "multi_thread")]

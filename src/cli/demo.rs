@@ -6,8 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use super::run::stop_on_signals;
 use super::{Failure, print};
 use crate::clock::Clock;
-use crate::cloud::credentials::{Account, Method, SignatureMethod};
-use crate::cloud::operations::Api;
+use crate::cloud::credentials::Account;
 use crate::config::Loaded;
 use crate::daemon::{self, Daemon, Options};
 use crate::model::policy::Policy;
@@ -57,21 +56,10 @@ pub async fn run(clock: Clock) -> Result<(), Failure> {
 
 fn configuration(sim: &Sim) -> Loaded {
     let account = Account {
-        name: "default".to_owned(),
         region: Some("bj".to_owned()),
-        secret_id: SECRET_ID.to_owned(),
-        secret_key: Secret::new(SECRET_KEY),
-        secret_key_file: None,
-        token: None,
-        api: Api::default(),
         endpoint: sim.endpoint().parse().ok(),
-        signed_host: None,
-        signature_method: SignatureMethod::default(),
-        method: Method::default(),
         rate_limit: Rate::new(20.0, std::time::Duration::from_secs(1)),
-        max_in_flight: 32,
-        proxy: None,
-        ca: Vec::new(),
+        ..Account::new("default", SECRET_ID, Secret::new(SECRET_KEY))
     };
     let task = |id| {
         let written = Written { id: Some(WrittenId::Int(id)), name: Some(format!("rack 7, server {}", id % 100)), ..Written::default() };

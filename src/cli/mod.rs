@@ -1,6 +1,7 @@
 //! One file per subcommand: parse, call, print, exit code; no logic.
 
 pub mod demo;
+pub mod events;
 pub mod print;
 pub mod run;
 pub mod sim;
@@ -38,6 +39,12 @@ enum Command {
         #[arg(long)]
         allow_removals: bool,
     },
+    /// What is told to the sinks
+    #[command(disable_help_subcommand = true)]
+    Events {
+        #[command(subcommand)]
+        command: EventsCommand,
+    },
     /// See the whole thing at work against the built-in simulator, without credentials
     Demo,
     /// Run the simulator alone: a cloud that checks signatures and misbehaves on demand
@@ -48,6 +55,22 @@ enum Command {
         /// What it answers; without one, every task ends by itself within seconds
         #[arg(long, value_name = "FILE")]
         scenario: Option<PathBuf>,
+    },
+}
+
+#[derive(Subcommand)]
+enum EventsCommand {
+    /// Send one test event to each sink, past the store and beside a running daemon, and tell what came of it
+    Test {
+        /// The sinks to try; by default all of them
+        #[arg(value_name = "SINK")]
+        sinks: Vec<String>,
+        /// The configuration
+        #[arg(short, long, value_name = "FILE", env = "OPWATCH_CONFIG", default_value = "/etc/opwatch/opwatch.toml")]
+        config: PathBuf,
+        /// Print the event, and send nothing; this needs no configuration
+        #[arg(long, conflicts_with = "sinks")]
+        print: bool,
     },
 }
 
@@ -66,6 +89,12 @@ pub enum Failure {
     /// Nothing but held work was left.
     #[error("nothing but held work is left: {}; the log says why and what to do, and a later run goes on", .0.join(", "))]
     Held(Vec<String>),
+    /// A test event was not accepted; what each sink said was printed.
+    #[error("the test event was not accepted by {}", .0.sinks.join(", "))]
+    NotAccepted(events::NotAccepted),
+    /// Deliveries became dead letters.
+    #[error("{0} deliveries were given up and are kept as dead letters; the log says which and why")]
+    Dead(u64),
     /// Standard output was closed by its reader, who knows.
     #[error("standard output is closed")]
     Closed,
@@ -76,6 +105,14 @@ impl Failure {
         match self {
             Self::Closed => 0,
             Self::Held(_) => 5,
+            Self::NotAccepted(sinks) => {
+                if sinks.for_good {
+                    5
+                } else {
+                    1
+                }
+            }
+            Self::Dead(_) => 1,
             Self::Configuration(_) | Self::Daemon(daemon::Error::Configuration(_) | daemon::Error::Cloud(_)) => 2,
             Self::Daemon(daemon::Error::Store(error)) => match error {
                 store::Error::InUse { .. } | store::Error::Newer { .. } => 2,
@@ -124,6 +161,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
     let clock = Clock::start();
     match command {
         Command::Run { config, until_done, allow_removals } => run::run(&config, until_done, allow_removals, clock).await,
+        Command::Events { command: EventsCommand::Test { sinks, config, print } } => events::test(&config, &sinks, print, clock).await,
         Command::Demo => demo::run(clock).await,
         Command::Sim { listen, scenario } => sim::run(listen, scenario.as_deref(), clock).await,
     }

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::Failure;
 use crate::clock::Clock;
 use crate::config::{self, Environment, Loaded};
-use crate::daemon::{self, Daemon, Options};
+use crate::daemon::{self, Daemon, Ended, Options};
 use crate::store::sqlite;
 use crate::telemetry::{self, Surroundings};
 
@@ -33,12 +33,17 @@ pub async fn run(path: &Path, until_done: bool, allow_removals: bool, clock: Clo
         // A start may wait long, for a full disk or somebody else's lock.
         () = stop.cancelled() => return Ok(()),
     };
-    let held = daemon.run().await.map_err(daemon::Error::Store)?;
-    if held.is_empty() || signalled.is_cancelled() { Ok(()) } else { Err(Failure::Held(held)) }
+    let Ended { held, buried } = daemon.run().await.map_err(daemon::Error::Store)?;
+    match (signalled.is_cancelled(), buried) {
+        (true, _) => Ok(()),
+        (false, _) if !held.is_empty() => Err(Failure::Held(held)),
+        (false, 0) => Ok(()),
+        (false, dead) => Err(Failure::Dead(dead)),
+    }
 }
 
 /// On a thread of its own: a long list must not keep a stop waiting.
-async fn load(path: PathBuf) -> Result<Loaded, Failure> {
+pub async fn load(path: PathBuf) -> Result<Loaded, Failure> {
     let loaded = tokio::task::spawn_blocking(move || config::load(&path, &Environment::of_process())).await;
     loaded.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())).map_err(Failure::Configuration)
 }

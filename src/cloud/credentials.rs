@@ -79,6 +79,30 @@ pub struct Account {
     pub ca: Vec<CertificateDer<'static>>,
 }
 
+impl Account {
+    /// An account of which nothing is written but its credentials.
+    pub fn new(name: &str, secret_id: &str, secret_key: Secret) -> Self {
+        let Config { region, api, endpoint: _, signed_host, signature_method, method, rate_limit, max_in_flight, .. } = Config::default();
+        Self {
+            name: name.to_owned(),
+            region,
+            secret_id: secret_id.to_owned(),
+            secret_key,
+            secret_key_file: None,
+            token: None,
+            api,
+            endpoint: None,
+            signed_host,
+            signature_method,
+            method,
+            rate_limit,
+            max_in_flight,
+            proxy: None,
+            ca: Vec::new(),
+        }
+    }
+}
+
 /// The hash of an API 2.0 signature (api.md §1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum SignatureMethod {

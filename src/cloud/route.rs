@@ -65,10 +65,15 @@ impl Route {
             }
             body.extend_from_slice(&chunk);
         }
-        let (status, body) = (response.status().as_u16(), self.redacted(body, signature));
+        self.understood(response.status().as_u16(), body, signature)
+    }
+
+    /// What an answer means, whose request was signed like that.
+    pub fn understood(&self, http_status: u16, body: Vec<u8>, signature: &Secret) -> Result<Reading, Fault> {
+        let body = if broken!(SecretEchoed) { body } else { self.redacted(body, signature) };
         match self.operation.api {
-            Api::V2 => answer::read_2_0(self.operation, status, &body),
-            Api::V3 => answer::read_3_0(self.operation, status, &body),
+            Api::V2 => answer::read_2_0(self.operation, http_status, &body),
+            Api::V3 => answer::read_3_0(self.operation, http_status, &body),
         }
     }
 

@@ -1,8 +1,8 @@
 //! What must hold of a section beyond the types of its keys. Each line is a fact; [`super::sections`] finds the places.
 
-use crate::model::delivery::Retry;
 use crate::model::policy::Policy;
 use crate::net::address::is_loopback;
+use crate::sinks::{Common, exec};
 use crate::units::Limit;
 use crate::{cloud, store};
 
@@ -58,12 +58,29 @@ pub fn store(config: &store::Config) -> Vec<Check> {
     ]
 }
 
-/// `retry` of a sink.
-pub fn retry(retry: &Retry) -> Vec<Check> {
+/// What every `[sinks.*]` has.
+pub fn sink(common: &Common) -> Vec<Check> {
+    let Common { retry, max_in_flight, outcomes, .. } = common;
     vec![
+        check(&["max_in_flight"], (1..=1_000).contains(max_in_flight), "write a whole number from 1 to 1000"),
+        check(&["outcomes"], outcomes.as_ref().is_none_or(|outcomes| !outcomes.is_empty()), "names none; name one, or leave it out"),
+        check(
+            &["retry.give_up_after"],
+            positive(retry.give_up_after),
+            "would give every delivery up at once; write more than 0s, or \"never\"",
+        ),
         check(&["retry.initial"], !retry.initial.0.is_zero(), MORE_THAN_NOTHING),
         check(&["retry.max"], !retry.max.0.is_zero(), MORE_THAN_NOTHING),
         check(&["retry.initial", "retry.max"], retry.initial <= retry.max, "is longer than `retry.max`; raise that one or lower this one"),
+    ]
+}
+
+/// `[sinks.*]` of type `exec`.
+pub fn exec(config: &exec::Config) -> Vec<Check> {
+    vec![
+        check(&["command"], !config.command.program().is_empty(), "names no program; write it first, such as [\"/usr/local/bin/on-done\"]"),
+        check(&["command"], !config.command.has_nul(), "holds a NUL character, which no program can be given; leave it out"),
+        check(&["timeout"], !config.timeout.0.is_zero(), MORE_THAN_NOTHING),
     ]
 }
 
@@ -136,7 +153,7 @@ mod tests {
         let checks = [
             poll(&Policy::default()),
             store(&store::Config::default()),
-            retry(&Retry::default()),
+            sink(&Common::default()),
             account(&cloud::credentials::Config::default()),
         ];
         assert!(checks.iter().flatten().all(|check| check.holds));

@@ -36,6 +36,7 @@ pub fn account_keys() -> Value {
 pub fn sink_keys(r#type: Option<&Value>) -> Value {
     let mut keys = section::keys::<Common>(&["type"]);
     let own = match r#type.and_then(Value::as_str) {
+        Some("exec") => section::keys::<sinks::exec::Config>(&[]),
         Some("file") => section::keys::<sinks::file::Config>(&[]),
         Some("webhook") => section::keys::<sinks::webhook::Config>(&["url", "proxy", "template"]),
         Some(_) | None => Value::Null,

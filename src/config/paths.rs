@@ -10,6 +10,8 @@ pub fn rebase(key: &[String], value: String, folder: &Path, environment: &Enviro
     let key: Vec<&str> = key.iter().map(String::as_str).collect();
     match key[..] {
         ["task_files", _] => join(folder, &value),
+        // A bare name is looked for in $PATH.
+        ["sinks", _, "command", "0"] if value.contains('/') => join(folder, &value),
         ["sinks", _, "path"] if value != "-" => join(folder, &value),
         ["sinks", _, "template_file"] | ["sinks", _, "tls", "ca_file" | "cert_file"] => join(folder, &value),
         ["accounts", _, "ca_file"] => join(folder, &value),

@@ -79,7 +79,7 @@ impl<'a> Sections<'a> {
         for (name, config) in sinks {
             let path = match &config.kind {
                 Kind::File(file) if !file.path.as_os_str().is_empty() => file.resolved(),
-                Kind::File(_) | Kind::Webhook(_) | Kind::Log => continue,
+                Kind::Exec(_) | Kind::File(_) | Kind::Webhook(_) | Kind::Log => continue,
             };
             match writers.entry(path) {
                 Entry::Vacant(vacant) => _ = vacant.insert(name),
@@ -101,6 +101,7 @@ impl<'a> Sections<'a> {
                 self.tell(at, "type", "has no place here: the sink `log` is built in; leave it out, or give this sink another name");
                 None
             }
+            (_, Some(Some("exec"))) => Some(section::take(table).map(Kind::Exec)),
             (_, Some(Some("file"))) => Some(section::take(table).map(Kind::File)),
             (_, Some(Some("webhook"))) => Some(section::take(table).map(|webhook| Kind::Webhook(Box::new(webhook)))),
             (_, Some(Some(other))) => {
@@ -121,8 +122,9 @@ impl<'a> Sections<'a> {
         let faults = common.faults.iter().chain(&kind.faults).cloned();
         let unknown = unknown_to_both(&common.unknown, &kind.unknown).into_iter().map(|path| section::unknown_key(path, &known));
         let faults = faults.chain(unknown).collect();
-        let common = self.checked(at, common.value, faults, |common: &Common| checks::retry(&common.retry));
+        let common = self.checked(at, common.value, faults, checks::sink);
         match &kind.value {
+            Some(Kind::Exec(exec)) => _ = self.checked(at, Some(exec), Vec::new(), |exec| checks::exec(exec)),
             Some(Kind::File(file)) if file.path.as_os_str().is_empty() => {
                 self.tell(at, "path", "is empty; write the file's path, or \"-\" for standard output");
             }
@@ -221,7 +223,9 @@ impl<'a> Sections<'a> {
         let told = self.told(at);
         for check in value.as_ref().map(checks).into_iter().flatten().filter(|check| !check.holds) {
             // Two keys are compared only where both are surely what was meant.
-            let sure = told.is_empty() || check.keys.len() == 1 && !told.iter().any(|key| key == check.keys[0]);
+            // A list from which an element was dropped is not what was meant either.
+            let is_told = |key: &String| key.strip_prefix(check.keys[0]).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+            let sure = told.is_empty() || check.keys.len() == 1 && !told.iter().any(is_told);
             if sure {
                 self.tell(at, check.keys[0], check.what);
             }

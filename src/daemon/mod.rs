@@ -4,8 +4,9 @@
 mod history;
 mod retention;
 mod until_done;
+mod groups;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,8 +19,9 @@ use crate::clock::Clock;
 use crate::cloud::operations::BUILT_IN;
 use crate::cloud::{self, Cloud};
 use crate::config::Loaded;
-use crate::deliver::Lane;
-use crate::model::delivery::Retry;
+use crate::deliver::{self, Deliver};
+use crate::model::delivery::Sending;
+use crate::model::policy::Policy;
 use crate::model::route::{Group, LOG, Route, Routes};
 use crate::model::task::NewTask;
 use crate::problem::{Problem, lines};
@@ -29,7 +31,9 @@ use crate::sinks::{self, Sink};
 use crate::store::sqlite::{Location, Sqlite};
 use crate::store::{self, Registered, Rows, State, Store};
 use crate::telemetry::ResolvedFormat;
+use crate::units::Span;
 use crate::watch::{Standing, Start, Watch};
+use groups::Groups;
 use retention::Retention;
 use until_done::UntilDone;
 
@@ -73,15 +77,25 @@ pub enum Error {
     Store(#[from] store::Error),
 }
 
+/// How a daemon ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// What is held, where nothing else was left.
+    pub held: Vec<String>,
+    /// How many deliveries became dead letters.
+    pub buried: u64,
+}
+
 /// A daemon that is ready to run: all that can fail at a start has succeeded, and every listed task is registered.
 pub struct Daemon {
     options: Options,
     store: Arc<dyn Store>,
     watch: Watch,
-    lanes: Vec<Lane>,
+    lanes: Vec<Deliver>,
+    groups: Groups,
     retention: Retention,
     standing: watch::Receiver<Standing>,
-    held_sinks: watch::Receiver<BTreeSet<String>>,
+    sinks_stand: watch::Receiver<BTreeMap<String, deliver::Standing>>,
 }
 
 impl Daemon {
@@ -99,31 +113,40 @@ impl Daemon {
         let rows = Arc::new(register_listed(Arc::clone(&loaded), catalogue, store.as_ref(), options.clock).await?);
         let (standing_sender, standing) = watch::channel(Standing::default());
         let (owed, _) = watch::channel(());
-        let (held_sinks_sender, held_sinks) = watch::channel(BTreeSet::new());
-        let lane = |(name, (sink, retry))| Lane {
+        let (standing_of_sinks, sinks_stand) = watch::channel(BTreeMap::new());
+        let routes = Arc::new(routes(&loaded));
+        let lane = |(name, (sink, sending))| Deliver {
             name,
             sink,
-            retry,
+            sending,
+            routes: Arc::clone(&routes),
             store: Arc::clone(&store),
             clock: options.clock,
-            owed: owed.subscribe(),
-            held_sinks: held_sinks_sender.clone(),
+            owed: owed.clone(),
+            standing: standing_of_sinks.clone(),
         };
-        let routes = Arc::new(routes(&loaded));
-        let lanes = built.into_iter().map(lane).collect();
+        let lanes: Vec<_> = built.into_iter().map(lane).collect();
+        let (group_routes, of_groups) = (Arc::clone(&routes), owed.clone());
         let start = Start { policy: loaded.poll, routes, listed: Arc::clone(&rows), allow_removals: options.allow_removals };
         let watch = Watch::load(start, cloud, Arc::clone(&store), options.clock, standing_sender, owed).await?;
-        let retention = Retention { store: Arc::clone(&store), clock: options.clock, kept: loaded.store.retention, listed: rows };
-        Ok(Self { options, store, watch, lanes, retention, standing, held_sinks })
+        let groups = Groups { store: Arc::clone(&store), routes: group_routes, clock: options.clock, owed: of_groups };
+        let retention = Retention {
+            store: Arc::clone(&store),
+            clock: options.clock,
+            kept: loaded.store.retention,
+            listed: rows,
+            sinks: loaded.sinks.keys().cloned().collect(),
+        };
+        Ok(Self { options, store, watch, lanes, groups, retention, standing, sinks_stand })
     }
 
     /// Runs until the stop, or until everything is done where that was asked for; then drains within five seconds. The answer
-    /// names what is held, if it ended since nothing but held work was left.
+    /// names what is held, if it ended since nothing but held work was left, and counts the deliveries that were given up.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn run(self) -> Result<Vec<String>, store::Error> {
-        let Self { options, store, watch, lanes, retention, standing, held_sinks } = self;
+    pub async fn run(self) -> Result<Ended, store::Error> {
+        let Self { options, store, watch, lanes, groups, retention, standing, sinks_stand } = self;
         let stop = options.stop;
         let lanes_stop = CancellationToken::new();
         let sinks: Vec<_> = lanes.iter().map(|lane| lane.name.clone()).collect();
@@ -131,12 +154,13 @@ impl Daemon {
         watching.spawn(watch.run(stop.clone()));
         let mut others = JoinSet::new();
         lanes.into_iter().for_each(|lane| _ = others.spawn(lane.run(lanes_stop.clone())));
+        others.spawn(groups.run(lanes_stop.clone()));
         others.spawn(retention.run(lanes_stop.clone()));
         let done = UntilDone {
             store: Arc::clone(&store),
             sinks,
             standing: standing.clone(),
-            held_sinks,
+            sinks_stand: sinks_stand.clone(),
             patience: HELD_FOR_LONG,
             clock: options.clock,
         };
@@ -174,7 +198,8 @@ impl Daemon {
         });
         let owed_deliveries: Option<u64> = outbox.map(|outbox| outbox.values().sum());
         tracing::info!(open_tasks = standing.borrow().open, owed_deliveries, "stopped");
-        drained.and(ended)
+        let buried = sinks_stand.borrow().values().map(|standing| standing.buried).sum();
+        drained.and(ended).map(|held| Ended { held, buried })
     }
 }
 
@@ -184,14 +209,16 @@ pub fn catalogue(loaded: &Loaded) -> Catalogue {
     Catalogue::new(accounts, &BUILT_IN, loaded.sinks.keys().cloned())
 }
 
-/// The sinks by name, each with how a failed delivery is tried again.
-type Built = BTreeMap<String, (Box<dyn Sink>, Retry)>;
+/// The sinks by name, each with how it is sent to.
+type Built = BTreeMap<String, (Arc<dyn Sink>, Sending)>;
 
 fn routes(loaded: &Loaded) -> Routes {
     let usual = |name: &str| if name == LOG { Group::ALL.to_vec() } else { Group::USUAL.to_vec() };
     let route = |(name, config): (&String, &sinks::Config)| Route {
         sink: name.clone(),
         events: config.common.events.clone().unwrap_or_else(|| usual(name)),
+        outcomes: config.common.outcomes.clone(),
+        labels: config.common.labels.clone(),
     };
     Routes(loaded.sinks.iter().map(route).collect())
 }
@@ -201,11 +228,25 @@ fn build_sinks(loaded: &Loaded, format: ResolvedFormat, clock: Clock) -> Result<
     let mut built = BTreeMap::new();
     for (name, config) in &loaded.sinks {
         match sinks::build(config, name, format, clock) {
-            Ok(sink) => _ = built.insert(name.clone(), (sink, config.common.retry)),
+            Ok(sink) => {
+                let sending = sending(&config.common, sink.as_ref(), &loaded.poll);
+                built.insert(name.clone(), (Arc::from(sink), sending));
+            }
             Err(problem) => problems.push(problem),
         }
     }
     if problems.is_empty() { Ok(built) } else { Err(Error::Configuration(problems)) }
+}
+
+fn sending(common: &sinks::Common, sink: &dyn Sink, policy: &Policy) -> Sending {
+    Sending {
+        batch: sink.batch(),
+        gather: common.batch.map(|Span(gather)| gather),
+        max_in_flight: common.max_in_flight.min(sink.max_in_flight()),
+        rate: common.rate,
+        retry: common.retry,
+        held: policy.error_waits(),
+    }
 }
 
 /// Registers every listed task and answers with the keys of all of them. The list is read on a thread of its own, a batch

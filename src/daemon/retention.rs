@@ -24,6 +24,8 @@ pub struct Retention {
     pub kept: Limit,
     /// What the file lists.
     pub listed: Arc<Rows>,
+    /// The configured sinks.
+    pub sinks: Vec<String>,
 }
 
 impl Retention {
@@ -37,7 +39,7 @@ impl Retention {
             let now = self.clock.now();
             let before = Wall(now.wall.0.saturating_sub(i64::try_from(kept.as_millis()).unwrap_or(i64::MAX)));
             tokio::select! {
-                pruned = self.prune(before) => pruned?,
+                pruned = self.prune(before, now.wall) => pruned?,
                 () = stop.cancelled() => return Ok(()),
             }
             tokio::select! {
@@ -47,7 +49,12 @@ impl Retention {
         }
     }
 
-    async fn prune(&self, before: Wall) -> Result<(), Error> {
+    async fn prune(&self, before: Wall, now: Wall) -> Result<(), Error> {
+        let paused = self.store.bury_paused(self.sinks.clone(), before, now).await?;
+        if paused > 0 {
+            tracing::warn!(deliveries = paused, "what was owed for longer than [store] retention to sinks that are not configured is dead");
+        }
+        while self.store.forget_told(before, PAGE).await? == PAGE as u64 {}
         let mut after = Past::default();
         loop {
             let over = self.store.past(before, after, PAGE).await?;

@@ -1,12 +1,13 @@
 //! The end of `run --until-done`: everything is over and delivered, or nothing but held work has been left for long.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
 use crate::clock::{Clock, Steady};
+use crate::deliver;
 use crate::store::{Error, Store};
 use crate::watch::Standing;
 
@@ -18,8 +19,8 @@ pub struct UntilDone {
     pub sinks: Vec<String>,
     /// Where the watch stands.
     pub standing: watch::Receiver<Standing>,
-    /// The sinks that a person must mend; told after each acknowledgement too.
-    pub held_sinks: watch::Receiver<BTreeSet<String>>,
+    /// Where each of them stands.
+    pub sinks_stand: watch::Receiver<BTreeMap<String, deliver::Standing>>,
     /// How long nothing but held work may be left.
     pub patience: Duration,
     /// Time.
@@ -45,9 +46,9 @@ impl UntilDone {
         loop {
             // Registered before looking, so that no change between the two is missed.
             let standing = self.standing.borrow_and_update().clone();
-            let held_sinks = self.held_sinks.borrow_and_update().clone();
+            let sinks_stand = self.sinks_stand.borrow_and_update().clone();
             let now = self.clock.now().steady;
-            match self.left(standing, &held_sinks).await? {
+            match self.left(standing, &sinks_stand).await? {
                 Left::Nothing => return Ok(Vec::new()),
                 Left::Work => held_since = None,
                 Left::Held(names) if held_since.is_some_and(|since| now - since >= self.patience) => return Ok(names),
@@ -57,17 +58,28 @@ impl UntilDone {
             tokio::select! {
                 // An error means that the loop is gone, and then the daemon ends by itself.
                 Ok(()) = self.standing.changed() => {}
-                Ok(()) = self.held_sinks.changed() => {}
+                Ok(()) = self.sinks_stand.changed() => {}
                 () = self.clock.sleep_until(give_up.unwrap_or_default()), if give_up.is_some() => {}
                 else => std::future::pending().await,
             }
         }
     }
 
-    async fn left(&self, Standing { open, mut held }: Standing, held_sinks: &BTreeSet<String>) -> Result<Left, Error> {
-        let outbox = self.store.outbox().await?;
-        let goes_on = |sink: &String| outbox.get(sink).is_some_and(|owed| *owed > 0) && !held_sinks.contains(sink);
+    async fn left(&self, standing: Standing, sinks_stand: &BTreeMap<String, deliver::Standing>) -> Result<Left, Error> {
+        let Standing { open, mut held } = standing;
+        // Counting what is owed takes the longer the more is owed: it is done only once nothing goes on.
+        let stands = |sink: &String| sinks_stand.get(sink).copied().unwrap_or_default();
+        let goes_on = |sink: &String| !stands(sink).is_idle && !stands(sink).is_held;
         if self.sinks.iter().any(goes_on) || (open > 0 && held.is_empty()) {
+            return Ok(Left::Work);
+        }
+        let outbox = self.store.outbox().await?;
+        // One that has not looked yet may be owed what was committed just now.
+        if self.sinks.iter().any(|sink| outbox.get(sink).is_some_and(|owed| *owed > 0) && !stands(sink).is_held) {
+            return Ok(Left::Work);
+        }
+        // A group is told of some seconds after its last task.
+        if !self.store.groups_over().await?.is_empty() {
             return Ok(Left::Work);
         }
         let mut stuck: Vec<_> = outbox.iter().filter(|(_, owed)| **owed > 0).collect();
@@ -87,15 +99,24 @@ mod tests {
     use crate::model::event::{Event, Kind};
     use crate::store::sqlite::{Location, Sqlite};
 
+    const IDLE: deliver::Standing = deliver::Standing { is_idle: true, is_held: false, buried: 0 };
+
+    fn log(standing: deliver::Standing) -> BTreeMap<String, deliver::Standing> {
+        BTreeMap::from([("log".to_owned(), standing)])
+    }
+
     const PATIENCE: Duration = Duration::from_millis(100);
 
-    async fn with_outbox(sinks: &[&str], standing: watch::Receiver<Standing>) -> (UntilDone, watch::Sender<BTreeSet<String>>) {
+    async fn with_outbox(
+        sinks: &[&str],
+        standing: watch::Receiver<Standing>,
+    ) -> (UntilDone, watch::Sender<BTreeMap<String, deliver::Standing>>) {
         let store = Sqlite::open(Location::Memory).await.unwrap();
         let event = Event { id: uuid::Uuid::nil(), kind: Kind::AccountHeld, time: Wall(0), body: String::new() };
         store.tell(event, sinks.iter().map(ToString::to_string).collect()).await.unwrap();
-        let (telling, held_sinks) = watch::channel(BTreeSet::new());
+        let (telling, sinks_stand) = watch::channel(log(IDLE));
         let (store, sinks, clock) = (Arc::new(store), vec!["log".to_owned()], Clock::start());
-        (UntilDone { store, sinks, standing, held_sinks, patience: PATIENCE, clock }, telling)
+        (UntilDone { store, sinks, standing, sinks_stand, patience: PATIENCE, clock }, telling)
     }
 
     fn stands(open: usize, held: &[&str]) -> Standing {
@@ -115,7 +136,7 @@ mod tests {
         let (done, telling) = with_outbox(&["log"], standing).await;
         let mut waiting = std::pin::pin!(done.wait());
         assert!(tokio::time::timeout(PATIENCE * 2, &mut waiting).await.is_err(), "it may only be late");
-        telling.send_replace(BTreeSet::from(["log".to_owned()]));
+        telling.send_replace(log(deliver::Standing { is_held: true, ..IDLE }));
         assert_eq!(waiting.await.unwrap(), ["deliveries to the sink log (1), which is held"]);
     }
 
@@ -141,7 +162,7 @@ mod tests {
         standing.send_replace(stands(0, &[]));
         let seq = store.owed("log", crate::store::Seq(0), 1).await.unwrap()[0].seq;
         store.acknowledge("log", vec![seq]).await.unwrap();
-        telling.send_replace(BTreeSet::new());
+        telling.send_replace(log(IDLE));
         assert_eq!(waiting.await.unwrap(), [""; 0]);
     }
 }

@@ -1,93 +1,191 @@
-//! The sending loop, watch's twin: one lane per sink reads what is owed, oldest first, and hands it over.
+//! The sending loop, watch's twin: one lane per sink. It waits, has the sink make the attempts that [`lane`] says are due, and has
+//! the store keep what comes of them.
 //!
 //! A wake-up carries no data: the lane looks into the store. It registers for the next wake-up before it looks.
 
-use std::collections::BTreeSet;
+pub mod lane;
+mod tell;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::Clock;
-use crate::model::delivery::Retry;
-use crate::model::event::Event;
-use crate::sinks::{Class, Refusal, Sink};
-use crate::store::{Error, Owed, Seq, Store};
-use crate::units::rounded;
+use crate::clock::{Clock, Steady};
+use crate::model::delivery::Sending;
+use crate::model::route::Routes;
+use crate::sinks::{Refusal, Sink};
+use crate::store::{Error, Store};
+use lane::{Attempt, Lane, Written};
+use tell::Told;
 
-/// The queue of one sink.
-pub struct Lane {
+/// How often the files that may mend a held sink are looked at: as fast as somebody who just wrote one waits.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long a stop goes on making attempts: what is owed just now need not wait for the next start.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// What a lane works with.
+pub struct Deliver {
     /// The sink's name.
     pub name: String,
     /// The sink.
-    pub sink: Box<dyn Sink>,
-    /// How a failed attempt is tried again.
-    pub retry: Retry,
+    pub sink: Arc<dyn Sink>,
+    /// How it is sent to.
+    pub sending: Sending,
+    /// Which sinks hear of its trouble.
+    pub routes: Arc<Routes>,
     /// Where the outbox is.
     pub store: Arc<dyn Store>,
     /// Time and chance.
     pub clock: Clock,
-    /// Tells that something may be owed.
-    pub owed: watch::Receiver<()>,
-    /// The sinks that a person must mend. Told after each acknowledgement too.
-    pub held_sinks: watch::Sender<BTreeSet<String>>,
+    /// Tells, and is told, that something may be owed.
+    pub owed: watch::Sender<()>,
+    /// Where each sink stands.
+    pub standing: watch::Sender<BTreeMap<String, Standing>>,
 }
 
-impl Lane {
-    /// Delivers until the stop; then what can be delivered without waiting is, and all else stays in the outbox.
+/// Where a sink stands, for whoever waits for the end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Nothing is known to be owed.
+    pub is_idle: bool,
+    /// A person must act.
+    pub is_held: bool,
+    /// Deliveries that were given up.
+    pub buried: u64,
+}
+
+/// A lane while it runs.
+struct Running {
+    parts: Deliver,
+    lane: Lane,
+    told: Told,
+    /// When each of the files that may mend it was last seen to change, while it is held.
+    files: Vec<(PathBuf, Option<SystemTime>)>,
+    next_look: Steady,
+    attempts: JoinSet<(u64, Result<(), Refusal>)>,
+    writes: JoinSet<Result<Written, Error>>,
+}
+
+impl Deliver {
+    /// Delivers until the stop; then what can be delivered within a second is, and all else stays in the outbox.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn run(mut self, stop: CancellationToken) -> Result<(), Error> {
-        let mut streak = 0;
+    pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
+        let active = self.store.active(&self.name).await?;
+        let lane = Lane::new(self.name.clone(), self.sending, active, self.clock.now().steady);
+        let (attempts, writes) = (JoinSet::new(), JoinSet::new());
+        let (files, next_look) = (Vec::new(), Steady::default());
+        Running { parts: self, lane, told: Told::default(), files, next_look, attempts, writes }.run(stop).await
+    }
+}
+
+impl Running {
+    async fn run(mut self, stop: CancellationToken) -> Result<(), Error> {
+        let mut owed = self.parts.owed.subscribe();
+        // What the store held before this subscription is looked for first.
+        let mut give_up: Option<Steady> = None;
         loop {
-            self.owed.borrow_and_update();
-            let owed = self.store.owed(&self.name, Seq(0), self.sink.batch()).await?;
-            if owed.is_empty() {
-                tokio::select! {
-                    // What was committed before the stop is looked for before it ends.
-                    biased;
-                    Ok(()) = self.owed.changed() => continue,
-                    () = stop.cancelled() => return Ok(()),
-                }
+            if owed.has_changed().unwrap_or(false) {
+                owed.mark_unchanged();
+                self.lane.look_again();
             }
-            let (seqs, events): (Vec<Seq>, Vec<Event>) = owed.into_iter().map(|Owed { seq, event }| (seq, event)).unzip();
-            match self.sink.send(&events).await {
-                Ok(()) => {
-                    if streak > 0 {
-                        tracing::info!(sink = self.name, "the sink accepts events again");
-                    }
-                    streak = 0;
-                    self.store.acknowledge(&self.name, seqs).await?;
-                    self.held_sinks.send_modify(|held| _ = held.remove(&self.name));
-                }
-                Err(refusal) => {
-                    streak += 1;
-                    self.held_sinks.send_if_modified(|held| match refusal.class {
-                        Class::Sink | Class::Event => held.insert(self.name.clone()),
-                        Class::Passing => held.remove(&self.name),
-                    });
-                    let wait = self.wait(&refusal, streak);
-                    tokio::select! {
-                        () = self.clock.sleep_until(self.clock.now().steady + wait) => {}
-                        () = stop.cancelled() => return Ok(()),
-                    }
-                }
+            self.load().await?;
+            let now = self.parts.clock.now().steady;
+            self.look_at_files(now);
+            let stopping = give_up.is_some_and(|until| now >= until || self.lane.is_held());
+            if !stopping {
+                self.attempt(now);
             }
+            self.stands();
+            // At a stop nothing is waited for but what is under way.
+            let waits = give_up.is_none();
+            if !waits && self.attempts.is_empty() && self.writes.is_empty() {
+                break;
+            }
+            let looks = (self.lane.is_held() && !self.files.is_empty()).then_some(self.next_look);
+            let wake = self.lane.wake().into_iter().chain(looks).min().filter(|_| waits);
+            tokio::select! {
+                biased;
+                Some(ended) = self.attempts.join_next() => self.ended(ended),
+                Some(written) = self.writes.join_next() => self.written(written)?,
+                Ok(()) = owed.changed(), if waits => self.lane.look_again(),
+                () = self.parts.clock.sleep_until(wake.unwrap_or_default()), if wake.is_some() => {}
+                () = stop.cancelled(), if waits => give_up = Some(self.parts.clock.now().steady + DRAIN),
+            }
+        }
+        let active = self.lane.active(self.parts.clock.now().steady);
+        self.parts.store.keep_active(&self.parts.name, active).await
+    }
+
+    async fn load(&mut self) -> Result<(), Error> {
+        while let Some((after, limit)) = self.lane.wants() {
+            let page = self.parts.store.owed(&self.parts.name, after, limit).await?;
+            self.lane.load(page, limit, self.parts.clock.now().steady);
+        }
+        Ok(())
+    }
+
+    /// What changed since the sink was held is tried at once: a right secret mends everything without a restart.
+    fn look_at_files(&mut self, now: Steady) {
+        if !self.lane.is_held() {
+            self.files = Vec::new();
+            return;
+        }
+        if now < self.next_look {
+            return;
+        }
+        self.next_look = now + LOOK;
+        let modified = |path: &Path| std::fs::metadata(path).and_then(|file| file.modified()).ok();
+        let before = std::mem::take(&mut self.files);
+        self.files = self.parts.sink.mended_by().into_iter().map(|path| (path.clone(), modified(&path))).collect();
+        if !before.is_empty() && before != self.files {
+            tracing::info!(sink = self.parts.name, "a file of the held sink changed; it is tried at once");
+            self.lane.try_now(now);
         }
     }
 
-    /// Tells of a failed attempt, and how long to wait before the next.
-    fn wait(&self, refusal: &Refusal, streak: u32) -> Duration {
-        let wait = self.retry.wait(streak, self.clock.spread()).max(refusal.retry_after.unwrap_or_default());
-        let (error, shown) = (refusal.to_string(), rounded(wait));
-        match refusal.class {
-            Class::Sink | Class::Event => {
-                tracing::error!(sink = self.name, error, wait = %shown, "the sink cannot accept events; they are kept")
-            }
-            Class::Passing => tracing::warn!(sink = self.name, error, wait = %shown, "a delivery failed; it is tried again"),
+    fn attempt(&mut self, now: Steady) {
+        while let Some(Attempt { number, events }) = self.lane.attempt(now) {
+            let sink = Arc::clone(&self.parts.sink);
+            self.attempts.spawn(async move { (number, sink.send(&events).await) });
         }
-        wait
     }
+
+    fn ended(&mut self, ended: Result<(u64, Result<(), Refusal>), JoinError>) {
+        let (number, result) = ended.unwrap_or_else(|error| resume_panic(error));
+        let (now, spread) = (self.parts.clock.now(), self.parts.clock.spread());
+        let (writes, notices) = self.lane.ended(number, result, &self.parts.routes, now, spread);
+        notices.into_iter().for_each(|notice| self.told.tell(&self.parts.name, notice, now.steady));
+        for write in writes {
+            let (store, name) = (Arc::clone(&self.parts.store), self.parts.name.clone());
+            self.writes.spawn(async move { write.carry_out(store.as_ref(), &name).await });
+        }
+    }
+
+    fn written(&mut self, written: Result<Result<Written, Error>, JoinError>) -> Result<(), Error> {
+        match written.unwrap_or_else(|error| resume_panic(error))? {
+            Written::Done => return Ok(()),
+            Written::Owed => {}
+            Written::Buried(seq) => self.lane.gone(seq),
+        }
+        self.parts.owed.send_replace(());
+        Ok(())
+    }
+
+    fn stands(&self) {
+        let is_idle = self.lane.is_idle() && self.writes.is_empty();
+        let stands = Standing { is_idle, is_held: self.lane.is_held(), buried: self.lane.buried() };
+        self.parts.standing.send_if_modified(|standing| standing.insert(self.parts.name.clone(), stands) != Some(stands));
+    }
+}
+
+/// A panic of an attempt is its owner's: the program ends, and starts afresh from what is stored.
+fn resume_panic(error: JoinError) -> ! {
+    std::panic::resume_unwind(if error.is_panic() { error.into_panic() } else { Box::new("an attempt was cancelled by nobody") })
 }

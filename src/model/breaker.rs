@@ -1,22 +1,22 @@
-//! When to stop asking for a while: the probes of a pace key that fails, and of anything that is held.
+//! When to stop asking for a while: the probes of a pace key or a sink that fails, and of anything that is held.
 
 use std::time::Duration;
 
-use super::policy::Policy;
+use super::policy::Waits;
 use crate::clock::Steady;
 
-/// The times at which single probes go out: after `error_interval`, then doubling to `error_max_interval`.
+/// The times at which single probes go out: after the first wait, then doubling up to the longest.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Probes {
     next: Steady,
     wait: Duration,
+    waits: Waits,
 }
 
 impl Probes {
-    /// The first probe goes out `error_interval` from now.
-    pub fn new(policy: &Policy, now: Steady) -> Self {
-        let wait = policy.error_interval.0;
-        Self { next: now + wait, wait }
+    /// The first probe goes out after the first wait from now.
+    pub fn new(waits: Waits, now: Steady) -> Self {
+        Self { next: now + waits.first, wait: waits.first, waits }
     }
 
     /// When the next one may go out.
@@ -25,22 +25,22 @@ impl Probes {
     }
 
     /// A probe failed: the next one waits twice as long.
-    pub fn failed(&mut self, policy: &Policy, now: Steady) {
-        self.wait = (self.wait * 2).min(policy.error_max_interval.0);
+    pub fn failed(&mut self, now: Steady) {
+        self.wait = (self.wait * 2).min(self.waits.longest);
         self.next = now + self.wait;
     }
 
     /// Something changed that may mend it: the next probe goes out at once, and they start over.
-    pub fn at_once(&mut self, policy: &Policy, now: Steady) {
-        *self = Self { next: now, wait: policy.error_interval.0 };
+    pub fn at_once(&mut self, now: Steady) {
+        *self = Self { next: now, wait: self.waits.first, waits: self.waits };
     }
 }
 
-/// The breaker of a pace key: it opens when most recent polls failed for reasons of the service, and closes with the first
-/// that does not.
+/// The breaker of a pace key or a sink: it opens when most recent tries failed for reasons of the other side, and closes with the
+/// first that does not.
 #[derive(Clone, Debug, Default)]
 pub struct Breaker {
-    /// The latest polls, the last one in the lowest bit; 1 is a failure.
+    /// The latest tries, the last one in the lowest bit; 1 is a failure.
     recent: u16,
     /// How many of them there were, up to [`WINDOW`].
     counted: u32,
@@ -75,13 +75,13 @@ impl Breaker {
     }
 
     /// The service failed. Whether that opened it.
-    pub fn failed(&mut self, policy: &Policy, now: Steady) -> bool {
+    pub fn failed(&mut self, waits: Waits, now: Steady) -> bool {
         self.count(1);
         let failures = self.recent.count_ones();
         if self.open.is_some() || self.counted < ENOUGH || failures * 2 <= self.counted {
             return false;
         }
-        self.open = Some(Probes::new(policy, now));
+        self.open = Some(Probes::new(waits, now));
         true
     }
 
@@ -94,40 +94,40 @@ impl Breaker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::policy::Policy;
 
     const NOW: Steady = Steady(0);
 
     #[test]
     fn it_opens_when_most_of_enough_recent_polls_failed_and_closes_with_the_first_good_one() {
-        let (mut breaker, policy) = (Breaker::default(), Policy::default());
-        let opened: Vec<_> = (0..6).map(|_| breaker.failed(&policy, NOW)).collect();
+        let (mut breaker, waits) = (Breaker::default(), Policy::default().error_waits());
+        let opened: Vec<_> = (0..6).map(|_| breaker.failed(waits, NOW)).collect();
         assert_eq!(opened, [false, false, false, false, true, false]);
         assert!(breaker.succeeded() && breaker.open().is_none() && !breaker.succeeded());
     }
 
     #[test]
     fn one_failing_task_among_three_opens_nothing() {
-        let (mut breaker, policy) = (Breaker::default(), Policy::default());
+        let (mut breaker, waits) = (Breaker::default(), Policy::default().error_waits());
         for _ in 0..100 {
             breaker.succeeded();
-            assert!(!breaker.failed(&policy, NOW));
+            assert!(!breaker.failed(waits, NOW));
             breaker.succeeded();
         }
     }
 
     #[test]
     fn probes_back_off_and_start_over_when_something_changed() {
-        let policy = Policy::default();
-        let mut probes = Probes::new(&policy, NOW);
+        let mut probes = Probes::new(Policy::default().error_waits(), NOW);
         let waits: Vec<_> = (0..7)
             .map(|_| {
                 let wait = probes.next() - NOW;
-                probes.failed(&policy, NOW);
+                probes.failed(NOW);
                 wait.as_secs()
             })
             .collect();
         assert_eq!(waits, [10, 20, 40, 80, 160, 300, 300]);
-        probes.at_once(&policy, NOW);
+        probes.at_once(NOW);
         assert_eq!(probes.next(), NOW);
     }
 }

@@ -1,11 +1,12 @@
-//! A delivery on its way: what a failed attempt means for its lane.
+//! How a sink's deliveries go out: the keys of its section that its lane obeys.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::backoff;
-use crate::units::Span;
+use super::policy::Waits;
+use crate::units::{Limit, Rate, Span};
 
 /// `retry` of a sink: how a failed delivery is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -15,17 +16,42 @@ pub struct Retry {
     pub initial: Span,
     /// The longest wait. Default 10m.
     pub max: Span,
+    /// A delivery that was accepted in no attempt for so long after the first becomes a dead letter; or never. Time during which
+    /// the daemon does not run or the sink is held does not count. Default 3d.
+    pub give_up_after: Limit,
+}
+
+/// How a lane sends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sending {
+    /// Events in one attempt at most; 1 or more.
+    pub batch: usize,
+    /// How long events are gathered for one attempt.
+    pub gather: Option<Duration>,
+    /// Attempts under way at once; 1 or more.
+    pub max_in_flight: usize,
+    /// Attempts in a time.
+    pub rate: Option<Rate>,
+    /// After failures.
+    pub retry: Retry,
+    /// Between the probes of a sink that is held.
+    pub held: Waits,
 }
 
 impl Default for Retry {
     fn default() -> Self {
-        Self { initial: Span::seconds(1), max: Span::seconds(600) }
+        Self { initial: Span::seconds(1), max: Span::seconds(600), give_up_after: Limit(Some(Duration::from_secs(3 * 24 * 3600))) }
     }
 }
 
 impl Retry {
-    /// The wait after the `streak`th failed attempt in a row, with a spread in `0.0..1.0`.
-    pub fn wait(&self, streak: u32, spread: f64) -> Duration {
-        backoff::after_failure(self.initial.0, self.max.0, streak, spread)
+    /// The waits between the probes of a sink that fails.
+    pub fn waits(&self) -> Waits {
+        Waits { first: self.initial.0, longest: self.max.0 }
+    }
+
+    /// The wait after a delivery's `attempts`th failed attempt, with a spread in `0.0..1.0`.
+    pub fn wait(&self, attempts: u32, spread: f64) -> Duration {
+        backoff::after_failure(self.initial.0, self.max.0, attempts, spread)
     }
 }

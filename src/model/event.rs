@@ -8,6 +8,14 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use uuid::Uuid;
 
+mod group;
+#[cfg(test)]
+pub(crate) mod schema;
+mod trouble;
+
+pub use group::{Counts, Finished, group};
+pub use trouble::{Dead, Held, HeldSink, account, dead, sink};
+
 use super::reading::{Code, Fault, Instance, Outcome, Reading};
 use super::step::Reason;
 use super::task::{Settings, Target, TaskId};
@@ -30,10 +38,18 @@ pub enum Kind {
     Progressed,
     /// A task takes longer than `warn_after`.
     Overdue,
+    /// The last task of a group is over.
+    GroupFinished,
     /// An account or a pace key is not used, since a person must act.
     AccountHeld,
     /// It is used again.
     AccountReleased,
+    /// A sink is not used, since a person must act.
+    SinkHeld,
+    /// It is used again.
+    SinkReleased,
+    /// A delivery was given up.
+    DeliveryDead,
 }
 
 /// An event as it is stored and delivered.
@@ -108,7 +124,18 @@ pub enum FinalWord<'a> {
 
 impl Kind {
     /// Every type there is.
-    pub const ALL: [Self; 6] = [Self::Finished, Self::Abandoned, Self::Progressed, Self::Overdue, Self::AccountHeld, Self::AccountReleased];
+    pub const ALL: [Self; 10] = [
+        Self::Finished,
+        Self::Abandoned,
+        Self::Progressed,
+        Self::Overdue,
+        Self::GroupFinished,
+        Self::AccountHeld,
+        Self::AccountReleased,
+        Self::SinkHeld,
+        Self::SinkReleased,
+        Self::DeliveryDead,
+    ];
 
     /// The CloudEvents type.
     pub fn name(self) -> &'static str {
@@ -117,8 +144,12 @@ impl Kind {
             Self::Abandoned => "opwatch.task.abandoned",
             Self::Progressed => "opwatch.task.progressed",
             Self::Overdue => "opwatch.task.overdue",
+            Self::GroupFinished => "opwatch.group.finished",
             Self::AccountHeld => "opwatch.account.held",
             Self::AccountReleased => "opwatch.account.released",
+            Self::SinkHeld => "opwatch.sink.held",
+            Self::SinkReleased => "opwatch.sink.released",
+            Self::DeliveryDead => "opwatch.delivery.dead",
         }
     }
 
@@ -129,10 +160,12 @@ impl Kind {
 
     /// Whether a task's watch is over with it.
     pub fn is_final_word(self) -> bool {
-        match self {
-            Self::Finished | Self::Abandoned => true,
-            Self::Progressed | Self::Overdue | Self::AccountHeld | Self::AccountReleased => false,
-        }
+        matches!(self, Self::Finished | Self::Abandoned)
+    }
+
+    /// Whether it tells of trouble with opwatch's own work, and not of a task.
+    pub fn is_trouble(self) -> bool {
+        matches!(self, Self::AccountHeld | Self::AccountReleased | Self::SinkHeld | Self::SinkReleased | Self::DeliveryDead)
     }
 }
 
@@ -178,44 +211,6 @@ pub fn progressed(about: &About<'_>, reading: &Reading, previous: &Code, at: Wal
 pub fn overdue(about: &About<'_>, status: Option<&Code>, elapsed: Duration, at: Wall) -> Event {
     let data = TaskData { status, elapsed_seconds: Some(seconds(elapsed)), ..TaskData::of(about) };
     of_task(about, Kind::Overdue, at, data)
-}
-
-/// An account, or one of its pace keys, is held, or released.
-#[derive(Clone, Copy, Debug)]
-pub struct Held<'a> {
-    /// The account.
-    pub account: &'a str,
-    /// Region and operation, where only a pace key is held.
-    pub pace_key: Option<(&'a str, &'a str)>,
-    /// What caused it.
-    pub cause: &'a Fault,
-    /// When it began.
-    pub since: Wall,
-    /// How many open tasks wait for it.
-    pub tasks: usize,
-}
-
-/// An account or a pace key is held (`released` is false) or used again.
-pub fn account(held: &Held<'_>, released: bool, at: Wall) -> Event {
-    let kind = if released { Kind::AccountReleased } else { Kind::AccountHeld };
-    let source = match held.pace_key {
-        Some((region, _)) => format!("opwatch/{}/{}", segment(held.account), segment(region)),
-        None => format!("opwatch/{}", segment(held.account)),
-    };
-    let subject = match held.pace_key {
-        Some((_, operation)) => format!("account/{}/{}", segment(held.account), segment(operation)),
-        None => format!("account/{}", segment(held.account)),
-    };
-    let data = AccountData {
-        account: held.account,
-        region: held.pace_key.map(|(region, _)| region),
-        operation: held.pace_key.map(|(_, operation)| operation),
-        error: ErrorPart::of(held.cause),
-        since: held.since.to_string(),
-        tasks: held.tasks,
-    };
-    let id = derived_id(&source, &subject, held.since, kind, 0, at);
-    Event { id, kind, time: at, body: record(id, &source, kind, &subject, at, data) }
 }
 
 fn of_task(about: &About<'_>, kind: Kind, at: Wall, data: TaskData<'_>) -> Event {
@@ -332,18 +327,6 @@ impl<'a> TaskData<'a> {
             errors: None,
         }
     }
-}
-
-#[derive(Serialize)]
-struct AccountData<'a> {
-    account: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    region: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    operation: Option<&'a str>,
-    error: ErrorPart<'a>,
-    since: String,
-    tasks: usize,
 }
 
 #[derive(Serialize)]

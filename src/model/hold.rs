@@ -1,12 +1,11 @@
-//! A hold: an account or a pace key that is not used because a person must act. And the evidence that decides whether refused
+//! A hold: an account, a pace key or a sink that is not used because a person must act. And the evidence that decides whether refused
 //! ids are their tasks' own trouble, or a wrong setting's.
 
 use std::time::Duration;
 
 use super::breaker::Probes;
-use super::policy::Policy;
-use super::reading::{Code, Fault};
-use super::task::Row;
+use super::policy::Waits;
+use super::reading::Code;
 use crate::clock::{Moment, Steady, Wall};
 
 /// The first repetition of the loud line comes after so long, then twice as long each time …
@@ -20,29 +19,29 @@ const KINDS: usize = 8;
 
 /// Why something is held, and when it is tried again.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Hold {
-    /// The fault that caused it.
-    pub cause: Fault,
+pub struct Hold<Cause> {
+    /// What caused it.
+    pub cause: Cause,
     /// When it began, by the local wall clock.
     pub since: Wall,
     /// When single probes go out.
     pub probes: Probes,
-    /// Whether it was caused by ids that were refused alike: only a good answer releases it then.
+    /// Whether it was caused by ids, or events, that were refused alike: only a good answer releases it then.
     pub refused_alike: bool,
     tell_again: Steady,
     repetition: Duration,
 }
 
-impl Hold {
+impl<Cause> Hold<Cause> {
     /// A hold that begins now.
-    pub fn new(cause: Fault, refused_alike: bool, policy: &Policy, now: Moment) -> Self {
-        let (probes, tell_again) = (Probes::new(policy, now.steady), now.steady + FIRST_REPETITION);
+    pub fn new(cause: Cause, refused_alike: bool, waits: Waits, now: Moment) -> Self {
+        let (probes, tell_again) = (Probes::new(waits, now.steady), now.steady + FIRST_REPETITION);
         Self { cause, since: now.wall, probes, refused_alike, tell_again, repetition: FIRST_REPETITION }
     }
 
     /// A probe failed. Whether the loud line is due again.
-    pub fn probe_failed(&mut self, policy: &Policy, now: Steady) -> bool {
-        self.probes.failed(policy, now);
+    pub fn probe_failed(&mut self, now: Steady) -> bool {
+        self.probes.failed(now);
         if now < self.tell_again {
             return false;
         }
@@ -52,22 +51,22 @@ impl Hold {
     }
 }
 
-/// What a pace key has shown since the configuration was loaded.
+/// What a pace key, or a sink, has shown since the configuration was loaded.
 #[derive(Clone, Debug, Default)]
 pub struct Evidence {
     answered_well: bool,
-    refused: Vec<(Code, Vec<Row>)>,
+    refused: Vec<(Code, Vec<i64>)>,
 }
 
 impl Evidence {
-    /// A task was answered well: from now on a refusal is the task's own.
+    /// One was answered well: from now on a refusal is a task's, or an event's, own.
     pub fn answered_well(&mut self) {
         self.answered_well = true;
         self.refused = Vec::new();
     }
 
-    /// A task was refused. Whether that tells of a setting: no task was ever answered well, and three were refused alike.
-    pub fn refused(&mut self, row: Row, code: &Code) -> bool {
+    /// The task or the delivery of that key was refused. Whether that tells of a setting: none was ever answered well, and three were refused alike.
+    pub fn refused(&mut self, key: i64, code: &Code) -> bool {
         if self.answered_well || broken!(NoEvidence) {
             return false;
         }
@@ -77,37 +76,36 @@ impl Evidence {
             self.refused.push((code.clone(), Vec::new()));
             self.refused.len() - 1
         });
-        let rows = &mut self.refused[index].1;
-        if rows.len() < ALIKE && !rows.contains(&row) {
-            rows.push(row);
+        let keys = &mut self.refused[index].1;
+        if keys.len() < ALIKE && !keys.contains(&key) {
+            keys.push(key);
         }
-        rows.len() >= ALIKE
+        keys.len() >= ALIKE
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::reading::Class;
+    use crate::model::policy::Policy;
+    use crate::model::reading::{Class, Fault};
 
     #[test]
     fn three_tasks_refused_alike_before_any_good_answer_tell_of_a_setting() {
         let mut evidence = Evidence::default();
         let (missing, wrong) = (Code::Int(5000), Code::Int(10001));
-        let told: Vec<_> = [(1, &missing), (1, &missing), (2, &missing), (3, &wrong), (3, &missing)]
-            .map(|(row, code)| evidence.refused(Row(row), code))
-            .into();
+        let told: Vec<_> =
+            [(1, &missing), (1, &missing), (2, &missing), (3, &wrong), (3, &missing)].map(|(key, code)| evidence.refused(key, code)).into();
         assert_eq!(told, [false, false, false, false, true]);
         evidence.answered_well();
-        assert!(!(1..9).any(|row| evidence.refused(Row(row), &missing)));
+        assert!(!(1..9).any(|row| evidence.refused(row, &missing)));
     }
 
     #[test]
     fn the_loud_line_is_repeated_with_backoff() {
         let cause = Fault { class: Class::Account, code: Code::Int(4100), message: String::new(), retry_after: None };
-        let policy = Policy::default();
-        let mut hold = Hold::new(cause, false, &policy, Moment::default());
-        let told: Vec<_> = (1..=20_000).filter(|second| hold.probe_failed(&policy, Steady(second * 1_000_000))).collect();
+        let mut hold = Hold::new(cause, false, Policy::default().error_waits(), Moment::default());
+        let told: Vec<_> = (1..=20_000).filter(|second| hold.probe_failed(Steady(second * 1_000_000))).collect();
         assert_eq!(told, [60, 180, 420, 900, 1860, 3780, 7380, 10980, 14580, 18180]);
     }
 }

@@ -49,13 +49,18 @@ impl Pace {
         self.next
     }
 
+    /// How far apart calls leave now.
+    pub fn spacing(&self) -> Duration {
+        self.interval.div_f64(self.part)
+    }
+
     /// Takes the slot, if it has come.
     pub fn take(&mut self, now: Steady) -> bool {
         if now < self.next {
             return false;
         }
         // An idle pace key earns no burst; a timer's tick of lateness is forgiven.
-        self.next = self.next.max(Steady(now.0 - TICK_MICROSECONDS)) + self.interval.div_f64(self.part);
+        self.next = self.next.max(Steady(now.0 - TICK_MICROSECONDS)) + self.spacing();
         true
     }
 

@@ -1,5 +1,7 @@
 //! How tasks are polled: the section `[poll]`.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::units::{Limit, Span};
@@ -30,6 +32,22 @@ pub struct Policy {
     pub error_max_interval: Span,
     /// A refused id counts after 3 equal refusals over this long. Default 30s.
     pub reject_after: Span,
+}
+
+/// How long to wait between probes, and between tries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waits {
+    /// The first one …
+    pub first: Duration,
+    /// … and, after doubling, the longest.
+    pub longest: Duration,
+}
+
+impl Policy {
+    /// The waits between probes of what is held or fails.
+    pub fn error_waits(&self) -> Waits {
+        Waits { first: self.error_interval.0, longest: self.error_max_interval.0 }
+    }
 }
 
 impl Default for Policy {

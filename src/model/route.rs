@@ -1,8 +1,11 @@
 //! Which sinks hear of an event. Decided when the event is made, and committed with it: a sink added later gets later events.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::event::Kind;
+use super::reading::Outcome;
 use super::task::Settings;
 
 /// The sink that hears of everything, always configured.
@@ -20,7 +23,9 @@ pub enum Group {
     Progressed,
     /// A task takes longer than `warn_after`.
     Overdue,
-    /// Holds and their ends.
+    /// The last task of a group is over.
+    Group,
+    /// Holds and their ends, and deliveries that were given up.
     Trouble,
 }
 
@@ -31,6 +36,10 @@ pub struct Route {
     pub sink: String,
     /// What it hears of.
     pub events: Vec<Group>,
+    /// The outcomes of finished tasks that it hears of; `None`: all.
+    pub outcomes: Option<Vec<Outcome>>,
+    /// It hears of tasks alone that carry all of these, and of their groups; trouble is not asked.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// The configured sinks, `log` included.
@@ -39,7 +48,7 @@ pub struct Routes(pub Vec<Route>);
 
 impl Group {
     /// Every group: what `log` hears of unless it says otherwise.
-    pub const ALL: [Self; 5] = [Self::Finished, Self::Abandoned, Self::Progressed, Self::Overdue, Self::Trouble];
+    pub const ALL: [Self; 6] = [Self::Finished, Self::Abandoned, Self::Progressed, Self::Overdue, Self::Group, Self::Trouble];
     /// What every other sink hears of unless it says otherwise.
     pub const USUAL: [Self; 2] = [Self::Finished, Self::Abandoned];
 
@@ -50,16 +59,31 @@ impl Group {
             Kind::Abandoned => Self::Abandoned,
             Kind::Progressed => Self::Progressed,
             Kind::Overdue => Self::Overdue,
-            Kind::AccountHeld | Kind::AccountReleased => Self::Trouble,
+            Kind::GroupFinished => Self::Group,
+            Kind::AccountHeld | Kind::AccountReleased | Kind::SinkHeld | Kind::SinkReleased | Kind::DeliveryDead => Self::Trouble,
         }
+    }
+}
+
+impl Route {
+    /// Whether it may hear of a task at all: it is chosen, or none is, and the task carries its labels.
+    fn is_for(&self, settings: &Settings) -> bool {
+        let is_chosen = self.sink == LOG || settings.sinks.as_ref().is_none_or(|chosen| chosen.contains(&self.sink));
+        is_chosen && self.labels.iter().all(|(name, value)| settings.labels.get(name) == Some(value))
     }
 }
 
 impl Routes {
     /// The sinks that hear of an event of this task: `log`, and those that it names or, where it names none, all; and of these
-    /// those that want such events.
-    pub fn of_task(&self, kind: Kind, settings: &Settings) -> Vec<String> {
-        self.of(kind, |sink| sink == LOG || settings.sinks.as_ref().is_none_or(|chosen| chosen.iter().any(|name| name == sink)))
+    /// those that want such events, such an outcome, and tasks with such labels.
+    pub fn of_task(&self, kind: Kind, settings: &Settings, outcome: Option<Outcome>) -> Vec<String> {
+        let wants = |route: &Route| route.outcomes.as_ref().zip(outcome).is_none_or(|(wanted, outcome)| wanted.contains(&outcome));
+        self.of(kind, |route| wants(route) && route.is_for(settings))
+    }
+
+    /// The sinks that hear of a group: those that hear of any of its tasks.
+    pub fn of_group(&self, kind: Kind, settings: &[Settings]) -> Vec<String> {
+        self.of(kind, |route| settings.iter().any(|settings| route.is_for(settings)))
     }
 
     /// The sinks that hear of an event that is no task's.
@@ -67,8 +91,8 @@ impl Routes {
         self.of(kind, |_| true)
     }
 
-    fn of(&self, kind: Kind, chosen: impl Fn(&str) -> bool) -> Vec<String> {
-        let wants = |route: &&Route| chosen(&route.sink) && route.events.contains(&Group::of(kind));
+    fn of(&self, kind: Kind, chosen: impl Fn(&Route) -> bool) -> Vec<String> {
+        let wants = |route: &&Route| chosen(route) && route.events.contains(&Group::of(kind));
         self.0.iter().filter(wants).map(|route| route.sink.clone()).collect()
     }
 }
@@ -78,16 +102,34 @@ mod tests {
     use super::*;
 
     fn routes() -> Routes {
-        let route = |sink: &str, events: &[Group]| Route { sink: sink.into(), events: events.into() };
+        let route =
+            |sink: &str, events: &[Group]| Route { sink: sink.into(), events: events.into(), outcomes: None, labels: BTreeMap::new() };
         Routes(vec![route("audit", &Group::USUAL), route(LOG, &Group::ALL), route("ops", &[Group::Overdue, Group::Trouble])])
     }
 
     #[test]
     fn a_task_that_names_sinks_is_told_to_those_and_to_the_log() {
         let naming = |sinks: &[&str]| Settings { sinks: Some(sinks.iter().map(|sink| sink.to_string()).collect()), ..Settings::default() };
-        assert_eq!(routes().of_task(Kind::Finished, &Settings::default()), ["audit", "log"]);
-        assert_eq!(routes().of_task(Kind::Overdue, &naming(&["audit", "ops"])), ["log", "ops"]);
-        assert_eq!(routes().of_task(Kind::Finished, &naming(&[])), ["log"]);
+        let success = Some(Outcome::Success);
+        assert_eq!(routes().of_task(Kind::Finished, &Settings::default(), success), ["audit", "log"]);
+        assert_eq!(routes().of_task(Kind::Overdue, &naming(&["audit", "ops"]), None), ["log", "ops"]);
+        assert_eq!(routes().of_task(Kind::Finished, &naming(&[]), success), ["log"]);
+    }
+
+    #[test]
+    fn outcomes_and_labels_narrow_what_a_sink_hears_of() {
+        let mut routes = routes();
+        routes.0[0].outcomes = Some(vec![Outcome::Failure, Outcome::Partial]);
+        routes.0[0].labels = [("team".to_owned(), "dba".to_owned())].into();
+        let of = |team: &str, outcome: Option<Outcome>| {
+            let labels = [("team".to_owned(), team.to_owned()), ("rack".to_owned(), "7".to_owned())].into();
+            let kind = if outcome.is_some() { Kind::Finished } else { Kind::Abandoned };
+            routes.of_task(kind, &Settings { labels, ..Settings::default() }, outcome)
+        };
+        assert_eq!(of("dba", Some(Outcome::Failure)), ["audit", "log"]);
+        assert_eq!(of("dba", Some(Outcome::Success)), ["log"]);
+        assert_eq!(of("web", Some(Outcome::Failure)), ["log"]);
+        assert_eq!(of("dba", None), ["audit", "log"], "an abandoned task has no outcome to be filtered by");
     }
 
     #[test]

@@ -48,6 +48,9 @@ pub struct Settings {
     /// Copied into every event of the task.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// The group that it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// How long after registration the first poll falls due.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub initial_delay: Option<Span>,

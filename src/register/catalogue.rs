@@ -86,8 +86,12 @@ impl Catalogue {
         if let Some(own) = written.params.keys().find(|name| OWN_PARAMS.contains(&name.as_str()) || id_parameters.contains(name)) {
             return Err(("params", format!("`{own}` is set by opwatch itself; leave it out")));
         }
-        if written.name.as_ref().is_some_and(|name| name.len() > LONGEST_NAME_BYTES || name.contains(char::is_control)) {
+        let is_no_name = |name: &String| name.len() > LONGEST_NAME_BYTES || name.contains(char::is_control);
+        if written.name.as_ref().is_some_and(is_no_name) {
             return Err(("name", format!("write at most {LONGEST_NAME_BYTES} bytes without control characters")));
+        }
+        if written.group.as_ref().is_some_and(|group| group.is_empty() || is_no_name(group)) {
+            return Err(("group", format!("write 1 to {LONGEST_NAME_BYTES} bytes without control characters")));
         }
         if let (Some(delay), Some(Limit(Some(timeout)))) = (written.initial_delay, written.timeout)
             && !timeout.is_zero()
@@ -101,6 +105,7 @@ impl Catalogue {
         let settings = Settings {
             name: written.name,
             labels: written.labels,
+            group: written.group,
             initial_delay: written.initial_delay,
             timeout: written.timeout,
             warn_after: written.warn_after,

@@ -34,6 +34,8 @@ pub struct Written {
     pub region: Option<String>,
     /// Copied into every event.
     pub labels: BTreeMap<String, String>,
+    /// The group that it belongs to: one event tells when the last of its tasks is over.
+    pub group: Option<String>,
     /// How long after registration the first poll falls due.
     pub initial_delay: Option<Span>,
     /// From registration to the deadline.

@@ -75,6 +75,19 @@ const OVERDUE: Row = Row {
     ],
 };
 
+const GROUP_FINISHED: Row = Row {
+    message: "group finished",
+    message_id: Uuid::from_u128(0x4d92_a7f0_1c6e_4b58_86b3_f5d1_9a20_e73c),
+    fields: &[
+        ("group", "/data/group"),
+        ("round", "/data/round"),
+        ("success", "/data/counts/success"),
+        ("failure", "/data/counts/failure"),
+        ("partial", "/data/counts/partial"),
+        ("abandoned", "/data/counts/abandoned"),
+    ],
+};
+
 const ACCOUNT_HELD: Row = Row {
     message: "account held",
     message_id: Uuid::from_u128(0xc5a8_e0b1_7d92_4f3f_a6f4_1c0b_83de_9a61),
@@ -102,6 +115,32 @@ const ACCOUNT_RELEASED: Row = Row {
     ],
 };
 
+const SINK_HELD: Row = Row {
+    message: "sink held",
+    message_id: Uuid::from_u128(0x2f60_7c4e_9b1d_4a83_8a52_d3e6_0f71_c4b9),
+    fields: &[("sink", "/data/sink"), ("error_message", "/data/error/message"), ("since", "/data/since"), ("waiting", "/data/waiting")],
+};
+
+/// Without the error, as [`ACCOUNT_RELEASED`].
+const SINK_RELEASED: Row = Row {
+    message: "sink released",
+    message_id: Uuid::from_u128(0xb83d_1e95_60fa_4c27_93d8_5a7f_e214_0c6d),
+    fields: &[("sink", "/data/sink"), ("since", "/data/since"), ("waiting", "/data/waiting")],
+};
+
+const DELIVERY_DEAD: Row = Row {
+    message: "delivery dead",
+    message_id: Uuid::from_u128(0x7a19_c6d2_f38b_4e50_b7c4_2d9e_8f03_61a5),
+    fields: &[
+        ("sink", "/data/sink"),
+        ("event", "/data/event/id"),
+        ("type", "/data/event/type"),
+        ("subject", "/data/event/subject"),
+        ("attempts", "/data/attempts"),
+        ("error_message", "/data/error/message"),
+    ],
+};
+
 impl Row {
     /// The row of that kind.
     pub fn of(kind: Kind) -> Self {
@@ -110,8 +149,12 @@ impl Row {
             Kind::Abandoned => ABANDONED,
             Kind::Progressed => PROGRESSED,
             Kind::Overdue => OVERDUE,
+            Kind::GroupFinished => GROUP_FINISHED,
             Kind::AccountHeld => ACCOUNT_HELD,
             Kind::AccountReleased => ACCOUNT_RELEASED,
+            Kind::SinkHeld => SINK_HELD,
+            Kind::SinkReleased => SINK_RELEASED,
+            Kind::DeliveryDead => DELIVERY_DEAD,
         }
     }
 }

@@ -7,6 +7,7 @@
 mod regular;
 #[cfg(test)]
 mod tests;
+mod turn;
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -102,6 +103,10 @@ impl Sink for File {
         BATCH
     }
 
+    fn max_in_flight(&self) -> usize {
+        1
+    }
+
     async fn send(&self, events: &[Event]) -> Result<(), Refusal> {
         let mut lines = Vec::with_capacity(events.iter().map(|event| event.body.len() + 1).sum());
         for event in events {
@@ -188,6 +193,7 @@ impl Trouble {
         match error.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Refusal::passing(format!("{what}: no space is left; free some there")),
             ErrorKind::FileTooLarge => Refusal::passing(format!("{what}: it is as large as files may be; move it away or raise the limit")),
+            ErrorKind::ResourceBusy => Refusal::passing(format!("{what}: another program keeps it locked; see to that one")),
             ErrorKind::TimedOut => Refusal::passing(format!("{what}: whoever reads it takes nothing; see to that reader")),
             ErrorKind::BrokenPipe if is_standard_output(path) => {
                 Refusal::of_sink(format!("{what}: it is closed; restart with a standard output that is read"))

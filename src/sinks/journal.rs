@@ -98,9 +98,9 @@ fn priority(kind: Kind, outcome: Option<&str>) -> &'static str {
     match kind {
         Kind::Finished if outcome == Some("success") => "6",
         Kind::Finished if outcome == Some("failure") => "3",
-        Kind::AccountHeld => "3",
+        Kind::AccountHeld | Kind::SinkHeld | Kind::DeliveryDead => "3",
         Kind::Finished | Kind::Abandoned | Kind::Overdue => "4",
-        Kind::Progressed | Kind::AccountReleased => "6",
+        Kind::Progressed | Kind::GroupFinished | Kind::AccountReleased | Kind::SinkReleased => "6",
     }
 }
 

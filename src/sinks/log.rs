@@ -64,6 +64,10 @@ impl Sink for Log {
         BATCH
     }
 
+    fn max_in_flight(&self) -> usize {
+        1
+    }
+
     async fn send(&self, events: &[Event]) -> Result<(), Refusal> {
         let out = Arc::clone(&self.0);
         let events = events.to_vec();

@@ -3,6 +3,7 @@
 //! A sink keeps a connection, but no memory of events, and never tries again by itself: order, retries and holds are the
 //! lane's (`deliver/`).
 
+pub mod exec;
 pub mod fields;
 pub mod file;
 mod journal;
@@ -15,6 +16,8 @@ mod conformance;
 #[path = "../../tests/support/receiver.rs"]
 pub(crate) mod receiver;
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -23,19 +26,37 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Clock;
 use crate::model::delivery::Retry;
 use crate::model::event::Event;
+use crate::model::reading::Outcome;
 use crate::model::route::Group;
 use crate::problem::{Place, Problem};
 use crate::section::{Fault, dotted};
 use crate::telemetry::ResolvedFormat;
+use crate::units::{Rate, Span};
 
 /// The keys of `[sinks.NAME]` that every type has.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Common {
     /// What it hears of. Default: finished and abandoned; `log`: everything.
     pub events: Option<Vec<Group>>,
+    /// The outcomes of finished tasks that it hears of. Default: all.
+    pub outcomes: Option<Vec<Outcome>>,
+    /// It hears of tasks alone that carry these. Default: of all.
+    pub labels: BTreeMap<String, String>,
+    /// Attempts in a time. Default: as many as the sink takes.
+    pub rate: Option<Rate>,
+    /// How long events are gathered for one attempt. Default: not at all.
+    pub batch: Option<Span>,
     /// How a failed delivery is tried again.
     pub retry: Retry,
+    /// Attempts under way at once, 1 to 1000; `log` and files take one. Default 8.
+    pub max_in_flight: usize,
+}
+
+impl Default for Common {
+    fn default() -> Self {
+        Self { events: None, outcomes: None, labels: BTreeMap::new(), rate: None, batch: None, retry: Retry::default(), max_in_flight: 8 }
+    }
 }
 
 /// The keys of `[sinks.NAME]` that only its `type` has.
@@ -43,6 +64,8 @@ pub struct Common {
 pub enum Kind {
     /// `[sinks.log]`, which is always there and has no `type`.
     Log,
+    /// `type = "exec"`.
+    Exec(exec::Config),
     /// `type = "file"`.
     File(file::Config),
     /// `type = "webhook"`.
@@ -59,13 +82,23 @@ pub struct Config {
 }
 
 /// What `type` may say.
-pub const TYPES: [&str; 2] = ["file", "webhook"];
+pub const TYPES: [&str; 3] = ["file", "webhook", "exec"];
 
 /// Where events go.
 #[async_trait]
 pub trait Sink: Send + Sync {
     /// How many events one attempt takes at most; 1 or more.
     fn batch(&self) -> usize;
+
+    /// How many attempts may be under way at once at most, whatever is configured.
+    fn max_in_flight(&self) -> usize {
+        usize::MAX
+    }
+
+    /// The files whose change may mend a sink that is held: its secrets, its certificates, its program.
+    fn mended_by(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
 
     /// One attempt to hand over these events, in order. `Ok` means that all of them are acknowledged; after an error none
     /// counts as delivered, and all come again.
@@ -83,9 +116,9 @@ pub fn build(config: &Config, name: &str, format: ResolvedFormat, clock: Clock) 
                 Err(Problem::new(place, format!("standard error cannot be used: {error}; restart with one that can")))
             }
         },
+        Kind::Exec(exec) => Ok(Box::new(exec::Exec::new(exec))),
         Kind::File(file) => Ok(Box::new(file::File::new(file))),
-        // One event per request, until a key says otherwise.
-        Kind::Webhook(webhook) => match webhook::Webhook::new(name, webhook, false, clock) {
+        Kind::Webhook(webhook) => match webhook::Webhook::new(name, webhook, config.common.batch.is_some(), clock) {
             Ok(sink) => Ok(Box::new(sink)),
             // The configuration was right when it was loaded: a file changed since then.
             Err(faults) => {

@@ -33,6 +33,11 @@ macro_rules! held_to_the_promises {
                 a_step_counts_its_events_and_keeps_the_task_open
                 every_sink_is_owed_an_event_until_it_acknowledges_that
                 what_is_owed_comes_in_order_and_page_by_page
+                a_failure_is_counted_from_the_first_on_the_sink_s_own_clock
+                a_dead_letter_is_owed_no_more_and_what_tells_of_it_is
+                what_is_owed_to_a_sink_that_is_gone_dies_after_the_retention
+                a_group_is_over_with_its_last_task_and_later_tasks_begin_a_new_round
+                events_of_no_task_are_forgotten_once_they_are_owed_to_nobody
                 open_tasks_come_in_order_and_page_by_page
                 keeping_leaves_alone_what_is_over
                 the_largest_id_stays_exact
@@ -157,6 +162,7 @@ async fn registering_twice_is_registering_once(engine: impl Engine) {
 async fn changed_settings_of_an_open_task_are_taken_over(engine: impl Engine) {
     let store = engine.open().await;
     let full = Settings {
+        group: Some("rack 7".into()),
         warn_after: Some(crate::units::Limit(None)),
         run: Some("2".into()),
         name: Some("rack 7".into()),
@@ -269,6 +275,91 @@ async fn what_is_owed_comes_in_order_and_page_by_page(engine: impl Engine) {
     }
     assert_eq!(seen, expected);
     assert_eq!(owed(&*store, "nobody").await, []);
+}
+
+async fn a_failure_is_counted_from_the_first_on_the_sink_s_own_clock(engine: impl Engine) {
+    let store = engine.open().await;
+    let row = rows(&*store, 1).await[0];
+    store.commit(finished(row, NOW, &["hook", "file"])).await.unwrap();
+    let owed_before = owed(&*store, "hook").await.remove(0);
+    assert_eq!((owed_before.task, owed_before.attempts, owed_before.tried), (Some(row), 0, None));
+    for seconds in [5, 9] {
+        store.tried("hook", vec![owed_before.seq], Duration::from_secs(seconds)).await.unwrap();
+    }
+    let after = owed(&*store, "hook").await.remove(0);
+    assert_eq!((after.attempts, after.tried), (2, Some(Duration::from_secs(5))));
+    assert_eq!((store.active("hook").await.unwrap(), store.active("file").await.unwrap()), (Duration::from_secs(9), Duration::ZERO));
+    store.keep_active("hook", Duration::from_secs(30)).await.unwrap();
+    assert_eq!(store.active("hook").await.unwrap(), Duration::from_secs(30));
+    assert_eq!(owed(&*store, "file").await[0].attempts, 0);
+}
+
+async fn a_dead_letter_is_owed_no_more_and_what_tells_of_it_is(engine: impl Engine) {
+    let store = engine.open().await;
+    let row = rows(&*store, 1).await[0];
+    store.commit(finished(row, NOW, &["hook"])).await.unwrap();
+    let seq = owed(&*store, "hook").await[0].seq;
+    let event = Some((event(77), vec!["log".to_owned()]));
+    let burial = Burial { sink: "hook".into(), seq, at: NOW, attempts: 3, error: "413".into(), event };
+    store.bury(burial.clone()).await.unwrap();
+    store.bury(burial).await.unwrap();
+    assert_eq!(store.outbox().await.unwrap(), HashMap::from([("log".into(), 1)]));
+    assert_eq!(owed(&*store, "log").await[0].event, self::event(77));
+    let past = store.past(Wall(i64::MAX), Past::default(), 10).await.unwrap();
+    store.forget(past).await.unwrap();
+    assert_eq!(store.record(row).await.unwrap(), None);
+}
+
+async fn what_is_owed_to_a_sink_that_is_gone_dies_after_the_retention(engine: impl Engine) {
+    let store = engine.open().await;
+    let rows = rows(&*store, 2).await;
+    store.commit(finished(rows[0], NOW, &["gone", "hook"])).await.unwrap();
+    let later = Event { time: Wall(NOW.0 + 1_000), ..event(2) };
+    let end = Some(End { at: NOW, word: Ok(Outcome::Success) });
+    store.commit(Commit { hot: hot(rows[1]), end, event: Some((later, vec!["gone".into()])) }).await.unwrap();
+    assert_eq!(store.bury_paused(vec!["hook".into()], Wall(NOW.0 + 500), NOW).await.unwrap(), 1);
+    assert_eq!(store.outbox().await.unwrap(), HashMap::from([("gone".into(), 1), ("hook".into(), 1)]));
+}
+
+async fn a_group_is_over_with_its_last_task_and_later_tasks_begin_a_new_round(engine: impl Engine) {
+    let store = engine.open().await;
+    let grouped =
+        |id, group: Option<&str>| NewTask { settings: Settings { group: group.map(Into::into), ..Settings::default() }, ..task(id) };
+    let in_group = |ids: std::ops::Range<u64>| ids.map(|id| grouped(id, Some("rack"))).collect::<Vec<_>>();
+    let rows: Vec<_> = register(&*store, &in_group(1..4)).await.into_iter().map(|task| task.row).collect();
+    store.commit(finished(rows[0], Wall(NOW.0 + 1), &[])).await.unwrap();
+    let end = Some(End { at: Wall(NOW.0 + 9), word: Err(Reason::Deadline) });
+    store.commit(Commit { end, ..finished(rows[1], NOW, &[]) }).await.unwrap();
+    assert_eq!(store.groups_over().await.unwrap(), []);
+    // The third leaves the group before it is over.
+    register(&*store, &[grouped(3, None)]).await;
+    let over = store.groups_over().await.unwrap().remove(0);
+    let counts = Counts { success: 1, abandoned: 1, ..Counts::default() };
+    assert_eq!((over.name.as_str(), over.round, over.counts, over.started_at), ("rack", 1, counts, NOW));
+    assert_eq!((over.finished_at, over.settings.len()), (Wall(NOW.0 + 9), 1));
+    assert_eq!(store.past(Wall(i64::MAX), Past::default(), 10).await.unwrap(), [], "what an open round counts is not forgotten");
+    assert!(store.finish_group(over.row, event(50), vec!["hook".into()]).await.unwrap());
+    assert!(!store.finish_group(over.row, event(51), vec!["hook".into()]).await.unwrap());
+    assert_eq!(owed(&*store, "hook").await.len(), 1);
+    let row = register(&*store, &in_group(7..8)).await[0].row;
+    store.commit(finished(row, NOW, &[])).await.unwrap();
+    let second = store.groups_over().await.unwrap().remove(0);
+    assert_eq!((second.round, second.counts), (2, Counts { success: 1, ..Counts::default() }));
+    register(&*store, &in_group(8..9)).await;
+    assert!(!store.finish_group(second.row, event(52), vec![]).await.unwrap(), "another task joined it");
+}
+
+async fn events_of_no_task_are_forgotten_once_they_are_owed_to_nobody(engine: impl Engine) {
+    let store = engine.open().await;
+    let row = rows(&*store, 1).await[0];
+    store.commit(finished(row, NOW, &[])).await.unwrap();
+    for (number, sinks) in [(1, vec!["log".to_owned()]), (2, vec![]), (3, vec![])] {
+        store.tell(event(number), sinks).await.unwrap();
+    }
+    assert_eq!(store.forget_told(NOW, 10).await.unwrap(), 0);
+    assert_eq!(store.forget_told(Wall(NOW.0 + 60_000), 1).await.unwrap(), 1);
+    assert_eq!(store.forget_told(Wall(NOW.0 + 60_000), 10).await.unwrap(), 1);
+    assert_eq!(owed(&*store, "log").await.len(), 1);
 }
 
 async fn open_tasks_come_in_order_and_page_by_page(engine: impl Engine) {

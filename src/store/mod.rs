@@ -19,7 +19,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Wall;
-use crate::model::event::Event;
+use crate::model::event::{Counts, Event};
 use crate::model::reading::{Code, Outcome};
 use crate::model::step::Reason;
 use crate::model::task::{NewTask, Row, Settings, Target, TaskId};
@@ -113,6 +113,29 @@ impl Unusable {
 /// The key of a target in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TargetRow(pub i64);
+
+/// The key of a round of a group in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct GroupRow(pub i64);
+
+/// A round of a group whose tasks are all over.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GroupRound {
+    /// Its key.
+    pub row: GroupRow,
+    /// The group's name.
+    pub name: String,
+    /// Counted from 1.
+    pub round: u32,
+    /// When its first task was registered.
+    pub started_at: Wall,
+    /// When its last task ended.
+    pub finished_at: Wall,
+    /// What its tasks came to.
+    pub counts: Counts,
+    /// What was asked for, each once: by that the sinks are chosen which hear of it.
+    pub settings: Vec<Settings>,
+}
 
 /// The number of an event: the order in which events were committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -216,8 +239,31 @@ pub struct End {
 pub struct Owed {
     /// The event's number; deliveries of a sink go out in this order.
     pub seq: Seq,
+    /// Whose event it is; `None`: no task's.
+    pub task: Option<Row>,
+    /// Failed attempts so far; after a crash a lower bound.
+    pub attempts: u32,
+    /// When it was tried first, on the sink's own clock; `None`: never.
+    pub tried: Option<Duration>,
     /// The event.
     pub event: Event,
+}
+
+/// Deliveries that are given up.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Burial {
+    /// To whom they were owed.
+    pub sink: String,
+    /// Which.
+    pub seq: Seq,
+    /// When.
+    pub at: Wall,
+    /// Failed attempts.
+    pub attempts: u32,
+    /// The receiver's words, or what happened.
+    pub error: String,
+    /// The event that tells of it, and the sinks that are owed that.
+    pub event: Option<(Event, Vec<String>)>,
 }
 
 /// A task that is over. Its default lies before every other.
@@ -263,15 +309,40 @@ pub trait Store: Send + Sync {
     /// These deliveries arrived.
     async fn acknowledge(&self, sink: &str, seqs: Vec<Seq>) -> Result<(), Error>;
 
-    /// How many deliveries are owed to each sink, configured or not.
+    /// These deliveries failed for the first time, when the sink's own clock stood there.
+    async fn tried(&self, sink: &str, seqs: Vec<Seq>, active: Duration) -> Result<(), Error>;
+
+    /// How the sink's own clock stood when it was last kept: for how long it was used and not held.
+    async fn active(&self, sink: &str) -> Result<Duration, Error>;
+
+    /// Keeps how the sink's own clock stands.
+    async fn keep_active(&self, sink: &str, active: Duration) -> Result<(), Error>;
+
+    /// A delivery becomes a dead letter, and the event that tells of it is owed; nothing happens to one that is not owed any more.
+    async fn bury(&self, burial: Burial) -> Result<(), Error>;
+
+    /// What is owed to other sinks than these, of events before that moment, becomes dead letters; how many.
+    async fn bury_paused(&self, configured: Vec<String>, before: Wall, at: Wall) -> Result<u64, Error>;
+
+    /// How many deliveries are owed to each sink, configured or not; dead letters are not.
     async fn outbox(&self) -> Result<HashMap<String, u64>, Error>;
 
-    /// At most `limit` tasks that ended before that moment and are owed nothing, in the order in which they ended, after that
-    /// one. Retention looks here, leaves out what is still listed, and hands the rest to [`Store::forget`].
+    /// At most `limit` tasks that ended before that moment and whose events are owed to nobody, in the order in which they ended,
+    /// after that one. Retention looks here, leaves out what is still listed, and hands the rest to [`Store::forget`].
     async fn past(&self, before: Wall, after: Past, limit: usize) -> Result<Vec<Past>, Error>;
 
-    /// Forgets these tasks and their events, except those that did not end at that moment or are owed something.
+    /// Forgets these tasks with their events and dead letters, except those that did not end at that moment or are owed something.
     async fn forget(&self, tasks: Vec<Past>) -> Result<(), Error>;
+
+    /// The open rounds of groups whose tasks are all over.
+    async fn groups_over(&self) -> Result<Vec<GroupRound>, Error>;
+
+    /// Closes a round of a group, and makes the event durable that tells of it, with the sinks that are owed it. `false`: another
+    /// task joined it, or it is closed already, and nothing was written.
+    async fn finish_group(&self, group: GroupRow, event: Event, sinks: Vec<String>) -> Result<bool, Error>;
+
+    /// Forgets at most `limit` events from before that moment that are no task's and are owed to nobody; how many.
+    async fn forget_told(&self, before: Wall, limit: usize) -> Result<u64, Error>;
 
     /// Writes what was asked for until now and lets go of the store, so that it can be opened again. Every later call answers
     /// [`Error::Closed`]. What cannot be written within some seconds is given up, and its callers are told.

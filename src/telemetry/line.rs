@@ -93,7 +93,7 @@ fn is_plain(text: &str) -> bool {
 
 /// Control characters (C1 too: U+009B alone starts a terminal sequence), and those that reorder, hide or break text, as
 /// `\uXXXX`. In JSON they stand only within strings, where that is the same text.
-fn escaped(text: &str) -> Cow<'_, str> {
+pub fn escaped(text: &str) -> Cow<'_, str> {
     if !text.contains(is_unprintable) {
         return text.into();
     }

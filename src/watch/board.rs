@@ -17,6 +17,7 @@ use crate::model::due::{Queue, Slot};
 use crate::model::hold::{Evidence, Hold};
 use crate::model::pace::Pace;
 use crate::model::policy::Policy;
+use crate::model::reading::Fault;
 use crate::model::step::overdue;
 use crate::model::waiting::{TargetIndex, Times, Waiting};
 use crate::units::Rate;
@@ -73,7 +74,7 @@ struct Share {
 struct Key {
     pace: Pace,
     breaker: Breaker,
-    hold: Option<Hold>,
+    hold: Option<Hold<Fault>>,
     evidence: Evidence,
     /// The probe under way.
     probe: Option<Slot>,
@@ -84,7 +85,7 @@ struct Account {
     in_flight: u32,
     /// Zero for one that is not configured any more: its tasks wait.
     max_in_flight: u32,
-    hold: Option<Hold>,
+    hold: Option<Hold<Fault>>,
     skew: Skew,
     /// The probe under way.
     probe: Option<Slot>,
@@ -246,7 +247,7 @@ impl Board {
     /// A secret changed that may mend an account: its next probe goes out at once.
     pub fn try_now(&mut self, account: AccountIndex, now: Steady) {
         if let Some(hold) = &mut self.accounts[account.0].hold {
-            hold.probes.at_once(&self.policy, now);
+            hold.probes.at_once(now);
         }
     }
 
@@ -258,6 +259,12 @@ impl Board {
     /// This moment on all clocks that matter for that target.
     pub fn times(&self, target: TargetIndex, now: Moment) -> Times {
         self.skew(target).times(now)
+    }
+
+    /// How far apart the requests of that target's pace key leave now.
+    #[cfg(test)]
+    pub fn spacing(&self, target: TargetIndex) -> Duration {
+        self.keys[self.share_of(target).key.0].pace.spacing()
     }
 
     /// How many tasks are open.
@@ -349,9 +356,8 @@ impl Board {
         let oldest = ready.min_by_key(|(_, task)| task.asked).map(|(slot, _)| slot as Slot);
         if oldest.is_none() {
             // Nobody can be asked yet: look again later, not at once.
-            let policy = self.policy;
             if let Some(probes) = self.probes(scope) {
-                probes.failed(&policy, now);
+                probes.failed(now);
             }
         }
         oldest

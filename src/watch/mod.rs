@@ -6,6 +6,8 @@ pub mod board;
 mod load;
 pub mod machine;
 mod tell;
+#[cfg(test)]
+mod tests;
 pub mod write;
 
 use std::collections::HashMap;

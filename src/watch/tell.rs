@@ -44,8 +44,8 @@ impl Machine {
             }
             Err(fault) => {
                 tracing::debug!(task = %task.id, operation, class = %fault.class, %fault, "poll failed");
-                // Holds are told by themselves, and a lost connection is nobody's trouble.
-                if matches!(fault.class, Class::Account | Class::PaceKey | Class::Connection) {
+                // Holds and throttling are told by themselves, and a lost connection is nobody's trouble.
+                if matches!(fault.class, Class::Account | Class::PaceKey | Class::Pace | Class::AccountPace | Class::Connection) {
                     return;
                 }
                 let before = known.trouble.replace(Trouble { code: fault.code.clone(), last: now });

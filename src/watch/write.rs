@@ -80,7 +80,7 @@ impl Step {
         let event = record.map(|record| {
             let event = self.event(&record)?;
             let lost = broken!(LostDelivery) && matches!(self.what, What::Ended(_));
-            let sinks = if lost { Vec::new() } else { self.routes.of_task(event.kind, &record.settings) };
+            let sinks = if lost { Vec::new() } else { self.routes.of_task(event.kind, &record.settings, self.outcome()) };
             Some((event, sinks))
         });
         let Self { slot, task, now, what, .. } = self;
@@ -95,6 +95,13 @@ impl Step {
         } else {
             Written::End(slot, task.target)
         })
+    }
+
+    fn outcome(&self) -> Option<Outcome> {
+        match &self.what {
+            What::Ended(Ok((outcome, _))) => Some(*outcome),
+            What::Ended(Err(_)) | What::Progressed(..) | What::Overdue => None,
+        }
     }
 
     fn event(&self, record: &Record) -> Option<Event> {

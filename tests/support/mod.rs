@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use opwatch::clock::Clock;
@@ -72,8 +73,11 @@ path = "events.jsonl"
         self.0.path().join(name)
     }
 
+    /// Renamed into its place: a running daemon never reads half of it.
     pub fn write(&self, name: &str, text: &str) {
-        fs::write(self.path(name), text).unwrap();
+        let whole = tempfile::NamedTempFile::new_in(self.0.path()).unwrap();
+        fs::write(whole.path(), text).unwrap();
+        whole.persist(self.path(name)).unwrap();
     }
 
     /// Replaces a text of the configuration, which must be there.
@@ -114,12 +118,23 @@ path = "events.jsonl"
         said(self.opwatch(&["run", "-c", "opwatch.toml", "--until-done"]).spawn().unwrap()).await
     }
 
-    /// The lines of `events.jsonl`, each a whole record.
+    /// The lines of `events.jsonl`, each a whole record that is as the schema says.
     pub fn events(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.path("events.jsonl")).unwrap_or_default();
         assert!(text.is_empty() || text.ends_with('\n'), "a torn tail: {text:?}");
-        text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line:?}"))).collect()
+        let record = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
+        text.lines().map(record).inspect(holds_to_the_schema).collect()
     }
+}
+
+/// Fails where a record is not as the shipped schema says.
+pub fn holds_to_the_schema(record: &Value) {
+    static SCHEMA: LazyLock<jsonschema::Validator> = LazyLock::new(|| {
+        let schema = serde_json::from_str(include_str!("../../config/event.schema.json")).unwrap();
+        jsonschema::draft202012::new(&schema).unwrap()
+    });
+    let wrong: Vec<_> = SCHEMA.iter_errors(record).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}\n{record}");
 }
 
 /// What a finished program said.

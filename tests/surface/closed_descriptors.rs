@@ -26,7 +26,7 @@ async fn what_a_closed_standard_output_could_not_take_comes_with_the_next_start(
     eventually("the other sink has the event", || home.events().len() == 1).await;
     signal(&child, "TERM");
     let ended = said(child).await;
-    let told = &ended.log_lines("the sink cannot accept events; they are kept")[0];
+    let told = &ended.log_lines("the sink is held: a person must act; its deliveries are kept, and it is tried again rarely")[0];
     assert_eq!(told["error"], "cannot open standard output: it is closed; restart with a standard output that is read");
     let next = said(run(&home, "", "--until-done")).await;
     assert_eq!((next.code, next.stdout.lines().count()), (Some(0), 1), "{}", next.stderr);

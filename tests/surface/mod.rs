@@ -1,12 +1,17 @@
 //! The surface that users and their scripts rely on: commands, log lines, exit codes.
 
 mod api_3_0;
+mod clock;
 mod closed_descriptors;
 mod commands;
+mod events;
+mod exec;
+mod hostile;
 mod log;
 mod network;
 mod sdk;
 mod signing;
+mod storage;
 mod systemd;
 mod tasks;
 mod webhook;

@@ -106,3 +106,26 @@ async fn a_task_of_an_account_that_is_gone_is_removed_with_it_and_registered_ane
     crate::support::said(child).await;
     assert_eq!((&home.events()[1]["subject"], &home.events()[1]["data"]["outcome"]), (&"bm/7".into(), &"success".into()));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_is_told_of_once_when_its_last_task_has_been_over_for_ten_seconds_and_later_tasks_begin_a_new_round() {
+    let ends = [(1, 1), (2, 2), (3, 3), (4, 1)];
+    let scenario = ends.into_iter().fold(Scenario::default(), |scenario, (id, status)| scenario.with_task(id, [Answer::status(status)]));
+    let cloud = cloud(scenario).await;
+    let home = Home::new(&cloud, "");
+    home.edit("events.jsonl\"\n", "events.jsonl\"\nevents = [\"group\"]\nlabels = { team = \"dba\" }\n");
+    let line = |id: u64, team: &str| format!("{{\"id\":{id},\"group\":\"rack 7\",\"labels\":{{\"team\":\"{team}\"}}}}\n");
+    home.write("list.tasks", &[line(1, "dba"), line(2, "web"), line(3, "web")].concat());
+    let first = home.run_until_done().await;
+    assert_eq!((first.code, first.log_lines("group finished").len()), (Some(0), 1), "{}", first.stderr);
+    home.write("list.tasks", &[line(1, "dba"), line(2, "web"), line(3, "web"), line(4, "dba")].concat());
+    assert_eq!(home.run_until_done().await.code, Some(0));
+    let [one, two] = &home.events()[..] else { panic!("{:?}", home.events()) };
+    assert_eq!(
+        (&one["type"], &one["source"], &one["subject"]),
+        (&"opwatch.group.finished".into(), &"opwatch".into(), &"group/rack%207".into())
+    );
+    assert_eq!(one["data"]["counts"], serde_json::json!({"success": 1, "failure": 1, "partial": 1, "abandoned": 0}));
+    assert_eq!((&two["data"]["round"], &two["data"]["counts"]["success"]), (&2.into(), &1.into()));
+    assert_ne!(one["id"], two["id"]);
+}

@@ -134,7 +134,8 @@ async fn a_url_file_that_changes_counts_while_the_daemon_runs_and_a_broken_one_d
 async fn no_secret_of_a_webhook_is_printed_at_trace_whatever_the_receiver_answers() {
     const SECRETS: [&str; 5] = ["path-hunter2", "query-hunter2", "header-hunter2", "template-hunter2", KEY];
     let [path, query, header, template, key] = SECRETS;
-    let (cloud, receiver) = (one_task().await, Receiver::start().await);
+    let follows = Scenario { unlisted: Unlisted::Follows(vec![Answer::status(1)]), ..Scenario::default() };
+    let (cloud, receiver) = (cloud(follows).await, Receiver::start().await);
     let home = home(
         &cloud,
         &format!(
@@ -143,6 +144,8 @@ async fn no_secret_of_a_webhook_is_printed_at_trace_whatever_the_receiver_answer
             receiver.addr
         ),
     );
+    // Some of them become dead letters.
+    home.list(1..=8);
     let echo = format!("Cannot POST /{path}?key={query} {header} {key}");
     receiver.answer_next([400, 401, 404, 422, 429, 500].map(|status| receiver::Answer::says(status, &echo)));
     let location = vec![("location", format!("/{path}?key={query}"))];
@@ -151,9 +154,7 @@ async fn no_secret_of_a_webhook_is_printed_at_trace_whatever_the_receiver_answer
     eventually("the event is taken", || receiver.got().iter().any(|got| got.was_taken)).await;
     receiver.down().await;
     let stderr = stopped(child, &home).await;
-    for told in ["HTTP 400", "and says: Cannot POST", "a redirect, which is not followed", "broke off", "did not answer within 200ms"] {
-        assert!(stderr.contains(told), "{told} in {stderr}");
-    }
+    assert!(stderr.contains("and says: Cannot POST"), "{stderr}");
     for secret in SECRETS.into_iter().chain(["v1,"]) {
         assert!(!stderr.contains(secret), "{secret} in {stderr}");
     }
@@ -216,12 +217,12 @@ async fn a_gateway_whose_server_is_down_is_asked_again_and_a_slow_body_delays_no
     receiver.down().await;
     let home = home(&cloud, &format!("url = \"https://{}/slow\"\ntimeout = \"1h\"\ntls = {{ ca_file = \"ca.pem\" }}", nginx.addr));
     fs::copy(&certificate.ca, home.path("ca.pem")).unwrap();
-    let child = start_at_trace(&home);
+    let stderr = fs::File::create(home.path("stderr")).unwrap();
+    let child = home.opwatch(&["run", "-c", "opwatch.toml", "--until-done"]).stderr(stderr).spawn().unwrap();
     says(&home, "answers HTTP 502: it is in trouble").await;
     receiver.up().await;
-    says(&home, "the sink accepts events again").await;
-    stopped(child, &home).await;
-    assert_eq!((home.run_until_done().await.code, receiver.got().len()), (Some(0), 1));
+    // It ends once the event is acknowledged.
+    assert_eq!((said(child).await.code, receiver.got().len()), (Some(0), 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,20 +7,20 @@ use tokio::runtime::Runtime;
 
 use super::SINKS;
 use super::witness::Witness;
-use super::world::{MINUTE, SECOND, World};
+use super::world::{SECOND, World};
 use crate::clock::Moment;
 use crate::cloud::{Answer, Cloud};
+use crate::deliver::lane::{self, Attempt, Lane};
 use crate::model::due::Slot;
+use crate::model::event::Event;
 use crate::model::policy::Policy;
 use crate::model::route::Routes;
 use crate::model::task::TaskId;
-use crate::store::{Rows, Seq, Store};
+use crate::sinks::Refusal;
+use crate::store::{Error, Rows, Store};
 use crate::watch::Start;
 use crate::watch::machine::{Ask, Machine};
 use crate::watch::write::Write;
-
-/// How many deliveries an attempt takes.
-const BATCH: usize = 4;
 
 pub struct Parts<'a> {
     pub cloud: &'a Cloud,
@@ -38,8 +38,25 @@ pub struct Life {
     polls: Vec<Poll>,
     /// With the moment at which each has its turn, and the number that the witness gave it.
     writes: Vec<(i64, usize, Write)>,
-    /// When each sink is tried next.
-    attempts: [Option<i64>; SINKS.len()],
+    routes: Arc<Routes>,
+    sending: Vec<Sending>,
+    /// Whether something may be owed that the lanes did not see.
+    owed: bool,
+}
+
+/// The lane of a sink, and what is under way there.
+struct Sending {
+    lane: Lane,
+    attempts: Vec<Sent>,
+    /// With the moment at which each has its turn, and the event that it is about, if that is one.
+    writes: Vec<(i64, Option<Event>, lane::Write)>,
+}
+
+struct Sent {
+    number: u64,
+    events: Vec<Event>,
+    result: Result<(), Refusal>,
+    ends: i64,
 }
 
 struct Poll {
@@ -54,16 +71,23 @@ impl Life {
     pub fn start(world: &mut World, witness: &mut Witness, runtime: &Runtime, parts: Parts<'_>) -> Result<Self, String> {
         let Parts { cloud, routes, policy, store, listed } = parts;
         let started = world.now;
-        let start = Start { policy, routes, listed, allow_removals: true };
+        let start = Start { policy, routes: Arc::clone(&routes), listed, allow_removals: true };
         let loaded = runtime.block_on(Machine::load(start, cloud, store.as_ref(), || world.moment(started)));
         let (machine, removed) = loaded.map_err(|error| error.to_string())?;
-        let mut life = Self { started, store, machine, polls: Vec::new(), writes: Vec::new(), attempts: [Some(world.now); SINKS.len()] };
+        let mut sending = Vec::new();
+        for (name, how) in SINKS.iter().zip(world.sendings()) {
+            let active = runtime.block_on(store.active(name)).map_err(|error| error.to_string())?;
+            let lane = Lane::new((*name).to_owned(), how, active, world.moment(started).steady);
+            sending.push(Sending { lane, attempts: Vec::new(), writes: Vec::new() });
+        }
+        let (polls, writes) = (Vec::new(), Vec::new());
+        let mut life = Self { started, store, machine, polls, writes, routes, sending, owed: true };
         life.write(removed, None, world, witness)?;
         Ok(life)
     }
 
     pub fn is_writing(&self) -> bool {
-        !self.writes.is_empty()
+        !self.writes.is_empty() || self.sending.iter().any(|sending| !sending.writes.is_empty())
     }
 
     /// When it has something to do.
@@ -71,7 +95,13 @@ impl Life {
         let polls = self.polls.iter().map(|poll| poll.arrives);
         let writes = self.writes.iter().map(|(at, ..)| *at);
         let wake = self.machine.wake().map(|wake| wake.0.saturating_add(self.started));
-        polls.chain(writes).chain(wake).chain(self.attempts.iter().flatten().copied()).min()
+        let wake = wake
+            .into_iter()
+            .chain(self.sending.iter().filter_map(|sending| sending.lane.wake()).map(|wake| wake.0.saturating_add(self.started)));
+        let ends = self.sending.iter().flat_map(|sending| sending.attempts.iter().map(|attempt| attempt.ends));
+        let stored = self.sending.iter().flat_map(|sending| sending.writes.iter().map(|(at, ..)| *at));
+        // What became owed is looked for at once.
+        polls.chain(writes).chain(wake).chain(ends).chain(stored).chain(self.owed.then_some(self.started)).min()
     }
 
     /// Does what is due now. Whether it died over it.
@@ -107,7 +137,7 @@ impl Life {
             let (_, number, write) = self.writes.swap_remove(index);
             let written = runtime.block_on(write.carry_out(self.store.as_ref())).map_err(|error| error.to_string())?;
             witness.committed(number);
-            self.attempts.iter_mut().for_each(|attempt| _ = attempt.get_or_insert(world.now));
+            self.owed = true;
             if dies() {
                 return Ok(true);
             }
@@ -119,19 +149,22 @@ impl Life {
         while let Some(Ask { slot, id, route, .. }) = self.machine.ask(now) {
             let TaskId::Int(id) = id else { return Err("an id became text".to_owned()) };
             witness.asked(id, &route, world)?;
-            let (answer, arrives) = world.answer(id);
+            let (answer, arrives) = world.answer(id, &route);
             self.polls.push(Poll { id, slot, sent: (now, world.now), answer, arrives });
         }
+        if std::mem::take(&mut self.owed) {
+            self.sending.iter_mut().for_each(|sending| sending.lane.look_again());
+        }
         for sink in 0..SINKS.len() {
-            if self.attempts[sink].is_some_and(|at| at <= world.now) && self.attempt(sink, world, witness, runtime, &mut dies)? {
+            if self.deliver(sink, world, witness, runtime, &mut dies)? {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    /// One attempt of a sink, which may accept, refuse, or accept and not be heard.
-    fn attempt(
+    /// What the lane of a sink does now. Whether the process died over it.
+    fn deliver(
         &mut self,
         sink: usize,
         world: &mut World,
@@ -139,27 +172,46 @@ impl Life {
         runtime: &Runtime,
         dies: &mut impl FnMut() -> bool,
     ) -> Result<bool, String> {
-        let name = SINKS[sink];
-        let owed = runtime.block_on(self.store.owed(name, Seq(0), BATCH)).map_err(|error| error.to_string())?;
-        if owed.is_empty() {
-            self.attempts[sink] = None;
-            return Ok(false);
+        let (name, now) = (SINKS[sink], world.moment(self.started));
+        let Sending { lane, attempts, writes } = &mut self.sending[sink];
+        while let Some(index) = attempts.iter().position(|attempt| attempt.ends <= world.now) {
+            let Sent { number, events, result, .. } = attempts.swap_remove(index);
+            let (more, _) = lane.ended(number, result, &self.routes, now, world.rng.random());
+            if let Some(lane::Write::Bury(burial)) = more.iter().find(|write| matches!(write, lane::Write::Bury(_))) {
+                witness.may_bury(name, &burial.error)?;
+            }
+            let event = events.into_iter().next();
+            writes.extend(more.into_iter().map(|write| (world.now + world.within(50_000), event.clone(), write)));
+            if dies() {
+                return Ok(true);
+            }
         }
-        let (accepts, heard) = (world.rng.random_bool(0.8), world.rng.random_bool(0.9));
-        if accepts {
-            owed.iter().try_for_each(|owed| witness.received(sink, &owed.event))?;
+        while let Some(index) = writes.iter().position(|(at, ..)| *at <= world.now) {
+            let (_, event, write) = writes.swap_remove(index);
+            let written = runtime.block_on(write.carry_out(self.store.as_ref(), name)).map_err(|error| error.to_string())?;
+            if let (lane::Written::Buried(_), Some(event)) = (written, &event) {
+                witness.received(sink, event)?;
+            }
+            if dies() {
+                return Ok(true);
+            }
+            if let lane::Written::Buried(seq) = written {
+                lane.gone(seq);
+            }
+            self.owed |= written != lane::Written::Done;
         }
-        if dies() {
-            return Ok(true);
+        while let Some((after, limit)) = lane.wants() {
+            let page = runtime.block_on(self.store.owed(name, after, limit)).map_err(|error| error.to_string())?;
+            lane.load(page, limit, now.steady);
         }
-        if accepts && heard {
-            let seqs = owed.iter().map(|owed| owed.seq).collect();
-            runtime.block_on(self.store.acknowledge(name, seqs)).map_err(|error| error.to_string())?;
-            self.attempts[sink] = Some(world.now);
-        } else {
-            self.attempts[sink] = Some(world.now + SECOND + world.within(MINUTE));
+        while let Some(Attempt { number, events }) = lane.attempt(now.steady) {
+            let (result, takes) = world.deliver(sink, &events, |event| witness.received(sink, event))?;
+            attempts.push(Sent { number, events, result, ends: world.now + takes });
+            if dies() {
+                return Ok(true);
+            }
         }
-        Ok(dies())
+        Ok(false)
     }
 
     fn write(
@@ -180,6 +232,14 @@ impl Life {
     /// A clean stop: what is under way is given up, as after the drain's patience, and the hot rows are stored.
     pub fn stop(self, world: &World, runtime: &Runtime) -> Result<(), String> {
         let hot = self.machine.unsaved(world.moment(self.started));
-        runtime.block_on(self.store.keep(hot)).map_err(|error| error.to_string())
+        let now = world.moment(self.started).steady;
+        let kept = async {
+            self.store.keep(hot).await?;
+            for (name, sending) in SINKS.iter().zip(&self.sending) {
+                self.store.keep_active(name, sending.lane.active(now)).await?;
+            }
+            Ok::<_, Error>(())
+        };
+        runtime.block_on(kept).map_err(|error| error.to_string())
     }
 }

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::Value;
 
 use super::SINKS;
-use super::world::{MINUTE, SECOND, SHARES, Weather, World, share};
+use super::world::{MINUTE, SECOND, SHARES, SIGNATURE, Weather, World, share};
 use crate::cloud::{Answer, PaceKey, Route};
-use crate::model::event::Event;
+use crate::model::event::{Event, schema};
 use crate::model::policy::Policy;
 use crate::model::reading::{Class, Code};
 use crate::model::step::Reason;
@@ -251,11 +251,23 @@ impl Witness {
         }
     }
 
+    /// A delivery is given up. Only what the sink refuses for what it says may be.
+    pub fn may_bury(&self, sink: &str, error: &str) -> Result<(), String> {
+        if error == "413" { Ok(()) } else { Err(format!("promise 6: {sink} is given up over {error}")) }
+    }
+
     pub fn received(&mut self, sink: usize, event: &Event) -> Result<(), String> {
         let record: Value = serde_json::from_str(&event.body).map_err(|error| error.to_string())?;
+        if event.body.contains(SIGNATURE) {
+            return Err(format!("promise 7: {record} tells a secret"));
+        }
         let before = self.bodies.entry(event.id.to_string()).or_insert_with(|| event.body.clone());
         if *before != event.body {
             return Err(format!("promise 2: two events share one id: {before} {}", event.body));
+        }
+        let told = schema::told(&record);
+        if !told.is_empty() {
+            return Err(format!("the schema: {told:?} {}", event.body));
         }
         let known = self.received[sink].iter().any(|known| known["id"] == record["id"]);
         if !known {

@@ -5,10 +5,16 @@ use std::collections::BTreeMap;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::read;
+use super::SINKS;
 use crate::clock::{Moment, Steady, Wall};
-use crate::cloud::Answer;
+use crate::cloud::{Answer, Route};
+use crate::model::delivery::{Retry, Sending};
+use crate::model::event::Event;
+use crate::model::policy::Policy;
 use crate::model::reading::{Class, Code, Fault};
+use crate::secret::Secret;
+use crate::sinks::Refusal;
+use crate::units::{Limit, Span};
 
 /// Microseconds.
 pub const SECOND: i64 = 1_000_000;
@@ -16,6 +22,8 @@ pub const MINUTE: i64 = 60 * SECOND;
 pub const HOUR: i64 = 60 * MINUTE;
 /// True wall time at the start of a history.
 const EPOCH_MS: i64 = 1_764_000_000_000;
+/// What every request is signed with; the server echoes it where it refuses something.
+pub const SIGNATURE: &str = "c2lnbmVkIGJ5IGhhbmQ=";
 /// As `[poll] request_timeout`.
 const REQUEST_TIMEOUT: i64 = 10 * SECOND;
 
@@ -53,6 +61,20 @@ pub struct World {
     pub tasks: BTreeMap<u64, Plan>,
     pub weather: Weather,
     is_calm: bool,
+    pub moods: [Mood; SINKS.len()],
+}
+
+/// How a sink behaves for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mood {
+    /// It accepts; now and then an attempt fails, or is accepted and not heard.
+    Well,
+    /// Nothing is accepted, and that passes.
+    Down,
+    /// The login is refused.
+    Refuses,
+    /// Some events are refused for what they say.
+    Picky,
 }
 
 /// The truth about a task.
@@ -83,6 +105,7 @@ impl World {
             tasks: BTreeMap::new(),
             weather: Weather::Fair,
             is_calm: false,
+            moods: [Mood::Well; SINKS.len()],
         }
     }
 
@@ -114,7 +137,7 @@ impl World {
 
     /// Nothing goes wrong any more, and what runs comes to its end.
     pub fn calm(&mut self) {
-        (self.weather, self.is_calm) = (Weather::Fair, true);
+        (self.weather, self.is_calm, self.moods) = (Weather::Fair, true, [Mood::Well; SINKS.len()]);
     }
 
     /// The local wall clock jumps, by seconds or by years.
@@ -138,11 +161,49 @@ impl World {
         Moment { steady: Steady(self.now - started), wall: Wall(self.local_wall()) }
     }
 
+    /// How each sink is sent to: one takes several events at once and one attempt at a time, the other one event and several.
+    pub fn sendings(&self) -> [Sending; SINKS.len()] {
+        let one = Sending {
+            batch: 4,
+            gather: None,
+            max_in_flight: 1,
+            rate: None,
+            retry: Retry { max: Span::seconds(60), give_up_after: Limit(None), ..Retry::default() },
+            held: Policy::default().error_waits(),
+        };
+        [one, Sending { batch: 1, max_in_flight: 3, ..one }]
+    }
+
+    /// An attempt of a sink: what comes of it, and how long it takes. What it accepts is handed on.
+    pub fn deliver(
+        &mut self,
+        sink: usize,
+        events: &[Event],
+        mut accept: impl FnMut(&Event) -> Result<(), String>,
+    ) -> Result<(Result<(), Refusal>, i64), String> {
+        let takes = if self.rng.random_bool(0.05) { self.within(10 * SECOND) } else { self.within(100_000) };
+        let (fails, unheard) = (self.rng.random_bool(0.1), self.rng.random_bool(0.1));
+        let stray = !self.is_calm && fails;
+        let result = match self.moods[sink] {
+            Mood::Down => Err(Refusal::passing("500")),
+            Mood::Refuses => Err(Refusal::of_sink("401")),
+            Mood::Picky if events.iter().any(|event| event.id.as_u128() % 5 == 0) => Err(Refusal::of_event("413")),
+            Mood::Well | Mood::Picky if stray => Err(Refusal::passing("502")),
+            Mood::Well | Mood::Picky => {
+                events.iter().try_for_each(&mut accept)?;
+                if unheard && !self.is_calm { Err(Refusal::passing("timeout")) } else { Ok(()) }
+            }
+        };
+        Ok((result, takes))
+    }
+
     /// The answer to a request that leaves now, and when it is there.
-    pub fn answer(&mut self, id: u64) -> (Answer, i64) {
+    pub fn answer(&mut self, id: u64, route: &Route) -> (Answer, i64) {
         let latency = if self.rng.random_bool(0.1) { self.within(9 * SECOND) } else { 5_000 + self.within(200_000) };
         let at = self.now + latency / 2;
-        let refused = |code: i64| read(&format!(r#"{{"code":{code},"message":"refused"}}"#));
+        let signature = Secret::new(SIGNATURE);
+        let read = |body: &str| Answer { poll: route.understood(200, body.as_bytes().to_vec(), &signature), date: None };
+        let refused = |code: i64| read(&format!(r#"{{"code":{code},"message":"refused: {SIGNATURE}"}}"#));
         let fault = |class, what: &str| {
             let fault = Fault { class, code: Code::Text(what.into()), message: String::new(), retry_after: None };
             Answer { poll: Err(fault), date: None }

@@ -4,6 +4,7 @@
 //! sink is an `impl Counterpart` and a line in the list below.
 
 mod lines;
+mod program;
 mod web;
 
 use std::sync::{Arc, Mutex};
@@ -85,6 +86,7 @@ macro_rules! held_to_the_promises {
 held_to_the_promises! {
     a_file: lines::RegularFile;
     a_fifo: lines::Fifo;
+    a_program: program::Program;
     the_log: lines::StandardError;
     a_webhook: web::Server;
     a_webhook_in_batches: web::BatchedServer;

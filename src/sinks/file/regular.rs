@@ -12,6 +12,7 @@ use std::path::Path;
 use rustix::fs::OFlags;
 use tracing::warn;
 
+use super::turn::Turn;
 use super::{Doing, Trouble};
 
 /// How far back a torn line is looked for. An event is far smaller: answers of the cloud are bounded to 1 MiB.
@@ -66,7 +67,10 @@ impl Regular {
         if !metadata.is_file() {
             return Err(opening(io::Error::other("it was exchanged meanwhile")));
         }
-        cut_torn_line(&file, metadata.len(), path).map_err(Trouble::of(Doing::Repairing))?;
+        {
+            let _turn = Turn::of(&file).map_err(&opening)?;
+            cut_torn_line(&file, path).map_err(Trouble::of(Doing::Repairing))?;
+        }
         sync_folder(path).map_err(Trouble::of(Doing::Syncing))?;
         Ok(Self { file, identity: Identity::of(&metadata) })
     }
@@ -79,6 +83,10 @@ impl Regular {
     /// Appends these lines and syncs them. After an error the file is as before and `true` comes with it, or it must be opened
     /// anew: after a failed sync nothing may be assumed of what this descriptor wrote, and the next sync of it may lie.
     pub fn append(&self, lines: &[u8], sync: impl Fn(&File) -> io::Result<()>) -> Result<(), (Trouble, bool)> {
+        let _turn = match Turn::of(&self.file) {
+            Ok(turn) => turn,
+            Err(error) => return Err((Trouble { doing: Doing::Writing, error }, true)),
+        };
         let before = match self.file.metadata() {
             Ok(metadata) => metadata.len(),
             Err(error) => return Err((Trouble { doing: Doing::Writing, error }, false)),
@@ -95,7 +103,8 @@ impl Regular {
     }
 }
 
-fn cut_torn_line(file: &File, length: u64, path: &Path) -> io::Result<()> {
+fn cut_torn_line(file: &File, path: &Path) -> io::Result<()> {
+    let length = file.metadata()?.len();
     let end = end_of_last_line(file, length)?;
     if end < length {
         if !begins_like_an_event(file, end, length)? {

@@ -1,3 +1,4 @@
+use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::process::Command;
 
@@ -44,6 +45,26 @@ async fn a_torn_last_line_is_removed_before_the_next_event() {
             assert_eq!(fs::read_to_string(&path).unwrap(), format!("{whole}{}", lines(&samples::successes(1))));
         }
     }
+}
+
+#[tokio::test]
+async fn a_line_that_another_process_is_just_writing_is_not_taken_for_a_torn_one() {
+    let (_folder, path) = folder_and_path();
+    fs::write(&path, "{\"specversion\":").unwrap();
+    let other = fs::File::options().append(true).open(&path).unwrap();
+    other.lock().unwrap();
+    let refusal = refused(&path).await;
+    assert!(refusal.class == Class::Passing && refusal.what.contains("another program keeps it locked"), "{refusal}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "{\"specversion\":");
+    (&other).write_all(b"1}\n").unwrap();
+    other.unlock().unwrap();
+    let sink = to(&path);
+    sink.send(&samples::successes(1)).await.unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), format!("{{\"specversion\":1}}\n{}", lines(&samples::successes(1))));
+    other.lock().unwrap();
+    assert_eq!(sink.send(&samples::successes(1)).await.unwrap_err().class, Class::Passing);
+    other.unlock().unwrap();
+    sink.send(&samples::successes(1)).await.unwrap();
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ mod signature;
 #[cfg(test)]
 mod tests;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -151,6 +152,10 @@ impl Webhook {
 impl Sink for Webhook {
     fn batch(&self) -> usize {
         if self.is_batched { BATCH } else { 1 }
+    }
+
+    fn mended_by(&self) -> Vec<PathBuf> {
+        self.config.files().map(Path::to_owned).collect()
     }
 
     async fn send(&self, events: &[Event]) -> Result<(), Refusal> {

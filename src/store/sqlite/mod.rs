@@ -4,6 +4,7 @@
 //! the statements are in tasks.rs and outbox.rs.
 
 mod connect;
+mod groups;
 mod job;
 mod location;
 mod lock;
@@ -20,6 +21,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -28,7 +30,7 @@ use self::lock::Lock;
 use self::trouble::Patience;
 use self::wal::Wal;
 use self::worker::{Poison, Role, Worker};
-use super::{Commit, Error, Hot, OpenTask, Owed, Past, Record, Registered, Seq, Store, TargetRow};
+use super::{Burial, Commit, Error, GroupRound, GroupRow, Hot, OpenTask, Owed, Past, Record, Registered, Seq, Store, TargetRow};
 use crate::clock::Wall;
 use crate::model::event::Event;
 use crate::model::task::{NewTask, Row, Target};
@@ -125,6 +127,29 @@ impl Store for Sqlite {
         self.writer.ask(move |connection| outbox::acknowledge(connection, &sink, &seqs)).await
     }
 
+    async fn tried(&self, sink: &str, seqs: Vec<Seq>, active: Duration) -> Result<(), Error> {
+        let sink = sink.to_owned();
+        self.writer.ask(move |connection| outbox::tried(connection, &sink, &seqs, active)).await
+    }
+
+    async fn active(&self, sink: &str) -> Result<Duration, Error> {
+        let sink = sink.to_owned();
+        self.reader().ask(move |connection| outbox::active(connection, &sink)).await
+    }
+
+    async fn keep_active(&self, sink: &str, active: Duration) -> Result<(), Error> {
+        let sink = sink.to_owned();
+        self.writer.ask(move |connection| outbox::keep_active(connection, &sink, active)).await
+    }
+
+    async fn bury(&self, burial: Burial) -> Result<(), Error> {
+        self.writer.ask(move |connection| outbox::bury(connection, &burial)).await
+    }
+
+    async fn bury_paused(&self, configured: Vec<String>, before: Wall, at: Wall) -> Result<u64, Error> {
+        self.writer.ask(move |connection| outbox::bury_paused(connection, &configured, before, at)).await
+    }
+
     async fn outbox(&self) -> Result<HashMap<String, u64>, Error> {
         self.reader().ask(outbox::outbox).await
     }
@@ -135,6 +160,18 @@ impl Store for Sqlite {
 
     async fn forget(&self, tasks: Vec<Past>) -> Result<(), Error> {
         self.writer.ask(move |connection| tasks::forget(connection, &tasks)).await
+    }
+
+    async fn groups_over(&self) -> Result<Vec<GroupRound>, Error> {
+        self.reader().ask(groups::over).await
+    }
+
+    async fn finish_group(&self, group: GroupRow, event: Event, sinks: Vec<String>) -> Result<bool, Error> {
+        self.writer.ask(move |connection| outbox::finish_group(connection, group, &event, &sinks)).await
+    }
+
+    async fn forget_told(&self, before: Wall, limit: usize) -> Result<u64, Error> {
+        self.writer.ask(move |connection| outbox::forget_told(connection, before, limit)).await
     }
 
     async fn close(&self) {

@@ -1,14 +1,16 @@
 //! The statements about events and deliveries. Each function is the body of a job (worker.rs), and may run more than once.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::tasks;
 use super::values::{at_most, event};
+use crate::clock::Wall;
 use crate::model::event::Event;
 use crate::model::task::Row;
-use crate::store::{Commit, End, Owed, Seq};
+use crate::store::{Burial, Commit, End, GroupRow, Owed, Seq};
 
 /// One step of a task; `false`: it is over already, and nothing was written.
 pub fn commit(connection: &Connection, commit: &Commit) -> rusqlite::Result<bool> {
@@ -47,14 +49,16 @@ pub fn insert_event(connection: &Connection, row: Option<Row>, event: &Event, si
 }
 
 /// A range of the outbox's key, and each event by its own: the cost is that of the page, however much is owed.
-pub const OWED: &str = "SELECT seq, event_id, kind, time, body FROM delivery CROSS JOIN event USING (seq)
+pub const OWED: &str = "SELECT seq, task_row, attempts, tried, event_id, kind, time, body FROM delivery CROSS JOIN event USING (seq)
      WHERE sink = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
 
 /// A page of what a sink is owed.
 pub fn owed(connection: &Connection, sink: &str, after: Seq, limit: usize) -> rusqlite::Result<Vec<Owed>> {
     let mut select = connection.prepare_cached(OWED)?;
-    let found =
-        select.query_map(params![sink, after, at_most(limit)], |record| Ok(Owed { seq: record.get(0)?, event: event(record, 1)? }))?;
+    let found = select.query_map(params![sink, after, at_most(limit)], |record| {
+        let tried = record.get::<_, Option<i64>>(3)?.map(|tried| Duration::from_millis(tried.unsigned_abs()));
+        Ok(Owed { seq: record.get(0)?, task: record.get(1)?, attempts: record.get(2)?, tried, event: event(record, 4)? })
+    })?;
     found.collect()
 }
 
@@ -62,6 +66,89 @@ pub fn owed(connection: &Connection, sink: &str, after: Seq, limit: usize) -> ru
 pub fn acknowledge(connection: &Connection, sink: &str, seqs: &[Seq]) -> rusqlite::Result<()> {
     let mut delete = connection.prepare_cached("DELETE FROM delivery WHERE sink = ?1 AND seq = ?2")?;
     seqs.iter().try_for_each(|seq| delete.execute(params![sink, seq]).map(drop))
+}
+
+/// Counts a first failure.
+pub fn tried(connection: &Connection, sink: &str, seqs: &[Seq], active: Duration) -> rusqlite::Result<()> {
+    let mut update = connection
+        .prepare_cached("UPDATE delivery SET attempts = attempts + 1, tried = coalesce(tried, ?3) WHERE sink = ?1 AND seq = ?2")?;
+    seqs.iter().try_for_each(|seq| update.execute(params![sink, seq, milliseconds(active)]).map(drop))?;
+    keep_active(connection, sink, active)
+}
+
+/// How the sink's own clock stood.
+pub fn active(connection: &Connection, sink: &str) -> rusqlite::Result<Duration> {
+    let mut select = connection.prepare_cached("SELECT active FROM sink WHERE name = ?1")?;
+    let active = select.query_row([sink], |record| record.get::<_, i64>(0)).optional()?;
+    Ok(Duration::from_millis(active.unwrap_or_default().unsigned_abs()))
+}
+
+/// Keeps how the sink's own clock stands.
+pub fn keep_active(connection: &Connection, sink: &str, active: Duration) -> rusqlite::Result<()> {
+    let mut upsert = connection.prepare_cached("INSERT INTO sink VALUES (?1, ?2) ON CONFLICT DO UPDATE SET active = ?2")?;
+    upsert.execute(params![sink, milliseconds(active)]).map(drop)
+}
+
+/// SQLite has no integers above 2^63; no sink is used for that long.
+fn milliseconds(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Closes a round and tells of it, unless a task joined it since; `false`: nothing was written.
+pub fn finish_group(connection: &Connection, group: GroupRow, event: &Event, sinks: &[String]) -> rusqlite::Result<bool> {
+    let mut update = connection.prepare_cached(
+        "UPDATE task_group SET finished_at = ?2 WHERE group_row = ?1 AND finished_at IS NULL
+           AND NOT EXISTS (SELECT 1 FROM task WHERE task.group_row = ?1 AND ended_at IS NULL)",
+    )?;
+    if update.execute(params![group, event.time])? == 0 {
+        return Ok(false);
+    }
+    insert_event(connection, None, event, sinks).map(|()| true)
+}
+
+/// From the outbox to the dead letters.
+pub fn bury(connection: &Connection, burial: &Burial) -> rusqlite::Result<()> {
+    let Burial { sink, seq, at, attempts, error, event } = burial;
+    let owed = connection.prepare_cached("DELETE FROM delivery WHERE sink = ?1 AND seq = ?2")?.execute(params![sink, seq])?;
+    if owed == 0 {
+        return Ok(());
+    }
+    let mut insert = connection.prepare_cached("INSERT INTO dead_letter (sink, seq, at, attempts, error) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+    insert.execute(params![sink, seq, at, attempts, error])?;
+    event.iter().try_for_each(|(event, sinks)| insert_event(connection, None, event, sinks))
+}
+
+/// What is owed to sinks that are not configured, and is old.
+pub fn bury_paused(connection: &Connection, configured: &[String], before: Wall, at: Wall) -> rusqlite::Result<u64> {
+    let mut select = connection.prepare_cached("SELECT sink, seq, attempts FROM delivery JOIN event USING (seq) WHERE time < ?1")?;
+    let found = select.query_map([before], |record| Ok((record.get(0)?, record.get(1)?, record.get(2)?)))?;
+    let mut buried = 0;
+    for found in found {
+        let (sink, seq, attempts): (String, Seq, u32) = found?;
+        if !configured.contains(&sink) {
+            let error = "the sink was not configured for longer than [store] retention".to_owned();
+            bury(connection, &Burial { sink, seq, at, attempts, error, event: None })?;
+            buried += 1;
+        }
+    }
+    Ok(buried)
+}
+
+/// Events that are no task's, since those of a task go with it; and rounds of groups of which no task is left.
+pub fn forget_told(connection: &Connection, before: Wall, limit: usize) -> rusqlite::Result<u64> {
+    let mut select = connection.prepare_cached(
+        "SELECT seq FROM event WHERE task_row IS NULL AND time < ?1 AND seq NOT IN (SELECT seq FROM delivery) ORDER BY seq LIMIT ?2",
+    )?;
+    let seqs: Vec<Seq> = select.query_map(params![before, at_most(limit)], |record| record.get(0))?.collect::<rusqlite::Result<_>>()?;
+    for seq in &seqs {
+        connection.prepare_cached("DELETE FROM dead_letter WHERE seq = ?1")?.execute([seq])?;
+        connection.prepare_cached("DELETE FROM event WHERE seq = ?1")?.execute([seq])?;
+    }
+    let mut groups = connection.prepare_cached(
+        "DELETE FROM task_group WHERE finished_at < ?1 AND NOT EXISTS (SELECT 1 FROM task WHERE task.group_row = task_group.group_row)",
+    )?;
+    groups.execute([before])?;
+    Ok(seqs.len() as u64)
 }
 
 /// How much each sink is owed.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::groups;
 use super::values::{at_most, settings, settings_text};
 use crate::clock::Wall;
 use crate::model::step::Reason;
@@ -26,15 +27,20 @@ pub fn register(connection: &Connection, tasks: &[NewTask], now: Wall, due: &[Wa
         };
         last = Some((&task.target, target));
         let text = settings_text(&task.settings)?;
-        registered.push(match known(connection, target, task, text.as_deref())? {
+        registered.push(match known(connection, target, task, text.as_deref(), now)? {
             Some(Registered { row, state: State::Over }) if goes_on(connection, row, task)? => {
                 begin_again(connection, row, text.as_deref(), now, *due)?;
+                groups::put(connection, row, task.settings.group.as_deref(), now)?;
                 Registered { row, state: State::New }
             }
             Some(known) => known,
             None => {
                 insert.execute(params![target, task.id, task.origin, now, text, due])?;
-                Registered { row: Row(connection.last_insert_rowid()), state: State::New }
+                let row = Row(connection.last_insert_rowid());
+                if let Some(group) = &task.settings.group {
+                    groups::put(connection, row, Some(group), now)?;
+                }
+                Registered { row, state: State::New }
             }
         });
     }
@@ -42,7 +48,13 @@ pub fn register(connection: &Connection, tasks: &[NewTask], now: Wall, due: &[Wa
 }
 
 /// The task as it is known, with its settings taken over; `None` if it is new.
-fn known(connection: &Connection, target: TargetRow, task: &NewTask, text: Option<&str>) -> rusqlite::Result<Option<Registered>> {
+fn known(
+    connection: &Connection,
+    target: TargetRow,
+    task: &NewTask,
+    text: Option<&str>,
+    now: Wall,
+) -> rusqlite::Result<Option<Registered>> {
     let mut select =
         connection.prepare_cached("SELECT task_row, ended_at IS NOT NULL, settings IS ?3 FROM task WHERE target = ?1 AND id = ?2")?;
     let found =
@@ -53,7 +65,12 @@ fn known(connection: &Connection, target: TargetRow, task: &NewTask, text: Optio
         return Ok(Some(Registered { row, state: State::Over }));
     }
     if !same {
+        let mut select = connection.prepare_cached("SELECT settings ->> '$.group' FROM task WHERE task_row = ?1")?;
+        let group: Option<String> = select.query_row([row], |record| record.get(0))?;
         connection.prepare_cached("UPDATE task SET settings = ?2 WHERE task_row = ?1")?.execute(params![row, text])?;
+        if group != task.settings.group {
+            groups::put(connection, row, task.settings.group.as_deref(), now)?;
+        }
     }
     Ok(Some(Registered { row, state: State::Known }))
 }
@@ -152,6 +169,7 @@ pub fn past(connection: &Connection, before: Wall, after: Past, limit: usize) ->
 /// A walk along the index of ends; each task's events and their deliveries are looked up by index.
 pub const PAST: &str = "SELECT ended_at, task_row FROM task
      WHERE ended_at < ?1 AND (ended_at, task_row) > (?2, ?3)
+       AND NOT EXISTS (SELECT 1 FROM task_group WHERE task_group.group_row = task.group_row AND finished_at IS NULL)
        AND NOT EXISTS (SELECT 1 FROM event JOIN delivery USING (seq) WHERE event.task_row = task.task_row)
      ORDER BY ended_at, task_row LIMIT ?4";
 
@@ -159,12 +177,15 @@ pub const PAST: &str = "SELECT ended_at, task_row FROM task
 pub fn forget(connection: &Connection, tasks: &[Past]) -> rusqlite::Result<()> {
     let mut still = connection.prepare_cached(
         "SELECT 1 FROM task WHERE task_row = ?1 AND ended_at = ?2
+           AND NOT EXISTS (SELECT 1 FROM task_group WHERE task_group.group_row = task.group_row AND finished_at IS NULL)
            AND NOT EXISTS (SELECT 1 FROM event JOIN delivery USING (seq) WHERE event.task_row = ?1)",
     )?;
+    let mut dead = connection.prepare_cached("DELETE FROM dead_letter WHERE seq IN (SELECT seq FROM event WHERE task_row = ?1)")?;
     let mut events = connection.prepare_cached("DELETE FROM event WHERE task_row = ?1")?;
     let mut task = connection.prepare_cached("DELETE FROM task WHERE task_row = ?1")?;
     for Past { at, row } in tasks {
         if still.exists(params![row, at])? {
+            dead.execute([row])?;
             events.execute([row])?;
             task.execute([row])?;
         }

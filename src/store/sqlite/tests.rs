@@ -203,8 +203,10 @@ fn the_pages_that_the_loops_ask_for_are_walks_along_an_index() {
     let owed = plan(outbox::OWED, params!["hook", 0, 1]);
     assert_eq!(owed, "SEARCH delivery USING PRIMARY KEY (sink=? AND seq>?); SEARCH event USING INTEGER PRIMARY KEY (rowid=?)");
     let past = plan(tasks::PAST, params![0, 0, 0, 1]);
-    assert!(past.starts_with("SEARCH task USING COVERING INDEX task_by_end (") && !past.contains("TEMP"), "{past}");
+    assert!(past.starts_with("SEARCH task USING INDEX task_by_end (") && !past.contains("TEMP"), "{past}");
     assert!(!past.contains("SCAN"), "{past}");
+    let over = plan(groups::OVER, params![]);
+    assert!(over.contains("task_group_open") && !over.contains("SCAN task ") && !over.ends_with("SCAN task"), "{over}");
 }
 
 /// Run with `--release -- --ignored --nocapture`; the number is for people.

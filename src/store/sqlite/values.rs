@@ -9,7 +9,7 @@ use crate::model::event::{Event, Kind};
 use crate::model::reading::{Code, Outcome};
 use crate::model::step::Reason;
 use crate::model::task::{Origin, Row, Settings, TaskId};
-use crate::store::{Seq, TargetRow};
+use crate::store::{GroupRow, Seq, TargetRow};
 
 /// A newtype over an integer stands as that integer.
 macro_rules! as_integer {
@@ -26,7 +26,7 @@ macro_rules! as_integer {
         }
     )*};
 }
-as_integer!(Wall Row TargetRow Seq);
+as_integer!(Wall Row TargetRow Seq GroupRow);
 
 impl ToSql for TaskId {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {

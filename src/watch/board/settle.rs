@@ -118,7 +118,7 @@ impl Board {
         notices: &mut Vec<Notice>,
     ) -> bool {
         let Share { key, account, .. } = *self.share_of(task.target);
-        let policy = self.policy;
+        let waits = self.policy.error_waits();
         if let Some(wait) = fault.retry_after {
             self.keys[key.0].pace.retry_after(wait, now.steady);
         }
@@ -126,7 +126,7 @@ impl Board {
             // A probe has no free try: else a peer that closes every connection is asked at the full rate, one new task after the other.
             Class::Connection if !task.lost_connection && probed.is_none() => return false,
             Class::Connection | Class::Service => {
-                if self.keys[key.0].breaker.failed(&policy, now.steady) {
+                if self.keys[key.0].breaker.failed(waits, now.steady) {
                     notices.push(Notice::Opened(key, fault.clone()));
                 }
             }
@@ -148,7 +148,7 @@ impl Board {
                 if probed == Some(Scope::Account(account)) {
                     self.release(Scope::Account(account), now, notices);
                 }
-                if self.keys[key.0].evidence.refused(task.row, &fault.code)
+                if self.keys[key.0].evidence.refused(task.row.0, &fault.code)
                     || self.keys[key.0].hold.as_ref().is_some_and(|hold| hold.refused_alike)
                 {
                     return self.hold(Scope::Key(key), fault, true, probed, now, notices);
@@ -160,7 +160,7 @@ impl Board {
         if let Some(scope) = probed
             && let Some(probes) = self.probes(scope)
         {
-            probes.failed(&policy, now.steady);
+            probes.failed(now.steady);
         }
         false
     }
@@ -175,7 +175,7 @@ impl Board {
         now: Moment,
         notices: &mut Vec<Notice>,
     ) -> bool {
-        let policy = self.policy;
+        let waits = self.policy.error_waits();
         // The credentials were accepted, if it is the pace key that is refused.
         if let (Scope::Key(_), Some(Scope::Account(_))) = (scope, probed) {
             probed.into_iter().for_each(|probed| self.release(probed, now, notices));
@@ -186,12 +186,12 @@ impl Board {
         };
         match hold {
             None => {
-                *hold = Some(Hold::new(fault.clone(), refused_alike, &policy, now));
+                *hold = Some(Hold::new(fault.clone(), refused_alike, waits, now));
                 notices.push(Notice::Held(scope, fault.clone(), now.wall));
             }
             Some(hold) if probed.is_some() => {
                 hold.cause = fault.clone();
-                if hold.probe_failed(&policy, now.steady) {
+                if hold.probe_failed(now.steady) {
                     notices.push(Notice::StillHeld(scope, fault.clone()));
                 }
             }

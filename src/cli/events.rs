@@ -1,0 +1,166 @@
+//! `opwatch events test`: one test event to each sink, without a daemon and without a store.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::run::{load, stop_on_signals};
+use super::{Failure, print};
+use crate::clock::{Clock, Wall};
+use crate::model::event::{About, Ending, Event, FinalWord, final_word};
+use crate::model::reading::{Code, Outcome};
+use crate::model::task::{Settings, Target, TaskId};
+use crate::problem::{Place, Problem};
+use crate::section::suggestion;
+use crate::sinks::{self, Class, Refusal, Sink};
+use crate::telemetry::line::escaped;
+use crate::telemetry::{self, ResolvedFormat, Surroundings};
+
+/// What the account, region and operation of a test are called. No operation of the cloud's is, so neither the source nor the
+/// subject of a test is that of a real task.
+const TEST: &str = "test";
+const NAME: &str = "test event from opwatch events test";
+/// The width of a terminal that nobody made wider.
+const COLUMNS: usize = 80;
+const MESSAGE: &str = "This is a test: nothing was watched, and nothing happened in the cloud.";
+
+/// Sends a test event to these sinks, or to all, and tells what came of it; or prints it.
+///
+/// # Errors
+/// When the configuration is wrong, a sink is not in it, or one did not accept the event.
+pub async fn test(path: &Path, names: &[String], only_print: bool, clock: Clock) -> Result<(), Failure> {
+    let event = event(clock.now().wall);
+    if only_print {
+        return print::line(&event.body);
+    }
+    let stop = stop_on_signals()?;
+    let loaded = load(path.to_owned()).await?;
+    let chosen = chosen(&loaded.sinks, names)?;
+    let surroundings = Surroundings::of_process();
+    telemetry::init(&loaded.log, surroundings)?;
+    let built = build(&chosen, loaded.log.format.resolve(surroundings), clock)?;
+    let mut not_accepted = NotAccepted::default();
+    for (name, sink) in built {
+        let result = attempt(sink.as_ref(), &event, &stop).await;
+        print::line(&report(name, &result))?;
+        if let Err(refusal) = result {
+            not_accepted.note(name, refusal.class);
+        }
+    }
+    if not_accepted.sinks.is_empty() { Ok(()) } else { Err(Failure::NotAccepted(not_accepted)) }
+}
+
+/// The sinks that did not accept a test event.
+#[derive(Debug, Default)]
+pub struct NotAccepted {
+    /// Their names.
+    pub sinks: Vec<String>,
+    /// Whether one of them never will: it refused the event, or a person must act.
+    pub for_good: bool,
+}
+
+impl NotAccepted {
+    fn note(&mut self, name: &str, class: Class) {
+        self.sinks.push(name.to_owned());
+        self.for_good |= match class {
+            Class::Sink | Class::Event => true,
+            Class::Passing => false,
+        };
+    }
+}
+
+/// A finished task that anyone can see is a test, with an id of its own each time.
+fn event(now: Wall) -> Event {
+    let target = Target { account: TEST.into(), region: TEST.into(), operation: TEST.into() };
+    let settings = Settings { name: Some(NAME.into()), labels: [(TEST.into(), "true".into())].into(), ..Settings::default() };
+    let about = About { target: &target, id: &TaskId::Text(TEST.into()), settings: &settings, registered_at: now, sequence: 0 };
+    let status = Code::Text("TEST".into());
+    let word = FinalWord::Finished { outcome: Outcome::Success, status: &status, instances: &[], message: Some(MESSAGE) };
+    final_word(&about, &word, &Ending { at: now, elapsed: Duration::ZERO, detected_within: None, polls: 1, errors: 0 })
+}
+
+/// Things of sinks, each with the sink's name.
+type Named<'a, T> = Vec<(&'a str, T)>;
+
+/// The named sinks, each once, or all of them.
+fn chosen<'a>(configured: &'a BTreeMap<String, sinks::Config>, names: &[String]) -> Result<Named<'a, &'a sinks::Config>, Failure> {
+    let known: Vec<&str> = configured.keys().map(String::as_str).collect();
+    let unknown = names.iter().filter(|name| !configured.contains_key(*name)).map(|name| {
+        let place = Place { key: Some("SINK".to_owned()), ..Place::default() };
+        Problem::new(place, format!("there is no sink {name:?}; {}", suggestion(name, &known)))
+    });
+    let unknown: Vec<Problem> = unknown.collect();
+    if !unknown.is_empty() {
+        return Err(Failure::Configuration(unknown));
+    }
+    let is_meant = |name: &str| names.is_empty() || names.iter().any(|meant| meant == name);
+    Ok(configured.iter().map(|(name, config)| (name.as_str(), config)).filter(|(name, _)| is_meant(name)).collect())
+}
+
+/// All that can fail at a start fails before anything is sent.
+fn build<'a>(chosen: &Named<'a, &sinks::Config>, format: ResolvedFormat, clock: Clock) -> Result<Named<'a, Box<dyn Sink>>, Failure> {
+    let mut problems = Vec::new();
+    let mut built = Vec::new();
+    for (name, config) in chosen {
+        match sinks::build(config, name, format, clock) {
+            Ok(sink) => built.push((*name, sink)),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if problems.is_empty() { Ok(built) } else { Err(Failure::Configuration(problems)) }
+}
+
+async fn attempt(sink: &dyn Sink, event: &Event, stop: &CancellationToken) -> Result<(), Refusal> {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => Err(Refusal::passing("interrupted")),
+        result = sink.send(std::slice::from_ref(event)) => result,
+    }
+}
+
+/// What came of it: one word in a line with the sink's name, and the reason below it, wrapped and unable to command the terminal.
+fn report(name: &str, result: &Result<(), Refusal>) -> String {
+    let Err(refusal) = result else { return format!("{name}: delivered") };
+    let word = match refusal.class {
+        Class::Passing => "again later",
+        Class::Event => "refused",
+        Class::Sink => "held",
+    };
+    // A path that is broken at a hyphen cannot be copied.
+    let form = textwrap::Options::new(COLUMNS).initial_indent("  ").subsequent_indent("  ").break_words(false);
+    let reason = refusal.to_string();
+    let reason = textwrap::fill(&escaped(&reason), form.word_splitter(textwrap::WordSplitter::NoHyphenation));
+    format!("{name}: {word}\n{reason}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cloud::operations::BUILT_IN;
+    use crate::model::event::schema;
+
+    #[test]
+    fn the_test_event_holds_to_the_schema_and_says_what_it_is() {
+        let event = event(Wall(1_764_000_000_000));
+        let record = serde_json::from_str(&event.body).unwrap();
+        assert_eq!(schema::told(&record), [""; 0]);
+        assert_eq!((&record["data"]["task"]["name"], &record["source"]), (&NAME.into(), &"opwatch/test/test".into()));
+    }
+
+    #[test]
+    fn a_long_reason_is_read_at_80_columns() {
+        let path = format!("/srv/{}", "on-done-".repeat(4));
+        let told = report("page", &Err(Refusal::of_sink(format!("cannot run {path}: {}\u{1b}", "it is not there, ".repeat(9)))));
+        assert!(told.starts_with(&format!("page: held\n  cannot run {path}: it is not")), "{told}");
+        assert!(told.lines().all(|line| line.len() <= COLUMNS) && told.ends_with("\\u001b"), "{told}");
+        assert_eq!(report("log", &Ok(())), "log: delivered");
+    }
+
+    #[test]
+    fn no_real_task_and_no_other_test_has_its_id() {
+        assert_ne!(event(Wall(1)).id, event(Wall(2)).id);
+        assert!(!BUILT_IN.contains_key(TEST));
+    }
+}

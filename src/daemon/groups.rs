@@ -1,0 +1,75 @@
+//! Tells when the last task of a group has been over for a while.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{Clock, Steady};
+use crate::model::event::{Finished, group};
+use crate::model::route::Routes;
+use crate::store::{Error, GroupRound, Store};
+
+/// How long the last task must have been over: a script that lists one task after the other is one round (design.md §4).
+const QUIET: Duration = Duration::from_secs(10);
+
+/// Looks after the groups.
+pub struct Groups {
+    /// Whose tasks.
+    pub store: Arc<dyn Store>,
+    /// Which sinks hear of it.
+    pub routes: Arc<Routes>,
+    /// Time.
+    pub clock: Clock,
+    /// Tells, and is told, that something may be owed: a task may have ended.
+    pub owed: watch::Sender<()>,
+}
+
+impl Groups {
+    /// Runs until the stop.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
+        let mut owed = self.owed.subscribe();
+        // What ended before the start is looked at first.
+        let mut look_at: Option<Steady> = Some(self.clock.now().steady);
+        loop {
+            tokio::select! {
+                () = self.clock.sleep_until(look_at.unwrap_or_default()), if look_at.is_some() => {
+                    look_at = self.look().await?.then(|| self.clock.now().steady + QUIET / 5);
+                }
+                Ok(()) = owed.changed() => {
+                    look_at = look_at.or(Some(self.clock.now().steady + QUIET));
+                }
+                () = stop.cancelled() => return Ok(()),
+            }
+        }
+    }
+
+    /// Tells of those that are over for long enough; whether any is over and not for long enough yet.
+    async fn look(&self) -> Result<bool, Error> {
+        let mut waits = false;
+        for round in self.store.groups_over().await? {
+            // An end in the future tells of a clock that was set back since.
+            let now = self.clock.now().wall;
+            if round.finished_at <= now && now - round.finished_at < QUIET {
+                waits = true;
+            } else {
+                self.finish(round).await?;
+            }
+        }
+        Ok(waits)
+    }
+
+    async fn finish(&self, round: GroupRound) -> Result<(), Error> {
+        let GroupRound { row, name, round, started_at, finished_at, counts, settings } = round;
+        let event = group(&Finished { group: &name, round, counts, started_at, finished_at }, self.clock.now().wall);
+        let sinks = self.routes.of_group(event.kind, &settings);
+        if self.store.finish_group(row, event, sinks).await? {
+            self.owed.send_replace(());
+        }
+        Ok(())
+    }
+}

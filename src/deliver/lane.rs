@@ -1,0 +1,308 @@
+//! The queue of one sink, without its waiting: plain and synchronous, as watch's board is.
+//!
+//! In come what the store says is owed, moments, and what came of attempts (settle.rs); out come attempts to be made and
+//! [`Write`]s to be made durable. Deliveries go out oldest first; those of one task never overtake each other, and never wait for another's.
+
+mod settle;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
+
+use crate::clock::Steady;
+use crate::model::breaker::Breaker;
+use crate::model::delivery::Sending;
+use crate::model::event::Event;
+use crate::model::hold::{Evidence, Hold};
+use crate::model::pace::Pace;
+use crate::model::task::Row;
+use crate::store::{Burial, Error, Owed, Seq, Store};
+
+/// So many deliveries are in memory at most, however many are owed; more than any batch and bound in flight take at once.
+const WINDOW: usize = 1_024;
+/// Among so many of the oldest a probe takes the one tried longest ago: one event that a sink cannot stomach does not keep it shut.
+const PROBED: usize = 16;
+
+/// The queue of one sink.
+#[derive(Debug)]
+pub struct Lane {
+    name: String,
+    sending: Sending,
+    window: BTreeMap<Seq, Waiting>,
+    /// The last one that was loaded.
+    loaded: Seq,
+    /// Whether the store may have more.
+    more: bool,
+    attempts: HashMap<u64, Vec<Seq>>,
+    next_attempt: u64,
+    /// The attempt that is a probe.
+    probe: Option<u64>,
+    pace: Option<Pace>,
+    not_before: Steady,
+    breaker: Breaker,
+    hold: Option<Hold<String>>,
+    /// Whether an event told of the hold.
+    told_of_hold: bool,
+    evidence: Evidence,
+    /// For how long it was used and not held before `active_since`.
+    active: Duration,
+    active_since: Steady,
+    buried: u64,
+}
+
+/// A delivery in memory.
+#[derive(Debug)]
+struct Waiting {
+    task: Option<Row>,
+    event: Event,
+    attempts: u32,
+    tried: Option<Duration>,
+    /// When it was loaded, from when events are gathered.
+    since: Steady,
+    due: Steady,
+    last: Option<Steady>,
+    under_way: bool,
+    /// Whether a batch that it was in was refused: it is sent on its own.
+    alone: bool,
+}
+
+/// An attempt that is to be made.
+#[derive(Debug, PartialEq)]
+pub struct Attempt {
+    /// By which its result is told.
+    pub number: u64,
+    /// In their order.
+    pub events: Vec<Event>,
+}
+
+/// What is to be made durable.
+#[derive(Debug, PartialEq)]
+pub enum Write {
+    /// These arrived.
+    Acknowledge(Vec<Seq>),
+    /// These failed for the first time, when the sink's own clock stood there.
+    Tried(Vec<Seq>, Duration),
+    /// This one is given up.
+    Bury(Burial),
+    /// An event beside the deliveries, and the sinks that hear of it.
+    Tell(Event, Vec<String>),
+}
+
+/// What was made durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// Nothing that anybody waits for.
+    Done,
+    /// Something is owed that was not before.
+    Owed,
+    /// This one is a dead letter, and what tells of it is owed.
+    Buried(Seq),
+}
+
+impl Write {
+    /// Makes it durable, for the sink of that name.
+    ///
+    /// # Errors
+    /// When the store fails; then nothing of it happened.
+    pub async fn carry_out(self, store: &dyn Store, sink: &str) -> Result<Written, Error> {
+        match self {
+            Self::Acknowledge(seqs) => store.acknowledge(sink, seqs).await.map(|()| Written::Done),
+            Self::Tried(seqs, active) => store.tried(sink, seqs, active).await.map(|()| Written::Done),
+            Self::Bury(burial) => {
+                let seq = burial.seq;
+                store.bury(burial).await.map(|()| Written::Buried(seq))
+            }
+            Self::Tell(event, sinks) => store.tell(event, sinks).await.map(|()| Written::Owed),
+        }
+    }
+}
+
+/// What is to be told in the log.
+#[derive(Debug, PartialEq)]
+pub enum Notice {
+    /// It is held: a person must act.
+    Held(String),
+    /// It is still held, and the loud line is due again.
+    StillHeld(String),
+    /// A probe was accepted.
+    Released,
+    /// Most attempts fail: only probes go out.
+    Opened(String),
+    /// It accepts again.
+    Closed,
+    /// An attempt failed, and comes again.
+    Failed(String),
+    /// A delivery was given up.
+    Dead(String),
+}
+
+impl Lane {
+    /// An empty lane; `active` is how its own clock stood.
+    pub fn new(name: String, sending: Sending, active: Duration, now: Steady) -> Self {
+        Self {
+            name,
+            sending,
+            window: BTreeMap::new(),
+            loaded: Seq(0),
+            more: true,
+            attempts: HashMap::new(),
+            next_attempt: 0,
+            probe: None,
+            pace: sending.rate.map(|rate| Pace::new(rate, now)),
+            not_before: now,
+            breaker: Breaker::default(),
+            hold: None,
+            told_of_hold: false,
+            evidence: Evidence::default(),
+            active,
+            active_since: now,
+            buried: 0,
+        }
+    }
+
+    /// Something may be owed that was not before.
+    pub fn look_again(&mut self) {
+        self.more = true;
+    }
+
+    /// What to read from the store, if there is room for it: after that number, at most so many.
+    pub fn wants(&self) -> Option<(Seq, usize)> {
+        let room = WINDOW.saturating_sub(self.window.len());
+        // Half a window at a time: a page for each acknowledged delivery would be a query for each.
+        (self.more && room >= WINDOW / 2).then_some((self.loaded, room))
+    }
+
+    /// What the store answered to that.
+    pub fn load(&mut self, page: Vec<Owed>, asked_for: usize, now: Steady) {
+        self.more = page.len() == asked_for;
+        for Owed { seq, task, attempts, tried, event } in page {
+            let waiting = Waiting { task, event, attempts, tried, since: now, due: now, last: None, under_way: false, alone: false };
+            self.loaded = self.loaded.max(seq);
+            self.window.insert(seq, waiting);
+        }
+    }
+
+    /// The next attempt, if one may be made now.
+    pub fn attempt(&mut self, now: Steady) -> Option<Attempt> {
+        if self.attempts.len() >= self.sending.max_in_flight || self.next_slot() > now {
+            return None;
+        }
+        let probes = self.probes();
+        let seqs = match probes {
+            Some(next) if !self.attempts.is_empty() || next > now => return None,
+            Some(_) => self.probed().into_iter().collect(),
+            None => self.batch(now),
+        };
+        if seqs.is_empty() {
+            return None;
+        }
+        if let Some(pace) = &mut self.pace {
+            pace.take(now);
+        }
+        let mut events = Vec::with_capacity(seqs.len());
+        for seq in &seqs {
+            let waiting = self.window.get_mut(seq)?;
+            (waiting.under_way, waiting.last) = (true, Some(now));
+            events.push(waiting.event.clone());
+        }
+        self.next_attempt += 1;
+        self.probe = probes.map(|_| self.next_attempt);
+        self.attempts.insert(self.next_attempt, seqs);
+        Some(Attempt { number: self.next_attempt, events })
+    }
+
+    /// When [`Lane::attempt`] has something next; `None`: not before an attempt ends or something is loaded.
+    pub fn wake(&self) -> Option<Steady> {
+        if self.attempts.len() >= self.sending.max_in_flight {
+            return None;
+        }
+        let due = match self.probes() {
+            Some(_) if !self.attempts.is_empty() || self.window.is_empty() => None,
+            Some(next) => Some(next),
+            None => self.heads().map(|(_, waiting)| self.ripe(waiting)).min(),
+        };
+        due.map(|due| due.max(self.next_slot()))
+    }
+
+    /// The delivery is a dead letter, durably.
+    pub fn gone(&mut self, seq: Seq) {
+        self.window.remove(&seq);
+    }
+
+    /// A file changed that may mend the sink: its next probe goes out at once.
+    pub fn try_now(&mut self, now: Steady) {
+        if let Some(hold) = &mut self.hold {
+            hold.probes.at_once(now);
+        }
+    }
+
+    /// Whether a person must act.
+    pub fn is_held(&self) -> bool {
+        self.hold.is_some()
+    }
+
+    /// Whether nothing is known to be owed.
+    pub fn is_idle(&self) -> bool {
+        self.window.is_empty() && !self.more
+    }
+
+    /// How many deliveries it gave up.
+    pub fn buried(&self) -> u64 {
+        self.buried
+    }
+
+    /// How the sink's own clock stands: for how long it was used and not held.
+    pub fn active(&self, now: Steady) -> Duration {
+        let running = if self.hold.is_none() { now - self.active_since } else { Duration::ZERO };
+        self.active + running
+    }
+
+    /// When the next attempt may leave at all.
+    fn next_slot(&self) -> Steady {
+        self.not_before.max(self.pace.as_ref().map_or(self.not_before, Pace::next))
+    }
+
+    /// When the next probe may leave, where only probes do.
+    fn probes(&self) -> Option<Steady> {
+        let probes = self.hold.as_ref().map(|hold| &hold.probes).or(self.breaker.open());
+        probes.map(|probes| probes.next())
+    }
+
+    /// When a delivery may go: once it is due, and events were gathered for as long as is asked for.
+    fn ripe(&self, waiting: &Waiting) -> Steady {
+        waiting.due.max(self.sending.gather.map_or(waiting.due, |gather| waiting.since + gather))
+    }
+
+    /// The oldest delivery of each task, unless that is under way; without a task they are one queue.
+    fn heads(&self) -> impl Iterator<Item = (Seq, &Waiting)> {
+        let mut seen = HashSet::new();
+        self.window.iter().filter(move |(_, waiting)| seen.insert(waiting.task) && !waiting.under_way).map(|(seq, waiting)| (*seq, waiting))
+    }
+
+    /// The delivery for a probe.
+    fn probed(&self) -> Option<Seq> {
+        self.heads().take(PROBED).min_by_key(|(_, waiting)| waiting.last).map(|(seq, _)| seq)
+    }
+
+    /// The oldest that may go now, in order; within one attempt a task's deliveries follow each other.
+    fn batch(&self, now: Steady) -> Vec<Seq> {
+        let mut blocked = HashSet::new();
+        let (mut batch, mut is_ripe) = (Vec::new(), false);
+        for (seq, waiting) in &self.window {
+            let waits = waiting.under_way || waiting.due > now || (waiting.alone && !batch.is_empty());
+            if waits || (blocked.contains(&waiting.task) && !broken!(Overtaking)) {
+                blocked.insert(waiting.task);
+                continue;
+            }
+            batch.push(*seq);
+            is_ripe |= self.ripe(waiting) <= now;
+            if waiting.alone || batch.len() == self.sending.batch {
+                is_ripe |= waiting.alone || self.sending.gather.is_some();
+                break;
+            }
+        }
+        if is_ripe { batch } else { Vec::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,289 @@
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::clock::Moment;
+use crate::clock::Wall;
+use crate::model::delivery::Retry;
+use crate::model::event::Kind;
+use crate::model::policy::Waits;
+use crate::model::route::{Group, Route, Routes};
+use crate::sinks::Refusal;
+use crate::store::Burial;
+use crate::units::{Limit, Rate, Span};
+use uuid::Uuid;
+
+const SECOND: i64 = 1_000_000;
+
+fn moment(microseconds: i64) -> Moment {
+    Moment { steady: Steady(microseconds), wall: Wall(1_764_000_000_000 + microseconds / 1000) }
+}
+
+fn sending() -> Sending {
+    Sending {
+        batch: 1,
+        gather: None,
+        max_in_flight: 8,
+        rate: None,
+        retry: Retry::default(),
+        held: Waits { first: Duration::from_secs(10), longest: Duration::from_secs(300) },
+    }
+}
+
+/// A delivery of the event of that number, about that task.
+fn owed(seq: i64, task: i64) -> Owed {
+    let kind = if task == 0 { Kind::AccountHeld } else { Kind::Finished };
+    let body = format!(r#"{{"subject":"bm/{task}"}}"#);
+    let event = Event { id: Uuid::from_u128(seq.unsigned_abs().into()), kind, time: Wall(seq), body };
+    Owed { seq: Seq(seq), task: (task != 0).then_some(Row(task)), attempts: 0, tried: None, event }
+}
+
+fn routes() -> Routes {
+    let route = Route { sink: "log".to_owned(), events: Group::ALL.to_vec(), outcomes: None, labels: BTreeMap::new() };
+    Routes(vec![route])
+}
+
+/// A lane with an outbox and a sink: what it delivered when, and what it told.
+struct Play {
+    lane: Lane,
+    outbox: BTreeMap<i64, Owed>,
+    delivered: Vec<(i64, i64)>,
+    attempts: Vec<i64>,
+    notices: Vec<Notice>,
+    writes: Vec<Write>,
+    under_way: Vec<(i64, Attempt)>,
+    longest_window: usize,
+}
+
+impl Play {
+    fn new(sending: Sending, outbox: impl IntoIterator<Item = Owed>) -> Self {
+        Self {
+            lane: Lane::new("hook".to_owned(), sending, Duration::ZERO, Steady(0)),
+            outbox: outbox.into_iter().map(|owed| (owed.seq.0, owed)).collect(),
+            delivered: Vec::new(),
+            attempts: Vec::new(),
+            notices: Vec::new(),
+            writes: Vec::new(),
+            under_way: Vec::new(),
+            longest_window: 0,
+        }
+    }
+
+    /// Plays these seconds; the sink answers each attempt after 20 ms.
+    fn play(&mut self, seconds: std::ops::Range<i64>, answer: impl Fn(&[i64], i64) -> Result<(), Refusal>) -> &mut Self {
+        for now in (seconds.start * SECOND..seconds.end * SECOND).step_by(10_000) {
+            while let Some((after, limit)) = self.lane.wants() {
+                let page: Vec<_> = self.outbox.range(after.0 + 1..).take(limit).map(|(_, owed)| owed.clone()).collect();
+                self.lane.load(page, limit, Steady(now));
+            }
+            self.longest_window = self.longest_window.max(self.lane.window.len());
+            let (over, under_way) = std::mem::take(&mut self.under_way).into_iter().partition(|(until, _)| *until <= now);
+            self.under_way = under_way;
+            for (_, Attempt { number, events }) in over {
+                let seqs: Vec<i64> = events.iter().map(|event| event.time.0).collect();
+                let result = answer(&seqs, now);
+                if result.is_ok() {
+                    self.delivered.extend(seqs.iter().map(|seq| (*seq, now)));
+                }
+                let (writes, notices) = self.lane.ended(number, result, &routes(), moment(now), 0.5);
+                for write in &writes {
+                    match write {
+                        Write::Acknowledge(seqs) => seqs.iter().for_each(|seq| _ = self.outbox.remove(&seq.0)),
+                        Write::Bury(burial) => {
+                            self.outbox.remove(&burial.seq.0);
+                            self.lane.gone(burial.seq);
+                        }
+                        Write::Tried(..) | Write::Tell(..) => {}
+                    }
+                }
+                self.writes.extend(writes);
+                self.notices.extend(notices);
+            }
+            while let Some(attempt) = self.lane.attempt(Steady(now)) {
+                self.attempts.push(now);
+                self.under_way.push((now + 20_000, attempt));
+            }
+        }
+        self
+    }
+
+    fn seqs(&self) -> Vec<i64> {
+        self.delivered.iter().map(|(seq, _)| *seq).collect()
+    }
+
+    fn burials(&self) -> Vec<i64> {
+        let seq = |write: &Write| match write {
+            Write::Bury(burial) => Some(burial.seq.0),
+            Write::Acknowledge(_) | Write::Tried(..) | Write::Tell(..) => None,
+        };
+        self.writes.iter().filter_map(seq).collect()
+    }
+}
+
+fn ok(_: &[i64], _: i64) -> Result<(), Refusal> {
+    Ok(())
+}
+
+fn passing(_: &[i64], _: i64) -> Result<(), Refusal> {
+    Err(Refusal::passing("500"))
+}
+
+#[test]
+fn deliveries_go_out_oldest_first_and_no_more_than_the_bound_at_once() {
+    let mut play = Play::new(Sending { max_in_flight: 3, ..sending() }, (1..=9).map(|seq| owed(seq, seq)));
+    play.play(0..1, ok);
+    assert_eq!(play.seqs(), (1..=9).collect::<Vec<_>>());
+    let at = |index: usize| play.attempts[index];
+    assert!(at(0) == at(2) && at(2) < at(3) && at(3) == at(5), "{:?}", play.attempts);
+}
+
+#[test]
+fn a_task_s_events_never_overtake_each_other_and_wait_for_no_other_task_s() {
+    let mut play = Play::new(sending(), [owed(1, 1), owed(2, 2), owed(3, 1), owed(4, 3)]);
+    play.play(0..60, |seqs, now| if seqs == [1] && now < 30 * SECOND { passing(seqs, now) } else { Ok(()) });
+    assert_eq!(play.seqs(), [2, 4, 1, 3]);
+    assert!(play.delivered[1].1 < SECOND);
+}
+
+#[test]
+fn memory_stays_bounded_with_any_number_of_deliveries_waiting() {
+    let mut play = Play::new(Sending { batch: 256, max_in_flight: 1, ..sending() }, (1..=20_000).map(|seq| owed(seq, seq)));
+    play.play(0..5, ok);
+    assert_eq!(play.seqs(), (1..=20_000).collect::<Vec<_>>());
+    assert!(play.longest_window <= WINDOW);
+}
+
+#[test]
+fn a_sink_that_fails_for_an_hour_gets_probes_alone_and_then_everything_in_order_within_its_rate() {
+    let rate = Rate::new(50.0, Duration::from_secs(1));
+    let mut play = Play::new(Sending { rate, ..sending() }, (1..=20_000).map(|seq| owed(seq, seq)));
+    play.play(0..3600, passing);
+    assert!(play.attempts.len() < 40, "{} attempts in an hour", play.attempts.len());
+    assert!(play.notices.iter().any(|notice| matches!(notice, Notice::Opened(_))));
+    play.play(3600..4700, ok);
+    let seqs = play.seqs();
+    assert_eq!(seqs.len(), 20_000);
+    // The probe that found the sink well again may be any of the oldest.
+    assert!(seqs[PROBED..].windows(2).all(|pair| pair[0] < pair[1]));
+    let gaps = play.attempts.windows(2).map(|pair| pair[1] - pair[0]);
+    assert!(gaps.min().unwrap() >= 20_000 - 5_000);
+}
+
+#[test]
+fn a_refused_login_holds_the_sink_and_drops_nothing_and_a_probe_releases_it() {
+    let mut play = Play::new(sending(), (1..=100).map(|seq| owed(seq, seq)));
+    play.play(0..600, |_, _| Err(Refusal::of_sink("401: the login is refused")));
+    assert!(play.attempts.len() < 25, "{} attempts", play.attempts.len());
+    assert_eq!(play.notices.iter().filter(|notice| matches!(notice, Notice::Held(_))).count(), 1, "{:?}", play.notices);
+    let told: Vec<_> = play.writes.iter().filter(|write| matches!(write, Write::Tell(event, _) if event.kind == Kind::SinkHeld)).collect();
+    assert_eq!((told.len(), play.outbox.len()), (1, 100));
+    assert!(play.lane.is_held() && play.lane.active(Steady(600 * SECOND)) < Duration::from_secs(1), "a hold does not count");
+    play.play(600..1000, ok);
+    assert_eq!((play.outbox.len(), play.lane.is_held()), (0, false));
+    assert!(play.writes.iter().any(|write| matches!(write, Write::Tell(event, _) if event.kind == Kind::SinkReleased)));
+}
+
+#[test]
+fn a_changed_file_is_tried_at_once() {
+    let mut play = Play::new(sending(), [owed(1, 1)]);
+    play.play(0..300, |_, _| Err(Refusal::of_sink("401")));
+    play.lane.try_now(Steady(300 * SECOND));
+    play.play(300..301, ok);
+    assert_eq!(play.seqs(), [1]);
+}
+
+#[test]
+fn an_event_that_is_refused_for_what_it_says_is_a_dead_letter_with_the_words_and_the_next_goes_on() {
+    let mut play = Play::new(sending(), (1..=5).map(|seq| owed(seq, 1)));
+    play.play(0..10, |seqs, _| if seqs == [3] { Err(Refusal::of_event("413: too large")) } else { Ok(()) });
+    assert_eq!((play.seqs(), play.burials(), play.lane.buried()), (vec![1, 2, 4, 5], vec![3], 1));
+    let burial = play.writes.iter().find_map(|write| if let Write::Bury(burial) = write { Some(burial) } else { None }).unwrap();
+    let (event, sinks) = burial.event.as_ref().unwrap();
+    assert_eq!((burial.error.as_str(), event.kind, sinks.as_slice()), ("413: too large", Kind::DeliveryDead, &["log".to_owned()][..]));
+    assert!(
+        event.body.contains(r#""event":{"id":"00000000-0000-0000-0000-000000000003","type":"opwatch.task.finished","subject":"bm/1"}"#)
+    );
+}
+
+#[test]
+fn a_sink_that_accepted_nothing_yet_and_refuses_three_alike_is_held_instead() {
+    let mut play = Play::new(Sending { max_in_flight: 1, ..sending() }, (1..=50).map(|seq| owed(seq, seq)));
+    play.play(0..3600, |_, _| Err(Refusal::of_event("400: bad request")));
+    assert_eq!((play.burials(), play.lane.is_held()), (vec![1, 2], true));
+    play.play(3600..4000, ok);
+    assert_eq!(play.outbox.len(), 0);
+}
+
+#[test]
+fn a_refused_batch_is_sent_again_one_by_one_and_only_what_is_refused_alone_is_dead() {
+    let mut play = Play::new(Sending { batch: 10, max_in_flight: 1, ..sending() }, (1..=20).map(|seq| owed(seq, seq)));
+    play.play(0..10, |seqs, _| if seqs.contains(&13) { Err(Refusal::of_event("422")) } else { Ok(()) });
+    assert_eq!(play.burials(), [13]);
+    assert_eq!(play.seqs(), (1..=20).filter(|seq| *seq != 13).collect::<Vec<_>>());
+}
+
+#[test]
+fn events_are_gathered_for_as_long_as_is_asked_for_or_until_the_batch_is_full() {
+    let gather = Some(Duration::from_secs(5));
+    let mut play = Play::new(Sending { batch: 10, gather, max_in_flight: 1, ..sending() }, (1..=3).map(|seq| owed(seq, seq)));
+    play.play(0..4, ok);
+    assert_eq!(play.attempts, [0; 0]);
+    play.play(4..6, ok);
+    assert_eq!((play.attempts.as_slice(), play.seqs().len()), (&[5 * SECOND][..], 3));
+    play.outbox.extend((4..=13).map(|seq| (seq, owed(seq, seq))));
+    play.lane.look_again();
+    play.play(6..7, ok);
+    assert_eq!((play.attempts.len(), play.attempts[1], play.seqs().len()), (2, 6 * SECOND, 13));
+}
+
+#[test]
+fn a_delivery_that_nobody_accepts_is_given_up_so_long_after_its_first_attempt() {
+    let retry = Retry { max: Span::seconds(30), give_up_after: Limit(Some(Duration::from_secs(120))), ..Retry::default() };
+    let mut play = Play::new(Sending { retry, ..sending() }, [owed(1, 1), owed(2, 2)]);
+    play.play(0..300, |seqs, now| if seqs == [1] { passing(seqs, now) } else { Ok(()) });
+    assert_eq!((play.seqs(), play.burials()), (vec![2], vec![1]));
+    assert!(play.writes.iter().any(|write| matches!(write, Write::Bury(burial) if burial.error == "given up: 500")));
+    let tried: Vec<_> = play.writes.iter().filter(|write| matches!(write, Write::Tried(..))).collect();
+    assert_eq!(tried.len(), 1, "only the first failure is stored");
+}
+
+#[test]
+fn a_sink_is_left_alone_for_as_long_as_it_asks() {
+    let mut play = Play::new(sending(), (1..=3).map(|seq| owed(seq, seq)));
+    let busy = |_: &[i64], now: i64| {
+        let refusal = Refusal { retry_after: Some(Duration::from_secs(40)), ..Refusal::passing("429") };
+        if now < 30 * SECOND { Err(refusal) } else { Ok(()) }
+    };
+    play.play(0..100, busy);
+    let second = play.attempts.iter().find(|at| **at > SECOND).unwrap();
+    assert!(*second >= 40 * SECOND && play.outbox.is_empty(), "{:?}", play.attempts);
+}
+
+#[test]
+fn trouble_with_a_trouble_event_makes_no_further_event() {
+    for refusal in [|| Refusal::of_sink("401"), || Refusal::of_event("400")] {
+        let mut play = Play::new(sending(), [owed(1, 0)]);
+        play.play(0..30, |_, _| Err(refusal()));
+        let told = play.writes.iter().filter(|write| matches!(write, Write::Tell(..) | Write::Bury(Burial { event: Some(_), .. })));
+        assert_eq!(told.count(), 0, "{:?}", play.writes);
+    }
+}
+
+#[test]
+fn a_wake_up_finds_something_to_do_or_looks_at_a_later_moment() {
+    let retry = Retry { initial: Span::seconds(1), max: Span::seconds(20), ..Retry::default() };
+    let mut lane = Lane::new("hook".to_owned(), Sending { retry, ..sending() }, Duration::ZERO, Steady(0));
+    lane.load((1..=40).map(|seq| owed(seq, seq % 7 + 1)).collect(), WINDOW, Steady(0));
+    let (mut now, mut idle, mut turn) = (Steady(0), 0, 0);
+    while now < Steady(2_000 * SECOND) {
+        match lane.attempt(now) {
+            Some(attempt) => {
+                (idle, turn) = (0, turn + 1);
+                let refusal = if turn % 5 == 0 { Refusal::of_sink("401") } else { Refusal::passing("500") };
+                lane.ended(attempt.number, Err(refusal), &routes(), moment(now.0), 0.5);
+            }
+            None => idle += 1,
+        }
+        assert!(idle < 10, "it spins at {now:?}");
+        now = now.max(lane.wake().unwrap());
+    }
+}

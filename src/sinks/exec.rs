@@ -1,0 +1,192 @@
+//! One run of a program per event: the record on its standard input, the main facts in its environment, no shell between.
+//!
+//! Its exit code alone decides what came of the event: what it read and wrote does not. It runs in the daemon's working
+//! directory, as the daemon's user. How it is run, and ended with all that it started, is `exec/run.rs`; what it finds in its
+//! environment is `exec/environment.rs`.
+
+mod environment;
+mod run;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use self::environment::Inherited;
+use self::run::End;
+use super::{Refusal, Sink};
+use crate::model::event::Event;
+use crate::units::Span;
+
+/// The exit codes that mean something, beside 0; the numbers are those of sysexits.h.
+const REFUSED: i32 = 65;
+const COME_AGAIN: i32 = 75;
+
+/// The keys of `type = "exec"`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    /// The program and its arguments. A program without a slash is looked for in `$PATH`.
+    pub command: CommandLine,
+    /// How long one run may take. Default 10s.
+    #[serde(default = "default_timeout")]
+    pub timeout: Span,
+}
+
+/// A program and its arguments, which may hold secrets: `Debug` shows the program alone.
+#[derive(Clone, Default, PartialEq, Serialize)]
+pub struct CommandLine(Vec<String>);
+
+/// A sink of type `exec`.
+#[derive(Debug)]
+pub struct Exec {
+    command: CommandLine,
+    timeout: Duration,
+    inherited: Inherited,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { command: CommandLine::default(), timeout: default_timeout() }
+    }
+}
+
+fn default_timeout() -> Span {
+    Span::seconds(10)
+}
+
+impl CommandLine {
+    /// The program; empty where none was written.
+    pub fn program(&self) -> &str {
+        self.0.first().map_or("", String::as_str)
+    }
+
+    /// Whether a program can be started with it at all: texts for other programs end with their first NUL.
+    pub fn has_nul(&self) -> bool {
+        self.0.iter().any(|word| word.contains('\0'))
+    }
+
+    fn arguments(&self) -> &[String] {
+        self.0.get(1..).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for CommandLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} with {} arguments", self.program(), self.arguments().len())
+    }
+}
+
+impl<'de> Deserialize<'de> for CommandLine {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        /// Says what to write where it is no list: most often a whole line for a shell, and there is none.
+        struct Words;
+        impl<'de> Visitor<'de> for Words {
+            type Value = Vec<String>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of texts, the program first, such as [\"/usr/local/bin/on-done\", \"--flag\"]; no shell reads it")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+                let mut words = Vec::new();
+                while let Some(word) = list.next_element()? {
+                    words.push(word);
+                }
+                Ok(words)
+            }
+        }
+        deserializer.deserialize_seq(Words).map(Self)
+    }
+}
+
+impl Exec {
+    /// To that program; whether it is there is told by the first attempt.
+    pub fn new(config: &Config) -> Self {
+        Self { command: config.command.clone(), timeout: config.timeout.0, inherited: Inherited::of_process() }
+    }
+
+    async fn attempt(&self, event: &Event) -> Result<(), Refusal> {
+        let program = self.command.program();
+        let mut command = tokio::process::Command::new(program);
+        command.args(self.command.arguments()).env_clear().envs(self.inherited.variables()).envs(environment::of(event));
+        let record = format!("{}\n", event.body);
+        match run::run(command, record.into_bytes(), self.timeout).await {
+            Err(error) => Err(not_started(program, &error)),
+            Ok(End { status, last_words }) => self.verdict(status, &last_words),
+        }
+    }
+
+    fn verdict(&self, status: Option<ExitStatus>, last_words: &str) -> Result<(), Refusal> {
+        let program = self.command.program();
+        let Some(status) = status else {
+            let timeout = Span(self.timeout);
+            return Err(Refusal::passing(format!(
+                "{program} took longer than {timeout} and was killed; make it faster, or raise `timeout`{}",
+                quoted(last_words)
+            )));
+        };
+        match status.code() {
+            Some(0) => {
+                tracing::debug!(program, output = last_words, "the program took the event");
+                Ok(())
+            }
+            Some(REFUSED) => Err(Refusal::of_event(format!("{program} refused the event (exit code {REFUSED}){}", quoted(last_words)))),
+            Some(COME_AGAIN) => {
+                Err(Refusal::passing(format!("{program} wants the event later (exit code {COME_AGAIN}){}", quoted(last_words))))
+            }
+            Some(code) => Err(Refusal::passing(format!("{program} failed (exit code {code}); see to it{}", quoted(last_words)))),
+            None => {
+                let signal = status.signal().unwrap_or_default();
+                Err(Refusal::passing(format!("{program} was ended by signal {signal}; see to it{}", quoted(last_words))))
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Sink for Exec {
+    fn batch(&self) -> usize {
+        1
+    }
+
+    async fn send(&self, events: &[Event]) -> Result<(), Refusal> {
+        for event in events {
+            self.attempt(event).await?;
+        }
+        Ok(())
+    }
+}
+
+fn quoted(last_words: &str) -> String {
+    if last_words.is_empty() { String::new() } else { format!("; its last words: {last_words}") }
+}
+
+/// Why a program did not start. A person must act where waiting mends nothing.
+fn not_started(program: &str, error: &io::Error) -> Refusal {
+    let what = format!("cannot run {program}");
+    let is_no_program = error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error());
+    #[expect(clippy::wildcard_enum_match_arm, reason = "foreign and non-exhaustive: whatever has no words of its own passes")]
+    match error.kind() {
+        ErrorKind::NotFound => {
+            Refusal::of_sink(format!("{what}: there is no such program, or its interpreter is missing; install it, or name another one"))
+        }
+        ErrorKind::PermissionDenied => {
+            Refusal::of_sink(format!("{what}: permission denied; let this user execute it (chmod +x), and pass its folders"))
+        }
+        ErrorKind::NotADirectory => Refusal::of_sink(format!("{what}: a part of the path is no folder; name another path")),
+        ErrorKind::InvalidFilename => Refusal::of_sink(format!("{what}: {error}; name another path")),
+        ErrorKind::ArgumentListTooLong => Refusal::of_sink(format!("{what}: its arguments are too long; shorten them")),
+        ErrorKind::ExecutableFileBusy => Refusal::passing(format!("{what}: it is being written; replace it by renaming a new one")),
+        _ if is_no_program => {
+            Refusal::of_sink(format!("{what}: this machine cannot execute it; build it for this one, or begin it with #!"))
+        }
+        _ => Refusal::passing(format!("{what}: {error}; see to the system's limits")),
+    }
+}

@@ -1,0 +1,137 @@
+//! Each code of api.md §1, from its answer to what comes of it: for the task, its pace key, its account, the pace, and the log.
+
+use std::sync::{Arc, Mutex};
+
+use super::load::Start;
+use super::machine::Machine;
+use crate::clock::{Moment, Steady, Wall};
+use crate::cloud::credentials::Account;
+use crate::cloud::operations::BUILT_IN;
+use crate::cloud::{Answer, Cloud, answer};
+use crate::model::policy::Policy;
+use crate::model::route::Routes;
+use crate::model::task::{IdType, NewTask, Origin, Row, Settings, Target};
+use crate::secret::Secret;
+use crate::store::sqlite::{Location, Sqlite};
+use crate::store::{Rows, Store};
+
+/// What is to come of a code.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Comes {
+    /// Polled again with backoff.
+    Again,
+    /// Polled again in the very next slot.
+    AtOnce,
+    /// The account is held: nothing of it goes out.
+    AccountHeld,
+    /// This action in this region is held, and another region goes on.
+    KeyHeld,
+    /// The pace is halved.
+    Slower,
+}
+
+/// Code, message, what comes of it, and a part of the line that the log has.
+const CODES: &[(i64, &str, Comes, &str)] = &[
+    (9001, "InternalError.DbError", Comes::Again, "a poll failed"),
+    (10001, "InvalidParameter", Comes::Again, "a poll failed"),
+    (10001, "invalid Region", Comes::KeyHeld, "its region and its endpoint"),
+    (4000, "invalid request parameter", Comes::Again, "a poll failed"),
+    (4100, "signature failure", Comes::AccountHeld, "check secret_id and secret_key"),
+    (4101, "unauthorized", Comes::KeyHeld, "the account's permissions"),
+    (4102, "", Comes::KeyHeld, "the account's permissions"),
+    (4103, "", Comes::KeyHeld, "the account's permissions"),
+    (4104, "SecretId not found", Comes::AccountHeld, "check secret_id and secret_key"),
+    (4105, "token error", Comes::AccountHeld, "check secret_id and secret_key"),
+    (4106, "MFA", Comes::AccountHeld, "check secret_id and secret_key"),
+    (4110, "CAM", Comes::KeyHeld, "the account's permissions"),
+    (4200, "expired", Comes::AtOnce, "a poll failed"),
+    (4300, "access denied", Comes::KeyHeld, "the account's permissions"),
+    (4400, "quota", Comes::Slower, "too many calls"),
+    (4500, "replay", Comes::AtOnce, "a poll failed"),
+    (4600, "protocol", Comes::KeyHeld, "the account's permissions"),
+    (5000, "resource does not exist", Comes::Again, "a poll failed"),
+    (5100, "(9001)db error", Comes::Again, "9001"),
+    (5200, "", Comes::Again, "a poll failed"),
+    (5300, "", Comes::Again, "a poll failed"),
+    (5400, "", Comes::Again, "a poll failed"),
+    (5500, "", Comes::Again, "a poll failed"),
+    (6000, "internal", Comes::Again, "a poll failed"),
+    (6100, "not served here", Comes::KeyHeld, "the account's permissions"),
+    (6200, "maintenance", Comes::Again, "a poll failed"),
+    (77_777, "never seen", Comes::Again, "77777"),
+];
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A loop that watches one task in each of two regions.
+async fn machine() -> Machine {
+    let account = Account { endpoint: "http://127.0.0.1:1".parse().ok(), ..Account::new("default", "AKID", Secret::new("k")) };
+    let policy = Policy::default();
+    let cloud = Cloud::new([("default".to_owned(), account)].into(), policy.request_timeout.0).unwrap();
+    let store = Sqlite::open(Location::Memory).await.unwrap();
+    let task = |region: &str| {
+        let target = Target { account: "default".into(), region: region.into(), operation: "bm".into() };
+        let id = IdType::Int.canonical("1").unwrap();
+        NewTask { target: Arc::new(target), id, settings: Settings::default(), origin: Origin::File }
+    };
+    let registered = store.register(vec![task("bj"), task("gz")], at(0).wall, vec![at(0).wall; 2]).await.unwrap();
+    let mut listed = Rows::default();
+    registered.iter().for_each(|registered| listed.insert(registered.row));
+    let start = Start { policy, routes: Arc::new(Routes::default()), listed: Arc::new(listed), allow_removals: false };
+    Machine::load(start, &cloud, &store, || at(0)).await.unwrap().0
+}
+
+fn at(seconds: i64) -> Moment {
+    Moment { steady: Steady(seconds * 1_000_000), wall: Wall(1_764_000_000_000 + seconds * 1000) }
+}
+
+/// What comes of that answer to the first task's first poll.
+fn comes_of(machine: &mut Machine, body: &str) -> (Comes, bool) {
+    let first = machine.ask(at(1)).expect("the first task");
+    assert_eq!(machine.board.get(first.slot).map(|task| task.row), Some(Row(1)));
+    let target = machine.board.get(first.slot).unwrap().target;
+    let spacing = machine.board.spacing(target);
+    let poll = answer::read_2_0(&BUILT_IN["bm"], 200, body.as_bytes());
+    let writes = machine.answered(first.slot, Answer { poll, date: None }, at(1), at(1), 0.5);
+    let stands = machine.stands();
+    let other = machine.ask(at(2)).is_some_and(|ask| machine.board.get(ask.slot).is_some_and(|task| task.row == Row(2)));
+    let task = machine.board.get(first.slot).expect("nothing is abandoned at once");
+    let comes = match () {
+        () if !writes.is_empty() && !other => Comes::AccountHeld,
+        () if !writes.is_empty() => Comes::KeyHeld,
+        () if machine.board.spacing(target) > spacing => Comes::Slower,
+        () if task.due <= at(1).steady => Comes::AtOnce,
+        () => Comes::Again,
+    };
+    assert_eq!(stands.open, 2);
+    (comes, other)
+}
+
+#[tokio::test]
+async fn every_code_has_its_effect_on_task_pace_key_account_pace_and_log() {
+    for (code, message, wanted, line) in CODES {
+        let mut machine = machine().await;
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        let body = format!(r#"{{"code":{code},"message":"{message}"}}"#);
+        let (comes, other) = tracing::subscriber::with_default(subscriber, || comes_of(&mut machine, &body));
+        assert_eq!((comes, other), (*wanted, *wanted != Comes::AccountHeld), "{code} {message}");
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let told: Vec<_> = text.lines().collect();
+        assert!(told.len() == 1 && told[0].contains(line), "{code} {message}: {told:?}");
+        let loud = matches!(wanted, Comes::AccountHeld | Comes::KeyHeld);
+        assert_eq!(told[0].contains("ERROR"), loud, "{told:?}");
+    }
+}

@@ -1,0 +1,162 @@
+//! A disk that is full, read-only or broken, and a process out of descriptors: a clear message each, and every event once it is over.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use opwatch::sim::{Answer, Scenario, Sim, Unlisted};
+use tokio::process::{Child, Command};
+
+use crate::support::{Home, cloud, eventually, said};
+
+/// A small file system of its own; gone when dropped.
+struct Disk(std::path::PathBuf);
+
+impl Disk {
+    fn new(home: &Home, name: &str, size: &str) -> Self {
+        let path = home.path(name);
+        std::fs::create_dir(&path).unwrap();
+        run(&["mount", "-t", "tmpfs", "-o", &format!("size={size}"), "opwatch-test", path.to_str().unwrap()]);
+        Self(path)
+    }
+
+    fn remount(&self, options: &str) {
+        run(&["mount", "-o", &format!("remount,{options}"), self.0.to_str().unwrap()]);
+    }
+
+    /// Takes all the room that is left.
+    fn fill(&self) {
+        let mut file = std::fs::File::create(self.0.join("filler")).unwrap();
+        while std::io::Write::write(&mut file, &[0; 4096]).is_ok_and(|written| written > 0) {}
+    }
+
+    fn make_room(&self) {
+        std::fs::remove_file(self.0.join("filler")).unwrap();
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+fn run(command: &[&str]) {
+    let status = std::process::Command::new(command[0]).args(&command[1..]).status().unwrap();
+    assert!(status.success(), "{command:?}");
+}
+
+async fn cloud_of(tasks: u64, home: impl Fn(&Sim) -> Home) -> (Sim, Home) {
+    let cloud = cloud(Scenario { unlisted: Unlisted::Follows(vec![Answer::status(4), Answer::status(1)]), ..Scenario::default() }).await;
+    let home = home(&cloud);
+    home.list(1..=tasks);
+    (cloud, home)
+}
+
+/// Starts it with its log in a file, so that it can be looked at meanwhile.
+fn start(home: &Home, before: &[&str]) -> Child {
+    let log = std::fs::File::create(home.path("log")).unwrap();
+    let opwatch = env!("CARGO_BIN_EXE_opwatch");
+    let words: Vec<_> = before.iter().copied().chain([opwatch, "run", "-c", "opwatch.toml", "--until-done"]).collect();
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).current_dir(home.path("")).env_clear().env("PATH", std::env::var("PATH").unwrap());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).kill_on_drop(true).spawn().unwrap()
+}
+
+fn log_says(home: &Home, what: &str) -> bool {
+    std::fs::read_to_string(home.path("log")).is_ok_and(|log| log.contains(what))
+}
+
+fn all_ended_once(home: &Home, tasks: usize) {
+    let ids: std::collections::BTreeSet<_> = home.events().iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect();
+    assert_eq!((ids.len(), home.events().len()), (tasks, tasks));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "mounts a small file system, which takes root"]
+async fn a_full_disk_under_the_store_is_waited_for_loudly_and_every_end_is_told() {
+    let (_cloud, home) = cloud_of(300, |cloud| Home::new(cloud, "")).await;
+    let disk = Disk::new(&home, "disk", "3m");
+    home.edit("sqlite:opwatch.db", "sqlite:disk/opwatch.db");
+    home.edit("[poll]", "[poll]\ninitial_delay = \"300ms\"");
+    let child = start(&home, &[]);
+    eventually("the tasks are registered", || log_says(&home, "\"watching\"")).await;
+    disk.fill();
+    eventually("it is told", || log_says(&home, "free some space")).await;
+    disk.make_room();
+    assert_eq!(said(child).await.code, Some(0));
+    assert!(log_says(&home, "the store can be used again"));
+    all_ended_once(&home, 300);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "mounts a small file system, which takes root"]
+async fn a_full_disk_under_the_file_sink_keeps_every_event_until_there_is_room() {
+    let (_cloud, home) = cloud_of(300, |cloud| Home::new(cloud, "")).await;
+    let disk = Disk::new(&home, "disk", "64k");
+    home.edit("path = \"events.jsonl\"", "path = \"disk/events.jsonl\"\nretry = { max = \"1s\" }");
+    disk.fill();
+    let child = start(&home, &[]);
+    eventually("it is told", || log_says(&home, "no space is left; free some there")).await;
+    disk.make_room();
+    disk.remount("size=4m");
+    assert_eq!(said(child).await.code, Some(0));
+    std::fs::copy(home.path("disk/events.jsonl"), home.path("events.jsonl")).unwrap();
+    all_ended_once(&home, 300);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "mounts a small file system, which takes root"]
+async fn a_store_whose_file_system_becomes_read_only_is_waited_for_or_left_and_loses_nothing() {
+    let (_cloud, home) = cloud_of(50, |cloud| Home::new(cloud, "")).await;
+    let disk = Disk::new(&home, "disk", "4m");
+    home.edit("sqlite:opwatch.db", "sqlite:disk/opwatch.db");
+    home.edit("[poll]", "[poll]\ninitial_delay = \"500ms\"");
+    disk.remount("ro");
+    let refused = said(start(&home, &[])).await;
+    assert!(refused.code != Some(0) && log_says(&home, "disk/opwatch.db") && log_says(&home, "read-only"), "{refused:?}");
+    disk.remount("rw");
+    assert_eq!(said(start(&home, &[])).await.code, Some(0));
+    all_ended_once(&home, 50);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs fiu-utils, which tests/run --all installs"]
+async fn after_a_failed_fsync_of_the_store_the_process_ends_and_a_fresh_start_tells_every_end() {
+    let (_cloud, home) = cloud_of(50, |cloud| Home::new(cloud, "")).await;
+    // Not the first ones, so that it comes up.
+    let fault = "enable_random name=posix/io/sync/fdatasync,probability=0.2,failinfo=5";
+    let other = "enable_random name=posix/io/sync/fsync,probability=0.2,failinfo=5";
+    let mut failures = 0;
+    for _ in 0..200 {
+        let ended = said(start(&home, &["fiu-run", "-x", "-c", fault, "-c", other])).await;
+        match ended.code {
+            Some(0) => break,
+            Some(1) => failures += 1,
+            other => panic!("{other:?}: {}", std::fs::read_to_string(home.path("log")).unwrap()),
+        }
+        assert!(log_says(&home, "opwatch: ") && !log_says(&home, "panicked"), "{}", std::fs::read_to_string(home.path("log")).unwrap());
+    }
+    assert!(failures > 0, "no fault was met");
+    assert_eq!(said(start(&home, &[])).await.code, Some(0));
+    let ids: std::collections::BTreeSet<_> = home.events().iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(ids.len(), 50);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_out_of_descriptors_says_so_and_goes_on_once_it_has_some() {
+    let (_cloud, home) = cloud_of(30, |cloud| Home::new(cloud, "")).await;
+    home.edit("[poll]", "[poll]\ninitial_delay = \"200ms\"");
+    // What it holds open by itself, and none for a connection.
+    let open = |child: &Child| Path::new(&format!("/proc/{}/fd", child.id().unwrap())).read_dir().map(|fds| fds.count()).unwrap_or(0);
+    let child = start(&home, &[]);
+    eventually("it watches", || log_says(&home, "\"watching\"")).await;
+    let limit = |count: usize| {
+        let pid = child.id().unwrap().to_string();
+        run(&["prlimit", "--pid", &pid, &format!("--nofile={count}:4096")]);
+    };
+    limit(3.max(open(&child).min(8)));
+    eventually("it is told", || log_says(&home, "Too many open files")).await;
+    limit(1024);
+    assert_eq!(said(child).await.code, Some(0));
+    all_ended_once(&home, 30);
+}
