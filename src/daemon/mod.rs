@@ -108,7 +108,7 @@ impl Daemon {
         let catalogue = Arc::new(catalogue(&loaded));
         let loaded = Arc::new(loaded);
         let cloud = Cloud::new(loaded.accounts.clone(), loaded.poll.request_timeout.0)?;
-        let built = build_sinks(&loaded, options.format)?;
+        let built = build_sinks(&loaded, options.format, options.clock)?;
         let store: Arc<dyn Store> = Arc::new(Sqlite::open(options.location.clone()).await?);
         let rows = Arc::new(register_listed(Arc::clone(&loaded), catalogue, store.as_ref(), options.clock).await?);
         let (standing_sender, standing) = watch::channel(Standing::default());
@@ -223,11 +223,11 @@ fn routes(loaded: &Loaded) -> Routes {
     Routes(loaded.sinks.iter().map(route).collect())
 }
 
-fn build_sinks(loaded: &Loaded, format: ResolvedFormat) -> Result<Built, Error> {
+fn build_sinks(loaded: &Loaded, format: ResolvedFormat, clock: Clock) -> Result<Built, Error> {
     let mut problems = Vec::new();
     let mut built = BTreeMap::new();
     for (name, config) in &loaded.sinks {
-        match sinks::build(config, name, format) {
+        match sinks::build(config, name, format, clock) {
             Ok(sink) => {
                 let sending = sending(&config.common, sink.as_ref(), &loaded.poll);
                 built.insert(name.clone(), (Arc::from(sink), sending));
