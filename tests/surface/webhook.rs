@@ -104,6 +104,19 @@ async fn a_template_makes_the_message_and_one_that_fails_is_told_while_the_event
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn with_batch_the_events_go_out_together_as_a_cloudevents_batch() {
+    let follows = Scenario { unlisted: Unlisted::Follows(vec![Answer::status(1)]), ..Scenario::default() };
+    let (cloud, receiver) = (cloud(follows).await, Receiver::start().await);
+    let home = home(&cloud, &format!("url = \"http://{}/hook\"\nbatch = \"1s\"", receiver.addr));
+    home.list(1..=20);
+    assert_eq!(home.run_until_done().await.code, Some(0));
+    let got = receiver.got();
+    let sizes: Vec<usize> = got.iter().map(|got| serde_json::from_str::<Vec<Value>>(&got.body).unwrap().len()).collect();
+    assert!(sizes.iter().sum::<usize>() == 20 && sizes.len() < 20, "{sizes:?}");
+    assert!(got.iter().all(|got| got.header("content-type") == "application/cloudevents-batch+json; charset=UTF-8"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_url_file_that_changes_counts_while_the_daemon_runs_and_a_broken_one_does_not() {
     let (cloud, wrong, right) = (one_task().await, Receiver::start().await, Receiver::start().await);
     wrong.answer(receiver::Answer::status(404));
