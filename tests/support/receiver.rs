@@ -119,6 +119,11 @@ impl Receiver {
         self.shared.next.lock().unwrap().extend(answers);
     }
 
+    /// How many requests there were so far.
+    pub fn count(&self) -> usize {
+        self.shared.got.lock().unwrap().len()
+    }
+
     /// All requests so far.
     pub fn got(&self) -> Vec<Got> {
         self.shared.got.lock().unwrap().clone()
