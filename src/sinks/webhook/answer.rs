@@ -104,8 +104,9 @@ impl Hidden {
     }
 }
 
-/// Whether an answer acknowledges; it came at that moment, to a request that carried what is hidden.
-pub async fn judge(response: Response, asked: &str, hidden: &Hidden, now: SystemTime) -> Result<(), Refusal> {
+/// Whether an answer acknowledges; it came at that moment, to a request that carried what is hidden, which is asked for only where
+/// words are told.
+pub async fn judge(response: Response, asked: &str, hidden: impl FnOnce() -> Hidden, now: SystemTime) -> Result<(), Refusal> {
     let status = response.status();
     let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
     let server_time = header(DATE).and_then(|date| httpdate::parse_http_date(date).ok()).unwrap_or(now);
@@ -128,7 +129,7 @@ pub async fn judge(response: Response, asked: &str, hidden: &Hidden, now: System
             Some((_, class, meaning)) => (*class, *meaning),
             None => (Class::Sink, "it refuses how it is asked; look at `url` and `headers`"),
         };
-        let words = hidden.told(&words);
+        let words = hidden().told(&words);
         let words = if words.is_empty() { words } else { format!(", and says: {words}") };
         return Err(Refusal { class, what: what + meaning + &words, retry_after: bounded(retry_after) });
     }

@@ -121,10 +121,12 @@ impl Webhook {
         let asked = asked(&reached.url);
         match reached.client.request(method, reached.url.clone()).headers(headers).body(body).send().await {
             Ok(response) => {
-                let login = login(&reached.url);
-                let sent = self.headers.values().filter_map(|value| value.to_str().ok()).chain([signature.as_str(), &login]);
-                let hidden = Hidden::new(&reached.url, sent.chain(self.config.secrets.iter().map(signature::encoded)));
-                answer::judge(response, &asked, &hidden, now.into()).await
+                let hidden = || {
+                    let login = login(&reached.url);
+                    let sent = self.headers.values().filter_map(|value| value.to_str().ok()).chain([signature.as_str(), &login]);
+                    Hidden::new(&reached.url, sent.chain(self.config.secrets.iter().map(signature::encoded)))
+                };
+                answer::judge(response, &asked, hidden, now.into()).await
             }
             Err(error) => Err(answer::unanswered(error, &asked, rounded(self.config.timeout.0))),
         }
