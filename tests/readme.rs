@@ -131,7 +131,7 @@ async fn the_task_file_of_the_readme_is_read_and_each_of_its_tasks_is_watched() 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_program_of_the_readme_leaves_a_file_for_each_task_that_did_not_end_well() {
     let cloud = cloud(Scenario::default().with_task(1, [Answer::status(1)]).with_task(2, [Answer::status(2)])).await;
-    let home = Home::new(&cloud, &only("toml")[2]);
+    let home = Home::new(&cloud, &only("toml").into_iter().find(|block| block.contains("type = \"exec\"")).expect("a program"));
     home.list([1, 2]);
     home.write("on-done", &only("shell")[0]);
     fs::set_permissions(home.path("on-done"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
@@ -237,4 +237,17 @@ fn every_file_that_the_readme_links_is_there_and_the_shipped_configuration_loads
     }
     let nothing = Environment::default();
     assert!(load(Path::new("config/opwatch.toml"), &nothing).is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pager_of_the_readme_hears_of_what_matches_all_that_its_section_says() {
+    let cloud =
+        cloud(Scenario::default().with_task(1, [Answer::status(1)]).with_task(2, [Answer::status(2)]).with_task(3, [Answer::status(2)]))
+            .await;
+    let home = Home::new(&cloud, &only("toml").into_iter().find(|block| block.contains("[sinks.pager]")).expect("a pager"));
+    let line = |id: u64, team: &str| format!("{{\"id\":{id},\"labels\":{{\"team\":\"{team}\"}}}}\n");
+    home.write("list.tasks", &[line(1, "dba"), line(2, "dba"), line(3, "web")].concat());
+    assert_eq!(home.run_until_done().await.code, Some(0));
+    let heard = fs::read_to_string(home.path("pager.jsonl")).unwrap();
+    assert!(heard.lines().count() == 1 && heard.contains("bm/2"), "{heard}");
 }
