@@ -14,3 +14,4 @@ mod signing;
 mod storage;
 mod systemd;
 mod tasks;
+mod wait;

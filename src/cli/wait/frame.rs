@@ -89,12 +89,13 @@ fn what_next(tasks: &Tasks, row: &Row, now: Steady) -> String {
     if let Some(why) = tasks.hold_of(row) {
         return format!("held: {}", escaped(why));
     }
-    let next = row.next.map(|next| brief(whole_seconds(next - now)));
-    match (&row.fault, next) {
-        (Some(fault), Some(next)) => format!("again in {next}: {}", escaped(fault)),
-        (Some(fault), None) => escaped(fault).into_owned(),
-        (None, Some(next)) => format!("next poll in {next}"),
-        (None, None) => String::new(),
+    let next = match row.next.map(|next| whole_seconds(next - now)) {
+        Some(Duration::ZERO) | None => "now".to_owned(),
+        Some(span) => format!("in {}", brief(span)),
+    };
+    match &row.fault {
+        Some(fault) => format!("again {next}: {}", escaped(fault)),
+        None => format!("next poll {next}"),
     }
 }
 
