@@ -110,12 +110,13 @@ async fn watch(loaded: Loaded, arguments: &Arguments, tasks: &mut Tasks, output:
     };
     let Limit(timeout) = arguments.timeout;
     let limit = timeout.map(|timeout| clock.now().steady + timeout);
-    let daemon = async { Daemon::start(loaded, options).await?.run().await.map_err(daemon::Error::Store) };
+    let daemon = async { Ok(Daemon::start(loaded, options).await?.run().await.map_err(daemon::Error::Store)?) };
     let shown = Shown { events, polls, tasks, output, clock, timeout: arguments.timeout };
     tokio::select! {
         biased;
         () = clock.sleep_until(limit.unwrap_or_default()), if limit.is_some() => Ok(End::Limit),
-        ended = show(shown, daemon) => Ok(match ended? {
+        // Side by side: a slow reader keeps no poll waiting.
+        ended = async { tokio::try_join!(daemon, show(shown)) } => Ok(match ended?.0 {
             Ended { held, .. } if held.is_empty() => End::Over,
             Ended { held, .. } => End::Held(held),
         }),
@@ -132,9 +133,8 @@ struct Shown<'a> {
     timeout: Limit,
 }
 
-/// Shows what the daemon tells, until it ends.
-async fn show(mut shown: Shown<'_>, daemon: impl Future<Output = Result<Ended, daemon::Error>>) -> Result<Ended, Failure> {
-    let mut daemon = std::pin::pin!(daemon);
+/// Shows what the daemon tells, until it is gone.
+async fn show(mut shown: Shown<'_>) -> Result<(), Failure> {
     let mut next_frame = shown.clock.now().steady;
     loop {
         let now = shown.clock.now().steady;
@@ -144,23 +144,16 @@ async fn show(mut shown: Shown<'_>, daemon: impl Future<Output = Result<Ended, d
         }
         tokio::select! {
             biased;
-            Some(event) = shown.events.recv() => shown.told(event).await?,
-            Some(seen) = shown.polls.recv() => shown.tasks.seen(seen),
-            ended = &mut daemon => {
-                while let Ok(event) = shown.events.try_recv() {
-                    shown.told(event).await?;
+            event = shown.events.recv() => match event {
+                Some(event) => {
+                    shown.tasks.told(&event);
+                    shown.output.tell(event).await?;
                 }
-                return Ok(ended?);
-            }
+                None => return Ok(()),
+            },
+            Some(seen) = shown.polls.recv() => shown.tasks.seen(seen),
             () = shown.clock.sleep_until(next_frame), if shown.output.is_live() => {}
         }
-    }
-}
-
-impl Shown<'_> {
-    async fn told(&mut self, event: Event) -> Result<(), Failure> {
-        self.tasks.told(&event);
-        self.output.tell(event).await
     }
 }
 

@@ -49,7 +49,7 @@ pub fn frame(tasks: &Tasks, now: Steady, size: Size, timeout: Limit) -> Vec<Stri
         );
         parts.push(brief(whole_seconds(now - tasks.started)));
         parts.push(what_next(tasks, row, now));
-        cut(&parts.join("  "), size.columns)
+        cut(parts.join("  ").trim_end(), size.columns)
     };
     let mut lines: Vec<String> = shown.iter().map(line).collect();
     let mut last = total(tasks, now, timeout);
@@ -89,9 +89,11 @@ fn what_next(tasks: &Tasks, row: &Row, now: Steady) -> String {
     if let Some(why) = tasks.hold_of(row) {
         return format!("held: {}", escaped(why));
     }
-    let next = match row.next.map(|next| whole_seconds(next - now)) {
-        Some(Duration::ZERO) | None => "now".to_owned(),
-        Some(span) => format!("in {}", brief(span)),
+    // Before its first poll nothing was told of it.
+    let Some(next) = row.next else { return String::new() };
+    let next = match whole_seconds(next - now) {
+        Duration::ZERO => "now".to_owned(),
+        span => format!("in {}", brief(span)),
     };
     match &row.fault {
         Some(fault) => format!("again {next}: {}", escaped(fault)),

@@ -3,7 +3,8 @@
 //! The live view is on standard error. It is there if that is a terminal, and standard output either is one too or is JSON's:
 //! lines in a pipe and a view of the same would only be mixed up on one screen.
 
-use std::io::IsTerminal;
+use std::cell::Cell;
+use std::io::{IsTerminal, Write};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value;
@@ -24,6 +25,8 @@ const USUAL: Size = Size { lines: 24, columns: 80 };
 pub struct Output {
     json: bool,
     live: Option<ProgressBar>,
+    /// How many lines were drawn last, and how wide the terminal was.
+    drawn: Cell<(usize, usize)>,
     has_colours: bool,
 }
 
@@ -49,7 +52,7 @@ impl Output {
             bar.set_style(ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
             bar
         });
-        Ok(Self { json, live, has_colours: surroundings.has_colours() })
+        Ok(Self { json, live, drawn: Cell::default(), has_colours: surroundings.has_colours() })
     }
 
     /// Whether it is to be drawn.
@@ -59,9 +62,15 @@ impl Output {
 
     /// Draws the view anew.
     pub fn draw(&self, frame: impl FnOnce(Size) -> Vec<String>) {
-        if let Some(bar) = &self.live {
-            bar.set_message(frame(size()).join("\n"));
+        let Some(bar) = &self.live else { return };
+        let size = size();
+        let lines = frame(size);
+        let (count, columns) = self.drawn.replace((lines.len(), size.columns));
+        if columns != size.columns {
+            let rows = (count * columns).div_ceil(size.columns);
+            follow_reflow(bar, count, rows);
         }
+        bar.set_message(lines.join("\n"));
     }
 
     /// Tells an event. Writing may block for as long as nobody reads, and then it must keep nothing else waiting.
@@ -94,6 +103,18 @@ impl Output {
             bar.finish_and_clear();
         }
     }
+}
+
+/// Brings the cursor to where the drawing library believes it is, after a change of the width: its lines fill the terminal, so
+/// that nearly all terminals wrap them anew, from `count` rows to `rows`. On one that does not, a line above may be lost.
+fn follow_reflow(bar: &ProgressBar, count: usize, rows: usize) {
+    const UP_AND_CLEAR: &str = "\u{1b}[1A\u{1b}[2K";
+    let mut terminal = std::io::stderr();
+    // A terminal that is gone is nobody's trouble here.
+    let _ = terminal.write_all("\n".repeat(count.saturating_sub(rows)).as_bytes());
+    bar.suspend(|| {
+        let _ = terminal.write_all(UP_AND_CLEAR.repeat(rows.saturating_sub(count)).as_bytes());
+    });
 }
 
 /// The line that the `log` sink writes, in its text form.
