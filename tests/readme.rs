@@ -9,6 +9,7 @@ use opwatch::secret::Secret;
 use opwatch::sim::{Answer, SECRET_KEY, Scenario};
 use serde_json::Value;
 
+use crate::support::receiver::Receiver;
 use crate::support::{Home, cloud, eventually, holds_to_the_schema, said, signal};
 
 /// The fenced blocks of the README, in order: language and text.
@@ -125,6 +126,25 @@ fn keys(value: &Value, path: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_webhooks_of_the_readme_get_what_it_says() {
+    let cloud = cloud(Scenario::default().with_task(1, [Answer::status(1)])).await;
+    let (ops, chat) = (Receiver::start().await, Receiver::start().await);
+    let block = only("toml").into_iter().find(|block| block.contains("\"webhook\"")).expect("a block of webhooks");
+    let home = Home::new(&cloud, &block);
+    home.write("ops_url", &format!("http://{}/hook\n", ops.addr));
+    home.write("chat_url", &format!("http://{}/hook\n", chat.addr));
+    home.write("list.tasks", "{\"id\": 1, \"name\": \"rack \\\"7\\\"\"}\n");
+    assert_eq!(home.run_until_done().await.code, Some(0));
+    let ([signed], [said]) = (<[_; 1]>::try_from(ops.got()).unwrap(), <[_; 1]>::try_from(chat.got()).unwrap());
+    let key = block.split("whsec_").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    standardwebhooks::Webhook::new(&key).unwrap().verify(signed.body.as_bytes(), &signed.headers).unwrap();
+    assert!(signed.header("content-type").starts_with("application/cloudevents+json") && signed.header("x-env") == "prod");
+    let in_file = fs::read_to_string(home.path("events.jsonl")).unwrap();
+    assert_eq!((signed.header("webhook-id"), &signed.body), (home.events()[0]["id"].as_str().unwrap(), &in_file.trim_end().to_owned()));
+    assert_eq!(said.body, r#"{"text": "rack \"7\": success"}"#);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_task_file_of_the_readme_is_read_and_each_of_its_tasks_is_watched() {
     let cloud = cloud(Scenario { unlisted: opwatch::sim::Unlisted::Follows(vec![Answer::status(1)]), ..Scenario::default() }).await;
     let home = Home::new(&cloud, "");
@@ -194,7 +214,9 @@ async fn a_backup_as_the_readme_has_it_is_whole_while_the_daemon_runs() {
     fs::rename(home.path("backup.db"), home.path("opwatch.db")).unwrap();
     cloud.set_answers("2", [Answer::status(1)]);
     assert_eq!(home.run_until_done().await.code, Some(0));
-    let told: Vec<_> = home.events().iter().map(|event| event["subject"].as_str().unwrap().to_owned()).collect();
+    let mut told: Vec<_> = home.events().iter().map(|event| event["subject"].as_str().unwrap().to_owned()).collect();
+    // The backup may be older than the acknowledgement of task 1: then that event comes once more.
+    told.dedup();
     assert_eq!(told, ["bm/1", "bm/2"]);
     assert_eq!(cloud.seen().iter().filter(|seen| seen.task == "1").count(), 1);
 }

@@ -3,7 +3,6 @@
 //! The only folder that interprets a code or a status.
 
 pub mod answer;
-pub mod ca_file;
 mod client;
 pub mod codes;
 pub mod credentials;
@@ -11,7 +10,6 @@ mod form_2_0;
 mod form_3_0;
 pub mod operations;
 mod route;
-pub mod secret_file;
 pub mod sign;
 pub mod skew;
 
@@ -26,7 +24,7 @@ pub use route::Route;
 use crate::clock::Wall;
 use crate::model::reading::{Fault, Reading};
 use crate::model::task::Target;
-use crate::secret::Secret;
+use crate::secret::{self, Secret};
 use credentials::Account;
 use operations::Api;
 use route::Form;
@@ -172,7 +170,7 @@ impl Cloud {
     pub fn read_key_again(&mut self, account: &str) -> Option<Result<(), String>> {
         let account = &mut self.accounts.get_mut(account)?.account;
         let mut doubts = Vec::new();
-        match secret_file::read(account.secret_key_file.as_ref()?, |doubt| doubts.push(doubt)) {
+        match secret::file::read(account.secret_key_file.as_ref()?, |doubt| doubts.push(doubt)) {
             Ok(key) if key == account.secret_key => None,
             Ok(key) => {
                 doubts.iter().for_each(|doubt| tracing::warn!(doubt, "the key that was read again can be used, but look at this"));

@@ -11,9 +11,9 @@ use super::environment::Environment;
 use super::known::account_keys;
 use super::sections::Sections;
 use crate::cloud::credentials::{Account, Config};
-use crate::cloud::{ca_file, secret_file};
+use crate::net::{address, ca_file};
 use crate::problem::{Place, Problem, nearest};
-use crate::secret::Secret;
+use crate::secret::{self, Secret};
 use crate::section::KeyPath;
 
 const ID: &str = "TENCENTCLOUD_SECRET_ID";
@@ -42,7 +42,9 @@ pub fn resolve(sections: &mut Sections<'_>, merged: &Value, environment: &Enviro
             sections.tell(&at, "endpoint", what);
             None
         });
-        if let Some(Err(what)) = config.proxy.as_ref().map(|proxy| checks::proxy(proxy.expose(), endpoint.as_ref())) {
+        if let Some(Err(what)) =
+            config.proxy.as_ref().map(|proxy| address::proxy(proxy.expose(), endpoint.as_ref().map(|endpoint| (endpoint, "endpoint"))))
+        {
             sections.tell(&at, "proxy", what);
         }
         let ca = config.ca_file.as_deref().map(certificates).transpose().unwrap_or_else(|what| {
@@ -147,7 +149,7 @@ fn key_from(sections: &mut Sections<'_>, at: &KeyPath, file: &Path) -> Option<Se
         sections.tell(at, "secret_key_file", "is empty; write the file's path");
         return None;
     }
-    let secret = secret_file::read(file, |what| sections.doubt(at, "secret_key_file", what));
+    let secret = secret::file::read(file, |what| sections.doubt(at, "secret_key_file", what));
     secret.map_err(|what| sections.tell(at, "secret_key_file", what)).ok()
 }
 

@@ -122,7 +122,7 @@ impl Daemon {
         let catalogue = Arc::new(catalogue(&loaded));
         let loaded = Arc::new(loaded);
         let cloud = Cloud::new(loaded.accounts.clone(), loaded.poll.request_timeout.0)?;
-        let mut built = build_sinks(&loaded, options.format)?;
+        let mut built = build_sinks(&loaded, options.format, options.clock)?;
         let mut routes = routes(&loaded);
         let mut seen = None;
         if let Some(Listener { events, polls }) = options.listener.take() {
@@ -247,11 +247,11 @@ fn routes(loaded: &Loaded) -> Routes {
     Routes(loaded.sinks.iter().map(route).collect())
 }
 
-fn build_sinks(loaded: &Loaded, format: ResolvedFormat) -> Result<Built, Error> {
+fn build_sinks(loaded: &Loaded, format: ResolvedFormat, clock: Clock) -> Result<Built, Error> {
     let mut problems = Vec::new();
     let mut built = BTreeMap::new();
     for (name, config) in &loaded.sinks {
-        match sinks::build(config, name, format) {
+        match sinks::build(config, name, format, clock) {
             Ok(sink) => {
                 let sending = sending(&config.common, sink.as_ref(), &loaded.poll);
                 built.insert(name.clone(), (Arc::from(sink), sending));

@@ -15,3 +15,4 @@ mod storage;
 mod systemd;
 mod tasks;
 mod wait;
+mod webhook;
