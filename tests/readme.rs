@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use opwatch::config::{Environment, load};
+use opwatch::secret::Secret;
 use opwatch::sim::{Answer, SECRET_KEY, Scenario};
 use serde_json::Value;
 
@@ -35,6 +36,8 @@ fn every_command_of_the_readme_is_one_that_exists() {
             // Run below, on the first configuration.
             ["opwatch", "events", "test", "-c", "opwatch.toml"] => {}
             ["opwatch", "sim", "--scenario", "scenario.toml"] => {}
+            // Run below.
+            ["export", "TENCENTCLOUD_SECRET_ID=AKID...", "TENCENTCLOUD_SECRET_KEY=..."] | ["opwatch", "wait", ..] => {}
             // Run below, beside a daemon.
             ["sqlite3", "opwatch.db", ..] => {}
             ["install", .., "target/release/opwatch", "/usr/bin/opwatch"] => assert!(unit().contains("ExecStart=/usr/bin/opwatch run")),
@@ -55,7 +58,10 @@ fn unit() -> String {
 #[test]
 fn every_block_of_the_readme_is_of_a_kind_that_is_tested() {
     for (language, text) in blocks() {
-        assert!(["sh", "toml", "tasks", "scenario", "shell", "json", "text", "ini"].contains(&language.as_str()), "{language}: {text}");
+        assert!(
+            ["sh", "toml", "tasks", "scenario", "answers", "shell", "json", "text", "ini"].contains(&language.as_str()),
+            "{language}: {text}"
+        );
     }
 }
 
@@ -88,6 +94,26 @@ async fn the_first_configuration_watches_its_task_to_its_end_and_tells_it_as_sho
     eventually("the daemon is up", || fs::read_to_string(home.path("opwatch.db.lock")).is_ok_and(|pid| !pid.is_empty())).await;
     signal(&going_on, "TERM");
     assert!(said(going_on).await.log_lines("task finished").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tasks_of_the_readme_are_waited_for_by_their_ids_and_by_the_answers_of_the_cloud() {
+    let unlisted = opwatch::sim::Unlisted::Follows(vec![Answer::status(1)]);
+    let cloud = cloud(Scenario { secret_id: "AKID...".to_owned(), secret_key: Secret::new("..."), unlisted, ..Scenario::default() }).await;
+    let home = Home::new(&cloud, "");
+    home.write("answers.json", &only("answers")[0]);
+    let block = only("sh").into_iter().find(|block| block.contains("opwatch wait")).unwrap();
+    let program = env!("CARGO_BIN_EXE_opwatch");
+    let by_ids = block.replace("opwatch wait", &format!("{program} wait"));
+    let mut from_answers = by_ids.replace("1000800001 1000800002", "-").trim_end().to_owned();
+    from_answers.push_str(" < answers.json");
+    for script in [by_ids, from_answers] {
+        let mut command = home.in_shell(&script);
+        // What a reader would not write: the cloud is the simulated one.
+        command.env("OPWATCH__ACCOUNTS__DEFAULT__ENDPOINT", cloud.endpoint()).env("OPWATCH__ACCOUNTS__DEFAULT__RATE_LIMIT", "100");
+        let ended = said(command.spawn().unwrap()).await;
+        assert_eq!((ended.code, ended.stderr.as_str(), ended.stdout.lines().count()), (Some(0), "", 2), "{}", ended.stdout);
+    }
 }
 
 /// Every key of a record, as paths.

@@ -3,6 +3,7 @@
 //! A sink keeps a connection, but no memory of events, and never tries again by itself: order, retries and holds are the
 //! lane's (`deliver/`).
 
+pub mod channel;
 pub mod exec;
 pub mod fields;
 pub mod file;

@@ -14,4 +14,5 @@ mod signing;
 mod storage;
 mod systemd;
 mod tasks;
+mod wait;
 mod webhook;
