@@ -47,11 +47,8 @@ impl Found {
             Value::Object(fields) => {
                 for (name, value) in fields {
                     // One edition of the documentation has names with a trailing blank.
-                    match name.trim() {
-                        name if NAMES.contains(&name) => self.take(name, value),
-                        PERHAPS => self.take(PERHAPS, value),
-                        _ => self.look_into(value),
-                    }
+                    let name = name.trim();
+                    if NAMES.contains(&name) || name == PERHAPS { self.take(name, value) } else { self.look_into(value) }
                 }
             }
             Value::Array(elements) => elements.iter().for_each(|element| self.look_into(element)),
