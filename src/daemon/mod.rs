@@ -133,6 +133,7 @@ impl Daemon {
             seen = Some(polls);
         }
         let store: Arc<dyn Store> = Arc::new(Sqlite::open(options.location.clone()).await?);
+        let newest = store.newest().await?;
         let rows = Arc::new(register_listed(Arc::clone(&loaded), catalogue, store.as_ref(), options.clock).await?);
         let (standing_sender, standing) = watch::channel(Standing::default());
         let (owed, _) = watch::channel(());
@@ -160,6 +161,7 @@ impl Daemon {
             kept: loaded.store.retention,
             listed: rows,
             sinks: loaded.sinks.keys().cloned().collect(),
+            newest,
         };
         Ok(Self { options, store, watch, lanes, groups, retention, standing, sinks_stand })
     }
@@ -178,6 +180,7 @@ impl Daemon {
         watching.spawn(watch.run(stop.clone()));
         let mut others = JoinSet::new();
         lanes.into_iter().for_each(|lane| _ = others.spawn(lane.run(lanes_stop.clone())));
+        let of_groups = groups.owed.subscribe();
         others.spawn(groups.run(lanes_stop.clone()));
         others.spawn(retention.run(lanes_stop.clone()));
         let done = UntilDone {
@@ -185,6 +188,7 @@ impl Daemon {
             sinks,
             standing: standing.clone(),
             sinks_stand: sinks_stand.clone(),
+            owed: of_groups,
             patience: options.until_done.unwrap_or_default(),
             clock: options.clock,
         };

@@ -26,6 +26,8 @@ pub struct Retention {
     pub listed: Arc<Rows>,
     /// The configured sinks.
     pub sinks: Vec<String>,
+    /// The time of the latest event at the start; `None`: there is nothing to forget.
+    pub newest: Option<Wall>,
 }
 
 impl Retention {
@@ -35,9 +37,12 @@ impl Retention {
     /// When the store fails.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
         let Some(kept) = self.kept.0 else { return Ok(()) };
+        // A clock that is years ahead at a start must not make everything old: time goes on from the latest event, and not further.
+        let Some(newest) = self.newest else { return Ok(()) };
+        let started = self.clock.now().steady;
         loop {
             let now = self.clock.now();
-            let before = Wall(now.wall.0.saturating_sub(i64::try_from(kept.as_millis()).unwrap_or(i64::MAX)));
+            let before = now.wall.min(newest + (now.steady - started)) - kept;
             tokio::select! {
                 pruned = self.prune(before, now.wall) => pruned?,
                 () = stop.cancelled() => return Ok(()),

@@ -21,6 +21,8 @@ pub struct UntilDone {
     pub standing: watch::Receiver<Standing>,
     /// Where each of them stands.
     pub sinks_stand: watch::Receiver<BTreeMap<String, deliver::Standing>>,
+    /// Told when something may be owed, or a group was told of.
+    pub owed: watch::Receiver<()>,
     /// How long nothing but held work may be left.
     pub patience: Duration,
     /// Time.
@@ -47,6 +49,7 @@ impl UntilDone {
             // Registered before looking, so that no change between the two is missed.
             let standing = self.standing.borrow_and_update().clone();
             let sinks_stand = self.sinks_stand.borrow_and_update().clone();
+            self.owed.borrow_and_update();
             let now = self.clock.now().steady;
             match self.left(standing, &sinks_stand).await? {
                 Left::Nothing => return Ok(Vec::new()),
@@ -59,6 +62,7 @@ impl UntilDone {
                 // An error means that the loop is gone, and then the daemon ends by itself.
                 Ok(()) = self.standing.changed() => {}
                 Ok(()) = self.sinks_stand.changed() => {}
+                Ok(()) = self.owed.changed() => {}
                 () = self.clock.sleep_until(give_up.unwrap_or_default()), if give_up.is_some() => {}
                 else => std::future::pending().await,
             }
@@ -116,7 +120,7 @@ mod tests {
         store.tell(event, sinks.iter().map(ToString::to_string).collect()).await.unwrap();
         let (telling, sinks_stand) = watch::channel(log(IDLE));
         let (store, sinks, clock) = (Arc::new(store), vec!["log".to_owned()], Clock::start());
-        (UntilDone { store, sinks, standing, sinks_stand, patience: PATIENCE, clock }, telling)
+        (UntilDone { store, sinks, standing, sinks_stand, owed: watch::channel(()).1, patience: PATIENCE, clock }, telling)
     }
 
     fn stands(open: usize, held: &[&str]) -> Standing {

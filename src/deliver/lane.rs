@@ -17,10 +17,11 @@ use crate::model::pace::Pace;
 use crate::model::task::Row;
 use crate::store::{Burial, Error, Owed, Seq, Store};
 
-/// So many deliveries are in memory at most, however many are owed; more than any batch and bound in flight take at once.
+/// So many deliveries that did not fail are in memory at most, however many are owed; more than any batch and bound in flight take
+/// at once.
 const WINDOW: usize = 1_024;
-/// Among so many of the oldest a probe takes the one tried longest ago: one event that a sink cannot stomach does not keep it shut.
-const PROBED: usize = 16;
+/// So many that failed are held beside them, so that they keep nobody from being loaded.
+const FAILED: usize = 3 * WINDOW;
 
 /// The queue of one sink.
 #[derive(Debug)]
@@ -33,6 +34,12 @@ pub struct Lane {
     /// Whether the store may have more.
     more: bool,
     attempts: HashMap<u64, Vec<Seq>>,
+    /// How many of the window failed before.
+    failed: usize,
+    /// How many attempts were accepted.
+    accepted: u64,
+    /// How often it was held: no two holds of one millisecond share an id.
+    holds: u32,
     next_attempt: u64,
     /// The attempt that is a probe.
     probe: Option<u64>,
@@ -52,7 +59,7 @@ pub struct Lane {
 /// A delivery in memory.
 #[derive(Debug)]
 struct Waiting {
-    task: Option<Row>,
+    order: Order,
     event: Event,
     attempts: u32,
     tried: Option<Duration>,
@@ -61,8 +68,24 @@ struct Waiting {
     due: Steady,
     last: Option<Steady>,
     under_way: bool,
-    /// Whether a batch that it was in was refused: it is sent on its own.
+    /// Whether a batch that it was in was refused, or failed again: it is sent on its own.
     alone: bool,
+    /// How often the sink refused it as if a person must act, while others were accepted; and how many were when it did last.
+    strikes: u32,
+    struck_at: Option<u64>,
+}
+
+/// What deliveries wait for each other by: those of one task, or about one account, sink or group.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Order {
+    Task(Row),
+    Subject(Box<str>),
+}
+
+impl Order {
+    fn of(task: Option<Row>, event: &Event) -> Self {
+        task.map_or_else(|| Self::Subject(event.subject().into()), Self::Task)
+    }
 }
 
 /// An attempt that is to be made.
@@ -145,6 +168,9 @@ impl Lane {
             loaded: Seq(0),
             more: true,
             attempts: HashMap::new(),
+            failed: 0,
+            accepted: 0,
+            holds: 0,
             next_attempt: 0,
             probe: None,
             pace: sending.rate.map(|rate| Pace::new(rate, now)),
@@ -166,16 +192,33 @@ impl Lane {
 
     /// What to read from the store, if there is room for it: after that number, at most so many.
     pub fn wants(&self) -> Option<(Seq, usize)> {
-        let room = WINDOW.saturating_sub(self.window.len());
+        if !self.more {
+            return None;
+        }
+        // What failed waits beside the window, not in it.
+        let room = (WINDOW + self.failed.min(FAILED)).saturating_sub(self.window.len());
         // Half a window at a time: a page for each acknowledged delivery would be a query for each.
-        (self.more && room >= WINDOW / 2).then_some((self.loaded, room))
+        (room >= WINDOW / 2).then_some((self.loaded, room))
     }
 
     /// What the store answered to that.
     pub fn load(&mut self, page: Vec<Owed>, asked_for: usize, now: Steady) {
         self.more = page.len() == asked_for;
         for Owed { seq, task, attempts, tried, event } in page {
-            let waiting = Waiting { task, event, attempts, tried, since: now, due: now, last: None, under_way: false, alone: false };
+            let waiting = Waiting {
+                order: Order::of(task, &event),
+                event,
+                attempts,
+                tried,
+                since: now,
+                due: now,
+                last: None,
+                under_way: false,
+                alone: false,
+                strikes: 0,
+                struck_at: None,
+            };
+            self.failed += usize::from(attempts > 0);
             self.loaded = self.loaded.max(seq);
             self.window.insert(seq, waiting);
         }
@@ -216,7 +259,7 @@ impl Lane {
             return None;
         }
         let due = match self.probes() {
-            Some(_) if !self.attempts.is_empty() || self.window.is_empty() => None,
+            Some(_) if !self.attempts.is_empty() || self.heads().next().is_none() => None,
             Some(next) => Some(next),
             None => self.heads().map(|(_, waiting)| self.ripe(waiting)).min(),
         };
@@ -225,7 +268,8 @@ impl Lane {
 
     /// The delivery is a dead letter, durably.
     pub fn gone(&mut self, seq: Seq) {
-        self.window.remove(&seq);
+        let gone = self.window.remove(&seq);
+        self.failed -= usize::from(gone.is_some_and(|gone| gone.attempts > 0));
     }
 
     /// A file changed that may mend the sink: its next probe goes out at once.
@@ -272,15 +316,20 @@ impl Lane {
         waiting.due.max(self.sending.gather.map_or(waiting.due, |gather| waiting.since + gather))
     }
 
-    /// The oldest delivery of each task, unless that is under way; without a task they are one queue.
+    /// The oldest delivery of each task, or of what else it is about, unless that is under way.
     fn heads(&self) -> impl Iterator<Item = (Seq, &Waiting)> {
         let mut seen = HashSet::new();
-        self.window.iter().filter(move |(_, waiting)| seen.insert(waiting.task) && !waiting.under_way).map(|(seq, waiting)| (*seq, waiting))
+        self.window
+            .iter()
+            .filter(move |(_, waiting)| seen.insert(&waiting.order) && !waiting.under_way)
+            .map(|(seq, waiting)| (*seq, waiting))
     }
 
-    /// The delivery for a probe.
+    /// The delivery for a probe: one that was never tried, the latest first, so that the oldest, should the sink not stomach them, do
+    /// not keep it shut; then the one tried longest ago.
     fn probed(&self) -> Option<Seq> {
-        self.heads().take(PROBED).min_by_key(|(_, waiting)| waiting.last).map(|(seq, _)| seq)
+        let never = self.heads().filter(|(_, waiting)| waiting.last.is_none() && waiting.attempts == 0).last();
+        never.or_else(|| self.heads().min_by_key(|(_, waiting)| waiting.last)).map(|(seq, _)| seq)
     }
 
     /// The oldest that may go now, in order; within one attempt a task's deliveries follow each other.
@@ -289,8 +338,8 @@ impl Lane {
         let (mut batch, mut is_ripe) = (Vec::new(), false);
         for (seq, waiting) in &self.window {
             let waits = waiting.under_way || waiting.due > now || (waiting.alone && !batch.is_empty());
-            if waits || (blocked.contains(&waiting.task) && !broken!(Overtaking)) {
-                blocked.insert(waiting.task);
+            if waits || (blocked.contains(&waiting.order) && !broken!(Overtaking)) {
+                blocked.insert(&waiting.order);
                 continue;
             }
             batch.push(*seq);

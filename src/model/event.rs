@@ -122,6 +122,14 @@ pub enum FinalWord<'a> {
     },
 }
 
+impl Event {
+    /// What it is about, as it stands in the record: percent-encoded, so that the next quote ends it.
+    pub fn subject(&self) -> &str {
+        let after = self.body.split_once("\"subject\":\"").map_or("", |(_, after)| after);
+        after.split('"').next().unwrap_or_default()
+    }
+}
+
 impl Kind {
     /// Every type there is.
     pub const ALL: [Self; 10] = [

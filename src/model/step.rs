@@ -11,6 +11,9 @@ use crate::clock::{Moment, Steady};
 /// A refused id counts after so many equal refusals, over `reject_after` (design.md §5).
 const EQUAL_REFUSALS: u32 = 3;
 
+/// When a task that may be overdue is looked at again while the cloud's clock is not known yet.
+const CLOCK_LEARNED: Duration = Duration::from_secs(5);
+
 /// What the caller brings to a decision: when the poll was sent and answered, and a spread in `0.0..1.0`.
 #[derive(Clone, Copy, Debug)]
 pub struct Draw {
@@ -147,6 +150,10 @@ fn planned(mut task: Waiting, now: Times, wait: Duration) -> Waiting {
 /// Whether the one `overdue` event is due, and if not, when to look again.
 pub fn overdue(task: &Waiting, now: Times) -> Result<(), Option<Steady>> {
     let Some(warn_after) = task.warn_after.filter(|_| !task.warned) else { return Err(None) };
+    // After a start the cloud's clock is known with the first answer: until then half of what is known is missing.
+    if task.started.cloud.is_some() && now.cloud.is_none() {
+        return Err(Some(now.local.steady + CLOCK_LEARNED));
+    }
     let remaining = task.started.remaining(warn_after, now);
     if remaining.is_zero() { Ok(()) } else { Err(Some(now.local.steady + remaining)) }
 }

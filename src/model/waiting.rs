@@ -135,11 +135,12 @@ impl Started {
         self.cloud.zip(at.cloud).map_or_else(|| at.local.steady - self.steady, |(started, now)| now - started)
     }
 
-    /// Learns the cloud's time of the start.
+    /// Learns the cloud's time of the start: so long before now as the local clock says, or, if it was right then and jumped since,
+    /// what it showed then. The later one counts, so that no deadline comes early.
     pub fn learn(&mut self, at: Times) {
         let ago = at.local.steady - self.steady;
-        let before = |now: Wall| Wall(now.0.saturating_sub(i64::try_from(ago.as_millis()).unwrap_or(i64::MAX)));
-        self.cloud = self.cloud.or(at.cloud.map(before));
+        let learned = |now: Wall| (now - ago).max(self.local.min(now));
+        self.cloud = self.cloud.or(at.cloud.map(learned));
     }
 }
 
@@ -203,6 +204,14 @@ mod tests {
         start.learn(times(60, -10 * YEARS, Some(0)));
         assert_eq!(start.elapsed(times(600, -10 * YEARS, Some(0))), Duration::from_secs(600));
         assert_eq!(start.remaining(HOUR, times(600, 0, Some(0))), HOUR - Duration::from_secs(600), "the clock was set right since");
+    }
+
+    #[test]
+    fn a_clock_that_jumped_before_the_first_answer_ends_no_task_early() {
+        // Registered by a right clock, which stands five years ahead at the next start.
+        let mut start = Started { steady: Steady(-5 * 365 * 24 * 3_600_000_000), ..started(0) };
+        start.learn(times(60, YEARS, Some(0)));
+        assert_eq!(start.remaining(HOUR, times(60, YEARS, Some(0))), HOUR - Duration::from_secs(60));
     }
 
     #[test]

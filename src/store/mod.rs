@@ -321,13 +321,14 @@ pub trait Store: Send + Sync {
     /// A delivery becomes a dead letter, and the event that tells of it is owed; nothing happens to one that is not owed any more.
     async fn bury(&self, burial: Burial) -> Result<(), Error>;
 
-    /// What is owed to other sinks than these, of events before that moment, becomes dead letters; how many.
+    /// These sinks are configured now. What is owed to others that were last configured before that moment becomes dead letters; how
+    /// many.
     async fn bury_paused(&self, configured: Vec<String>, before: Wall, at: Wall) -> Result<u64, Error>;
 
     /// How many deliveries are owed to each sink, configured or not; dead letters are not.
     async fn outbox(&self) -> Result<HashMap<String, u64>, Error>;
 
-    /// At most `limit` tasks that ended before that moment and whose events are owed to nobody, in the order in which they ended,
+    /// At most `limit` tasks that ended before that moment, whose events are owed to nobody and no dead letter since, in the order in which they ended,
     /// after that one. Retention looks here, leaves out what is still listed, and hands the rest to [`Store::forget`].
     async fn past(&self, before: Wall, after: Past, limit: usize) -> Result<Vec<Past>, Error>;
 
@@ -340,6 +341,9 @@ pub trait Store: Send + Sync {
     /// Closes a round of a group, and makes the event durable that tells of it, with the sinks that are owed it. `false`: another
     /// task joined it, or it is closed already, and nothing was written.
     async fn finish_group(&self, group: GroupRow, event: Event, sinks: Vec<String>) -> Result<bool, Error>;
+
+    /// The time of the latest event.
+    async fn newest(&self) -> Result<Option<Wall>, Error>;
 
     /// Forgets at most `limit` events from before that moment that are no task's and are owed to nobody; how many.
     async fn forget_told(&self, before: Wall, limit: usize) -> Result<u64, Error>;

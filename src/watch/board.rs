@@ -5,7 +5,7 @@
 mod settle;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashSet};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::time::Duration;
 
 pub use settle::{Notice, Settled};
@@ -19,6 +19,7 @@ use crate::model::pace::Pace;
 use crate::model::policy::Policy;
 use crate::model::reading::Fault;
 use crate::model::step::overdue;
+use crate::model::task::Row;
 use crate::model::waiting::{TargetIndex, Times, Waiting};
 use crate::units::Rate;
 
@@ -78,6 +79,10 @@ struct Key {
     evidence: Evidence,
     /// The probe under way.
     probe: Option<Slot>,
+    /// How many polls were answered well.
+    good: u64,
+    /// Tasks whose refusal held it, and how many polls had been answered well then.
+    culprits: HashMap<Row, u64>,
 }
 
 #[derive(Debug)]
@@ -106,7 +111,7 @@ impl Board {
     /// A new pace key, whose first call leaves one interval from now.
     pub fn add_key(&mut self, rate: Rate, now: Steady) -> KeyIndex {
         let (breaker, evidence) = (Breaker::default(), Evidence::default());
-        self.keys.push(Key { pace: Pace::new(rate, now), breaker, hold: None, evidence, probe: None });
+        self.keys.push(Key { pace: Pace::new(rate, now), breaker, hold: None, evidence, probe: None, good: 0, culprits: HashMap::new() });
         KeyIndex(self.keys.len() - 1)
     }
 
@@ -178,8 +183,9 @@ impl Board {
         None
     }
 
-    /// When [`Board::take`] or [`Board::take_overdue`] has something next; `None`: not before an answer comes or a task is added.
-    pub fn wake(&self) -> Option<Steady> {
+    /// When [`Board::take`] has something next, or, if that is asked for, [`Board::take_overdue`]; `None`: not before an answer comes
+    /// or a task is added.
+    pub fn wake(&self, overdue: bool) -> Option<Steady> {
         let turn = |(index, share): (usize, &Share)| {
             let (account, pace) = (&self.accounts[share.account.0], &self.keys[share.key.0].pace);
             let due = share.queue.next().filter(|_| account.in_flight < account.max_in_flight)?;
@@ -189,7 +195,7 @@ impl Board {
                 Some((_, probes, false)) => Some(probes.next().max(pace.next())),
             }
         };
-        let warning = self.warnings.peek().map(|Reverse((at, _))| *at);
+        let warning = self.warnings.peek().filter(|_| overdue).map(|Reverse((at, _))| *at);
         self.shares.iter().enumerate().filter_map(turn).chain(warning).min()
     }
 

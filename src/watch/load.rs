@@ -14,7 +14,7 @@ use crate::model::policy::Policy;
 use crate::model::route::Routes;
 use crate::model::task::Row;
 use crate::model::waiting::{Started, TargetIndex, Waiting};
-use crate::store::{Error, OpenTask, Rows, Store, TargetRow};
+use crate::store::{Error, Hot, OpenTask, Rows, Store, TargetRow};
 
 /// How many open tasks are read at once: enough to be fast, few enough to stay small.
 const PAGE: usize = 5_000;
@@ -42,7 +42,7 @@ impl Machine {
     pub async fn load(start: Start, cloud: &Cloud, store: &dyn Store, now: impl Fn() -> Moment) -> Result<(Self, Vec<Write>), Error> {
         let Start { policy, routes, listed, allow_removals } = start;
         let board = Board::new(policy);
-        let mut machine = Self { board, targets: Vec::new(), accounts: HashMap::new(), keys: HashMap::new(), routes };
+        let mut machine = Self { board, targets: Vec::new(), accounts: HashMap::new(), keys: HashMap::new(), routes, troubles: 0 };
         let targets = store.targets().await?;
         let mut known: HashMap<TargetRow, TargetIndex> = HashMap::new();
         let mut gone = Vec::new();
@@ -84,7 +84,7 @@ impl Machine {
 fn waiting(task: OpenTask, target: TargetIndex, policy: &Policy, now: Moment) -> Waiting {
     let OpenTask { id, registered_at, settings, hot, .. } = task;
     let timeout = settings.timeout(policy.timeout);
-    let longest = longest_wait(policy, settings.initial_delay(policy.initial_delay));
+    let longest = longest_wait(policy, &hot, settings.initial_delay(policy.initial_delay));
     // The deadline may have been moved to before the poll that was planned.
     let due = now.due(hot.due, timeout.map_or(longest, |timeout| longest.min((registered_at + timeout) - now.wall)));
     let params: Box<[_]> = settings.params.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
@@ -107,6 +107,10 @@ fn waiting(task: OpenTask, target: TargetIndex, policy: &Policy, now: Moment) ->
 }
 
 /// No poll is ever planned further ahead: a stored time beyond it tells of a clock that was set back.
-fn longest_wait(policy: &Policy, initial_delay: Duration) -> Duration {
-    policy.max_interval.0.mul_f64(1.0 + policy.jitter).max(policy.error_max_interval.0).max(initial_delay)
+fn longest_wait(policy: &Policy, hot: &Hot, initial_delay: Duration) -> Duration {
+    match (hot.polls, hot.streak) {
+        (0, _) => initial_delay,
+        (_, 0) => policy.max_interval.0.mul_f64(1.0 + policy.jitter),
+        (_, _) => policy.error_max_interval.0,
+    }
 }

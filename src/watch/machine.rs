@@ -25,6 +25,8 @@ pub struct Machine {
     pub(super) accounts: HashMap<String, AccountIndex>,
     pub(super) keys: HashMap<PaceKey, KeyIndex>,
     pub(super) routes: Arc<Routes>,
+    /// Holds and releases that were told: no two of one millisecond share an id.
+    pub(super) troubles: u32,
 }
 
 /// A target, and how it is asked.
@@ -107,9 +109,9 @@ impl Machine {
         }
     }
 
-    /// When there is something to do next, if no answer comes before.
-    pub fn wake(&self) -> Option<Steady> {
-        self.board.wake()
+    /// When there is something to do next, if no answer comes before; the overdue ones where that is asked for.
+    pub fn wake(&self, overdue: bool) -> Option<Steady> {
+        self.board.wake(overdue)
     }
 
     /// The task was taken out of the file.

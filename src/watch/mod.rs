@@ -10,7 +10,7 @@ mod tell;
 mod tests;
 pub mod write;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -29,6 +29,8 @@ use write::{Write, Written};
 
 /// How long a stop waits for answers that are under way: an end that is seen now need not be asked for again.
 const DRAIN: Duration = Duration::from_secs(2);
+/// So many writes are under way at once: as many as a few group commits take, and no more memory than that.
+const WRITES: usize = 1_024;
 /// How many hot rows are stored in one write at a stop.
 const KEPT_AT_ONCE: usize = 5_000;
 /// How often the key files of held accounts are looked at: as fast as somebody who just wrote one waits.
@@ -45,6 +47,8 @@ pub struct Watch {
     next_look_at_key_files: Steady,
     polls: JoinSet<Polled>,
     writes: JoinSet<Result<Written, Error>>,
+    /// What waits for room among the writes.
+    backlog: VecDeque<Write>,
     standing: watch::Sender<Standing>,
     /// Told that something may be owed to sinks.
     owed: watch::Sender<()>,
@@ -77,7 +81,20 @@ impl Watch {
         let (key_files, next_look_at_key_files) = (HashMap::new(), Steady::default());
         let (polls, writes) = (JoinSet::new(), JoinSet::new());
         let seen = None;
-        let mut watch = Self { cloud, store, clock, machine, key_files, next_look_at_key_files, polls, writes, standing, owed, seen };
+        let mut watch = Self {
+            cloud,
+            store,
+            clock,
+            machine,
+            key_files,
+            next_look_at_key_files,
+            polls,
+            writes,
+            backlog: VecDeque::new(),
+            standing,
+            owed,
+            seen,
+        };
         watch.write(first);
         Ok(watch)
     }
@@ -96,7 +113,9 @@ impl Watch {
         while !stop.is_cancelled() {
             self.look_at_key_files();
             let now = self.clock.now();
-            while let Some(write) = self.machine.overdue(now) {
+            while self.is_unhurried()
+                && let Some(write) = self.machine.overdue(now)
+            {
                 self.write([write]);
             }
             self.send_due(now);
@@ -106,7 +125,7 @@ impl Watch {
                 *before = standing;
                 changed
             });
-            let wake = self.machine.wake();
+            let wake = self.machine.wake(self.is_unhurried());
             let key_files = self.machine.board.any_account_held().then_some(self.next_look_at_key_files);
             let wake = wake.into_iter().chain(key_files).min();
             tokio::select! {
@@ -145,8 +164,16 @@ impl Watch {
         self.write(writes);
     }
 
+    /// Whether there is room for what can wait.
+    fn is_unhurried(&self) -> bool {
+        self.backlog.is_empty() && self.writes.len() < WRITES
+    }
+
     fn write(&mut self, writes: impl IntoIterator<Item = Write>) {
-        for write in writes {
+        self.backlog.extend(writes);
+        while self.writes.len() < WRITES
+            && let Some(write) = self.backlog.pop_front()
+        {
             let store = Arc::clone(&self.store);
             self.writes.spawn(async move { write.carry_out(store.as_ref()).await });
         }
@@ -154,6 +181,7 @@ impl Watch {
 
     fn written(&mut self, written: Result<Result<Written, Error>, JoinError>) -> Result<(), Error> {
         self.machine.written(written.unwrap_or_else(|error| resume_panic(error))?);
+        self.write([]);
         self.owed.send_replace(());
         Ok(())
     }
@@ -184,7 +212,7 @@ impl Watch {
     async fn drain(mut self) -> Result<(), Error> {
         let clock = self.clock;
         let until = clock.now().steady + DRAIN;
-        while !(self.polls.is_empty() && self.writes.is_empty()) {
+        while !(self.polls.is_empty() && self.writes.is_empty() && self.backlog.is_empty()) {
             tokio::select! {
                 Some(polled) = self.polls.join_next() => self.polled(polled),
                 Some(written) = self.writes.join_next() => self.written(written)?,

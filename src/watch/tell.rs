@@ -78,7 +78,7 @@ impl Machine {
     }
 
     /// Tells it in the log; the answer is the event that tells it to the sinks, if there is one.
-    pub(super) fn tell_notice(&self, notice: &Notice, now: Moment) -> Option<Write> {
+    pub(super) fn tell_notice(&mut self, notice: &Notice, now: Moment) -> Option<Write> {
         match notice {
             Notice::Held(scope, fault, since) => {
                 self.tell_held(*scope, fault);
@@ -123,13 +123,15 @@ impl Machine {
         tracing::error!(held = self.name(scope), %fault, tasks, "held: {what_to_do}; nothing is abandoned, and it is tried again rarely");
     }
 
-    fn trouble(&self, scope: Scope, cause: &Fault, since: Wall, now: Moment, released: bool) -> Option<Write> {
+    fn trouble(&mut self, scope: Scope, cause: &Fault, since: Wall, now: Moment, released: bool) -> Option<Write> {
+        self.troubles = self.troubles.wrapping_add(1);
+        let number = self.troubles;
         let target = &self.known(scope)?.target;
         let pace_key = match scope {
             Scope::Account(_) => None,
             Scope::Key(_) => Some((target.region.as_str(), target.operation.as_str())),
         };
-        let held = Held { account: &target.account, pace_key, cause, since, tasks: self.board.tasks_of(scope) };
+        let held = Held { account: &target.account, pace_key, cause, since, number, tasks: self.board.tasks_of(scope) };
         let event = account(&held, released, now.wall);
         let sinks = self.routes.of_trouble(event.kind);
         Some(Write::Told(event, sinks))

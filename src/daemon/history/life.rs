@@ -94,7 +94,7 @@ impl Life {
     pub fn next(&self) -> Option<i64> {
         let polls = self.polls.iter().map(|poll| poll.arrives);
         let writes = self.writes.iter().map(|(at, ..)| *at);
-        let wake = self.machine.wake().map(|wake| wake.0.saturating_add(self.started));
+        let wake = self.machine.wake(true).map(|wake| wake.0.saturating_add(self.started));
         let wake = wake
             .into_iter()
             .chain(self.sending.iter().filter_map(|sending| sending.lane.wake()).map(|wake| wake.0.saturating_add(self.started)));

@@ -14,6 +14,9 @@ use crate::store::{Burial, Seq};
 /// A sink that asks for more than this is not believed, as for polls (design.md §4).
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
+/// A delivery that is refused so often more, while others are accepted in between, is what is refused, and not the sink's login.
+const STRIKES: u32 = 2;
+
 /// What an attempt comes to, while it is found out.
 struct Settling<'a> {
     routes: &'a Routes,
@@ -58,7 +61,10 @@ impl Lane {
         }
         let mut settling = Settling { routes, now, spread, is_probe, writes: Vec::new(), notices: Vec::new() };
         match result {
-            Ok(()) => self.accepted(seqs, &mut settling),
+            Ok(()) => {
+                self.accepted += 1;
+                self.accepted(seqs, &mut settling);
+            }
             Err(Refusal { class: Class::Passing, .. }) if broken!(AcknowledgedUnheard) => self.accepted(seqs, &mut settling),
             Err(Refusal { class, what, retry_after }) => {
                 if let Some(wait) = retry_after {
@@ -78,12 +84,15 @@ impl Lane {
     fn accepted(&mut self, seqs: Vec<Seq>, settling: &mut Settling<'_>) {
         self.evidence.answered_well();
         self.is_there(settling);
-        seqs.iter().for_each(|seq| _ = self.window.remove(seq));
+        seqs.iter().for_each(|seq| self.gone(*seq));
         settling.writes.push(Write::Acknowledge(seqs));
     }
 
-    /// The sink answered for itself: it is held no more, and its breaker closes.
+    /// The sink answered for itself: it is held no more, and its breaker closes; but not by what was under way when the trouble was seen.
     fn is_there(&mut self, settling: &mut Settling<'_>) {
+        if self.probes().is_some() && !settling.is_probe {
+            return;
+        }
         let now = settling.now;
         let released = self.hold.take();
         if let Some(hold) = &released {
@@ -91,14 +100,17 @@ impl Lane {
             settling.notices.push(Notice::Released);
             if std::mem::take(&mut self.told_of_hold) {
                 let waiting = self.window.len() as u64;
-                settling.tell(sink(&HeldSink { sink: &self.name, error: &hold.cause, since: hold.since, waiting }, true, now.wall));
+                let held = HeldSink { sink: &self.name, error: &hold.cause, since: hold.since, number: self.holds, waiting };
+                settling.tell(sink(&held, true, now.wall));
             }
         }
         let closed = self.breaker.succeeded();
         settling.notices.extend(closed.then_some(Notice::Closed));
         if closed || released.is_some() {
-            // The trouble was the sink's and not theirs.
-            self.window.values_mut().for_each(|waiting| waiting.due = waiting.due.min(now.steady));
+            // The trouble was the sink's and not theirs, unless they failed before.
+            for waiting in self.window.values_mut().filter(|waiting| waiting.attempts <= 1 && waiting.strikes == 0) {
+                (waiting.due, waiting.alone) = (waiting.due.min(now.steady), false);
+            }
         }
     }
 
@@ -106,29 +118,35 @@ impl Lane {
     fn failed(&mut self, seqs: &[Seq], what: String, settling: &mut Settling<'_>) {
         let now = settling.now.steady;
         if let Some(hold) = &mut self.hold {
-            if settling.is_probe {
-                hold.probes.failed(now);
+            if settling.is_probe && hold.probe_failed(now) {
+                settling.notices.push(Notice::StillHeld(what));
             }
             return;
         }
         let (active, retry) = (self.active(now), self.sending.retry);
-        let mut first = Vec::new();
+        let (mut first, mut is_news) = (Vec::new(), false);
         for seq in seqs {
             let Some(waiting) = self.window.get_mut(seq) else { continue };
+            // A delivery that fails again says little of the sink.
+            is_news |= waiting.attempts == 0;
+            self.failed += usize::from(waiting.attempts == 0);
+            // In a batch that fails again one of them may be what the sink cannot stomach.
+            waiting.alone |= waiting.attempts > 0;
             waiting.attempts = waiting.attempts.saturating_add(1);
             waiting.due = now + retry.wait(waiting.attempts, settling.spread);
             let tried = *waiting.tried.get_or_insert_with(|| {
                 first.push(*seq);
                 active
             });
-            if retry.give_up_after.0.is_some_and(|longest| active.saturating_sub(tried) >= longest) {
+            // Only what failed alone is given up.
+            if seqs.len() == 1 && retry.give_up_after.0.is_some_and(|longest| active.saturating_sub(tried) >= longest) {
                 self.bury(*seq, &format!("given up: {what}"), settling);
             }
         }
         if !first.is_empty() {
             settling.writes.push(Write::Tried(first, active));
         }
-        if self.breaker.failed(retry.waits(), now) {
+        if is_news && self.breaker.failed(retry.waits(), now) {
             settling.notices.push(Notice::Opened(what));
             return;
         }
@@ -139,9 +157,23 @@ impl Lane {
         }
     }
 
-    /// A person must act: nothing is counted against the deliveries.
+    /// A person must act: nothing is counted against the deliveries, unless it is one alone that is refused again and again while
+    /// others are accepted.
     fn held(&mut self, seqs: &[Seq], what: String, refused_alike: bool, settling: &mut Settling<'_>) {
         let now = settling.now;
+        for seq in seqs {
+            let Some(waiting) = self.window.get_mut(seq) else { continue };
+            let before = waiting.struck_at.replace(self.accepted);
+            waiting.strikes += u32::from(before.is_some_and(|before| before < self.accepted));
+            if waiting.strikes > 0 {
+                waiting.alone = true;
+                waiting.due = now.steady + self.sending.retry.wait(waiting.strikes + 1, settling.spread);
+            }
+            if seqs.len() == 1 && waiting.strikes >= STRIKES {
+                self.is_there(settling);
+                return self.bury(*seq, &what, settling);
+            }
+        }
         match &mut self.hold {
             Some(hold) if settling.is_probe => {
                 hold.cause.clone_from(&what);
@@ -152,11 +184,13 @@ impl Lane {
             Some(_) => {}
             None => {
                 self.active = self.active(now.steady);
+                self.holds = self.holds.wrapping_add(1);
                 // Trouble with a trouble event makes no further event (design.md §4).
                 self.told_of_hold = seqs.iter().filter_map(|seq| self.window.get(seq)).any(|waiting| !waiting.event.kind.is_trouble());
                 if self.told_of_hold {
                     let waiting = self.window.len() as u64;
-                    settling.tell(sink(&HeldSink { sink: &self.name, error: &what, since: now.wall, waiting }, false, now.wall));
+                    let held = HeldSink { sink: &self.name, error: &what, since: now.wall, number: self.holds, waiting };
+                    settling.tell(sink(&held, false, now.wall));
                 }
                 self.hold = Some(Hold::new(what.clone(), refused_alike, self.sending.held, now));
                 settling.notices.push(Notice::Held(what));
@@ -181,6 +215,7 @@ impl Lane {
         }
         self.is_there(settling);
         if let Some(waiting) = self.window.get_mut(&seq) {
+            self.failed += usize::from(waiting.attempts == 0);
             waiting.attempts = waiting.attempts.saturating_add(1);
         }
         self.bury(seq, &what, settling);

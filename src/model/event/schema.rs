@@ -43,9 +43,9 @@ fn samples(kind: Kind) -> Vec<Event> {
         known: true,
         message: message.map(str::to_owned),
     };
-    let held = Held { account: "A b/c", pace_key: Some(("bj", "bm")), cause: &fault, since: AT, tasks: 3 };
+    let held = Held { account: "A b/c", pace_key: Some(("bj", "bm")), cause: &fault, since: AT, number: 1, tasks: 3 };
     let whole = Held { pace_key: None, ..held };
-    let held_sink = HeldSink { sink: "page a/b", error: "there is no such program", since: AT, waiting: 12 };
+    let held_sink = HeldSink { sink: "page a/b", error: "there is no such program", since: AT, number: 1, waiting: 12 };
     match kind {
         Kind::Finished => vec![
             final_word(

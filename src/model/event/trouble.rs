@@ -1,6 +1,6 @@
 //! Events of trouble with opwatch's own work: what is held or used again, and deliveries that were given up.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::group::SOURCE;
 use super::{ErrorPart, Event, Kind, derived_id, record, segment};
@@ -18,6 +18,8 @@ pub struct Held<'a> {
     pub cause: &'a Fault,
     /// When it began.
     pub since: Wall,
+    /// Which of the program's holds and releases it is: two may fall into one millisecond.
+    pub number: u32,
     /// How many open tasks wait for it.
     pub tasks: usize,
 }
@@ -41,7 +43,7 @@ pub fn account(held: &Held<'_>, released: bool, at: Wall) -> Event {
         since: held.since.to_string(),
         tasks: held.tasks,
     };
-    let id = derived_id(&source, &subject, held.since, kind, 0, at);
+    let id = derived_id(&source, &subject, held.since, kind, held.number, at);
     Event { id, kind, time: at, body: record(id, &source, kind, &subject, at, data) }
 }
 
@@ -54,6 +56,8 @@ pub struct HeldSink<'a> {
     pub error: &'a str,
     /// When it began.
     pub since: Wall,
+    /// Which of its holds it is: two may begin in one millisecond.
+    pub number: u32,
     /// How many deliveries wait for it, as far as that is known.
     pub waiting: u64,
 }
@@ -64,7 +68,7 @@ pub fn sink(held: &HeldSink<'_>, released: bool, at: Wall) -> Event {
     let subject = format!("sink/{}", segment(held.sink));
     let error = Words { message: held.error };
     let data = SinkData { sink: held.sink, error, since: held.since.to_string(), waiting: held.waiting };
-    let id = derived_id(SOURCE, &subject, held.since, kind, 0, at);
+    let id = derived_id(SOURCE, &subject, held.since, kind, held.number, at);
     Event { id, kind, time: at, body: record(id, SOURCE, kind, &subject, at, data) }
 }
 
@@ -83,16 +87,9 @@ pub struct Dead<'a> {
 
 /// A delivery was given up.
 pub fn dead(dead: &Dead<'_>, at: Wall) -> Event {
-    /// The part of a record that is told of it.
-    #[derive(Deserialize)]
-    struct Told {
-        subject: String,
-    }
     let Dead { sink, event, attempts, error } = *dead;
-    // The record was written by this program.
-    let of = serde_json::from_str::<Told>(&event.body).map(|told| told.subject).unwrap_or_default();
     let subject = format!("sink/{}/{}", segment(sink), event.id.hyphenated());
-    let event_part = EventPart { id: event.id.hyphenated().to_string(), r#type: event.kind.name(), subject: of };
+    let event_part = EventPart { id: event.id.hyphenated().to_string(), r#type: event.kind.name(), subject: event.subject() };
     let data = DeadData { sink, event: event_part, attempts, error: Words { message: error } };
     let id = derived_id(SOURCE, &subject, event.time, Kind::DeliveryDead, attempts, at);
     Event { id, kind: Kind::DeliveryDead, time: at, body: record(id, SOURCE, Kind::DeliveryDead, &subject, at, data) }
@@ -121,16 +118,16 @@ struct SinkData<'a> {
 #[derive(Serialize)]
 struct DeadData<'a> {
     sink: &'a str,
-    event: EventPart,
+    event: EventPart<'a>,
     attempts: u32,
     error: Words<'a>,
 }
 
 #[derive(Serialize)]
-struct EventPart {
+struct EventPart<'a> {
     id: String,
     r#type: &'static str,
-    subject: String,
+    subject: &'a str,
 }
 
 /// An error that has no code.

@@ -83,9 +83,9 @@ impl Hidden {
         }
     }
 
-    /// The receiver's words as they may be told.
+    /// The receiver's words as they may be told: an escape may come back in the other case.
     fn told(&self, words: &str) -> String {
-        let words = self.0.iter().fold(words.to_owned(), |words, form| words.replace(form.as_str(), "[secret]"));
+        let words = self.0.iter().fold(words.to_owned(), |words, form| without(&words, form));
         let mut told = String::new();
         for character in words.trim().chars() {
             let start = told.len();
@@ -104,9 +104,27 @@ impl Hidden {
     }
 }
 
+/// The text without a secret, in whatever case of ASCII letters it stands there.
+fn without(text: &str, secret: &str) -> String {
+    let (lower, secret) = (text.to_ascii_lowercase(), secret.to_ascii_lowercase());
+    let (mut told, mut from) = (String::with_capacity(text.len()), 0);
+    while let Some(at) = lower[from..].find(&secret).filter(|_| !secret.is_empty()) {
+        told.push_str(&text[from..from + at]);
+        told.push_str("[secret]");
+        from += at + secret.len();
+    }
+    told + &text[from..]
+}
+
 /// Whether an answer acknowledges; it came at that moment, to a request that carried what is hidden, which is asked for only where
 /// words are told.
-pub async fn judge(response: Response, asked: &str, hidden: impl FnOnce() -> Hidden, now: SystemTime) -> Result<(), Refusal> {
+pub async fn judge(
+    response: Response,
+    asked: &str,
+    with_words: bool,
+    hidden: impl FnOnce() -> Hidden,
+    now: SystemTime,
+) -> Result<(), Refusal> {
     let status = response.status();
     let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
     let server_time = header(DATE).and_then(|date| httpdate::parse_http_date(date).ok()).unwrap_or(now);
@@ -129,7 +147,7 @@ pub async fn judge(response: Response, asked: &str, hidden: impl FnOnce() -> Hid
             Some((_, class, meaning)) => (*class, *meaning),
             None => (Class::Sink, "it refuses how it is asked; look at `url` and `headers`"),
         };
-        let words = hidden().told(&words);
+        let words = if with_words { hidden().told(&words) } else { String::new() };
         let words = if words.is_empty() { words } else { format!(", and says: {words}") };
         return Err(Refusal { class, what: what + meaning + &words, retry_after: bounded(retry_after) });
     }

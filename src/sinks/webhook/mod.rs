@@ -126,7 +126,9 @@ impl Webhook {
                     let sent = self.headers.values().filter_map(|value| value.to_str().ok()).chain([signature.as_str(), &login]);
                     Hidden::new(&reached.url, sent.chain(self.config.secrets.iter().map(signature::encoded)))
                 };
-                answer::judge(response, &asked, hidden, now.into()).await
+                // What a template says may be a secret, and whoever echoes the body tells it.
+                let words = self.template.is_none();
+                answer::judge(response, &asked, words, hidden, now.into()).await
             }
             Err(error) => Err(answer::unanswered(error, &asked, rounded(self.config.timeout.0))),
         }
@@ -186,11 +188,13 @@ fn asked(url: &Url) -> String {
     format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default())
 }
 
-/// User and password of a URL as they are sent; empty where it has none.
+/// User and password of a URL as they are sent; empty where it has neither.
 fn login(url: &Url) -> String {
     use base64::Engine;
     use percent_encoding::percent_decode_str;
-    let Some(password) = url.password() else { return String::new() };
+    if url.username().is_empty() && url.password().is_none() {
+        return String::new();
+    }
     let decoded = |text| percent_decode_str(text).decode_utf8_lossy();
-    base64::engine::general_purpose::STANDARD.encode(format!("{}:{}", decoded(url.username()), decoded(password)))
+    base64::engine::general_purpose::STANDARD.encode(format!("{}:{}", decoded(url.username()), decoded(url.password().unwrap_or_default())))
 }

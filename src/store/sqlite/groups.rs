@@ -32,6 +32,7 @@ pub fn put(connection: &Connection, row: Row, name: Option<&str>, now: Wall) -> 
 pub const OVER: &str =
     "SELECT group_row, name, round, started_at, (SELECT max(ended_at) FROM task WHERE task.group_row = task_group.group_row)
      FROM task_group WHERE finished_at IS NULL
+       AND EXISTS (SELECT 1 FROM task WHERE task.group_row = task_group.group_row)
        AND NOT EXISTS (SELECT 1 FROM task WHERE task.group_row = task_group.group_row AND ended_at IS NULL)";
 
 /// Open rounds whose tasks are all over.

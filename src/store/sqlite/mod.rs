@@ -170,6 +170,10 @@ impl Store for Sqlite {
         self.writer.ask(move |connection| outbox::finish_group(connection, group, &event, &sinks)).await
     }
 
+    async fn newest(&self) -> Result<Option<Wall>, Error> {
+        self.reader().ask(outbox::newest).await
+    }
+
     async fn forget_told(&self, before: Wall, limit: usize) -> Result<u64, Error> {
         self.writer.ask(move |connection| outbox::forget_told(connection, before, limit)).await
     }

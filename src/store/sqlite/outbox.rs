@@ -85,7 +85,7 @@ pub fn active(connection: &Connection, sink: &str) -> rusqlite::Result<Duration>
 
 /// Keeps how the sink's own clock stands.
 pub fn keep_active(connection: &Connection, sink: &str, active: Duration) -> rusqlite::Result<()> {
-    let mut upsert = connection.prepare_cached("INSERT INTO sink VALUES (?1, ?2) ON CONFLICT DO UPDATE SET active = ?2")?;
+    let mut upsert = connection.prepare_cached("INSERT INTO sink (name, active) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET active = ?2")?;
     upsert.execute(params![sink, milliseconds(active)]).map(drop)
 }
 
@@ -120,7 +120,12 @@ pub fn bury(connection: &Connection, burial: &Burial) -> rusqlite::Result<()> {
 
 /// What is owed to sinks that are not configured, and is old.
 pub fn bury_paused(connection: &Connection, configured: &[String], before: Wall, at: Wall) -> rusqlite::Result<u64> {
-    let mut select = connection.prepare_cached("SELECT sink, seq, attempts FROM delivery JOIN event USING (seq) WHERE time < ?1")?;
+    let mut seen = connection.prepare_cached("INSERT INTO sink (name, seen) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET seen = ?2")?;
+    configured.iter().try_for_each(|sink| seen.execute(params![sink, at]).map(drop))?;
+    let mut select = connection.prepare_cached(
+        "SELECT sink, seq, attempts FROM delivery JOIN event USING (seq) LEFT JOIN sink ON sink.name = delivery.sink
+         WHERE coalesce(sink.seen, event.time) < ?1",
+    )?;
     let found = select.query_map([before], |record| Ok((record.get(0)?, record.get(1)?, record.get(2)?)))?;
     let mut buried = 0;
     for found in found {
@@ -137,7 +142,8 @@ pub fn bury_paused(connection: &Connection, configured: &[String], before: Wall,
 /// Events that are no task's, since those of a task go with it; and rounds of groups of which no task is left.
 pub fn forget_told(connection: &Connection, before: Wall, limit: usize) -> rusqlite::Result<u64> {
     let mut select = connection.prepare_cached(
-        "SELECT seq FROM event WHERE task_row IS NULL AND time < ?1 AND seq NOT IN (SELECT seq FROM delivery) ORDER BY seq LIMIT ?2",
+        "SELECT seq FROM event WHERE task_row IS NULL AND time < ?1 AND seq NOT IN (SELECT seq FROM delivery)
+           AND seq NOT IN (SELECT seq FROM dead_letter WHERE at >= ?1) ORDER BY seq LIMIT ?2",
     )?;
     let seqs: Vec<Seq> = select.query_map(params![before, at_most(limit)], |record| record.get(0))?.collect::<rusqlite::Result<_>>()?;
     for seq in &seqs {
@@ -149,6 +155,11 @@ pub fn forget_told(connection: &Connection, before: Wall, limit: usize) -> rusql
     )?;
     groups.execute([before])?;
     Ok(seqs.len() as u64)
+}
+
+/// The time of the latest event.
+pub fn newest(connection: &Connection) -> rusqlite::Result<Option<Wall>> {
+    connection.prepare_cached("SELECT time FROM event ORDER BY seq DESC LIMIT 1")?.query_row([], |record| record.get(0)).optional()
 }
 
 /// How much each sink is owed.

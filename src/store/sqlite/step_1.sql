@@ -90,5 +90,6 @@ CREATE INDEX dead_letter_by_seq ON dead_letter (seq);
 -- For how long each sink was used and not held, in milliseconds: `give_up_after` counts on this clock.
 CREATE TABLE sink (
     name   TEXT    PRIMARY KEY,
-    active INTEGER NOT NULL
+    active INTEGER NOT NULL DEFAULT 0,
+    seen   INTEGER                              -- when it was last configured
 ) STRICT, WITHOUT ROWID;

@@ -171,6 +171,7 @@ pub const PAST: &str = "SELECT ended_at, task_row FROM task
      WHERE ended_at < ?1 AND (ended_at, task_row) > (?2, ?3)
        AND NOT EXISTS (SELECT 1 FROM task_group WHERE task_group.group_row = task.group_row AND finished_at IS NULL)
        AND NOT EXISTS (SELECT 1 FROM event JOIN delivery USING (seq) WHERE event.task_row = task.task_row)
+       AND NOT EXISTS (SELECT 1 FROM event JOIN dead_letter USING (seq) WHERE event.task_row = task.task_row AND at >= ?1)
      ORDER BY ended_at, task_row LIMIT ?4";
 
 /// Forgets tasks and their events, unless they went on since [`past`] found them.

@@ -42,7 +42,7 @@ pub struct Settled {
 
 impl Board {
     /// An answer to a poll sent then: what it means for its task, its pace key and its account.
-    pub fn settle(&mut self, slot: Slot, answer: Answer, sent: Moment, now: Moment, spread: f64) -> Option<Settled> {
+    pub fn settle(&mut self, slot: Slot, mut answer: Answer, sent: Moment, now: Moment, spread: f64) -> Option<Settled> {
         let mut task = self.table[slot as usize].take()?;
         task.under_way = false;
         self.away.insert(slot);
@@ -56,11 +56,18 @@ impl Board {
         let times = on.skew.times(now);
         let refused_by_setting = match &answer.poll {
             Ok(_) => {
-                self.answered_well(key, account, now, &mut notices);
+                self.answered_well(key, account, probed, now, &mut notices);
                 false
             }
+            Err(fault) if self.is_its_own(&task, key, fault) => false,
             Err(fault) => self.failed(&task, fault, probed, sent, now, &mut notices),
         };
+        if let Err(fault) = &mut answer.poll
+            && fault.class == Class::PaceKey
+            && !refused_by_setting
+        {
+            fault.class = Class::Service;
+        }
         let draw = Draw { sent, now: times, spread };
         let effect = if refused_by_setting {
             task.polls = task.polls.saturating_add(1);
@@ -81,13 +88,31 @@ impl Board {
         self.keys[key.0].probe.take_if(|probe| *probe == slot).map(|_| Scope::Key(key))
     }
 
-    fn answered_well(&mut self, key: KeyIndex, account: AccountIndex, now: Moment, notices: &mut Vec<Notice>) {
-        self.release(Scope::Account(account), now, notices);
-        self.release(Scope::Key(key), now, notices);
+    /// Whether one task alone is refused as if by a setting: it held its pace key before, and others were answered well since. It
+    /// backs off by itself then, and holds nobody.
+    fn is_its_own(&mut self, task: &Waiting, key: KeyIndex, fault: &Fault) -> bool {
+        /// More of them are no exceptions any more.
+        const MOST: usize = 1_000;
+        let on = &mut self.keys[key.0];
+        if fault.class != Class::PaceKey || on.culprits.len() > MOST {
+            return false;
+        }
+        on.culprits.insert(task.row, on.good).is_some_and(|before| before < on.good)
+    }
+
+    /// What was under way when something was held says nothing new of it: only its probe releases it.
+    fn answered_well(&mut self, key: KeyIndex, account: AccountIndex, probed: Option<Scope>, now: Moment, notices: &mut Vec<Notice>) {
+        if probed == Some(Scope::Account(account)) {
+            self.release(Scope::Account(account), now, notices);
+        }
+        if probed.is_some() {
+            self.release(Scope::Key(key), now, notices);
+        }
+        self.keys[key.0].good += 1;
         let on = &mut self.keys[key.0];
         on.evidence.answered_well();
         on.pace.answered_well();
-        if on.breaker.succeeded() {
+        if (probed.is_some() || on.breaker.open().is_none()) && on.breaker.succeeded() {
             on.pace.resumed(now.steady);
             notices.push(Notice::Closed(key));
         }
@@ -153,7 +178,15 @@ impl Board {
                 {
                     return self.hold(Scope::Key(key), fault, true, probed, now, notices);
                 }
-                self.release(Scope::Key(key), now, notices);
+                if probed.is_some() {
+                    self.release(Scope::Key(key), now, notices);
+                    // The service answers, though this id is not what it knows.
+                    let on = &mut self.keys[key.0];
+                    if on.breaker.succeeded() {
+                        on.pace.resumed(now.steady);
+                        notices.push(Notice::Closed(key));
+                    }
+                }
             }
         }
         // Whatever it was, the probe did not succeed: the next one waits longer.

@@ -72,11 +72,11 @@ fn no_more_requests_of_an_account_are_under_way_than_its_bound() {
         taken.extend(board.take(Steady(now)).map(|(slot, _)| slot));
     }
     assert_eq!(taken.len(), 3);
-    assert_eq!(board.wake(), None);
+    assert_eq!(board.wake(true), None);
     let settled = board.settle(taken[0], running(), moment(0), moment(0), 0.5).unwrap();
     let Effect::Progress(answered, ..) = settled.effect else { panic!("{settled:?}") };
     board.put_back(taken[0], answered);
-    assert!(board.wake().is_some());
+    assert!(board.wake(true).is_some());
     assert!(board.take(Steady(2_000_000)).is_some());
 }
 
@@ -190,7 +190,7 @@ fn a_wake_up_finds_somebody_to_ask_or_looks_at_a_later_moment() {
             None => idle += 1,
         }
         assert!(idle < 10, "it spins at {now:?}");
-        now = now.max(board.wake().unwrap());
+        now = now.max(board.wake(true).unwrap());
     }
 }
 
@@ -218,5 +218,31 @@ fn tasks_that_nobody_can_be_asked_about_wait_and_are_named_as_held() {
     board.add_target(nobody, key);
     board.add(task(1, 1, Steady(0)), moment(0));
     assert!(board.take(Steady(9_000_000)).is_none());
-    assert_eq!((board.wake(), board.all_held()), (None, vec![Scope::Account(nobody)]));
+    assert_eq!((board.wake(true), board.all_held()), (None, vec![Scope::Account(nobody)]));
+}
+
+#[test]
+fn one_task_that_alone_is_refused_as_if_by_a_setting_slows_nobody_for_long() {
+    let mut board = board(1, 10.0, 32, 50);
+    let answer = |row, _| if row == Row(7) { refused(Class::PaceKey, 4102) } else { running() };
+    let (polls, notices) = play(&mut board, 0..600, answer);
+    let held = notices.iter().filter(|notice| matches!(notice, Notice::Held(..))).count();
+    assert_eq!((held, board.open()), (1, 50), "{notices:?}");
+    let alone = polls.iter().filter(|(_, row)| *row == Row(7)).count();
+    assert!(alone < 20 && polls.len() > 500, "{alone} of {} polls", polls.len());
+}
+
+#[test]
+fn what_was_under_way_when_an_account_was_held_does_not_release_it() {
+    let mut board = board(1, 1_000.0, 32, 3);
+    let slots: Vec<_> = (0..3).map(|tick| board.take(Steady(tick * 10_000 + 10_000)).unwrap().0).collect();
+    let answers = [refused(Class::Account, 4100), running(), running()];
+    for (slot, answer) in slots.into_iter().zip(answers) {
+        let settled = board.settle(slot, answer, moment(40_000), moment(50_000), 0.5).unwrap();
+        match settled.effect {
+            Effect::Again(task) | Effect::Progress(task, ..) => board.put_back(slot, task),
+            Effect::AtOnce(_) | Effect::Finish(..) | Effect::Abandon(..) => panic!("it is over"),
+        }
+    }
+    assert_eq!(board.all_held(), [Scope::Account(AccountIndex(0))]);
 }
