@@ -2,15 +2,18 @@
 
 pub mod demo;
 pub mod events;
+pub mod operations;
 pub mod print;
 pub mod run;
+pub mod shell;
 pub mod sim;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::clock::Clock;
 use crate::daemon;
@@ -56,6 +59,20 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         scenario: Option<PathBuf>,
     },
+    /// What can be watched: the table of operations
+    Operations {
+        /// Print one row, as it would be written into a configuration
+        #[arg(long, value_name = "NAME")]
+        show: Option<String>,
+    },
+    /// Print what a shell completes after `opwatch`
+    Completions {
+        /// The shell
+        #[arg(value_name = "SHELL")]
+        shell: Shell,
+    },
+    /// Print the manual page
+    Man,
 }
 
 #[derive(Subcommand)]
@@ -164,5 +181,8 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Events { command: EventsCommand::Test { sinks, config, print } } => events::test(&config, &sinks, print, clock).await,
         Command::Demo => demo::run(clock).await,
         Command::Sim { listen, scenario } => sim::run(listen, scenario.as_deref(), clock).await,
+        Command::Operations { show } => operations::run(show.as_deref()),
+        Command::Completions { shell } => shell::completions(Arguments::command(), shell),
+        Command::Man => shell::man(Arguments::command()),
     }
 }

@@ -13,6 +13,15 @@ pub fn line(text: &str) -> Result<(), Failure> {
     writeln!(stdout, "{text}").and_then(|()| stdout.flush()).map_err(|_| Failure::Closed)
 }
 
+/// A whole document on standard output, as it is.
+///
+/// # Errors
+/// When the reader is gone: the command is to end silently.
+pub fn document(bytes: &[u8]) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(|_| Failure::Closed)
+}
+
 /// An error on standard error, each of its lines as `opwatch: what, where, what to do`. A closed one is nobody's trouble.
 pub fn error(text: &str) {
     let mut stderr = std::io::stderr().lock();

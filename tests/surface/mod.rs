@@ -9,6 +9,7 @@ mod exec;
 mod hostile;
 mod log;
 mod network;
+mod output;
 mod sdk;
 mod signing;
 mod storage;
