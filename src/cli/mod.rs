@@ -1,5 +1,6 @@
 //! One file per subcommand: parse, call, print, exit code; no logic.
 
+pub mod check;
 pub mod demo;
 pub mod events;
 pub mod operations;
@@ -41,6 +42,15 @@ enum Command {
         /// Let the start remove more than half of the open tasks, if they are not listed any more
         #[arg(long)]
         allow_removals: bool,
+    },
+    /// Validate a configuration, and print what would be watched how fast, and who would hear of it; nothing is changed
+    Check {
+        /// The configuration
+        #[arg(short, long, value_name = "FILE", env = "OPWATCH_CONFIG", default_value = "/etc/opwatch/opwatch.toml")]
+        config: PathBuf,
+        /// Sign one request per account and reach for every sink, too; no event is sent
+        #[arg(long)]
+        live: bool,
     },
     /// What is told to the sinks
     #[command(disable_help_subcommand = true)]
@@ -109,6 +119,9 @@ pub enum Failure {
     /// A test event was not accepted; what each sink said was printed.
     #[error("the test event was not accepted by {}", .0.sinks.join(", "))]
     NotAccepted(events::NotAccepted),
+    /// Not everything could be reached; what was found was printed.
+    #[error("not usable as it is: {}", [.0.refused.as_slice(), &.0.later].concat().join(", "))]
+    NotReached(check::NotReached),
     /// Deliveries became dead letters.
     #[error("{0} deliveries were given up and are kept as dead letters; the log says which and why")]
     Dead(u64),
@@ -127,6 +140,13 @@ impl Failure {
                     5
                 } else {
                     1
+                }
+            }
+            Self::NotReached(found) => {
+                if found.refused.is_empty() {
+                    1
+                } else {
+                    5
                 }
             }
             Self::Dead(_) => 1,
@@ -178,6 +198,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
     let clock = Clock::start();
     match command {
         Command::Run { config, until_done, allow_removals } => run::run(&config, until_done, allow_removals, clock).await,
+        Command::Check { config, live } => check::run(&config, live, clock).await,
         Command::Events { command: EventsCommand::Test { sinks, config, print } } => events::test(&config, &sinks, print, clock).await,
         Command::Demo => demo::run(clock).await,
         Command::Sim { listen, scenario } => sim::run(listen, scenario.as_deref(), clock).await,

@@ -2,7 +2,20 @@
 
 use std::io::Write;
 
+use textwrap::{Options, WordSplitter};
+
 use super::Failure;
+use crate::telemetry::line::escaped;
+
+/// The width of a terminal that nobody made wider. Reports are as wide on any: what is read in columns is read best in narrow ones.
+pub const COLUMNS: usize = 80;
+
+/// Text in lines of at most 80 columns, that cannot command a terminal; the first begins with `first`, the others with `rest`.
+pub fn wrapped(text: &str, first: &str, rest: &str) -> String {
+    // A path that is broken at a hyphen cannot be copied.
+    let form = Options::new(COLUMNS).initial_indent(first).subsequent_indent(rest).break_words(false);
+    textwrap::fill(&escaped(text), form.word_splitter(WordSplitter::NoHyphenation))
+}
 
 /// A line on standard output.
 ///

@@ -31,9 +31,6 @@ use credentials::Account;
 use operations::Api;
 use route::Form;
 
-/// The documented limit is counted at the arrival, which jitters: so much of it is used (design.md §4).
-const SHARE_OF_DOCUMENTED_RATE: f64 = 0.95;
-
 /// The accounts of one configuration, each with its pool of connections.
 pub struct Cloud {
     accounts: HashMap<String, Asked>,
@@ -63,7 +60,7 @@ struct Sent {
 }
 
 /// What the cloud's rate limit counts (design.md §1); targets that resolve to the same one share its pace.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PaceKey {
     /// The key's id.
     pub secret_id: String,
@@ -158,7 +155,7 @@ impl Cloud {
             token: account.token.clone(),
             operation,
             pace_key: PaceKey { secret_id: account.secret_id.clone(), region, host, action: operation.action.clone() },
-            rate: account.rate_limit.unwrap_or_else(|| operation.rate.times(SHARE_OF_DOCUMENTED_RATE)),
+            rate: account.rate_limit.unwrap_or_else(|| operation.usual_rate()),
             max_in_flight: account.max_in_flight,
         })
     }

@@ -108,6 +108,13 @@ pub fn meant(name: &str, api: Api) -> Option<&'static Operation> {
 }
 
 impl Operation {
+    /// How fast it is asked where nobody says otherwise. The documented limit is counted at the arrival, which jitters: so much
+    /// of it is used (design.md §4).
+    pub fn usual_rate(&self) -> Rate {
+        const SHARE_OF_DOCUMENTED_RATE: f64 = 0.95;
+        self.rate.times(SHARE_OF_DOCUMENTED_RATE)
+    }
+
     /// The service that a request of API 3.0 is signed for: the first label of the host (api.md §2).
     pub fn service(&self) -> &str {
         self.host.split('.').next().unwrap_or_default()

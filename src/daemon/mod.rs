@@ -2,6 +2,8 @@
 
 #[cfg(test)]
 mod history;
+pub mod plan;
+pub mod reach;
 mod retention;
 mod until_done;
 mod groups;

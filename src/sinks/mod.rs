@@ -70,6 +70,18 @@ pub struct Config {
     pub kind: Kind,
 }
 
+impl Kind {
+    /// What it is and where it leads, without anything that may be a secret.
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Log => "standard error, or the journal under systemd".to_owned(),
+            Self::Exec(exec) => format!("exec {}", exec.command.program()),
+            Self::File(file) if file.path.as_os_str() == "-" => "file - (standard output)".to_owned(),
+            Self::File(file) => format!("file {}", file.path.display()),
+        }
+    }
+}
+
 /// What `type` may say.
 pub const TYPES: [&str; 2] = ["file", "exec"];
 
@@ -87,6 +99,12 @@ pub trait Sink: Send + Sync {
     /// The files whose change may mend a sink that is held: its secrets, its certificates, its program.
     fn mended_by(&self) -> Vec<PathBuf> {
         Vec::new()
+    }
+
+    /// Whether the destination is there and lets this user in, as far as that can be told without an event; nothing is changed
+    /// there. In a few words what was found; `None`: only an attempt can tell.
+    async fn reach(&self) -> Result<Option<&'static str>, Refusal> {
+        Ok(None)
     }
 
     /// One attempt to hand over these events, in order. `Ok` means that all of them are acknowledged; after an error none
@@ -151,7 +169,7 @@ impl Refusal {
 }
 
 /// Runs what may block (files, pipes, a full disk) where it keeps no other task waiting.
-async fn blocking(work: impl FnOnce() -> Result<(), Refusal> + Send + 'static) -> Result<(), Refusal> {
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Refusal> + Send + 'static) -> Result<T, Refusal> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|failed| Err(Refusal::passing(format!("the attempt broke off: {failed}"))))
 }
 

@@ -1,6 +1,7 @@
 //! The surface that users and their scripts rely on: commands, log lines, exit codes.
 
 mod api_3_0;
+mod check;
 mod clock;
 mod closed_descriptors;
 mod commands;

@@ -8,7 +8,7 @@ use crate::support::{Home, Said, cloud, said};
 
 /// Every command there is.
 const COMMANDS: &[&[&str]] =
-    &[&[], &["run"], &["events"], &["events", "test"], &["demo"], &["sim"], &["operations"], &["completions"], &["man"]];
+    &[&[], &["run"], &["check"], &["events"], &["events", "test"], &["demo"], &["sim"], &["operations"], &["completions"], &["man"]];
 
 async fn home() -> Home {
     let cloud = cloud(Scenario::default().with_task(1, [Answer::status(1)])).await;
@@ -42,6 +42,8 @@ async fn a_reader_that_is_gone_ends_every_command_silently() {
     let whole: &[&[&str]] = &[
         &["--help"],
         &["--version"],
+        &["check", "-c", "opwatch.toml"],
+        &["check", "-c", "opwatch.toml", "--live"],
         &["events", "test", "-c", "opwatch.toml"],
         &["events", "test", "--print"],
         &["demo"],
