@@ -8,6 +8,7 @@
 
 mod accounts;
 mod checks;
+mod credentials;
 mod environment;
 mod expand;
 mod known;

@@ -5,6 +5,7 @@ mod check;
 mod clock;
 mod closed_descriptors;
 mod commands;
+mod credentials;
 mod events;
 mod exec;
 mod hostile;
