@@ -62,6 +62,15 @@ const CASES: &[Wrong] = &[
     (&[(MAIN, "[poll]\ninitial_interval = '2m'"), ("conf.d/a.toml", "[poll]\ninitial_interval = '3m'")], &[], &[("conf.d/a.toml:2: poll.initial_interval: ", "longer than `max_interval`")]),
     (&[(MAIN, "[poll]\nerror_interval = '1h'\nmultiplier = 0.5\njitter = -0.1\nrequest_timeout = '0s'")], &[],
         &[("opwatch.toml:2: poll.error_interval: ", "longer"), ("opwatch.toml:3: poll.multiplier: ", "from 1"), ("opwatch.toml:4: poll.jitter: ", "from 0 to 1"), ("opwatch.toml:5: poll.request_timeout: ", "more than 0s")]),
+    (&[(MAIN, "[poll]\ninitial_delay = '24h'")], &[], &[("opwatch.toml:2: poll.initial_delay: ", "first poll would be the last")]),
+    (&[(MAIN, "[poll]\ntimeout = '5m'\ninitial_delay = '5m'\n[[tasks]]\nid = 1\nregion = 'bj'\n[[tasks]]\nid = 2\nregion = 'bj'\ninitial_delay = '6m'")], CREDENTIALS, &[("opwatch.toml:3: poll.initial_delay: ", "first poll would be the last")]),
+    (&[(MAIN, "task_files = ['a.tasks']\n[poll]\ntimeout = '10m'\ninitial_delay = '5m'\n[accounts.main]\nregion = 'bj'\n[[tasks]]\nid = 1\ninitial_delay = '10m'\n[[tasks]]\nid = 2\ntimeout = '5m'\n[[tasks]]\nid = 3\ntimeout = '1m'\ninitial_delay = '1m'\n[[tasks]]\nid = 4\ntimeout = 'never'\ninitial_delay = '1h'"), ("a.tasks", "{\"id\":5,\"initial_delay\":\"1h\"}\n{\"id\":6,\"initial_delay\":\"1h\",\"timeout\":\"2h\"}")], CREDENTIALS,
+        &[("opwatch.toml:9: tasks.initial_delay: ", "`timeout` of [poll], which is 10m"), ("opwatch.toml:12: tasks.timeout: ", "`initial_delay` of [poll], which is 5m"),
+          ("opwatch.toml:16: tasks.initial_delay: ", "not shorter than `timeout`, so"), ("a.tasks:1: initial_delay: ", "`timeout` of [poll], which is 10m")]),
+    // Layers that contradict.
+    (&[(MAIN, GOOD), ("conf.d/a.toml", "[accounts.default]\nsecret_key_file = 'k'"), ("conf.d/k", "hunter2")], &[], &[("conf.d/a.toml:2: accounts.default.secret_key_file: ", "keep one")]),
+    (&[(MAIN, "[sinks.a]\ntype = 'file'\npath = 'x'"), ("conf.d/a.toml", "[sinks.a]\ntype = 'exec'")], &[], &[("opwatch.toml:3: sinks.a.path: ", "unknown key"), ("conf.d/a.toml:1: sinks.a.command: ", "is missing")]),
+    (&[(MAIN, GOOD), ("conf.d/a.toml", "[accounts]\ndefault = 'hunter2'")], &[], &[("conf.d/a.toml:2: accounts.default: ", "is no table")]),
     // Credentials.
     (&[(MAIN, "[accounts.default]\nregion = 'bj'")], &[], &[("opwatch.toml:1: accounts.default: ", "has no credentials")]),
     (&[(MAIN, "[accounts.default]\nsecret_id = 'AKID'")], CREDENTIALS, &[("opwatch.toml:2: accounts.default.secret_id: ", "secret_key_file")]),
@@ -183,6 +192,11 @@ fn every_wrong_configuration_is_refused_with_file_line_key_and_what_to_write() {
         }
     }
     assert!(failures.is_empty(), "{} of {}:\n{}", failures.len(), CASES.len(), failures.join("\n"));
+}
+
+#[test]
+fn there_are_sixty_kinds_of_mistakes_and_more_to_be_told() {
+    assert!(CASES.len() >= 60, "{}", CASES.len());
 }
 
 #[test]

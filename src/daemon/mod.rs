@@ -208,7 +208,7 @@ impl Daemon {
 /// What a task of this configuration may name.
 pub fn catalogue(loaded: &Loaded) -> Catalogue {
     let accounts = loaded.accounts.iter().map(|(name, account)| (name.clone(), account.region.clone()));
-    Catalogue::new(accounts, &BUILT_IN, loaded.sinks.keys().cloned())
+    Catalogue::new(accounts, &BUILT_IN, loaded.sinks.keys().cloned()).polled_by(Some(loaded.poll))
 }
 
 /// The sinks by name, each with how it is sent to.

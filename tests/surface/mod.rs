@@ -17,3 +17,4 @@ mod signing;
 mod storage;
 mod systemd;
 mod tasks;
+mod wrong;
