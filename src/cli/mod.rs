@@ -125,6 +125,9 @@ pub enum Failure {
     /// Deliveries became dead letters.
     #[error("{0} deliveries were given up and are kept as dead letters; the log says which and why")]
     Dead(u64),
+    /// Standard output takes nothing, and its reader does not know.
+    #[error("cannot write to standard output; see to where it leads")]
+    Output(#[source] std::io::Error),
     /// Standard output was closed by its reader, who knows.
     #[error("standard output is closed")]
     Closed,
@@ -156,7 +159,7 @@ impl Failure {
                 store::Error::Open { why, .. } if why.is_written_wrong() => 2,
                 store::Error::Open { .. } | store::Error::Failed(_) | store::Error::Closed => 1,
             },
-            Self::Runtime(_) => 1,
+            Self::Runtime(_) | Self::Output(_) => 1,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The one way to standard output and standard error. `println!` panics on a closed pipe; this ends the command silently.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 
 use textwrap::{Options, WordSplitter};
 
@@ -20,19 +20,22 @@ pub fn wrapped(text: &str, first: &str, rest: &str) -> String {
 /// A line on standard output.
 ///
 /// # Errors
-/// When the reader is gone: the command is to end silently.
+/// As of [`document`].
 pub fn line(text: &str) -> Result<(), Failure> {
-    let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "{text}").and_then(|()| stdout.flush()).map_err(|_| Failure::Closed)
+    document(format!("{text}\n").as_bytes())
 }
 
 /// A whole document on standard output, as it is.
 ///
 /// # Errors
-/// When the reader is gone: the command is to end silently.
+/// When the reader is gone: the command is to end silently. And when it cannot be written for another reason, such as a full disk,
+/// which whoever reads the file later has to know.
 pub fn document(bytes: &[u8]) -> Result<(), Failure> {
     let mut stdout = std::io::stdout().lock();
-    stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(|_| Failure::Closed)
+    stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(|error| match error.kind() == ErrorKind::BrokenPipe {
+        true => Failure::Closed,
+        false => Failure::Output(error),
+    })
 }
 
 /// An error on standard error, each of its lines as `opwatch: what, where, what to do`. A closed one is nobody's trouble.

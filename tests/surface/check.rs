@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use opwatch::sim::{Answer, Offset, SECRET_KEY, Scenario};
 
-use crate::support::{Home, Said, cloud, said};
+use crate::support::{Home, Said, cloud, network, said};
 
 async fn check(home: &Home, more: &[&str]) -> Said {
     let ended = said(home.opwatch(&[&["check", "-c", "opwatch.toml"], more].concat()).spawn().unwrap()).await;
@@ -112,4 +112,24 @@ async fn live_exits_with_1_where_nothing_is_refused_but_something_cannot_be_reac
     for sink in ["page", "shell"] {
         assert!(ended.stdout.contains(&format!("{sink}: good\n    the program is there\n")), "{}", ended.stdout);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn live_shows_no_signature_though_the_server_repeats_it_and_does_not_wait_for_one_that_is_silent() {
+    let (cloud, echo) = (cloud(Scenario::default()).await, network::echo().await);
+    // It takes connections, and never says a word.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let home = Home::new(&cloud, "");
+    home.edit("[poll]\n", "[poll]\nrequest_timeout = \"300ms\"\n");
+    let other = format!(
+        "api = \"3.0\"\n[accounts.other]\nregion = \"bj\"\nsecret_id = \"AKID\"\nsecret_key = \"hunter2\"\nendpoint = \"http://{}\"",
+        silent.local_addr().unwrap()
+    );
+    home.account(&other);
+    home.edit(&cloud.endpoint(), &format!("http://{}", echo.addr));
+    let ended = check(&home, &["--live"]).await;
+    assert_eq!(ended.code, Some(1), "{}", ended.stdout);
+    let signature = echo.heads()[0].lines().find_map(|line| line.split_once("Signature=")).expect("a signature").1.trim().to_owned();
+    assert!(ended.stdout.contains("Signature=[secret]") && !ended.stdout.contains(&signature), "{}", ended.stdout);
+    assert!(ended.stdout.contains("other: again later\n    no answer of use from 127.0.0.1: timeout"), "{}", ended.stdout);
 }

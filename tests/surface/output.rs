@@ -65,6 +65,17 @@ async fn a_reader_that_is_gone_ends_every_command_silently() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_output_that_cannot_be_written_is_told() {
+    let home = home().await;
+    for arguments in ["check -c opwatch.toml", "operations", "completions bash", "man"] {
+        let line = format!("{} {arguments} >/dev/full", env!("CARGO_BIN_EXE_opwatch"));
+        let ended = said(home.in_shell(&line).spawn().unwrap()).await;
+        assert_eq!(ended.code, Some(1), "{arguments}");
+        assert!(ended.stderr.starts_with("opwatch: cannot write to standard output"), "{}", ended.stderr);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bash_reads_its_completions_and_every_shell_has_some() {
     let home = home().await;
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
