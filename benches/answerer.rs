@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use super::process::Process;
 
+/// What `/over` and every other path answers.
+const OVER: &str = r#"{"code":0,"message":"OK","data":{"status":1}}"#;
 const ANSWER: &str = r#"{"code":0,"message":"OK","data":{"status":4,"instanceIds":[{"instanceId":"cpm-3dw234","status":4}]}}"#;
 
 /// A running answerer.
@@ -64,12 +66,21 @@ fn serve(mut stream: &TcpStream, count: &AtomicU64) -> Option<()> {
     loop {
         line.clear();
         reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
-        let counted = !line.starts_with("GET /count");
+        let (counted, over) = (!line.starts_with("GET /count"), line.starts_with("GET /over"));
+        let mut length = 0;
         while line.trim_end() != "" {
             line.clear();
             reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
+            if let Some((name, value)) = line.split_once(':')
+                && name.eq_ignore_ascii_case("content-length")
+            {
+                length = value.trim().parse().ok()?;
+            }
         }
-        let body = if counted { ANSWER.to_owned() } else { count.load(Ordering::Relaxed).to_string() };
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).ok()?;
+        let answer = if over { OVER } else { ANSWER };
+        let body = if counted { answer.to_owned() } else { count.load(Ordering::Relaxed).to_string() };
         let head = format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len());
         stream.write_all(format!("{head}{body}").as_bytes()).ok()?;
         if !counted {

@@ -14,6 +14,7 @@
 mod answerer;
 mod bare;
 mod process;
+mod sinks;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -40,7 +41,13 @@ fn main() {
     match arguments.first().map(String::as_str) {
         Some("answer") => answerer::run(),
         Some("bare") => bare::run(&arguments[1], RATE),
-        Some(_) | None => measure(),
+        Some("bare-webhook") => sinks::run_webhook(&arguments[1], &arguments[2]),
+        Some("bare-file") => sinks::run_file(&arguments[1], &arguments[2]),
+        Some("sinks") => sinks::measure(),
+        Some(_) | None => {
+            measure();
+            sinks::measure();
+        }
     }
 }
 

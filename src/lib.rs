@@ -13,7 +13,7 @@
 //! # Import order
 //! A file imports only from the folders and files named before its own, and from its own (`tests/layers.rs` reads this list):
 //!
-//! `broken` (in the test build alone) `clock` `secret` `units` `problem` `section` `telemetry` `model` `cloud` `sim` `store` `sinks` `register` `watch` `deliver` `config` `daemon` `cli`
+//! `broken` (in the test build alone) `clock` `secret` `units` `problem` `section` `net` `telemetry` `model` `cloud` `sim` `store` `sinks` `register` `watch` `deliver` `config` `daemon` `cli`
 //!
 //! # A task's life
 //! 1. A line of a file becomes a [`register::Written`] task, is validated and resolved once, and is kept by
@@ -48,6 +48,7 @@ pub mod secret;
 pub mod units;
 pub mod problem;
 pub mod section;
+pub mod net;
 pub mod telemetry;
 pub mod model;
 pub mod cloud;

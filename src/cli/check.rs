@@ -37,7 +37,7 @@ pub struct NotReached {
 pub async fn run(path: &Path, live: bool, clock: Clock) -> Result<(), Failure> {
     let loaded = load(path.to_owned()).await?;
     let format = loaded.log.format.resolve(Surroundings::of_process());
-    let plan = plan(&loaded, format)?;
+    let plan = plan(&loaded, format, clock)?;
     print::document(report(path, &loaded, &plan).as_bytes())?;
     if !live {
         return Ok(());

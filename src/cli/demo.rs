@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use super::run::stop_on_signals;
+use super::run::{HELD_FOR_LONG, stop_on_signals};
 use super::{Failure, print};
 use crate::clock::Clock;
 use crate::cloud::credentials::Account;
@@ -40,11 +40,12 @@ pub async fn run(clock: Clock) -> Result<(), Failure> {
     let stop = stop.child_token();
     let options = Options {
         location: Location::Memory,
-        until_done: true,
+        until_done: Some(HELD_FOR_LONG),
         allow_removals: false,
         format: loaded.log.format.resolve(surroundings),
         clock,
         stop,
+        listener: None,
     };
     Daemon::start(loaded, options).await?.run().await.map_err(daemon::Error::Store)?;
     if signalled.is_cancelled() {

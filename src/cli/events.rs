@@ -37,7 +37,7 @@ pub async fn test(path: &Path, names: &[String], only_print: bool, clock: Clock)
     let chosen = chosen(&loaded.sinks, names)?;
     let surroundings = Surroundings::of_process();
     telemetry::init(&loaded.log, surroundings)?;
-    let built = build(&chosen, loaded.log.format.resolve(surroundings))?;
+    let built = build(&chosen, loaded.log.format.resolve(surroundings), clock)?;
     let mut not_accepted = NotAccepted::default();
     for (name, sink) in built {
         let result = attempt(sink.as_ref(), &event, &stop).await;
@@ -97,11 +97,11 @@ fn chosen<'a>(configured: &'a BTreeMap<String, sinks::Config>, names: &[String])
 }
 
 /// All that can fail at a start fails before anything is sent.
-fn build<'a>(chosen: &Named<'a, &sinks::Config>, format: ResolvedFormat) -> Result<Named<'a, Box<dyn Sink>>, Failure> {
+fn build<'a>(chosen: &Named<'a, &sinks::Config>, format: ResolvedFormat, clock: Clock) -> Result<Named<'a, Box<dyn Sink>>, Failure> {
     let mut problems = Vec::new();
     let mut built = Vec::new();
     for (name, config) in chosen {
-        match sinks::build(config, name, format) {
+        match sinks::build(config, name, format, clock) {
             Ok(sink) => built.push((*name, sink)),
             Err(problem) => problems.push(problem),
         }

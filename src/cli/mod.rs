@@ -8,6 +8,7 @@ pub mod print;
 pub mod run;
 pub mod shell;
 pub mod sim;
+pub mod wait;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -52,6 +53,9 @@ enum Command {
         #[arg(long)]
         live: bool,
     },
+    /// Watch these tasks until they are over; no daemon and no configuration is needed
+    #[command(after_help = wait::EXIT_CODES)]
+    Wait(wait::Arguments),
     /// What is told to the sinks
     #[command(disable_help_subcommand = true)]
     Events {
@@ -128,6 +132,12 @@ pub enum Failure {
     /// Standard output takes nothing, and its reader does not know.
     #[error("cannot write to standard output; see to where it leads")]
     Output(#[source] std::io::Error),
+    /// Not every task that was waited for ended well.
+    #[error(transparent)]
+    Waited(#[from] wait::Verdict),
+    /// A signal ended the wait.
+    #[error(transparent)]
+    Stopped(#[from] wait::Stopped),
     /// Standard output was closed by its reader, who knows.
     #[error("standard output is closed")]
     Closed,
@@ -153,6 +163,14 @@ impl Failure {
                 }
             }
             Self::Dead(_) => 1,
+            Self::Waited(verdict) => match verdict.worst {
+                wait::Worst::Refused => 5,
+                wait::Worst::Failure => 1,
+                wait::Worst::Deadline => 4,
+                wait::Worst::Partial => 3,
+            },
+            // As a shell tells of a program that a signal ended.
+            Self::Stopped(wait::Stopped { signal, .. }) => 128 + signal,
             Self::Configuration(_) | Self::Daemon(daemon::Error::Configuration(_) | daemon::Error::Cloud(_)) => 2,
             Self::Daemon(daemon::Error::Store(error)) => match error {
                 store::Error::InUse { .. } | store::Error::Newer { .. } => 2,
@@ -202,6 +220,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
         Command::Run { config, until_done, allow_removals } => run::run(&config, until_done, allow_removals, clock).await,
         Command::Check { config, live } => check::run(&config, live, clock).await,
+        Command::Wait(arguments) => wait::run(arguments, clock).await,
         Command::Events { command: EventsCommand::Test { sinks, config, print } } => events::test(&config, &sinks, print, clock).await,
         Command::Demo => demo::run(clock).await,
         Command::Sim { listen, scenario } => sim::run(listen, scenario.as_deref(), clock).await,

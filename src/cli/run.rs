@@ -1,6 +1,7 @@
 //! `opwatch run`: the daemon.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -11,6 +12,9 @@ use crate::config::{self, Environment, Loaded};
 use crate::daemon::{self, Daemon, Ended, Options};
 use crate::store::sqlite;
 use crate::telemetry::{self, Surroundings};
+
+/// How long nothing but held work may be left before `--until-done` gives up (design.md §6).
+pub const HELD_FOR_LONG: Duration = Duration::from_secs(60);
 
 /// Runs until SIGTERM or SIGINT, or until everything is done where that was asked for.
 pub async fn run(path: &Path, until_done: bool, allow_removals: bool, clock: Clock) -> Result<(), Failure> {
@@ -27,7 +31,8 @@ pub async fn run(path: &Path, until_done: bool, allow_removals: bool, clock: Clo
     }
     let format = loaded.log.format.resolve(surroundings);
     let location = sqlite::location(&loaded.store, |name| std::env::var_os(name))?;
-    let options = Options { location, until_done, allow_removals, format, clock, stop: stop.clone() };
+    let until_done = until_done.then_some(HELD_FOR_LONG);
+    let options = Options { location, until_done, allow_removals, format, clock, stop: stop.clone(), listener: None };
     let daemon = tokio::select! {
         daemon = Daemon::start(loaded, options) => daemon?,
         // A start may wait long, for a full disk or somebody else's lock.

@@ -3,8 +3,6 @@
 
 pub mod api_3_0;
 
-use std::time::Duration;
-
 use crate::model::reading::{Class, Code, Fault};
 
 /// Codes of API 2.0 that are not the service's trouble (api.md §1, "Error codes"); every other code is.
@@ -85,16 +83,8 @@ pub fn unanswered(class: Class, what: &'static str, message: String) -> Fault {
     Fault { class, code: Code::Text(what.into()), message, retry_after: None }
 }
 
-/// How long a `Retry-After` asks to be left alone, in either of its forms.
-pub fn retry_after(value: &str, now: std::time::SystemTime) -> Option<Duration> {
-    let seconds = value.trim().parse().ok().map(Duration::from_secs);
-    seconds.or_else(|| httpdate::parse_http_date(value.trim()).ok()?.duration_since(now).ok())
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, SystemTime};
-
     use super::*;
 
     /// Every row of api.md §1, "Error codes": code, message, class.
@@ -151,13 +141,5 @@ mod tests {
             assert_eq!(http(status).class, class, "{status}");
         }
         assert!([429, 500, 502, 503, 504, 599].into_iter().all(|status| http(status).class == Class::Service));
-    }
-
-    #[test]
-    fn retry_after_is_read_in_both_forms() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_764_000_000);
-        assert_eq!(retry_after(" 120 ", now), Some(Duration::from_secs(120)));
-        assert_eq!(retry_after("Mon, 24 Nov 2025 16:00:30 GMT", now), Some(Duration::from_secs(30)));
-        assert_eq!([retry_after("Mon, 24 Nov 2025 15:00:00 GMT", now), retry_after("soon", now), retry_after("-1", now)], [None; 3]);
     }
 }

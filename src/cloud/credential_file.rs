@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::credentials::Credentials;
-use super::secret_file;
-use crate::secret::Secret;
+use crate::secret::{self, Secret};
 
 /// A file that holds credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,11 +37,11 @@ impl CredentialFile {
     pub fn read(&self, written_id: &str, doubt: &mut dyn FnMut(String)) -> Result<Credentials, String> {
         match self.form {
             Form::Key => {
-                let secret_key = secret_file::read(&self.path, doubt)?;
+                let secret_key = secret::file::read(&self.path, doubt)?;
                 Ok(Credentials { secret_id: written_id.to_owned(), secret_key, token: None })
             }
-            Form::Sdk => whole(&self.path, sdk(&secret_file::text(&self.path, doubt)?), SDK_FORM),
-            Form::Tccli => whole(&self.path, tccli(&secret_file::text(&self.path, doubt)?), TCCLI_FORM),
+            Form::Sdk => whole(&self.path, sdk(&secret::file::text(&self.path, doubt)?), SDK_FORM),
+            Form::Tccli => whole(&self.path, tccli(&secret::file::text(&self.path, doubt)?), TCCLI_FORM),
         }
     }
 }

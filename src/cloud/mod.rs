@@ -3,7 +3,6 @@
 //! The only folder that interprets a code or a status.
 
 pub mod answer;
-pub mod ca_file;
 mod client;
 pub mod codes;
 pub mod credential_file;
@@ -12,7 +11,6 @@ mod form_2_0;
 mod form_3_0;
 pub mod operations;
 mod route;
-pub mod secret_file;
 pub mod sign;
 pub mod skew;
 

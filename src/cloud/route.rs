@@ -8,6 +8,7 @@ use super::{Answer, PaceKey, Sent, Stamp, answer, codes, form_2_0, form_3_0, sig
 use crate::clock::Wall;
 use crate::model::reading::{Class, Fault, Reading};
 use crate::model::task::TaskId;
+use crate::net;
 use crate::secret::Secret;
 use crate::units::Rate;
 
@@ -48,7 +49,7 @@ impl Route {
             Ok(response) => {
                 let headers = response.headers();
                 date = header(headers, &DATE).and_then(|text| httpdate::parse_http_date(text).ok());
-                retry_after = header(headers, &RETRY_AFTER).and_then(|text| codes::retry_after(text, date.unwrap_or(stamp.at.into())));
+                retry_after = header(headers, &RETRY_AFTER).and_then(|text| net::retry_after(text, date.unwrap_or(stamp.at.into())));
                 self.read(response, &signature).await
             }
             Err(error) => Err(unanswered(error, true)),
@@ -118,11 +119,8 @@ fn unanswered(error: reqwest::Error, before_any_byte: bool) -> Fault {
     } else {
         (Class::Service, "transport")
     };
-    let asked = error.url().and_then(|url| Some(format!("{}:{}: ", url.host_str()?, url.port_or_known_default()?)));
-    let error = error.without_url();
-    let cause = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source()).last();
-    let cause = cause.map(ToString::to_string).unwrap_or_default();
-    codes::unanswered(class, what, answer::bounded(&(asked.unwrap_or_default() + &cause)))
+    let asked = net::asked(&error).map(|asked| asked + ": ").unwrap_or_default();
+    codes::unanswered(class, what, answer::bounded(&(asked + &net::cause(error))))
 }
 
 /// Whether the connection was gone before the first byte of an answer: closed by a server that had no more use for it, as it

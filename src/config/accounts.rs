@@ -11,8 +11,8 @@ use super::credentials::{self, Signing};
 use super::environment::Environment;
 use super::known::account_keys;
 use super::sections::Sections;
-use crate::cloud::ca_file;
 use crate::cloud::credentials::{Account, Config};
+use crate::net::{address, ca_file};
 use crate::problem::nearest;
 use crate::section::KeyPath;
 
@@ -31,7 +31,9 @@ pub fn resolve(sections: &mut Sections<'_>, merged: &Value, environment: &Enviro
             sections.tell(&at, "endpoint", what);
             None
         });
-        if let Some(Err(what)) = config.proxy.as_ref().map(|proxy| checks::proxy(proxy.expose(), endpoint.as_ref())) {
+        if let Some(Err(what)) =
+            config.proxy.as_ref().map(|proxy| address::proxy(proxy.expose(), endpoint.as_ref().map(|endpoint| (endpoint, "endpoint"))))
+        {
             sections.tell(&at, "proxy", what);
         }
         let ca = config.ca_file.as_deref().map(certificates).transpose().unwrap_or_else(|what| {

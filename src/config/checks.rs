@@ -1,8 +1,7 @@
 //! What must hold of a section beyond the types of its keys. Each line is a fact; [`super::sections`] finds the places.
 
-use std::net::IpAddr;
-
 use crate::model::policy::Policy;
+use crate::net::address::is_loopback;
 use crate::sinks::{Common, exec};
 use crate::units::Limit;
 use crate::{cloud, store};
@@ -127,29 +126,6 @@ pub fn endpoint(written: &str) -> Result<reqwest::Url, &'static str> {
     }
 }
 
-/// The proxy of an account with that endpoint: whether it is one. It is not repeated, since it may hold a password.
-pub fn proxy(written: &str, endpoint: Option<&reqwest::Url>) -> Result<(), &'static str> {
-    const FORM: &str = "is no address of a proxy; write one such as \"http://proxy:3128\"";
-    let url: reqwest::Url = written.parse().map_err(|_| FORM)?;
-    let host = url.host_str().filter(|host| !host.is_empty()).ok_or(FORM)?;
-    match url.scheme() {
-        "http" | "https" => {}
-        _ => return Err("speaks neither http nor https; write one such as \"http://proxy:3128\""),
-    }
-    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
-        return Err("holds more than user, password, host and port; leave out everything after them");
-    }
-    if endpoint.is_some_and(|endpoint| endpoint.scheme() == "http") && !is_loopback(host) {
-        return Err("would carry the plain http of `endpoint` beyond this machine; leave it out");
-    }
-    Ok(())
-}
-
-fn is_loopback(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || address.parse().is_ok_and(|address: IpAddr| address.is_loopback())
-}
-
 fn positive(Limit(limit): Limit) -> bool {
     limit.is_none_or(|limit| !limit.is_zero())
 }
@@ -175,18 +151,6 @@ mod tests {
         ] {
             assert!(endpoint(wrong).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn a_proxy_is_an_http_address_and_may_hold_a_password_and_leads_no_plain_http_away() {
-        for right in ["http://proxy:3128", "http://u:p@10.0.0.1:3128/", "https://proxy"] {
-            assert_eq!(proxy(right, None), Ok(()), "{right}");
-        }
-        for wrong in ["proxy:3128", "", "http://", "socks5://proxy:1080", "http://proxy/path", "http://proxy/?a", "http://proxy/#a"] {
-            assert!(proxy(wrong, None).is_err(), "{wrong}");
-        }
-        let here = endpoint("http://127.0.0.1:1").unwrap();
-        assert_eq!(["http://[::1]:3128", "http://proxy:3128"].map(|written| proxy(written, Some(&here)).is_ok()), [true, false]);
     }
 
     #[test]

@@ -38,6 +38,7 @@ pub fn sink_keys(r#type: Option<&Value>) -> Value {
     let own = match r#type.and_then(Value::as_str) {
         Some("exec") => section::keys::<sinks::exec::Config>(&[]),
         Some("file") => section::keys::<sinks::file::Config>(&[]),
+        Some("webhook") => section::keys::<sinks::webhook::Config>(&["url", "proxy", "template"]),
         Some(_) | None => Value::Null,
     };
     if let (Value::Object(keys), Value::Object(own)) = (&mut keys, own) {

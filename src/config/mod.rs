@@ -7,6 +7,7 @@
 //! Everything that is wrong is told at once, and no secret's value with it.
 
 mod accounts;
+mod ad_hoc;
 mod checks;
 mod credentials;
 mod environment;
@@ -22,6 +23,7 @@ mod text;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+pub use ad_hoc::load_accounts;
 pub use environment::Environment;
 
 use serde_json::{Map, Value};

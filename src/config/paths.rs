@@ -13,11 +13,14 @@ pub fn rebase(key: &[String], value: String, folder: &Path, environment: &Enviro
         // A bare name is looked for in $PATH.
         ["sinks", _, "command", "0"] if value.contains('/') => join(folder, &value),
         ["sinks", _, "path"] if value != "-" => join(folder, &value),
+        ["sinks", _, "template_file"] | ["sinks", _, "tls", "ca_file" | "cert_file"] => join(folder, &value),
         ["accounts", _, "ca_file"] => join(folder, &value),
-        ["accounts", _, "secret_key_file"] => match credential(&value, environment) {
-            Some(found) => Some(found),
-            None => join(folder, &value),
-        },
+        ["accounts", _, "secret_key_file"] | ["sinks", _, "url_file"] | ["sinks", _, "tls", "key_file"] => {
+            match credential(&value, environment) {
+                Some(found) => Some(found),
+                None => join(folder, &value),
+            }
+        }
         ["store", "url"] => match value.strip_prefix("sqlite:") {
             // `sqlite:` alone is told later, as what it is.
             Some(path) if !path.is_empty() => join(folder, path).map(|path| format!("sqlite:{path}")),

@@ -13,7 +13,7 @@ use super::layer::Layer;
 use super::overrides::Override;
 use crate::model::policy::Policy;
 use crate::model::route::LOG;
-use crate::problem::{Place, Problem};
+use crate::problem::{Place, Problem, nearest};
 use crate::section::{self, Fault, KeyPath, Taken, dotted, short, suggestion};
 use crate::sinks::{self, Common, Kind};
 use crate::{store, telemetry};
@@ -79,7 +79,7 @@ impl<'a> Sections<'a> {
         for (name, config) in sinks {
             let path = match &config.kind {
                 Kind::File(file) if !file.path.as_os_str().is_empty() => file.resolved(),
-                Kind::Exec(_) | Kind::File(_) | Kind::Log => continue,
+                Kind::Exec(_) | Kind::File(_) | Kind::Webhook(_) | Kind::Log => continue,
             };
             match writers.entry(path) {
                 Entry::Vacant(vacant) => _ = vacant.insert(name),
@@ -103,6 +103,7 @@ impl<'a> Sections<'a> {
             }
             (_, Some(Some("exec"))) => Some(section::take(table).map(Kind::Exec)),
             (_, Some(Some("file"))) => Some(section::take(table).map(Kind::File)),
+            (_, Some(Some("webhook"))) => Some(section::take(table).map(|webhook| Kind::Webhook(Box::new(webhook)))),
             (_, Some(Some(other))) => {
                 self.tell(at, "type", format!("there is no sink type {:?}; {}", short(other), suggestion(other, &sinks::TYPES)));
                 None
@@ -127,9 +128,28 @@ impl<'a> Sections<'a> {
             Some(Kind::File(file)) if file.path.as_os_str().is_empty() => {
                 self.tell(at, "path", "is empty; write the file's path, or \"-\" for standard output");
             }
+            Some(Kind::Webhook(webhook)) => self.settle(at, webhook),
             Some(Kind::File(_) | Kind::Log) | None => {}
         }
         Some(sinks::Config { common: common?, kind: kind.value? })
+    }
+
+    /// Reads what a webhook's keys name, and tells what is wrong or doubtful with them.
+    fn settle(&mut self, at: &KeyPath, webhook: &sinks::webhook::Config) {
+        const ADDRESS_KEYS: [&str; 2] = ["url", "url_file"];
+        let told = self.told(at);
+        let mut doubts = Vec::new();
+        let faults = webhook.settle(|key, what| doubts.push((key, what))).err().unwrap_or_default();
+        for Fault { path, what } in faults {
+            let key = dotted(&path);
+            // A key that was left out as wrong, or is misspelt, would be told once more, as missing.
+            let is_told =
+                told.iter().any(|told| *told == key || ADDRESS_KEYS.contains(&key.as_str()) && nearest(told, ADDRESS_KEYS).is_some());
+            if !is_told {
+                self.tell_problem(Problem::new(self.place(&at.iter().cloned().chain(path).collect()), what));
+            }
+        }
+        doubts.into_iter().for_each(|(key, what)| self.doubt(at, key, what));
     }
 
     /// The tables of `[accounts.*]` or `[sinks.*]`, as far as they are tables with a usable name.

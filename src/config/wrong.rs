@@ -8,6 +8,7 @@ type Wrong = (&'static [(&'static str, &'static str)], &'static [(&'static str, 
 /// Stands for a secret in all cases, and must not be in any answer.
 const SECRET: &str = "hunter2";
 const GOOD: &str = "[accounts.default]\nregion = 'bj'\nsecret_id = 'AKID'\nsecret_key = 'hunter2'\n";
+const CERTIFICATE: &str = include_str!("../../tests/support/ca.pem");
 const MAIN: &str = "opwatch.toml";
 const CREDENTIALS: &[(&str, &str)] = &[("TENCENTCLOUD_SECRET_ID", "AKID"), ("TENCENTCLOUD_SECRET_KEY", "hunter2")];
 
@@ -101,7 +102,7 @@ const CASES: &[Wrong] = &[
     // Sinks.
     (&[(MAIN, "[sinks.audit]\npath = 'x'")], &[], &[("opwatch.toml:1: sinks.audit.type: ", "\"file\"")]),
     (&[(MAIN, "[sinks.audit]\ntype = 'fiel'\npath = 'x'")], &[], &[("opwatch.toml:2: sinks.audit.type: ", "did you mean `file`?")]),
-    (&[(MAIN, "[sinks.audit]\ntype = 'webhook'\nurl = 'https://h/hunter2'")], &[], &[("opwatch.toml:2: sinks.audit.type: ", "write one of `file`")]),
+    (&[(MAIN, "[sinks.audit]\ntype = 'nats'\nurl = 'nats://h/hunter2'")], &[], &[("opwatch.toml:2: sinks.audit.type: ", "write one of `file`, `webhook`, `exec`")]),
     (&[(MAIN, "[sinks.audit]\ntype = 'file'")], &[], &[("opwatch.toml:1: sinks.audit.path: ", "is missing")]),
     (&[(MAIN, "[sinks.audit]\ntype = 'file'\npath = 3\nretry = { initial = '1s', maxx = '2s' }\nbatsh = '3s'")], &[],
         &[("opwatch.toml:3: sinks.audit.path: ", "write a path"), ("opwatch.toml:4: sinks.audit.retry.maxx: ", "did you mean `max`?"), ("opwatch.toml:5: sinks.audit.batsh: ", "did you mean `batch`?")]),
@@ -112,6 +113,28 @@ const CASES: &[Wrong] = &[
     (&[(MAIN, "[sinks.a]\ntype = 'file'\npath = 'x'\n[sinks.b]\ntype = 'file'\npath = './x'\n[sinks.c]\ntype = 'file'\npath = 'y'\n[sinks.d]\ntype = 'file'\npath = 'deep/../x'"), ("deep/file", "")], &[],
         &[("opwatch.toml:6: sinks.b.path: ", "leads where that of [sinks.a] does"), ("opwatch.toml:12: sinks.d.path: ", "[sinks.a]")]),
     (&[(MAIN, "[sinks.a]\ntype = 'file'\npath = '-'\n[sinks.b]\ntype = 'file'\npath = '-'")], &[], &[("opwatch.toml:6: sinks.b.path: ", "leads where that of [sinks.a] does")]),
+    // Webhooks.
+    (&[(MAIN, "[sinks.ops]\ntype = 'webhook'")], &[], &[("opwatch.toml:1: sinks.ops.url: ", "or `url_file`")]),
+    (&[(MAIN, "[sinks.ops]\ntype = 'webhook'\nurll = 'https://h/hunter2'")], &[], &[("opwatch.toml:3: sinks.ops.urll: ", "did you mean `url`?")]),
+    (&[(MAIN, "[sinks.ops]\ntype = 'webhook'\nurl = 'https://h/${HUNTER}'")], &[], &[("opwatch.toml:3: sinks.ops.url: ", "HUNTER is not set")]),
+    (&[(MAIN, "[sinks.ops]\ntype = 'webhook'\nurl = 'https://h/hunter2'\nurl_file = 'url'"), ("url", "https://h/hunter2")], &[], &[("opwatch.toml:4: sinks.ops.url_file: ", "keep one")]),
+    (&[(MAIN, "[sinks.ops]\ntype = 'webhook'\nurl_file = 'url'")], &[], &[("opwatch.toml:3: sinks.ops.url_file: ", "cannot read")]),
+    (&[(MAIN, "[sinks.ops]\ntype = 'webhook'\nurl_file = 'url'"), ("url", "\n")], &[], &[("opwatch.toml:3: sinks.ops.url_file: ", "is empty")]),
+    (&[(MAIN, "[sinks.ops]\ntype = 'webhook'\nurl_file = 'url'"), ("url", "hunter2\n")], &[], &[("opwatch.toml:3: sinks.ops.url_file: ", "holds no address")]),
+    (&[(MAIN, "[sinks.ops]\ntype = 'webhook'\nurl_file = ''")], &[], &[("opwatch.toml:3: sinks.ops.url_file: ", "is empty")]),
+    (&[(MAIN, "[sinks.a]\ntype = 'webhook'\nurl = 'http://h/hunter2'\n[sinks.b]\ntype = 'webhook'\nurl = 'ftp://h/hunter2'\n[sinks.c]\ntype = 'webhook'\nurl = 'https://h/#hunter2'\n[sinks.d]\ntype = 'webhook'\nurl = 'https://2852039166/hunter2'\n[sinks.e]\ntype = 'webhook'\nurl = 3")], &[],
+        &[("opwatch.toml:3: sinks.a.url: ", "plain http"), ("opwatch.toml:6: sinks.b.url: ", "holds no address"), ("opwatch.toml:9: sinks.c.url: ", "never sent"), ("opwatch.toml:12: sinks.d.url: ", "`allow_link_local`"), ("opwatch.toml:15: sinks.e.url: ", "a text, in quotes")]),
+    (&[(MAIN, "[sinks.ops]\ntype = 'webhook'\nurl = 'https://h/'\nmethod = 'GET'\ntimeout = '0s'\nproxy = 'http://u:hunter2@p/x'\nallow_link_local = 'no'")], &[],
+        &[("opwatch.toml:4: sinks.ops.method: ", "`POST`, `PUT`"), ("opwatch.toml:5: sinks.ops.timeout: ", "more than 0s"), ("opwatch.toml:6: sinks.ops.proxy: ", "leave out"), ("opwatch.toml:7: sinks.ops.allow_link_local: ", "true or false")]),
+    (&[(MAIN, "[sinks.ops]\ntype = 'webhook'\nurl = 'https://h/'\nsecrets = ['whsec_QUJDREVGR0hJSktMTU5PUFFSU1RVVldY', 'whsec_hunter2!', 'hunter2']\n[sinks.ops.headers]\n'a b' = 'hunter2'\nX-A = \"hunter2\\n\"\nhost = 3\nwebhook-id = 'hunter2'")], &[],
+        &[("opwatch.toml:4: sinks.ops.secrets.1: ", "whsec_ and base64"), ("opwatch.toml:4: sinks.ops.secrets.2: ", "whsec_ and base64"), ("opwatch.toml:6: sinks.ops.headers.\"a b\": ", "is no name"), ("opwatch.toml:7: sinks.ops.headers.X-A: ", "no header can carry"),
+          ("opwatch.toml:8: sinks.ops.headers.host: ", "a text, in quotes"), ("opwatch.toml:9: sinks.ops.headers.webhook-id: ", "set by opwatch")]),
+    (&[(MAIN, "[sinks.a]\ntype = 'webhook'\nurl = 'https://h/'\ntls = { cert_file = 'me.pem' }\n[sinks.b]\ntype = 'webhook'\nurl = 'https://h/'\ntls = { key_file = 'me.key', cafile = 'x' }\n[sinks.c]\ntype = 'webhook'\nurl = 'https://h/'\ntls = { cert_file = 'me.pem', key_file = 'me.key', ca_file = 'ca.pem' }"), ("me.pem", "hunter2"), ("me.key", "hunter2"), ("ca.pem", "hunter2")], &[],
+        &[("opwatch.toml:4: sinks.a.tls.cert_file: ", "write `key_file`"), ("opwatch.toml:8: sinks.b.tls.cafile: ", "did you mean `ca_file`?"), ("opwatch.toml:8: sinks.b.tls.key_file: ", "write `cert_file`"),
+          ("opwatch.toml:12: sinks.c.tls.ca_file: ", "holds no certificate"), ("opwatch.toml:12: sinks.c.tls.cert_file: ", "holds no certificate")]),
+    (&[(MAIN, "[sinks.a]\ntype = 'webhook'\nurl = 'https://h/'\ntls = { cert_file = 'me.pem', key_file = 'me.key' }"), ("me.pem", CERTIFICATE), ("me.key", "hunter2")], &[], &[("opwatch.toml:4: sinks.a.tls.key_file: ", "holds no private key")]),
+    (&[(MAIN, "[sinks.a]\ntype = 'webhook'\nurl = 'https://h/'\ntemplate = \"hunter2\\n{{ data.task.name \"\n[sinks.b]\ntype = 'webhook'\nurl = 'https://h/'\ntemplate_file = 't.j2'\n[sinks.c]\ntype = 'webhook'\nurl = 'https://h/'\ntemplate = 'x'\ntemplate_file = 't.j2'"), ("t.j2", "hunter2\n\n{{ data|shout }}")], &[],
+        &[("opwatch.toml:4: sinks.a.template: ", "line 2 of the template: "), ("opwatch.toml:8: sinks.b.template_file: ", "t.j2: line 3 of the template: "), ("opwatch.toml:13: sinks.c.template_file: ", "keep one")]),
     (&[(MAIN, "[sinks.page]\ntype = 'exce'\ncommand = ['x']")], &[], &[("opwatch.toml:2: sinks.page.type: ", "did you mean `exec`?")]),
     (&[(MAIN, "[sinks.page]\ntype = 'exec'")], &[], &[("opwatch.toml:1: sinks.page.command: ", "is missing")]),
     (&[(MAIN, "[sinks.page]\ntype = 'exec'\ncommand = '/bin/on-done --key hunter2'\ntimeout = 10")], &[],

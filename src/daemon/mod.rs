@@ -1,4 +1,4 @@
-//! Assembly and end of the daemon. `run`, `demo` and the tests start this same thing.
+//! Assembly and end of the daemon. `run`, `wait`, `demo` and the tests start this same thing.
 
 #[cfg(test)]
 mod history;
@@ -23,18 +23,20 @@ use crate::cloud::{self, Cloud};
 use crate::config::Loaded;
 use crate::deliver::{self, Deliver};
 use crate::model::delivery::Sending;
+use crate::model::event::Event;
 use crate::model::policy::Policy;
 use crate::model::route::{Group, LOG, Route, Routes};
 use crate::model::task::NewTask;
 use crate::problem::{Problem, lines};
 use crate::register::catalogue::Catalogue;
 use crate::register::listed::listed;
+use crate::sinks::channel::Channel;
 use crate::sinks::{self, Sink};
 use crate::store::sqlite::{Location, Sqlite};
 use crate::store::{self, Registered, Rows, State, Store};
 use crate::telemetry::ResolvedFormat;
 use crate::units::Span;
-use crate::watch::{Standing, Start, Watch};
+use crate::watch::{Seen, Standing, Start, Watch};
 use groups::Groups;
 use retention::Retention;
 use until_done::UntilDone;
@@ -44,8 +46,6 @@ use until_done::UntilDone;
 const DRAIN: Duration = Duration::from_secs(4);
 /// How long the store may take to close after that: together they stay within the five seconds that a stop is promised.
 const CLOSING: Duration = Duration::from_millis(700);
-/// How long nothing but held work may be left before `--until-done` gives up (design.md §6).
-const HELD_FOR_LONG: Duration = Duration::from_secs(60);
 /// How many tasks are registered in one transaction: enough to be fast, few enough to keep memory small.
 const REGISTERED_AT_ONCE: usize = 5_000;
 
@@ -53,8 +53,9 @@ const REGISTERED_AT_ONCE: usize = 5_000;
 pub struct Options {
     /// Where the store is.
     pub location: Location,
-    /// Whether to end once every task is over and nothing is owed to a configured sink.
-    pub until_done: bool,
+    /// Ends once every task is over and nothing is owed to a configured sink, or once nothing but held work has been left for so
+    /// long. `None`: it goes on.
+    pub until_done: Option<Duration>,
     /// Whether the start may remove more than half of the open tasks, if they are not listed any more.
     pub allow_removals: bool,
     /// The form of event lines on standard error.
@@ -63,7 +64,20 @@ pub struct Options {
     pub clock: Clock,
     /// Ends the daemon.
     pub stop: CancellationToken,
+    /// Whoever looks on from within this process.
+    pub listener: Option<Listener>,
 }
+
+/// Whoever looks on from within this process: one more sink that hears of everything, and every poll.
+pub struct Listener {
+    /// All events.
+    pub events: mpsc::Sender<Event>,
+    /// What each poll brought; what finds no room here is lost.
+    pub polls: mpsc::Sender<Seen>,
+}
+
+/// What the sink of a listener is called. No configured one can be: a name there has no blank.
+const LISTENER: &str = "the listener";
 
 /// Why a daemon did not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -106,17 +120,26 @@ impl Daemon {
     /// # Errors
     /// When the configuration, a credential, a sink or the store cannot be used; nothing was registered then, unless it is the
     /// store that failed, or a task file is not as it was when it was loaded.
-    pub async fn start(loaded: Loaded, options: Options) -> Result<Self, Error> {
+    pub async fn start(loaded: Loaded, mut options: Options) -> Result<Self, Error> {
         let catalogue = Arc::new(catalogue(&loaded));
         let loaded = Arc::new(loaded);
         let cloud = Cloud::new(loaded.accounts.clone(), loaded.poll.request_timeout.0)?;
-        let built = build_sinks(&loaded, options.format)?;
+        let mut built = build_sinks(&loaded, options.format, options.clock)?;
+        let mut routes = routes(&loaded);
+        let mut seen = None;
+        if let Some(Listener { events, polls }) = options.listener.take() {
+            let sink = Channel::new(events);
+            let sending = sending(&sinks::Common::default(), &sink, &loaded.poll);
+            built.insert(LISTENER.to_owned(), (Arc::new(sink), sending));
+            routes.0.push(Route { sink: LISTENER.to_owned(), events: Group::ALL.to_vec(), outcomes: None, labels: BTreeMap::new() });
+            seen = Some(polls);
+        }
         let store: Arc<dyn Store> = Arc::new(Sqlite::open(options.location.clone()).await?);
         let rows = Arc::new(register_listed(Arc::clone(&loaded), catalogue, store.as_ref(), options.clock).await?);
         let (standing_sender, standing) = watch::channel(Standing::default());
         let (owed, _) = watch::channel(());
         let (standing_of_sinks, sinks_stand) = watch::channel(BTreeMap::new());
-        let routes = Arc::new(routes(&loaded));
+        let routes = Arc::new(routes);
         let lane = |(name, (sink, sending))| Deliver {
             name,
             sink,
@@ -130,7 +153,8 @@ impl Daemon {
         let lanes: Vec<_> = built.into_iter().map(lane).collect();
         let (group_routes, of_groups) = (Arc::clone(&routes), owed.clone());
         let start = Start { policy: loaded.poll, routes, listed: Arc::clone(&rows), allow_removals: options.allow_removals };
-        let watch = Watch::load(start, cloud, Arc::clone(&store), options.clock, standing_sender, owed).await?;
+        let mut watch = Watch::load(start, cloud, Arc::clone(&store), options.clock, standing_sender, owed).await?;
+        watch.tell_polls(seen);
         let groups = Groups { store: Arc::clone(&store), routes: group_routes, clock: options.clock, owed: of_groups };
         let retention = Retention {
             store: Arc::clone(&store),
@@ -163,7 +187,7 @@ impl Daemon {
             sinks,
             standing: standing.clone(),
             sinks_stand: sinks_stand.clone(),
-            patience: HELD_FOR_LONG,
+            patience: options.until_done.unwrap_or_default(),
             clock: options.clock,
         };
         notify(NotifyState::Ready);
@@ -173,7 +197,7 @@ impl Daemon {
             () = stop.cancelled() => Ok(Vec::new()),
             Some(ended) = watching.join_next() => flatten(ended).map(|()| Vec::new()),
             ended = first_failure(&mut others) => ended.map(|()| Vec::new()),
-            left = done.wait(), if options.until_done => left,
+            left = done.wait(), if options.until_done.is_some() => left,
         };
         notify(NotifyState::Stopping);
         stop.cancel();
@@ -225,11 +249,11 @@ fn routes(loaded: &Loaded) -> Routes {
     Routes(loaded.sinks.iter().map(route).collect())
 }
 
-fn build_sinks(loaded: &Loaded, format: ResolvedFormat) -> Result<Built, Error> {
+fn build_sinks(loaded: &Loaded, format: ResolvedFormat, clock: Clock) -> Result<Built, Error> {
     let mut problems = Vec::new();
     let mut built = BTreeMap::new();
     for (name, config) in &loaded.sinks {
-        match sinks::build(config, name, format) {
+        match sinks::build(config, name, format, clock) {
             Ok(sink) => {
                 let sending = sending(&config.common, sink.as_ref(), &loaded.poll);
                 built.insert(name.clone(), (Arc::from(sink), sending));

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::{Error, build_sinks, catalogue, routes};
+use crate::clock::Clock;
 use crate::cloud::operations::{self, Api};
 use crate::cloud::{Cloud, PaceKey};
 use crate::config::Loaded;
@@ -75,10 +76,10 @@ pub struct Heard {
 ///
 /// # Errors
 /// When the daemon could not be built of it, or a task file is not as it was when it was loaded.
-pub fn plan(loaded: &Loaded, format: ResolvedFormat) -> Result<Plan, Error> {
+pub fn plan(loaded: &Loaded, format: ResolvedFormat, clock: Clock) -> Result<Plan, Error> {
     let cloud = Cloud::new(loaded.accounts.clone(), loaded.poll.request_timeout.0)?;
     let location = location_to_be(&loaded.store, |name| std::env::var_os(name));
-    let (built, location) = match (build_sinks(loaded, format), location) {
+    let (built, location) = match (build_sinks(loaded, format, clock), location) {
         (Ok(built), Ok(location)) => (built, location),
         (Err(Error::Configuration(mut problems)), Err(problem)) => {
             problems.push(problem);

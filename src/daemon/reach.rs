@@ -81,7 +81,7 @@ pub async fn reach(loaded: &Loaded, plan: &Plan, format: ResolvedFormat, clock: 
             Err(what) => drop(found.accounts.insert(name.clone(), Reached { stand: Stand::Untried, what })),
         }
     }
-    for (name, (sink, _)) in build_sinks(loaded, format)? {
+    for (name, (sink, _)) in build_sinks(loaded, format, clock)? {
         looked_at.spawn(async move {
             let reached = tokio::time::timeout(PATIENCE, sink.reach()).await.unwrap_or_else(|_| {
                 let patience = Span(PATIENCE);

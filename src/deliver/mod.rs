@@ -19,8 +19,8 @@ use crate::clock::{Clock, Steady};
 use crate::model::delivery::Sending;
 use crate::model::route::Routes;
 use crate::sinks::{Refusal, Sink};
-use crate::store::{Error, Store};
-use lane::{Attempt, Lane, Written};
+use crate::store::{Error, Seq, Store};
+use lane::{Attempt, Lane, Write, Written};
 use tell::Told;
 
 /// How often the files that may mend a held sink are looked at: as fast as somebody who just wrote one waits.
@@ -69,6 +69,9 @@ struct Running {
     next_look: Steady,
     attempts: JoinSet<(u64, Result<(), Refusal>)>,
     writes: JoinSet<Result<Written, Error>>,
+    /// What arrived while other acknowledgements are being made durable: all of it is one write, as soon as those are.
+    arrived: Vec<Seq>,
+    acknowledging: JoinSet<Result<(), Error>>,
 }
 
 impl Deliver {
@@ -81,7 +84,19 @@ impl Deliver {
         let lane = Lane::new(self.name.clone(), self.sending, active, self.clock.now().steady);
         let (attempts, writes) = (JoinSet::new(), JoinSet::new());
         let (files, next_look) = (Vec::new(), Steady::default());
-        Running { parts: self, lane, told: Told::default(), files, next_look, attempts, writes }.run(stop).await
+        Running {
+            parts: self,
+            lane,
+            told: Told::default(),
+            files,
+            next_look,
+            attempts,
+            writes,
+            arrived: Vec::new(),
+            acknowledging: JoinSet::new(),
+        }
+        .run(stop)
+        .await
     }
 }
 
@@ -105,7 +120,7 @@ impl Running {
             self.stands();
             // At a stop nothing is waited for but what is under way.
             let waits = give_up.is_none();
-            if !waits && self.attempts.is_empty() && self.writes.is_empty() {
+            if !waits && self.attempts.is_empty() && self.is_durable() {
                 break;
             }
             let looks = (self.lane.is_held() && !self.files.is_empty()).then_some(self.next_look);
@@ -114,6 +129,10 @@ impl Running {
                 biased;
                 Some(ended) = self.attempts.join_next() => self.ended(ended),
                 Some(written) = self.writes.join_next() => self.written(written)?,
+                Some(acknowledged) = self.acknowledging.join_next() => {
+                    acknowledged.unwrap_or_else(|error| resume_panic(error))?;
+                    self.acknowledge();
+                }
                 Ok(()) = owed.changed(), if waits => self.lane.look_again(),
                 () = self.parts.clock.sleep_until(wake.unwrap_or_default()), if wake.is_some() => {}
                 () = stop.cancelled(), if waits => give_up = Some(self.parts.clock.now().steady + DRAIN),
@@ -163,9 +182,32 @@ impl Running {
         let (writes, notices) = self.lane.ended(number, result, &self.parts.routes, now, spread);
         notices.into_iter().for_each(|notice| self.told.tell(&self.parts.name, notice, now.steady));
         for write in writes {
+            let write = match write {
+                Write::Acknowledge(seqs) => {
+                    self.arrived.extend(seqs);
+                    continue;
+                }
+                other @ (Write::Tried(..) | Write::Bury(_) | Write::Tell(..)) => other,
+            };
             let (store, name) = (Arc::clone(&self.parts.store), self.parts.name.clone());
             self.writes.spawn(async move { write.carry_out(store.as_ref(), &name).await });
         }
+        if self.acknowledging.is_empty() {
+            self.acknowledge();
+        }
+    }
+
+    /// Makes all that arrived durable in one write.
+    fn acknowledge(&mut self) {
+        if self.arrived.is_empty() {
+            return;
+        }
+        let (store, name, seqs) = (Arc::clone(&self.parts.store), self.parts.name.clone(), std::mem::take(&mut self.arrived));
+        self.acknowledging.spawn(async move { store.acknowledge(&name, seqs).await });
+    }
+
+    fn is_durable(&self) -> bool {
+        self.writes.is_empty() && self.acknowledging.is_empty() && self.arrived.is_empty()
     }
 
     fn written(&mut self, written: Result<Result<Written, Error>, JoinError>) -> Result<(), Error> {
@@ -179,7 +221,7 @@ impl Running {
     }
 
     fn stands(&self) {
-        let is_idle = self.lane.is_idle() && self.writes.is_empty();
+        let is_idle = self.lane.is_idle() && self.is_durable();
         let stands = Standing { is_idle, is_held: self.lane.is_held(), buried: self.lane.buried() };
         self.parts.standing.send_if_modified(|standing| standing.insert(self.parts.name.clone(), stands) != Some(stands));
     }

@@ -134,7 +134,7 @@ fn parse(line: &Line<'_>, catalogue: &Catalogue, place: &Place) -> Result<Option
     }
 }
 
-fn parse_object(text: &str, place: &Place) -> Result<Written, Vec<Problem>> {
+pub(super) fn parse_object(text: &str, place: &Place) -> Result<Written, Vec<Problem>> {
     let mut clean = true;
     let mut reader = serde_json::Deserializer::from_str(text);
     let direct = serde_ignored::deserialize(&mut reader, |_| clean = false).and_then(|written| reader.end().map(|()| written));

@@ -98,8 +98,12 @@ impl Seen {
             Entry::Occupied(occupied) if occupied.get().settings == settings => Ok(false),
             Entry::Occupied(occupied) => {
                 let First { file, line, .. } = occupied.get();
-                let file = self.files.get(*file as usize).map(|file| file.display().to_string()).unwrap_or_default();
-                let what = format!("task {} is listed at {file}:{line} with other settings; keep one of the two", task.id);
+                // What stands on no line is an argument of a command.
+                let first = match self.files.get(*file as usize) {
+                    Some(file) if *line > 0 => format!("at {}:{line}", file.display()),
+                    Some(_) | None => "elsewhere".to_owned(),
+                };
+                let what = format!("task {} is listed {first} with other settings; keep one of the two", task.id);
                 Err(Problem::new(place.clone(), what))
             }
         }

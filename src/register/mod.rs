@@ -1,12 +1,15 @@
 //! Every way a task comes in, validated once.
 //!
 //! What a person wrote is a [`Written`]; [`catalogue::Catalogue`] knows what there is to be named and turns it into a
-//! [`NewTask`](crate::model::task::NewTask). [`lines`] streams task files, and [`listed`] goes over everything that a
-//! configuration lists, so that a long list is never in memory as a whole.
+//! [`NewTask`](crate::model::task::NewTask). [`lines`] streams task files, [`listed`] goes over everything that a
+//! configuration lists, so that a long list is never in memory as a whole, and [`piped`] reads what a command is handed on its
+//! standard input.
 
+mod answers;
 pub mod catalogue;
 pub mod lines;
 pub mod listed;
+pub mod piped;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -58,6 +61,21 @@ pub enum WrittenId {
     Int(u64),
     /// `"1000800001"`
     Text(String),
+}
+
+impl Written {
+    /// The same, with what it leaves open of where it is asked for, and how, as another says.
+    pub fn or(self, other: &Self) -> Self {
+        let mut params = other.params.clone();
+        params.extend(self.params);
+        Self {
+            operation: self.operation.or_else(|| other.operation.clone()),
+            account: self.account.or_else(|| other.account.clone()),
+            region: self.region.or_else(|| other.region.clone()),
+            params,
+            ..self
+        }
+    }
 }
 
 /// The keys of a task, for suggestions.

@@ -50,6 +50,12 @@ impl Log {
             ResolvedFormat::Journal => Out::Journal(Journal::new(journal::SOCKET)?),
         })))
     }
+
+    /// To a pipe in place of standard error.
+    #[cfg(test)]
+    pub fn text(out: std::fs::File) -> Self {
+        Self(Arc::new(Out::Text(Arc::new(Mutex::new(Lines::new(out))))))
+    }
 }
 
 #[async_trait]

@@ -3,11 +3,19 @@
 //! A sink keeps a connection, but no memory of events, and never tries again by itself: order, retries and holds are the
 //! lane's (`deliver/`).
 
+pub mod channel;
 pub mod exec;
 pub mod fields;
 pub mod file;
 mod journal;
 pub mod log;
+pub mod template;
+pub mod webhook;
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+#[path = "../../tests/support/receiver.rs"]
+pub(crate) mod receiver;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,11 +24,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Clock;
 use crate::model::delivery::Retry;
 use crate::model::event::Event;
 use crate::model::reading::Outcome;
 use crate::model::route::Group;
 use crate::problem::{Place, Problem};
+use crate::section::{Fault, dotted};
 use crate::telemetry::ResolvedFormat;
 use crate::units::{Rate, Span};
 
@@ -59,6 +69,8 @@ pub enum Kind {
     Exec(exec::Config),
     /// `type = "file"`.
     File(file::Config),
+    /// `type = "webhook"`.
+    Webhook(Box<webhook::Config>),
 }
 
 /// `[sinks.NAME]`.
@@ -78,12 +90,13 @@ impl Kind {
             Self::Exec(exec) => format!("exec {}", exec.command.program()),
             Self::File(file) if file.path.as_os_str() == "-" => "file - (standard output)".to_owned(),
             Self::File(file) => format!("file {}", file.path.display()),
+            Self::Webhook(webhook) => format!("webhook {}", webhook.shown()),
         }
     }
 }
 
 /// What `type` may say.
-pub const TYPES: [&str; 2] = ["file", "exec"];
+pub const TYPES: [&str; 3] = ["file", "webhook", "exec"];
 
 /// Where events go.
 #[async_trait]
@@ -112,9 +125,9 @@ pub trait Sink: Send + Sync {
     async fn send(&self, events: &[Event]) -> Result<(), Refusal>;
 }
 
-/// The sink of that name; the format is that of the `log` sink's lines. What may be missing only for now (a folder, a reader)
+/// The sink of that name; the format is that of the `log` sink's lines. What may be missing only for now (a folder, a reader, a server)
 /// is no problem here: it is told by the first attempt, which holds the sink.
-pub fn build(config: &Config, name: &str, format: ResolvedFormat) -> Result<Box<dyn Sink>, Problem> {
+pub fn build(config: &Config, name: &str, format: ResolvedFormat, clock: Clock) -> Result<Box<dyn Sink>, Problem> {
     match &config.kind {
         Kind::Log => match log::Log::new(format) {
             Ok(sink) => Ok(Box::new(sink)),
@@ -125,6 +138,15 @@ pub fn build(config: &Config, name: &str, format: ResolvedFormat) -> Result<Box<
         },
         Kind::Exec(exec) => Ok(Box::new(exec::Exec::new(exec))),
         Kind::File(file) => Ok(Box::new(file::File::new(file))),
+        Kind::Webhook(webhook) => match webhook::Webhook::new(name, webhook, config.common.batch.is_some(), clock) {
+            Ok(sink) => Ok(Box::new(sink)),
+            // The configuration was right when it was loaded: a file changed since then.
+            Err(faults) => {
+                let told = faults.into_iter().map(|Fault { path, what }| format!("`{}` {what}", dotted(&path)));
+                let place = Place { key: Some(format!("sinks.{name}")), ..Place::default() };
+                Err(Problem::new(place, told.collect::<Vec<_>>().join("; ")))
+            }
+        },
     }
 }
 

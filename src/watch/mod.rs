@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +24,7 @@ use crate::model::due::Slot;
 use crate::store::{Error, Store};
 pub use load::Start;
 use machine::{Ask, Machine};
-pub use tell::Standing;
+pub use tell::{Seen, Standing};
 use write::{Write, Written};
 
 /// How long a stop waits for answers that are under way: an end that is seen now need not be asked for again.
@@ -48,6 +48,8 @@ pub struct Watch {
     standing: watch::Sender<Standing>,
     /// Told that something may be owed to sinks.
     owed: watch::Sender<()>,
+    /// Told what each poll brought, where somebody looks on.
+    seen: Option<mpsc::Sender<Seen>>,
 }
 
 struct Polled {
@@ -74,9 +76,15 @@ impl Watch {
         standing.send_replace(machine.stands());
         let (key_files, next_look_at_key_files) = (HashMap::new(), Steady::default());
         let (polls, writes) = (JoinSet::new(), JoinSet::new());
-        let mut watch = Self { cloud, store, clock, machine, key_files, next_look_at_key_files, polls, writes, standing, owed };
+        let seen = None;
+        let mut watch = Self { cloud, store, clock, machine, key_files, next_look_at_key_files, polls, writes, standing, owed, seen };
         watch.write(first);
         Ok(watch)
+    }
+
+    /// Tells from now on what each poll brings.
+    pub fn tell_polls(&mut self, seen: Option<mpsc::Sender<Seen>>) {
+        self.seen = seen;
     }
 
     /// Polls until the stop, then drains within a few seconds: answers under way are waited for, and where each task stands is
@@ -126,7 +134,14 @@ impl Watch {
 
     fn polled(&mut self, polled: Result<Polled, JoinError>) {
         let Polled { slot, sent, now, answer } = polled.unwrap_or_else(|error| resume_panic(error));
+        let seen = self.seen.as_ref().and_then(|_| self.machine.seen(slot, &answer.poll));
         let writes = self.machine.answered(slot, answer, sent, now, self.clock.spread());
+        if let (Some(sender), Some(seen)) = (&self.seen, seen) {
+            let changed = writes.iter().find_map(|write| write.due_of(slot));
+            let next = changed.or_else(|| self.machine.board.get(slot).map(|task| task.due));
+            // Who looks on too slowly misses a poll, and sees the next one of that task.
+            let _ = sender.try_send(Seen { next, ..seen });
+        }
         self.write(writes);
     }
 

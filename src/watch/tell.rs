@@ -1,5 +1,6 @@
 //! What the loop tells: holds and their ends as events and as loud lines, and the rest in the program's own log.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::board::{Notice, Scope};
@@ -8,8 +9,8 @@ use super::write::Write;
 use crate::clock::{Moment, Steady, Wall};
 use crate::model::due::Slot;
 use crate::model::event::{Held, account};
-use crate::model::reading::{Class, Fault, Reading};
-use crate::model::task::Target;
+use crate::model::reading::{Class, Code, Fault, Reading};
+use crate::model::task::{Target, TaskId};
 use crate::units::rounded;
 
 /// A target that failed is told again only after so long without a fault: the longest usual wait between two polls of one task.
@@ -22,6 +23,19 @@ pub struct Standing {
     pub open: usize,
     /// What is held, where nothing but held work is left.
     pub held: Vec<String>,
+}
+
+/// What one poll brought, for whoever looks on; more than is told of most polls.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// Where the task was asked for.
+    pub target: Arc<Target>,
+    /// Which task.
+    pub id: TaskId,
+    /// Its status, or why there was none.
+    pub poll: Result<Code, Fault>,
+    /// When it is asked next; `None` if it is not, or not before its hold ends.
+    pub next: Option<Steady>,
 }
 
 impl Machine {
@@ -54,6 +68,13 @@ impl Machine {
                 }
             }
         }
+    }
+
+    /// What this answer brings, as far as it is known before it is judged.
+    pub(super) fn seen(&self, slot: Slot, poll: &Result<Reading, Fault>) -> Option<Seen> {
+        let task = self.board.get(slot)?;
+        let poll = poll.as_ref().map(|reading| reading.status.clone()).map_err(Fault::clone);
+        Some(Seen { target: Arc::clone(&self.targets[task.target.0 as usize].target), id: task.id.clone(), poll, next: None })
     }
 
     /// Tells it in the log; the answer is the event that tells it to the sinks, if there is one.

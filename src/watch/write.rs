@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::clock::Moment;
+use crate::clock::{Moment, Steady};
 use crate::model::due::Slot;
 use crate::model::event::{About, Ending, Event, FinalWord, final_word, overdue, progressed};
 use crate::model::reading::{Code, Fault, Outcome, Reading};
@@ -60,6 +60,14 @@ pub enum Written {
 }
 
 impl Write {
+    /// When the task of that slot is asked next, if this is a step of it, and not its last.
+    pub fn due_of(&self, slot: Slot) -> Option<Steady> {
+        match self {
+            Self::Step(step) if step.slot == slot && !matches!(step.what, What::Ended(_)) => Some(step.task.due),
+            Self::Step(_) | Self::Told(..) => None,
+        }
+    }
+
     /// Makes it durable.
     ///
     /// # Errors

@@ -1,11 +1,15 @@
 //! At-least-once per sink, through `kill -9` and every other way to end.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use opwatch::sim::{Answer, Scenario};
+use opwatch::sim::{Answer, Scenario, Unlisted};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use serde_json::Value;
+
+use crate::support::receiver as web;
 use crate::support::{Home, cloud, eventually, final_words, said, signal};
 
 const TASKS: u64 = 400;
@@ -40,6 +44,72 @@ async fn forty_kills_lose_no_end_change_none_and_tear_no_line() {
     for id in 1..=TASKS {
         let pairs = &words[&format!("bm/{id}")];
         assert!(pairs.len() == 1 && pairs[0].1 == expected(id).1, "task {id}: {pairs:?}");
+    }
+}
+
+/// Ways of a webhook to fail that drop no event: a refused login among them.
+fn failures(chance: &mut StdRng) -> web::Answer {
+    match chance.random_range(0..40) {
+        0 => web::Answer::status(500),
+        1 => web::Answer::status(502),
+        2 => web::Answer::Status(429, vec![("retry-after", "0".to_owned())], String::new()),
+        3 => web::Answer::Late(Duration::from_millis(100), 503),
+        4 => web::Answer::Late(Duration::from_millis(50), 204),
+        5 => web::Answer::Cut,
+        6 if chance.random_bool(0.2) => web::Answer::Silent,
+        7 if chance.random_bool(0.1) => web::Answer::status(401),
+        _ => web::Answer::status(204),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes a minute or two"]
+async fn twenty_thousand_tasks_reach_a_webhook_that_fails_in_every_way_through_ten_kills_in_order() {
+    const MANY: u64 = 20_000;
+    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand_seed);
+    println!("SEED={seed}");
+    let mut chance = StdRng::seed_from_u64(seed);
+    let script = vec![Answer::status(4), Answer::status(5), Answer::status(1)];
+    let cloud = cloud(Scenario { unlisted: Unlisted::Follows(script), ..Scenario::default() }).await;
+    let receiver = web::Receiver::start().await;
+    receiver.answer_next((0..MANY * 4).map(|_| failures(&mut chance)));
+    let hook = format!(
+        "[sinks.hook]\ntype = \"webhook\"\nurl = \"http://{}/\"\nevents = [\"progressed\", \"finished\"]\ntimeout = \"500ms\"\nmax_in_flight = 16\nretry = {{ initial = \"5ms\", max = \"50ms\" }}",
+        receiver.addr
+    );
+    let home = Home::new(&cloud, &hook);
+    home.edit("events.jsonl\"\n", "events.jsonl\"\nevents = [\"progressed\", \"finished\"]\n");
+    home.edit("rate_limit = 500", "rate_limit = 20000\nmax_in_flight = 64");
+    home.list(1..=MANY);
+    for _ in 0..10 {
+        let mut child = home.start();
+        let until = receiver.count() + chance.random_range(1..4_000);
+        eventually("some arrive", || receiver.count() >= until).await;
+        child.kill().await.unwrap();
+    }
+    let last = home.run_until_done().await;
+    assert_eq!(last.code, Some(0), "{}", last.stderr);
+
+    let mut bodies: HashMap<String, Value> = HashMap::new();
+    let mut heard: HashMap<String, Vec<String>> = HashMap::new();
+    for got in receiver.got().into_iter().filter(|got| got.was_taken) {
+        let event: Value = serde_json::from_str(&got.body).unwrap();
+        let id = event["id"].as_str().unwrap().to_owned();
+        match bodies.get(&id) {
+            Some(before) => assert_eq!(before, &event, "one id for two events"),
+            None => {
+                heard.entry(event["subject"].to_string()).or_default().push(event["type"].as_str().unwrap().to_owned());
+                bodies.insert(id, event);
+            }
+        }
+    }
+    // A change that was answered just before a kill was never known; the file heard of all that was.
+    let known: HashMap<String, Value> = home.events().into_iter().map(|event| (event["id"].as_str().unwrap().to_owned(), event)).collect();
+    assert_eq!(bodies.len(), known.len());
+    assert!(known.iter().all(|(id, event)| bodies.get(id) == Some(event)));
+    assert!(heard.len() as u64 == MANY && bodies.len() as u64 > MANY * 11 / 10, "{} of {} tasks", bodies.len(), heard.len());
+    for (task, kinds) in heard {
+        assert!(kinds.last().unwrap() == "opwatch.task.finished" && kinds.len() <= 2, "{task}: {kinds:?}");
     }
 }
 

@@ -1,6 +1,8 @@
 //! What the tests share: a simulated cloud, a folder with a configuration, and the built program run in it.
 
 pub mod network;
+pub mod nginx;
+pub mod receiver;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -118,23 +118,29 @@ async fn head(stream: &mut TcpStream) -> std::io::Result<String> {
 /// A certificate for 127.0.0.1, its key, and the one that signed it.
 pub struct Certificate {
     pub ca: PathBuf,
-    chain: PathBuf,
-    key: PathBuf,
+    pub chain: PathBuf,
+    pub key: PathBuf,
 }
 
 /// Makes one, with the program `openssl`.
 pub fn certificate(folder: &Path) -> Certificate {
-    let make = |name: &str, extra: &[&str]| {
-        let (key, certificate) = (folder.join(format!("{name}.key")), folder.join(format!("{name}.pem")));
-        let mut command = Command::new("openssl");
-        command.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj"]);
-        command.arg(format!("/CN=opwatch {name}")).arg("-keyout").arg(&key).arg("-out").arg(&certificate).args(extra).current_dir(folder);
-        let made = command.output().expect("openssl, which tests/run installs");
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        (certificate, key)
-    };
-    let (ca, _) = make("ca", &[]);
-    let signed = ["-CA", "ca.pem", "-CAkey", "ca.key", "-addext", "basicConstraints=critical,CA:FALSE"];
-    let (chain, key) = make("server", &[&signed[..], &["-addext", "subjectAltName=IP:127.0.0.1"]].concat());
+    let (ca, _) = made(folder, "ca", &[]);
+    let (chain, key) = signed(folder, "server");
     Certificate { ca, chain, key }
+}
+
+/// One more of that name, signed by the `ca` in this folder, and its key.
+pub fn signed(folder: &Path, name: &str) -> (PathBuf, PathBuf) {
+    let by_ca = ["-CA", "ca.pem", "-CAkey", "ca.key", "-addext", "basicConstraints=critical,CA:FALSE"];
+    made(folder, name, &[&by_ca[..], &["-addext", "subjectAltName=IP:127.0.0.1"]].concat())
+}
+
+fn made(folder: &Path, name: &str, extra: &[&str]) -> (PathBuf, PathBuf) {
+    let (key, certificate) = (folder.join(format!("{name}.key")), folder.join(format!("{name}.pem")));
+    let mut command = Command::new("openssl");
+    command.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj"]);
+    command.arg(format!("/CN=opwatch {name}")).arg("-keyout").arg(&key).arg("-out").arg(&certificate).args(extra).current_dir(folder);
+    let made = command.output().expect("openssl, which tests/run installs");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    (certificate, key)
 }

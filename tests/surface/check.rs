@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use opwatch::sim::{Answer, Offset, SECRET_KEY, Scenario};
 
+use crate::support::receiver::Receiver;
 use crate::support::{Home, Said, cloud, network, said};
 
 async fn check(home: &Home, more: &[&str]) -> Said {
@@ -94,6 +95,22 @@ async fn live_tells_refused_credentials_and_sinks_that_cannot_be_used_and_exits_
     }
     assert_eq!(ended.stderr, "opwatch: not usable as it is: account default, sink page, account other\n");
     assert!(!ended.stdout.contains("argument"), "{}", ended.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn live_connects_to_a_webhook_and_sends_it_neither_an_event_nor_its_secrets() {
+    let (cloud, receiver) = (cloud(Scenario::default()).await, Receiver::start().await);
+    let home = Home::new(&cloud, "");
+    let sink = |name: &str, addr: &str| {
+        format!("[sinks.{name}]\ntype = \"webhook\"\nurl = \"http://me:hunter2@{addr}/hook/hunter2?key=hunter2\"\n")
+    };
+    home.edit("[store]", &format!("{}{}[store]", sink("ops", &receiver.addr.to_string()), sink("gone", "127.0.0.1:1")));
+    let ended = check(&home, &["--live"]).await;
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(1), "opwatch: not usable as it is: sink gone\n"), "{}", ended.stdout);
+    assert!(ended.stdout.contains(&format!("ops: webhook {}\n", receiver.addr)), "{}", ended.stdout);
+    assert!(ended.stdout.contains("ops: good\n    a server answers there") && !ended.stdout.contains("hunter2"), "{}", ended.stdout);
+    let got = receiver.got();
+    assert!(got.len() == 1 && got[0].header("authorization").is_empty() && got[0].body.is_empty(), "{got:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

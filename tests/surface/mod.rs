@@ -17,4 +17,6 @@ mod signing;
 mod storage;
 mod systemd;
 mod tasks;
+mod wait;
+mod webhook;
 mod wrong;

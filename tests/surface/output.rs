@@ -7,8 +7,19 @@ use opwatch::sim::{Answer, Scenario};
 use crate::support::{Home, Said, cloud, said};
 
 /// Every command there is.
-const COMMANDS: &[&[&str]] =
-    &[&[], &["run"], &["check"], &["events"], &["events", "test"], &["demo"], &["sim"], &["operations"], &["completions"], &["man"]];
+const COMMANDS: &[&[&str]] = &[
+    &[],
+    &["run"],
+    &["wait"],
+    &["check"],
+    &["events"],
+    &["events", "test"],
+    &["demo"],
+    &["sim"],
+    &["operations"],
+    &["completions"],
+    &["man"],
+];
 
 async fn home() -> Home {
     let cloud = cloud(Scenario::default().with_task(1, [Answer::status(1)])).await;

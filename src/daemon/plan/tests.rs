@@ -36,7 +36,7 @@ fn loaded(folder: &Path, more: &str, tasks: &str) -> Loaded {
 fn planned(more: &str, tasks: &str) -> (Plan, Vec<String>) {
     let folder = tempfile::tempdir().unwrap();
     let loaded = loaded(folder.path(), more, tasks);
-    let plan = plan(&loaded, ResolvedFormat::Json).unwrap();
+    let plan = plan(&loaded, ResolvedFormat::Json, Clock::start()).unwrap();
     let doubts = plan.doubts(&loaded);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "nothing is created");
     (plan, doubts)
@@ -75,6 +75,6 @@ fn what_the_daemon_would_be_refused_for_is_told_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let mut loaded = loaded(folder.path(), "", "1");
     loaded.store.url = Some(format!("sqlite:{}/missing/x.db", folder.path().display()));
-    let error = plan(&loaded, ResolvedFormat::Json).unwrap_err().to_string();
+    let error = plan(&loaded, ResolvedFormat::Json, Clock::start()).unwrap_err().to_string();
     assert!(error.starts_with("store.url: cannot open the store") && error.contains("its folder does not exist"), "{error}");
 }

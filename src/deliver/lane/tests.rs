@@ -155,13 +155,14 @@ fn memory_stays_bounded_with_any_number_of_deliveries_waiting() {
 #[test]
 fn a_sink_that_fails_for_an_hour_gets_probes_alone_and_then_everything_in_order_within_its_rate() {
     let rate = Rate::new(50.0, Duration::from_secs(1));
-    let mut play = Play::new(Sending { rate, ..sending() }, (1..=20_000).map(|seq| owed(seq, seq)));
+    let mut play = Play::new(Sending { rate, ..sending() }, (1..=100_000).map(|seq| owed(seq, seq)));
     play.play(0..3600, passing);
     assert!(play.attempts.len() < 40, "{} attempts in an hour", play.attempts.len());
     assert!(play.notices.iter().any(|notice| matches!(notice, Notice::Opened(_))));
-    play.play(3600..4700, ok);
+    play.play(3600..6400, ok);
     let seqs = play.seqs();
-    assert_eq!(seqs.len(), 20_000);
+    assert_eq!(seqs.len(), 100_000);
+    assert!(play.longest_window <= WINDOW);
     // The probe that found the sink well again may be any of the oldest.
     assert!(seqs[PROBED..].windows(2).all(|pair| pair[0] < pair[1]));
     let gaps = play.attempts.windows(2).map(|pair| pair[1] - pair[0]);

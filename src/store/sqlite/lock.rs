@@ -6,10 +6,15 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use super::connect;
 use super::location::beside;
 use crate::store::Error;
+
+/// A program that a killed daemon was just starting has its lock until it is started: that is over within a moment.
+const TRIES: u32 = 40;
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Held as long as it lives.
 #[derive(Debug)]
@@ -25,10 +30,13 @@ impl Lock {
         let unusable = |error| connect::unusable(database, error);
         let path = beside(&resolved, ".lock");
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(unusable)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(Error::InUse { path: database.into(), holder: holder(&file) }),
-            Err(TryLockError::Error(error)) => return Err(unusable(error)),
+        for tries_left in (0..TRIES).rev() {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if tries_left > 0 => std::thread::sleep(PAUSE),
+                Err(TryLockError::WouldBlock) => return Err(Error::InUse { path: database.into(), holder: holder(&file) }),
+                Err(TryLockError::Error(error)) => return Err(unusable(error)),
+            }
         }
         if let Err(error) = write_pid(&file) {
             // The number is for people; the lock holds without it, on a full disk too.

@@ -175,6 +175,28 @@ async fn a_backup_can_be_made_while_the_daemon_runs() {
 }
 
 #[tokio::test]
+async fn opening_waits_for_a_foreign_lock_for_as_long_as_somebody_waits_for_it() {
+    let (_folder, path) = place();
+    opened(&path).await.unwrap().close().await;
+    let foreign = Connection::open(&path).unwrap();
+    foreign.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE").unwrap();
+    let patience = Duration::from_millis(700);
+    assert!(tokio::time::timeout(patience, opened(&path)).await.is_err(), "it may only be late");
+    // Nobody waits any more: the lock file is free again soon.
+    let mut waiting = std::pin::pin!(async {
+        loop {
+            match opened(&path).await {
+                Err(Error::InUse { .. }) => {}
+                other => break other,
+            }
+        }
+    });
+    assert!(tokio::time::timeout(patience, &mut waiting).await.is_err());
+    drop(foreign);
+    waiting.await.unwrap().close().await;
+}
+
+#[tokio::test]
 async fn the_write_ahead_log_is_emptied_when_it_has_grown_and_gone_after_a_close() {
     let (_folder, path) = place();
     let store = opened(&path).await.unwrap();

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use crate::secret::Secret;
+use super::Secret;
 
 /// No secret is as long; what is beyond this is another file.
 const LARGEST_BYTES: u64 = 64 * 1024;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 
 /// The system's whole bundle takes a quarter of this; what is beyond is another file.
 const LARGEST_BYTES: u64 = 1024 * 1024;
@@ -16,6 +16,20 @@ const LARGEST_BYTES: u64 = 1024 * 1024;
 /// # Errors
 /// What is wrong with the file, and what to do.
 pub fn read(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let certificates = parsed(&pem(path)?).collect::<Result<Vec<_>, _>>().unwrap_or_default();
+    let mut roots = RootCertStore::empty();
+    for (position, certificate) in certificates.iter().enumerate() {
+        let added = roots.add(certificate.clone());
+        added.map_err(|error| format!("certificate {} of {} cannot be used ({error}); write it anew", position + 1, path.display()))?;
+    }
+    Ok(certificates)
+}
+
+/// Reads a PEM file that holds at least one certificate.
+///
+/// # Errors
+/// What is wrong with the file, and what to do.
+pub fn pem(path: &Path) -> Result<String, String> {
     let shown = path.display();
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(LARGEST_BYTES + 1).read_to_end(&mut bytes));
@@ -23,17 +37,18 @@ pub fn read(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     if bytes.len() as u64 > LARGEST_BYTES {
         return Err(format!("{shown} is larger than {} MiB, so it holds more than certificates; name another file", LARGEST_BYTES >> 20));
     }
-    let certificates = CertificateDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>();
-    let certificates = certificates.map_err(|error| format!("{shown} is not whole PEM ({error}); write the certificates into it again"))?;
-    if certificates.is_empty() {
-        return Err(format!("{shown} holds no certificate; write one that begins with -----BEGIN CERTIFICATE-----"));
+    // What stands between the certificates may be in any encoding.
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let count = parsed(&text).collect::<Result<Vec<_>, _>>().map(|certificates| certificates.len());
+    match count {
+        Ok(0) => Err(format!("{shown} holds no certificate; write one that begins with -----BEGIN CERTIFICATE-----")),
+        Ok(_) => Ok(text),
+        Err(error) => Err(format!("{shown} is not whole PEM ({error}); write the certificates into it again")),
     }
-    let mut roots = RootCertStore::empty();
-    for (position, certificate) in certificates.iter().enumerate() {
-        let added = roots.add(certificate.clone());
-        added.map_err(|error| format!("certificate {} of {shown} cannot be used ({error}); write it anew", position + 1))?;
-    }
-    Ok(certificates)
+}
+
+fn parsed(text: &str) -> impl Iterator<Item = Result<CertificateDer<'static>, pem::Error>> {
+    CertificateDer::pem_slice_iter(text.as_bytes())
 }
 
 #[cfg(test)]

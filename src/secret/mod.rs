@@ -3,6 +3,8 @@
 //! It has no `Display` and no `Serialize`, and `Debug` shows a fixed word, so a secret reaches an output only through
 //! [`Secret::expose`], which is searched for in review.
 
+pub mod file;
+
 use serde::{Deserialize, Deserializer};
 
 /// A secret in memory. Equality is for tests and reloads; it is not constant-time.

@@ -1,0 +1,187 @@
+//! `opwatch wait`: watches the tasks that it is given until they are over, without a store of its own and without sinks.
+//!
+//! It starts the same daemon as `run`, with its store in memory, and listens to it. Here it is put together and brought to its
+//! end; what came of each task is kept in [`tasks`], shown by [`output`] and [`frame`], and summed up by [`verdict`].
+
+mod arguments;
+mod frame;
+mod output;
+mod tasks;
+mod verdict;
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+pub use arguments::Arguments;
+pub use verdict::{Verdict, Worst};
+
+use super::Failure;
+use crate::clock::Clock;
+use crate::config::Loaded;
+use crate::daemon::{self, Daemon, Ended, Listener, Options};
+use crate::model::event::Event;
+use crate::store::sqlite::Location;
+use crate::telemetry::ResolvedFormat;
+use crate::units::{Limit, Span};
+use crate::watch::Seen;
+use output::Output;
+use tasks::Tasks;
+
+/// How long nothing but held work may be left (design.md §6).
+const HELD_FOR_LONG: Duration = Duration::from_secs(10);
+/// How many events and polls may wait to be shown: what the loop below takes in one turn is far less.
+const WAITING_TO_BE_SHOWN: usize = 1024;
+/// How often the live view is drawn: often enough for a person, seldom enough to cost nothing.
+const FRAME: Duration = Duration::from_millis(250);
+
+/// What `--help` says of them.
+pub const EXIT_CODES: &str = "Exit codes, the first that applies: 2 wrong usage or configuration, 5 the cloud refused a task or the credentials, \
+1 a task failed, 4 not over in time, 3 a task succeeded in part, 0 all succeeded.";
+
+/// What a command that was stopped says, and with which signal it was.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+pub struct Stopped {
+    /// The number of the signal.
+    pub signal: u8,
+    /// How to go on.
+    pub text: String,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Whenever not every task ended well, and when it cannot be watched at all.
+pub async fn run(arguments: Arguments, clock: Clock) -> Result<(), Failure> {
+    let mut stopped = std::pin::pin!(stopping_signal()?);
+    let prepared = tokio::select! {
+        prepared = arguments::prepare(arguments.clone()) => prepared?,
+        signal = &mut stopped => return Err(Stopped { signal, text: "stopped before anything was watched".to_owned() }.into()),
+    };
+    let (loaded, listed) = prepared;
+    let output = Output::new(arguments.json)?;
+    let mut tasks = Tasks::new(&listed, clock.now().steady);
+    let ended = tokio::select! {
+        biased;
+        signal = &mut stopped => Err(signal),
+        ended = watch(loaded, &arguments, &mut tasks, &output, clock) => Ok(ended),
+    };
+    output.close(&frame::total(&tasks, clock.now().steady, arguments.timeout));
+    let open = tasks.open_ids();
+    let go_on = arguments.go_on(&listed, &open);
+    match ended {
+        Ok(ended) => match verdict::of(&ended?, &tasks, arguments.timeout, &go_on) {
+            None => Ok(()),
+            Some(verdict) => Err(verdict.into()),
+        },
+        Err(signal) => {
+            let text = format!("stopped, with {} of {} tasks open; {go_on}", open.len(), listed.len());
+            Err(Stopped { signal, text }.into())
+        }
+    }
+}
+
+/// How the watch came to its end.
+pub enum End {
+    /// Every task is over.
+    Over,
+    /// Nothing but held work was left for long: its names.
+    Held(Vec<String>),
+    /// The command's own limit passed.
+    Limit,
+}
+
+/// Watches until the end, or until the limit.
+async fn watch(loaded: Loaded, arguments: &Arguments, tasks: &mut Tasks, output: &Output, clock: Clock) -> Result<End, Failure> {
+    let (events_sender, events) = mpsc::channel(WAITING_TO_BE_SHOWN);
+    let (polls_sender, polls) = mpsc::channel(WAITING_TO_BE_SHOWN);
+    let options = Options {
+        location: Location::Memory,
+        until_done: Some(HELD_FOR_LONG),
+        allow_removals: false,
+        format: ResolvedFormat::Text,
+        clock,
+        stop: CancellationToken::new(),
+        listener: Some(Listener { events: events_sender, polls: polls_sender }),
+    };
+    let Limit(timeout) = arguments.timeout;
+    let limit = timeout.map(|timeout| clock.now().steady + timeout);
+    let daemon = async { Ok(Daemon::start(loaded, options).await?.run().await.map_err(daemon::Error::Store)?) };
+    let shown = Shown { events, polls, tasks, output, clock, timeout: arguments.timeout };
+    tokio::select! {
+        biased;
+        () = clock.sleep_until(limit.unwrap_or_default()), if limit.is_some() => Ok(End::Limit),
+        // Side by side: a slow reader keeps no poll waiting.
+        ended = async { tokio::try_join!(daemon, show(shown)) } => Ok(match ended?.0 {
+            Ended { held, .. } if held.is_empty() => End::Over,
+            Ended { held, .. } => End::Held(held),
+        }),
+    }
+}
+
+/// What is shown, and where.
+struct Shown<'a> {
+    events: mpsc::Receiver<Event>,
+    polls: mpsc::Receiver<Seen>,
+    tasks: &'a mut Tasks,
+    output: &'a Output,
+    clock: Clock,
+    timeout: Limit,
+}
+
+/// Shows what the daemon tells, until it is gone.
+async fn show(mut shown: Shown<'_>) -> Result<(), Failure> {
+    let mut next_frame = shown.clock.now().steady;
+    loop {
+        let now = shown.clock.now().steady;
+        if now >= next_frame {
+            shown.output.draw(|size| frame::frame(shown.tasks, now, size, shown.timeout));
+            next_frame = now + FRAME;
+        }
+        tokio::select! {
+            biased;
+            event = shown.events.recv() => match event {
+                Some(event) => {
+                    shown.tasks.told(&event);
+                    shown.output.tell(event).await?;
+                }
+                None => return Ok(()),
+            },
+            Some(seen) = shown.polls.recv() => shown.tasks.seen(seen),
+            () = shown.clock.sleep_until(next_frame), if shown.output.is_live() => {}
+        }
+    }
+}
+
+/// The number of the signal that asks the command to stop, once it came.
+fn stopping_signal() -> Result<impl Future<Output = u8>, Failure> {
+    const INTERRUPT: u8 = 2;
+    const TERMINATE: u8 = 15;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::Runtime)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::Runtime)?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => INTERRUPT,
+            _ = terminate.recv() => TERMINATE,
+        }
+    })
+}
+
+/// A limit as it is typed; clap names the argument.
+fn limit(written: &str) -> Result<Limit, String> {
+    match written.parse() {
+        Ok(Limit(Some(span))) if span.is_zero() => Err("write more than 0s, or \"never\"".to_owned()),
+        Ok(limit) => Ok(limit),
+        Err(form) => Err(format!("write {form}")),
+    }
+}
+
+/// A span as a person reads it, of whole seconds from one second on, and of not more than two parts.
+fn brief(span: Duration) -> String {
+    let Span(rounded) = crate::units::rounded(span);
+    Span(if rounded.as_secs() >= 3600 { Duration::from_secs(rounded.as_secs() / 60 * 60) } else { rounded }).to_string()
+}

@@ -1,0 +1,204 @@
+//! What `wait` is asked for: its options, the tasks that they and standard input name, and how to ask for the rest of them again.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use crate::cli::Failure;
+use crate::config::{self, Environment, Loaded};
+use crate::daemon;
+use crate::model::task::NewTask;
+use crate::problem::{Place, Problem};
+use crate::register::listed::{Listed, listed};
+use crate::register::piped::{self, MOST_BYTES};
+use crate::register::{Written, WrittenId};
+use crate::units::Limit;
+
+/// Where a configuration is, unless somebody says otherwise.
+const DEFAULT_CONFIG: &str = "/etc/opwatch/opwatch.toml";
+/// Means standard input among the ids, and in messages.
+const STANDARD_INPUT: &str = "-";
+/// A command with more ids than this is not written out again: nobody types it.
+const MOST_IDS_REPEATED: usize = 20;
+
+/// The options.
+#[derive(Clone, clap::Args)]
+pub struct Arguments {
+    /// The task ids; `-` reads them from standard input: lines as in a task file, or the cloud's own answers
+    #[arg(value_name = "ID", required = true)]
+    ids: Vec<String>,
+    /// The account, where the configuration has several
+    #[arg(long, value_name = "NAME")]
+    account: Option<String>,
+    /// The region, as the API writes it; by default the account's, or $TENCENTCLOUD_REGION
+    #[arg(long, value_name = "REGION")]
+    region: Option<String>,
+    /// The operation [default: bm]
+    #[arg(long, value_name = "NAME")]
+    operation: Option<String>,
+    /// A further request parameter; may be given several times
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = param)]
+    params: Vec<(String, String)>,
+    /// How long to wait at most, such as 1h
+    #[arg(long, value_name = "TIME", default_value = "never", value_parser = super::limit)]
+    pub timeout: Limit,
+    /// Print the final events as JSON lines on standard output
+    #[arg(long)]
+    pub json: bool,
+    /// The configuration whose accounts are used; without one, and with $TENCENTCLOUD_SECRET_ID and $TENCENTCLOUD_SECRET_KEY,
+    /// none is needed
+    #[arg(short, long, value_name = "FILE", env = "OPWATCH_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+/// The configuration, with the tasks in it, and the same tasks as they are watched. On a thread of its own: standard input may
+/// keep everything waiting.
+pub async fn prepare(arguments: Arguments) -> Result<(Loaded, Vec<NewTask>), Failure> {
+    let prepared = tokio::task::spawn_blocking(move || arguments.prepare()).await;
+    prepared.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())).map_err(Failure::Configuration)
+}
+
+impl Arguments {
+    fn prepare(&self) -> Result<(Loaded, Vec<NewTask>), Vec<Problem>> {
+        let environment = Environment::of_process();
+        let loaded = config::load_accounts(self.config_file(&environment).as_deref(), &environment)?;
+        let tasks = self.tasks(|input| std::io::stdin().lock().take(MOST_BYTES as u64 + 1).read_to_end(input))?;
+        self.find_region(&loaded, &tasks)?;
+        let mut resolved = Vec::new();
+        listed(&tasks, &[], &daemon::catalogue(&loaded), |task| resolved.push(task)).map_err(|mut problems| {
+            // What is wrong with an option is wrong with each id.
+            problems.dedup();
+            problems
+        })?;
+        Ok((Loaded { tasks, ..loaded }, resolved))
+    }
+
+    /// A named file is always read. The usual one is for those who have no credentials in the environment, or name one of its
+    /// accounts: whoever has them may not even be allowed to read it.
+    fn config_file(&self, environment: &Environment) -> Option<PathBuf> {
+        let has_credentials = ["TENCENTCLOUD_SECRET_ID", "TENCENTCLOUD_SECRET_KEY"].iter().any(|name| environment.filled(name).is_some());
+        let usual = || (!has_credentials || self.account.is_some()).then(|| PathBuf::from(DEFAULT_CONFIG));
+        // One that cannot be looked at is there, and reading it tells why.
+        self.config.clone().or_else(|| usual().filter(|path| path.try_exists().unwrap_or(true)))
+    }
+
+    /// The tasks as they were written.
+    fn tasks(&self, read: impl FnOnce(&mut Vec<u8>) -> std::io::Result<usize>) -> Result<Vec<Listed>, Vec<Problem>> {
+        let options = Written {
+            operation: self.operation.clone(),
+            account: self.account.clone(),
+            region: self.region.clone(),
+            params: self.params.iter().cloned().collect::<BTreeMap<_, _>>(),
+            ..Written::default()
+        };
+        let ids = self.ids.iter().filter(|id| *id != STANDARD_INPUT);
+        let task = |id: &String| Listed {
+            written: Written { id: Some(WrittenId::Text(id.clone())), ..options.clone() },
+            place: Place::default(),
+            lines: Vec::new(),
+        };
+        let mut tasks: Vec<Listed> = ids.map(task).collect();
+        if tasks.len() < self.ids.len() {
+            let mut input = Vec::new();
+            let place = Place { file: Some(STANDARD_INPUT.into()), ..Place::default() };
+            read(&mut input).map_err(|error| vec![Problem::new(place, format!("standard input cannot be read: {error}"))])?;
+            tasks.extend(piped::read(&input, Path::new(STANDARD_INPUT), &options)?);
+        }
+        for task in &mut tasks {
+            // What belongs to a daemon with its sinks and its past, and not to this command.
+            let written = std::mem::take(&mut task.written);
+            task.written = Written { sinks: None, group: None, run: None, ..written };
+        }
+        Ok(tasks)
+    }
+
+    /// Told once, and in the words of this command.
+    fn find_region(&self, loaded: &Loaded, tasks: &[Listed]) -> Result<(), Vec<Problem>> {
+        let has_none = |task: &Listed| task.written.region.is_none() && task.written.account.is_none();
+        let used = loaded.accounts.get("default").or_else(|| loaded.accounts.values().next().filter(|_| loaded.accounts.len() == 1));
+        if used.is_some_and(|account| account.region.is_none()) && tasks.iter().any(has_none) {
+            let place = Place { key: Some("--region".to_owned()), ..Place::default() };
+            return Err(vec![Problem::new(place, "is missing; write it, such as --region bj, or set TENCENTCLOUD_REGION")]);
+        }
+        Ok(())
+    }
+
+    /// How to go on with the tasks that are still open. The cloud knows how they stand, so nothing is lost by asking anew.
+    pub fn go_on(&self, tasks: &[NewTask], open: &[String]) -> String {
+        let from_input = self.ids.iter().any(|id| id == STANDARD_INPUT);
+        let alike = !from_input || tasks.iter().all(|task| task.target == tasks[0].target && task.settings == tasks[0].settings);
+        if open.is_empty() || open.len() > MOST_IDS_REPEATED || !alike {
+            return "to go on, give the same command again: what is over is told at once".to_owned();
+        }
+        let mut words = vec!["opwatch".to_owned(), "wait".to_owned()];
+        words.extend(open.iter().cloned());
+        let mut option =
+            |name: &str, value: Option<&str>| words.extend(value.map(|value| [name.to_owned(), value.to_owned()]).into_iter().flatten());
+        option("--account", self.account.as_deref());
+        option("--region", self.region.as_deref());
+        option("--operation", self.operation.as_deref());
+        self.params.iter().for_each(|(name, value)| option("--param", Some(&format!("{name}={value}"))));
+        option("-c", self.config.as_deref().and_then(Path::to_str));
+        format!("to go on: {}", words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "))
+    }
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./=:,@%+".contains(letter);
+    if !word.is_empty() && word.chars().all(is_plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
+fn param(written: &str) -> Result<(String, String), &'static str> {
+    let (name, value) = written.split_once('=').ok_or("write NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn arguments(typed: &str) -> Arguments {
+        Command::try_parse_from(format!("wait {typed}").split(' ')).unwrap().arguments
+    }
+
+    #[test]
+    fn what_a_line_says_of_sinks_and_groups_is_a_daemon_s() {
+        let line = b"{\"id\": 2, \"sinks\": [\"ops\"], \"group\": \"g\", \"run\": \"2\", \"name\": \"n\"}";
+        let tasks = arguments("1 - --region bj").tasks(|input| {
+            input.extend_from_slice(line);
+            Ok(line.len())
+        });
+        let tasks: Vec<Written> = tasks.unwrap().into_iter().map(|task| task.written).collect();
+        let region = Some("bj".to_owned());
+        let expected = [
+            Written { id: Some(WrittenId::Text("1".into())), region: region.clone(), ..Written::default() },
+            Written { id: Some(WrittenId::Int(2)), name: Some("n".into()), region, ..Written::default() },
+        ];
+        assert_eq!(tasks, expected);
+    }
+
+    #[test]
+    fn the_command_to_go_on_with_names_what_is_open_as_a_shell_takes_it() {
+        let arguments = arguments("1 2 --region bj --param Env=a'b");
+        let said = arguments.go_on(&[], &["2".to_owned(), "a b".to_owned()]);
+        assert_eq!(said, r"to go on: opwatch wait 2 'a b' --region bj --param 'Env=a'\''b'");
+        assert!(arguments.go_on(&[], &vec!["1".to_owned(); 21]).contains("the same command again"));
+    }
+
+    #[test]
+    fn a_limit_has_a_unit_and_is_more_than_nothing() {
+        assert_eq!(arguments("1 --timeout 1h").timeout, Limit(Some(std::time::Duration::from_secs(3600))));
+        for wrong in ["1", "0s", "soon"] {
+            assert!(Command::try_parse_from(["wait", "1", "--timeout", wrong]).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Where `wait` says what: a live view on a terminal, lines elsewhere, events as JSON on standard output where they are asked for.
+//!
+//! The live view is on standard error. It is there if that is a terminal, and standard output either is one too or is JSON's:
+//! lines in a pipe and a view of the same would only be mixed up on one screen.
+
+use std::cell::Cell;
+use std::io::{IsTerminal, Write};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::Value;
+
+use super::frame::Size;
+use crate::cli::{Failure, print};
+use crate::model::event::{Event, Kind};
+use crate::sinks::fields;
+use crate::telemetry::line::Line;
+use crate::telemetry::{self, Format, Level, Surroundings};
+
+/// How often a terminal is written to at most.
+const FRAMES_A_SECOND: u8 = 10;
+/// The size of a terminal that does not tell.
+const USUAL: Size = Size { lines: 24, columns: 80 };
+
+/// Where it goes.
+pub struct Output {
+    json: bool,
+    live: Option<ProgressBar>,
+    /// How many lines were drawn last, and how wide the terminal was.
+    drawn: Cell<(usize, usize)>,
+    has_colours: bool,
+}
+
+impl Output {
+    /// As the standard descriptors are.
+    ///
+    /// # Errors
+    /// When `$RUST_LOG` is wrong.
+    pub fn new(json: bool) -> Result<Self, Failure> {
+        let surroundings = Surroundings::of_process();
+        let is_screen = std::io::stdout().is_terminal();
+        let is_dumb = std::env::var_os("TERM").is_none_or(|name| name == "dumb");
+        // Its lines would tear the view.
+        let wants_log = std::env::var_os("RUST_LOG").is_some_and(|levels| !levels.is_empty());
+        let is_live = surroundings.is_terminal && !is_dumb && !wants_log && (is_screen || json);
+        if !is_live {
+            // Without a view, the faults that it would show are the log's.
+            let log = telemetry::Config { level: Level::Warn, format: Format::Text };
+            telemetry::init(&log, surroundings)?;
+        }
+        let live = is_live.then(|| {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(FRAMES_A_SECOND));
+            bar.set_style(ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
+            bar
+        });
+        Ok(Self { json, live, drawn: Cell::default(), has_colours: surroundings.has_colours() })
+    }
+
+    /// Whether it is to be drawn.
+    pub fn is_live(&self) -> bool {
+        self.live.is_some()
+    }
+
+    /// Draws the view anew.
+    pub fn draw(&self, frame: impl FnOnce(Size) -> Vec<String>) {
+        let Some(bar) = &self.live else { return };
+        let size = size();
+        let lines = frame(size);
+        let (count, columns) = self.drawn.replace((lines.len(), size.columns));
+        if columns != size.columns {
+            let rows = (count * columns).div_ceil(size.columns);
+            follow_reflow(bar, count, rows);
+        }
+        bar.set_message(lines.join("\n"));
+    }
+
+    /// Tells an event. Writing may block for as long as nobody reads, and then it must keep nothing else waiting.
+    ///
+    /// # Errors
+    /// When standard output is closed.
+    pub async fn tell(&self, event: Event) -> Result<(), Failure> {
+        let is_json_on_the_screen = self.json && std::io::stdout().is_terminal();
+        let is_shown = matches!(event.kind, Kind::Finished | Kind::Abandoned | Kind::Overdue | Kind::AccountHeld | Kind::AccountReleased);
+        if let Some(bar) = self.live.as_ref().filter(|_| is_shown && !(is_json_on_the_screen && event.kind.is_final_word())) {
+            bar.println(coloured(&event, self.has_colours));
+        }
+        let text = match (&self.live, self.json) {
+            (_, true) if event.kind.is_final_word() => event.body,
+            (None, false) => line(&event),
+            (Some(_), false) | (_, true) => return Ok(()),
+        };
+        let bar = self.live.clone();
+        let written = tokio::task::spawn_blocking(move || match bar {
+            Some(bar) => bar.suspend(|| print::line(&text)),
+            None => print::line(&text),
+        });
+        written.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    }
+
+    /// Leaves nothing of the view but how it all came out.
+    pub fn close(&self, total: &str) {
+        if let Some(bar) = &self.live {
+            bar.println(total);
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// Brings the cursor to where the drawing library believes it is, after a change of the width: its lines fill the terminal, so
+/// that nearly all terminals wrap them anew, from `count` rows to `rows`. On one that does not, a line above may be lost.
+fn follow_reflow(bar: &ProgressBar, count: usize, rows: usize) {
+    const UP_AND_CLEAR: &str = "\u{1b}[1A\u{1b}[2K";
+    let mut terminal = std::io::stderr();
+    // A terminal that is gone is nobody's trouble here.
+    let _ = terminal.write_all("\n".repeat(count.saturating_sub(rows)).as_bytes());
+    bar.suspend(|| {
+        let _ = terminal.write_all(UP_AND_CLEAR.repeat(rows.saturating_sub(count)).as_bytes());
+    });
+}
+
+/// The line that the `log` sink writes, in its text form.
+fn line(event: &Event) -> String {
+    let (message, fields) = fields::of(event);
+    Line { time: event.time, level: None, message, fields: &fields }.text(false)
+}
+
+fn coloured(event: &Event, has_colours: bool) -> String {
+    const GREEN: &str = "\u{1b}[32m";
+    const YELLOW: &str = "\u{1b}[33m";
+    const RED: &str = "\u{1b}[31m";
+    let outcome = |event: &Event| serde_json::from_str::<Value>(&event.body).unwrap_or_default()["data"]["outcome"].clone();
+    let colour = match event.kind {
+        Kind::Finished if outcome(event) == "success" => GREEN,
+        Kind::Finished if outcome(event) == "partial" => YELLOW,
+        Kind::Finished | Kind::Abandoned | Kind::AccountHeld | Kind::SinkHeld | Kind::DeliveryDead => RED,
+        Kind::Overdue => YELLOW,
+        Kind::Progressed | Kind::GroupFinished | Kind::AccountReleased | Kind::SinkReleased => "",
+    };
+    if has_colours && !colour.is_empty() { format!("{colour}{}\u{1b}[0m", line(event)) } else { line(event) }
+}
+
+fn size() -> Size {
+    match rustix::termios::tcgetwinsize(std::io::stderr()) {
+        Ok(size) if size.ws_col > 0 && size.ws_row > 0 => Size { lines: size.ws_row.into(), columns: size.ws_col.into() },
+        Ok(_) | Err(_) => USUAL,
+    }
+}

@@ -1,0 +1,93 @@
+//! What the command comes to: the first that applies of design.md §6, and the words for it.
+
+use super::End;
+use super::tasks::{Tally, Tasks};
+use crate::units::Limit;
+
+/// Why not everything is well.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+pub struct Verdict {
+    /// The worst that happened.
+    pub worst: Worst,
+    /// The same for people.
+    pub text: String,
+}
+
+/// What can have happened, the worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Worst {
+    /// The cloud refused a task or its credentials, or the request: asking on brings nothing.
+    Refused,
+    /// A task failed.
+    Failure,
+    /// A task was not over in time.
+    Deadline,
+    /// A task succeeded in part.
+    Partial,
+}
+
+/// What it comes to; nothing if every task ended well.
+pub fn of(end: &End, tasks: &Tasks, timeout: Limit, go_on: &str) -> Option<Verdict> {
+    let tally = &tasks.tally;
+    let worst = worst(end, tally)?;
+    let of_all = |count: usize, what: &str| (count > 0).then(|| format!("{count} {what}"));
+    let parts = [
+        of_all(tally.rejected, "rejected by the cloud"),
+        of_all(tally.failure, "failed"),
+        of_all(tally.deadline, "unfinished at their deadline"),
+        of_all(tally.partial, "succeeded in part"),
+        of_all(tally.open, "still open"),
+    ];
+    let all = tasks.rows.len();
+    let mut text =
+        format!("of {all} task{} {}", if all == 1 { "" } else { "s" }, parts.into_iter().flatten().collect::<Vec<_>>().join(", "));
+    match end {
+        End::Over => {}
+        End::Held(names) => {
+            let causes = tasks.causes().join("; ");
+            text = format!("nothing but held work is left: {} ({causes}); mend that first. {text}; {go_on}", names.join(", "));
+        }
+        End::Limit => text = format!("the limit of {timeout} has passed: {text}; {go_on}"),
+    }
+    Some(Verdict { worst, text })
+}
+
+fn worst(end: &End, tally: &Tally) -> Option<Worst> {
+    let is_held = matches!(end, End::Held(_));
+    let is_late = matches!(end, End::Limit);
+    [
+        (tally.rejected > 0 || is_held, Worst::Refused),
+        (tally.failure > 0, Worst::Failure),
+        (tally.deadline > 0 || is_late, Worst::Deadline),
+        (tally.partial > 0, Worst::Partial),
+    ]
+    .into_iter()
+    .find_map(|(applies, worst)| applies.then_some(worst))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_that_applies_of_refused_failure_deadline_partial_and_success_counts() {
+        let none = Tally { success: 1, ..Tally::default() };
+        let held = || End::Held(vec!["account default".to_owned()]);
+        for (end, tally, expected) in [
+            (End::Over, none, None),
+            (End::Over, Tally { partial: 1, ..none }, Some(Worst::Partial)),
+            (End::Over, Tally { deadline: 1, partial: 1, ..none }, Some(Worst::Deadline)),
+            (End::Over, Tally { failure: 1, deadline: 1, partial: 1, ..none }, Some(Worst::Failure)),
+            (End::Over, Tally { rejected: 1, failure: 1, deadline: 1, partial: 1, ..none }, Some(Worst::Refused)),
+            (End::Limit, Tally { open: 1, ..none }, Some(Worst::Deadline)),
+            (End::Limit, Tally { open: 1, partial: 1, ..none }, Some(Worst::Deadline)),
+            (End::Limit, Tally { open: 1, failure: 1, ..none }, Some(Worst::Failure)),
+            (End::Limit, Tally { open: 1, rejected: 1, ..none }, Some(Worst::Refused)),
+            (held(), Tally { open: 1, ..none }, Some(Worst::Refused)),
+            (held(), Tally { open: 1, failure: 1, ..none }, Some(Worst::Refused)),
+        ] {
+            assert_eq!(worst(&end, &tally), expected, "{tally:?}");
+        }
+    }
+}

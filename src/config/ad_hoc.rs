@@ -1,0 +1,61 @@
+//! What a command needs that brings its own tasks: the accounts, and how they are polled.
+//!
+//! The same layers and the same checks as for a whole configuration; its tasks and sinks are not looked at, so that a list or
+//! a sink's secret that the command's user may not read is no trouble here. Without a file, the environment may say it all.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::environment::Environment;
+use super::layer::Layer;
+use super::sections::Sections;
+use super::{Loaded, accounts, capped, merge, overrides, read_texts};
+use crate::model::policy::Policy;
+use crate::problem::{Place, Problem};
+use crate::units::Limit;
+use crate::{store, telemetry};
+
+/// As Terraform's provider and tccli call it: the region of accounts that say none.
+const REGION: &str = "TENCENTCLOUD_REGION";
+
+/// The accounts and the polling of a configuration, or of the environment alone; without any task, sink or deadline.
+pub fn load_accounts(path: Option<&Path>, environment: &Environment) -> Result<Loaded, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let texts = path.map(|path| read_texts(path, &mut problems)).unwrap_or_default();
+    let layers: Vec<Layer<'_>> = texts.iter().map(|text| Layer::parse(text, environment, &mut problems)).collect();
+    if (path.is_some() && texts.is_empty()) || layers.iter().any(|layer| layer.broken) {
+        return Err(capped(problems));
+    }
+    let folder = path.and_then(Path::parent).unwrap_or(Path::new(""));
+    let from_files = merge::merge(layers.iter().map(|layer| &layer.tree), &[]);
+    let overrides = overrides::read(environment, &from_files, folder, &mut problems);
+    let merged: Value = merge::merge(layers.iter().map(|layer| &layer.tree), &overrides);
+    let mut sections = Sections::new(&layers, &overrides, problems);
+    let poll = sections.poll(&merged);
+    let mut accounts = accounts::resolve(&mut sections, &merged, environment);
+    for account in accounts.values_mut() {
+        account.region = account.region.take().or_else(|| environment.filled(REGION).map(str::to_owned));
+    }
+    match (sections.into_told(), poll) {
+        ((problems, _), _) if problems.is_empty() && accounts.is_empty() => {
+            let what = "there is no account; set TENCENTCLOUD_SECRET_ID and TENCENTCLOUD_SECRET_KEY, or name a configuration with -c";
+            Err(vec![Problem::new(Place::default(), what)])
+        }
+        ((problems, doubts), Some(poll)) if problems.is_empty() => {
+            let poll = Policy { timeout: Limit(None), warn_after: Limit(None), ..poll };
+            Ok(Loaded {
+                accounts,
+                poll,
+                sinks: BTreeMap::new(),
+                store: store::Config::default(),
+                log: telemetry::Config::default(),
+                tasks: Vec::new(),
+                task_files: Vec::new(),
+                doubts,
+            })
+        }
+        ((problems, _), _) => Err(capped(problems)),
+    }
+}

@@ -1,0 +1,110 @@
+//! What all requests over HTTP have in common, whoever asks whom: how a client connects, how long a server asks to be left
+//! alone, and what can be told of a failure without the URL, which may carry a signature or be a secret itself.
+
+pub mod address;
+pub mod ca_file;
+
+use std::error::Error;
+use std::io;
+use std::sync::Once;
+use std::time::{Duration, SystemTime};
+
+use reqwest::{Certificate, Client, ClientBuilder, Proxy};
+use rustls::pki_types::CertificateDer;
+
+use crate::secret::Secret;
+
+/// Servers and middleboxes drop idle connections after a minute or so (conventions.md §7).
+const IDLE: Duration = Duration::from_secs(30);
+
+/// How a server is reached.
+#[derive(Clone, Copy, Debug)]
+pub struct Way<'a> {
+    /// Whether it speaks plain http, which is for this machine alone.
+    pub is_plain: bool,
+    /// The proxy to go through; default: what the usual environment variables say.
+    pub proxy: Option<&'a Secret>,
+    /// Certificates that are trusted in addition to the system's.
+    pub ca: &'a [CertificateDer<'static>],
+}
+
+/// The settings that every client has: one attempt is one request, and its answer is taken as it comes.
+///
+/// # Errors
+/// When the proxy or a certificate cannot be used. The error holds no secret: both were checked before.
+pub fn client(way: Way<'_>) -> Result<ClientBuilder, reqwest::Error> {
+    static PROVIDER: Once = Once::new();
+    PROVIDER.call_once(|| {
+        // It fails only where a provider is there already, and any will do.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
+    let builder = match way.proxy {
+        Some(proxy) => Client::builder().proxy(Proxy::all(proxy.expose()).map_err(reqwest::Error::without_url)?),
+        // Plain http takes no way that leads out of this machine, whatever the environment says.
+        None if way.is_plain => Client::builder().no_proxy(),
+        None => Client::builder(),
+    };
+    let added = way.ca.iter().map(|certificate| Certificate::from_der(certificate)).collect::<Result<Vec<_>, _>>()?;
+    let is_proxy_encrypted = way.proxy.is_some_and(|proxy| proxy.expose().starts_with("https:"));
+    let builder = match (way.is_plain && !is_proxy_encrypted, added.is_empty()) {
+        // A server on this machine needs no certificates, and a small machine may have none.
+        (true, _) => builder.tls_certs_only([]),
+        (false, true) => builder,
+        (false, false) => builder.tls_certs_merge(added),
+    };
+    Ok(builder
+        .http1_only()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .pool_idle_timeout(IDLE)
+        .user_agent(concat!("opwatch/", env!("CARGO_PKG_VERSION"))))
+}
+
+/// How long a `Retry-After` asks to be left alone, in either of its forms (RFC 9110 §10.2.3).
+pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+    let seconds = value.trim().parse().ok().map(Duration::from_secs);
+    seconds.or_else(|| httpdate::parse_http_date(value.trim()).ok()?.duration_since(now).ok())
+}
+
+/// Host and port of whom a failed request was for.
+pub fn asked(error: &reqwest::Error) -> Option<String> {
+    let url = error.url()?;
+    Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?))
+}
+
+/// The innermost cause of a failed request, in its own words and without the URL.
+pub fn cause(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    causes(&error).last().map(ToString::to_string).unwrap_or_default()
+}
+
+/// An error and its causes, outermost first. An [`io::Error`] hides the one that it was made from: it answers with the cause
+/// of that.
+pub fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| {
+        let error: &'a (dyn Error + 'static) = *error;
+        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(hidden) => Some(hidden as &(dyn Error + 'static)),
+            None => error.source(),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_read_in_both_forms() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_764_000_000);
+        assert_eq!(retry_after(" 120 ", now), Some(Duration::from_secs(120)));
+        assert_eq!(retry_after("Mon, 24 Nov 2025 16:00:30 GMT", now), Some(Duration::from_secs(30)));
+        assert_eq!([retry_after("Mon, 24 Nov 2025 15:00:00 GMT", now), retry_after("soon", now), retry_after("-1", now)], [None; 3]);
+    }
+
+    #[test]
+    fn what_an_io_error_was_made_from_is_among_its_causes() {
+        let error = io::Error::other(rustls::Error::DecryptError);
+        assert!(causes(&error).any(|cause| cause.is::<rustls::Error>()));
+    }
+}

@@ -1,0 +1,149 @@
+//! The task ids in an answer of the cloud: what the call said that began an operation (api.md §1).
+//!
+//! Such an answer is handed over as it is, so the id may stand at any depth (`data`, `Response`, a list of either), and more
+//! than one may. What else the answer says is not looked at, unless it holds no id at all.
+
+use serde_json::Value;
+
+use super::WrittenId;
+use crate::section::short;
+
+/// What an id is called, by API and product.
+const NAMES: [&str; 4] = ["taskId", "TaskId", "FlowId", "AsyncRequestId"];
+/// An id in the answers of some products, the number of the HTTP call in those of others: it counts where nothing else does.
+const PERHAPS: &str = "requestId";
+
+/// The ids of an answer in their order, or why it has none.
+pub(super) fn ids(answer: &Value) -> Result<Vec<WrittenId>, String> {
+    let mut found = Found::default();
+    found.look_into(answer);
+    let Found { sure, perhaps, wrong } = found;
+    if let Some(wrong) = wrong {
+        return Err(wrong);
+    }
+    if !sure.is_empty() {
+        return Ok(sure);
+    }
+    match refusal(answer) {
+        Some(refusal) => Err(refusal),
+        None if perhaps.is_empty() => {
+            Err(format!("holds no task id; write `id`, as in [[tasks]], or the cloud's own answer with {} or {PERHAPS}", NAMES.join(", ")))
+        }
+        None => Ok(perhaps),
+    }
+}
+
+#[derive(Default)]
+struct Found {
+    sure: Vec<WrittenId>,
+    perhaps: Vec<WrittenId>,
+    wrong: Option<String>,
+}
+
+impl Found {
+    /// How deep that goes is bounded by the JSON reader.
+    fn look_into(&mut self, value: &Value) {
+        match value {
+            Value::Object(fields) => {
+                for (name, value) in fields {
+                    // One edition of the documentation has names with a trailing blank.
+                    match name.trim() {
+                        name if NAMES.contains(&name) => self.take(name, value),
+                        PERHAPS => self.take(PERHAPS, value),
+                        _ => self.look_into(value),
+                    }
+                }
+            }
+            Value::Array(elements) => elements.iter().for_each(|element| self.look_into(element)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+
+    fn take(&mut self, name: &str, value: &Value) {
+        let id = match value {
+            // What an answer holds instead of an id that there is not.
+            Value::Null => return,
+            Value::String(text) if text.is_empty() => return,
+            Value::Number(number) if number.as_u64() == Some(0) => return,
+            Value::String(text) => Some(WrittenId::Text(text.clone())),
+            Value::Number(number) => number.as_u64().map(WrittenId::Int),
+            Value::Array(elements) => return elements.iter().for_each(|element| self.take(name, element)),
+            Value::Object(_) => return self.look_into(value),
+            Value::Bool(_) => None,
+        };
+        match id {
+            Some(id) if name == PERHAPS => self.perhaps.push(id),
+            Some(id) => self.sure.push(id),
+            // Another field of that name may well be no id.
+            None if name == PERHAPS => {}
+            None => self.wrong = Some(format!("holds {name} = {}, which is no task id", short(&value.to_string()))),
+        }
+    }
+}
+
+/// What the cloud says in an answer that tells of an error.
+fn refusal(answer: &Value) -> Option<String> {
+    let fields = answer.as_object()?;
+    let inner = |name: &str| fields.get(name).and_then(Value::as_object);
+    let error = inner("Response").and_then(|response| response.get("Error")).and_then(Value::as_object);
+    let (code, message) = match error {
+        Some(error) => (error.get("Code"), error.get("Message")),
+        None => (fields.get("code").filter(|code| !is_zero(code)), fields.get("message")),
+    };
+    let code = code?;
+    let message = message.and_then(Value::as_str).unwrap_or_default();
+    Some(format!("is an error of the cloud, without a task id: {} {:?}", short(&code.to_string()), short(message)))
+}
+
+/// Some products write the code as text.
+fn is_zero(code: &Value) -> bool {
+    code.as_i64() == Some(0) || code.as_str() == Some("0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(answer: &str) -> Result<Vec<String>, String> {
+        let text = |id| match id {
+            WrittenId::Int(number) => number.to_string(),
+            WrittenId::Text(text) => format!("{text:?}"),
+        };
+        ids(&serde_json::from_str(answer).unwrap()).map(|ids| ids.into_iter().map(text).collect())
+    }
+
+    #[test]
+    fn the_ids_of_an_answer_are_found_wherever_they_stand() {
+        for (answer, expected) in [
+            (r#"{"code":0,"message":"OK","data":{"taskId":1000800001}}"#, vec!["1000800001"]),
+            (r#"{"code":"0","data":[{"taskId ":1},{"taskId":"2"}]}"#, vec!["1", r#""2""#]),
+            (r#"{"Response":{"TaskId":18446744073709551615,"RequestId":"1a-2b"}}"#, vec!["18446744073709551615"]),
+            (r#"{"Response":{"AsyncRequestId":"abc-1","RequestId":"1a-2b"}}"#, vec![r#""abc-1""#]),
+            (r#"[{"FlowId":7},{"data":{"deep":{"FlowId":8}}}]"#, vec!["7", "8"]),
+            (r#"{"data":{"taskId":[3,4]}}"#, vec!["3", "4"]),
+            (r#"{"code":0,"requestId":9}"#, vec!["9"]),
+            // The number of the HTTP call, since there is an id beside it.
+            (r#"{"code":0,"requestId":"e7-42","data":{"taskId":5}}"#, vec!["5"]),
+            (r#"{"Response":{"TaskId":{"taskId":6}}}"#, vec!["6"]),
+        ] {
+            assert_eq!(told(answer), Ok(expected.into_iter().map(str::to_owned).collect()), "{answer}");
+        }
+    }
+
+    #[test]
+    fn an_answer_without_an_id_says_why() {
+        for (answer, expected) in [
+            (r#"{"code":4100,"message":"signature failure","requestId":"e7-42"}"#, "4100 \"signature failure\""),
+            (r#"{"Response":{"Error":{"Code":"AuthFailure","Message":"no\u001b"},"RequestId":"x"}}"#, "AuthFailure"),
+            (r#"{"code":0,"data":{"taskId":0}}"#, "holds no task id"),
+            (r#"{"code":0,"data":{"taskId":null}}"#, "holds no task id"),
+            (r#"{"Response":{"RequestId":"1a-2b"}}"#, "holds no task id"),
+            (r#"{"taskId":-1}"#, "taskId = -1"),
+            (r#"{"taskId":18446744073709551616}"#, "taskId = 1.844674407370955"),
+            ("[]", "holds no task id"),
+        ] {
+            let said = told(answer).unwrap_err();
+            assert!(said.contains(expected) && !said.contains('\u{1b}'), "{answer}: {said}");
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Tasks from standard input: the lines of a task file, and the cloud's own answers, in any mixture.
+//!
+//! A line is a bare id, or a JSON object with the keys of `[[tasks]]`; blank lines and those that begin with `#` are skipped.
+//! A JSON document without `id` is an answer of the cloud ([`answers`]); it may go over several lines. Every task follows
+//! the command's own options wherever it says nothing itself.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::lines::{Told, parse_object};
+use super::listed::Listed;
+use super::{Written, WrittenId, answers};
+use crate::problem::{Place, Problem};
+
+/// Far above the list of a person's command, and what a command may take of memory. Longer lists are a daemon's.
+pub const MOST_BYTES: usize = 16 * 1024 * 1024;
+/// Likewise: a task that was written, and is not stored yet, takes half a kilobyte.
+pub const MOST_TASKS: usize = 100_000;
+
+/// All tasks of such an input, or all that is wrong with it; `defaults` is what the command's options say.
+pub fn read(input: &[u8], name: &Path, defaults: &Written) -> Result<Vec<Listed>, Vec<Problem>> {
+    let place = |line| Place { file: Some(name.to_owned()), line, key: None };
+    let one = |line, what: String| Err(vec![Problem::new(place(line), what)]);
+    if input.len() > MOST_BYTES {
+        return one(
+            None,
+            format!("is longer than {} MiB; write the tasks into task files, and have a daemon watch them", MOST_BYTES >> 20),
+        );
+    }
+    let text = match std::str::from_utf8(input) {
+        Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
+        Err(error) => {
+            let line = 1 + input[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
+            return one(Some(line), "is not UTF-8 text; write ids, a line each, or the cloud's answers".to_owned());
+        }
+    };
+    let mut told = Told::default();
+    let mut tasks = Vec::new();
+    let mut reader = Reader { rest: text, line: 1 };
+    while let Some((line, part)) = reader.next() {
+        let place = place(Some(line));
+        match part {
+            Err(Broken { line, what }) => told.add(Problem::new(Place { line: Some(line), ..place }, what)),
+            Ok(part) => match written(&part, &place) {
+                Ok(found) => tasks.extend(found.into_iter().map(|written| Listed {
+                    written: written.or(defaults),
+                    place: place.clone(),
+                    lines: Vec::new(),
+                })),
+                Err(problems) => problems.into_iter().for_each(|problem| told.add(problem)),
+            },
+        }
+        if tasks.len() > MOST_TASKS {
+            return one(None, format!("holds more than {MOST_TASKS} tasks; write them into task files, and have a daemon watch them"));
+        }
+    }
+    let problems = told.into_problems(Some(name));
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    if tasks.is_empty() {
+        return one(None, "holds no task; write ids, a line each, or pipe in the cloud's answer".to_owned());
+    }
+    Ok(tasks)
+}
+
+/// What stands in the input, one after the other.
+enum Part<'a> {
+    Id(&'a str),
+    Json(&'a str, Value),
+}
+
+/// JSON that cannot be read; nothing after it can, either.
+struct Broken {
+    line: usize,
+    what: String,
+}
+
+struct Reader<'a> {
+    rest: &'a str,
+    line: usize,
+}
+
+impl<'a> Reader<'a> {
+    /// The next part, with the line where it begins.
+    fn next(&mut self) -> Option<(usize, Result<Part<'a>, Broken>)> {
+        loop {
+            let blank = self.rest.len() - self.rest.trim_start().len();
+            self.take(blank);
+            if self.rest.is_empty() {
+                return None;
+            }
+            let line = self.line;
+            if !self.rest.starts_with(['#', '{', '[', '"']) {
+                return Some((line, Ok(Part::Id(self.take_line()))));
+            }
+            if self.rest.starts_with('#') {
+                self.take_line();
+                continue;
+            }
+            let mut documents = serde_json::Deserializer::from_str(self.rest).into_iter::<Value>();
+            let document = documents.next()?;
+            let end = documents.byte_offset();
+            return Some((
+                line,
+                match document {
+                    Ok(value) => Ok(Part::Json(self.take(end), value)),
+                    Err(error) => {
+                        self.rest = "";
+                        Err(Broken { line: line + error.line().saturating_sub(1), what: not_json(&error) })
+                    }
+                },
+            ));
+        }
+    }
+
+    fn take(&mut self, bytes: usize) -> &'a str {
+        let (taken, rest) = self.rest.split_at(bytes);
+        self.line += taken.matches('\n').count();
+        self.rest = rest;
+        taken
+    }
+
+    fn take_line(&mut self) -> &'a str {
+        self.take(self.rest.find('\n').unwrap_or(self.rest.len())).trim()
+    }
+}
+
+fn written(part: &Part<'_>, place: &Place) -> Result<Vec<Written>, Vec<Problem>> {
+    let of = |id| Written { id: Some(id), ..Written::default() };
+    match part {
+        Part::Id(text) => Ok(vec![of(WrittenId::Text((*text).to_owned()))]),
+        // As `jq` writes an id that is a text.
+        Part::Json(_, Value::String(text)) => Ok(vec![of(WrittenId::Text(text.clone()))]),
+        Part::Json(text, value) if value.get("id").is_some() => parse_object(text, place).map(|written| vec![written]),
+        Part::Json(_, value) => match answers::ids(value) {
+            Ok(ids) => Ok(ids.into_iter().map(of).collect()),
+            Err(what) => Err(vec![Problem::new(place.clone(), what)]),
+        },
+    }
+}
+
+fn not_json(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let what = text.split(" at line ").next().unwrap_or_default();
+    format!("{what} at column {}; write ids, a line each, or the cloud's answer as it is, in JSON", error.column())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_with(input: &str, defaults: &Written) -> Result<Vec<Written>, String> {
+        let listed = read(input.as_bytes(), Path::new("-"), defaults);
+        listed.map(|listed| listed.into_iter().map(|listed| listed.written).collect()).map_err(|problems| crate::problem::lines(&problems))
+    }
+
+    fn ids(input: &str) -> Result<Vec<String>, String> {
+        let text = |written: Written| match written.id {
+            Some(WrittenId::Int(number)) => number.to_string(),
+            Some(WrittenId::Text(text)) => text,
+            None => "none".to_owned(),
+        };
+        Ok(read_with(input, &Written::default())?.into_iter().map(text).collect())
+    }
+
+    #[test]
+    fn lines_of_a_task_file_and_answers_of_the_cloud_are_told_apart() {
+        for (input, expected) in [
+            ("1\r\n# comment\n\n  2  \n3", vec!["1", "2", "3"]),
+            ("\u{feff}1\n", vec!["1"]),
+            ("{\"id\": 1, \"name\": \"a\"}\n2\n{\"id\": \"x\"}", vec!["1", "2", "x"]),
+            ("{\n  \"code\": 0,\n  \"data\": {\n    \"taskId\": 5\n  }\n}\n", vec!["5"]),
+            ("{\"data\":{\"taskId\":5}}{\"Response\":{\"TaskId\":6}}\n\n{\"FlowId\":\n7}\n8\n", vec!["5", "6", "7", "8"]),
+            ("[{\"taskId\":1},{\"taskId\":2}]", vec!["1", "2"]),
+            ("\"abc-1\"\n\"abc-2\"\n", vec!["abc-1", "abc-2"]),
+        ] {
+            assert_eq!(ids(input), Ok(expected.into_iter().map(str::to_owned).collect()), "{input:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_line() {
+        for (input, expected) in [
+            ("", "-: holds no task"),
+            ("\n# nothing\n", "-: holds no task"),
+            ("1\n{\"data\": {}}\n", "-:2: holds no task id"),
+            ("1\n\n{\n\"data\": {\n", "-:5: EOF while parsing an object at column 0"),
+            ("{\"id\": 1, \"nmae\": \"a\"}\n", "-:1: nmae: unknown key"),
+            ("1\n{\"code\": 4100, \"message\": \"no\"}", "-:2: is an error of the cloud, without a task id: 4100"),
+        ] {
+            let said = ids(input).unwrap_err();
+            assert!(said.contains(expected), "{input:?}: {said}");
+        }
+        let said = read(b"1\n\xff", Path::new("-"), &Written::default()).unwrap_err();
+        assert!(said[0].to_string().starts_with("-:2: is not UTF-8"), "{said:?}");
+    }
+
+    #[test]
+    fn what_a_line_leaves_open_the_options_say() {
+        let params = |value: &str| [("EnvId".to_owned(), value.to_owned())].into();
+        let defaults = Written { region: Some("bj".into()), account: Some("ops".into()), params: params("1"), ..Written::default() };
+        let read = read_with("1\n{\"id\": 2, \"region\": \"gz\", \"params\": {\"EnvId\": \"2\"}}", &defaults).unwrap();
+        let said = |written: &Written| (written.region.clone().unwrap(), written.account.clone().unwrap(), written.params.clone());
+        assert_eq!(said(&read[0]), ("bj".to_owned(), "ops".to_owned(), params("1")));
+        assert_eq!(said(&read[1]), ("gz".to_owned(), "ops".to_owned(), params("2")));
+    }
+
+    #[test]
+    fn more_than_a_command_s_list_is_refused() {
+        let said = ids(&"1\n".repeat(MOST_TASKS + 1)).unwrap_err();
+        assert!(said.contains("more than 100000 tasks"), "{said}");
+        assert!(ids(&" ".repeat(MOST_BYTES + 1)).unwrap_err().contains("longer than 16 MiB"));
+    }
+}

@@ -1,0 +1,222 @@
+//! A message in somebody's own words: a minijinja template over an event's record.
+//!
+//! The record's fields are the template's variables (`{{ data.task.name }}`), and `event` is the record as a whole
+//! (`{{ event|tojson }}`). What is not there prints as nothing, at any depth. Nothing is escaped by itself, since only the
+//! author knows what the message is; `|tojson` makes a JSON value of anything.
+//!
+//! A template is compiled when the configuration is loaded. One that fails later never keeps an event back: the sink says what
+//! it says without a template, and the failure is told once per kind. A template may hold a secret, so nothing here repeats it.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::sync::Mutex;
+
+use minijinja::value::Serde;
+use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value, context};
+
+use crate::model::event::Event;
+use crate::telemetry::output::lock;
+
+/// What a webhook or a robot takes is far below; what is beyond is no template.
+const LARGEST_BYTES: u64 = 64 * 1024;
+/// An event of a thousand instances takes some thirty thousand; one that takes more than this would keep its lane busy.
+const FUEL: u64 = 500_000;
+/// What the output may have at most.
+const LARGEST_OUTPUT_BYTES: usize = 64 * 1024;
+/// The name under which the environment keeps it; the suffix leaves escaping off.
+const NAME: &str = "template.txt";
+/// Kinds of failure that show at once what is misspelt, and that compiling does not see.
+const MISSPELT: [ErrorKind; 4] = [ErrorKind::UnknownFilter, ErrorKind::UnknownTest, ErrorKind::UnknownFunction, ErrorKind::UnknownMethod];
+/// An event with every field that there is, to try a template on.
+const SAMPLE: &str = r#"{"specversion":"1.0","id":"e490f9be-c703-57df-b614-6db43cf4fcaa","source":"opwatch/default/bj","type":"opwatch.task.finished",
+"subject":"bm/1000800001","time":"2025-11-24T16:00:00.000Z","datacontenttype":"application/json","data":{"task":{"id":"1000800001",
+"operation":"bm","account":"default","region":"bj","name":"reinstall rack 7","labels":{"team":"dba"}},"outcome":"success","status":1,
+"instances":[{"id":"cpm-3dw234","status":1,"outcome":"success"}],"reason":"deadline","error":{"code":10001,"message":"InvalidParameter"},
+"message":"done","registered_at":"2025-11-24T15:47:56.600Z","finished_at":"2025-11-24T16:00:00.000Z","elapsed_seconds":723.4,
+"detected_within_seconds":31.5,"polls":17,"errors":2}}"#;
+
+/// A template that was compiled.
+pub struct Template {
+    environment: Environment<'static>,
+    /// The kinds of failure that were told already.
+    told: Mutex<Vec<ErrorKind>>,
+}
+
+impl Template {
+    /// Compiles a template, and tries it.
+    ///
+    /// # Errors
+    /// What is wrong in which of its lines, and what to do.
+    pub fn new(source: &str) -> Result<Self, String> {
+        if source.len() as u64 > LARGEST_BYTES {
+            return Err(format!("is larger than {} KiB; write a shorter one", LARGEST_BYTES / 1024));
+        }
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Chainable);
+        environment.set_fuel(Some(FUEL));
+        environment.add_template_owned(NAME, source.to_owned()).map_err(|error| told(&error))?;
+        let template = Self { environment, told: Mutex::default() };
+        match template.render(SAMPLE) {
+            Err(error) if MISSPELT.contains(&error.kind()) => Err(told(&error)),
+            // Another failure may be this sample's alone.
+            Ok(_) | Err(_) => Ok(template),
+        }
+    }
+
+    /// Reads and compiles a template that has a file of its own.
+    ///
+    /// # Errors
+    /// What is wrong with the file, or in which of its lines, and what to do.
+    pub fn read(path: &Path) -> Result<Self, String> {
+        let shown = path.display();
+        let mut text = String::new();
+        let read = File::open(path).and_then(|file| file.take(LARGEST_BYTES + 1).read_to_string(&mut text));
+        read.map_err(|error| format!("cannot read {shown} ({error}); name a text file that can be read"))?;
+        Self::new(text.strip_prefix('\u{feff}').unwrap_or(&text)).map_err(|what| format!("{shown}: {what}"))
+    }
+
+    /// What the template makes of an event for that sink; `None`: it failed, which is told, and the sink says what it says
+    /// without one.
+    pub fn text(&self, event: &Event, sink: &str) -> Option<String> {
+        match self.render(&event.body) {
+            Ok(text) => Some(text),
+            Err(error) => {
+                let is_new = {
+                    let mut known = lock(&self.told);
+                    let is_new = !known.contains(&error.kind());
+                    known.extend(is_new.then_some(error.kind()));
+                    is_new
+                };
+                if is_new {
+                    let error = told(&error);
+                    tracing::warn!(sink, event = %event.id, error, "the sink's template failed; the event is sent without it");
+                }
+                None
+            }
+        }
+    }
+
+    fn render(&self, record: &str) -> Result<String, Error> {
+        let record: serde_json::Value =
+            serde_json::from_str(record).map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))?;
+        let event = Value::from(Serde(&record));
+        let mut out = Bounded(Vec::new());
+        self.environment.get_template(NAME)?.render_captured_to(context! { event => event.clone(), ..event }, &mut out)?;
+        String::from_utf8(out.0).map_err(|error| Error::new(ErrorKind::WriteFailure, error.to_string()))
+    }
+}
+
+/// Takes so much and no more.
+struct Bounded(Vec<u8>);
+
+impl Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > LARGEST_OUTPUT_BYTES {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Line and trouble, without the text around it.
+fn told(error: &Error) -> String {
+    let line = error.line().map(|line| format!("line {line} of the template: ")).unwrap_or_default();
+    #[expect(clippy::wildcard_enum_match_arm, reason = "foreign and non-exhaustive: whatever has no words of its own keeps the library's")]
+    match error.kind() {
+        ErrorKind::OutOfFuel => format!("{line}takes too many steps; let it do less"),
+        ErrorKind::WriteFailure => format!("{line}makes more than {} KiB; let it write less", LARGEST_OUTPUT_BYTES / 1024),
+        kind => {
+            let detail = error.detail().map(|detail| format!(", {detail}")).unwrap_or_default();
+            format!("{line}{kind}{detail}; mend it there")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sinks::samples;
+
+    fn made(source: &str) -> Option<String> {
+        Template::new(source).unwrap_or_else(|what| panic!("{what}")).text(&samples::success("rack \"7\""), "ops")
+    }
+
+    #[test]
+    fn the_fields_of_the_record_are_variables_and_what_is_not_there_prints_as_nothing() {
+        assert_eq!(
+            made("{{ data.task.name }}: {{ data.outcome }} in {{ data.elapsed_seconds|round|int }} s").unwrap(),
+            "rack \"7\": success in 723 s"
+        );
+        assert_eq!(made("[{{ data.error.message }}{{ nothing.at.all }}]").unwrap(), "[]");
+        assert_eq!(made(r#"{"text": {{ data.task.name|tojson }}}"#).unwrap(), r#"{"text": "rack \"7\""}"#);
+        assert_eq!(made("{{ event.data.status }}{% if data.outcome == 'success' %}!{% endif %}").unwrap(), "1!");
+    }
+
+    #[test]
+    fn a_wrong_template_is_told_with_its_own_line_when_it_is_compiled() {
+        for (source, line, part) in [
+            ("a\n{{ data.task.name ", 2, "unexpected end"),
+            ("a\nb\n{% if x %}", 3, ""),
+            ("{{ data.task.name|upcase }}", 1, "upcase"),
+            ("\n{{ shout('x') }}", 2, "shout"),
+            ("{{ data.task.name.shout() }}", 1, "shout"),
+            ("{% include 'other' %}", 1, ""),
+        ] {
+            let what = Template::new(source).map(|_| ()).unwrap_err();
+            assert!(what.starts_with(&format!("line {line} of the template: ")) && what.contains(part), "{source}: {what}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ops.j2");
+        assert!(Template::read(&path).map(|_| ()).unwrap_err().contains("cannot read"));
+        std::fs::write(&path, "\u{feff}\n{{").unwrap();
+        assert!(Template::read(&path).map(|_| ()).unwrap_err().contains("ops.j2: line 2 of the template: "));
+    }
+
+    #[test]
+    fn what_stands_in_a_template_is_not_repeated_by_what_is_told_of_it() {
+        for source in [
+            "hunter2 {{ 'hunter2' + 1 }}",
+            "{{ 'hunter2'|int }}",
+            "{{ 'hunter2'|items }}",
+            "{{ 'hunter2'() }}",
+            "{{ 'hunter2' 'hunter2' }}",
+            "{{ data['hunter2'](1) }}",
+            "{% for a, b in 'hunter2' %}{% endfor %}",
+            "{{ 'hunter2'.shout() }}",
+            "hunter2 {% else %}",
+            "{{ 'hunter2 }}",
+            "{{ 'hunter2'|round }}",
+            "{{ range('hunter2') }}",
+            "{{ 'hunter2'|tojson(x='hunter2') }}",
+        ] {
+            let error = match Template::new(source) {
+                Ok(template) => template.render(&samples::success("x").body).map_err(|error| told(&error)).err(),
+                Err(what) => Some(what),
+            };
+            assert!(!error.clone().unwrap_or_default().contains("hunter2"), "{source}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn a_template_that_fails_on_an_event_makes_nothing_and_says_so_once_per_kind() {
+        for source in [
+            "{% for a in range(10000) %}{% for b in range(10000) %}{% endfor %}{% endfor %}",
+            "{% for a in range(2000) %}0123456789012345678901234567890123456789{% endfor %}",
+            "{{ data.task.name + 1 }}",
+            "{{ data.polls() }}",
+            "{{ 'x' * 100000000000 }}",
+        ] {
+            let template = Template::new(source).unwrap_or_else(|what| panic!("{what}"));
+            for _ in 0..2 {
+                assert_eq!(template.text(&samples::success("x"), "ops"), None, "{source}");
+            }
+            assert_eq!(lock(&template.told).len(), 1, "{source}");
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! What an answer means, or its absence (conventions.md §3), in words that name the receiver and no secret.
+//!
+//! Any 2xx acknowledges. Nothing of the URL is told, nor where a redirect points. Of a refusal the receiver's own words are
+//! told: bounded, without control characters, and without anything secret that they echo.
+
+use std::time::{Duration, SystemTime};
+
+use percent_encoding::percent_decode_str;
+use reqwest::header::{DATE, RETRY_AFTER};
+use reqwest::{Response, Url};
+use rustls::AlertDescription;
+
+use super::guard::LinkLocal;
+use crate::net;
+use crate::sinks::{Class, Refusal};
+
+/// A refusal is told in a few sentences; what is longer is a page, and of that the beginning is enough.
+const BODY_BYTES: usize = 64 * 1024;
+/// What of it is told.
+const WORDS_BYTES: usize = 512;
+/// The head of an answer decides. For its body, which holds words alone, nobody waits longer.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// A receiver that wants to be left alone for longer is asked again all the same, as the cloud is (design.md §4).
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
+/// What is shorter is no secret, and would be taken out of the middle of words.
+const SHORTEST_SECRET_BYTES: usize = 6;
+
+/// What a status means, and what to do about it. Those of a content that is refused, and of a hold, are listed (conventions.md §3);
+/// every other 4xx is about how we ask, which is the same for all events, so it holds too, and drops nothing.
+const STATUSES: &[(u16, Class, &str)] = &[
+    (400, Class::Event, "it refuses this event"),
+    (401, Class::Sink, "it does not know who asks; look at `headers` and `secrets`"),
+    (403, Class::Sink, "it refuses who asks; look at `headers` and `secrets`, and whom it lets in"),
+    (404, Class::Sink, "it has nothing at this address; look at `url`"),
+    (405, Class::Sink, "it has another method there; look at `method` and `url`"),
+    (407, Class::Sink, "the proxy does not know who asks; write user and password into `proxy`"),
+    (408, Class::Passing, "it waited too long for the event"),
+    // What a receiver that has the event already may say, and no repetition changes.
+    (409, Class::Event, "the event is in conflict with what it has"),
+    (410, Class::Sink, "what was at this address is gone; look at `url`, or leave this sink out"),
+    (413, Class::Event, "the event is too large for it"),
+    (415, Class::Event, "it does not take this form of an event; look at `template`"),
+    (422, Class::Event, "it refuses this event"),
+    (423, Class::Passing, "it is locked"),
+    (425, Class::Passing, "it was too early"),
+    (429, Class::Passing, "it was asked too often"),
+];
+/// What nginx writes on the page of its 400 where a client certificate is missing or refused: no event's fault.
+const NGINX_ON_CERTIFICATES: &str = "SSL certificate";
+/// What hyper-util says of a proxy's 407 to a CONNECT; it has no type of its own that could be asked for.
+const UNKNOWN_TO_PROXY: &str = "proxy authorization required";
+
+/// What must not be told, in every form in which an answer may echo it.
+#[derive(Default)]
+pub struct Hidden(Vec<String>);
+
+impl Hidden {
+    /// Everything of that URL but its host, and those other texts.
+    pub fn new<'a>(url: &'a Url, others: impl IntoIterator<Item = &'a str>) -> Self {
+        let target = format!("{}?{}", url.path(), url.query().unwrap_or_default());
+        let whole = [url.as_str(), &target, url.path()];
+        let in_path = url.path_segments().into_iter().flatten();
+        let in_query = url.query().into_iter().flat_map(|query| query.split(['&', '='])).chain(url.query());
+        let user = [Some(url.username()), url.password()].into_iter().flatten();
+        let mut hidden = Self::default();
+        whole.into_iter().for_each(|text| hidden.add(text));
+        user.chain(in_path).chain(in_query).chain(others).for_each(|text| hidden.add(text));
+        // The longest first: a part must not be taken out of what is still to be found.
+        hidden.0.sort_by_key(|form| std::cmp::Reverse(form.len()));
+        hidden.0.dedup();
+        hidden
+    }
+
+    fn add(&mut self, text: &str) {
+        let decoded = percent_decode_str(text).decode_utf8_lossy();
+        for text in [text, &decoded].into_iter().flat_map(|text| text.split_whitespace().chain([text])) {
+            if text.len() >= SHORTEST_SECRET_BYTES {
+                let in_html = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
+                let quoted = serde_json::Value::from(text).to_string();
+                let in_json = &quoted[1..quoted.len() - 1];
+                self.0.extend([text.to_owned(), in_html, in_json.to_owned(), in_json.replace('/', "\\/")]);
+            }
+        }
+    }
+
+    /// The receiver's words as they may be told.
+    fn told(&self, words: &str) -> String {
+        let words = self.0.iter().fold(words.to_owned(), |words, form| words.replace(form.as_str(), "[secret]"));
+        let mut told = String::new();
+        for character in words.trim().chars() {
+            let start = told.len();
+            match character {
+                '\n' | '\r' | '\t' => told.push(' '),
+                control if control.is_control() => told.extend(control.escape_unicode()),
+                other => told.push(other),
+            }
+            if told.len() > WORDS_BYTES {
+                told.truncate(start);
+                told.push('…');
+                break;
+            }
+        }
+        told
+    }
+}
+
+/// Whether an answer acknowledges; it came at that moment, to a request that carried what is hidden, which is asked for only where
+/// words are told.
+pub async fn judge(response: Response, asked: &str, hidden: impl FnOnce() -> Hidden, now: SystemTime) -> Result<(), Refusal> {
+    let status = response.status();
+    let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+    let server_time = header(DATE).and_then(|date| httpdate::parse_http_date(date).ok()).unwrap_or(now);
+    let retry_after = header(RETRY_AFTER).and_then(|value| net::retry_after(value, server_time));
+    // Read in any case, so that the connection can be used again.
+    let words = words(response).await;
+    let what = format!("{asked} answers HTTP {}: ", status.as_u16());
+    if status.is_success() {
+        return Ok(());
+    }
+    if status.is_redirection() {
+        return Err(Refusal::of_sink(what + "a redirect, which is not followed; write the final address into `url`"));
+    }
+    if status.is_client_error() {
+        let listed = STATUSES.iter().find(|(listed, ..)| *listed == status.as_u16());
+        let (class, meaning) = match listed {
+            Some((400, ..)) if words.contains(NGINX_ON_CERTIFICATES) => {
+                (Class::Sink, "it does not take our certificate; look at `tls.cert_file` and `tls.key_file`")
+            }
+            Some((_, class, meaning)) => (*class, *meaning),
+            None => (Class::Sink, "it refuses how it is asked; look at `url` and `headers`"),
+        };
+        let words = hidden().told(&words);
+        let words = if words.is_empty() { words } else { format!(", and says: {words}") };
+        return Err(Refusal { class, what: what + meaning + &words, retry_after: bounded(retry_after) });
+    }
+    Err(Refusal { retry_after: bounded(retry_after), ..Refusal::passing(what + "it is in trouble") })
+}
+
+/// What no answer came to; `within` is the time that the attempt had.
+pub fn unanswered(error: reqwest::Error, asked: &str, within: impl std::fmt::Display) -> Refusal {
+    let has_cause = |holds: &dyn Fn(&(dyn std::error::Error + 'static)) -> bool| net::causes(&error).any(holds);
+    let is_link_local = has_cause(&|cause| cause.is::<LinkLocal>());
+    let is_untrusted = has_cause(&|cause| matches!(cause.downcast_ref(), Some(rustls::Error::InvalidCertificate(_))));
+    let are_we_untrusted =
+        has_cause(&|cause| matches!(cause.downcast_ref(), Some(rustls::Error::AlertReceived(alert)) if refuses_us(*alert)));
+    let (is_timeout, is_connect) = (error.is_timeout(), error.is_connect());
+    let cause = net::cause(error);
+    match () {
+        () if is_link_local => Refusal::of_sink(format!("{asked} {cause}; write another host, or set `allow_link_local`")),
+        () if is_timeout => Refusal::passing(format!("{asked} did not answer within {within}")),
+        () if is_untrusted => Refusal::passing(format!(
+            "{asked} shows a certificate that cannot be trusted ({cause}); renew it there, or name who signed it in `tls.ca_file`"
+        )),
+        () if are_we_untrusted => {
+            Refusal::of_sink(format!("{asked} does not take our certificate ({cause}); look at `tls.cert_file` and `tls.key_file`"))
+        }
+        () if cause.contains(UNKNOWN_TO_PROXY) => {
+            Refusal::of_sink(format!("the proxy before {asked} does not know who asks; write user and password into `proxy`"))
+        }
+        () if is_connect => Refusal::passing(format!("cannot reach {asked}: {cause}")),
+        () => Refusal::passing(format!("{asked} broke off: {cause}")),
+    }
+}
+
+/// Alerts with which a server refuses the certificate that it was shown, or that none was (RFC 8446 §6.2).
+fn refuses_us(alert: AlertDescription) -> bool {
+    use AlertDescription as Alert;
+    [
+        Alert::BadCertificate,
+        Alert::UnsupportedCertificate,
+        Alert::CertificateRevoked,
+        Alert::CertificateExpired,
+        Alert::CertificateUnknown,
+        Alert::UnknownCA,
+        Alert::AccessDenied,
+        Alert::CertificateRequired,
+    ]
+    .contains(&alert)
+}
+
+fn bounded(retry_after: Option<Duration>) -> Option<Duration> {
+    retry_after.map(|wait| wait.min(LONGEST_RETRY_AFTER))
+}
+
+/// The beginning of an answer's body, as far as it comes soon.
+async fn words(mut response: Response) -> String {
+    let mut body = Vec::new();
+    let reading = async {
+        while let Ok(Some(chunk)) = response.chunk().await {
+            let room = BODY_BYTES - body.len();
+            body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            if body.len() == BODY_BYTES {
+                break;
+            }
+        }
+    };
+    // What came until then is enough.
+    let _ = tokio::time::timeout(PATIENCE, reading).await;
+    String::from_utf8_lossy(&body).into_owned()
+}

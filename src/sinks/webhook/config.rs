@@ -1,0 +1,216 @@
+//! What `type = "webhook"` says: as written, and as it is used. Everything that is wrong with it is told at once.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::reach::{Reached, reach};
+use super::signature::Key;
+use crate::secret::Secret;
+use crate::section::Fault;
+use crate::sinks::template::Template;
+use crate::units::Span;
+
+/// The keys of `type = "webhook"`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    /// Where events are sent; https, or http to a loopback address. It, or `url_file`.
+    #[serde(skip_serializing)]
+    pub url: Option<Secret>,
+    /// A file that holds the url, read again when it changes; a bare name is looked for in `$CREDENTIALS_DIRECTORY` first.
+    pub url_file: Option<PathBuf>,
+    /// `POST` or `PUT`. Default POST.
+    pub method: Method,
+    /// Sent along with each request, at most 64; a `Content-Type` here wins. Default: none.
+    #[serde(serialize_with = "no_table")]
+    pub headers: BTreeMap<String, Secret>,
+    /// `whsec_…`: each makes one Standard Webhooks signature; at most 8. Default: none, and nothing is signed.
+    #[serde(serialize_with = "no_list")]
+    pub secrets: Vec<Secret>,
+    /// Certificates; all of them are read again when they change.
+    pub tls: Tls,
+    /// The proxy that all requests go through, http or https; it may hold a password. Default: the usual environment variables.
+    #[serde(skip_serializing)]
+    pub proxy: Option<Secret>,
+    /// How long one attempt may take, connecting included; more than 0s. Default 10s.
+    pub timeout: Span,
+    /// Whether it may lead to an address of this link (169.254/16, fe80::/10). Default false.
+    pub allow_link_local: bool,
+    /// The body, as a minijinja template over the event. It may hold a secret. Default: the event itself.
+    #[serde(skip_serializing)]
+    pub template: Option<Secret>,
+    /// A file that holds the template.
+    pub template_file: Option<PathBuf>,
+}
+
+/// `tls` of a webhook.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Tls {
+    /// A file of certificates (PEM) that the server or a proxy may show, in addition to the system's.
+    pub ca_file: Option<PathBuf>,
+    /// A file of certificates (PEM) that are shown to a server that asks, own one first; beside `key_file`.
+    pub cert_file: Option<PathBuf>,
+    /// A file that holds the key of the first of them (PEM).
+    pub key_file: Option<PathBuf>,
+}
+
+/// How events are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Method {
+    /// The usual one.
+    #[default]
+    Post,
+    /// For receivers that store what they are sent.
+    Put,
+}
+
+/// A webhook as it is used, with nothing left to look up but what is read again.
+pub struct Settled {
+    /// Sent along with each request.
+    pub headers: HeaderMap,
+    /// One per signature.
+    pub keys: Vec<Key>,
+    /// What makes the body, where the event itself is not wanted.
+    pub template: Option<Template>,
+    /// The address and the client for it, from files that may change.
+    pub reached: Reached,
+}
+
+/// Servers take some eight kilobytes of headers, and a rotation needs two signatures.
+const MOST_HEADERS: usize = 64;
+const MOST_SECRETS: usize = 8;
+/// Headers that a request has by itself, in lower case.
+const OWN: [&str; 6] = ["connection", "content-length", "transfer-encoding", "webhook-id", "webhook-timestamp", "webhook-signature"];
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            url: None,
+            url_file: None,
+            method: Method::Post,
+            headers: BTreeMap::new(),
+            secrets: Vec::new(),
+            tls: Tls::default(),
+            proxy: None,
+            timeout: Span::seconds(10),
+            allow_link_local: false,
+            template: None,
+            template_file: None,
+        }
+    }
+}
+
+impl Config {
+    /// Reads every file and checks every key; `doubt` is told what is right but doubtful, with its key.
+    ///
+    /// # Errors
+    /// Everything that is wrong, each with its key, without a secret.
+    pub fn settle(&self, mut doubt: impl FnMut(&'static str, String)) -> Result<Settled, Vec<Fault>> {
+        let mut faults = Vec::new();
+        if self.timeout.0.is_zero() {
+            faults.push(fault(&["timeout"], "is no time at all; write more than 0s"));
+        }
+        let headers = self.header_map(&mut faults);
+        let keys = self.keys(&mut faults, &mut doubt);
+        let template = self.made_template(&mut faults);
+        match reach(self, &mut doubt) {
+            Ok(reached) if faults.is_empty() => Ok(Settled { headers, keys, template, reached }),
+            Ok(_) => Err(faults),
+            Err(more) => Err(faults.into_iter().chain(more).collect()),
+        }
+    }
+
+    fn header_map(&self, faults: &mut Vec<Fault>) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        if self.headers.len() > MOST_HEADERS {
+            faults.push(fault(&["headers"], format!("holds more than {MOST_HEADERS}; leave some out")));
+        }
+        for (written, value) in self.headers.iter().take(MOST_HEADERS) {
+            let at = ["headers", written.as_str()];
+            let Ok(name) = HeaderName::from_bytes(written.as_bytes()) else {
+                faults.push(fault(&at, "is no name of a header; write letters, digits and `-`"));
+                continue;
+            };
+            if OWN.contains(&name.as_str()) {
+                faults.push(fault(&at, "is set by opwatch itself; leave it out"));
+                continue;
+            }
+            match HeaderValue::from_str(value.expose()) {
+                Ok(_) if headers.contains_key(&name) => faults.push(fault(&at, "stands there twice, in another case; keep one of the two")),
+                Ok(mut value) => {
+                    value.set_sensitive(true);
+                    headers.insert(name, value);
+                }
+                Err(_) => faults.push(fault(&at, "holds characters that no header can carry; write it anew")),
+            }
+        }
+        headers
+    }
+
+    fn keys(&self, faults: &mut Vec<Fault>, doubt: &mut impl FnMut(&'static str, String)) -> Vec<Key> {
+        let mut keys = Vec::new();
+        if self.secrets.len() > MOST_SECRETS {
+            faults.push(fault(&["secrets"], format!("holds more than {MOST_SECRETS}; leave out the oldest")));
+        }
+        for (position, secret) in self.secrets.iter().take(MOST_SECRETS).enumerate() {
+            match Key::new(secret) {
+                Ok(key) => keys.push(key),
+                Err(what) => faults.push(fault(&["secrets", &position.to_string()], what)),
+            }
+        }
+        if keys.iter().any(|key| !key.is_usual) {
+            doubt(
+                "secrets",
+                "holds one that is shorter or longer than the 24 to 64 bytes of Standard Webhooks; look at it again".to_owned(),
+            );
+        }
+        keys
+    }
+
+    fn made_template(&self, faults: &mut Vec<Fault>) -> Option<Template> {
+        let (key, made) = match (&self.template, &self.template_file) {
+            (Some(_), Some(_)) => ("template_file", Err("stands beside `template`; keep one of the two".to_owned())),
+            (Some(source), None) => ("template", Template::new(source.expose())),
+            (None, Some(file)) if file.as_os_str().is_empty() => ("template_file", Err(EMPTY_PATH.to_owned())),
+            (None, Some(file)) => ("template_file", Template::read(file)),
+            (None, None) => return None,
+        };
+        made.map_err(|what| faults.push(fault(&[key], what))).ok()
+    }
+
+    /// Where it leads, as far as that may be told: a URL can be a secret beyond host and port.
+    pub fn shown(&self) -> String {
+        match (&self.url, &self.url_file) {
+            (Some(url), _) => url.expose().parse().map(|url| super::asked(&url)).unwrap_or_default(),
+            (None, Some(file)) => format!("to the URL in {}", file.display()),
+            (None, None) => String::new(),
+        }
+    }
+
+    /// The files that are read again when they change.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        [&self.url_file, &self.tls.ca_file, &self.tls.cert_file, &self.tls.key_file].into_iter().flatten().map(PathBuf::as_path)
+    }
+}
+
+/// Secrets are never written out; a key that may be set has its form.
+fn no_list<S: Serializer>(_: &[Secret], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq([(); 0])
+}
+
+fn no_table<S: Serializer>(_: &BTreeMap<String, Secret>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map([((), ()); 0])
+}
+
+/// What to say of a path of no characters.
+pub const EMPTY_PATH: &str = "is empty; write the file's path";
+
+/// One thing that is wrong with the key at that path.
+pub fn fault(path: &[&str], what: impl Into<String>) -> Fault {
+    Fault { path: path.iter().map(ToString::to_string).collect(), what: what.into() }
+}
