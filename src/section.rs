@@ -184,7 +184,8 @@ fn misfit(text: &str, secret: bool) -> String {
         let written = variant.trim_end_matches('`');
         let meant = nearest(written, names.iter().copied()).map(|name| format!("did you mean `{name}`? There are ")).unwrap_or_default();
         let form = if meant.is_empty() { "write one of " } else { &meant };
-        return format!("unknown value {:?}; {form}{}", short(written), listed(&names));
+        let quoted = if secret { String::new() } else { format!(" {:?}", short(written)) };
+        return format!("unknown value{quoted}; {form}{}", listed(&names));
     }
     let found = found.strip_prefix("invalid type: ").or_else(|| found.strip_prefix("invalid value: ")).unwrap_or(found);
     match (secret, expected.is_empty()) {

@@ -47,6 +47,33 @@ pub fn rounded(time: Duration) -> Span {
     Span::seconds(time.saturating_add(Duration::from_millis(500)).as_secs())
 }
 
+/// A long time as a person says it: its two largest units.
+pub fn coarse(time: Duration) -> Span {
+    const MINUTE: u64 = 60;
+    const HOUR: u64 = 60 * MINUTE;
+    const DAY: u64 = 24 * HOUR;
+    let Span(time) = rounded(time.min(LONGEST));
+    let unit = match time.as_secs() {
+        ..HOUR => return Span(time),
+        HOUR..DAY => MINUTE,
+        DAY.. => HOUR,
+    };
+    Span::seconds((time.as_secs() + unit / 2) / unit * unit)
+}
+
+/// A number as a person reads it: `10,000`.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
 impl Rate {
     /// For what is asked by nobody.
     pub const ONE_A_SECOND: Self = Self { calls: 1.0, per: Duration::from_secs(1) };
@@ -174,6 +201,18 @@ mod tests {
     fn a_log_line_shows_a_time_to_the_millisecond_below_a_second_else_to_the_second() {
         let shown = [0, 441_286, 999_400, 999_600, 1_499_999, 90_700_000].map(|micros| rounded(Duration::from_micros(micros)).to_string());
         assert_eq!(shown, ["0s", "441ms", "999ms", "1s", "1s", "1m 31s"]);
+    }
+
+    #[test]
+    fn a_long_time_is_said_in_its_two_largest_units() {
+        let shown = [0, 211, 6_316, 86_399, 631_579].map(|seconds| coarse(Duration::from_secs(seconds)).to_string());
+        assert_eq!(shown, ["0s", "3m 31s", "1h 45m", "1day", "7days 7h"]);
+        assert_eq!(coarse(Duration::MAX), coarse(LONGEST));
+    }
+
+    #[test]
+    fn a_large_number_is_read_in_groups_of_three() {
+        assert_eq!([0, 999, 1_000, 12_345, 1_000_000].map(grouped), ["0", "999", "1,000", "12,345", "1,000,000"]);
     }
 
     #[test]

@@ -34,6 +34,7 @@ fn every_command_of_the_readme_is_one_that_exists() {
             // Run below.
             ["opwatch", "run", "-c", "opwatch.toml"] | ["opwatch", "run", "-c", "opwatch.toml", "--until-done"] => {}
             // Run below, on the first configuration.
+            ["opwatch", "check", "-c", "opwatch.toml"] | ["opwatch", "check", "-c", "opwatch.toml", "--live"] => {}
             ["opwatch", "events", "test", "-c", "opwatch.toml"] => {}
             ["opwatch", "sim", "--scenario", "scenario.toml"] => {}
             // Run below.
@@ -79,6 +80,9 @@ async fn the_first_configuration_watches_its_task_to_its_end_and_tells_it_as_sho
         command.env("OPWATCH__POLL__INITIAL_INTERVAL", "20ms").env("OPWATCH__POLL__ERROR_INTERVAL", "20ms");
         command.spawn().unwrap()
     };
+    let looked = said(run(&["check", "-c", "opwatch.toml"])).await;
+    assert!(looked.code == Some(0) && looked.stdout.contains("1 task, 1 account, 2 sinks"), "{looked:?}");
+    assert!(!home.path("opwatch.db").exists() && cloud.requests() == 0);
     let ended = said(run(&["run", "-c", "opwatch.toml", "--until-done"])).await;
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let shown: Value = serde_json::from_str(&only("json")[0].replace('\n', "")).unwrap();
@@ -86,6 +90,8 @@ async fn the_first_configuration_watches_its_task_to_its_end_and_tells_it_as_sho
     assert_eq!(keys(&home.events()[0], ""), keys(&shown, ""));
     assert_eq!(home.events()[0]["data"]["outcome"], "partial");
     assert!(home.path("opwatch.db").is_file());
+    let reached = said(run(&["check", "-c", "opwatch.toml", "--live"])).await;
+    assert_eq!((reached.code, reached.stderr.as_str()), (Some(0), ""), "{}", reached.stdout);
     let tried = said(run(&["events", "test", "-c", "opwatch.toml"])).await;
     assert_eq!((tried.code, tried.stdout.as_str()), (Some(0), "audit: delivered\nlog: delivered\n"), "{}", tried.stderr);
     assert_eq!(home.events()[1]["data"]["task"]["name"], "test event from opwatch events test");

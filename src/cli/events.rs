@@ -15,15 +15,12 @@ use crate::model::task::{Settings, Target, TaskId};
 use crate::problem::{Place, Problem};
 use crate::section::suggestion;
 use crate::sinks::{self, Class, Refusal, Sink};
-use crate::telemetry::line::escaped;
 use crate::telemetry::{self, ResolvedFormat, Surroundings};
 
 /// What the account, region and operation of a test are called. No operation of the cloud's is, so neither the source nor the
 /// subject of a test is that of a real task.
 const TEST: &str = "test";
 const NAME: &str = "test event from opwatch events test";
-/// The width of a terminal that nobody made wider.
-const COLUMNS: usize = 80;
 const MESSAGE: &str = "This is a test: nothing was watched, and nothing happened in the cloud.";
 
 /// Sends a test event to these sinks, or to all, and tells what came of it; or prints it.
@@ -128,11 +125,7 @@ fn report(name: &str, result: &Result<(), Refusal>) -> String {
         Class::Event => "refused",
         Class::Sink => "held",
     };
-    // A path that is broken at a hyphen cannot be copied.
-    let form = textwrap::Options::new(COLUMNS).initial_indent("  ").subsequent_indent("  ").break_words(false);
-    let reason = refusal.to_string();
-    let reason = textwrap::fill(&escaped(&reason), form.word_splitter(textwrap::WordSplitter::NoHyphenation));
-    format!("{name}: {word}\n{reason}")
+    format!("{name}: {word}\n{}", print::wrapped(&refusal.to_string(), "  ", "  "))
 }
 
 #[cfg(test)]
@@ -154,7 +147,7 @@ mod tests {
         let path = format!("/srv/{}", "on-done-".repeat(4));
         let told = report("page", &Err(Refusal::of_sink(format!("cannot run {path}: {}\u{1b}", "it is not there, ".repeat(9)))));
         assert!(told.starts_with(&format!("page: held\n  cannot run {path}: it is not")), "{told}");
-        assert!(told.lines().all(|line| line.len() <= COLUMNS) && told.ends_with("\\u001b"), "{told}");
+        assert!(told.lines().all(|line| line.len() <= print::COLUMNS) && told.ends_with("\\u001b"), "{told}");
         assert_eq!(report("log", &Ok(())), "log: delivered");
     }
 

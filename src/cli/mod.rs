@@ -1,9 +1,12 @@
 //! One file per subcommand: parse, call, print, exit code; no logic.
 
+pub mod check;
 pub mod demo;
 pub mod events;
+pub mod operations;
 pub mod print;
 pub mod run;
+pub mod shell;
 pub mod sim;
 pub mod wait;
 
@@ -11,7 +14,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::clock::Clock;
 use crate::daemon;
@@ -40,6 +44,15 @@ enum Command {
         #[arg(long)]
         allow_removals: bool,
     },
+    /// Validate a configuration, and print what would be watched how fast, and who would hear of it; nothing is changed
+    Check {
+        /// The configuration
+        #[arg(short, long, value_name = "FILE", env = "OPWATCH_CONFIG", default_value = "/etc/opwatch/opwatch.toml")]
+        config: PathBuf,
+        /// Sign one request per account and reach for every sink, too; no event is sent
+        #[arg(long)]
+        live: bool,
+    },
     /// Watch these tasks until they are over; no daemon and no configuration is needed
     #[command(after_help = wait::EXIT_CODES)]
     Wait(wait::Arguments),
@@ -60,6 +73,20 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         scenario: Option<PathBuf>,
     },
+    /// What can be watched: the table of operations
+    Operations {
+        /// Print one row, as it would be written into a configuration
+        #[arg(long, value_name = "NAME")]
+        show: Option<String>,
+    },
+    /// Print what a shell completes after `opwatch`
+    Completions {
+        /// The shell
+        #[arg(value_name = "SHELL")]
+        shell: Shell,
+    },
+    /// Print the manual page
+    Man,
 }
 
 #[derive(Subcommand)]
@@ -96,9 +123,15 @@ pub enum Failure {
     /// A test event was not accepted; what each sink said was printed.
     #[error("the test event was not accepted by {}", .0.sinks.join(", "))]
     NotAccepted(events::NotAccepted),
+    /// Not everything could be reached; what was found was printed.
+    #[error("not usable as it is: {}", [.0.refused.as_slice(), &.0.later].concat().join(", "))]
+    NotReached(check::NotReached),
     /// Deliveries became dead letters.
     #[error("{0} deliveries were given up and are kept as dead letters; the log says which and why")]
     Dead(u64),
+    /// Standard output takes nothing, and its reader does not know.
+    #[error("cannot write to standard output; see to where it leads")]
+    Output(#[source] std::io::Error),
     /// Not every task that was waited for ended well.
     #[error(transparent)]
     Waited(#[from] wait::Verdict),
@@ -122,6 +155,13 @@ impl Failure {
                     1
                 }
             }
+            Self::NotReached(found) => {
+                if found.refused.is_empty() {
+                    1
+                } else {
+                    5
+                }
+            }
             Self::Dead(_) => 1,
             Self::Waited(verdict) => match verdict.worst {
                 wait::Worst::Refused => 5,
@@ -137,7 +177,7 @@ impl Failure {
                 store::Error::Open { why, .. } if why.is_written_wrong() => 2,
                 store::Error::Open { .. } | store::Error::Failed(_) | store::Error::Closed => 1,
             },
-            Self::Runtime(_) => 1,
+            Self::Runtime(_) | Self::Output(_) => 1,
         }
     }
 }
@@ -179,9 +219,13 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
     let clock = Clock::start();
     match command {
         Command::Run { config, until_done, allow_removals } => run::run(&config, until_done, allow_removals, clock).await,
+        Command::Check { config, live } => check::run(&config, live, clock).await,
         Command::Wait(arguments) => wait::run(arguments, clock).await,
         Command::Events { command: EventsCommand::Test { sinks, config, print } } => events::test(&config, &sinks, print, clock).await,
         Command::Demo => demo::run(clock).await,
         Command::Sim { listen, scenario } => sim::run(listen, scenario.as_deref(), clock).await,
+        Command::Operations { show } => operations::run(show.as_deref()),
+        Command::Completions { shell } => shell::completions(Arguments::command(), shell),
+        Command::Man => shell::man(Arguments::command()),
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 
+use super::credential_file::CredentialFile;
 use super::operations::Api;
 use crate::secret::Secret;
 use crate::units::Rate;
@@ -22,6 +23,8 @@ pub struct Config {
     pub secret_key: Option<Secret>,
     /// A file that holds the secret key; a bare name is looked for in `$CREDENTIALS_DIRECTORY` first.
     pub secret_key_file: Option<PathBuf>,
+    /// Where id and key are looked for: `auto`, or `config`, `env`, `file`, `tccli` for just that place. Default auto.
+    pub credentials: Source,
     /// `2.0` or `3.0`: over which API the operation `bm` is asked for. Default 2.0.
     pub api: Api,
     /// Where to connect, for all operations of the account; a path counts for API 2.0 alone. Default: each operation's own host.
@@ -55,8 +58,8 @@ pub struct Account {
     pub secret_id: String,
     /// The secret key.
     pub secret_key: Secret,
-    /// Where the key came from, if from a file: it is read again when that changes.
-    pub secret_key_file: Option<PathBuf>,
+    /// Where they came from, if from a file: they are read again when that changes.
+    pub kept_in: Option<CredentialFile>,
     /// Sent along with temporary credentials.
     pub token: Option<Secret>,
     /// Over which API the operation `bm` is asked for.
@@ -88,7 +91,7 @@ impl Account {
             region,
             secret_id: secret_id.to_owned(),
             secret_key,
-            secret_key_file: None,
+            kept_in: None,
             token: None,
             api,
             endpoint: None,
@@ -101,6 +104,53 @@ impl Account {
             ca: Vec::new(),
         }
     }
+}
+
+/// What signs an account's requests.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Credentials {
+    /// The key's id.
+    pub secret_id: String,
+    /// The secret key.
+    pub secret_key: Secret,
+    /// Sent along with temporary ones.
+    pub token: Option<Secret>,
+}
+
+impl Account {
+    /// Whether these are the credentials in use.
+    pub fn signs_with(&self, credentials: &Credentials) -> bool {
+        let Credentials { secret_id, secret_key, token } = credentials;
+        (&self.secret_id, &self.secret_key, &self.token) == (secret_id, secret_key, token)
+    }
+
+    /// Uses these from now on.
+    pub fn sign_with(&mut self, credentials: Credentials) {
+        let Credentials { secret_id, secret_key, token } = credentials;
+        (self.secret_id, self.secret_key, self.token) = (secret_id, secret_key, token);
+    }
+
+    /// What its calls are counted under: the ids of temporary keys come and go, and the account stays.
+    pub fn counted_as(&self) -> &str {
+        if self.token.is_some() { &self.name } else { &self.secret_id }
+    }
+}
+
+/// Where an account's credentials are looked for (api.md §4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// In the configuration; where nothing stands there, in the other places, in this order.
+    #[default]
+    Auto,
+    /// In the configuration.
+    Config,
+    /// In the SDK's environment variables.
+    Env,
+    /// In the SDK's file.
+    File,
+    /// In the file of the command line tool `tccli`.
+    Tccli,
 }
 
 /// The hash of an API 2.0 signature (api.md §1).
@@ -133,6 +183,7 @@ impl Default for Config {
             secret_id: None,
             secret_key: None,
             secret_key_file: None,
+            credentials: Source::default(),
             api: Api::default(),
             endpoint: None,
             signed_host: None,

@@ -5,6 +5,7 @@
 pub mod answer;
 mod client;
 pub mod codes;
+pub mod credential_file;
 pub mod credentials;
 mod form_2_0;
 mod form_3_0;
@@ -24,13 +25,10 @@ pub use route::Route;
 use crate::clock::Wall;
 use crate::model::reading::{Fault, Reading};
 use crate::model::task::Target;
-use crate::secret::{self, Secret};
+use crate::secret::Secret;
 use credentials::Account;
 use operations::Api;
 use route::Form;
-
-/// The documented limit is counted at the arrival, which jitters: so much of it is used (design.md §4).
-const SHARE_OF_DOCUMENTED_RATE: f64 = 0.95;
 
 /// The accounts of one configuration, each with its pool of connections.
 pub struct Cloud {
@@ -61,9 +59,9 @@ struct Sent {
 }
 
 /// What the cloud's rate limit counts (design.md §1); targets that resolve to the same one share its pace.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PaceKey {
-    /// The key's id.
+    /// The key's id; the account's name where that changes with each temporary key.
     pub secret_id: String,
     /// The region as it is sent.
     pub region: String,
@@ -155,26 +153,26 @@ impl Cloud {
             form,
             token: account.token.clone(),
             operation,
-            pace_key: PaceKey { secret_id: account.secret_id.clone(), region, host, action: operation.action.clone() },
-            rate: account.rate_limit.unwrap_or_else(|| operation.rate.times(SHARE_OF_DOCUMENTED_RATE)),
+            pace_key: PaceKey { secret_id: account.counted_as().to_owned(), region, host, action: operation.action.clone() },
+            rate: account.rate_limit.unwrap_or_else(|| operation.usual_rate()),
             max_in_flight: account.max_in_flight,
         })
     }
 }
 
 impl Cloud {
-    /// Reads an account's key again, where it came from a file. `None`: it did not, or it is still the same.
+    /// Reads an account's credentials again, where they came from a file. `None`: they did not, or they are still the same.
     ///
     /// # Errors
-    /// When the file cannot be read, or holds no key; the one before stays in use.
+    /// When the file cannot be read, or holds no credentials; those before stay in use.
     pub fn read_key_again(&mut self, account: &str) -> Option<Result<(), String>> {
         let account = &mut self.accounts.get_mut(account)?.account;
         let mut doubts = Vec::new();
-        match secret::file::read(account.secret_key_file.as_ref()?, |doubt| doubts.push(doubt)) {
-            Ok(key) if key == account.secret_key => None,
-            Ok(key) => {
+        match account.kept_in.as_ref()?.read(&account.secret_id, &mut |doubt| doubts.push(doubt)) {
+            Ok(read) if account.signs_with(&read) => None,
+            Ok(read) => {
                 doubts.iter().for_each(|doubt| tracing::warn!(doubt, "the key that was read again can be used, but look at this"));
-                account.secret_key = key;
+                account.sign_with(read);
                 Some(Ok(()))
             }
             Err(what) => Some(Err(what)),
@@ -183,6 +181,6 @@ impl Cloud {
 
     /// The files whose change may mend an account's credentials.
     pub fn key_files(&self) -> impl Iterator<Item = (&str, &Path)> {
-        self.accounts.iter().filter_map(|(name, asked)| Some((name.as_str(), asked.account.secret_key_file.as_deref()?)))
+        self.accounts.iter().filter_map(|(name, asked)| Some((name.as_str(), asked.account.kept_in.as_ref()?.path.as_path())))
     }
 }

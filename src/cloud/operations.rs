@@ -4,6 +4,7 @@
 //! shared enum: `1` is a success in one API and a failure in another.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
@@ -83,10 +84,19 @@ pub struct Instances {
     pub status: String,
 }
 
+/// The built-in rows, as they are written: a row is one block between empty lines, its comment first.
+const ROWS: &str = include_str!("operations.toml");
+
 /// The built-in rows, by name.
 #[expect(clippy::expect_used, reason = "compiled in; a test reads it")]
-pub static BUILT_IN: LazyLock<BTreeMap<String, Operation>> =
-    LazyLock::new(|| toml::from_str(include_str!("operations.toml")).expect("operations.toml"));
+pub static BUILT_IN: LazyLock<BTreeMap<String, Operation>> = LazyLock::new(|| toml::from_str(ROWS).expect("operations.toml"));
+
+/// A built-in row as it would stand in a configuration, with what its comment says.
+pub fn as_written(name: &str) -> Option<String> {
+    let header = format!("[{name}]");
+    let row = ROWS.split("\n\n").find(|block| block.lines().any(|line| line == header))?;
+    Some(row.trim_end().replacen(&header, &format!("[operations.{name}]"), 1))
+}
 
 /// The row that an operation's name means in an account of that API; its tasks keep the name either way.
 pub fn meant(name: &str, api: Api) -> Option<&'static Operation> {
@@ -98,9 +108,35 @@ pub fn meant(name: &str, api: Api) -> Option<&'static Operation> {
 }
 
 impl Operation {
+    /// How fast it is asked where nobody says otherwise. The documented limit is counted at the arrival, which jitters: so much
+    /// of it is used (design.md §4).
+    pub fn usual_rate(&self) -> Rate {
+        const SHARE_OF_DOCUMENTED_RATE: f64 = 0.95;
+        self.rate.times(SHARE_OF_DOCUMENTED_RATE)
+    }
+
     /// The service that a request of API 3.0 is signed for: the first label of the host (api.md §2).
     pub fn service(&self) -> &str {
         self.host.split('.').next().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for IdParameter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let r#type = match self.r#type {
+            IdType::Int => "int",
+            IdType::Text => "string",
+        };
+        write!(f, "{}:{}", self.name, r#type)
+    }
+}
+
+impl fmt::Display for Api {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V2 => "2.0",
+            Self::V3 => "3.0",
+        })
     }
 }
 
@@ -127,6 +163,15 @@ mod tests {
         assert_eq!(bm.running.len(), 4);
         assert!(BUILT_IN.values().all(|row| row.version.is_empty() == (row.api == Api::V2)));
         assert_eq!((BUILT_IN["bm3"].service(), BUILT_IN["bm3"].version.as_str()), ("bm", "2018-04-23"));
+    }
+
+    #[test]
+    fn each_row_is_shown_as_it_would_be_written_and_reads_as_the_same_row() {
+        for (name, row) in BUILT_IN.iter() {
+            let shown: BTreeMap<String, BTreeMap<String, Operation>> = toml::from_str(&as_written(name).unwrap()).unwrap();
+            assert_eq!(format!("{:?}", shown["operations"][name]), format!("{row:?}"));
+        }
+        assert_eq!(as_written("nothing"), None);
     }
 
     #[test]

@@ -36,6 +36,11 @@ pub fn poll(policy: &Policy) -> Vec<Check> {
         check(&["multiplier"], (1.0..=LARGEST_MULTIPLIER).contains(&policy.multiplier), "write a number from 1 to 1000"),
         check(&["jitter"], (0.0..=1.0).contains(&policy.jitter), "is a part of the wait; write a number from 0 to 1"),
         check(
+            &["initial_delay", "timeout"],
+            !positive(policy.timeout) || policy.timeout.0.is_none_or(|timeout| policy.initial_delay.0 < timeout),
+            "is not shorter than `timeout`, so the first poll would be the last; write less",
+        ),
+        check(
             &["initial_interval", "max_interval"],
             policy.initial_interval <= policy.max_interval,
             "is longer than `max_interval`; raise that one or lower this one",

@@ -9,6 +9,7 @@
 mod accounts;
 mod ad_hoc;
 mod checks;
+mod credentials;
 mod environment;
 mod expand;
 mod known;
@@ -83,7 +84,9 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Vec<Proble
     let sinks = sections.sinks(&merged);
     let task_files = sections.task_files(task_files);
     let accounts = accounts::resolve(&mut sections, &merged, environment);
-    let catalogue = catalogue(&accounts, &merged, &sections);
+    // What is held against [poll] only follows from what is wrong there.
+    let sure_poll = poll.filter(|_| sections.told(&["poll".to_owned()]).is_empty());
+    let catalogue = catalogue(&accounts, &merged, &sections).polled_by(sure_poll);
     match listed(&tasks, &task_files, &catalogue, drop) {
         Ok(0) => sections.doubt(&[], "tasks", "there is none; write [[tasks]], or name a list in `task_files`"),
         Ok(_) => {}

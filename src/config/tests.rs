@@ -144,6 +144,49 @@ fn credentials_come_from_the_file_the_credentials_folder_or_the_sdk_variables() 
 }
 
 #[test]
+fn without_id_and_key_the_environment_goes_before_the_sdk_file_and_that_before_tccli() {
+    use crate::cloud::credential_file::{CredentialFile, Form};
+    let sdk = |id: &str| format!("[default]\nsecret_id = {id}\nsecret_key = k\n");
+    let tccli = |id: &str| format!("{{\"secretId\":\"{id}\",\"secretKey\":\"k\",\"token\":\"t\"}}");
+    let folder = written(&[
+        ("opwatch.toml", "[accounts.a]\n"),
+        ("file.toml", "[accounts.a]\ncredentials = 'file'\n"),
+        ("tccli.toml", "[accounts.a]\ncredentials = 'tccli'\n"),
+        ("nobody.toml", "# nothing\n"),
+        ("home/.tencentcloud/credentials", &sdk("USER")),
+        ("home/.tccli/default.credential", &tccli("TCCLI")),
+        ("home/.tccli/ops.credential", &tccli("OPS")),
+        ("other/.tccli/default.credential", &tccli("OTHER")),
+        ("named", &sdk("NAMED")),
+    ]);
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let account = |file: &str, variables: &[(&str, String)]| {
+        let variables = variables.iter().map(|(name, value)| (*name, value.as_str()));
+        let loaded = load(&folder.path().join(file), &variables.collect()).unwrap_or_else(|problems| panic!("{problems:#?}"));
+        loaded.accounts.into_values().next().unwrap()
+    };
+    let home = [("HOME", path("home"))];
+    let env = [("TENCENTCLOUD_SECRET_ID", "ENV".to_owned()), ("TENCENTCLOUD_SECRET_KEY", "k".to_owned()), ("HOME", path("home"))];
+    let named = [("TENCENTCLOUD_CREDENTIALS_FILE", path("named")), ("HOME", path("home"))];
+    let profile = [("TCCLI_PROFILE", "ops".to_owned()), ("HOME", path("home"))];
+    let ids = [
+        account("opwatch.toml", &env),
+        account("opwatch.toml", &named),
+        account("opwatch.toml", &home),
+        account("nobody.toml", &home),
+        account("opwatch.toml", &[("HOME", path("other"))]),
+        account("file.toml", &env),
+        account("tccli.toml", &env),
+        account("tccli.toml", &profile),
+    ];
+    assert_eq!(ids.each_ref().map(|account| account.secret_id.as_str()), ["ENV", "NAMED", "USER", "USER", "OTHER", "USER", "TCCLI", "OPS"]);
+    assert_eq!(ids[0].kept_in, None);
+    assert_eq!(ids[2].kept_in, Some(CredentialFile { path: path("home/.tencentcloud/credentials").into(), form: Form::Sdk }));
+    // Temporary keys come and go, and are counted under the account's name.
+    assert_eq!((ids[6].token.clone(), ids[6].counted_as(), ids[2].counted_as()), (Some(Secret::new("t")), "a", "USER"));
+}
+
+#[test]
 fn what_is_right_but_doubtful_is_kept_for_the_log() {
     use std::os::unix::fs::PermissionsExt;
     let text = "[accounts.default]\nregion = 'bj'\nsecret_id = 'AKID'\nsecret_key_file = 'key'\n";

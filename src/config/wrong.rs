@@ -63,6 +63,15 @@ const CASES: &[Wrong] = &[
     (&[(MAIN, "[poll]\ninitial_interval = '2m'"), ("conf.d/a.toml", "[poll]\ninitial_interval = '3m'")], &[], &[("conf.d/a.toml:2: poll.initial_interval: ", "longer than `max_interval`")]),
     (&[(MAIN, "[poll]\nerror_interval = '1h'\nmultiplier = 0.5\njitter = -0.1\nrequest_timeout = '0s'")], &[],
         &[("opwatch.toml:2: poll.error_interval: ", "longer"), ("opwatch.toml:3: poll.multiplier: ", "from 1"), ("opwatch.toml:4: poll.jitter: ", "from 0 to 1"), ("opwatch.toml:5: poll.request_timeout: ", "more than 0s")]),
+    (&[(MAIN, "[poll]\ninitial_delay = '24h'")], &[], &[("opwatch.toml:2: poll.initial_delay: ", "first poll would be the last")]),
+    (&[(MAIN, "[poll]\ntimeout = '5m'\ninitial_delay = '5m'\n[[tasks]]\nid = 1\nregion = 'bj'\n[[tasks]]\nid = 2\nregion = 'bj'\ninitial_delay = '6m'")], CREDENTIALS, &[("opwatch.toml:3: poll.initial_delay: ", "first poll would be the last")]),
+    (&[(MAIN, "task_files = ['a.tasks']\n[poll]\ntimeout = '10m'\ninitial_delay = '5m'\n[accounts.main]\nregion = 'bj'\n[[tasks]]\nid = 1\ninitial_delay = '10m'\n[[tasks]]\nid = 2\ntimeout = '5m'\n[[tasks]]\nid = 3\ntimeout = '1m'\ninitial_delay = '1m'\n[[tasks]]\nid = 4\ntimeout = 'never'\ninitial_delay = '1h'"), ("a.tasks", "{\"id\":5,\"initial_delay\":\"1h\"}\n{\"id\":6,\"initial_delay\":\"1h\",\"timeout\":\"2h\"}")], CREDENTIALS,
+        &[("opwatch.toml:9: tasks.initial_delay: ", "`timeout` of [poll], which is 10m"), ("opwatch.toml:12: tasks.timeout: ", "`initial_delay` of [poll], which is 5m"),
+          ("opwatch.toml:16: tasks.initial_delay: ", "not shorter than `timeout`, so"), ("a.tasks:1: initial_delay: ", "`timeout` of [poll], which is 10m")]),
+    // Layers that contradict.
+    (&[(MAIN, GOOD), ("conf.d/a.toml", "[accounts.default]\nsecret_key_file = 'k'"), ("conf.d/k", "hunter2")], &[], &[("conf.d/a.toml:2: accounts.default.secret_key_file: ", "keep one")]),
+    (&[(MAIN, "[sinks.a]\ntype = 'file'\npath = 'x'"), ("conf.d/a.toml", "[sinks.a]\ntype = 'exec'")], &[], &[("opwatch.toml:3: sinks.a.path: ", "unknown key"), ("conf.d/a.toml:1: sinks.a.command: ", "is missing")]),
+    (&[(MAIN, GOOD), ("conf.d/a.toml", "[accounts]\ndefault = 'hunter2'")], &[], &[("conf.d/a.toml:2: accounts.default: ", "is no table")]),
     // Credentials.
     (&[(MAIN, "[accounts.default]\nregion = 'bj'")], &[], &[("opwatch.toml:1: accounts.default: ", "has no credentials")]),
     (&[(MAIN, "[accounts.default]\nsecret_id = 'AKID'")], CREDENTIALS, &[("opwatch.toml:2: accounts.default.secret_id: ", "secret_key_file")]),
@@ -72,6 +81,15 @@ const CASES: &[Wrong] = &[
     (&[(MAIN, "[accounts.default]\nsecret_id = 'AKID'\nsecret_key_file = 'k'"), ("k", "\n")], &[], &[("opwatch.toml:3: accounts.default.secret_key_file: ", "is empty")]),
     (&[(MAIN, "# nothing")], &[("TENCENTCLOUD_SECRET_KEY", "hunter2")], &[("TENCENTCLOUD_SECRET_KEY: ", "set both")]),
     (&[(MAIN, "[accounts.a]")], &[("TENCENTCLOUD_SECRET_ID", "AKID")], &[("opwatch.toml:1: accounts.a: ", "TENCENTCLOUD_SECRET_KEY is not set")]),
+    (&[(MAIN, "[accounts.a]\ncredentials = 'cvm-role'\n[accounts.b]\ncredentials = 'hunter2'\n[accounts.c]\ncredentials = 'flie'")], CREDENTIALS,
+        &[("opwatch.toml:2: accounts.a.credentials: ", "write one of `auto`, `config`, `env`, `file`, `tccli`"), ("opwatch.toml:4: accounts.b.credentials: ", "write one of"), ("opwatch.toml:6: accounts.c.credentials: ", "did you mean `file`?")]),
+    (&[(MAIN, "[accounts.a]\ncredentials = 'config'\n[accounts.b]\ncredentials = 'env'\nsecret_id = 'AKID'\nsecret_key = 'hunter2'")], CREDENTIALS,
+        &[("opwatch.toml:2: accounts.a.credentials: ", "write `secret_id`"), ("opwatch.toml:5: accounts.b.secret_id: ", "leave out one")]),
+    (&[(MAIN, "[accounts.a]\ncredentials = 'env'\n[accounts.b]\ncredentials = 'file'\n[accounts.c]\ncredentials = 'tccli'")], &[("HOME", "/no/such/home"), ("TCCLI_PROFILE", "ops")],
+        &[("opwatch.toml:2: accounts.a.credentials: ", "set TENCENTCLOUD_SECRET_ID"), ("opwatch.toml:4: accounts.b.credentials: ", "there is no /no/such/home/.tencentcloud/credentials and /etc"), ("opwatch.toml:6: accounts.c.credentials: ", "there is no /no/such/home/.tccli/ops.credential")]),
+    (&[(MAIN, "[accounts.a]\ncredentials = 'tccli'")], &[("HOME", "/root"), ("TCCLI_PROFILE", "../x")], &[("opwatch.toml:2: accounts.a.credentials: ", "plain name")]),
+    (&[(MAIN, "[accounts.a]")], &[("TENCENTCLOUD_CREDENTIALS_FILE", "/no/such/file")], &[("opwatch.toml:1: accounts.a: ", "cannot read /no/such/file")]),
+    (&[(MAIN, "# nothing")], &[("TENCENTCLOUD_CREDENTIALS_FILE", "/no/such/file")], &[("cannot read /no/such/file", "check its name")]),
     (&[(MAIN, "[accounts.default]\nendpoint = 'http://bm.api.qcloud.com'")], CREDENTIALS, &[("opwatch.toml:2: accounts.default.endpoint: ", "write https")]),
     (&[(MAIN, "[accounts.default]\nendpoint = 'https://u:hunter2@h'")], CREDENTIALS, &[("opwatch.toml:2: accounts.default.endpoint: ", "user or a password")]),
     (&[(MAIN, "[accounts.default]\napi = '3'\nproxy = 'socks5://u:hunter2@p'\nca_file = 'ca.pem'"), ("ca.pem", "hunter2")], CREDENTIALS,
@@ -197,6 +215,11 @@ fn every_wrong_configuration_is_refused_with_file_line_key_and_what_to_write() {
         }
     }
     assert!(failures.is_empty(), "{} of {}:\n{}", failures.len(), CASES.len(), failures.join("\n"));
+}
+
+#[test]
+fn there_are_sixty_kinds_of_mistakes_and_more_to_be_told() {
+    assert!(CASES.len() >= 60, "{}", CASES.len());
 }
 
 #[test]

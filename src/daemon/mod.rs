@@ -2,6 +2,8 @@
 
 #[cfg(test)]
 mod history;
+pub mod plan;
+pub mod reach;
 mod retention;
 mod until_done;
 mod groups;
@@ -234,7 +236,7 @@ impl Daemon {
 /// What a task of this configuration may name.
 pub fn catalogue(loaded: &Loaded) -> Catalogue {
     let accounts = loaded.accounts.iter().map(|(name, account)| (name.clone(), account.region.clone()));
-    Catalogue::new(accounts, &BUILT_IN, loaded.sinks.keys().cloned())
+    Catalogue::new(accounts, &BUILT_IN, loaded.sinks.keys().cloned()).polled_by(Some(loaded.poll))
 }
 
 /// The sinks by name, each with how it is sent to.

@@ -14,5 +14,6 @@ pub mod policy;
 pub mod reading;
 pub mod route;
 pub mod step;
+pub mod sweep;
 pub mod task;
 pub mod waiting;

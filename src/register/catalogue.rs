@@ -9,16 +9,19 @@ use std::time::Duration;
 
 use super::{Written, WrittenId};
 use crate::cloud::operations::Operation;
+use crate::model::policy::Policy;
 use crate::model::task::{IdType, NewTask, Origin, Settings, Target, TaskId};
 use crate::problem::{Place, Problem};
 use crate::section::{short, suggestion};
-use crate::units::Limit;
+use crate::units::{Limit, Span};
 
 /// What there is to be named by a task.
 pub struct Catalogue {
     accounts: BTreeMap<String, Option<String>>,
     operations: BTreeMap<String, (IdType, Vec<String>)>,
     sinks: BTreeSet<String>,
+    /// What a task follows that says nothing else, where that is known.
+    poll: Option<Policy>,
     /// Where a task goes that names neither account nor operation nor region.
     bare: Result<(Arc<Target>, IdType), Refused>,
     /// One target for a whole list.
@@ -56,11 +59,17 @@ impl Catalogue {
             accounts: accounts.into_iter().collect(),
             operations,
             sinks: sinks.into_iter().collect(),
+            poll: None,
             bare: Err(("account", String::new())),
             targets: Mutex::default(),
         };
         catalogue.bare = catalogue.target(&Written::default()).map(|(target, id_type, _)| (target, id_type));
         catalogue
+    }
+
+    /// The same, with what `[poll]` says: each task is held against it too.
+    pub fn polled_by(self, poll: Option<Policy>) -> Self {
+        Self { poll, ..self }
     }
 
     /// A task that is nothing but its id.
@@ -93,12 +102,7 @@ impl Catalogue {
         if written.group.as_ref().is_some_and(|group| group.is_empty() || is_no_name(group)) {
             return Err(("group", format!("write 1 to {LONGEST_NAME_BYTES} bytes without control characters")));
         }
-        if let (Some(delay), Some(Limit(Some(timeout)))) = (written.initial_delay, written.timeout)
-            && !timeout.is_zero()
-            && delay.0 >= timeout
-        {
-            return Err(("initial_delay", "is not shorter than `timeout`, so the first poll would be the last; write less".to_owned()));
-        }
+        self.check_first_poll(written.initial_delay, written.timeout)?;
         if written.timeout == Some(Limit(Some(Duration::ZERO))) {
             return Err(("timeout", "would end the task at once; write more than 0s, or \"never\"".to_owned()));
         }
@@ -114,6 +118,35 @@ impl Catalogue {
             params: written.params,
         };
         Ok(NewTask { target, id, settings, origin: Origin::File })
+    }
+
+    /// A first poll at the deadline would be the last one too, and so the only one.
+    fn check_first_poll(&self, own_delay: Option<Span>, own_timeout: Option<Limit>) -> Result<(), Refused> {
+        let poll = self.poll.as_ref();
+        let delay = own_delay.or(poll.map(|poll| poll.initial_delay));
+        let timeout = own_timeout.or(poll.map(|poll| poll.timeout));
+        let (Some(delay), Some(Limit(Some(timeout)))) = (delay, timeout) else { return Ok(()) };
+        if timeout.is_zero() || delay.0 < timeout {
+            return Ok(());
+        }
+        let so = "so the first poll would be the last";
+        match (own_delay, own_timeout) {
+            (Some(_), Some(_)) => Err(("initial_delay", format!("is not shorter than `timeout`, {so}; write less"))),
+            (Some(_), None) => {
+                let timeout = Span(timeout);
+                let what =
+                    format!("is not shorter than `timeout` of [poll], which is {timeout}, {so}; write less, or a `timeout` beside it");
+                Err(("initial_delay", what))
+            }
+            (None, Some(_)) => {
+                let what = format!(
+                    "is not longer than `initial_delay` of [poll], which is {delay}, {so}; write more, or an `initial_delay` beside it"
+                );
+                Err(("timeout", what))
+            }
+            // It is told once, of [poll].
+            (None, None) => Ok(()),
+        }
     }
 
     /// Where a task is asked for, with its operation's id type and what the parameter is called in either API.

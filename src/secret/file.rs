@@ -1,4 +1,4 @@
-//! A secret kept in a file of its own.
+//! A secret kept in a file of its own; and how any file with secrets in it is read.
 
 use std::fs::File;
 use std::io::Read;
@@ -12,6 +12,20 @@ const LARGEST_BYTES: u64 = 64 * 1024;
 /// Reads a secret, without trailing line ends and a BOM. Neither the error nor a doubt repeats what is in the file.
 pub fn read(path: &Path, mut doubt: impl FnMut(String)) -> Result<Secret, String> {
     let shown = path.display();
+    let text = text(path, &mut doubt)?;
+    let secret = text.trim_end_matches(['\r', '\n']);
+    if secret.trim().is_empty() {
+        return Err(format!("{shown} is empty; write the secret into it"));
+    }
+    if secret.trim() != secret {
+        doubt(format!("the secret in {shown} begins or ends with blanks, which count; remove them if they do not belong to it"));
+    }
+    Ok(Secret::new(secret))
+}
+
+/// The text of a file that holds secrets, without a BOM. Neither the error nor a doubt repeats what is in it.
+pub fn text(path: &Path, doubt: &mut dyn FnMut(String)) -> Result<String, String> {
+    let shown = path.display();
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(|error| format!("cannot read {shown} ({error}); check its name, owner and mode"))?;
     if is_open_to_all(&file) {
@@ -22,14 +36,7 @@ pub fn read(path: &Path, mut doubt: impl FnMut(String)) -> Result<Secret, String
         return Err(format!("{shown} is larger than {} KiB, so it is no secret; name another file", LARGEST_BYTES / 1024));
     }
     let text = String::from_utf8(bytes).map_err(|_| format!("{shown} is not UTF-8 text; write the secret into it and nothing else"))?;
-    let secret = text.strip_prefix('\u{feff}').unwrap_or(&text).trim_end_matches(['\r', '\n']);
-    if secret.trim().is_empty() {
-        return Err(format!("{shown} is empty; write the secret into it"));
-    }
-    if secret.trim() != secret {
-        doubt(format!("the secret in {shown} begins or ends with blanks, which count; remove them if they do not belong to it"));
-    }
-    Ok(Secret::new(secret))
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 fn is_open_to_all(file: &File) -> bool {

@@ -12,16 +12,18 @@ mod tests;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use rustix::fs::{Access, access};
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use self::environment::Inherited;
 use self::run::End;
-use super::{Refusal, Sink};
+use super::{Refusal, Sink, blocking};
 use crate::model::event::Event;
 use crate::units::Span;
 
@@ -156,12 +158,41 @@ impl Sink for Exec {
         1
     }
 
+    async fn reach(&self) -> Result<Option<&'static str>, Refusal> {
+        let (program, search_path) = (self.command.program().to_owned(), self.inherited.search_path());
+        blocking(move || {
+            found(&program, &search_path).map(|()| Some("the program is there")).map_err(|error| not_started(&program, &error))
+        })
+        .await
+    }
+
     async fn send(&self, events: &[Event]) -> Result<(), Refusal> {
         for event in events {
             self.attempt(event).await?;
         }
         Ok(())
     }
+}
+
+/// Whether a program is there and may be executed; it is not run.
+fn found(program: &str, search_path: &[PathBuf]) -> io::Result<()> {
+    let may_be_run = |path: &Path| match std::fs::metadata(path)?.is_file() {
+        true => Ok(access(path, Access::EXEC_OK)?),
+        false => Err(ErrorKind::PermissionDenied.into()),
+    };
+    if program.contains('/') {
+        return may_be_run(Path::new(program));
+    }
+    // As the system looks: what may not be executed does not end the search, and is what is told if nothing else is found.
+    let mut error = io::Error::from(ErrorKind::NotFound);
+    for folder in search_path {
+        match may_be_run(&folder.join(program)) {
+            Ok(()) => return Ok(()),
+            Err(denied) if denied.kind() == ErrorKind::PermissionDenied => error = denied,
+            Err(_) => {}
+        }
+    }
+    Err(error)
 }
 
 fn quoted(last_words: &str) -> String {

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use rustix::fs::{Access, access};
 use serde::{Deserialize, Serialize};
 
 use self::regular::{Identity, Regular};
@@ -107,6 +108,11 @@ impl Sink for File {
         1
     }
 
+    async fn reach(&self) -> Result<Option<&'static str>, Refusal> {
+        let path = lock(&self.0).path.clone();
+        blocking(move || found(&path).map(Some).map_err(|error| Trouble { doing: Doing::Opening, error }.refusal(&path))).await
+    }
+
     async fn send(&self, events: &[Event]) -> Result<(), Refusal> {
         let mut lines = Vec::with_capacity(events.iter().map(|event| event.body.len() + 1).sum());
         for event in events {
@@ -119,6 +125,26 @@ impl Sink for File {
             state.append(&lines).map_err(|trouble| trouble.refusal(&state.path))
         })
         .await
+    }
+}
+
+/// What an attempt would find there: the system is asked, and nothing is opened.
+fn found(path: &Path) -> io::Result<&'static str> {
+    if is_standard_output(path) {
+        return if was_standard_output_closed() { Err(ErrorKind::BrokenPipe.into()) } else { Ok("standard output is open") };
+    }
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => Err(ErrorKind::IsADirectory.into()),
+        Ok(metadata) if metadata.is_file() => {
+            access(path, Access::READ_OK | Access::WRITE_OK).map(|()| "the file can be written").map_err(io::Error::from)
+        }
+        Ok(_) => access(path, Access::WRITE_OK).map(|()| "it can be written").map_err(io::Error::from),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let target = Config { path: path.to_owned() }.resolved();
+            let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            access(folder, Access::WRITE_OK | Access::EXEC_OK).map(|()| "the file can be created").map_err(io::Error::from)
+        }
+        Err(error) => Err(error),
     }
 }
 

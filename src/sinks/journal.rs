@@ -38,6 +38,11 @@ impl Journal {
         Ok(Self { socket, path: path.into() })
     }
 
+    /// Whether anyone listens there.
+    pub fn reach(&self) -> io::Result<()> {
+        UnixDatagram::unbound()?.connect(&self.path)
+    }
+
     /// Hands over one event.
     pub fn send(&self, event: &Event) -> io::Result<()> {
         let mut sent = Ok(());

@@ -68,6 +68,14 @@ impl Sink for Log {
         1
     }
 
+    async fn reach(&self) -> Result<Option<&'static str>, Refusal> {
+        match self.0.as_ref() {
+            Out::Closed => Err(refusal(ErrorKind::BrokenPipe.into())),
+            Out::Text(_) | Out::Json(_) => Ok(Some("standard error is open")),
+            Out::Journal(journal) => journal.reach().map(|()| Some("the journal listens")).map_err(|error| of_journal(&error)),
+        }
+    }
+
     async fn send(&self, events: &[Event]) -> Result<(), Refusal> {
         let out = Arc::clone(&self.0);
         let events = events.to_vec();
@@ -81,9 +89,7 @@ impl Out {
             Self::Closed => Err(refusal(ErrorKind::BrokenPipe.into())),
             Self::Text(lines) => write_waiting(lines, &joined(events, |line| line.text(false)), PATIENCE).map_err(refusal),
             Self::Json(lines) => write_waiting(lines, &joined(events, |line| line.json()), PATIENCE).map_err(refusal),
-            Self::Journal(journal) => events.iter().try_for_each(|event| journal.send(event)).map_err(|error| {
-                Refusal::passing(format!("the journal at {} takes no entries: {error}; see to systemd-journald", journal::SOCKET))
-            }),
+            Self::Journal(journal) => events.iter().try_for_each(|event| journal.send(event)).map_err(|error| of_journal(&error)),
         }
     }
 }
@@ -97,6 +103,10 @@ fn joined(events: &[Event], form: impl Fn(&Line<'_>) -> String) -> Vec<u8> {
         lines.push(b'\n');
     }
     lines
+}
+
+fn of_journal(error: &io::Error) -> Refusal {
+    Refusal::passing(format!("the journal at {} takes no entries: {error}; see to systemd-journald", journal::SOCKET))
 }
 
 fn refusal(error: io::Error) -> Refusal {

@@ -82,6 +82,19 @@ pub struct Config {
     pub kind: Kind,
 }
 
+impl Kind {
+    /// What it is and where it leads, without anything that may be a secret.
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Log => "standard error, or the journal under systemd".to_owned(),
+            Self::Exec(exec) => format!("exec {}", exec.command.program()),
+            Self::File(file) if file.path.as_os_str() == "-" => "file - (standard output)".to_owned(),
+            Self::File(file) => format!("file {}", file.path.display()),
+            Self::Webhook(webhook) => format!("webhook {}", webhook.shown()),
+        }
+    }
+}
+
 /// What `type` may say.
 pub const TYPES: [&str; 3] = ["file", "webhook", "exec"];
 
@@ -99,6 +112,12 @@ pub trait Sink: Send + Sync {
     /// The files whose change may mend a sink that is held: its secrets, its certificates, its program.
     fn mended_by(&self) -> Vec<PathBuf> {
         Vec::new()
+    }
+
+    /// Whether the destination is there and lets this user in, as far as that can be told without an event; nothing is changed
+    /// there. In a few words what was found; `None`: only an attempt can tell.
+    async fn reach(&self) -> Result<Option<&'static str>, Refusal> {
+        Ok(None)
     }
 
     /// One attempt to hand over these events, in order. `Ok` means that all of them are acknowledged; after an error none

@@ -116,7 +116,7 @@ impl Machine {
     fn tell_held(&self, scope: Scope, fault: &Fault) {
         let tasks = self.board.tasks_of(scope);
         let what_to_do = match (scope, fault.class) {
-            (Scope::Account(_), _) => "check secret_id and secret_key of the account; a changed secret_key_file is tried at once",
+            (Scope::Account(_), _) => "check secret_id and secret_key of the account; a changed file of credentials is tried at once",
             (Scope::Key(_), Class::Task) => "every id was refused alike: check region, operation and account of these tasks",
             (Scope::Key(_), _) => "check the account's permissions, its region and its endpoint",
         };

@@ -1,14 +1,17 @@
 //! The surface that users and their scripts rely on: commands, log lines, exit codes.
 
 mod api_3_0;
+mod check;
 mod clock;
 mod closed_descriptors;
 mod commands;
+mod credentials;
 mod events;
 mod exec;
 mod hostile;
 mod log;
 mod network;
+mod output;
 mod sdk;
 mod signing;
 mod storage;
@@ -16,3 +19,4 @@ mod systemd;
 mod tasks;
 mod wait;
 mod webhook;
+mod wrong;

@@ -4,7 +4,8 @@
 //! not the program's. Names and labels come from outside, so they choose no variable's name, and their text is made harmless.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
 
 use serde_json::Value;
 
@@ -39,6 +40,14 @@ impl Inherited {
     /// Those that this finds.
     pub fn of(find: impl Fn(&str) -> Option<OsString>) -> Self {
         Self(INHERITED.into_iter().filter_map(|name| Some((name, find(name)?))).collect())
+    }
+
+    /// The folders in which a program without a slash is looked for.
+    pub fn search_path(&self) -> Vec<PathBuf> {
+        /// As the C library has it where no variable says so.
+        const USUAL: &str = "/bin:/usr/bin";
+        let path = self.0.iter().find(|(name, _)| *name == "PATH").map_or(OsStr::new(USUAL), |(_, value)| value.as_os_str());
+        std::env::split_paths(path).collect()
     }
 
     /// Names and values.

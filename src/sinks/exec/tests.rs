@@ -280,3 +280,24 @@ fn its_arguments_do_not_show_themselves_in_debug() {
     let shown = format!("{config:?} {:?}", Exec::new(&config));
     assert!(shown.contains("/bin/x") && !shown.contains("hunter2"), "{shown}");
 }
+
+#[tokio::test]
+async fn a_program_is_looked_for_and_not_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    fs::write(path("text"), "#!/bin/sh\n").unwrap();
+    let reach = async |program: &str| sink(&[program, "-c", "exit 1"], LONG).reach().await.map_err(|refusal| (refusal.class, refusal.what));
+    for program in ["/bin/sh", "sh"] {
+        assert_eq!(reach(program).await, Ok(Some("the program is there")));
+    }
+    for (program, words) in [
+        ("no-such-program", "there is no such program"),
+        (&path("missing"), "there is no such program"),
+        (&path("text"), "chmod +x"),
+        (&path(""), "permission denied"),
+        (&path("text/below"), "a part of the path is no folder"),
+    ] {
+        let (class, what) = reach(program).await.unwrap_err();
+        assert!(class == Class::Sink && what.contains(words), "{what}");
+    }
+}

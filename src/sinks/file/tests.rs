@@ -262,3 +262,25 @@ async fn the_mode_of_a_file_that_is_there_stays() {
     to(&path).send(&samples::successes(1)).await.unwrap();
     assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o644);
 }
+
+#[tokio::test]
+async fn what_an_attempt_would_find_is_told_without_creating_anything() {
+    let (folder, path) = folder_and_path();
+    let link = folder.path().join("link");
+    symlink("missing/events.jsonl", &link).unwrap();
+    let reach = async |path: &Path| to(path).reach().await.map_err(|refusal| (refusal.class, refusal.what));
+    assert_eq!(reach(&path).await, Ok(Some("the file can be created")));
+    for (wrong, words) in [
+        (folder.path().join("missing/events.jsonl"), "its folder does not exist"),
+        (link, "its folder does not exist"),
+        (folder.path().to_owned(), "it is a folder"),
+    ] {
+        let (class, what) = reach(&wrong).await.unwrap_err();
+        assert!(class == Class::Sink && what.contains(words), "{what}");
+    }
+    assert!(!path.exists());
+    fs::write(&path, "").unwrap();
+    assert_eq!(reach(&path).await, Ok(Some("the file can be written")));
+    let (class, what) = reach(&path.join("below")).await.unwrap_err();
+    assert!(class == Class::Sink && what.contains("a part of the path is no folder"), "{what}");
+}

@@ -183,6 +183,15 @@ impl Config {
         made.map_err(|what| faults.push(fault(&[key], what))).ok()
     }
 
+    /// Where it leads, as far as that may be told: a URL can be a secret beyond host and port.
+    pub fn shown(&self) -> String {
+        match (&self.url, &self.url_file) {
+            (Some(url), _) => url.expose().parse().map(|url| super::asked(&url)).unwrap_or_default(),
+            (None, Some(file)) => format!("to the URL in {}", file.display()),
+            (None, None) => String::new(),
+        }
+    }
+
     /// The files that are read again when they change.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         [&self.url_file, &self.tls.ca_file, &self.tls.cert_file, &self.tls.key_file].into_iter().flatten().map(PathBuf::as_path)

@@ -162,6 +162,20 @@ impl Sink for Webhook {
         self.config.files().map(Path::to_owned).collect()
     }
 
+    /// Connects, through the proxy and TLS, and asks the server for nothing: not the webhook's path, and without its headers and login.
+    async fn reach(&self) -> Result<Option<&'static str>, Refusal> {
+        let reached = self.reached().await?;
+        let mut root = reached.url.clone();
+        root.set_path("/");
+        root.set_query(None);
+        // They fail where a URL has no host, and this one has.
+        let _ = root.set_username("").and_then(|()| root.set_password(None));
+        match reached.client.head(root).send().await {
+            Ok(_) => Ok(Some("a server answers there; whether it takes events, `opwatch events test` tells")),
+            Err(error) => Err(answer::unanswered(error, &asked(&reached.url), rounded(self.config.timeout.0))),
+        }
+    }
+
     async fn send(&self, events: &[Event]) -> Result<(), Refusal> {
         let reached = self.reached().await?;
         for events in events.chunks(self.batch()) {

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::problem::{Place, Problem};
-use crate::store::Config;
+use crate::store::{Config, Unusable};
 
 /// Where a database is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,19 +21,46 @@ const URL_KEY: &str = "store.url";
 /// Where that configuration has its database; `variable` looks into the environment. The default folder is created where it is
 /// ours to create; one that somebody wrote must exist, since a misspelt path would begin an empty store.
 pub fn location(config: &Config, variable: impl Fn(&str) -> Option<OsString>) -> Result<Location, Problem> {
-    let Some(url) = &config.url else { return default_file(variable).map(Location::File) };
+    let (file, our_folder) = named(config, variable)?;
+    if let Some(folder) = our_folder {
+        std::fs::create_dir_all(&folder)
+            .map_err(|error| problem(format!("cannot create the default folder {} ({error}); write \"sqlite:PATH\"", folder.display())))?;
+    }
+    Ok(Location::File(file))
+}
+
+/// The same for who only looks: nothing is created, and a written path whose folder is missing is told as it will be when the
+/// store is opened.
+pub fn location_to_be(config: &Config, variable: impl Fn(&str) -> Option<OsString>) -> Result<Location, Problem> {
+    let (file, our_folder) = named(config, variable)?;
+    let is_missing = |folder: &Path| !folder.as_os_str().is_empty() && !folder.is_dir();
+    let refused = |why: Unusable| Err(problem(format!("cannot open the store {}: {why}", file.display())));
+    if file.is_dir() {
+        return refused(Unusable::Folder);
+    }
+    if our_folder.is_none() && file.parent().is_some_and(is_missing) {
+        return refused(Unusable::NoFolder);
+    }
+    Ok(Location::File(file))
+}
+
+/// The file, and its folder where that is ours to create.
+type Named = (PathBuf, Option<PathBuf>);
+
+fn named(config: &Config, variable: impl Fn(&str) -> Option<OsString>) -> Result<Named, Problem> {
+    let Some(url) = &config.url else { return default_file(variable) };
     match url.strip_prefix("sqlite:") {
         Some("") => Err(problem("the path is missing; write \"sqlite:PATH\"")),
-        Some(path) => Ok(Location::File(path.into())),
+        Some(path) => Ok((path.into(), None)),
         None => Err(problem(format!("{} is not a store that opwatch knows; write \"sqlite:PATH\"", scheme(url)))),
     }
 }
 
-fn default_file(variable: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, Problem> {
+fn default_file(variable: impl Fn(&str) -> Option<OsString>) -> Result<Named, Problem> {
     // systemd names several folders with colons between them, and has created them all.
     let state_directory = absolute(&variable, "STATE_DIRECTORY", ":");
     if let Some(folder) = state_directory {
-        return Ok(folder.join(FILE_NAME));
+        return Ok((folder.join(FILE_NAME), None));
     }
     let xdg = absolute(&variable, "XDG_STATE_HOME", "\0");
     let home = || absolute(&variable, "HOME", "\0").map(|home| home.join(".local/state"));
@@ -41,10 +68,7 @@ fn default_file(variable: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, 
         return Err(problem("there is no default, since none of STATE_DIRECTORY, XDG_STATE_HOME and HOME is set; write \"sqlite:PATH\""));
     };
     let folder = state.join("opwatch");
-    match std::fs::create_dir_all(&folder) {
-        Ok(()) => Ok(folder.join(FILE_NAME)),
-        Err(error) => Err(problem(format!("cannot create the default folder {} ({error}); write \"sqlite:PATH\"", folder.display()))),
-    }
+    Ok((folder.join(FILE_NAME), Some(folder)))
 }
 
 /// The first path in that variable, if it is absolute: others are to be ignored, says the XDG specification.
@@ -101,6 +125,19 @@ mod tests {
         let folder = home.path().join(".local/state/opwatch");
         assert_eq!(found, Ok(Location::File(folder.join("opwatch.db"))));
         assert!(folder.is_dir());
+    }
+
+    #[test]
+    fn who_only_looks_creates_nothing_and_is_told_what_an_open_would_tell() {
+        let home = tempfile::tempdir().unwrap();
+        let look = |url: Option<String>| {
+            let config = Config { url, ..Config::default() };
+            location_to_be(&config, |name| (name == "HOME").then(|| home.path().into())).map_err(|problem| problem.to_string())
+        };
+        assert_eq!(look(None), Ok(Location::File(home.path().join(".local/state/opwatch/opwatch.db"))));
+        assert!(look(Some(format!("sqlite:{}/missing/x.db", home.path().display()))).unwrap_err().contains("its folder does not exist"));
+        assert!(look(Some(format!("sqlite:{}", home.path().display()))).unwrap_err().contains("it is a folder"));
+        assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
     }
 
     #[test]

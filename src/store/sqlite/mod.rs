@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-pub use self::location::{Location, location};
+pub use self::location::{Location, location, location_to_be};
 use self::lock::Lock;
 use self::trouble::Patience;
 use self::wal::Wal;

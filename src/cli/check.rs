@@ -1,0 +1,189 @@
+//! `opwatch check`: is a configuration right, what would be watched how fast, and who would hear of it.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::Failure;
+use super::print::{self, wrapped};
+use super::run::load;
+use crate::clock::Clock;
+use crate::config::Loaded;
+use crate::daemon::plan::{Heard, Plan, Watched, plan};
+use crate::daemon::reach::{Found, Reached, Stand, reach};
+use crate::model::policy::Policy;
+use crate::model::sweep::Bottleneck;
+use crate::store::sqlite::Location;
+use crate::telemetry::Surroundings;
+use crate::telemetry::line::escaped;
+use crate::units::{Span, coarse, grouped, rounded};
+
+/// Where the facts of a block begin, behind their words.
+const FACTS: usize = 18;
+
+/// What of a right configuration is not usable as it is.
+#[derive(Debug)]
+pub struct NotReached {
+    /// What a person must act on.
+    pub refused: Vec<String>,
+    /// What may pass by itself.
+    pub later: Vec<String>,
+}
+
+/// Validates as `run` does, short of the store, and prints what it would do; `live` tries accounts and sinks as well.
+///
+/// # Errors
+/// When the configuration is wrong, or something cannot be reached.
+pub async fn run(path: &Path, live: bool, clock: Clock) -> Result<(), Failure> {
+    let loaded = load(path.to_owned()).await?;
+    let format = loaded.log.format.resolve(Surroundings::of_process());
+    let plan = plan(&loaded, format, clock)?;
+    print::document(report(path, &loaded, &plan).as_bytes())?;
+    if !live {
+        return Ok(());
+    }
+    let found = reach(&loaded, &plan, format, clock).await?;
+    print::document(reached(&found).as_bytes())?;
+    let (refused, later) = (found.that_are(Stand::Refused), found.that_are(Stand::Later));
+    if refused.is_empty() && later.is_empty() { Ok(()) } else { Err(Failure::NotReached(NotReached { refused, later })) }
+}
+
+fn report(path: &Path, loaded: &Loaded, plan: &Plan) -> String {
+    let mut parts = vec![wrapped(
+        &format!(
+            "{} is right: {}, {}, {}.",
+            path.display(),
+            counted(plan.tasks, "task"),
+            counted(loaded.accounts.len() as u64, "account"),
+            counted(plan.sinks.len() as u64, "sink"),
+        ),
+        "",
+        "",
+    )];
+    parts.push("\nWhat would be watched, and how fast:".to_owned());
+    parts.extend(plan.keys.iter().map(|key| watched(key, &loaded.poll)));
+    if plan.keys.is_empty() {
+        parts.push("  nothing".to_owned());
+    }
+    if !plan.idle_accounts.is_empty() {
+        parts.push(wrapped(&format!("No task is asked with: {}.", plan.idle_accounts.join(", ")), "  ", "  "));
+    }
+    parts.push(format!("\nEach task, unless it says otherwise:\n{}", defaults(&loaded.poll)));
+    parts.push("\nWho would hear of it:".to_owned());
+    parts.extend(plan.sinks.iter().map(heard));
+    let location = match &plan.location {
+        Location::File(file) => file.display().to_string(),
+        Location::Memory => "in memory".to_owned(),
+    };
+    parts.push(wrapped(&format!("The store: {location}; what is over is kept: {}.", loaded.store.retention), "\n", "  "));
+    let doubts = plan.doubts(loaded);
+    if !doubts.is_empty() {
+        parts.push(format!("\n{}:", counted(doubts.len() as u64, "warning")));
+        parts.extend(doubts.iter().map(|doubt| wrapped(doubt, "- ", "  ")));
+    }
+    parts.join("\n") + "\n"
+}
+
+fn reached(found: &Found) -> String {
+    let mut lines = Vec::new();
+    for (heading, found) in [("Accounts, asked once:", &found.accounts), ("Sinks, reached for:", &found.sinks)] {
+        lines.push(format!("\n{heading}"));
+        if found.is_empty() {
+            lines.push("  none".to_owned());
+        }
+        for (name, Reached { stand, what }) in found {
+            let word = match stand {
+                Stand::Good => "good",
+                Stand::Untried => "not tried",
+                Stand::Later => "again later",
+                Stand::Refused => "refused",
+            };
+            lines.push(wrapped(&format!("{name}: {word}"), "  ", "    "));
+            lines.push(wrapped(what, "    ", "    "));
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
+fn watched(key: &Watched, policy: &Policy) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for (target, tasks) in &key.targets {
+        let line =
+            format!("account {}, region {}, operation {}: {}", target.account, target.region, target.operation, counted(*tasks, "task"));
+        lines.push(wrapped(&line, "  ", "    "));
+    }
+    lines.push(fact("asks", &format!("{} for {} (API {})", key.pace_key.host, key.pace_key.action, key.api)));
+    let from = match key.documented {
+        Some(documented) => format!("95 % of the documented {documented}"),
+        None => "rate_limit".to_owned(),
+    };
+    lines.push(fact("rate", &format!("{}, one poll every {} ({from})", key.rate, rounded(key.rate.interval()))));
+    let bottleneck = match key.sweep.bottleneck {
+        Bottleneck::Rate => "the rate is the bottleneck".to_owned(),
+        Bottleneck::Interval => format!("the interval is the bottleneck: up to {} apart", policy.max_interval),
+    };
+    let arithmetic = format!("{} ({} ÷ {})", coarse(key.sweep.at_the_rate), counted(key.tasks, "task"), key.rate);
+    lines.push(fact("one sweep", &format!("{arithmetic}; {bottleneck}")));
+    if key.own_timeouts > 0 {
+        lines.push(fact("own timeout", &counted(key.own_timeouts, "task")));
+    }
+    lines.join("\n")
+}
+
+fn defaults(policy: &Policy) -> String {
+    let Policy { initial_delay, initial_interval, max_interval, timeout, warn_after, .. } = policy;
+    let first = match initial_delay {
+        Span(delay) if delay.is_zero() => "at once".to_owned(),
+        delay => format!("after {delay}"),
+    };
+    let given_up = match timeout.0 {
+        Some(timeout) => format!("after {}", Span(timeout)),
+        None => "never".to_owned(),
+    };
+    let overdue = match warn_after.0 {
+        Some(after) => format!("after {}", Span(after)),
+        None => "never".to_owned(),
+    };
+    [
+        fact("first asked", &first),
+        fact("asked again", &format!("after {initial_interval}, then ever more rarely, up to {max_interval} apart")),
+        fact("given up", &given_up),
+        fact("told overdue", &overdue),
+    ]
+    .join("\n")
+}
+
+fn heard(Heard { route, shown, sending }: &Heard) -> String {
+    let mut lines = vec![wrapped(&format!("{}: {shown}", route.sink), "  ", "    ")];
+    lines.push(fact("hears of", &words(&route.events)));
+    lines.extend(route.outcomes.as_ref().map(|outcomes| fact("outcomes", &words(outcomes))));
+    if !route.labels.is_empty() {
+        let labels = route.labels.iter().map(|(name, value)| format!("{name}={value}"));
+        lines.push(fact("labels", &labels.collect::<Vec<_>>().join(", ")));
+    }
+    let mut sent = vec![format!("{} at once", counted(sending.max_in_flight as u64, "attempt"))];
+    sent.extend(sending.rate.map(|rate| format!("at most {rate}")));
+    sent.extend(sending.gather.map(|gather| format!("gathered for {}", Span(gather))));
+    sent.push(match sending.retry.give_up_after.0 {
+        Some(after) => format!("given up after {}", Span(after)),
+        None => "never given up".to_owned(),
+    });
+    lines.push(fact("sent", &sent.join(", ")));
+    lines.join("\n")
+}
+
+/// A word and what there is to say of it.
+fn fact(word: &str, text: &str) -> String {
+    wrapped(text, &format!("    {word:0$}", FACTS - 4), &" ".repeat(FACTS))
+}
+
+/// `1 task`, `10,000 tasks`.
+fn counted(number: u64, thing: &str) -> String {
+    format!("{} {thing}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
+/// As they are written in the configuration.
+fn words(values: &[impl Serialize]) -> String {
+    let word = |value| serde_json::to_value(value).ok().and_then(|word| word.as_str().map(str::to_owned));
+    escaped(&values.iter().filter_map(word).collect::<Vec<_>>().join(", ")).into_owned()
+}

@@ -1,0 +1,93 @@
+//! `opwatch completions` and `opwatch man`: the command line as shells and `man` read it, made from its own definition.
+
+use clap::Command;
+use clap_complete::Shell;
+use clap_mangen::Man;
+
+use super::{Failure, print};
+
+/// Prints the completions of that shell.
+pub fn completions(mut command: Command, shell: Shell) -> Result<(), Failure> {
+    let name = command.get_name().to_owned();
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command, name, &mut script);
+    print::document(&script)
+}
+
+/// Prints the manual page: one page with all commands, since nobody looks for a page by a command's name.
+pub fn man(command: Command) -> Result<(), Failure> {
+    print::document(&page(command).map_err(Failure::Runtime)?)
+}
+
+fn page(mut command: Command) -> std::io::Result<Vec<u8>> {
+    // Names of commands are then whole: `opwatch events test`.
+    command.build();
+    let whole = Man::new(command.clone());
+    let mut page = Vec::new();
+    whole.render_title(&mut page)?;
+    whole.render_name_section(&mut page)?;
+    whole.render_synopsis_section(&mut page)?;
+    whole.render_description_section(&mut page)?;
+    page.extend(b".SH COMMANDS\n");
+    for subcommand in command.get_subcommands() {
+        describe(subcommand, &mut page)?;
+    }
+    page.extend(ENDING.as_bytes());
+    whole.render_version_section(&mut page)?;
+    Ok(page)
+}
+
+/// What the command line's definition does not know.
+const ENDING: &str = r#".SH EXIT STATUS
+.TP
+0
+All went well.
+.TP
+1
+Something failed that may go well another time, or deliveries were given up.
+.TP
+2
+What was asked for, or configured, is wrong; nothing was changed.
+.TP
+5
+Something is refused or held until a person acts.
+.SH FILES
+.TP
+/etc/opwatch/opwatch.toml
+The configuration, unless \-c or $OPWATCH_CONFIG names another one.
+"#;
+
+/// A command with those below it, each under its whole name.
+fn describe(command: &Command, page: &mut Vec<u8>) -> std::io::Result<()> {
+    let mut below = command.get_subcommands().peekable();
+    if below.peek().is_some() {
+        return below.try_for_each(|subcommand| describe(subcommand, page));
+    }
+    let name = command.get_bin_name().unwrap_or_default();
+    page.extend(format!(".SS \"{name}\"\n").bytes());
+    // Every command has it, and it needs no word more than once.
+    let man = Man::new(command.clone().mut_arg("help", |argument| argument.hide(true)));
+    let mut part = Vec::new();
+    man.render_synopsis_section(&mut part)?;
+    page.extend(without_heading(&part));
+    page.extend(b".PP\n");
+    part.clear();
+    man.render_description_section(&mut part)?;
+    page.extend(without_heading(&part));
+    if command.get_arguments().any(|argument| argument.get_id() != "help") {
+        part.clear();
+        man.render_options_section(&mut part)?;
+        page.extend(without_heading(&part));
+    }
+    Ok(())
+}
+
+/// A section without the line that begins it.
+fn without_heading(section: &[u8]) -> &[u8] {
+    let is_heading = |line: &[u8]| line.starts_with(b".SH ") || line.starts_with(b".ie ") || line.starts_with(b".el ");
+    let mut rest = section;
+    while let Some(end) = rest.iter().position(|byte| *byte == b'\n').filter(|end| is_heading(&rest[..*end])) {
+        rest = &rest[end + 1..];
+    }
+    rest
+}

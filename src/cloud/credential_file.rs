@@ -1,0 +1,148 @@
+//! Files that hold an account's credentials: a key alone, the SDK's file, or that of `tccli` (api.md §4).
+//!
+//! They are read at the start, and again while the account is held and the file changes. What is in them is repeated nowhere.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::credentials::Credentials;
+use crate::secret::{self, Secret};
+
+/// A file that holds credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CredentialFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// How it is read.
+    pub form: Form,
+}
+
+/// How a file of credentials is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// The secret key and nothing else; its id stands in the configuration.
+    Key,
+    /// INI with `secret_id` and `secret_key` in `[default]`.
+    Sdk,
+    /// JSON with `secretId`, `secretKey` and, for temporary ones, `token`.
+    Tccli,
+}
+
+impl CredentialFile {
+    /// Reads it; `written_id` is what the configuration says of the id.
+    ///
+    /// # Errors
+    /// In words for people, with the file's name and what to write.
+    pub fn read(&self, written_id: &str, doubt: &mut dyn FnMut(String)) -> Result<Credentials, String> {
+        match self.form {
+            Form::Key => {
+                let secret_key = secret::file::read(&self.path, doubt)?;
+                Ok(Credentials { secret_id: written_id.to_owned(), secret_key, token: None })
+            }
+            Form::Sdk => whole(&self.path, sdk(&secret::file::text(&self.path, doubt)?), SDK_FORM),
+            Form::Tccli => whole(&self.path, tccli(&secret::file::text(&self.path, doubt)?), TCCLI_FORM),
+        }
+    }
+}
+
+const SDK_FORM: &str = "write a line [default], and below it secret_id = … and secret_key = …";
+const TCCLI_FORM: &str = "write {\"secretId\": …, \"secretKey\": …}, or run `tccli configure`";
+
+/// What was found of them; an empty one is as good as none.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Found {
+    secret_id: Option<String>,
+    secret_key: Option<String>,
+    token: Option<String>,
+}
+
+fn whole(path: &Path, found: Option<Found>, form: &str) -> Result<Credentials, String> {
+    let shown = path.display();
+    let Some(Found { secret_id, secret_key, token }) = found else { return Err(format!("{shown} cannot be understood; {form}")) };
+    let filled = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
+    let Some(secret_id) = filled(secret_id) else { return Err(format!("{shown} has no id; {form}")) };
+    let Some(secret_key) = filled(secret_key) else { return Err(format!("{shown} has no key; {form}")) };
+    if !secret_id.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(format!("the id in {shown} holds blanks or other characters that no id has; {form}"));
+    }
+    Ok(Credentials { secret_id, secret_key: Secret::new(secret_key), token: filled(token).map(Secret::new) })
+}
+
+/// As Python's `configparser` reads it, which the SDK uses: names in any case, `=` or `:`, whole lines of comment. What is none of
+/// that is no file of this kind.
+fn sdk(text: &str) -> Option<Found> {
+    const SECTION: &str = "default";
+    let (mut section, mut found) = (None, Found::default());
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['#', ';'])) {
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            section = Some(name.trim());
+            continue;
+        }
+        let (name, value) = line.split_once(['=', ':'])?;
+        let value = Some(value.trim().to_owned());
+        match name.trim().to_ascii_lowercase().as_str() {
+            _ if section != Some(SECTION) => {}
+            "secret_id" => found.secret_id = value,
+            "secret_key" => found.secret_key = value,
+            _ => {}
+        }
+    }
+    Some(found)
+}
+
+/// What serde says of a misfit repeats it, so that is not told.
+fn tccli(text: &str) -> Option<Found> {
+    serde_json::from_str(text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(form: Form, text: &str) -> Result<Credentials, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = CredentialFile { path: folder.path().join("credentials"), form };
+        std::fs::write(&file.path, text).unwrap();
+        file.read("WRITTEN", &mut drop).map_err(|what| what.replace(&file.path.display().to_string(), "FILE"))
+    }
+
+    fn credentials(id: &str, key: &str, token: Option<&str>) -> Credentials {
+        Credentials { secret_id: id.to_owned(), secret_key: Secret::new(key), token: token.map(Secret::new) }
+    }
+
+    #[test]
+    fn each_form_is_read_as_its_makers_read_it() {
+        assert_eq!(read(Form::Key, "hunter2\n"), Ok(credentials("WRITTEN", "hunter2", None)));
+        for text in [
+            "[default]\nsecret_id = A\nsecret_key = hunter2\n",
+            "\u{feff}; mine\r\n[other]\r\nsecret_id=X\r\n[default]\r\n# id\r\nSecret_Id:A\r\nsecret_key=hunter2\r\nrole_arn = r\r\n",
+        ] {
+            assert_eq!(read(Form::Sdk, text), Ok(credentials("A", "hunter2", None)), "{text}");
+        }
+        assert_eq!(read(Form::Sdk, "[default]\nsecret_id=A\nsecret_key=a=b:c"), Ok(credentials("A", "a=b:c", None)));
+        let text = |token| format!("{{\"secretId\": \"A\", \"secretKey\": \"hunter2\", \"token\": {token}, \"type\": 1}}");
+        assert_eq!(read(Form::Tccli, &text("\"T\"")), Ok(credentials("A", "hunter2", Some("T"))));
+        assert_eq!([text("null"), text("\"\"")].map(|text| read(Form::Tccli, &text).unwrap().token), [None, None]);
+    }
+
+    #[test]
+    fn a_file_without_credentials_is_told_with_its_name_and_its_form_and_nothing_of_what_is_in_it() {
+        for (form, text, told) in [
+            (Form::Sdk, "", "FILE has no id; write a line [default]"),
+            (Form::Sdk, "secret_id = A\nsecret_key = hunter2", "FILE has no id"),
+            (Form::Sdk, "[default]\nsecret_id = hunter2", "FILE has no key"),
+            (Form::Sdk, "[default]\nsecret_id =\nsecret_key = hunter2", "FILE has no id"),
+            (Form::Sdk, "[default]\nsecret_id = hunter2 x\nsecret_key = hunter2", "the id in FILE holds blanks"),
+            (Form::Sdk, "hunter2", "FILE cannot be understood; write a line [default]"),
+            (Form::Tccli, "{\"secretId\": {\"hunter2\": 1}}", "FILE cannot be understood; write {\"secretId\""),
+            (Form::Tccli, "{\"secretId\": \"A\"}", "FILE has no key; write"),
+            (Form::Tccli, "hunter2", "FILE cannot be understood"),
+            (Form::Key, "", "FILE is empty"),
+        ] {
+            let what = read(form, text).unwrap_err();
+            assert!(what.contains(told) && !what.contains("hunter2"), "{what}");
+        }
+    }
+}

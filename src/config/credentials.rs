@@ -1,0 +1,201 @@
+//! An account's credentials: from the configuration, else from where the official tools keep theirs (api.md §4).
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use super::environment::Environment;
+use super::sections::Sections;
+use crate::cloud::credential_file::{CredentialFile, Form};
+use crate::cloud::credentials::{Config, Credentials, Source};
+use crate::problem::{Place, Problem};
+use crate::secret::Secret;
+use crate::section::KeyPath;
+
+const ID: &str = "TENCENTCLOUD_SECRET_ID";
+const KEY: &str = "TENCENTCLOUD_SECRET_KEY";
+/// As tccli and as Terraform call it.
+const TOKENS: [&str; 2] = ["TENCENTCLOUD_TOKEN", "TENCENTCLOUD_SECURITY_TOKEN"];
+const SDK_FILE: &str = "TENCENTCLOUD_CREDENTIALS_FILE";
+const SDK_FILE_OF_USER: &str = ".tencentcloud/credentials";
+const SDK_FILE_OF_MACHINE: &str = "/etc/tencentcloud/credentials";
+const TCCLI_PROFILE: &str = "TCCLI_PROFILE";
+
+/// What signs, and the file that it came from.
+pub type Signing = (Credentials, Option<CredentialFile>);
+
+/// Credentials that are there and cannot be used: of which variable, if of one, and why.
+pub struct Unusable {
+    variable: Option<&'static str>,
+    what: String,
+}
+
+/// What signs this account's requests, or nothing where what is wrong was told.
+pub fn of_account(sections: &mut Sections<'_>, at: &KeyPath, config: &Config, environment: &Environment) -> Option<Signing> {
+    let written = ["secret_id", "secret_key", "secret_key_file"];
+    let is_written = [config.secret_id.is_some(), config.secret_key.is_some(), config.secret_key_file.is_some()];
+    let first_written = written.into_iter().zip(is_written).find_map(|(key, is_written)| is_written.then_some(key));
+    match (config.credentials, first_written) {
+        (Source::Auto | Source::Config, Some(_)) => written_ones(sections, at, config),
+        (Source::Env | Source::File | Source::Tccli, Some(key)) => {
+            sections.tell(at, key, "stands beside `credentials`, which names another place; leave out one of the two");
+            None
+        }
+        (source, None) => {
+            let mut doubts = Vec::new();
+            let found = looked_up(source, environment, &mut |doubt| doubts.push(doubt));
+            doubts.into_iter().for_each(|doubt| sections.doubt(at, "", doubt));
+            match found {
+                Ok(Some(signing)) => return Some(signing),
+                Ok(None) => sections.tell(at, key_of(source), missing(source, environment)),
+                Err(Unusable { variable: Some(variable), what }) => {
+                    sections.tell(at, "", format!("takes its credentials from the environment, but {variable} {what}"));
+                }
+                Err(Unusable { variable: None, what }) => sections.tell(at, "", format!("takes its credentials from a file, but {what}")),
+            }
+            None
+        }
+    }
+}
+
+/// Those of an account that nobody wrote.
+///
+/// # Errors
+/// When there are some that cannot be used.
+pub fn of_nobody(environment: &Environment, doubt: &mut dyn FnMut(String)) -> Result<Option<Signing>, Problem> {
+    looked_up(Source::Auto, environment, doubt).map_err(|Unusable { variable, what }| {
+        let place = Place { key: variable.map(str::to_owned), ..Place::default() };
+        Problem::new(place, what)
+    })
+}
+
+/// The key where its own absence is told.
+fn key_of(source: Source) -> &'static str {
+    match source {
+        Source::Auto => "",
+        Source::Config | Source::Env | Source::File | Source::Tccli => "credentials",
+    }
+}
+
+/// Where they were looked for in vain, and what to write.
+fn missing(source: Source, environment: &Environment) -> String {
+    let shown = |files: Vec<PathBuf>| files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(" and ");
+    match source {
+        Source::Auto => {
+            format!("has no credentials; write `secret_id` and `secret_key_file`, or set {ID} and {KEY}, or write ~/{SDK_FILE_OF_USER}")
+        }
+        Source::Config => "says that they stand here; write `secret_id` and `secret_key_file`".to_owned(),
+        Source::Env => format!("says that they are in the environment; set {ID} and {KEY}"),
+        Source::File => format!(
+            "says that they are in the SDK's file, but there is no {}; write it, or name another one in {SDK_FILE}",
+            shown(sdk_files(environment))
+        ),
+        Source::Tccli => match tccli_file(environment) {
+            Some(file) => {
+                format!("says that tccli has them, but there is no {}; run `tccli configure`, or set {TCCLI_PROFILE}", file.display())
+            }
+            None => format!("says that tccli has them, but HOME or {TCCLI_PROFILE} leads to no file; set HOME, and a profile's plain name"),
+        },
+    }
+}
+
+/// Those that stand in the configuration.
+fn written_ones(sections: &mut Sections<'_>, at: &KeyPath, config: &Config) -> Option<Signing> {
+    let (key, file) = match (&config.secret_key, &config.secret_key_file) {
+        (Some(_), Some(_)) => {
+            sections.tell(at, "secret_key_file", "stands beside `secret_key`; keep one of the two");
+            return None;
+        }
+        (Some(key), None) if key.expose().trim().is_empty() => {
+            sections.tell(at, "secret_key", "is empty; write the key, or leave it out to take it from the environment");
+            return None;
+        }
+        (Some(key), None) => (Some(key.clone()), None),
+        (None, Some(file)) => {
+            let (key, file) = key_from(sections, at, file)?;
+            (Some(key), Some(file))
+        }
+        (None, None) => (None, None),
+    };
+    match (&config.secret_id, key) {
+        (Some(id), Some(secret_key)) => Some((Credentials { secret_id: id.clone(), secret_key, token: None }, file)),
+        (Some(_), None) => {
+            sections.tell(at, "secret_id", "has no key beside it; write `secret_key_file` or `secret_key`");
+            None
+        }
+        (None, _) => {
+            let key = if config.secret_key.is_some() { "secret_key" } else { "secret_key_file" };
+            sections.tell(at, key, "has no id beside it; write `secret_id`");
+            None
+        }
+    }
+}
+
+fn key_from(sections: &mut Sections<'_>, at: &KeyPath, path: &Path) -> Option<(Secret, CredentialFile)> {
+    if path.as_os_str().is_empty() {
+        sections.tell(at, "secret_key_file", "is empty; write the file's path");
+        return None;
+    }
+    let file = CredentialFile { path: path.to_owned(), form: Form::Key };
+    let read = file.read("", &mut |what| sections.doubt(at, "secret_key_file", what));
+    read.map(|read| (read.secret_key, file)).map_err(|what| sections.tell(at, "secret_key_file", what)).ok()
+}
+
+/// Those that stand elsewhere, at the first place that has any.
+fn looked_up(source: Source, environment: &Environment, doubt: &mut dyn FnMut(String)) -> Result<Option<Signing>, Unusable> {
+    let (env, sdk, tccli) = match source {
+        Source::Auto => (true, true, true),
+        Source::Config => (false, false, false),
+        Source::Env => (true, false, false),
+        Source::File => (false, true, false),
+        Source::Tccli => (false, false, true),
+    };
+    if env && let Some(credentials) = from_environment(environment)? {
+        return Ok(Some((credentials, None)));
+    }
+    let sdk = sdk.then(|| sdk_files(environment)).into_iter().flatten().map(|path| CredentialFile { path, form: Form::Sdk });
+    let tccli = tccli.then(|| tccli_file(environment)).flatten().map(|path| CredentialFile { path, form: Form::Tccli });
+    // A file that somebody named is used, or told as missing.
+    let is_named = environment.filled(SDK_FILE).is_some();
+    let mut files = sdk.chain(tccli);
+    let Some(file) = files.find(|file| is_there(&file.path) || file.form == Form::Sdk && is_named) else { return Ok(None) };
+    let credentials = file.read("", doubt).map_err(|what| Unusable { variable: None, what })?;
+    Ok(Some((credentials, Some(file))))
+}
+
+/// Where the SDK looks for its file, in this order.
+fn sdk_files(environment: &Environment) -> Vec<PathBuf> {
+    match environment.filled(SDK_FILE) {
+        Some(named) => vec![named.into()],
+        None => {
+            let of_user = environment.filled("HOME").map(|home| Path::new(home).join(SDK_FILE_OF_USER));
+            of_user.into_iter().chain([SDK_FILE_OF_MACHINE.into()]).collect()
+        }
+    }
+}
+
+/// The file of the profile in use. A profile is a name, and no way out of the folder.
+fn tccli_file(environment: &Environment) -> Option<PathBuf> {
+    let profile = environment.filled(TCCLI_PROFILE).unwrap_or("default");
+    let folder = Path::new(environment.filled("HOME")?).join(".tccli");
+    (!profile.contains('/')).then(|| folder.join(format!("{profile}.credential")))
+}
+
+/// What may not be looked at is there: it is told why it cannot be read.
+fn is_there(path: &Path) -> bool {
+    !std::fs::metadata(path).is_err_and(|error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory))
+}
+
+/// The SDK's variables; half a pair is an error, told of the variable that is there.
+fn from_environment(environment: &Environment) -> Result<Option<Credentials>, Unusable> {
+    let half = |variable, what| Err(Unusable { variable: Some(variable), what });
+    match (environment.filled(ID), environment.filled(KEY)) {
+        (Some(id), Some(key)) => Ok(Some(Credentials {
+            secret_id: id.to_owned(),
+            secret_key: Secret::new(key),
+            token: TOKENS.iter().find_map(|name| environment.filled(name)).map(Secret::new),
+        })),
+        (Some(_), None) => half(ID, format!("is set and {KEY} {}; set both", environment.why_not(KEY))),
+        (None, Some(_)) => half(KEY, format!("is set and {ID} {}; set both", environment.why_not(ID))),
+        (None, None) => Ok(None),
+    }
+}

@@ -1,0 +1,189 @@
+//! What a configuration comes to before it runs: which tasks would be asked how fast, and who would hear of them.
+//!
+//! It is built of the same parts as the daemon, up to the store, which is neither opened nor created.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::{Error, build_sinks, catalogue, routes};
+use crate::clock::Clock;
+use crate::cloud::operations::{self, Api};
+use crate::cloud::{Cloud, PaceKey};
+use crate::config::Loaded;
+use crate::model::delivery::Sending;
+use crate::model::policy::Policy;
+use crate::model::route::Route;
+use crate::model::sweep::{Bottleneck, Sweep};
+use crate::model::task::{NewTask, Target};
+use crate::problem::Problem;
+use crate::register::listed::listed;
+use crate::store::sqlite::{Location, location_to_be};
+use crate::telemetry::ResolvedFormat;
+use crate::units::{Rate, coarse, grouped, rounded};
+
+/// A configuration, worked out.
+#[derive(Debug)]
+pub struct Plan {
+    /// How many tasks are listed.
+    pub tasks: u64,
+    /// The pace keys that they fall into, the slowest to sweep first.
+    pub keys: Vec<Watched>,
+    /// The first listed task of each account.
+    pub first_tasks: BTreeMap<String, NewTask>,
+    /// The accounts that no listed task is asked with.
+    pub idle_accounts: Vec<String>,
+    /// The sinks, by name.
+    pub sinks: Vec<Heard>,
+    /// Where the store will be.
+    pub location: Location,
+}
+
+/// The tasks of one pace key.
+#[derive(Debug)]
+pub struct Watched {
+    /// Whom it asks for what.
+    pub pace_key: PaceKey,
+    /// Over which API.
+    pub api: Api,
+    /// The targets that share it, each with its tasks.
+    pub targets: Vec<(Arc<Target>, u64)>,
+    /// All of its tasks.
+    pub tasks: u64,
+    /// How many of them have a `timeout` of their own.
+    pub own_timeouts: u64,
+    /// How fast it is asked.
+    pub rate: Rate,
+    /// What the cloud documents, where that is where the rate comes from.
+    pub documented: Option<Rate>,
+    /// How long one round takes.
+    pub sweep: Sweep,
+    /// How fast it would be asked over API 3.0, where an account could be switched to it.
+    pub rate_over_3_0: Option<Rate>,
+}
+
+/// What one sink hears of, and how it is sent to.
+#[derive(Debug)]
+pub struct Heard {
+    /// What it hears of.
+    pub route: Route,
+    /// What it is and where it leads.
+    pub shown: String,
+    /// How its deliveries go out.
+    pub sending: Sending,
+}
+
+/// Works it out.
+///
+/// # Errors
+/// When the daemon could not be built of it, or a task file is not as it was when it was loaded.
+pub fn plan(loaded: &Loaded, format: ResolvedFormat, clock: Clock) -> Result<Plan, Error> {
+    let cloud = Cloud::new(loaded.accounts.clone(), loaded.poll.request_timeout.0)?;
+    let location = location_to_be(&loaded.store, |name| std::env::var_os(name));
+    let (built, location) = match (build_sinks(loaded, format, clock), location) {
+        (Ok(built), Ok(location)) => (built, location),
+        (Err(Error::Configuration(mut problems)), Err(problem)) => {
+            problems.push(problem);
+            return Err(Error::Configuration(problems));
+        }
+        (Err(error), Ok(_) | Err(_)) => return Err(error),
+        (Ok(_), Err(problem)) => return Err(Error::Configuration(vec![problem])),
+    };
+    let mut counts: HashMap<Arc<Target>, (u64, u64)> = HashMap::new();
+    let mut first_tasks = BTreeMap::new();
+    let tasks = listed(&loaded.tasks, &loaded.task_files, &catalogue(loaded), |task| {
+        if !first_tasks.contains_key(&task.target.account) {
+            first_tasks.insert(task.target.account.clone(), task.clone());
+        }
+        let (tasks, own_timeouts) = counts.entry(task.target).or_default();
+        *tasks += 1;
+        *own_timeouts += u64::from(task.settings.timeout.is_some());
+    });
+    let tasks = tasks.map_err(Error::Configuration)?;
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let idle_accounts = loaded.accounts.keys().filter(|name| !first_tasks.contains_key(*name)).cloned().collect();
+    let shown = |name: &str| loaded.sinks.get(name).map(|config| config.kind.shown()).unwrap_or_default();
+    let heard = |route: Route| Some(Heard { shown: shown(&route.sink), sending: built.get(&route.sink)?.1, route });
+    let sinks = routes(loaded).0.into_iter().filter_map(heard).collect();
+    Ok(Plan { tasks, keys: keys(&cloud, loaded, counts)?, first_tasks, idle_accounts, sinks, location })
+}
+
+fn keys(cloud: &Cloud, loaded: &Loaded, counts: Vec<(Arc<Target>, (u64, u64))>) -> Result<Vec<Watched>, Error> {
+    let mut keys: BTreeMap<PaceKey, Watched> = BTreeMap::new();
+    for (target, (tasks, own_timeouts)) in counts {
+        let route = cloud.route(&target)?;
+        let Some(account) = loaded.accounts.get(&target.account) else { continue };
+        let Some(row) = operations::meant(&target.operation, account.api) else { continue };
+        let successor = operations::meant(&target.operation, Api::V3).filter(|successor| row.api == Api::V2 && successor.api == Api::V3);
+        let documented = account.rate_limit.is_none().then_some(row.rate);
+        let key = keys.entry(route.pace_key.clone()).or_insert_with(|| Watched {
+            pace_key: route.pace_key.clone(),
+            api: row.api,
+            targets: Vec::new(),
+            tasks: 0,
+            own_timeouts: 0,
+            rate: route.rate,
+            documented,
+            sweep: Sweep::over(0, route.rate, &loaded.poll),
+            // A limit that somebody wrote counts there too.
+            rate_over_3_0: documented.and(successor).map(|successor| successor.usual_rate()),
+        });
+        // Accounts that share a pace key share the lowest of their rates.
+        if route.rate.interval() > key.rate.interval() {
+            (key.rate, key.documented) = (route.rate, documented);
+        }
+        key.tasks += tasks;
+        key.own_timeouts += own_timeouts;
+        key.targets.push((target, tasks));
+        key.sweep = Sweep::over(key.tasks, key.rate, &loaded.poll);
+    }
+    let mut keys: Vec<_> = keys.into_values().collect();
+    keys.sort_by_key(|key| std::cmp::Reverse(key.sweep.at_the_rate));
+    Ok(keys)
+}
+
+impl Watched {
+    /// What is doubtful about its arithmetic, with what to do.
+    pub fn doubts(&self, policy: &Policy) -> Vec<String> {
+        let name = self.targets.iter().map(|(target, _)| format!("{}, {}, {}", target.account, target.region, target.operation));
+        let name = name.collect::<Vec<_>>().join("; ");
+        let sweep = coarse(self.sweep.at_the_rate);
+        let mut doubts = Vec::new();
+        match self.sweep.bottleneck {
+            Bottleneck::Interval => return doubts,
+            Bottleneck::Rate => {
+                let (tasks, rate, wanted) = (self.tasks, self.rate, rounded(policy.max_interval.0));
+                let over_3_0 = self.rate_over_3_0.map(|rate| {
+                    let sweep = coarse(Sweep::over(tasks, rate, policy).at_the_rate);
+                    format!("api = \"3.0\" in the account (one sweep then takes {sweep}), ")
+                });
+                doubts.push(format!(
+                    "{name}: the rate is the bottleneck: {} tasks ÷ {rate} = {sweep} for one sweep, so an end is seen up to {sweep} \
+                     late, and not {wanted} (max_interval); what helps: {}more accounts or regions (each pair has a rate of its own), or an \
+                     initial_delay for tasks that cannot be over soon",
+                    grouped(tasks),
+                    over_3_0.unwrap_or_default()
+                ));
+            }
+        }
+        if policy.timeout.0.is_some_and(|timeout| self.sweep.at_the_rate > timeout) && self.own_timeouts < self.tasks {
+            let timeout = policy.timeout;
+            doubts.push(format!(
+                "{name}: one sweep takes longer than the timeout of {timeout}, so a task may be asked once and given up; raise timeout in \
+                 [poll], or shorten the list"
+            ));
+        }
+        doubts
+    }
+}
+
+impl Plan {
+    /// What is right but doubtful about it, the configuration's own doubts first.
+    pub fn doubts(&self, loaded: &Loaded) -> Vec<String> {
+        let own = loaded.doubts.iter().map(Problem::to_string);
+        own.chain(self.keys.iter().flat_map(|key| key.doubts(&loaded.poll))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,173 @@
+//! `check --live`: one signed request per account, and a look at every sink, without a store and without an event.
+//!
+//! All of them at the same time, each bounded; but accounts that share a pace key take turns at its pace.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::plan::Plan;
+use super::{Error, build_sinks, catalogue};
+use crate::clock::{Clock, Steady, Wall};
+use crate::cloud::{Answer, Cloud, PaceKey, Route, Stamp};
+use crate::config::Loaded;
+use crate::model::reading::{Class, Fault};
+use crate::model::task::NewTask;
+use crate::problem::Place;
+use crate::register::{Written, WrittenId};
+use crate::sinks;
+use crate::telemetry::ResolvedFormat;
+use crate::units::{Span, rounded};
+
+/// How long a sink is looked at: a folder behind a dead network mount never answers.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Asked for where an account has no task. Whether it is there does not matter: the login is what is tried.
+const NO_TASK: u64 = 1;
+
+/// What was found of one account or sink.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reached {
+    /// Whether it can be used.
+    pub stand: Stand,
+    /// What says so, and what to do.
+    pub what: String,
+}
+
+/// Whether something can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stand {
+    /// It can.
+    Good,
+    /// Nobody knows: it was not, or cannot be, tried like this.
+    Untried,
+    /// Not now; it may pass by itself.
+    Later,
+    /// A person must act.
+    Refused,
+}
+
+/// What was found, by name.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The accounts.
+    pub accounts: BTreeMap<String, Reached>,
+    /// The sinks.
+    pub sinks: BTreeMap<String, Reached>,
+}
+
+/// Reaches for all of them.
+///
+/// # Errors
+/// When the daemon could not be built of this configuration.
+pub async fn reach(loaded: &Loaded, plan: &Plan, format: ResolvedFormat, clock: Clock) -> Result<Found, Error> {
+    let mut found = Found::default();
+    let (mut asked, mut looked_at) = (JoinSet::new(), JoinSet::new());
+    let cloud = Cloud::new(loaded.accounts.clone(), loaded.poll.request_timeout.0)?;
+    let mut turns: HashMap<PaceKey, Steady> = HashMap::new();
+    let first = clock.now().steady;
+    for name in loaded.accounts.keys() {
+        match task_of(name, loaded, plan) {
+            Ok(task) => {
+                let route = cloud.route(&task.target)?;
+                let turn = turns.entry(route.pace_key.clone()).or_insert(first);
+                let (name, mine) = (name.clone(), *turn);
+                *turn = mine + route.rate.interval();
+                asked.spawn(async move {
+                    clock.sleep_until(mine).await;
+                    (name, asked_once(&route, task, clock).await)
+                });
+            }
+            Err(what) => drop(found.accounts.insert(name.clone(), Reached { stand: Stand::Untried, what })),
+        }
+    }
+    for (name, (sink, _)) in build_sinks(loaded, format, clock)? {
+        looked_at.spawn(async move {
+            let reached = tokio::time::timeout(PATIENCE, sink.reach()).await.unwrap_or_else(|_| {
+                let patience = Span(PATIENCE);
+                Err(sinks::Refusal::passing(format!("nothing was found out within {patience}; see to the disk or the network behind it")))
+            });
+            (name, of_sink(reached))
+        });
+    }
+    found.accounts.extend(asked.join_all().await);
+    found.sinks.extend(looked_at.join_all().await);
+    Ok(found)
+}
+
+/// The first listed task of an account, or one that stands for it.
+fn task_of(account: &str, loaded: &Loaded, plan: &Plan) -> Result<NewTask, String> {
+    if let Some(task) = plan.first_tasks.get(account) {
+        return Ok(task.clone());
+    }
+    let written = Written { id: Some(WrittenId::Int(NO_TASK)), account: Some(account.to_owned()), ..Written::default() };
+    let task = catalogue(loaded).resolve(written, &Place::default());
+    task.map_err(|problem| format!("it has no task, and none can be made up: {problem}"))
+}
+
+/// One request; and once more where the server refused it unread since the clocks disagree, which is what polls do too.
+async fn asked_once(route: &Route, task: NewTask, clock: Clock) -> Reached {
+    let params: Vec<_> = task.settings.params.into_iter().collect();
+    let ask = async |at: Wall| route.ask(&task.id, &params, Stamp { nonce: clock.nonce(), at }, true).await;
+    let here = clock.now().wall;
+    let Answer { poll, date } = ask(here).await;
+    let refused_unread = poll.as_ref().is_err_and(|fault| fault.class == Class::Clock);
+    let (poll, clocks) = match date.filter(|_| refused_unread) {
+        Some(there) => {
+            clock.sleep_until(clock.now().steady + route.rate.interval()).await;
+            let apart = rounded(Duration::from_millis(there.0.abs_diff(here.0)));
+            let words = format!("; the clocks are {apart} apart, which opwatch corrects by itself, but set this machine's");
+            (ask(there).await.poll, words)
+        }
+        None => (poll, String::new()),
+    };
+    let host = &route.pace_key.host;
+    let (stand, what) = match poll {
+        Ok(reading) => (Stand::Good, format!("{host} accepted the signature; task {} has the status {}", task.id, reading.status)),
+        Err(fault) => of_fault(host, &fault),
+    };
+    Reached { stand, what: what + &clocks }
+}
+
+/// What a fault says of the account. One of the task is a good sign: the login was accepted before the task was looked for.
+fn of_fault(host: &str, fault: &Fault) -> (Stand, String) {
+    let Fault { code, message, .. } = fault;
+    let answer = if message.is_empty() { code.to_string() } else { format!("{code}, {message}") };
+    match fault.class {
+        Class::Task => (Stand::Good, format!("{host} accepted the signature; of the task it says: {answer}")),
+        Class::Account => (Stand::Refused, format!("{host} refuses the credentials: {answer}; check secret_id and the key")),
+        Class::PaceKey => (
+            Stand::Refused,
+            format!("{host} refuses this action in this region: {answer}; check the permissions of the key, region and endpoint"),
+        ),
+        Class::Clock => (Stand::Later, format!("{host} finds the request expired or seen before: {answer}; set this machine's clock")),
+        Class::Pace | Class::AccountPace => (Stand::Later, format!("{host} is asked too often: {answer}; see who else uses this key")),
+        Class::Connection | Class::Service => {
+            (Stand::Later, format!("no answer of use from {host}: {answer}; see to the network, or wait"))
+        }
+    }
+}
+
+fn of_sink(reached: Result<Option<&'static str>, sinks::Refusal>) -> Reached {
+    match reached {
+        Ok(Some(what)) => Reached { stand: Stand::Good, what: what.to_owned() },
+        Ok(None) => Reached { stand: Stand::Untried, what: "only an event can tell; see `opwatch events test`".to_owned() },
+        Err(refusal) => {
+            let stand = match refusal.class {
+                sinks::Class::Passing => Stand::Later,
+                sinks::Class::Sink | sinks::Class::Event => Stand::Refused,
+            };
+            Reached { stand, what: refusal.what }
+        }
+    }
+}
+
+impl Found {
+    /// What stands like that, with its kind.
+    pub fn that_are(&self, stand: Stand) -> Vec<String> {
+        let named = |kind, found: &BTreeMap<String, Reached>| {
+            found.iter().filter(|(_, reached)| reached.stand == stand).map(|(name, _)| format!("{kind} {name}")).collect::<Vec<_>>()
+        };
+        [named("account", &self.accounts), named("sink", &self.sinks)].concat()
+    }
+}
