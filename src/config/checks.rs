@@ -65,9 +65,10 @@ pub fn store(config: &store::Config) -> Vec<Check> {
 
 /// What every `[sinks.*]` has.
 pub fn sink(common: &Common) -> Vec<Check> {
-    let Common { retry, max_in_flight, outcomes, .. } = common;
+    let Common { events, retry, max_in_flight, outcomes, .. } = common;
     vec![
         check(&["max_in_flight"], (1..=1_000).contains(max_in_flight), "write a whole number from 1 to 1000"),
+        check(&["events"], events.as_ref().is_none_or(|events| !events.is_empty()), "names none; name one, or leave it out"),
         check(&["outcomes"], outcomes.as_ref().is_none_or(|outcomes| !outcomes.is_empty()), "names none; name one, or leave it out"),
         check(
             &["retry.give_up_after"],

@@ -131,6 +131,14 @@ impl<'a> Sections<'a> {
             Some(Kind::Webhook(webhook)) => self.settle(at, webhook),
             Some(Kind::File(_) | Kind::Log) | None => {}
         }
+        let takes_one = match &kind.value {
+            Some(Kind::Exec(_)) => true,
+            Some(Kind::Webhook(webhook)) => webhook.template.is_some() || webhook.template_file.is_some(),
+            Some(Kind::File(_) | Kind::Log) | None => false,
+        };
+        if takes_one && common.as_ref().is_some_and(|common| common.batch.is_some()) {
+            self.tell(at, "batch", "gathers nothing here, since each event goes out alone; leave it out, or limit `rate`");
+        }
         Some(sinks::Config { common: common?, kind: kind.value? })
     }
 

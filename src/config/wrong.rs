@@ -148,6 +148,8 @@ const CASES: &[Wrong] = &[
     (&[(MAIN, "[sinks.page]\ntype = 'exec'\ncommand = ['${X}']")], &[], &[("opwatch.toml:3: sinks.page.command.0: ", "X is not set")]),
     (&[(MAIN, "[sinks.audit]\ntype = 'file'\npath = 'x'\noutcomes = ['success', 'sucess']\nlabels = { team = 3 }\nrate = 0\nmax_in_flight = 0\nretry = { give_up_after = '0s' }")], &[],
         &[("opwatch.toml:4: sinks.audit.outcomes", "success"), ("opwatch.toml:5: sinks.audit.labels.team: ", "a text"), ("opwatch.toml:6: sinks.audit.rate: ", "100/1m"), ("opwatch.toml:7: sinks.audit.max_in_flight: ", "from 1 to 1000"), ("opwatch.toml:8: sinks.audit.retry.give_up_after: ", "never")]),
+    (&[(MAIN, "[sinks.page]\ntype = 'exec'\ncommand = ['/bin/true']\nbatch = '5s'\nevents = []")], &[],
+        &[("opwatch.toml:4: sinks.page.batch: ", "each event goes out alone"), ("opwatch.toml:5: sinks.page.events: ", "names none")]),
     // Variables in strings.
     (&[(MAIN, "[store]\nurl = 'sqlite:${DB}'")], &[], &[("opwatch.toml:2: store.url: ", "DB is not set")]),
     (&[(MAIN, "[accounts.default]\nsecret_id = 'AKID'\nsecret_key = 'hunter2${'")], &[], &[("opwatch.toml:3: accounts.default.secret_key: ", "not closed")]),
