@@ -1,7 +1,7 @@
 //! Addresses as people write them into a configuration, and which of them may be used. None is ever repeated in what is told:
 //! it may hold a password, or be a secret itself.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use reqwest::Url;
 
@@ -39,7 +39,7 @@ pub fn literal(host: &str) -> Option<IpAddr> {
 }
 
 /// Whether an address is of this link alone, where clouds keep their metadata services (RFC 3927, RFC 4291 §2.5.6); IPv4
-/// written as IPv6 is seen through.
+/// written as IPv6 is seen through, and so are NAT64 (RFC 6052 §2.1) and 6to4 (RFC 3056 §2).
 pub fn is_link_local(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => address.is_link_local(),
@@ -51,7 +51,12 @@ fn is_link_local_v6(address: Ipv6Addr) -> bool {
     /// fe80::/10.
     const PREFIX: u16 = 0xfe80;
     const PREFIX_MASK: u16 = 0xffc0;
-    address.segments()[0] & PREFIX_MASK == PREFIX || address.to_ipv4().is_some_and(|address| address.is_link_local())
+    let within = |high: u16, low: u16| Ipv4Addr::from(u32::from(high) << 16 | u32::from(low));
+    let carried = match address.segments() {
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => Some(within(high, low)),
+        _ => address.to_ipv4(),
+    };
+    address.segments()[0] & PREFIX_MASK == PREFIX || carried.is_some_and(|address| address.is_link_local())
 }
 
 #[cfg(test)]
@@ -73,10 +78,30 @@ mod tests {
 
     #[test]
     fn an_address_of_this_link_is_one_in_every_form() {
-        for address in ["169.254.0.23", "fe80::1", "febf:ffff::1", "::ffff:169.254.169.254", "::ffff:a9fe:a9fe", "::169.254.0.23"] {
+        for address in [
+            "169.254.0.23",
+            "fe80::1",
+            "febf:ffff::1",
+            "::ffff:169.254.169.254",
+            "::ffff:a9fe:a9fe",
+            "::169.254.0.23",
+            "64:ff9b::a9fe:a9fe",
+            "2002:a9fe:a9fe::1",
+        ] {
             assert!(is_link_local(address.parse().unwrap()), "{address}");
         }
-        for address in ["169.253.0.1", "127.0.0.1", "10.0.0.1", "::1", "fec0::1", "fd00::1", "::ffff:10.0.0.1", "2001:db8::1"] {
+        for address in [
+            "169.253.0.1",
+            "127.0.0.1",
+            "10.0.0.1",
+            "::1",
+            "fec0::1",
+            "fd00::1",
+            "::ffff:10.0.0.1",
+            "2001:db8::1",
+            "64:ff9b::a00:1",
+            "2002:a00:1::1",
+        ] {
             assert!(!is_link_local(address.parse().unwrap()), "{address}");
         }
     }

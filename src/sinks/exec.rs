@@ -158,6 +158,11 @@ impl Sink for Exec {
         1
     }
 
+    fn mended_by(&self) -> Vec<PathBuf> {
+        // One that is looked for in the search path may come to be in any of its folders.
+        Some(self.command.program()).filter(|program| program.contains('/')).map(PathBuf::from).into_iter().collect()
+    }
+
     async fn reach(&self) -> Result<Option<&'static str>, Refusal> {
         let (program, search_path) = (self.command.program().to_owned(), self.inherited.search_path());
         blocking(move || {
