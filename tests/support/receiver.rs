@@ -15,7 +15,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
 /// What a receiver does with a request, once it has all of it.
@@ -67,6 +67,8 @@ pub struct Receiver {
     pub addr: SocketAddr,
     shared: Arc<Shared>,
     serving: Mutex<JoinSet<()>>,
+    /// Bound and not listening: nobody else gets the port while the receiver is down.
+    _port: TcpSocket,
 }
 
 struct Shared {
@@ -80,14 +82,16 @@ impl Receiver {
     /// One that takes everything, on a port of its own.
     pub async fn start() -> Self {
         let shared = Shared { next: Mutex::default(), standing: Mutex::new(Answer::status(204)), got: Mutex::default() };
-        let mut receiver = Self { addr: ([127, 0, 0, 1], 0).into(), shared: Arc::new(shared), serving: Mutex::default() };
-        receiver.addr = receiver.listen().await;
+        let port = bound(([127, 0, 0, 1], 0).into());
+        let addr = port.local_addr().unwrap();
+        let receiver = Self { addr, shared: Arc::new(shared), serving: Mutex::default(), _port: port };
+        receiver.up().await;
         receiver
     }
 
     /// Listens again, on the port that it had.
     pub async fn up(&self) {
-        self.listen().await;
+        self.listen();
     }
 
     /// Closes its port and all connections.
@@ -96,9 +100,8 @@ impl Receiver {
         serving.shutdown().await;
     }
 
-    async fn listen(&self) -> SocketAddr {
-        let listener = TcpListener::bind(self.addr).await.unwrap();
-        let addr = listener.local_addr().unwrap();
+    fn listen(&self) {
+        let listener = bound(self.addr).listen(1024).unwrap();
         let shared = Arc::clone(&self.shared);
         self.serving.lock().unwrap().spawn(async move {
             let mut connections = JoinSet::new();
@@ -106,7 +109,6 @@ impl Receiver {
                 connections.spawn(connection(stream, Arc::clone(&shared)));
             }
         });
-        addr
     }
 
     /// Sets the standing answer.
@@ -128,6 +130,14 @@ impl Receiver {
     pub fn got(&self) -> Vec<Got> {
         self.shared.got.lock().unwrap().clone()
     }
+}
+
+/// A socket that shares its port with others of this kind alone.
+fn bound(addr: SocketAddr) -> TcpSocket {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseport(true).unwrap();
+    socket.bind(addr).unwrap();
+    socket
 }
 
 async fn connection(stream: TcpStream, shared: Arc<Shared>) {
