@@ -5,15 +5,13 @@ pub mod tc3;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 use sha1::Sha1;
 use sha2::Sha256;
 
 use super::credentials::{Method, SignatureMethod};
+use crate::model::event::RESERVED;
 use crate::secret::Secret;
-
-/// What stays as it is in a query: RFC 3986's unreserved characters.
-const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A signer for one key, method, host and path: the state of the HMAC after the key and `GET` + host + path + `?` is prepared
 /// once, and each request goes on from a copy.
@@ -73,21 +71,21 @@ impl Signer {
             }
             mac.update("=");
             mac.update(value);
-            fields.extend(utf8_percent_encode(name, VALUE));
+            fields.extend(utf8_percent_encode(name, RESERVED));
             fields.push('=');
-            fields.extend(utf8_percent_encode(value, VALUE));
+            fields.extend(utf8_percent_encode(value, RESERVED));
             fields.push('&');
         }
         let signature = mac.finish();
         fields.push_str("Signature=");
-        fields.extend(utf8_percent_encode(&signature, VALUE));
+        fields.extend(utf8_percent_encode(&signature, RESERVED));
         Signed { fields, signature: Secret::new(signature) }
     }
 }
 
 /// As a value stands in a query or a form.
 pub fn encoded(value: &str) -> String {
-    utf8_percent_encode(value, VALUE).to_string()
+    utf8_percent_encode(value, RESERVED).to_string()
 }
 
 impl Prepared {

@@ -71,7 +71,7 @@ struct Running {
     writes: JoinSet<Result<Written, Error>>,
     /// What arrived while other acknowledgements are being made durable: all of it is one write, as soon as those are.
     arrived: Vec<Seq>,
-    acknowledging: JoinSet<Result<(), Error>>,
+    acknowledging: JoinSet<Result<Written, Error>>,
 }
 
 impl Deliver {
@@ -202,8 +202,9 @@ impl Running {
         if self.arrived.is_empty() {
             return;
         }
-        let (store, name, seqs) = (Arc::clone(&self.parts.store), self.parts.name.clone(), std::mem::take(&mut self.arrived));
-        self.acknowledging.spawn(async move { store.acknowledge(&name, seqs).await });
+        let write = Write::Acknowledge(std::mem::take(&mut self.arrived));
+        let (store, name) = (Arc::clone(&self.parts.store), self.parts.name.clone());
+        self.acknowledging.spawn(async move { write.carry_out(store.as_ref(), &name).await });
     }
 
     fn is_durable(&self) -> bool {
@@ -223,7 +224,14 @@ impl Running {
     fn stands(&self) {
         let is_idle = self.lane.is_idle() && self.is_durable();
         let stands = Standing { is_idle, is_held: self.lane.is_held(), buried: self.lane.buried() };
-        self.parts.standing.send_if_modified(|standing| standing.insert(self.parts.name.clone(), stands) != Some(stands));
+        // At every turn: the name is copied only where something changed.
+        self.parts.standing.send_if_modified(|standing| {
+            let changed = standing.get(&self.parts.name) != Some(&stands);
+            if changed {
+                standing.insert(self.parts.name.clone(), stands);
+            }
+            changed
+        });
     }
 }
 

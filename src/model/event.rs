@@ -24,8 +24,8 @@ use crate::clock::Wall;
 /// The fixed namespace of event ids; a change of it would break every reader's deduplication.
 const NAMESPACE: Uuid = Uuid::from_u128(0x5d1c_7f0e_0f4b_4d5e_9a57_2c1f_8a3e_6b90);
 
-/// What is kept of a segment of a source or subject: RFC 3986's unreserved characters.
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// All but RFC 3986's unreserved characters: what is encoded in a segment of a source or subject, and in a query.
+pub const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The type of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -257,7 +257,7 @@ fn record(id: Uuid, source: &str, kind: Kind, subject: &str, time: Wall, data: i
 }
 
 fn segment(text: &str) -> impl fmt::Display {
-    utf8_percent_encode(text, SEGMENT)
+    utf8_percent_encode(text, RESERVED)
 }
 
 /// Seconds with a resolution of a millisecond, as a number that JSON writes short.

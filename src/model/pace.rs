@@ -28,7 +28,7 @@ const CLIMB: f64 = 1.0 + 1.0 / 32.0;
 /// The part of the rate with which a pace goes on after an outage, instead of with a herd.
 const AFTER_OUTAGE: f64 = 0.25;
 /// A server that asks for more than this is not believed (design.md §4).
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
+pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
 impl Pace {
     /// A pace whose first call leaves a whole interval after the start: a program that is restarted in a loop must not call

@@ -22,13 +22,13 @@ struct Call {
     fields: Vec<(&'static str, String)>,
 }
 
-struct Bench {
-    sim: Sim,
-    clock: Clock,
-    http: reqwest::Client,
+pub(super) struct Bench {
+    pub(super) sim: Sim,
+    pub(super) clock: Clock,
+    pub(super) http: reqwest::Client,
 }
 
-async fn bench(scenario: Scenario) -> Bench {
+pub(super) async fn bench(scenario: Scenario) -> Bench {
     // reqwest wants one even where only http is spoken; the second test finds it installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let clock = Clock::start();

@@ -4,6 +4,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::tests::{Bench, bench};
 use super::*;
 use crate::cloud::operations::Api;
 use crate::model::reading::Code;
@@ -19,22 +20,8 @@ struct Call {
     signed: &'static str,
 }
 
-struct Bench {
-    sim: Sim,
-    clock: Clock,
-    http: reqwest::Client,
-}
-
-async fn bench(scenario: Scenario) -> Bench {
-    // reqwest wants one even where only http is spoken; the second test finds it installed.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let clock = Clock::start();
-    let sim = Sim::start(scenario, SocketAddr::from(([127, 0, 0, 1], 0)), clock).await.unwrap();
-    Bench { sim, clock, http: reqwest::Client::builder().no_proxy().build().unwrap() }
-}
-
 impl Bench {
-    fn call(&self, body: Value) -> Call {
+    fn call_3_0(&self, body: Value) -> Call {
         let headers = vec![
             ("content-type", "application/json".to_owned()),
             ("host", self.sim.addr().to_string()),
@@ -47,7 +34,7 @@ impl Bench {
         Call { headers, body, secret_id: SECRET_ID, key: SECRET_KEY, service: "bm", signed: "content-type;host" }
     }
 
-    async fn ask(&self, call: &Call) -> Value {
+    async fn ask_3_0(&self, call: &Call) -> Value {
         let request = self.http.post(format!("http://{}/", self.sim.addr())).body(call.body.clone());
         let authorization = ("authorization", call.authorization());
         let headers = call.headers.iter().chain([&authorization]).filter(|(_, value)| !value.is_empty());
@@ -57,7 +44,7 @@ impl Bench {
     }
 
     async fn code(&self, call: &Call) -> String {
-        let mut response = self.ask(call).await;
+        let mut response = self.ask_3_0(call).await;
         assert!(response["RequestId"].as_str().is_some_and(|id| id.len() == 36), "{response}");
         assert!(response["Error"].is_null() != response["TaskStatus"].is_null(), "{response}");
         response["Error"]["Code"].take().as_str().unwrap_or_default().to_owned()
@@ -93,11 +80,11 @@ impl Call {
 #[tokio::test]
 async fn a_signed_request_is_answered_in_the_form_of_its_api() {
     let bench = bench(Scenario::default().with_task(7, [Answer::with_instances(5, [("cpm-1", 1), ("cpm-2", 4)])])).await;
-    let usual = bench.call(json!({ "TaskId": 7 }));
+    let usual = bench.call_3_0(json!({ "TaskId": 7 }));
     for call in
         [usual.clone(), Call { signed: "content-type;host;x-tc-action", ..usual }.with("content-type", "application/json; charset=utf-8")]
     {
-        let answer = bench.ask(&call).await;
+        let answer = bench.ask_3_0(&call).await;
         assert_eq!(answer["TaskStatus"], 5);
         assert_eq!(answer["SubtaskStatusSet"][1], json!({ "InstanceId": "cpm-2", "TaskStatus": 4 }), "{answer}");
     }
@@ -114,7 +101,7 @@ async fn a_signed_request_is_answered_in_the_form_of_its_api() {
 async fn each_flaw_of_a_request_is_refused_with_its_code() {
     let regions = Some(vec!["ap-beijing".to_owned(), "bj".to_owned()]);
     let bench = bench(Scenario { token: Some(Secret::new("t")), regions, ..Scenario::default() }).await;
-    let good = || bench.call(json!({ "TaskId": 7 })).with("x-tc-token", "t");
+    let good = || bench.call_3_0(json!({ "TaskId": 7 })).with("x-tc-token", "t");
     let body = |body: &str| Call { body: body.to_owned(), ..good() };
     let at = |ahead_s: i64| (bench.clock.now().wall.0 / 1000 + ahead_s).to_string();
     for call in [good(), good(), good().with("x-tc-timestamp", &at(290)), body(r#"{"TaskId":18446744073709551615}"#)] {
@@ -157,7 +144,7 @@ async fn a_script_serves_both_apis_and_its_codes_are_told_by_the_name_that_they_
     let script =
         [Answer::refusal(4400, "slow"), Answer::refusal("FailedOperation.TaskBusy", "busy"), Answer::refusal(4500, ""), Answer::status(1)];
     let bench = bench(Scenario::default().with_task(7, script)).await;
-    let call = bench.call(json!({ "TaskId": 7 }));
+    let call = bench.call_3_0(json!({ "TaskId": 7 }));
     for code in ["RequestLimitExceeded", "FailedOperation.TaskBusy", "4500", ""] {
         assert_eq!(bench.code(&call).await, code);
     }

@@ -3,6 +3,8 @@
 //! It lends that sink what both need: the form of a line ([`line`]), the way to a descriptor that may be full, slow or closed
 //! ([`output`]), whether it was there at all ([`closed`]), and where standard error leads ([`surroundings`]).
 
+#[cfg(test)]
+pub mod captured;
 pub mod closed;
 pub mod line;
 pub mod output;

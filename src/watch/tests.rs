@@ -1,6 +1,6 @@
 //! Each code of api.md §1, from its answer to what comes of it: for the task, its pace key, its account, the pace, and the log.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use super::load::Start;
 use super::machine::Machine;
@@ -14,6 +14,7 @@ use crate::model::task::{IdType, NewTask, Origin, Row, Settings, Target};
 use crate::secret::Secret;
 use crate::store::sqlite::{Location, Sqlite};
 use crate::store::{Rows, Store};
+use crate::telemetry::captured;
 
 /// What is to come of a code.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -60,19 +61,6 @@ const CODES: &[(i64, &str, Comes, &str)] = &[
     (6200, "maintenance", Comes::Again, "a poll failed"),
     (77_777, "never seen", Comes::Again, "77777"),
 ];
-
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
 
 /// A loop that watches one task in each of two regions.
 async fn machine() -> Machine {
@@ -122,13 +110,9 @@ fn comes_of(machine: &mut Machine, body: &str) -> (Comes, bool) {
 async fn every_code_has_its_effect_on_task_pace_key_account_pace_and_log() {
     for (code, message, wanted, line) in CODES {
         let mut machine = machine().await;
-        let lines = Lines::default();
-        let writer = lines.clone();
-        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
         let body = format!(r#"{{"code":{code},"message":"{message}"}}"#);
-        let (comes, other) = tracing::subscriber::with_default(subscriber, || comes_of(&mut machine, &body));
+        let ((comes, other), text) = captured::while_doing(|| comes_of(&mut machine, &body));
         assert_eq!((comes, other), (*wanted, *wanted != Comes::AccountHeld), "{code} {message}");
-        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
         let told: Vec<_> = text.lines().collect();
         assert!(told.len() == 1 && told[0].contains(line), "{code} {message}: {told:?}");
         let loud = matches!(wanted, Comes::AccountHeld | Comes::KeyHeld);

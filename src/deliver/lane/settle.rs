@@ -1,18 +1,14 @@
 //! What came of an attempt: for its deliveries and for the sink.
 
-use std::time::Duration;
-
 use super::{Lane, Notice, Waiting, Write};
 use crate::clock::Moment;
 use crate::model::event::{Dead, Event, HeldSink, dead, sink};
 use crate::model::hold::Hold;
+use crate::model::pace::LONGEST_RETRY_AFTER;
 use crate::model::reading::Code;
 use crate::model::route::Routes;
 use crate::sinks::{Class, Refusal};
 use crate::store::{Burial, Seq};
-
-/// A sink that asks for more than this is not believed, as for polls (design.md §4).
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
 /// A delivery that is refused so often more, while others are accepted in between, is what is refused, and not the sink's login.
 const STRIKES: u32 = 2;
@@ -61,11 +57,8 @@ impl Lane {
         }
         let mut settling = Settling { routes, now, spread, is_probe, writes: Vec::new(), notices: Vec::new() };
         match result {
-            Ok(()) => {
-                self.accepted += 1;
-                self.accepted(seqs, &mut settling);
-            }
-            Err(Refusal { class: Class::Passing, .. }) if broken!(AcknowledgedUnheard) => self.accepted(seqs, &mut settling),
+            Ok(()) => self.acknowledged(seqs, &mut settling),
+            Err(Refusal { class: Class::Passing, .. }) if broken!(AcknowledgedUnheard) => self.acknowledged(seqs, &mut settling),
             Err(Refusal { class, what, retry_after }) => {
                 if let Some(wait) = retry_after {
                     self.not_before = self.not_before.max(now.steady + wait.min(LONGEST_RETRY_AFTER));
@@ -81,7 +74,8 @@ impl Lane {
         (settling.writes, settling.notices)
     }
 
-    fn accepted(&mut self, seqs: Vec<Seq>, settling: &mut Settling<'_>) {
+    fn acknowledged(&mut self, seqs: Vec<Seq>, settling: &mut Settling<'_>) {
+        self.accepted += 1;
         self.evidence.answered_well();
         self.is_there(settling);
         seqs.iter().for_each(|seq| self.gone(*seq));

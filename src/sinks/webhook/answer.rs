@@ -11,6 +11,7 @@ use reqwest::{Response, Url};
 use rustls::AlertDescription;
 
 use super::guard::LinkLocal;
+use crate::model::pace::LONGEST_RETRY_AFTER;
 use crate::net;
 use crate::sinks::{Class, Refusal};
 
@@ -20,8 +21,6 @@ const BODY_BYTES: usize = 64 * 1024;
 const WORDS_BYTES: usize = 512;
 /// The head of an answer decides. For its body, which holds words alone, nobody waits longer.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// A receiver that wants to be left alone for longer is asked again all the same, as the cloud is (design.md §4).
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
 /// What is shorter is no secret, and would be taken out of the middle of words.
 const SHORTEST_SECRET_BYTES: usize = 6;
 

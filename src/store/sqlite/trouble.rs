@@ -114,25 +114,10 @@ impl Patience {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-    use std::sync::{Arc, Mutex};
-
     use rusqlite::ffi::{self, SQLITE_FULL, SQLITE_IOERR_FSYNC};
 
     use super::*;
-
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::telemetry::captured;
 
     fn failure(code: std::ffi::c_int) -> rusqlite::Error {
         rusqlite::Error::SqliteFailure(ffi::Error::new(code), None)
@@ -140,17 +125,13 @@ mod tests {
 
     #[test]
     fn trouble_is_told_once_with_its_remedy_and_once_more_when_it_is_over() {
-        let lines = Lines::default();
-        let writer = lines.clone();
-        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-        tracing::subscriber::with_default(subscriber, || {
+        let ((), text) = captured::while_doing(|| {
             let (_open, closing) = std::sync::mpsc::channel();
             let mut patience = Patience::new("/var/lib/opwatch.db".into(), closing);
             assert!((0..3).all(|_| patience.wait(&failure(SQLITE_FULL), "free some space")));
             patience.over();
             patience.over();
         });
-        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
         let [trouble, over] = text.lines().collect::<Vec<_>>()[..] else { panic!("{text}") };
         for part in ["ERROR", "/var/lib/opwatch.db", "database or disk is full", "free some space"] {
             assert!(trouble.contains(part), "{trouble}");
