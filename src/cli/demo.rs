@@ -1,79 +1,195 @@
 //! `opwatch demo`: the daemon against the built-in simulator, in seconds, with no credentials.
+//!
+//! Here it is put together and brought to its end. What happens in it is a table in [`acts`], and [`show`] plays that.
 
-use std::collections::BTreeMap;
+mod acts;
+mod show;
+
+use std::collections::{BTreeMap, HashSet};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
 
-use super::run::{HELD_FOR_LONG, stop_on_signals};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use self::acts::{FIRST_TASK, RUNNING, TASKS};
+use self::show::{Show, say};
+use super::run::HELD_FOR_LONG;
+use super::wait::{Stopped, stopping_signal};
 use super::{Failure, print};
 use crate::clock::Clock;
+use crate::cloud::credential_file::{CredentialFile, Form};
 use crate::cloud::credentials::Account;
 use crate::config::Loaded;
-use crate::daemon::{self, Daemon, Options};
+use crate::daemon::{self, Daemon, Ended, Listener, Options};
 use crate::model::policy::Policy;
-use crate::model::route::LOG;
+use crate::model::reading::Code;
 use crate::problem::{Place, Problem};
 use crate::register::listed::Listed;
 use crate::register::{Written, WrittenId};
 use crate::secret::Secret;
-use crate::sim::{SECRET_ID, SECRET_KEY, Scenario, Sim};
+use crate::sim::{Answer, Quota, SECRET_ID, SECRET_KEY, Scenario, Sim, Unlisted};
+use crate::sinks::log::Log;
 use crate::store::sqlite::Location;
-use crate::telemetry::{Level, Surroundings};
+use crate::telemetry::{Format, ResolvedFormat, Surroundings};
 use crate::units::{Rate, Span};
-use crate::{sinks, store, telemetry};
+use crate::{store, telemetry};
 
-/// Enough to see several ends, few enough to read them all.
-const TASKS: u64 = 12;
+/// How many calls a second the simulated cloud allows …
+const ALLOWED: usize = 20;
+/// … and how many opwatch makes at most: 95 % of it, as it does of what the cloud documents.
+const RATE: f64 = 19.0;
+/// How many events and polls may wait to be shown: far more than there are.
+const WAITING_TO_BE_SHOWN: usize = 1024;
+/// The code of API 2.0 for too many calls.
+const TOO_MANY: Code = Code::Int(4400);
 
 /// Runs the demonstration.
+///
+/// # Errors
+/// When it is stopped, or something of this machine does not let it run.
 pub async fn run(clock: Clock) -> Result<(), Failure> {
-    let stop = stop_on_signals()?;
-    let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let sim = Sim::start(Scenario::default(), anywhere, clock)
+    let stopped = stopping_signal()?;
+    tokio::select! {
+        biased;
+        signal = stopped => {
+            // A terminal shows the key that was pressed in a line that was begun by it.
+            print::line("")?;
+            Err(Stopped { signal, text: "stopped; nothing is left behind: the cloud was simulated, and the store in memory".to_owned() }.into())
+        }
+        ended = demonstrate(clock) => ended,
+    }
+}
+
+async fn demonstrate(clock: Clock) -> Result<(), Failure> {
+    let scenario = Scenario {
+        rate: Some(Quota { calls: ALLOWED, per: Duration::from_secs(1) }),
+        unlisted: Unlisted::Follows(vec![Answer::status(RUNNING)]),
+        ..Scenario::default()
+    };
+    let sim = Sim::start(scenario, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), clock)
         .await
         .map_err(|error| Problem::new(Place::default(), format!("no port of 127.0.0.1 can be listened on: {error}")))?;
-    print::line(&format!("A simulated cloud answers at {}, and {TASKS} tasks run there for some seconds each.", sim.endpoint()))?;
-    print::line("opwatch polls them, as `opwatch run` does; each line below is one that your log watcher would see.\n")?;
-    let loaded = configuration(&sim);
-    let surroundings = Surroundings::of_process();
-    telemetry::init(&loaded.log, surroundings)?;
-    let signalled = stop.clone();
-    let stop = stop.child_token();
+    // Removed with this value, however the command ends.
+    let key_file = tempfile::Builder::new().prefix("opwatch-demo-").tempfile().map_err(|error| no_key_file(&error))?;
+    std::fs::write(key_file.path(), SECRET_KEY).map_err(|error| no_key_file(&error))?;
+    let loaded = configuration(&sim, key_file.path());
+    // For people, also in a pipe.
+    telemetry::init(&loaded.log, Surroundings::of_process())?;
+    let (events_sender, events) = mpsc::channel(WAITING_TO_BE_SHOWN);
+    let (polls_sender, polls) = mpsc::channel(WAITING_TO_BE_SHOWN);
     let options = Options {
         location: Location::Memory,
         until_done: Some(HELD_FOR_LONG),
         allow_removals: false,
-        format: loaded.log.format.resolve(surroundings),
+        format: ResolvedFormat::Text,
+        tells_systemd: false,
         clock,
-        stop,
-        listener: None,
+        stop: CancellationToken::new(),
+        listener: Some(Listener { events: events_sender, polls: polls_sender }),
     };
-    Daemon::start(loaded, options).await?.run().await.map_err(daemon::Error::Store)?;
-    if signalled.is_cancelled() {
-        return print::line("\nStopped before every task was over; a real store would go on from here.");
-    }
-    print::line(&format!("\nEvery task is over, after {} signed requests. With a configuration of your own:", sim.requests()))?;
-    print::line("  opwatch run -c opwatch.toml")
+    let log = Log::new(ResolvedFormat::Text).map_err(Failure::Runtime)?;
+    let mut show = Show { sim: &sim, key_file: key_file.path().to_owned(), events, polls, log, clock, ends: Vec::new() };
+    open(&sim, &mut show).await?;
+    let daemon = async { Ok(Daemon::start(loaded, options).await?.run().await.map_err(daemon::Error::Store)?) };
+    let (Ended { held, .. }, ()) = tokio::try_join!(daemon, show.play())?;
+    if held.is_empty() { close(&show) } else { Err(Failure::Held(held)) }
 }
 
-fn configuration(sim: &Sim) -> Loaded {
+/// What is to be seen, before it begins.
+async fn open(sim: &Sim, show: &mut Show<'_>) -> Result<(), Failure> {
+    say(&format!(
+        "A cloud is simulated on this machine, at {}, and {TASKS} servers are being reinstalled there, db-1 to db-{TASKS}. opwatch polls \
+         their tasks as `opwatch run` does, with seconds for minutes, and at most {RATE} times a second, since this cloud allows {ALLOWED}. \
+         Lines without a # are what your log would hold.",
+        sim.addr()
+    ))?;
+    print::line("")?;
+    show.pause_to_read().await;
+    Ok(())
+}
+
+/// What it came to, and what to do next.
+fn close(show: &Show<'_>) -> Result<(), Failure> {
+    let over: HashSet<&str> = show.ends.iter().map(|end| end.subject()).collect();
+    let count = |outcome: &str| show.ends.iter().filter(|end| end.body.contains(&format!("\"outcome\":\"{outcome}\""))).count();
+    let too_many = match show.sim.seen().iter().filter(|seen| seen.flaw == Some(TOO_MANY)).count() {
+        0 => "none".to_owned(),
+        refused => refused.to_string(),
+    };
+    say(&format!(
+        "{} tasks are over, and that was told {} times: {} success, {} failure, {} partial. {} signed requests were sent, and the cloud \
+         refused {too_many} of them as too many.",
+        over.len(),
+        show.ends.len(),
+        count("success"),
+        count("failure"),
+        count("partial"),
+        show.sim.requests(),
+    ))?;
+    print::line(&what_next(&program()))
+}
+
+/// With a task id, without one, and where to read on.
+fn what_next(program: &str) -> String {
+    format!(
+        r#"
+What to do next, with a task id and a key of your own:
+
+  export TENCENTCLOUD_SECRET_ID=AKID... TENCENTCLOUD_SECRET_KEY=...
+  {program} wait 1000800001 --region bj
+
+Or as a daemon, whose store is a file, which survives a kill -9:
+
+  printf 'tasks = [{{ id = 1000800001 }}]\naccounts.default.region = "bj"\n' >opwatch.toml
+  {program} check -c opwatch.toml
+  {program} run -c opwatch.toml
+
+Without a key: `{program} sim` is this cloud alone, and prints a configuration for it.
+README.md says how events get to your files, webhooks and programs."#
+    )
+}
+
+/// This program, as a shell finds it.
+fn program() -> String {
+    let is_plain = |name: &String| name.contains('/') && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte));
+    std::env::args().next().filter(is_plain).unwrap_or_else(|| "opwatch".to_owned())
+}
+
+fn no_key_file(error: &io::Error) -> Problem {
+    let place = Place { key: Some("TMPDIR".to_owned()), ..Place::default() };
+    Problem::new(place, format!("no file can be written in {} ({error}); name another folder", std::env::temp_dir().display()))
+}
+
+fn configuration(sim: &Sim, key_file: &Path) -> Loaded {
     let account = Account {
         region: Some("bj".to_owned()),
         endpoint: sim.endpoint().parse().ok(),
-        rate_limit: Rate::new(20.0, std::time::Duration::from_secs(1)),
+        rate_limit: Rate::new(RATE, Duration::from_secs(1)),
+        kept_in: Some(CredentialFile { path: key_file.to_owned(), form: Form::Key }),
         ..Account::new("default", SECRET_ID, Secret::new(SECRET_KEY))
     };
-    let task = |id| {
-        let written = Written { id: Some(WrittenId::Int(id)), name: Some(format!("rack 7, server {}", id % 100)), ..Written::default() };
-        Listed { written, place: Place::default(), lines: Vec::new() }
+    let task = |number| {
+        let (id, name) = (Some(WrittenId::Int(FIRST_TASK + number)), Some(format!("db-{}", number + 1)));
+        Listed { written: Written { id, name, ..Written::default() }, place: Place::default(), lines: Vec::new() }
     };
-    let log = sinks::Config { common: sinks::Common::default(), kind: sinks::Kind::Log };
+    let millis = |millis| Span(Duration::from_millis(millis));
+    let poll = Policy {
+        initial_interval: millis(500),
+        max_interval: millis(1_000),
+        error_interval: millis(300),
+        error_max_interval: millis(600),
+        ..Policy::default()
+    };
     Loaded {
         accounts: BTreeMap::from([("default".to_owned(), account)]),
-        poll: Policy { initial_interval: Span(std::time::Duration::from_millis(500)), ..Policy::default() },
-        sinks: BTreeMap::from([(LOG.to_owned(), log)]),
+        poll,
+        sinks: BTreeMap::new(),
         store: store::Config::default(),
-        log: telemetry::Config { level: Level::Warn, ..telemetry::Config::default() },
-        tasks: (1_000_800_001..).take(TASKS as usize).map(task).collect(),
+        log: telemetry::Config { format: Format::Text, ..telemetry::Config::default() },
+        tasks: (0..TASKS).map(task).collect(),
         task_files: Vec::new(),
         doubts: Vec::new(),
     }

@@ -32,7 +32,8 @@ pub async fn run(path: &Path, until_done: bool, allow_removals: bool, clock: Clo
     let format = loaded.log.format.resolve(surroundings);
     let location = sqlite::location(&loaded.store, |name| std::env::var_os(name))?;
     let until_done = until_done.then_some(HELD_FOR_LONG);
-    let options = Options { location, until_done, allow_removals, format, clock, stop: stop.clone(), listener: None };
+    let stopping = stop.clone();
+    let options = Options { location, until_done, allow_removals, format, tells_systemd: true, clock, stop: stopping, listener: None };
     let daemon = tokio::select! {
         daemon = Daemon::start(loaded, options) => daemon?,
         // A start may wait long, for a full disk or somebody else's lock.

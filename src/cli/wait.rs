@@ -104,6 +104,7 @@ async fn watch(loaded: Loaded, arguments: &Arguments, tasks: &mut Tasks, output:
         until_done: Some(HELD_FOR_LONG),
         allow_removals: false,
         format: ResolvedFormat::Text,
+        tells_systemd: false,
         clock,
         stop: CancellationToken::new(),
         listener: Some(Listener { events: events_sender, polls: polls_sender }),
@@ -158,7 +159,7 @@ async fn show(mut shown: Shown<'_>) -> Result<(), Failure> {
 }
 
 /// The number of the signal that asks the command to stop, once it came.
-fn stopping_signal() -> Result<impl Future<Output = u8>, Failure> {
+pub fn stopping_signal() -> Result<impl Future<Output = u8>, Failure> {
     const INTERRUPT: u8 = 2;
     const TERMINATE: u8 = 15;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::Runtime)?;

@@ -60,6 +60,8 @@ pub struct Options {
     pub allow_removals: bool,
     /// The form of event lines on standard error.
     pub format: ResolvedFormat,
+    /// Whether systemd is told how it stands. Of a command that only starts a daemon for a while, it waits for nothing.
+    pub tells_systemd: bool,
     /// Time and chance.
     pub clock: Clock,
     /// Ends the daemon.
@@ -194,6 +196,7 @@ impl Daemon {
             patience: options.until_done.unwrap_or_default(),
             clock: options.clock,
         };
+        let notify = |state| options.tells_systemd.then(|| notify(state));
         notify(NotifyState::Ready);
         tracing::info!(open_tasks = standing.borrow().open, "watching");
         // The first to end is the one that failed, unless a stop came first.
