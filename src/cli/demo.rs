@@ -143,11 +143,11 @@ What to do next, with a task id and a key of your own:
 
 Or as a daemon, whose store is a file, which survives a kill -9:
 
-  printf 'tasks = [{{ id = 1000800001 }}]\naccounts.default.region = "bj"\n' >opwatch.toml
-  {program} check -c opwatch.toml
-  {program} run -c opwatch.toml
+  printf 'tasks = [{{ id = 1000800001 }}]\naccounts.default.region = "bj"\n' >my.toml
+  {program} check -c my.toml
+  {program} run -c my.toml
 
-Without a key: `{program} sim` is this cloud alone, and prints a configuration for it.
+Without a key: `{program} sim` is this cloud alone, with a configuration for it.
 README.md says how events get to your files, webhooks and programs."#
     )
 }

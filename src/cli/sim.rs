@@ -1,18 +1,32 @@
 //! `opwatch sim`: the simulated cloud alone, until SIGINT or SIGTERM.
+//!
+//! What to do with it is on standard output, and a line for each request on standard error.
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
 
 use super::run::stop_on_signals;
 use super::{Failure, print};
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
+use crate::cloud::operations::Api;
 use crate::problem::{Place, Problem};
-use crate::sim::{SECRET_KEY, Scenario, Sim};
+use crate::sim::{SECRET_KEY, Scenario, Seen, Sim, Verdict};
+use crate::telemetry::line::{Fields, Line};
+use crate::telemetry::output::{standard_error, write_waiting};
+use crate::telemetry::{self, Format, Level, Surroundings};
+
+/// How long the reader of standard error may take nothing before it misses lines.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Runs the command.
 pub async fn run(listen: SocketAddr, scenario: Option<&Path>, clock: Clock) -> Result<(), Failure> {
     let stop = stop_on_signals()?;
+    telemetry::init(&telemetry::Config { level: Level::Warn, format: Format::Text }, Surroundings::of_process())?;
     serve(listen, scenario, clock, &mut print::line, stop.cancelled()).await
 }
 
@@ -36,9 +50,66 @@ async fn serve(
     for line in config.iter().chain([&format!("endpoint = \"{endpoint}\"")]) {
         print(line)?;
     }
-    end.await;
+    show(&sim, clock, end).await?;
     sim.stop().await;
     Ok(())
+}
+
+/// Shows each request until the end. A reader who is slow or gone misses lines, and keeps no request waiting.
+async fn show(sim: &Sim, clock: Clock, end: impl Future<Output = ()>) -> Result<(), Failure> {
+    let out = standard_error().map_err(Failure::Output)?;
+    let mut end = std::pin::pin!(end);
+    let mut shown = 0;
+    // How many there were at the end.
+    let mut last = None;
+    loop {
+        let (requests, forgotten) = tokio::select! {
+            biased;
+            () = &mut end, if last.is_none() => {
+                last = Some(sim.requests());
+                continue;
+            }
+            seen = sim.seen_after(shown), if last.is_none_or(|last| shown < last) => seen,
+            else => return Ok(()),
+        };
+        shown += forgotten + requests.len() as u64;
+        let now = clock.now();
+        let lines: String = requests.iter().map(|seen| line(seen, now) + "\n").collect();
+        let out = Arc::clone(&out);
+        let written = tokio::task::spawn_blocking(move || write_waiting(&out, lines.as_bytes(), PATIENCE)).await;
+        if last.is_some() && !matches!(written, Ok(Ok(()))) {
+            return Ok(());
+        }
+    }
+}
+
+/// What arrived, and how it was answered.
+fn line(seen: &Seen, now: Moment) -> String {
+    let Seen { arrived, api, task, action, region, verdict, words, after_end, .. } = seen;
+    let text = |text: &str| Value::from(text);
+    let api = match api {
+        Api::V2 => "2.0",
+        Api::V3 => "3.0",
+    };
+    let mut fields: Fields = vec![("api", text(api)), ("action", text(action)), ("region", text(region)), ("task", text(task))];
+    let message = match verdict {
+        Verdict::Answered(status) => {
+            fields.push(("status", (*status).into()));
+            "answered"
+        }
+        Verdict::Refused(code) => {
+            fields.push(("code", text(&code.to_string())));
+            "refused"
+        }
+        Verdict::Misbehaved => "misbehaved",
+    };
+    if !words.is_empty() {
+        fields.push(("with", text(words)));
+    }
+    if *after_end {
+        fields.push(("after_its_end", true.into()));
+    }
+    Line { time: now.wall_of(*arrived), level: None, message, fields: &fields }.text(false)
 }
 
 /// The configuration that points opwatch at the simulator, but for the endpoint, which is the last line.

@@ -163,6 +163,22 @@ impl Answer {
         self
     }
 
+    /// What else than a status or a code there is to say of it.
+    pub(super) fn words(&self) -> String {
+        let Self { http, .. } = self;
+        match &self.what {
+            _ if self.short => "half of an answer".to_owned(),
+            _ if self.huge => "an oversized answer".to_owned(),
+            What::Status { .. } if *http == StatusCode::OK => String::new(),
+            What::Status { .. } => format!("with HTTP {}", http.as_u16()),
+            What::Refusal(refusal) => refusal.message.clone(),
+            What::Raw(_) => format!("a body as it is in the scenario, with HTTP {}", http.as_u16()),
+            What::Page(_) => format!("a page, with HTTP {}", http.as_u16()),
+            What::Cut => "the connection is closed".to_owned(),
+            What::Hang => "nothing, ever".to_owned(),
+        }
+    }
+
     /// Whether whoever reads this answer knows that the task is over.
     pub(super) fn ends_the_task(&self) -> bool {
         /// Success, failure, partial (api.md §1).

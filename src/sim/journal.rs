@@ -29,6 +29,8 @@ pub struct Seen {
     pub flaw: Option<Code>,
     /// Whether an end of this task had been answered before.
     pub after_end: bool,
+    /// What else there is to say of the answer: a refusal's message, or in which way it misbehaved.
+    pub words: String,
 }
 
 /// How a request was answered.
@@ -63,6 +65,13 @@ impl Journal {
         &self.entries
     }
 
+    /// The entries after so many in all, and how many of those are forgotten.
+    pub(super) fn after(&self, total: u64) -> (&[Seen], u64) {
+        let new = self.total.saturating_sub(total);
+        let kept = usize::try_from(new).unwrap_or(usize::MAX).min(self.entries.len());
+        (&self.entries[self.entries.len() - kept..], new - kept as u64)
+    }
+
     /// How many requests there were in all.
     pub(super) fn total(&self) -> u64 {
         self.total
@@ -80,9 +89,13 @@ mod tests {
             let (task, text) = (number.to_string(), String::new);
             let (api, verdict) = (Api::default(), Verdict::Misbehaved);
             let (action, region, secret_id) = (text(), text(), text());
-            journal.add(Seen { arrived: Steady(0), api, task, action, region, secret_id, verdict, flaw: None, after_end: false });
+            let (arrived, flaw, after_end, words) = (Steady(0), None, false, text());
+            journal.add(Seen { arrived, api, task, action, region, secret_id, verdict, flaw, after_end, words });
         }
         assert_eq!((journal.total(), journal.entries().len()), (MOST_ENTRIES as u64 + 1, MOST_ENTRIES / 2 + 1));
         assert_eq!(journal.entries().last().unwrap().task, MOST_ENTRIES.to_string());
+        let after = |total| (journal.after(total).0.len(), journal.after(total).1);
+        assert_eq!(after(MOST_ENTRIES as u64 - 1), (2, 0));
+        assert_eq!([after(0), after(MOST_ENTRIES as u64 + 1)], [(MOST_ENTRIES / 2 + 1, MOST_ENTRIES as u64 / 2), (0, 0)]);
     }
 }

@@ -19,6 +19,7 @@ mod scenario;
 mod script;
 mod server;
 mod state;
+mod used;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -39,6 +40,7 @@ pub use scenario::{Offset, Quota, SECRET_ID, SECRET_KEY, Scenario, Unlisted};
 use crate::clock::{Clock, Moment, Wall};
 use crate::secret::Secret;
 use check::Request;
+use journal::Journal;
 use state::State;
 
 /// A running simulator. It ends, with all its connections, when it is dropped or stopped.
@@ -94,11 +96,25 @@ impl Sim {
 
     /// Returns as soon as the journal is as wanted; it looks now and after every request, so keep the closure cheap.
     pub async fn wait_until(&self, mut wanted: impl FnMut(&[Seen]) -> bool) {
+        self.until(|journal| wanted(journal.entries())).await;
+    }
+
+    /// The next few requests after so many in all, once there is one, and how many before these are forgotten already.
+    pub async fn seen_after(&self, total: u64) -> (Vec<Seen>, u64) {
+        /// Some ten kilobytes of lines.
+        const FEW: usize = 100;
+        self.until(|journal| journal.total() > total).await;
+        let state = self.shared.state();
+        let (entries, forgotten) = state.journal.after(total);
+        (entries.iter().take(FEW).cloned().collect(), forgotten)
+    }
+
+    async fn until(&self, mut wanted: impl FnMut(&Journal) -> bool) {
         loop {
             let mut changed = std::pin::pin!(self.shared.changed.notified());
             // Registered before looking: a request in between is not lost.
             changed.as_mut().enable();
-            if wanted(self.shared.state().journal.entries()) {
+            if wanted(&self.shared.state().journal) {
                 return;
             }
             changed.await;
@@ -149,6 +165,6 @@ impl Shared {
     }
 
     fn cloud_time(&self) -> Wall {
-        self.state().cloud_time(self.clock.now())
+        self.state().scenario.cloud_time(self.clock.now())
     }
 }

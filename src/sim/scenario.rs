@@ -12,6 +12,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::answer::{Answer, Refusal};
+use crate::clock::{Moment, Wall};
 use crate::model::reading::Code;
 use crate::problem::{Place, Problem};
 use crate::secret::Secret;
@@ -111,6 +112,11 @@ impl Scenario {
             source.problem(error.span(), key, &with_suggestion(error.message()))
         })?;
         written.resolve(&source)
+    }
+
+    /// What the cloud's clock shows.
+    pub(super) fn cloud_time(&self, now: Moment) -> Wall {
+        Wall(now.wall.0.saturating_add(self.clock_offset.0))
     }
 
     /// The same with one more listed task.

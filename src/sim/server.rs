@@ -75,8 +75,10 @@ async fn respond(request: hyper::Request<Incoming>, shared: Arc<Shared>) -> Resu
             let id = Uuid::from_u64_pair(shared.clock.nonce(), shared.clock.nonce());
             (Request::V3(request_3_0::Request::new(&head.headers, query, body)), Form::V3(id))
         }
-        (_, PATH) => return page(405, &shared).await,
-        (_, _) => return page(404, &shared).await,
+        (method, path) => {
+            tracing::warn!(%method, path, "no request of an API: those are GET and POST {PATH}, and POST {PATH_3_0}");
+            return page(if path == PATH { 405 } else { 404 }, &shared).await;
+        }
     };
     let now = shared.clock.now();
     let answer = shared.take(&request, now);

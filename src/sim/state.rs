@@ -1,22 +1,19 @@
 //! What the simulated cloud remembers, and what it therefore answers: the checks (in `check`), then the task's script.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::HashMap;
 
 use super::answer::{Answer, Refusal, What};
-use super::check::{About, Request};
+use super::check::{About, Request, check};
 use super::codes::named_in;
 use super::journal::{Journal, Seen, Verdict};
 use super::scenario::{Scenario, Unlisted, canonical};
 use super::script::{Progress, usual};
-use crate::clock::{Moment, Steady, Wall};
+use super::used::Used;
+use crate::clock::{Moment, Steady};
 use crate::cloud::operations::Api;
 
 /// Beyond it the tasks that are over are forgotten, and if that does not help all of them: a bound for weeks of running.
 const MOST_TASKS: usize = 1_000_000;
-/// Beyond it the seconds that are longest ago are forgotten: some minutes at the highest speed.
-const MOST_NONCES: usize = 2_000_000;
-/// Beyond it the rate is counted anew: nobody uses so many regions, but anybody can make them up.
-const MOST_PACE_KEYS: usize = 10_000;
 
 /// The cloud's memory.
 pub(super) struct State {
@@ -25,19 +22,12 @@ pub(super) struct State {
     pub(super) outage: Option<Answer>,
     pub(super) journal: Journal,
     tasks: HashMap<String, Progress>,
-    pub(super) nonces: Nonces,
-    calls: HashMap<[String; 2], VecDeque<Steady>>,
+    used: Used,
 }
 
 impl State {
     pub(super) fn new(scenario: Scenario) -> Self {
-        let (tasks, nonces, calls) = (HashMap::new(), Nonces::default(), HashMap::new());
-        Self { scenario, outage: None, journal: Journal::default(), tasks, nonces, calls }
-    }
-
-    /// What the cloud's clock shows.
-    pub(super) fn cloud_time(&self, now: Moment) -> Wall {
-        Wall(now.wall.0.saturating_add(self.scenario.clock_offset.0))
+        Self { scenario, outage: None, journal: Journal::default(), tasks: HashMap::new(), used: Used::default() }
     }
 
     /// Gives a task a new script, which starts with its next poll.
@@ -55,7 +45,7 @@ impl State {
         };
         let About { task, action, region, secret_id } = request.about();
         let after_end = self.tasks.get(&task).is_some_and(|progress| progress.over);
-        let checked = self.check(request, now);
+        let checked = check(request, &self.scenario, &mut self.used, now);
         let flaw = checked.as_ref().err().map(|refusal| named_in(api, &refusal.code));
         let mut answer = match (self.outage.clone(), checked) {
             (Some(outage), _) => outage,
@@ -71,25 +61,9 @@ impl State {
             What::Refusal(refusal) => Verdict::Refused(refusal.code.clone()),
             What::Raw(_) | What::Page(_) | What::Cut | What::Hang => Verdict::Misbehaved,
         };
-        self.journal.add(Seen { arrived: now.steady, api, task, action, region, secret_id, verdict, flaw, after_end });
+        let (arrived, words) = (now.steady, answer.words());
+        self.journal.add(Seen { arrived, api, task, action, region, secret_id, verdict, flaw, after_end, words });
         answer
-    }
-
-    /// Whether one more call is allowed; a refused one is not counted.
-    pub(super) fn counts_within_the_rate(&mut self, action: &str, region: &str, now: Steady) -> bool {
-        let Some(quota) = self.scenario.rate else { return true };
-        if self.calls.len() >= MOST_PACE_KEYS {
-            self.calls.clear();
-        }
-        let calls = self.calls.entry([action, region].map(str::to_owned)).or_default();
-        while calls.front().is_some_and(|call| now - *call >= quota.per) {
-            calls.pop_front();
-        }
-        if calls.len() >= quota.calls {
-            return false;
-        }
-        calls.push_back(now);
-        true
     }
 
     /// What the task's script says next.
@@ -118,26 +92,5 @@ impl State {
         if self.tasks.len() >= MOST_TASKS {
             self.tasks.clear();
         }
-    }
-}
-
-/// The nonces that were used, by second.
-#[derive(Default)]
-pub(super) struct Nonces {
-    used: BTreeMap<u64, HashSet<u64>>,
-    total: usize,
-}
-
-impl Nonces {
-    /// Whether this pair is new; it is used from now on.
-    pub(super) fn take(&mut self, timestamp: u64, nonce: u64) -> bool {
-        let new = self.used.entry(timestamp).or_default().insert(nonce);
-        self.total += usize::from(new);
-        while self.total > MOST_NONCES
-            && let Some((_, oldest)) = self.used.pop_first()
-        {
-            self.total -= oldest.len();
-        }
-        new
     }
 }

@@ -5,16 +5,6 @@ use opwatch::sim::{Answer, Scenario};
 use crate::support::{Home, cloud, said};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_demo_ends_a_dozen_tasks_without_credentials() {
-    let cloud = cloud(Scenario::default()).await;
-    let ended = said(Home::new(&cloud, "").opwatch(&["demo"]).spawn().unwrap()).await;
-    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    // In the form that a pipe gets from `run` too.
-    assert_eq!(ended.log_lines("task finished").len(), 12, "{}", ended.stderr);
-    assert_eq!(cloud.requests(), 0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn the_text_form_of_the_log_line_is_as_the_design_has_it() {
     let cloud = cloud(Scenario::default().with_task(1, [Answer::status(1)])).await;
     let home = Home::new(&cloud, "[[tasks]]\nid = 1\nname = \"reinstall \\\"rack\\\" 7\"\n[log]\nformat = \"text\"");

@@ -31,6 +31,17 @@ async fn systemd_hears_ready_once_the_tasks_are_registered_and_stopping_at_the_e
     assert_eq!(said(child).await.code, Some(0));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn wait_says_nothing_to_systemd() {
+    let cloud = cloud(Scenario::default().with_task(1, [Answer::status(1)])).await;
+    let home = Home::new(&cloud, "");
+    let socket = UnixDatagram::bind(home.path("notify")).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let child = home.opwatch(&["wait", "1", "-c", "opwatch.toml"]).env("NOTIFY_SOCKET", home.path("notify")).spawn().unwrap();
+    assert_eq!(said(child).await.code, Some(0));
+    assert_eq!(socket.recv(&mut [0; 16]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+}
+
 #[test]
 fn the_unit_verifies() {
     let unit = std::fs::read_to_string("systemd/opwatch.service").unwrap();
