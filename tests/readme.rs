@@ -29,7 +29,7 @@ fn every_command_of_the_readme_is_one_that_exists() {
         let words: Vec<_> = line.trim_start_matches("sudo ").split(' ').collect();
         match words[..] {
             ["tests/run"] => assert!(Path::new("tests/run").is_file()),
-            // The demo itself is run in surface/commands.rs.
+            // Run below, and in surface/demo.rs.
             ["cargo", "run", "--release", "--", "demo"] | ["cargo", "build", "--release"] => {}
             // Run below.
             ["opwatch", "run", "-c", "opwatch.toml"] | ["opwatch", "run", "-c", "opwatch.toml", "--until-done"] => {}
@@ -174,6 +174,63 @@ async fn the_program_of_the_readme_leaves_a_file_for_each_task_that_did_not_end_
     let left: Vec<_> = fs::read_dir(home.path("tickets")).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert_eq!(left, [home.path("tickets").join(format!("{}.json", failed["id"].as_str().unwrap()))]);
     assert_eq!(serde_json::from_str::<Value>(&fs::read_to_string(&left[0]).unwrap()).unwrap(), failed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_shows_what_the_readme_says() {
+    let home = Home::new(&cloud(Scenario::default()).await, "");
+    let ended = said(home.in_shell(&format!("exec {} demo 2>&1", env!("CARGO_BIN_EXE_opwatch"))).spawn().unwrap()).await;
+    let (shown, _) = ended.stdout.split_once("\n\nWhat to do next").expect("an end");
+    let recorded: String = shown.trim().lines().map(|line| without_what_varies(line) + "\n").collect();
+    let readme = fs::read_to_string("README.md").unwrap();
+    let block = only("text").into_iter().find(|block| block.starts_with("# A cloud is simulated")).expect("the demo");
+    // As `tests/record-demo` calls it.
+    if std::env::var_os("RECORD_DEMO").is_some() {
+        fs::write("README.md", readme.replace(&block, &recorded)).unwrap();
+        return;
+    }
+    assert_eq!(recorded, block, "the demo shows something else by now: look at it, and run tests/record-demo");
+}
+
+/// A line of the demo with an ellipsis for what another run would show otherwise, and for its end if it is long.
+fn without_what_varies(line: &str) -> String {
+    /// What fits a page without scrolling.
+    const COLUMNS: usize = 100;
+    const TIME: &str = "2026-11-24T10:00:00.000Z";
+    let is_time = |text: &str| {
+        text.len() == TIME.len() && text.bytes().zip(TIME.bytes()).all(|(found, like)| found.is_ascii_digit() == like.is_ascii_digit())
+    };
+    let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+    // Whose poll fails first is chance.
+    let varies: &[&str] = if line.contains("a poll failed") { &["task="] } else { &["elapsed=", "polls=", "127.0.0.1:", "since="] };
+    for word in &mut words {
+        if is_time(word) {
+            *word = "…".to_owned();
+        } else if let Some(key) = varies.iter().find(|key| word.starts_with(**key)) {
+            let end = if word.ends_with(',') { "," } else { "" };
+            *word = format!("{key}…{end}");
+        }
+    }
+    if words.get(2..4) == Some(&["signed".to_owned(), "requests".to_owned()]) {
+        words[1] = "…".to_owned();
+    }
+    let text = words.join(" ");
+    match text.char_indices().nth(COLUMNS - 1) {
+        Some((end, _)) if text.chars().count() > COLUMNS => format!("{}…", &text[..end]),
+        Some(_) | None => text,
+    }
+}
+
+#[test]
+fn the_second_scenario_of_the_readme_has_every_key_with_another_value_than_its_default() {
+    let (shown, usual) = (Scenario::parse(&only("scenario")[1], None).unwrap(), Scenario::default());
+    // Without `..`: a new key is demanded here, and then in the README.
+    let Scenario { secret_id, secret_key, token, signed_host, regions, unknown_region, clock_offset, rate, unlisted, tasks } = shown;
+    assert!(
+        secret_id != usual.secret_id && secret_key != usual.secret_key && token.is_some() && signed_host.is_some() && regions.is_some()
+    );
+    assert!(unknown_region != usual.unknown_region && clock_offset != usual.clock_offset && rate.is_some() && unlisted != usual.unlisted);
+    assert_eq!(tasks["1000800001"].len(), 11);
 }
 
 #[tokio::test(flavor = "multi_thread")]
