@@ -48,6 +48,26 @@ async fn a_request_that_takes_too_long_names_who_was_asked_without_the_query() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_held_account_and_a_held_sink_are_told_with_since_when_what_waits_and_the_next_probe() {
+    let cloud = cloud(Scenario::default()).await;
+    let home = Home::new(&cloud, "[sinks.missing]\ntype = \"file\"\npath = \"missing/events.jsonl\"\nevents = [\"trouble\"]");
+    home.write("secret_key", "wrong");
+    home.list([1, 2]);
+    let sink = told(&home, "the sink is held: a person must act; its deliveries are kept, and it is tried again rarely").await;
+    let account = told(&home, "the account is held: a person must act; nothing is abandoned, and it is tried again rarely").await;
+    assert_eq!(
+        (&sink["sink"], &account["account"], &account["tasks"]),
+        (&"missing".into(), &"default".into(), &2.into()),
+        "{sink} {account}"
+    );
+    assert!(sink["waiting"].as_u64() >= Some(1) && account.get("region").is_none() && account.get("held").is_none(), "{sink} {account}");
+    for line in [sink, account] {
+        let at = |key: &str| line[key].as_str().filter(|at| at.starts_with("20")).unwrap_or_else(|| panic!("{key}: {line}")).to_owned();
+        assert!(at("since") < at("next_probe"), "{line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stop_tells_what_is_left() {
     let cloud = cloud(Scenario::default().with_task(1, [Answer::status(1)]).with_task(2, [Answer::status(4)])).await;
     let home = Home::new(&cloud, "[sinks.missing]\ntype = \"file\"\npath = \"missing/events.jsonl\"");
