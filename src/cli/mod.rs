@@ -127,7 +127,7 @@ pub enum Failure {
     #[error("not usable as it is: {}", [.0.refused.as_slice(), &.0.later].concat().join(", "))]
     NotReached(check::NotReached),
     /// Deliveries became dead letters.
-    #[error("{0} deliveries were given up and are kept as dead letters; the log says which and why")]
+    #[error("deliveries were given up and are kept as dead letters ({0}); the log says which and why")]
     Dead(u64),
     /// Standard output takes nothing, and its reader does not know.
     #[error("cannot write to standard output; see to where it leads")]

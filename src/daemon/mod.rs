@@ -136,6 +136,11 @@ impl Daemon {
         }
         let store: Arc<dyn Store> = Arc::new(Sqlite::open(options.location.clone()).await?);
         let newest = store.newest().await?;
+        let dead = store.dead_letters().await?;
+        if !dead.is_empty() {
+            let (dead_letters, sinks) = (dead.values().sum::<u64>(), per_sink(&dead));
+            tracing::warn!(dead_letters, sinks, "deliveries were given up before; they are kept as dead letters for [store] retention");
+        }
         let rows = Arc::new(register_listed(Arc::clone(&loaded), catalogue, store.as_ref(), options.clock).await?);
         let (standing_sender, standing) = watch::channel(Standing::default());
         let (owed, _) = watch::channel(());
@@ -163,6 +168,7 @@ impl Daemon {
             kept: loaded.store.retention,
             listed: rows,
             sinks: loaded.sinks.keys().cloned().collect(),
+            standing: standing_of_sinks,
             newest,
         };
         Ok(Self { options, store, watch, lanes, groups, retention, standing, sinks_stand })
@@ -226,11 +232,18 @@ impl Daemon {
             tracing::warn!("the store could not be closed in time; what was committed is safe");
             None
         });
-        let owed_deliveries: Option<u64> = outbox.map(|outbox| outbox.values().sum());
-        tracing::info!(open_tasks = standing.borrow().open, owed_deliveries, "stopped");
+        let owed_deliveries: Option<u64> = outbox.as_ref().map(|outbox| outbox.values().sum());
+        let sinks = outbox.filter(|outbox| !outbox.is_empty()).map(|outbox| per_sink(&outbox));
+        tracing::info!(open_tasks = standing.borrow().open, owed_deliveries, sinks, "stopped");
         let buried = sinks_stand.borrow().values().map(|standing| standing.buried).sum();
         drained.and(ended).map(|held| Ended { held, buried })
     }
+}
+
+/// The counts of several sinks, as a line of the log has them.
+fn per_sink(counts: &HashMap<String, u64>) -> String {
+    let sorted: BTreeMap<_, _> = counts.iter().collect();
+    sorted.into_iter().map(|(sink, count)| format!("{sink} ({count})")).collect::<Vec<_>>().join(", ")
 }
 
 /// What a task of this configuration may name.

@@ -322,18 +322,21 @@ pub trait Store: Send + Sync {
     async fn bury(&self, burial: Burial) -> Result<(), Error>;
 
     /// These sinks are configured now. What is owed to others that were last configured before that moment becomes dead letters; how
-    /// many.
-    async fn bury_paused(&self, configured: Vec<String>, before: Wall, at: Wall) -> Result<u64, Error>;
+    /// many of each.
+    async fn bury_paused(&self, configured: Vec<String>, before: Wall, at: Wall) -> Result<HashMap<String, u64>, Error>;
 
     /// How many deliveries are owed to each sink, configured or not; dead letters are not.
     async fn outbox(&self) -> Result<HashMap<String, u64>, Error>;
+
+    /// How many dead letters are kept of each sink.
+    async fn dead_letters(&self) -> Result<HashMap<String, u64>, Error>;
 
     /// At most `limit` tasks that ended before that moment, whose events are owed to nobody and no dead letter since, in the order in which they ended,
     /// after that one. Retention looks here, leaves out what is still listed, and hands the rest to [`Store::forget`].
     async fn past(&self, before: Wall, after: Past, limit: usize) -> Result<Vec<Past>, Error>;
 
-    /// Forgets these tasks with their events and dead letters, except those that did not end at that moment or are owed something.
-    async fn forget(&self, tasks: Vec<Past>) -> Result<(), Error>;
+    /// Forgets these tasks with their events and dead letters, except those that [`Store::past`] does not find any more.
+    async fn forget(&self, before: Wall, tasks: Vec<Past>) -> Result<(), Error>;
 
     /// The open rounds of groups whose tasks are all over.
     async fn groups_over(&self) -> Result<Vec<GroupRound>, Error>;
