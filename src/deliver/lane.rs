@@ -48,6 +48,8 @@ pub struct Lane {
     probe: Option<u64>,
     pace: Option<Pace>,
     not_before: Steady,
+    /// When it last was looked at for an attempt.
+    looked: Steady,
     breaker: Breaker,
     hold: Option<Hold<String>>,
     /// Whether an event told of the hold.
@@ -179,6 +181,7 @@ impl Lane {
             probe: None,
             pace: sending.rate.map(|rate| Pace::new(rate, now)),
             not_before: now,
+            looked: now,
             breaker: Breaker::default(),
             hold: None,
             told_of_hold: false,
@@ -230,6 +233,7 @@ impl Lane {
 
     /// The next attempt, if one may be made now.
     pub fn attempt(&mut self, now: Steady) -> Option<Attempt> {
+        self.looked = now;
         if self.attempts.len() >= self.sending.max_in_flight || self.next_slot() > now {
             return None;
         }
@@ -265,6 +269,8 @@ impl Lane {
         let due = match self.next_probe() {
             Some(_) if !self.attempts.is_empty() || self.heads().next().is_none() => None,
             Some(next) => Some(next),
+            // A batch that was full before its slot came is no longer gathered for.
+            None if self.looked < self.next_slot() => self.heads().map(|(_, waiting)| waiting.due).min(),
             None => self.heads().map(|(_, waiting)| self.ripe(waiting)).min(),
         };
         due.map(|due| due.max(self.next_slot()))

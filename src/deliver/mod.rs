@@ -20,6 +20,7 @@ use crate::model::delivery::Sending;
 use crate::model::route::Routes;
 use crate::sinks::{Refusal, Sink};
 use crate::store::{Error, Seq, Store};
+use crate::watch::resume_panic;
 use lane::{Attempt, Lane, Write, Written};
 use tell::tell;
 
@@ -124,11 +125,15 @@ impl Running {
                 }
                 Ok(()) = owed.changed(), if waits => self.lane.look_again(),
                 () = self.parts.clock.sleep_until(wake.unwrap_or_default()), if wake.is_some() => {}
-                () = stop.cancelled(), if waits => give_up = Some(self.parts.clock.now().steady + DRAIN),
+                () = stop.cancelled(), if waits => {
+                    let now = self.parts.clock.now().steady;
+                    give_up = Some(now + DRAIN);
+                    // At once: an attempt under way may take longer than the stop does.
+                    self.parts.store.keep_active(&self.parts.name, self.lane.active(now)).await?;
+                }
             }
         }
-        let active = self.lane.active(self.parts.clock.now().steady);
-        self.parts.store.keep_active(&self.parts.name, active).await
+        Ok(())
     }
 
     async fn load(&mut self) -> Result<(), Error> {
@@ -183,6 +188,8 @@ impl Running {
         if self.acknowledging.is_empty() {
             self.acknowledge();
         }
+        // Before it is told: whoever reads of it may mend it at once.
+        self.look_at_files(now.steady);
         for notice in notices {
             let waiting = if notice.is_of_lasting_trouble() { self.waiting().await? } else { 0 };
             tell(&self.lane, notice, waiting, now);
@@ -234,7 +241,5 @@ impl Running {
     }
 }
 
-/// A panic of an attempt is its owner's: the program ends, and starts afresh from what is stored.
-fn resume_panic(error: JoinError) -> ! {
-    std::panic::resume_unwind(if error.is_panic() { error.into_panic() } else { Box::new("an attempt was cancelled by nobody") })
-}
+#[cfg(test)]
+mod tests;

@@ -270,6 +270,23 @@ fn events_are_gathered_for_as_long_as_is_asked_for_or_until_the_batch_is_full() 
 }
 
 #[test]
+fn a_full_batch_goes_out_in_its_slot_though_more_might_be_gathered() {
+    let (gather, rate) = (Some(Duration::from_secs(3600)), Rate::new(1.0, Duration::from_secs(10)));
+    let mut lane = Lane::new("hook".to_owned(), Sending { batch: 10, gather, rate, ..sending() }, Duration::ZERO, Steady(0));
+    lane.load((1..=25).map(|seq| owed(seq, seq)).collect(), WINDOW, Steady(0));
+    let mut sent = Vec::new();
+    let mut now = Steady(0);
+    while let Some(wake) = lane.wake().filter(|wake| *wake < Steady(3600 * SECOND)) {
+        now = now.max(wake);
+        if let Some(attempt) = lane.attempt(now) {
+            sent.push((now.0 / SECOND, attempt.events.len()));
+            lane.ended(attempt.number, Ok(()), &routes(), moment(now.0), 0.5);
+        }
+    }
+    assert_eq!(sent, [(10, 10), (20, 10)]);
+}
+
+#[test]
 fn a_delivery_that_nobody_accepts_is_given_up_so_long_after_its_first_attempt() {
     let retry = Retry { max: Span::seconds(30), give_up_after: Limit(Some(Duration::from_secs(120))), ..Retry::default() };
     let mut play = Play::new(Sending { retry, ..sending() }, [owed(1, 1), owed(2, 2)]);
