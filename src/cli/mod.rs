@@ -172,9 +172,9 @@ impl Failure {
             // As a shell tells of a program that a signal ended.
             Self::Stopped(wait::Stopped { signal, .. }) => 128 + signal,
             Self::Configuration(_) | Self::Daemon(daemon::Error::Configuration(_) | daemon::Error::Cloud(_)) => 2,
-            Self::Daemon(daemon::Error::Store(error)) => match error {
+            Self::Daemon(daemon::Error::Opening(_, error) | daemon::Error::Store(error)) => match error {
                 store::Error::InUse { .. } | store::Error::Newer { .. } => 2,
-                store::Error::Open { why, .. } if why.is_written_wrong() => 2,
+                store::Error::Open { why, .. } if why.needs_a_person() => 2,
                 store::Error::Open { .. } | store::Error::Failed(_) | store::Error::Closed => 1,
             },
             Self::Runtime(_) | Self::Output(_) => 1,
