@@ -146,7 +146,9 @@ impl Lane {
             settling.writes.push(Write::Tried(first, active));
         }
         if is_news && self.breaker.failed(retry.waits(), settling.now) {
-            self.failing = None;
+            if let (Some(failing), Some(probes)) = (self.failing.take(), self.breaker.open_mut()) {
+                probes.lasting.since = failing.since;
+            }
             settling.notices.push(Notice::Open(what));
             return;
         }
