@@ -127,7 +127,7 @@ pub enum Failure {
     #[error("not usable as it is: {}", [.0.refused.as_slice(), &.0.later].concat().join(", "))]
     NotReached(check::NotReached),
     /// Deliveries became dead letters.
-    #[error("{0} deliveries were given up and are kept as dead letters; the log says which and why")]
+    #[error("deliveries were given up and are kept as dead letters ({0}); the log says which and why")]
     Dead(u64),
     /// Standard output takes nothing, and its reader does not know.
     #[error("cannot write to standard output; see to where it leads")]
@@ -172,9 +172,9 @@ impl Failure {
             // As a shell tells of a program that a signal ended.
             Self::Stopped(wait::Stopped { signal, .. }) => 128 + signal,
             Self::Configuration(_) | Self::Daemon(daemon::Error::Configuration(_) | daemon::Error::Cloud(_)) => 2,
-            Self::Daemon(daemon::Error::Store(error)) => match error {
+            Self::Daemon(daemon::Error::Opening(_, error) | daemon::Error::Store(error)) => match error {
                 store::Error::InUse { .. } | store::Error::Newer { .. } => 2,
-                store::Error::Open { why, .. } if why.is_written_wrong() => 2,
+                store::Error::Open { why, .. } if why.needs_a_person() => 2,
                 store::Error::Open { .. } | store::Error::Failed(_) | store::Error::Closed => 1,
             },
             Self::Runtime(_) | Self::Output(_) => 1,

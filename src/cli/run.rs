@@ -21,7 +21,7 @@ pub async fn run(path: &Path, until_done: bool, allow_removals: bool, clock: Clo
     let signalled = stop_on_signals()?;
     let stop = signalled.child_token();
     let loaded = tokio::select! {
-        loaded = load(path.to_owned()) => loaded?,
+        loaded = daemon::patiently(clock, load(path.to_owned())) => loaded?,
         () = stop.cancelled() => return Ok(()),
     };
     let surroundings = Surroundings::of_process();
@@ -35,7 +35,7 @@ pub async fn run(path: &Path, until_done: bool, allow_removals: bool, clock: Clo
     let stopping = stop.clone();
     let options = Options { location, until_done, allow_removals, format, tells_systemd: true, clock, stop: stopping, listener: None };
     let daemon = tokio::select! {
-        daemon = Daemon::start(loaded, options) => daemon?,
+        daemon = daemon::patiently(clock, Daemon::start(loaded, options)) => daemon?,
         // A start may wait long, for a full disk or somebody else's lock.
         () = stop.cancelled() => return Ok(()),
     };

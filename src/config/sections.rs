@@ -47,7 +47,8 @@ impl<'a> Sections<'a> {
 
     /// `[store]`.
     pub fn store(&mut self, merged: &Value) -> Option<store::Config> {
-        self.top("store", merged, &section::keys::<store::Config>(&[]), checks::store)
+        let store = self.top("store", merged, &section::keys::<store::Config>(&[]), checks::store)?;
+        Some(store::Config { url_place: self.place(&key_path(&["store".to_owned()], "url")), ..store })
     }
 
     /// `[log]`.

@@ -46,6 +46,10 @@ use until_done::UntilDone;
 const DRAIN: Duration = Duration::from_secs(4);
 /// How long the store may take to close after that: together they stay within the five seconds that a stop is promised.
 const CLOSING: Duration = Duration::from_millis(700);
+/// How often systemd is asked to wait for a start that takes long …
+const EXTENDS_EVERY: Duration = Duration::from_secs(3);
+/// … and for how much longer: a machine may be so busy that nothing moves for a while.
+const EXTENDS_BY_MICROSECONDS: u32 = 30_000_000;
 /// How many tasks are registered in one transaction: enough to be fast, few enough to keep memory small.
 const REGISTERED_AT_ONCE: usize = 5_000;
 
@@ -90,6 +94,9 @@ pub enum Error {
     /// An account cannot be used.
     #[error(transparent)]
     Cloud(#[from] cloud::Error),
+    /// The store cannot be opened: where its place is written, and why.
+    #[error("{0}")]
+    Opening(Box<Problem>, #[source] store::Error),
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -136,8 +143,15 @@ impl Daemon {
             routes.0.push(Route { sink: LISTENER.to_owned(), events: Group::ALL.to_vec(), outcomes: None, labels: BTreeMap::new() });
             seen = Some(polls);
         }
-        let store: Arc<dyn Store> = Arc::new(Sqlite::open(options.location.clone()).await?);
+        let opened = Sqlite::open(options.location.clone()).await;
+        let refused = |error: store::Error| Error::Opening(Problem::new(loaded.store.url_place.clone(), error.to_string()).into(), error);
+        let store: Arc<dyn Store> = Arc::new(opened.map_err(refused)?);
         let newest = store.newest().await?;
+        let dead = store.dead_letters().await?;
+        if !dead.is_empty() {
+            let (dead_letters, sinks) = (dead.values().sum::<u64>(), per_sink(&dead));
+            tracing::warn!(dead_letters, sinks, "deliveries were given up before; they are kept as dead letters for [store] retention");
+        }
         let rows = Arc::new(register_listed(Arc::clone(&loaded), catalogue, store.as_ref(), options.clock).await?);
         let (standing_sender, standing) = watch::channel(Standing::default());
         let (owed, _) = watch::channel(());
@@ -165,6 +179,7 @@ impl Daemon {
             kept: loaded.store.retention,
             listed: rows,
             sinks: loaded.sinks.keys().cloned().collect(),
+            standing: standing_of_sinks,
             newest,
         };
         Ok(Self { options, store, watch, lanes, groups, retention, standing, sinks_stand })
@@ -229,11 +244,18 @@ impl Daemon {
             tracing::warn!("the store could not be closed in time; what was committed is safe");
             None
         });
-        let owed_deliveries: Option<u64> = outbox.map(|outbox| outbox.values().sum());
-        tracing::info!(open_tasks = standing.borrow().open, owed_deliveries, "stopped");
+        let owed_deliveries: Option<u64> = outbox.as_ref().map(|outbox| outbox.values().sum());
+        let sinks = outbox.filter(|outbox| !outbox.is_empty()).map(|outbox| per_sink(&outbox));
+        tracing::info!(open_tasks = standing.borrow().open, owed_deliveries, sinks, "stopped");
         let buried = sinks_stand.borrow().values().map(|standing| standing.buried).sum();
         drained.and(ended).map(|held| Ended { held, buried })
     }
+}
+
+/// The counts of several sinks, as a line of the log has them.
+fn per_sink(counts: &HashMap<String, u64>) -> String {
+    let sorted: BTreeMap<_, _> = counts.iter().collect();
+    sorted.into_iter().map(|(sink, count)| format!("{sink} ({count})")).collect::<Vec<_>>().join(", ")
 }
 
 /// What a task of this configuration may name.
@@ -341,6 +363,17 @@ fn flatten(ended: Result<Result<(), store::Error>, JoinError>) -> Result<(), sto
         Ok(result) => result,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Err(_) => Err(store::Error::Closed),
+    }
+}
+
+/// Waits for a part of a start, and has systemd wait as well: a long list, a big store and somebody else's lock take as long as they take.
+pub async fn patiently<T>(clock: Clock, part: impl Future<Output = T>) -> T {
+    let mut part = std::pin::pin!(part);
+    loop {
+        tokio::select! {
+            done = &mut part => return done,
+            () = clock.sleep_until(clock.now().steady + EXTENDS_EVERY) => notify(NotifyState::ExtendTimeoutUsec(EXTENDS_BY_MICROSECONDS)),
+        }
     }
 }
 

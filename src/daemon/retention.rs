@@ -1,11 +1,15 @@
 //! Forgets what is long over, but never what the file still lists: a listed task that was forgotten would be watched again.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::per_sink;
 use crate::clock::{Clock, Wall};
+use crate::deliver::Standing;
 use crate::store::{Error, Past, Rows, Store};
 use crate::units::Limit;
 
@@ -26,6 +30,8 @@ pub struct Retention {
     pub listed: Arc<Rows>,
     /// The configured sinks.
     pub sinks: Vec<String>,
+    /// Where each sink stands: what is given up here is counted there, too.
+    pub standing: watch::Sender<BTreeMap<String, Standing>>,
     /// The time of the latest event at the start; `None`: there is nothing to forget.
     pub newest: Option<Wall>,
 }
@@ -56,8 +62,19 @@ impl Retention {
 
     async fn prune(&self, before: Wall, now: Wall) -> Result<(), Error> {
         let paused = self.store.bury_paused(self.sinks.clone(), before, now).await?;
-        if paused > 0 {
-            tracing::warn!(deliveries = paused, "what was owed for longer than [store] retention to sinks that are not configured is dead");
+        if !paused.is_empty() {
+            let (dead_letters, sinks) = (paused.values().sum::<u64>(), per_sink(&paused));
+            tracing::warn!(
+                dead_letters,
+                sinks,
+                "what was owed for longer than [store] retention to sinks that are not configured was given up"
+            );
+            self.standing.send_modify(|standing| {
+                for (sink, buried) in paused {
+                    let stands = standing.entry(sink).or_insert(Standing { is_idle: true, ..Standing::default() });
+                    stands.buried += buried;
+                }
+            });
         }
         while self.store.forget_told(before, PAGE).await? == PAGE as u64 {}
         let mut after = Past::default();
@@ -68,8 +85,44 @@ impl Retention {
             let forgotten: Vec<_> = over.into_iter().filter(|past| !self.listed.contains(past.row)).collect();
             if !forgotten.is_empty() {
                 tracing::info!(tasks = forgotten.len(), "forgetting tasks that are over for longer than [store] retention");
-                self.store.forget(forgotten).await?;
+                self.store.forget(before, forgotten).await?;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::event::{Event, Kind};
+    use crate::store::sqlite::{Location, Sqlite};
+
+    #[tokio::test]
+    async fn what_is_given_up_for_a_sink_that_is_not_configured_any_more_is_counted() {
+        let store = Arc::new(Sqlite::open(Location::Memory).await.unwrap());
+        let event = Event { id: uuid::Uuid::nil(), kind: Kind::AccountHeld, time: Wall(0), body: String::new() };
+        store.tell(event, vec!["gone".to_owned(), "audit".to_owned()]).await.unwrap();
+        let (standing, mut stands) = watch::channel(BTreeMap::new());
+        let retention = Retention {
+            store,
+            clock: Clock::start(),
+            kept: Limit(Some(Duration::from_secs(60))),
+            listed: Arc::default(),
+            sinks: vec!["audit".to_owned()],
+            standing,
+            newest: Some(Wall(120_000)),
+        };
+        let stop = CancellationToken::new();
+        let running = retention.run(stop.clone());
+        let counted = async {
+            let stands = stands.wait_for(|stands| !stands.is_empty()).await.unwrap().clone();
+            stop.cancel();
+            stands
+        };
+        let (ended, stands) = tokio::join!(running, counted);
+        ended.unwrap();
+        assert_eq!(stands, BTreeMap::from([("gone".to_owned(), Standing { is_idle: true, is_held: false, buried: 1 })]));
     }
 }

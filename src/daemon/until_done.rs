@@ -6,10 +6,15 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::per_sink;
 use crate::clock::{Clock, Steady};
 use crate::deliver;
+use crate::model::lasting::Lasting;
 use crate::store::{Error, Store};
 use crate::watch::Standing;
+
+/// What is left is told once it has been all that is left for so long: most deliveries are made within moments.
+const UNTOLD: Duration = Duration::from_secs(5);
 
 /// What is looked at.
 pub struct UntilDone {
@@ -34,6 +39,8 @@ enum Left {
     Nothing,
     /// Something goes on.
     Work,
+    /// No task that goes on, but deliveries that do.
+    Deliveries,
     /// Nothing that goes on by itself.
     Held(Vec<String>),
 }
@@ -45,28 +52,57 @@ impl UntilDone {
     /// When the store fails.
     pub async fn wait(mut self) -> Result<Vec<String>, Error> {
         let mut held_since: Option<Steady> = None;
+        // Since when no task goes on.
+        let mut left_since: Option<Lasting> = None;
         loop {
             // Registered before looking, so that no change between the two is missed.
             let standing = self.standing.borrow_and_update().clone();
             let sinks_stand = self.sinks_stand.borrow_and_update().clone();
             self.owed.borrow_and_update();
-            let now = self.clock.now().steady;
-            match self.left(standing, &sinks_stand).await? {
+            let now = self.clock.now();
+            let open_tasks = standing.open;
+            let left = self.left(standing, &sinks_stand).await?;
+            match &left {
                 Left::Nothing => return Ok(Vec::new()),
-                Left::Work => held_since = None,
-                Left::Held(names) if held_since.is_some_and(|since| now - since >= self.patience) => return Ok(names),
-                Left::Held(_) => _ = held_since.get_or_insert(now),
+                Left::Work => left_since = None,
+                Left::Deliveries | Left::Held(_) => {
+                    if left_since.get_or_insert_with(|| Lasting::untold(UNTOLD, now)).goes_on(now.steady) {
+                        self.tell(&left, open_tasks).await?;
+                    }
+                }
+            }
+            match left {
+                Left::Held(names) if held_since.is_some_and(|since| now.steady - since >= self.patience) => return Ok(names),
+                Left::Held(_) => _ = held_since.get_or_insert(now.steady),
+                Left::Nothing | Left::Work | Left::Deliveries => held_since = None,
             }
             let give_up = held_since.map(|since| since + self.patience);
+            let wake = give_up.into_iter().chain(left_since.as_ref().map(Lasting::tell_again)).min();
             tokio::select! {
                 // An error means that the loop is gone, and then the daemon ends by itself.
                 Ok(()) = self.standing.changed() => {}
                 Ok(()) = self.sinks_stand.changed() => {}
                 Ok(()) = self.owed.changed() => {}
-                () = self.clock.sleep_until(give_up.unwrap_or_default()), if give_up.is_some() => {}
+                () = self.clock.sleep_until(wake.unwrap_or_default()), if wake.is_some() => {}
                 else => std::future::pending().await,
             }
         }
+    }
+
+    /// What is waited for.
+    async fn tell(&self, left: &Left, open_tasks: usize) -> Result<(), Error> {
+        match left {
+            Left::Nothing | Left::Work => {}
+            Left::Deliveries => {
+                let outbox = self.store.outbox().await?;
+                let owed_deliveries = outbox.values().sum::<u64>();
+                tracing::info!(open_tasks, owed_deliveries, sinks = per_sink(&outbox), "no task goes on; deliveries are waited for");
+            }
+            Left::Held(names) => {
+                tracing::info!(open_tasks, left = names.join(", "), "nothing but held work is left; the run ends unless that changes soon");
+            }
+        }
+        Ok(())
     }
 
     async fn left(&self, standing: Standing, sinks_stand: &BTreeMap<String, deliver::Standing>) -> Result<Left, Error> {
@@ -74,13 +110,16 @@ impl UntilDone {
         // Counting what is owed takes the longer the more is owed: it is done only once nothing goes on.
         let stands = |sink: &String| sinks_stand.get(sink).copied().unwrap_or_default();
         let goes_on = |sink: &String| !stands(sink).is_idle && !stands(sink).is_held;
-        if self.sinks.iter().any(goes_on) || (open > 0 && held.is_empty()) {
+        if open > 0 && held.is_empty() {
             return Ok(Left::Work);
+        }
+        if self.sinks.iter().any(goes_on) {
+            return Ok(Left::Deliveries);
         }
         let outbox = self.store.outbox().await?;
         // One that has not looked yet may be owed what was committed just now.
         if self.sinks.iter().any(|sink| outbox.get(sink).is_some_and(|owed| *owed > 0) && !stands(sink).is_held) {
-            return Ok(Left::Work);
+            return Ok(Left::Deliveries);
         }
         // A group is told of some seconds after its last task.
         if !self.store.groups_over().await?.is_empty() {

@@ -9,10 +9,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use crate::clock::Steady;
-use crate::model::breaker::Breaker;
+use crate::model::breaker::{Breaker, Probes};
 use crate::model::delivery::Sending;
 use crate::model::event::Event;
 use crate::model::hold::{Evidence, Hold};
+use crate::model::lasting::Lasting;
 use crate::model::pace::Pace;
 use crate::model::task::Row;
 use crate::store::{Burial, Error, Owed, Seq, Store};
@@ -36,6 +37,8 @@ pub struct Lane {
     attempts: HashMap<u64, Vec<Seq>>,
     /// How many of the window failed before.
     failed: usize,
+    /// Since when some have failed, where that neither opened the breaker nor holds the sink.
+    failing: Option<Lasting>,
     /// How many attempts were accepted.
     accepted: u64,
     /// How often it was held: no two holds of one millisecond share an id.
@@ -45,6 +48,8 @@ pub struct Lane {
     probe: Option<u64>,
     pace: Option<Pace>,
     not_before: Steady,
+    /// When it last was looked at for an attempt.
+    looked: Steady,
     breaker: Breaker,
     hold: Option<Hold<String>>,
     /// Whether an event told of the hold.
@@ -144,16 +149,16 @@ impl Write {
 pub enum Notice {
     /// It is held: a person must act.
     Held(String),
-    /// It is still held, and the loud line is due again.
+    /// It is still held, and the loud line is due again; that is what the last probe met.
     StillHeld(String),
-    /// A probe was accepted.
-    Released,
-    /// Most attempts fail: only probes go out.
-    Opened(String),
-    /// It accepts again.
-    Closed,
-    /// An attempt failed, and comes again.
+    /// A probe was accepted, after so long.
+    Released(Duration),
+    /// Most attempts fail, or still do and the line is due again: only probes go out.
+    Open(String),
+    /// Attempts fail and come again, or still do and the line is due again.
     Failed(String),
+    /// It accepts again, after so long.
+    Closed(Duration),
     /// A delivery was given up.
     Dead(String),
 }
@@ -169,12 +174,14 @@ impl Lane {
             more: true,
             attempts: HashMap::new(),
             failed: 0,
+            failing: None,
             accepted: 0,
             holds: 0,
             next_attempt: 0,
             probe: None,
             pace: sending.rate.map(|rate| Pace::new(rate, now)),
             not_before: now,
+            looked: now,
             breaker: Breaker::default(),
             hold: None,
             told_of_hold: false,
@@ -226,10 +233,11 @@ impl Lane {
 
     /// The next attempt, if one may be made now.
     pub fn attempt(&mut self, now: Steady) -> Option<Attempt> {
+        self.looked = now;
         if self.attempts.len() >= self.sending.max_in_flight || self.next_slot() > now {
             return None;
         }
-        let probes = self.probes();
+        let probes = self.next_probe();
         let seqs = match probes {
             Some(next) if !self.attempts.is_empty() || next > now => return None,
             Some(_) => self.probed().into_iter().collect(),
@@ -258,9 +266,11 @@ impl Lane {
         if self.attempts.len() >= self.sending.max_in_flight {
             return None;
         }
-        let due = match self.probes() {
+        let due = match self.next_probe() {
             Some(_) if !self.attempts.is_empty() || self.heads().next().is_none() => None,
             Some(next) => Some(next),
+            // A batch that was full before its slot came is no longer gathered for.
+            None if self.looked < self.next_slot() => self.heads().map(|(_, waiting)| waiting.due).min(),
             None => self.heads().map(|(_, waiting)| self.ripe(waiting)).min(),
         };
         due.map(|due| due.max(self.next_slot()))
@@ -270,6 +280,7 @@ impl Lane {
     pub fn gone(&mut self, seq: Seq) {
         let gone = self.window.remove(&seq);
         self.failed -= usize::from(gone.is_some_and(|gone| gone.attempts > 0));
+        self.failing.take_if(|_| self.failed == 0);
     }
 
     /// A file changed that may mend the sink: its next probe goes out at once.
@@ -282,6 +293,26 @@ impl Lane {
     /// Whether a person must act.
     pub fn is_held(&self) -> bool {
         self.hold.is_some()
+    }
+
+    /// Why it is held, if it is.
+    pub fn cause(&self) -> Option<&str> {
+        self.hold.as_ref().map(|hold| hold.cause.as_str())
+    }
+
+    /// Since when it is in trouble, if it is.
+    pub fn lasting(&self) -> Option<&Lasting> {
+        self.only_probes().map(|probes| &probes.lasting).or(self.failing.as_ref())
+    }
+
+    /// When the next probe may leave, where only probes do.
+    pub fn next_probe(&self) -> Option<Steady> {
+        self.only_probes().map(Probes::next)
+    }
+
+    /// Its sink's name.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Whether nothing is known to be owed.
@@ -305,10 +336,8 @@ impl Lane {
         self.not_before.max(self.pace.as_ref().map_or(self.not_before, Pace::next))
     }
 
-    /// When the next probe may leave, where only probes do.
-    fn probes(&self) -> Option<Steady> {
-        let probes = self.hold.as_ref().map(|hold| &hold.probes).or(self.breaker.open());
-        probes.map(|probes| probes.next())
+    fn only_probes(&self) -> Option<&Probes> {
+        self.hold.as_ref().map(|hold| &hold.probes).or(self.breaker.open())
     }
 
     /// When a delivery may go: once it is due, and events were gathered for as long as is asked for.

@@ -20,8 +20,9 @@ use crate::model::delivery::Sending;
 use crate::model::route::Routes;
 use crate::sinks::{Refusal, Sink};
 use crate::store::{Error, Seq, Store};
+use crate::watch::resume_panic;
 use lane::{Attempt, Lane, Write, Written};
-use tell::Told;
+use tell::tell;
 
 /// How often the files that may mend a held sink are looked at: as fast as somebody who just wrote one waits.
 const LOOK: Duration = Duration::from_secs(1);
@@ -63,7 +64,6 @@ pub struct Standing {
 struct Running {
     parts: Deliver,
     lane: Lane,
-    told: Told,
     /// When each of the files that may mend it was last seen to change, while it is held.
     files: Vec<(PathBuf, Option<SystemTime>)>,
     next_look: Steady,
@@ -84,19 +84,9 @@ impl Deliver {
         let lane = Lane::new(self.name.clone(), self.sending, active, self.clock.now().steady);
         let (attempts, writes) = (JoinSet::new(), JoinSet::new());
         let (files, next_look) = (Vec::new(), Steady::default());
-        Running {
-            parts: self,
-            lane,
-            told: Told::default(),
-            files,
-            next_look,
-            attempts,
-            writes,
-            arrived: Vec::new(),
-            acknowledging: JoinSet::new(),
-        }
-        .run(stop)
-        .await
+        Running { parts: self, lane, files, next_look, attempts, writes, arrived: Vec::new(), acknowledging: JoinSet::new() }
+            .run(stop)
+            .await
     }
 }
 
@@ -127,7 +117,7 @@ impl Running {
             let wake = self.lane.wake().into_iter().chain(looks).min().filter(|_| waits);
             tokio::select! {
                 biased;
-                Some(ended) = self.attempts.join_next() => self.ended(ended),
+                Some(ended) = self.attempts.join_next() => self.ended(ended).await?,
                 Some(written) = self.writes.join_next() => self.written(written)?,
                 Some(acknowledged) = self.acknowledging.join_next() => {
                     acknowledged.unwrap_or_else(|error| resume_panic(error))?;
@@ -135,11 +125,15 @@ impl Running {
                 }
                 Ok(()) = owed.changed(), if waits => self.lane.look_again(),
                 () = self.parts.clock.sleep_until(wake.unwrap_or_default()), if wake.is_some() => {}
-                () = stop.cancelled(), if waits => give_up = Some(self.parts.clock.now().steady + DRAIN),
+                () = stop.cancelled(), if waits => {
+                    let now = self.parts.clock.now().steady;
+                    give_up = Some(now + DRAIN);
+                    // At once: an attempt under way may take longer than the stop does.
+                    self.parts.store.keep_active(&self.parts.name, self.lane.active(now)).await?;
+                }
             }
         }
-        let active = self.lane.active(self.parts.clock.now().steady);
-        self.parts.store.keep_active(&self.parts.name, active).await
+        Ok(())
     }
 
     async fn load(&mut self) -> Result<(), Error> {
@@ -176,11 +170,10 @@ impl Running {
         }
     }
 
-    fn ended(&mut self, ended: Result<(u64, Result<(), Refusal>), JoinError>) {
+    async fn ended(&mut self, ended: Result<(u64, Result<(), Refusal>), JoinError>) -> Result<(), Error> {
         let (number, result) = ended.unwrap_or_else(|error| resume_panic(error));
         let (now, spread) = (self.parts.clock.now(), self.parts.clock.spread());
         let (writes, notices) = self.lane.ended(number, result, &self.parts.routes, now, spread);
-        notices.into_iter().for_each(|notice| self.told.tell(&self.parts.name, notice, now.steady));
         for write in writes {
             let write = match write {
                 Write::Acknowledge(seqs) => {
@@ -195,6 +188,19 @@ impl Running {
         if self.acknowledging.is_empty() {
             self.acknowledge();
         }
+        // Before it is told: whoever reads of it may mend it at once.
+        self.look_at_files(now.steady);
+        for notice in notices {
+            let waiting = if notice.is_of_lasting_trouble() { self.waiting().await? } else { 0 };
+            tell(&self.lane, notice, waiting, now);
+        }
+        Ok(())
+    }
+
+    /// How much the sink is owed: more than is in memory.
+    async fn waiting(&self) -> Result<u64, Error> {
+        let outbox = self.parts.store.outbox().await?;
+        Ok(outbox.get(&self.parts.name).copied().unwrap_or_default())
     }
 
     /// Makes all that arrived durable in one write.
@@ -235,7 +241,5 @@ impl Running {
     }
 }
 
-/// A panic of an attempt is its owner's: the program ends, and starts afresh from what is stored.
-fn resume_panic(error: JoinError) -> ! {
-    std::panic::resume_unwind(if error.is_panic() { error.into_panic() } else { Box::new("an attempt was cancelled by nobody") })
-}
+#[cfg(test)]
+mod tests;

@@ -1,36 +1,47 @@
 //! What a lane tells in the program's own log.
 
-use std::time::Duration;
+use super::lane::{Lane, Notice};
+use crate::clock::Moment;
+use crate::units::rounded;
 
-use super::lane::Notice;
-use crate::clock::Steady;
-
-/// A failure is told again only after so long without one: the rest is in the line about the breaker, or about the hold.
-const QUIET: Duration = Duration::from_secs(300);
-
-/// What was told last.
-#[derive(Debug, Default)]
-pub struct Told {
-    failure: Option<(String, Steady)>,
+impl Notice {
+    /// Whether it tells of trouble that lasts: how much waits for its end is told with it.
+    pub fn is_of_lasting_trouble(&self) -> bool {
+        match self {
+            Self::Held(_) | Self::StillHeld(_) | Self::Open(_) | Self::Failed(_) => true,
+            Self::Released(_) | Self::Closed(_) | Self::Dead(_) => false,
+        }
+    }
 }
 
-impl Told {
-    /// Tells it.
-    pub fn tell(&mut self, sink: &str, notice: Notice, now: Steady) {
-        match notice {
-            Notice::Held(error) | Notice::StillHeld(error) => {
-                tracing::error!(sink, error, "the sink is held: a person must act; its deliveries are kept, and it is tried again rarely");
-            }
-            Notice::Released => tracing::info!(sink, "a probe was accepted; the sink is used again"),
-            Notice::Opened(error) => tracing::warn!(sink, error, "most deliveries fail; only probes go out until one is accepted"),
-            Notice::Closed => tracing::info!(sink, "the sink accepts events again"),
-            Notice::Failed(error) => {
-                let before = self.failure.replace((error.clone(), now));
-                if before.is_none_or(|(told, last)| told != error || now - last > QUIET) {
-                    tracing::warn!(sink, error, "a delivery failed; it is tried again with backoff");
-                }
-            }
-            Notice::Dead(error) => tracing::error!(sink, error, "a delivery was given up; it is kept as a dead letter"),
+/// Tells it; `waiting` is how many deliveries the sink is owed.
+pub fn tell(lane: &Lane, notice: Notice, waiting: u64, now: Moment) {
+    let sink = lane.name();
+    let since = lane.lasting().map(|lasting| tracing::field::display(lasting.since.wall));
+    let next_probe = lane.next_probe().map(|next| tracing::field::display(now.wall_of(next)));
+    match notice {
+        Notice::Held(last) | Notice::StillHeld(last) => {
+            // A probe may have met something else than that for which a person must act.
+            let error = lane.cause().unwrap_or(&last);
+            let last_error = Some(&last).filter(|last| *last != error);
+            tracing::error!(
+                sink,
+                error,
+                last_error,
+                since,
+                waiting,
+                next_probe,
+                "the sink is held: a person must act; its deliveries are kept, and it is tried again rarely"
+            );
         }
+        Notice::Open(error) => {
+            tracing::warn!(sink, error, since, waiting, next_probe, "most deliveries fail; only probes go out until one is accepted");
+        }
+        Notice::Failed(error) => tracing::warn!(sink, error, since, waiting, "a delivery failed; it is tried again with backoff"),
+        Notice::Released(lasted) => {
+            tracing::info!(sink, lasted = %rounded(lasted), "a probe was accepted; the sink is used again");
+        }
+        Notice::Closed(lasted) => tracing::info!(sink, lasted = %rounded(lasted), "the sink accepts events again"),
+        Notice::Dead(error) => tracing::error!(sink, error, "a delivery was given up; it is kept as a dead letter"),
     }
 }

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use super::lasting::Lasting;
 use super::policy::Waits;
-use crate::clock::Steady;
+use crate::clock::{Moment, Steady};
 
-/// The times at which single probes go out: after the first wait, then doubling up to the longest.
+/// The times at which single probes go out: after the first wait, then doubling up to the longest. And for how long it has been so.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Probes {
+    /// Since when only probes go out.
+    pub lasting: Lasting,
     next: Steady,
     wait: Duration,
     waits: Waits,
@@ -15,8 +18,8 @@ pub struct Probes {
 
 impl Probes {
     /// The first probe goes out after the first wait from now.
-    pub fn new(waits: Waits, now: Steady) -> Self {
-        Self { next: now + waits.first, wait: waits.first, waits }
+    pub fn new(waits: Waits, now: Moment) -> Self {
+        Self { lasting: Lasting::new(now), next: now.steady + waits.first, wait: waits.first, waits }
     }
 
     /// When the next one may go out.
@@ -24,15 +27,21 @@ impl Probes {
         self.next
     }
 
-    /// A probe failed: the next one waits twice as long.
-    pub fn failed(&mut self, now: Steady) {
+    /// A probe failed: the next one waits twice as long. Whether that is to be told again.
+    pub fn failed(&mut self, now: Steady) -> bool {
+        self.postponed(now);
+        self.lasting.goes_on(now)
+    }
+
+    /// There was nothing to probe with: the next one waits twice as long.
+    pub fn postponed(&mut self, now: Steady) {
         self.wait = (self.wait * 2).min(self.waits.longest);
         self.next = now + self.wait;
     }
 
     /// Something changed that may mend it: the next probe goes out at once, and they start over.
     pub fn at_once(&mut self, now: Steady) {
-        *self = Self { next: now, wait: self.waits.first, waits: self.waits };
+        (self.next, self.wait) = (now, self.waits.first);
     }
 }
 
@@ -64,18 +73,18 @@ impl Breaker {
         self.open.as_mut()
     }
 
-    /// The service answered. Whether that closed it.
-    pub fn succeeded(&mut self) -> bool {
-        if self.open.take().is_some() {
-            *self = Self::default();
-            return true;
+    /// The service answered. The probes, if that closed it.
+    pub fn succeeded(&mut self) -> Option<Probes> {
+        let probes = self.open.take();
+        match probes {
+            Some(_) => *self = Self::default(),
+            None => self.count(0),
         }
-        self.count(0);
-        false
+        probes
     }
 
     /// The service failed. Whether that opened it.
-    pub fn failed(&mut self, waits: Waits, now: Steady) -> bool {
+    pub fn failed(&mut self, waits: Waits, now: Moment) -> bool {
         self.count(1);
         let failures = self.recent.count_ones();
         if self.open.is_some() || self.counted < ENOUGH || failures * 2 <= self.counted {
@@ -94,16 +103,17 @@ impl Breaker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Wall;
     use crate::model::policy::Policy;
 
-    const NOW: Steady = Steady(0);
+    const NOW: Moment = Moment { steady: Steady(0), wall: Wall(0) };
 
     #[test]
     fn it_opens_when_most_of_enough_recent_polls_failed_and_closes_with_the_first_good_one() {
         let (mut breaker, waits) = (Breaker::default(), Policy::default().error_waits());
         let opened: Vec<_> = (0..6).map(|_| breaker.failed(waits, NOW)).collect();
         assert_eq!(opened, [false, false, false, false, true, false]);
-        assert!(breaker.succeeded() && breaker.open().is_none() && !breaker.succeeded());
+        assert!(breaker.succeeded().is_some() && breaker.open().is_none() && breaker.succeeded().is_none());
     }
 
     #[test]
@@ -121,13 +131,13 @@ mod tests {
         let mut probes = Probes::new(Policy::default().error_waits(), NOW);
         let waits: Vec<_> = (0..7)
             .map(|_| {
-                let wait = probes.next() - NOW;
-                probes.failed(NOW);
+                let wait = probes.next() - NOW.steady;
+                probes.failed(NOW.steady);
                 wait.as_secs()
             })
             .collect();
         assert_eq!(waits, [10, 20, 40, 80, 160, 300, 300]);
-        probes.at_once(NOW);
-        assert_eq!(probes.next(), NOW);
+        probes.at_once(NOW.steady);
+        assert_eq!(probes.next(), NOW.steady);
     }
 }

@@ -1,17 +1,11 @@
 //! A hold: an account, a pace key or a sink that is not used because a person must act. And the evidence that decides whether refused
 //! ids are their tasks' own trouble, or a wrong setting's.
 
-use std::time::Duration;
-
 use super::breaker::Probes;
 use super::policy::Waits;
 use super::reading::Code;
-use crate::clock::{Moment, Steady, Wall};
+use crate::clock::{Moment, Wall};
 
-/// The first repetition of the loud line comes after so long, then twice as long each time …
-const FIRST_REPETITION: Duration = Duration::from_secs(60);
-/// … up to this: a person who comes in the morning finds a recent line.
-const LAST_REPETITION: Duration = Duration::from_secs(3600);
 /// So many tasks that are refused alike tell of a setting, not of their ids (design.md §3, promise 6).
 const ALIKE: usize = 3;
 /// More kinds of refusals than this are not told apart: no setting causes more.
@@ -22,32 +16,21 @@ const KINDS: usize = 8;
 pub struct Hold<Cause> {
     /// What caused it.
     pub cause: Cause,
-    /// When it began, by the local wall clock.
-    pub since: Wall,
     /// When single probes go out.
     pub probes: Probes,
     /// Whether it was caused by ids, or events, that were refused alike: only a good answer releases it then.
     pub refused_alike: bool,
-    tell_again: Steady,
-    repetition: Duration,
 }
 
 impl<Cause> Hold<Cause> {
     /// A hold that begins now.
     pub fn new(cause: Cause, refused_alike: bool, waits: Waits, now: Moment) -> Self {
-        let (probes, tell_again) = (Probes::new(waits, now.steady), now.steady + FIRST_REPETITION);
-        Self { cause, since: now.wall, probes, refused_alike, tell_again, repetition: FIRST_REPETITION }
+        Self { cause, probes: Probes::new(waits, now), refused_alike }
     }
 
-    /// A probe failed. Whether the loud line is due again.
-    pub fn probe_failed(&mut self, now: Steady) -> bool {
-        self.probes.failed(now);
-        if now < self.tell_again {
-            return false;
-        }
-        self.repetition = (self.repetition * 2).min(LAST_REPETITION);
-        self.tell_again = now + self.repetition;
-        true
+    /// When it began, by the local wall clock.
+    pub fn since(&self) -> Wall {
+        self.probes.lasting.since.wall
     }
 }
 
@@ -87,8 +70,6 @@ impl Evidence {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::policy::Policy;
-    use crate::model::reading::{Class, Fault};
 
     #[test]
     fn three_tasks_refused_alike_before_any_good_answer_tell_of_a_setting() {
@@ -99,13 +80,5 @@ mod tests {
         assert_eq!(told, [false, false, false, false, true]);
         evidence.answered_well();
         assert!(!(1..9).any(|row| evidence.refused(row, &missing)));
-    }
-
-    #[test]
-    fn the_loud_line_is_repeated_with_backoff() {
-        let cause = Fault { class: Class::Account, code: Code::Int(4100), message: String::new(), retry_after: None };
-        let mut hold = Hold::new(cause, false, Policy::default().error_waits(), Moment::default());
-        let told: Vec<_> = (1..=20_000).filter(|second| hold.probe_failed(Steady(second * 1_000_000))).collect();
-        assert_eq!(told, [60, 180, 420, 900, 1860, 3780, 7380, 10980, 14580, 18180]);
     }
 }

@@ -9,6 +9,7 @@ pub mod delivery;
 pub mod due;
 pub mod event;
 pub mod hold;
+pub mod lasting;
 pub mod pace;
 pub mod policy;
 pub mod reading;

@@ -56,7 +56,10 @@ impl Config {
 
 /// A sink of type `file`.
 #[derive(Debug)]
-pub struct File(Arc<Mutex<State>>);
+pub struct File {
+    state: Arc<Mutex<State>>,
+    path: PathBuf,
+}
 
 #[derive(Debug)]
 struct State {
@@ -94,7 +97,8 @@ struct Trouble {
 impl File {
     /// To that path; nothing is opened yet.
     pub fn new(config: &Config) -> Self {
-        Self(Arc::new(Mutex::new(State { path: config.path.clone(), open: None })))
+        let path = config.path.clone();
+        Self { state: Arc::new(Mutex::new(State { path: path.clone(), open: None })), path }
     }
 }
 
@@ -108,8 +112,13 @@ impl Sink for File {
         1
     }
 
+    fn mended_by(&self) -> Vec<PathBuf> {
+        // A folder that is there changes with every file in it, which says nothing of ours.
+        self.path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()).map(Path::to_owned).into_iter().collect()
+    }
+
     async fn reach(&self) -> Result<Option<&'static str>, Refusal> {
-        let path = lock(&self.0).path.clone();
+        let path = self.path.clone();
         blocking(move || found(&path).map(Some).map_err(|error| Trouble { doing: Doing::Opening, error }.refusal(&path))).await
     }
 
@@ -119,7 +128,7 @@ impl Sink for File {
             lines.extend_from_slice(event.body.as_bytes());
             lines.push(b'\n');
         }
-        let state = Arc::clone(&self.0);
+        let state = Arc::clone(&self.state);
         blocking(move || {
             let mut state = lock(&state);
             state.append(&lines).map_err(|trouble| trouble.refusal(&state.path))

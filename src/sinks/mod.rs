@@ -109,7 +109,7 @@ pub trait Sink: Send + Sync {
         usize::MAX
     }
 
-    /// The files whose change may mend a sink that is held: its secrets, its certificates, its program.
+    /// The files whose change may mend a sink that is held: its secrets, its certificates, its program, its folder.
     fn mended_by(&self) -> Vec<PathBuf> {
         Vec::new()
     }

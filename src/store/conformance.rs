@@ -35,8 +35,10 @@ macro_rules! held_to_the_promises {
                 what_is_owed_comes_in_order_and_page_by_page
                 a_failure_is_counted_from_the_first_on_the_sink_s_own_clock
                 a_dead_letter_is_owed_no_more_and_what_tells_of_it_is
+                what_was_buried_since_it_was_found_is_not_forgotten
                 what_is_owed_to_a_sink_that_is_gone_dies_after_the_retention
                 a_group_is_over_with_its_last_task_and_later_tasks_begin_a_new_round
+                a_round_that_was_forgotten_leaves_its_number_to_no_other
                 events_of_no_task_are_forgotten_once_they_are_owed_to_nobody
                 open_tasks_come_in_order_and_page_by_page
                 keeping_leaves_alone_what_is_over
@@ -305,8 +307,23 @@ async fn a_dead_letter_is_owed_no_more_and_what_tells_of_it_is(engine: impl Engi
     store.bury(burial).await.unwrap();
     assert_eq!(store.outbox().await.unwrap(), HashMap::from([("log".into(), 1)]));
     assert_eq!(owed(&*store, "log").await[0].event, self::event(77));
+    assert_eq!(store.dead_letters().await.unwrap(), HashMap::from([("hook".into(), 1)]));
     let past = store.past(Wall(i64::MAX), Past::default(), 10).await.unwrap();
-    store.forget(past).await.unwrap();
+    store.forget(Wall(i64::MAX), past).await.unwrap();
+    assert_eq!(store.record(row).await.unwrap(), None);
+    assert_eq!(store.dead_letters().await.unwrap(), HashMap::new());
+}
+
+async fn what_was_buried_since_it_was_found_is_not_forgotten(engine: impl Engine) {
+    let store = engine.open().await;
+    let row = rows(&*store, 1).await[0];
+    store.commit(finished(row, Wall(10), &["hook"])).await.unwrap();
+    let seq = owed(&*store, "hook").await[0].seq;
+    store.bury(Burial { sink: "hook".into(), seq, at: NOW, attempts: 3, error: "413".into(), event: None }).await.unwrap();
+    let found = vec![Past { at: Wall(10), row }];
+    store.forget(Wall(100), found.clone()).await.unwrap();
+    assert!(store.record(row).await.unwrap().is_some());
+    store.forget(Wall(NOW.0 + 1), found).await.unwrap();
     assert_eq!(store.record(row).await.unwrap(), None);
 }
 
@@ -317,7 +334,7 @@ async fn what_is_owed_to_a_sink_that_is_gone_dies_after_the_retention(engine: im
     let later = Event { time: Wall(NOW.0 + 1_000), ..event(2) };
     let end = Some(End { at: NOW, word: Ok(Outcome::Success) });
     store.commit(Commit { hot: hot(rows[1]), end, event: Some((later, vec!["gone".into()])) }).await.unwrap();
-    assert_eq!(store.bury_paused(vec!["hook".into()], Wall(NOW.0 + 500), NOW).await.unwrap(), 1);
+    assert_eq!(store.bury_paused(vec!["hook".into()], Wall(NOW.0 + 500), NOW).await.unwrap(), HashMap::from([("gone".into(), 1)]));
     assert_eq!(store.outbox().await.unwrap(), HashMap::from([("gone".into(), 1), ("hook".into(), 1)]));
 }
 
@@ -347,6 +364,22 @@ async fn a_group_is_over_with_its_last_task_and_later_tasks_begin_a_new_round(en
     assert_eq!((second.round, second.counts), (2, Counts { success: 1, ..Counts::default() }));
     register(&*store, &in_group(8..9)).await;
     assert!(!store.finish_group(second.row, event(52), vec![]).await.unwrap(), "another task joined it");
+}
+
+async fn a_round_that_was_forgotten_leaves_its_number_to_no_other(engine: impl Engine) {
+    let store = engine.open().await;
+    let late = Wall(NOW.0 + 60_000);
+    for (id, round) in [(1, 1), (2, 2), (3, 3)] {
+        let settings = Settings { group: Some("rack".into()), ..Settings::default() };
+        let row = register(&*store, &[NewTask { settings, ..task(id) }]).await[0].row;
+        store.commit(finished(row, NOW, &[])).await.unwrap();
+        let over = store.groups_over().await.unwrap().remove(0);
+        assert_eq!(over.round, round);
+        store.finish_group(over.row, event(50), vec![]).await.unwrap();
+        store.forget(late, vec![Past { at: NOW, row }]).await.unwrap();
+        store.forget_told(late, 10).await.unwrap();
+        assert_eq!(store.record(row).await.unwrap(), None);
+    }
 }
 
 async fn events_of_no_task_are_forgotten_once_they_are_owed_to_nobody(engine: impl Engine) {
@@ -422,7 +455,7 @@ async fn only_what_is_over_and_owed_nothing_can_be_forgotten(engine: impl Engine
     assert_eq!(store.past(Wall(100), expected[1], 10).await.unwrap(), expected[2..]);
 
     // The second page's task is left out, as one that is still listed is.
-    store.forget(vec![expected[0], expected[2], past(rows[0], 0), past(rows[2], 10)]).await.unwrap();
+    store.forget(Wall(100), vec![expected[0], expected[2], past(rows[0], 0), past(rows[2], 10)]).await.unwrap();
     assert_eq!(store.past(Wall(i64::MAX), Past::default(), 10).await.unwrap(), [expected[1], past(rows[1], 100)]);
     assert_eq!(open_rows(&*store).await, [rows[0]]);
     assert_eq!(owed(&*store, "hook").await.len(), 1);
@@ -434,7 +467,7 @@ async fn what_is_registered_again_meanwhile_is_not_forgotten(engine: impl Engine
     let row = rows(&*store, 1).await[0];
     store.commit(finished(row, Wall(10), &[])).await.unwrap();
     // An end at another moment is the end of another round.
-    store.forget(vec![Past { at: Wall(9), row }]).await.unwrap();
+    store.forget(NOW, vec![Past { at: Wall(9), row }]).await.unwrap();
     assert!(store.record(row).await.unwrap().is_some());
 }
 
@@ -444,7 +477,7 @@ async fn a_forgotten_key_is_never_given_out_again(engine: impl Engine) {
     store.commit(finished(row, Wall(10), &["hook"])).await.unwrap();
     let seq = owed(&*store, "hook").await[0].seq;
     store.acknowledge("hook", vec![seq]).await.unwrap();
-    store.forget(vec![Past { at: Wall(10), row }]).await.unwrap();
+    store.forget(NOW, vec![Past { at: Wall(10), row }]).await.unwrap();
     let again = rows(&*store, 1).await[0];
     assert!(again > row);
     store.commit(finished(again, Wall(11), &["hook"])).await.unwrap();

@@ -23,6 +23,7 @@ use crate::model::event::{Counts, Event};
 use crate::model::reading::{Code, Outcome};
 use crate::model::step::Reason;
 use crate::model::task::{NewTask, Row, Settings, Target, TaskId};
+use crate::problem::Place;
 use crate::units::{Limit, Span};
 
 /// `[store]`.
@@ -31,6 +32,9 @@ use crate::units::{Limit, Span};
 pub struct Config {
     /// `sqlite:PATH`. Default: `opwatch.db` in `$STATE_DIRECTORY`, else in the XDG state folder.
     pub url: Option<String>,
+    /// Where that is written, or where it would be.
+    #[serde(skip)]
+    pub url_place: Place,
     /// How long what is over is kept, or forever. Default 30d.
     pub retention: Limit,
 }
@@ -47,7 +51,7 @@ pub enum Error {
         holder: String,
     },
     /// It could not be opened.
-    #[error("store.url: cannot open the store {path}: {why}", path = .path.display())]
+    #[error("cannot open the store {path}: {why}", path = .path.display())]
     Open {
         /// The database.
         path: PathBuf,
@@ -101,11 +105,11 @@ pub enum Unusable {
 }
 
 impl Unusable {
-    /// Whether the path was written wrong, so that trying again mends nothing.
-    pub fn is_written_wrong(self) -> bool {
+    /// Whether only a person can mend it, so that trying again is of no use.
+    pub fn needs_a_person(self) -> bool {
         match self {
-            Self::NoFolder | Self::Folder | Self::Foreign => true,
-            Self::Denied | Self::ReadOnly | Self::Full | Self::Other => false,
+            Self::NoFolder | Self::Folder | Self::Foreign | Self::Denied | Self::ReadOnly => true,
+            Self::Full | Self::Other => false,
         }
     }
 }
@@ -322,18 +326,21 @@ pub trait Store: Send + Sync {
     async fn bury(&self, burial: Burial) -> Result<(), Error>;
 
     /// These sinks are configured now. What is owed to others that were last configured before that moment becomes dead letters; how
-    /// many.
-    async fn bury_paused(&self, configured: Vec<String>, before: Wall, at: Wall) -> Result<u64, Error>;
+    /// many of each.
+    async fn bury_paused(&self, configured: Vec<String>, before: Wall, at: Wall) -> Result<HashMap<String, u64>, Error>;
 
     /// How many deliveries are owed to each sink, configured or not; dead letters are not.
     async fn outbox(&self) -> Result<HashMap<String, u64>, Error>;
+
+    /// How many dead letters are kept of each sink.
+    async fn dead_letters(&self) -> Result<HashMap<String, u64>, Error>;
 
     /// At most `limit` tasks that ended before that moment, whose events are owed to nobody and no dead letter since, in the order in which they ended,
     /// after that one. Retention looks here, leaves out what is still listed, and hands the rest to [`Store::forget`].
     async fn past(&self, before: Wall, after: Past, limit: usize) -> Result<Vec<Past>, Error>;
 
-    /// Forgets these tasks with their events and dead letters, except those that did not end at that moment or are owed something.
-    async fn forget(&self, tasks: Vec<Past>) -> Result<(), Error>;
+    /// Forgets these tasks with their events and dead letters, except those that [`Store::past`] does not find any more.
+    async fn forget(&self, before: Wall, tasks: Vec<Past>) -> Result<(), Error>;
 
     /// The open rounds of groups whose tasks are all over.
     async fn groups_over(&self) -> Result<Vec<GroupRound>, Error>;
@@ -361,6 +368,7 @@ impl Default for Past {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { url: None, retention: Limit(Some(Span(Duration::from_secs(30 * 24 * 3600)).0)) }
+        let url_place = Place { key: Some("store.url".to_owned()), ..Place::default() };
+        Self { url: None, url_place, retention: Limit(Some(Span(Duration::from_secs(30 * 24 * 3600)).0)) }
     }
 }

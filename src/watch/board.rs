@@ -287,6 +287,26 @@ impl Board {
         self.shares.iter().filter(of).map(|share| share.tasks).sum()
     }
 
+    /// Why a held account or pace key is held.
+    pub fn cause(&self, scope: Scope) -> Option<&Fault> {
+        let hold = match scope {
+            Scope::Account(account) => self.accounts[account.0].hold.as_ref(),
+            Scope::Key(key) => self.keys[key.0].hold.as_ref(),
+        };
+        hold.map(|hold| &hold.cause)
+    }
+
+    /// The probes of an account or a pace key, where only those go out.
+    pub fn probes_of(&self, scope: Scope) -> Option<&Probes> {
+        match scope {
+            Scope::Account(account) => self.accounts[account.0].hold.as_ref().map(|hold| &hold.probes),
+            Scope::Key(key) => {
+                let key = &self.keys[key.0];
+                key.hold.as_ref().map(|hold| &hold.probes).or(key.breaker.open())
+            }
+        }
+    }
+
     /// What is held, or not configured any more, and has tasks, if no other task is open.
     pub fn all_held(&self) -> Vec<Scope> {
         let hold = |share: &Share| {
@@ -334,10 +354,9 @@ impl Board {
     /// What lets only probes of a share out, and whether one is under way.
     fn gate(&self, share: usize) -> Option<(Scope, &Probes, bool)> {
         let Share { key, account, .. } = self.shares[share];
-        let (on, of) = (&self.keys[key.0], &self.accounts[account.0]);
-        let of_account = of.hold.as_ref().map(|hold| (Scope::Account(account), &hold.probes, of.probe.is_some()));
-        let of_key = on.hold.as_ref().map(|hold| &hold.probes).or(on.breaker.open());
-        of_account.or(of_key.map(|probes| (Scope::Key(key), probes, on.probe.is_some())))
+        let (of, on) = (Scope::Account(account), Scope::Key(key));
+        let of_account = self.probes_of(of).map(|probes| (of, probes, self.accounts[account.0].probe.is_some()));
+        of_account.or(self.probes_of(on).map(|probes| (on, probes, self.keys[key.0].probe.is_some())))
     }
 
     /// The next of a share that is due; entries of tasks that were taken out of turn are passed over.
@@ -363,7 +382,7 @@ impl Board {
         if oldest.is_none() {
             // Nobody can be asked yet: look again later, not at once.
             if let Some(probes) = self.probes(scope) {
-                probes.failed(now);
+                probes.postponed(now);
             }
         }
         oldest

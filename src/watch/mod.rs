@@ -227,7 +227,7 @@ impl Watch {
     }
 }
 
-/// A panic of a task is its owner's: the program ends, and starts afresh from what is stored.
-fn resume_panic(error: JoinError) -> ! {
-    std::panic::resume_unwind(if error.is_panic() { error.into_panic() } else { Box::new("a poll was cancelled by nobody") })
+/// A panic of a poll, an attempt or a write is its loop's: the program ends, and starts afresh from what is stored.
+pub fn resume_panic(error: JoinError) -> ! {
+    std::panic::resume_unwind(if error.is_panic() { error.into_panic() } else { Box::new("it was cancelled, and nobody does that") })
 }

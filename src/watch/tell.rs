@@ -8,7 +8,7 @@ use super::machine::{Known, Machine, Trouble};
 use super::write::Write;
 use crate::clock::{Moment, Steady, Wall};
 use crate::model::due::Slot;
-use crate::model::event::{Held, account};
+use crate::model::event::{self, Held};
 use crate::model::reading::{Class, Code, Fault, Reading};
 use crate::model::task::{Target, TaskId};
 use crate::units::rounded;
@@ -81,29 +81,41 @@ impl Machine {
     pub(super) fn tell_notice(&mut self, notice: &Notice, now: Moment) -> Option<Write> {
         match notice {
             Notice::Held(scope, fault, since) => {
-                self.tell_held(*scope, fault);
+                _ = self.tell_held(*scope, fault, now);
                 return self.trouble(*scope, fault, *since, now, false);
             }
-            Notice::StillHeld(scope, fault) => self.tell_held(*scope, fault),
-            Notice::Released(scope, fault, since) => {
-                tracing::info!(held = self.name(*scope), "a probe was answered well; it is used again");
-                return self.trouble(*scope, fault, *since, now, true);
+            Notice::StillHeld(scope, fault) => _ = self.tell_held(*scope, fault, now),
+            Notice::Released(scope, hold) => {
+                let (account, region, operation) = self.words(*scope)?;
+                let lasted = rounded(hold.probes.lasting.lasted(now.steady));
+                tracing::info!(account, region, operation, %lasted, "a probe was answered well; what was held is used again");
+                return self.trouble(*scope, &hold.cause, hold.since(), now, true);
             }
-            Notice::Opened(key, fault) => {
-                let held = self.name(Scope::Key(*key));
-                tracing::warn!(pace_key = held, %fault, "most polls fail; only probes go out until one is answered");
+            Notice::Open(key, fault) => {
+                let scope = Scope::Key(*key);
+                let (account, region, operation) = self.words(scope)?;
+                let (since, next_probe) = self.since_and_next_probe(scope, now)?;
+                let tasks = self.board.tasks_of(scope);
+                tracing::warn!(
+                    account, region, operation, %fault, %since, tasks, %next_probe,
+                    "most polls fail; only probes go out until one is answered"
+                );
             }
-            Notice::Closed(key) => {
-                tracing::info!(pace_key = self.name(Scope::Key(*key)), "the service answers again; the rate climbs back")
+            Notice::Closed(key, probes) => {
+                let (account, region, operation) = self.words(Scope::Key(*key))?;
+                let lasted = rounded(probes.lasting.lasted(now.steady));
+                tracing::info!(account, region, operation, %lasted, "the service answers again; the rate climbs back");
             }
             Notice::Throttled(scope, fault) => {
-                tracing::warn!(slowed = self.name(*scope), %fault, "too many calls; the pace is halved and climbs back by itself");
+                let (account, region, operation) = self.words(*scope)?;
+                tracing::warn!(account, region, operation, %fault, "too many calls; the pace is halved and climbs back by itself");
             }
             Notice::ClockOff(account, offset) => {
+                let (account, ..) = self.words(Scope::Account(*account))?;
                 let ahead = rounded(Duration::from_millis(offset.unsigned_abs()));
                 let direction = if *offset < 0 { "behind" } else { "ahead of" };
                 tracing::warn!(
-                    account = self.name(Scope::Account(*account)),
+                    account,
                     offset_seconds = *offset as f64 / 1000.0,
                     "the cloud's clock is {ahead} {direction} this machine's; check its time synchronisation"
                 );
@@ -112,29 +124,49 @@ impl Machine {
         None
     }
 
-    /// The loud line: what is held, why, and what to do.
-    fn tell_held(&self, scope: Scope, fault: &Fault) {
+    /// The loud line: what is held, why, and what to do. The last probe may have met another fault than that which holds it.
+    fn tell_held(&self, scope: Scope, last: &Fault, now: Moment) -> Option<()> {
+        let (account, region, operation) = self.words(scope)?;
+        let (since, next_probe) = self.since_and_next_probe(scope, now)?;
+        let fault = self.board.cause(scope)?;
+        let last_fault = (last != fault).then(|| tracing::field::display(last));
         let tasks = self.board.tasks_of(scope);
-        let what_to_do = match (scope, fault.class) {
+        let remedy = match (scope, fault.class) {
             (Scope::Account(_), _) => "check secret_id and secret_key of the account; a changed file of credentials is tried at once",
             (Scope::Key(_), Class::Task) => "every id was refused alike: check region, operation and account of these tasks",
             (Scope::Key(_), _) => "check the account's permissions, its region and its endpoint",
         };
-        tracing::error!(held = self.name(scope), %fault, tasks, "held: {what_to_do}; nothing is abandoned, and it is tried again rarely");
+        let message = match scope {
+            Scope::Account(_) => "the account is held: a person must act; nothing is abandoned, and it is tried again rarely",
+            Scope::Key(_) => "the operation is held in this region: a person must act; nothing is abandoned, and it is tried again rarely",
+        };
+        tracing::error!(account, region, operation, %fault, last_fault, %since, tasks, %next_probe, remedy, "{message}");
+        Some(())
+    }
+
+    /// Since when only probes go out, and when the next one does.
+    fn since_and_next_probe(&self, scope: Scope, now: Moment) -> Option<(Wall, Wall)> {
+        let probes = self.board.probes_of(scope)?;
+        Some((probes.lasting.since.wall, now.wall_of(probes.next())))
     }
 
     fn trouble(&mut self, scope: Scope, cause: &Fault, since: Wall, now: Moment, released: bool) -> Option<Write> {
         self.troubles = self.troubles.wrapping_add(1);
         let number = self.troubles;
-        let target = &self.known(scope)?.target;
-        let pace_key = match scope {
-            Scope::Account(_) => None,
-            Scope::Key(_) => Some((target.region.as_str(), target.operation.as_str())),
-        };
-        let held = Held { account: &target.account, pace_key, cause, since, number, tasks: self.board.tasks_of(scope) };
-        let event = account(&held, released, now.wall);
+        let (account, region, operation) = self.words(scope)?;
+        let held = Held { account, pace_key: region.zip(operation), cause, since, number, tasks: self.board.tasks_of(scope) };
+        let event = event::account(&held, released, now.wall);
         let sinks = self.routes.of_trouble(event.kind);
         Some(Write::Told(event, sinks))
+    }
+
+    /// Account, region and operation, as each line and event names them: of an account the name alone.
+    fn words(&self, scope: Scope) -> Option<(&str, Option<&str>, Option<&str>)> {
+        let Target { account, region, operation } = &*self.known(scope)?.target;
+        Some(match scope {
+            Scope::Account(_) => (account, None, None),
+            Scope::Key(_) => (account, Some(region), Some(operation)),
+        })
     }
 
     /// Where the watch stands now.

@@ -117,5 +117,9 @@ async fn every_code_has_its_effect_on_task_pace_key_account_pace_and_log() {
         assert!(told.len() == 1 && told[0].contains(line), "{code} {message}: {told:?}");
         let loud = matches!(wanted, Comes::AccountHeld | Comes::KeyHeld);
         assert_eq!(told[0].contains("ERROR"), loud, "{told:?}");
+        let whole =
+            [" account=\"default\" ", " since=2025-", " tasks=", " next_probe=2025-", " remedy="].iter().all(|part| told[0].contains(part));
+        let of_key = told[0].contains(" region=\"bj\" operation=\"bm\" ");
+        assert!(!loud || whole && of_key == (*wanted == Comes::KeyHeld), "{told:?}");
     }
 }

@@ -2,7 +2,7 @@
 
 use opwatch::sim::Scenario;
 
-use crate::support::{Home, cloud};
+use crate::support::{Home, cloud, eventually, said, signal};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_mistake_is_told_at_once_with_its_place_and_nothing_is_registered_or_polled() {
@@ -27,13 +27,31 @@ async fn every_mistake_is_told_at_once_with_its_place_and_nothing_is_registered_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_whose_path_is_wrong_is_refused_with_its_key() {
+async fn a_store_that_only_a_person_can_make_usable_is_refused_with_file_line_and_key() {
     let cloud = cloud(Scenario::default()).await;
     let home = Home::new(&cloud, "");
-    home.edit("sqlite:opwatch.db", "sqlite:missing/opwatch.db");
-    let ended = home.run_until_done().await;
-    assert_eq!(ended.code, Some(2), "{}", ended.stderr);
-    let told = ended.stderr.lines().find(|line| line.starts_with("opwatch: store.url: ")).unwrap();
-    assert!(told.contains("missing/opwatch.db: its folder does not exist; create it"), "{told}");
+    let mut before = "opwatch.db".to_owned();
+    // Nobody can make a file in /sys, not even root.
+    for (path, told) in
+        [("missing/opwatch.db", "missing/opwatch.db: its folder does not exist; create it"), ("/sys/opwatch.db", "the file")]
+    {
+        home.edit(&format!("sqlite:{before}"), &format!("sqlite:{path}"));
+        path.clone_into(&mut before);
+        let ended = home.run_until_done().await;
+        assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+        let line = ended.stderr.lines().last().unwrap();
+        assert!(line.starts_with("opwatch: opwatch.toml:15: store.url: cannot open the store ") && line.contains(told), "{line}");
+    }
+    home.edit("sqlite:/sys/opwatch.db", "sqlite:opwatch.db");
+    let running = home.start();
+    eventually("it has the store", || home.path("opwatch.db").exists()).await;
+    let second = home.run_until_done().await;
+    let line = second.stderr.lines().last().unwrap();
+    assert!(
+        second.code == Some(2) && line.starts_with("opwatch: opwatch.toml:15: store.url: ") && line.contains(" is in use by "),
+        "{line}"
+    );
+    signal(&running, "TERM");
+    said(running).await;
     assert!(!home.path("missing").exists());
 }

@@ -129,3 +129,17 @@ async fn a_run_until_done_ends_with_5_and_names_what_is_held_once_nothing_else_i
     home.write("secret_key", SECRET_KEY);
     assert_eq!((home.run_until_done().await.code, home.events().len()), (Some(0), 10));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_whose_folder_is_missing_is_written_as_soon_as_that_is_there() {
+    let cloud = cloud(Scenario::default().with_task(1, [Answer::status(1)])).await;
+    let home = Home::new(&cloud, "[sinks.late]\ntype = \"file\"\npath = \"logs/late/events.jsonl\"");
+    home.edit("error_interval = \"20ms\"\nerror_max_interval = \"100ms\"", "error_interval = \"1h\"\nerror_max_interval = \"1h\"");
+    home.list([1]);
+    let child = home.in_shell(&format!("exec {} run -c opwatch.toml --until-done 2>log", env!("CARGO_BIN_EXE_opwatch"))).spawn().unwrap();
+    let log = || std::fs::read_to_string(home.path("log")).unwrap_or_default();
+    eventually("the hold is told", || log().contains("its folder does not exist")).await;
+    std::fs::create_dir_all(home.path("logs/late")).unwrap();
+    assert_eq!(said(child).await.code, Some(0), "{}", log());
+    assert_eq!(std::fs::read(home.path("logs/late/events.jsonl")).unwrap(), std::fs::read(home.path("events.jsonl")).unwrap());
+}

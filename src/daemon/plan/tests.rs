@@ -76,5 +76,5 @@ fn what_the_daemon_would_be_refused_for_is_told_at_once() {
     let mut loaded = loaded(folder.path(), "", "1");
     loaded.store.url = Some(format!("sqlite:{}/missing/x.db", folder.path().display()));
     let error = plan(&loaded, ResolvedFormat::Json, Clock::start()).unwrap_err().to_string();
-    assert!(error.starts_with("store.url: cannot open the store") && error.contains("its folder does not exist"), "{error}");
+    assert!(error.contains("opwatch.toml:22: store.url: cannot open the store") && error.contains("its folder does not exist"), "{error}");
 }

@@ -4,6 +4,7 @@ use super::{Lane, Notice, Waiting, Write};
 use crate::clock::Moment;
 use crate::model::event::{Dead, Event, HeldSink, dead, sink};
 use crate::model::hold::Hold;
+use crate::model::lasting::Lasting;
 use crate::model::pace::LONGEST_RETRY_AFTER;
 use crate::model::reading::Code;
 use crate::model::route::Routes;
@@ -78,29 +79,33 @@ impl Lane {
         self.accepted += 1;
         self.evidence.answered_well();
         self.is_there(settling);
+        let failing = self.failing.clone();
         seqs.iter().for_each(|seq| self.gone(*seq));
+        let over = failing.filter(|_| self.failing.is_none()).map(|failing| failing.lasted(settling.now.steady));
+        settling.notices.extend(over.map(Notice::Closed));
         settling.writes.push(Write::Acknowledge(seqs));
     }
 
     /// The sink answered for itself: it is held no more, and its breaker closes; but not by what was under way when the trouble was seen.
     fn is_there(&mut self, settling: &mut Settling<'_>) {
-        if self.probes().is_some() && !settling.is_probe {
+        if self.only_probes().is_some() && !settling.is_probe {
             return;
         }
         let now = settling.now;
         let released = self.hold.take();
         if let Some(hold) = &released {
             self.active_since = now.steady;
-            settling.notices.push(Notice::Released);
+            settling.notices.push(Notice::Released(hold.probes.lasting.lasted(now.steady)));
             if std::mem::take(&mut self.told_of_hold) {
                 let waiting = self.window.len() as u64;
-                let held = HeldSink { sink: &self.name, error: &hold.cause, since: hold.since, number: self.holds, waiting };
+                let held = HeldSink { sink: &self.name, error: &hold.cause, since: hold.since(), number: self.holds, waiting };
                 settling.tell(sink(&held, true, now.wall));
             }
         }
         let closed = self.breaker.succeeded();
-        settling.notices.extend(closed.then_some(Notice::Closed));
-        if closed || released.is_some() {
+        let told = closed.as_ref().filter(|_| released.is_none());
+        settling.notices.extend(told.map(|probes| Notice::Closed(probes.lasting.lasted(now.steady))));
+        if closed.is_some() || released.is_some() {
             // The trouble was the sink's and not theirs, unless they failed before.
             for waiting in self.window.values_mut().filter(|waiting| waiting.attempts <= 1 && waiting.strikes == 0) {
                 (waiting.due, waiting.alone) = (waiting.due.min(now.steady), false);
@@ -112,7 +117,7 @@ impl Lane {
     fn failed(&mut self, seqs: &[Seq], what: String, settling: &mut Settling<'_>) {
         let now = settling.now.steady;
         if let Some(hold) = &mut self.hold {
-            if settling.is_probe && hold.probe_failed(now) {
+            if settling.is_probe && hold.probes.failed(now) {
                 settling.notices.push(Notice::StillHeld(what));
             }
             return;
@@ -140,14 +145,27 @@ impl Lane {
         if !first.is_empty() {
             settling.writes.push(Write::Tried(first, active));
         }
-        if is_news && self.breaker.failed(retry.waits(), now) {
-            settling.notices.push(Notice::Opened(what));
+        if is_news && self.breaker.failed(retry.waits(), settling.now) {
+            if let (Some(failing), Some(probes)) = (self.failing.take(), self.breaker.open_mut()) {
+                probes.lasting.since = failing.since;
+            }
+            settling.notices.push(Notice::Open(what));
             return;
         }
-        match self.breaker.open_mut() {
-            Some(probes) if settling.is_probe => probes.failed(now),
-            Some(_) => {}
-            None => settling.notices.push(Notice::Failed(what)),
+        match (self.breaker.open_mut(), &mut self.failing) {
+            (Some(probes), _) if settling.is_probe => {
+                let told = probes.failed(now).then_some(Notice::Open(what));
+                settling.notices.extend(told);
+            }
+            (Some(_), _) => {}
+            (None, Some(failing)) => {
+                let told = failing.goes_on(now).then_some(Notice::Failed(what));
+                settling.notices.extend(told);
+            }
+            (None, failing @ None) => {
+                *failing = Some(Lasting::new(settling.now));
+                settling.notices.push(Notice::Failed(what));
+            }
         }
     }
 
@@ -171,13 +189,14 @@ impl Lane {
         match &mut self.hold {
             Some(hold) if settling.is_probe => {
                 hold.cause.clone_from(&what);
-                if hold.probe_failed(now.steady) {
+                if hold.probes.failed(now.steady) {
                     settling.notices.push(Notice::StillHeld(what));
                 }
             }
             Some(_) => {}
             None => {
                 self.active = self.active(now.steady);
+                self.failing = None;
                 self.holds = self.holds.wrapping_add(1);
                 // Trouble with a trouble event makes no further event (design.md §4).
                 self.told_of_hold = seqs.iter().filter_map(|seq| self.window.get(seq)).any(|waiting| !waiting.event.kind.is_trouble());

@@ -158,7 +158,7 @@ fn a_sink_that_fails_for_an_hour_gets_probes_alone_and_then_everything_in_order_
     let mut play = Play::new(Sending { rate, ..sending() }, (1..=100_000).map(|seq| owed(seq, seq)));
     play.play(0..3600, passing);
     assert!(play.attempts.len() < 40, "{} attempts in an hour", play.attempts.len());
-    assert!(play.notices.iter().any(|notice| matches!(notice, Notice::Opened(_))));
+    assert!(play.notices.iter().any(|notice| matches!(notice, Notice::Open(_))));
     play.play(3600..6400, ok);
     let seqs = play.seqs();
     assert_eq!(seqs.len(), 100_000);
@@ -167,6 +167,39 @@ fn a_sink_that_fails_for_an_hour_gets_probes_alone_and_then_everything_in_order_
     assert!(seqs[1..].windows(2).all(|pair| pair[0] < pair[1]));
     let gaps = play.attempts.windows(2).map(|pair| pair[1] - pair[0]);
     assert!(gaps.min().unwrap() >= 20_000 - 5_000);
+}
+
+#[test]
+fn a_sink_that_fails_for_hours_is_told_again_with_backoff_and_its_end_is_told_once() {
+    let retry = Retry { max: Span::seconds(60), ..Retry::default() };
+    // One delivery says too little to open the breaker, and is in trouble all the same.
+    for waiting in [1, 100] {
+        let mut play = Play::new(Sending { retry, ..sending() }, (1..=waiting).map(|seq| owed(seq, seq)));
+        play.play(0..3 * 3600, passing);
+        let told = play
+            .notices
+            .iter()
+            .filter(|notice| if waiting > 1 { matches!(notice, Notice::Open(_)) } else { matches!(notice, Notice::Failed(_)) });
+        let told = told.count();
+        assert!((6..=9).contains(&told), "{told} of {waiting}: {:?}", play.notices);
+        assert!(play.notices.len() <= 10 && play.lane.lasting().is_some_and(|lasting| lasting.since.steady < Steady(60 * SECOND)));
+        play.notices.clear();
+        play.play(3 * 3600..3 * 3600 + 200, ok);
+        let [Notice::Closed(lasted)] = play.notices[..] else { panic!("{:?}", play.notices) };
+        assert!(lasted > Duration::from_secs(3 * 3600 - 60) && play.lane.lasting().is_none(), "{lasted:?}");
+    }
+}
+
+#[test]
+fn a_held_sink_is_told_again_though_its_probes_fail_in_a_way_that_passes_and_its_cause_stays() {
+    let mut play = Play::new(sending(), (1..=9).map(|seq| owed(seq, seq)));
+    play.play(0..3 * 3600, |_, now| Err(if now < SECOND { Refusal::of_sink("401") } else { Refusal::passing("timeout") }));
+    let again = play.notices.iter().filter(|notice| **notice == Notice::StillHeld("timeout".to_owned())).count();
+    assert!((5..=8).contains(&again), "{:?}", play.notices);
+    assert_eq!(play.lane.cause(), Some("401"));
+    play.notices.clear();
+    play.play(3 * 3600..3 * 3600 + 400, ok);
+    assert!(matches!(play.notices[..], [Notice::Released(lasted)] if lasted > Duration::from_secs(3 * 3600)), "{:?}", play.notices);
 }
 
 #[test]
@@ -234,6 +267,23 @@ fn events_are_gathered_for_as_long_as_is_asked_for_or_until_the_batch_is_full() 
     play.lane.look_again();
     play.play(6..7, ok);
     assert_eq!((play.attempts.len(), play.attempts[1], play.seqs().len()), (2, 6 * SECOND, 13));
+}
+
+#[test]
+fn a_full_batch_goes_out_in_its_slot_though_more_might_be_gathered() {
+    let (gather, rate) = (Some(Duration::from_secs(3600)), Rate::new(1.0, Duration::from_secs(10)));
+    let mut lane = Lane::new("hook".to_owned(), Sending { batch: 10, gather, rate, ..sending() }, Duration::ZERO, Steady(0));
+    lane.load((1..=25).map(|seq| owed(seq, seq)).collect(), WINDOW, Steady(0));
+    let mut sent = Vec::new();
+    let mut now = Steady(0);
+    while let Some(wake) = lane.wake().filter(|wake| *wake < Steady(3600 * SECOND)) {
+        now = now.max(wake);
+        if let Some(attempt) = lane.attempt(now) {
+            sent.push((now.0 / SECOND, attempt.events.len()));
+            lane.ended(attempt.number, Ok(()), &routes(), moment(now.0), 0.5);
+        }
+    }
+    assert_eq!(sent, [(10, 10), (20, 10)]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::problem::{Place, Problem};
+use crate::problem::Problem;
 use crate::store::{Config, Unusable};
 
 /// Where a database is kept.
@@ -16,15 +16,15 @@ pub enum Location {
 }
 
 const FILE_NAME: &str = "opwatch.db";
-const URL_KEY: &str = "store.url";
 
 /// Where that configuration has its database; `variable` looks into the environment. The default folder is created where it is
 /// ours to create; one that somebody wrote must exist, since a misspelt path would begin an empty store.
 pub fn location(config: &Config, variable: impl Fn(&str) -> Option<OsString>) -> Result<Location, Problem> {
     let (file, our_folder) = named(config, variable)?;
     if let Some(folder) = our_folder {
-        std::fs::create_dir_all(&folder)
-            .map_err(|error| problem(format!("cannot create the default folder {} ({error}); write \"sqlite:PATH\"", folder.display())))?;
+        std::fs::create_dir_all(&folder).map_err(|error| {
+            problem(config, format!("cannot create the default folder {} ({error}); write \"sqlite:PATH\"", folder.display()))
+        })?;
     }
     Ok(Location::File(file))
 }
@@ -34,7 +34,7 @@ pub fn location(config: &Config, variable: impl Fn(&str) -> Option<OsString>) ->
 pub fn location_to_be(config: &Config, variable: impl Fn(&str) -> Option<OsString>) -> Result<Location, Problem> {
     let (file, our_folder) = named(config, variable)?;
     let is_missing = |folder: &Path| !folder.as_os_str().is_empty() && !folder.is_dir();
-    let refused = |why: Unusable| Err(problem(format!("cannot open the store {}: {why}", file.display())));
+    let refused = |why: Unusable| Err(problem(config, format!("cannot open the store {}: {why}", file.display())));
     if file.is_dir() {
         return refused(Unusable::Folder);
     }
@@ -48,15 +48,15 @@ pub fn location_to_be(config: &Config, variable: impl Fn(&str) -> Option<OsStrin
 type Named = (PathBuf, Option<PathBuf>);
 
 fn named(config: &Config, variable: impl Fn(&str) -> Option<OsString>) -> Result<Named, Problem> {
-    let Some(url) = &config.url else { return default_file(variable) };
+    let Some(url) = &config.url else { return default_file(config, variable) };
     match url.strip_prefix("sqlite:") {
-        Some("") => Err(problem("the path is missing; write \"sqlite:PATH\"")),
+        Some("") => Err(problem(config, "the path is missing; write \"sqlite:PATH\"")),
         Some(path) => Ok((path.into(), None)),
-        None => Err(problem(format!("{} is not a store that opwatch knows; write \"sqlite:PATH\"", scheme(url)))),
+        None => Err(problem(config, format!("{} is not a store that opwatch knows; write \"sqlite:PATH\"", scheme(url)))),
     }
 }
 
-fn default_file(variable: impl Fn(&str) -> Option<OsString>) -> Result<Named, Problem> {
+fn default_file(config: &Config, variable: impl Fn(&str) -> Option<OsString>) -> Result<Named, Problem> {
     // systemd names several folders with colons between them, and has created them all.
     let state_directory = absolute(&variable, "STATE_DIRECTORY", ":");
     if let Some(folder) = state_directory {
@@ -65,7 +65,10 @@ fn default_file(variable: impl Fn(&str) -> Option<OsString>) -> Result<Named, Pr
     let xdg = absolute(&variable, "XDG_STATE_HOME", "\0");
     let home = || absolute(&variable, "HOME", "\0").map(|home| home.join(".local/state"));
     let Some(state) = xdg.or_else(home) else {
-        return Err(problem("there is no default, since none of STATE_DIRECTORY, XDG_STATE_HOME and HOME is set; write \"sqlite:PATH\""));
+        return Err(problem(
+            config,
+            "there is no default, since none of STATE_DIRECTORY, XDG_STATE_HOME and HOME is set; write \"sqlite:PATH\"",
+        ));
     };
     let folder = state.join("opwatch");
     Ok((folder.join(FILE_NAME), Some(folder)))
@@ -86,8 +89,8 @@ fn scheme(url: &str) -> String {
     }
 }
 
-fn problem(what: impl Into<String>) -> Problem {
-    Problem::new(Place { key: Some(URL_KEY.into()), ..Place::default() }, what)
+fn problem(config: &Config, what: impl Into<String>) -> Problem {
+    Problem::new(config.url_place.clone(), what)
 }
 
 /// The file beside the database that has this ending added to the whole name.

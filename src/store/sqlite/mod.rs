@@ -146,7 +146,7 @@ impl Store for Sqlite {
         self.writer.ask(move |connection| outbox::bury(connection, &burial)).await
     }
 
-    async fn bury_paused(&self, configured: Vec<String>, before: Wall, at: Wall) -> Result<u64, Error> {
+    async fn bury_paused(&self, configured: Vec<String>, before: Wall, at: Wall) -> Result<HashMap<String, u64>, Error> {
         self.writer.ask(move |connection| outbox::bury_paused(connection, &configured, before, at)).await
     }
 
@@ -154,12 +154,16 @@ impl Store for Sqlite {
         self.reader().ask(outbox::outbox).await
     }
 
+    async fn dead_letters(&self) -> Result<HashMap<String, u64>, Error> {
+        self.reader().ask(outbox::dead_letters).await
+    }
+
     async fn past(&self, before: Wall, after: Past, limit: usize) -> Result<Vec<Past>, Error> {
         self.reader().ask(move |connection| tasks::past(connection, before, after, limit)).await
     }
 
-    async fn forget(&self, tasks: Vec<Past>) -> Result<(), Error> {
-        self.writer.ask(move |connection| tasks::forget(connection, &tasks)).await
+    async fn forget(&self, before: Wall, tasks: Vec<Past>) -> Result<(), Error> {
+        self.writer.ask(move |connection| tasks::forget(connection, before, &tasks)).await
     }
 
     async fn groups_over(&self) -> Result<Vec<GroupRound>, Error> {

@@ -119,7 +119,7 @@ pub fn bury(connection: &Connection, burial: &Burial) -> rusqlite::Result<()> {
 }
 
 /// What is owed to sinks that are not configured, and is old.
-pub fn bury_paused(connection: &Connection, configured: &[String], before: Wall, at: Wall) -> rusqlite::Result<u64> {
+pub fn bury_paused(connection: &Connection, configured: &[String], before: Wall, at: Wall) -> rusqlite::Result<HashMap<String, u64>> {
     let mut seen = connection.prepare_cached("INSERT INTO sink (name, seen) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET seen = ?2")?;
     configured.iter().try_for_each(|sink| seen.execute(params![sink, at]).map(drop))?;
     let mut select = connection.prepare_cached(
@@ -127,19 +127,20 @@ pub fn bury_paused(connection: &Connection, configured: &[String], before: Wall,
          WHERE coalesce(sink.seen, event.time) < ?1",
     )?;
     let found = select.query_map([before], |record| Ok((record.get(0)?, record.get(1)?, record.get(2)?)))?;
-    let mut buried = 0;
+    let mut buried = HashMap::new();
     for found in found {
         let (sink, seq, attempts): (String, Seq, u32) = found?;
         if !configured.contains(&sink) {
             let error = "the sink was not configured for longer than [store] retention".to_owned();
+            *buried.entry(sink.clone()).or_default() += 1;
             bury(connection, &Burial { sink, seq, at, attempts, error, event: None })?;
-            buried += 1;
         }
     }
     Ok(buried)
 }
 
-/// Events that are no task's, since those of a task go with it; and rounds of groups of which no task is left.
+/// Events that are no task's, since those of a task go with it; and rounds of groups of which no task is left. The last round of each
+/// group stays, so that no later one has its number.
 pub fn forget_told(connection: &Connection, before: Wall, limit: usize) -> rusqlite::Result<u64> {
     let mut select = connection.prepare_cached(
         "SELECT seq FROM event WHERE task_row IS NULL AND time < ?1 AND seq NOT IN (SELECT seq FROM delivery)
@@ -151,7 +152,8 @@ pub fn forget_told(connection: &Connection, before: Wall, limit: usize) -> rusql
         connection.prepare_cached("DELETE FROM event WHERE seq = ?1")?.execute([seq])?;
     }
     let mut groups = connection.prepare_cached(
-        "DELETE FROM task_group WHERE finished_at < ?1 AND NOT EXISTS (SELECT 1 FROM task WHERE task.group_row = task_group.group_row)",
+        "DELETE FROM task_group WHERE finished_at < ?1 AND NOT EXISTS (SELECT 1 FROM task WHERE task.group_row = task_group.group_row)
+           AND round < (SELECT max(round) FROM task_group AS later WHERE later.name = task_group.name)",
     )?;
     groups.execute([before])?;
     Ok(seqs.len() as u64)
@@ -164,7 +166,16 @@ pub fn newest(connection: &Connection) -> rusqlite::Result<Option<Wall>> {
 
 /// How much each sink is owed.
 pub fn outbox(connection: &Connection) -> rusqlite::Result<HashMap<String, u64>> {
-    let mut select = connection.prepare_cached("SELECT sink, count(*) FROM delivery GROUP BY sink")?;
+    counts(connection, "SELECT sink, count(*) FROM delivery GROUP BY sink")
+}
+
+/// How much was given up of what each sink was owed.
+pub fn dead_letters(connection: &Connection) -> rusqlite::Result<HashMap<String, u64>> {
+    counts(connection, "SELECT sink, count(*) FROM dead_letter GROUP BY sink")
+}
+
+fn counts(connection: &Connection, by_sink: &str) -> rusqlite::Result<HashMap<String, u64>> {
+    let mut select = connection.prepare_cached(by_sink)?;
     let found = select.query_map([], |record| Ok((record.get(0)?, record.get::<_, i64>(1)?.unsigned_abs())))?;
     found.collect()
 }

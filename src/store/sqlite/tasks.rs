@@ -174,21 +174,17 @@ pub const PAST: &str = "SELECT ended_at, task_row FROM task
        AND NOT EXISTS (SELECT 1 FROM event JOIN dead_letter USING (seq) WHERE event.task_row = task.task_row AND at >= ?1)
      ORDER BY ended_at, task_row LIMIT ?4";
 
-/// Forgets tasks and their events, unless they went on since [`past`] found them.
-pub fn forget(connection: &Connection, tasks: &[Past]) -> rusqlite::Result<()> {
-    let mut still = connection.prepare_cached(
-        "SELECT 1 FROM task WHERE task_row = ?1 AND ended_at = ?2
-           AND NOT EXISTS (SELECT 1 FROM task_group WHERE task_group.group_row = task.group_row AND finished_at IS NULL)
-           AND NOT EXISTS (SELECT 1 FROM event JOIN delivery USING (seq) WHERE event.task_row = ?1)",
-    )?;
+/// Forgets tasks and their events, unless [`past`] does not find them any more.
+pub fn forget(connection: &Connection, before: Wall, tasks: &[Past]) -> rusqlite::Result<()> {
     let mut dead = connection.prepare_cached("DELETE FROM dead_letter WHERE seq IN (SELECT seq FROM event WHERE task_row = ?1)")?;
     let mut events = connection.prepare_cached("DELETE FROM event WHERE task_row = ?1")?;
     let mut task = connection.prepare_cached("DELETE FROM task WHERE task_row = ?1")?;
-    for Past { at, row } in tasks {
-        if still.exists(params![row, at])? {
-            dead.execute([row])?;
-            events.execute([row])?;
-            task.execute([row])?;
+    for found in tasks {
+        let just_before = Past { row: Row(found.row.0 - 1), ..*found };
+        if past(connection, before, just_before, 1)? == [*found] {
+            dead.execute([found.row])?;
+            events.execute([found.row])?;
+            task.execute([found.row])?;
         }
     }
     Ok(())

@@ -4,6 +4,7 @@
 use super::{AccountIndex, Board, KeyIndex, Scope, Share};
 use crate::clock::{Moment, Wall};
 use crate::cloud::Answer;
+use crate::model::breaker::Probes;
 use crate::model::due::Slot;
 use crate::model::hold::Hold;
 use crate::model::reading::{Class, Fault};
@@ -15,14 +16,14 @@ use crate::model::waiting::{Times, Waiting};
 pub enum Notice {
     /// It is held from now on: a person must act.
     Held(Scope, Fault, Wall),
-    /// It is still held, and the loud line is due again.
+    /// It is still held, and the loud line is due again; that is what the last probe met.
     StillHeld(Scope, Fault),
     /// A probe succeeded: it is used again.
-    Released(Scope, Fault, Wall),
-    /// The service fails: only probes go out.
-    Opened(KeyIndex, Fault),
+    Released(Scope, Hold<Fault>),
+    /// The service fails, or still does and the line is due again: only probes go out.
+    Open(KeyIndex, Fault),
     /// It answers again.
-    Closed(KeyIndex),
+    Closed(KeyIndex, Probes),
     /// Too many calls: the pace is slowed down.
     Throttled(Scope, Fault),
     /// The cloud's clock is so many milliseconds ahead of the local one.
@@ -112,9 +113,17 @@ impl Board {
         let on = &mut self.keys[key.0];
         on.evidence.answered_well();
         on.pace.answered_well();
-        if (probed.is_some() || on.breaker.open().is_none()) && on.breaker.succeeded() {
+        if probed.is_some() || on.breaker.open().is_none() {
+            self.closed(key, now, notices);
+        }
+    }
+
+    /// The service answers: a breaker that was open closes.
+    fn closed(&mut self, key: KeyIndex, now: Moment, notices: &mut Vec<Notice>) {
+        let on = &mut self.keys[key.0];
+        if let Some(probes) = on.breaker.succeeded() {
             on.pace.resumed(now.steady);
-            notices.push(Notice::Closed(key));
+            notices.push(Notice::Closed(key, probes));
         }
     }
 
@@ -129,7 +138,7 @@ impl Board {
                 self.keys[share.key.0].pace.resumed(now.steady);
             }
         }
-        notices.push(Notice::Released(scope, hold.cause, hold.since));
+        notices.push(Notice::Released(scope, hold));
     }
 
     /// What a fault means for pace key and account. Whether it tells of a setting, though it looks like the task's own.
@@ -151,8 +160,8 @@ impl Board {
             // A probe has no free try: else a peer that closes every connection is asked at the full rate, one new task after the other.
             Class::Connection if !task.lost_connection && probed.is_none() => return false,
             Class::Connection | Class::Service => {
-                if self.keys[key.0].breaker.failed(waits, now.steady) {
-                    notices.push(Notice::Opened(key, fault.clone()));
+                if self.keys[key.0].breaker.failed(waits, now) {
+                    notices.push(Notice::Open(key, fault.clone()));
                 }
             }
             Class::Account if broken!(NoHold) => return false,
@@ -181,19 +190,18 @@ impl Board {
                 if probed.is_some() {
                     self.release(Scope::Key(key), now, notices);
                     // The service answers, though this id is not what it knows.
-                    let on = &mut self.keys[key.0];
-                    if on.breaker.succeeded() {
-                        on.pace.resumed(now.steady);
-                        notices.push(Notice::Closed(key));
-                    }
+                    self.closed(key, now, notices);
                 }
             }
         }
         // Whatever it was, the probe did not succeed: the next one waits longer.
         if let Some(scope) = probed
-            && let Some(probes) = self.probes(scope)
+            && self.probes(scope).is_some_and(|probes| probes.failed(now.steady))
         {
-            probes.failed(now.steady);
+            notices.push(match scope {
+                Scope::Key(key) if self.keys[key.0].hold.is_none() => Notice::Open(key, fault.clone()),
+                Scope::Account(_) | Scope::Key(_) => Notice::StillHeld(scope, fault.clone()),
+            });
         }
         false
     }
@@ -224,7 +232,7 @@ impl Board {
             }
             Some(hold) if probed.is_some() => {
                 hold.cause = fault.clone();
-                if hold.probe_failed(now.steady) {
+                if hold.probes.failed(now.steady) {
                     notices.push(Notice::StillHeld(scope, fault.clone()));
                 }
             }

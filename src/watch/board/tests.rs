@@ -139,14 +139,39 @@ fn an_outage_lets_only_probes_out_and_afterwards_the_rate_climbs_back_and_nobody
     let mut board = board(1, 50.0, 32, 10_000);
     play(&mut board, 0..210, |_, _| running());
     let (polls, notices) = play(&mut board, 210..810, |_, _| refused(Class::Service, 6000));
-    assert!(matches!(notices[..], [Notice::Opened(..)]), "{notices:?}");
+    assert!(notices.iter().all(|notice| matches!(notice, Notice::Open(..))), "{notices:?}");
     assert!(polls.len() < 30, "{} polls in ten minutes of outage", polls.len());
     let (polls, notices) = play(&mut board, 810..1500, |_, _| running());
-    assert!(matches!(notices[..], [Notice::Closed(_)]), "{notices:?}");
+    assert!(matches!(notices[..], [Notice::Closed(..)]), "{notices:?}");
     let gaps = polls.windows(2).map(|pair| pair[1].0 - pair[0].0);
     assert!(gaps.min().unwrap() >= 20_000 - 5_000);
     let rows: std::collections::HashSet<_> = polls.iter().map(|(_, row)| row).collect();
     assert_eq!(rows.len(), 10_000);
+}
+
+#[test]
+fn an_outage_that_lasts_is_told_again_with_backoff() {
+    let mut board = board(1, 50.0, 32, 100);
+    let (_, notices) = play(&mut board, 0..4 * 3600, |_, _| refused(Class::Service, 6000));
+    let told = notices.iter().filter(|notice| matches!(notice, Notice::Open(..))).count();
+    assert!((6..=10).contains(&told) && told == notices.len(), "{notices:?}");
+    let (_, notices) = play(&mut board, 4 * 3600..4 * 3600 + 400, |_, _| running());
+    let [Notice::Closed(_, probes)] = &notices[..] else { panic!("{notices:?}") };
+    assert!(probes.lasting.since.steady < Steady(60_000_000), "{probes:?}");
+}
+
+#[test]
+fn a_hold_is_told_again_though_its_probes_fail_in_a_way_that_passes() {
+    for (held_by, scope) in [(Class::Account, Scope::Account(AccountIndex(0))), (Class::PaceKey, Scope::Key(KeyIndex(0)))] {
+        let mut board = board(1, 10.0, 32, 100);
+        let answer = |_, now| if now < 5_000_000 { refused(held_by, 4100) } else { refused(Class::Service, 6000) };
+        let (_, notices) = play(&mut board, 0..4 * 3600, answer);
+        let again =
+            notices.iter().filter(|notice| matches!(notice, Notice::StillHeld(of, fault) if *of == scope && fault.class == Class::Service));
+        let again = again.count();
+        assert!((5..=9).contains(&again), "{again} times: {notices:?}");
+        assert!(board.cause(scope).is_some_and(|cause| cause.class == held_by), "what must be mended stays its cause");
+    }
 }
 
 #[test]

@@ -1,0 +1,59 @@
+//! The sending loop over a real store, with a sink of the test's own.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+
+use super::*;
+use crate::model::delivery::Retry;
+use crate::model::event::{Event, Kind};
+use crate::model::policy::Policy;
+use crate::store::sqlite::{Location, Sqlite};
+
+/// A sink that tells of each attempt, and never ends one.
+struct Silent(tokio::sync::mpsc::UnboundedSender<usize>);
+
+#[async_trait]
+impl Sink for Silent {
+    fn batch(&self) -> usize {
+        1
+    }
+
+    async fn send(&self, events: &[Event]) -> Result<(), Refusal> {
+        self.0.send(events.len()).unwrap();
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn a_stop_that_does_not_wait_for_an_attempt_keeps_the_sink_s_own_clock() {
+    let store: Arc<dyn Store> = Arc::new(Sqlite::open(Location::Memory).await.unwrap());
+    let event = Event { id: uuid::Uuid::nil(), kind: Kind::AccountHeld, time: crate::clock::Wall(0), body: String::new() };
+    store.tell(event, vec!["hook".to_owned()]).await.unwrap();
+    let (attempted, mut attempts) = tokio::sync::mpsc::unbounded_channel();
+    let (retry, held) = (Retry::default(), Policy::default().error_waits());
+    let deliver = Deliver {
+        name: "hook".to_owned(),
+        sink: Arc::new(Silent(attempted)),
+        sending: Sending { batch: 1, gather: None, max_in_flight: 1, rate: None, retry, held },
+        routes: Arc::default(),
+        store: Arc::clone(&store),
+        clock: Clock::start(),
+        owed: watch::channel(()).0,
+        standing: watch::channel(BTreeMap::new()).0,
+    };
+    let before = Duration::from_secs(5);
+    store.keep_active("hook", before).await.unwrap();
+    let stop = CancellationToken::new();
+    let kept = async {
+        attempts.recv().await.unwrap();
+        // That clock is kept in milliseconds.
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        stop.cancel();
+        while store.active("hook").await.unwrap() == before {}
+    };
+    tokio::select! {
+        ended = deliver.run(stop.clone()) => panic!("the attempt is under way: {ended:?}"),
+        () = kept => {}
+    }
+}

@@ -1,0 +1,64 @@
+//! Trouble that lasts: it is told when it is found, and again with backoff while it goes on, so that whoever comes at night or in the
+//! morning finds a recent line.
+
+use std::time::Duration;
+
+use crate::clock::{Moment, Steady};
+
+/// The first repetition comes after so long, then twice as long each time …
+const FIRST_REPETITION: Duration = Duration::from_secs(60);
+/// … up to this.
+const LAST_REPETITION: Duration = Duration::from_secs(3600);
+
+/// Since when something lasts, and when it is told again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lasting {
+    /// When it began.
+    pub since: Moment,
+    tell_again: Steady,
+    repetition: Duration,
+}
+
+impl Lasting {
+    /// It begins now, and whoever found it tells it now.
+    pub fn new(now: Moment) -> Self {
+        Self::untold(FIRST_REPETITION, now)
+    }
+
+    /// It begins now, and is worth a line only once it has lasted for so long.
+    pub fn untold(first: Duration, now: Moment) -> Self {
+        Self { since: now, tell_again: now.steady + first, repetition: first }
+    }
+
+    /// When it is to be told again.
+    pub fn tell_again(&self) -> Steady {
+        self.tell_again
+    }
+
+    /// It goes on. Whether it is to be told again now, which counts as done then.
+    pub fn goes_on(&mut self, now: Steady) -> bool {
+        if now < self.tell_again {
+            return false;
+        }
+        self.repetition = (self.repetition * 2).min(LAST_REPETITION);
+        self.tell_again = now + self.repetition;
+        true
+    }
+
+    /// How long it has lasted.
+    pub fn lasted(&self, now: Steady) -> Duration {
+        now - self.since.steady
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lasts_is_told_again_with_backoff() {
+        let mut lasting = Lasting::new(Moment::default());
+        let told: Vec<_> = (1..=20_000).filter(|second| lasting.goes_on(Steady(second * 1_000_000))).collect();
+        assert_eq!(told, [60, 180, 420, 900, 1860, 3780, 7380, 10980, 14580, 18180]);
+    }
+}
