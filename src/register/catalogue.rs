@@ -211,7 +211,16 @@ fn canonical(written: WrittenId, id_type: IdType) -> Result<TaskId, Refused> {
 }
 
 fn not_an_id(written: &str, form: &str) -> String {
-    let hint = if written.contains('#') { "; a comment stands on a line of its own" } else { "" };
+    let begins = |starts: [&str; 3]| starts.iter().any(|start| written.starts_with(start));
+    let hint = if written.contains('#') || begins(["//", ";", "--"]) {
+        "; a comment begins with # and stands on a line of its own"
+    } else if begins(["[[", "id ", "id="]) {
+        "; [[tasks]] stands in the configuration, and here a task is its id alone, or a JSON object"
+    } else if begins(["[", "\"", "'"]) || written.contains([',', ' ', '\t']) {
+        "; each id stands by itself, without quotes and brackets"
+    } else {
+        ""
+    };
     format!("{:?} is no id of this operation; write {form}{hint}", short(written))
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::cli::Failure;
+use crate::cli::{DEFAULT_CONFIG, Failure};
 use crate::config::{self, Environment, Loaded};
 use crate::daemon;
 use crate::model::task::NewTask;
@@ -14,8 +14,6 @@ use crate::register::piped::{self, MOST_BYTES};
 use crate::register::{Written, WrittenId};
 use crate::units::Limit;
 
-/// Where a configuration is, unless somebody says otherwise.
-const DEFAULT_CONFIG: &str = "/etc/opwatch/opwatch.toml";
 /// Means standard input among the ids, and in messages.
 const STANDARD_INPUT: &str = "-";
 /// A command with more ids than this is not written out again: nobody types it.
@@ -24,22 +22,24 @@ const MOST_IDS_REPEATED: usize = 20;
 /// The options.
 #[derive(Clone, clap::Args)]
 pub struct Arguments {
-    /// The task ids; `-` reads them from standard input: lines as in a task file, or the cloud's own answers
+    /// The task ids; `-` reads them from standard input
+    ///
+    /// What is read there is lines as in a task file, or the cloud's own answers to the calls that began the tasks.
     #[arg(value_name = "ID", required = true)]
     ids: Vec<String>,
-    /// The account, where the configuration has several
+    /// The account, where the configuration has several [default: `default`, or the only one]
     #[arg(long, value_name = "NAME")]
     account: Option<String>,
-    /// The region, as the API writes it; by default the account's, or $TENCENTCLOUD_REGION
+    /// The region, as the API writes it [default: the account's, or $TENCENTCLOUD_REGION]
     #[arg(long, value_name = "REGION")]
     region: Option<String>,
-    /// The operation [default: bm]
+    /// The operation, one of `opwatch operations` [default: bm]
     #[arg(long, value_name = "NAME")]
     operation: Option<String>,
     /// A further request parameter; may be given several times
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = param)]
     params: Vec<(String, String)>,
-    /// How long to wait at most, such as 1h
+    /// How long to wait at most, such as 90s or 1h
     #[arg(long, value_name = "TIME", default_value = "never", value_parser = super::limit)]
     pub timeout: Limit,
     /// Print the final events as JSON lines on standard output
@@ -47,7 +47,7 @@ pub struct Arguments {
     pub json: bool,
     /// The configuration whose accounts are used; without one, and with $TENCENTCLOUD_SECRET_ID and $TENCENTCLOUD_SECRET_KEY,
     /// none is needed
-    #[arg(short, long, value_name = "FILE", env = "OPWATCH_CONFIG")]
+    #[arg(short, long, value_name = "FILE", env = "OPWATCH_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
 }
 
