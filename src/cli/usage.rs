@@ -53,7 +53,12 @@ fn text(error: &Error, kind: ContextKind) -> Option<String> {
         ContextValue::String(text) => Some(text.clone()),
         ContextValue::Strings(texts) if !texts.is_empty() => Some(texts.join(", ")),
         ContextValue::StyledStr(text) => Some(text.to_string()),
-        _other => None,
+        ContextValue::None
+        | ContextValue::Bool(_)
+        | ContextValue::Strings(_)
+        | ContextValue::StyledStrs(_)
+        | ContextValue::Number(_)
+        | _ => None,
     }
 }
 

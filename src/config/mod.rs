@@ -24,7 +24,7 @@ mod text;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-pub use ad_hoc::load_accounts;
+pub use ad_hoc::{has_own_credentials, load_accounts};
 pub use environment::Environment;
 
 use serde_json::{Map, Value};

@@ -155,6 +155,10 @@ impl Catalogue {
         let Some((id_type, id_parameters)) = self.operations.get(operation) else {
             return Err(("operation", unknown("operation", operation, self.operations.keys())));
         };
+        // As most of a long list, which would else pay for three names per task.
+        if let (None, None, None, Ok((target, id_type))) = (&written.operation, &written.account, &written.region, &self.bare) {
+            return Ok((Arc::clone(target), *id_type, id_parameters));
+        }
         let (account, account_region) = self.account(written.account.as_deref())?;
         let Some(region) = written.region.as_ref().or(account_region.as_ref()) else {
             return Err(("region", format!("neither the task nor the account `{account}` has one; write `region` in either")));

@@ -73,13 +73,17 @@ impl Arguments {
         Ok((Loaded { tasks, ..loaded }, resolved))
     }
 
-    /// A named file is always read. The usual one is for those who have no credentials in the environment, or name one of its
-    /// accounts: whoever has them may not even be allowed to read it.
+    /// A named file is always read; the usual one where it is there and wanted.
     fn config_file(&self, environment: &Environment) -> Option<PathBuf> {
-        let has_credentials = ["TENCENTCLOUD_SECRET_ID", "TENCENTCLOUD_SECRET_KEY"].iter().any(|name| environment.filled(name).is_some());
-        let usual = || (!has_credentials || self.account.is_some()).then(|| PathBuf::from(DEFAULT_CONFIG));
+        let usual = || self.wants_the_usual_file(environment).then(|| PathBuf::from(DEFAULT_CONFIG));
         // One that cannot be looked at is there, and reading it tells why.
         self.config.clone().or_else(|| usual().filter(|path| path.try_exists().unwrap_or(true)))
+    }
+
+    /// It is for those who have no credentials of their own, or name one of its accounts: whoever has some may not even be allowed
+    /// to read it.
+    fn wants_the_usual_file(&self, environment: &Environment) -> bool {
+        self.account.is_some() || !config::has_own_credentials(environment)
     }
 
     /// The tasks as they were written.
@@ -192,6 +196,22 @@ mod tests {
         let said = arguments.go_on(&[], &["2".to_owned(), "a b".to_owned()]);
         assert_eq!(said, r"to go on: opwatch wait 2 'a b' --region bj --param 'Env=a'\''b'");
         assert!(arguments.go_on(&[], &vec!["1".to_owned(); 21]).contains("the same command again"));
+    }
+
+    #[test]
+    fn whoever_has_credentials_of_his_own_or_names_no_account_needs_not_the_daemon_s_configuration() {
+        let home = tempfile::tempdir().unwrap();
+        let variables =
+            |more: &[(&str, &str)]| more.iter().copied().chain([("HOME", home.path().to_str().unwrap())]).collect::<Environment>();
+        let wants = |typed: &str, more: &[(&str, &str)]| arguments(typed).wants_the_usual_file(&variables(more));
+        assert!(wants("1", &[]));
+        assert!(!wants("1", &[("TENCENTCLOUD_SECRET_ID", "AKID"), ("TENCENTCLOUD_SECRET_KEY", "x")]));
+        assert!(!wants("1", &[("TENCENTCLOUD_SECRET_ID", "AKID")]), "half of them is told, not passed over");
+        assert!(!wants("1", &[("TENCENTCLOUD_CREDENTIALS_FILE", "/missing")]), "likewise");
+        std::fs::create_dir(home.path().join(".tccli")).unwrap();
+        std::fs::write(home.path().join(".tccli/default.credential"), "{\"secretId\": \"AKID\", \"secretKey\": \"x\"}").unwrap();
+        assert!(!wants("1", &[]));
+        assert!(wants("1 --account ops", &[]));
     }
 
     #[test]
