@@ -13,6 +13,7 @@
 
 mod answerer;
 mod bare;
+mod loading;
 mod process;
 mod sinks;
 
@@ -43,10 +44,14 @@ fn main() {
         Some("bare") => bare::run(&arguments[1], RATE),
         Some("bare-webhook") => sinks::run_webhook(&arguments[1], &arguments[2]),
         Some("bare-file") => sinks::run_file(&arguments[1], &arguments[2]),
+        Some("bare-toml") => loading::run_toml(&arguments[1]),
+        Some("bare-lines") => loading::run_lines(&arguments[1]),
         Some("sinks") => sinks::measure(),
+        Some("loading") => loading::measure(),
         Some(_) | None => {
             measure();
             sinks::measure();
+            loading::measure();
         }
     }
 }

@@ -54,6 +54,13 @@ impl Process {
     }
 }
 
+/// The most memory that a running process had resident so far.
+pub fn peak_bytes(process: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().trim_end_matches(" kB").parse::<u64>().ok()? * 1024)
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.0.kill();

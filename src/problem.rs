@@ -69,6 +69,11 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// Whether a text begins as UTF-16 does, in which some editors and shells of Windows write.
+pub fn is_utf_16(text: &[u8]) -> bool {
+    text.starts_with(b"\xff\xfe") || text.starts_with(b"\xfe\xff")
+}
+
 /// The known name nearest to a misspelt one, if one is near enough to be meant.
 pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     /// Below this likeness (Jaro-Winkler) a suggestion confuses more often than it helps.

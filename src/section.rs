@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use serde_path_to_error::Segment;
 
 use crate::problem::nearest;
@@ -37,6 +37,8 @@ pub struct Taken<T> {
 
 /// More wrong keys than this in one table are not looked for: it is not what it is meant to be.
 const MOST_FAULTS: usize = 32;
+/// How serde's words end for a value of another type than text where it wants the name of a variant.
+const ONE_OF_SEVERAL_WORDS: &str = ", expected string or map";
 /// A value is quoted up to here, so that one line stays one line.
 const LONGEST_QUOTE_CHARS: usize = 60;
 
@@ -69,6 +71,10 @@ pub fn take<T: DeserializeOwned>(mut table: Value) -> Taken<T> {
         };
         let mut path: KeyPath = error.path().iter().filter_map(segment).collect();
         let text = error.into_inner().to_string();
+        // Of a number where one of several words is due, serde does not say which; of a text it does.
+        if text.ends_with(ONE_OF_SEVERAL_WORDS) && replace(&mut table, &path, Value::from("")) {
+            continue;
+        }
         if let Some(missing) = text.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
             path.push(missing.to_owned());
             if !faults.iter().any(|fault| fault.path.starts_with(&path)) {
@@ -99,13 +105,62 @@ pub fn unknown_key(path: KeyPath, known: &Value) -> Fault {
     Fault { path, what }
 }
 
+/// What other programs call it, and people therefore write.
+const ELSEWHERE: [(&str, &str); 30] = [
+    ("taskid", "id"),
+    ("task_id", "id"),
+    ("flowid", "id"),
+    ("asyncrequestid", "id"),
+    ("title", "name"),
+    ("tags", "labels"),
+    ("deadline", "timeout"),
+    ("delay", "initial_delay"),
+    ("interval", "max_interval"),
+    ("backoff", "multiplier"),
+    ("key", "secret_key"),
+    ("access_key", "secret_id"),
+    ("qps", "rate_limit"),
+    ("address", "url"),
+    ("path", "url"),
+    ("database", "url"),
+    ("dsn", "url"),
+    ("file", "path"),
+    ("filename", "path"),
+    ("program", "command"),
+    ("exec", "command"),
+    ("cmd", "command"),
+    ("http", "webhook"),
+    ("https", "webhook"),
+    ("robot", "webhook"),
+    ("script", "exec"),
+    ("shell", "exec"),
+    ("command", "exec"),
+    ("jsonl", "file"),
+    ("error", "failure"),
+];
+
 /// `did you mean …` for a misspelt name, or the names there are.
 pub fn suggestion(written: &str, names: &[&str]) -> String {
-    match nearest(written, names.iter().copied()) {
+    match meant(written, names) {
         Some(name) => format!("did you mean `{name}`?"),
         None if names.is_empty() => "there is none to name here".to_owned(),
         None => format!("write one of {}", listed(names)),
     }
+}
+
+/// The name that was meant: what other programs call by the written one, or the nearest.
+fn meant<'a>(written: &str, names: &[&'a str]) -> Option<&'a str> {
+    our_word(written, names.iter().copied()).or_else(|| nearest(written, names.iter().copied()))
+}
+
+/// Whether these keys have what is called that elsewhere.
+pub fn has_our_word(written: &str, keys: &Value) -> bool {
+    our_word(written, keys.as_object().into_iter().flat_map(Map::keys).map(String::as_str)).is_some()
+}
+
+fn our_word<'a>(written: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let means = |name: &&str| ELSEWHERE.iter().any(|(other, ours)| written.eq_ignore_ascii_case(other) && name == ours);
+    names.into_iter().find(means)
 }
 
 /// A key's path as people write it: `sinks.audit.path`.
@@ -165,6 +220,16 @@ fn ignored_path(path: &serde_ignored::Path<'_>) -> KeyPath {
     keys
 }
 
+/// Puts another value in a place that there is.
+fn replace(table: &mut Value, path: &[String], value: Value) -> bool {
+    let place = path.iter().try_fold(table, |within, key| match within {
+        Value::Object(keys) => keys.get_mut(key),
+        Value::Array(values) => values.get_mut(key.parse::<usize>().ok()?),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    });
+    place.map(|place| *place = value).is_some()
+}
+
 /// Takes a key out of the table; of a list the whole key, since the others' numbers would change.
 fn leave_out(table: &mut Value, path: &[String]) -> bool {
     let Some((first, rest)) = path.split_first() else { return false };
@@ -182,16 +247,23 @@ fn misfit(text: &str, secret: bool) -> String {
     if let Some(variant) = found.strip_prefix("unknown variant `") {
         let names: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
         let written = variant.trim_end_matches('`');
-        let meant = nearest(written, names.iter().copied()).map(|name| format!("did you mean `{name}`? There are ")).unwrap_or_default();
+        let meant = meant(written, &names).map(|name| format!("did you mean {name:?}? There are ")).unwrap_or_default();
         let form = if meant.is_empty() { "write one of " } else { &meant };
-        let quoted = if secret { String::new() } else { format!(" {:?}", short(written)) };
-        return format!("unknown value{quoted}; {form}{}", listed(&names));
+        let what = match written {
+            "" => "does not fit".to_owned(),
+            _ if secret => "unknown value".to_owned(),
+            written => format!("unknown value {:?}", short(written)),
+        };
+        let names: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
+        return format!("{what}; {form}{}", names.join(", "));
     }
     let found = found.strip_prefix("invalid type: ").or_else(|| found.strip_prefix("invalid value: ")).unwrap_or(found);
     match (secret, expected.is_empty()) {
         (true, true) => "does not fit here".to_owned(),
         (true, false) => format!("does not fit; write {}", for_people(expected)),
         (false, true) => short(found),
+        (false, false) if found == "sequence" => format!("a list does not fit; write {}", for_people(expected)),
+        (false, false) if found == "map" => format!("a table does not fit; write {}", for_people(expected)),
         (false, false) => format!("{} does not fit; write {}", short(found), for_people(expected)),
     }
 }
@@ -203,11 +275,11 @@ fn for_people(expected: &str) -> &str {
         "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number of 0 or more, in range",
         "i8" | "i16" | "i32" | "i64" => "a whole number, in range",
         "a boolean" => "true or false",
-        "a map" => "a table",
+        "a map" => "a table, in { }",
         "a sequence" => "a list, in [ ]",
         "path string" => "a path, in quotes",
-        "a string" | "string or map" | "variant identifier" => "a text, in quotes",
-        form if form.starts_with("struct ") => "a table",
+        "a string" | "variant identifier" => "a text, in quotes",
+        form if form.starts_with("struct ") => "a table, in { }",
         form => form,
     }
 }
@@ -260,6 +332,6 @@ mod tests {
 
     #[test]
     fn a_table_that_is_none_is_told_once() {
-        assert_eq!(told(json!("text")), [": string \"text\" does not fit; write a table"]);
+        assert_eq!(told(json!("text")), [": string \"text\" does not fit; write a table, in { }"]);
     }
 }

@@ -9,11 +9,11 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A span of time: `"90s"`, `"1h 30m"`, `"500ms"`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span(pub Duration);
 
 /// A span, or no limit at all: `"24h"`, `"never"`, `"forever"`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Limit(pub Option<Duration>);
 
 /// So many calls in so long a time: `20` and `0.5` (a second), `"100/1m"`. Always more than none and at most a million a second.

@@ -16,7 +16,7 @@ use crate::model::sweep::Bottleneck;
 use crate::store::sqlite::Location;
 use crate::telemetry::Surroundings;
 use crate::telemetry::line::escaped;
-use crate::units::{Span, coarse, grouped, rounded};
+use crate::units::{Limit, Span, coarse, grouped, rounded};
 
 /// Where the facts of a block begin, behind their words.
 const FACTS: usize = 18;
@@ -75,13 +75,20 @@ fn report(path: &Path, loaded: &Loaded, plan: &Plan) -> String {
         Location::File(file) => file.display().to_string(),
         Location::Memory => "in memory".to_owned(),
     };
-    parts.push(wrapped(&format!("The store: {location}; what is over is kept: {}.", loaded.store.retention), "\n", "  "));
+    parts.push(wrapped(&format!("The store: {location}; what is over is kept: {kept}.", kept = kept(loaded.store.retention)), "\n", "  "));
     let doubts = plan.doubts(loaded);
     if !doubts.is_empty() {
         parts.push(format!("\n{}:", counted(doubts.len() as u64, "warning")));
         parts.extend(doubts.iter().map(|doubt| wrapped(doubt, "- ", "  ")));
     }
     parts.join("\n") + "\n"
+}
+
+fn kept(retention: Limit) -> String {
+    match retention {
+        Limit(Some(time)) => Span(time).to_string(),
+        Limit(None) => "forever".to_owned(),
+    }
 }
 
 fn reached(found: &Found) -> String {
@@ -117,13 +124,14 @@ fn watched(key: &Watched, policy: &Policy) -> String {
         Some(documented) => format!("95 % of the documented {documented}"),
         None => "rate_limit".to_owned(),
     };
-    lines.push(fact("rate", &format!("{}, one poll every {} ({from})", key.rate, rounded(key.rate.interval()))));
-    let bottleneck = match key.sweep.bottleneck {
-        Bottleneck::Rate => "the rate is the bottleneck".to_owned(),
-        Bottleneck::Interval => format!("the interval is the bottleneck: up to {} apart", policy.max_interval),
+    lines.push(fact("rate", &format!("{} ({from}), one poll every {}", key.rate, rounded(key.rate.interval()))));
+    let sweep = coarse(key.sweep.at_the_rate);
+    lines.push(fact("one sweep", &format!("{sweep} ({} ÷ {})", counted(key.tasks, "task"), key.rate)));
+    let late = match key.sweep.bottleneck {
+        Bottleneck::Rate => format!("up to {sweep} late: the rate is the bottleneck"),
+        Bottleneck::Interval => format!("up to {} late: the max_interval", policy.max_interval),
     };
-    let arithmetic = format!("{} ({} ÷ {})", coarse(key.sweep.at_the_rate), counted(key.tasks, "task"), key.rate);
-    lines.push(fact("one sweep", &format!("{arithmetic}; {bottleneck}")));
+    lines.push(fact("an end seen", &late));
     if key.own_timeouts > 0 {
         lines.push(fact("own timeout", &counted(key.own_timeouts, "task")));
     }

@@ -3,11 +3,13 @@
 pub mod check;
 pub mod demo;
 pub mod events;
+mod help;
 pub mod operations;
 pub mod print;
 pub mod run;
 pub mod shell;
 pub mod sim;
+mod usage;
 pub mod wait;
 
 use std::net::SocketAddr;
@@ -24,19 +26,29 @@ use crate::store;
 
 /// Watches asynchronous cloud operations until they are over, then tells your systems.
 #[derive(Parser)]
-#[command(version, about, max_term_width = 100, disable_help_subcommand = true)]
+#[command(version, about, max_term_width = 100, disable_help_subcommand = true, after_help = help::BEGINNING)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
 }
 
+/// Where a configuration is, unless somebody says otherwise.
+const DEFAULT_CONFIG: &str = "/etc/opwatch/opwatch.toml";
+
+#[derive(clap::Args)]
+struct ConfigFile {
+    /// The configuration
+    #[arg(short, long, value_name = "FILE", env = "OPWATCH_CONFIG", hide_env_values = true, default_value = DEFAULT_CONFIG)]
+    config: PathBuf,
+}
+
 #[derive(Subcommand)]
 enum Command {
     /// Run the daemon: poll every listed task until it is over, and tell the sinks
+    #[command(after_help = help::RUN)]
     Run {
-        /// The configuration
-        #[arg(short, long, value_name = "FILE", env = "OPWATCH_CONFIG", default_value = "/etc/opwatch/opwatch.toml")]
-        config: PathBuf,
+        #[command(flatten)]
+        file: ConfigFile,
         /// End once every task is over and every event is delivered
         #[arg(long)]
         until_done: bool,
@@ -44,19 +56,21 @@ enum Command {
         #[arg(long)]
         allow_removals: bool,
     },
-    /// Validate a configuration, and print what would be watched how fast, and who would hear of it; nothing is changed
+    /// Validate a configuration, and print what would be watched, how fast, and who would hear of it
+    ///
+    /// Nothing is started, sent or changed.
+    #[command(after_help = help::CHECK, after_long_help = help::CHECK_WITH_AN_EXAMPLE.as_str())]
     Check {
-        /// The configuration
-        #[arg(short, long, value_name = "FILE", env = "OPWATCH_CONFIG", default_value = "/etc/opwatch/opwatch.toml")]
-        config: PathBuf,
+        #[command(flatten)]
+        file: ConfigFile,
         /// Sign one request per account and reach for every sink, too; no event is sent
         #[arg(long)]
         live: bool,
     },
-    /// Watch these tasks until they are over; no daemon and no configuration is needed
-    #[command(after_help = wait::EXIT_CODES)]
+    /// Watch these tasks until they are over; neither a daemon nor a configuration is needed
+    #[command(after_help = help::WAIT)]
     Wait(wait::Arguments),
-    /// What is told to the sinks
+    /// Try what is told to the sinks
     #[command(disable_help_subcommand = true)]
     Events {
         #[command(subcommand)]
@@ -66,39 +80,43 @@ enum Command {
     Demo,
     /// Run the simulator alone: a cloud that checks signatures and misbehaves on demand
     Sim {
-        /// Where it listens
+        /// Where it listens; port 0 is a free one
         #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9465", value_parser = address)]
         listen: SocketAddr,
         /// What it answers; without one, every task ends by itself within seconds
         #[arg(long, value_name = "FILE")]
         scenario: Option<PathBuf>,
     },
-    /// What can be watched: the table of operations
+    /// Print the table of what can be watched
     Operations {
-        /// Print one row, as it would be written into a configuration
+        /// Print one row instead, as it would be written into a configuration
         #[arg(long, value_name = "NAME")]
         show: Option<String>,
     },
     /// Print what a shell completes after `opwatch`
+    #[command(after_help = help::COMPLETIONS)]
     Completions {
         /// The shell
         #[arg(value_name = "SHELL")]
         shell: Shell,
     },
     /// Print the manual page
+    #[command(after_help = help::MAN)]
     Man,
 }
 
 #[derive(Subcommand)]
 enum EventsCommand {
-    /// Send one test event to each sink, past the store and beside a running daemon, and tell what came of it
+    /// Send one test event to each sink, and tell what came of it
+    ///
+    /// It goes past the store, so a daemon may run beside it.
+    #[command(after_help = help::EVENTS_TEST)]
     Test {
         /// The sinks to try; by default all of them
         #[arg(value_name = "SINK")]
         sinks: Vec<String>,
-        /// The configuration
-        #[arg(short, long, value_name = "FILE", env = "OPWATCH_CONFIG", default_value = "/etc/opwatch/opwatch.toml")]
-        config: PathBuf,
+        #[command(flatten)]
+        file: ConfigFile,
         /// Print the event, and send nothing; this needs no configuration
         #[arg(long, conflicts_with = "sinks")]
         print: bool,
@@ -190,8 +208,17 @@ impl From<Problem> for Failure {
 
 /// Parses the command line, runs the command, and tells what went wrong.
 pub fn main() -> ExitCode {
-    // It prints help and usage errors itself, and exits with 0 or 2.
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => match usage::told(&error) {
+            Some(what) => {
+                print::error(&what);
+                return ExitCode::from(2);
+            }
+            // It prints help itself, and exits with 0, or with 2 where nothing was asked for.
+            None => error.exit(),
+        },
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = runtime.map_err(Failure::Runtime).and_then(|runtime| {
         let result = runtime.block_on(dispatch(arguments.command));
@@ -218,10 +245,10 @@ fn address(written: &str) -> Result<SocketAddr, &'static str> {
 async fn dispatch(command: Command) -> Result<(), Failure> {
     let clock = Clock::start();
     match command {
-        Command::Run { config, until_done, allow_removals } => run::run(&config, until_done, allow_removals, clock).await,
-        Command::Check { config, live } => check::run(&config, live, clock).await,
+        Command::Run { file, until_done, allow_removals } => run::run(&file.config, until_done, allow_removals, clock).await,
+        Command::Check { file, live } => check::run(&file.config, live, clock).await,
         Command::Wait(arguments) => wait::run(arguments, clock).await,
-        Command::Events { command: EventsCommand::Test { sinks, config, print } } => events::test(&config, &sinks, print, clock).await,
+        Command::Events { command: EventsCommand::Test { sinks, file, print } } => events::test(&file.config, &sinks, print, clock).await,
         Command::Demo => demo::run(clock).await,
         Command::Sim { listen, scenario } => sim::run(listen, scenario.as_deref(), clock).await,
         Command::Operations { show } => operations::run(show.as_deref()),

@@ -6,10 +6,11 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::Failure;
+use super::{DEFAULT_CONFIG, Failure};
 use crate::clock::Clock;
 use crate::config::{self, Environment, Loaded};
 use crate::daemon::{self, Daemon, Ended, Options};
+use crate::problem::{Place, Problem};
 use crate::store::sqlite;
 use crate::telemetry::{self, Surroundings};
 
@@ -50,6 +51,10 @@ pub async fn run(path: &Path, until_done: bool, allow_removals: bool, clock: Clo
 
 /// On a thread of its own: a long list must not keep a stop waiting.
 pub async fn load(path: PathBuf) -> Result<Loaded, Failure> {
+    if path == Path::new(DEFAULT_CONFIG) && !path.try_exists().unwrap_or(true) {
+        let what = "there is no such file; name yours with -c FILE, or write it: `opwatch check --help` has a first one, and `opwatch demo` needs none";
+        return Err(Problem::new(Place { file: Some(path), ..Place::default() }, what).into());
+    }
     let loaded = tokio::task::spawn_blocking(move || config::load(&path, &Environment::of_process())).await;
     loaded.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())).map_err(Failure::Configuration)
 }

@@ -38,10 +38,6 @@ const WAITING_TO_BE_SHOWN: usize = 1024;
 /// How often the live view is drawn: often enough for a person, seldom enough to cost nothing.
 const FRAME: Duration = Duration::from_millis(250);
 
-/// What `--help` says of them.
-pub const EXIT_CODES: &str = "Exit codes, the first that applies: 2 wrong usage or configuration, 5 the cloud refused a task or the credentials, \
-1 a task failed, 4 not over in time, 3 a task succeeded in part, 0 all succeeded.";
-
 /// What a command that was stopped says, and with which signal it was.
 #[derive(Debug, thiserror::Error)]
 #[error("{text}")]

@@ -37,7 +37,7 @@ impl CredentialFile {
     pub fn read(&self, written_id: &str, doubt: &mut dyn FnMut(String)) -> Result<Credentials, String> {
         match self.form {
             Form::Key => {
-                let secret_key = secret::file::read(&self.path, doubt)?;
+                let secret_key = secret::file::line(&self.path, doubt)?;
                 Ok(Credentials { secret_id: written_id.to_owned(), secret_key, token: None })
             }
             Form::Sdk => whole(&self.path, sdk(&secret::file::text(&self.path, doubt)?), SDK_FORM),

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::environment::Environment;
 use super::layer::Layer;
 use super::sections::Sections;
-use super::{Loaded, accounts, capped, merge, overrides, read_texts};
+use super::{Loaded, accounts, capped, credentials, merge, overrides, read_texts};
 use crate::model::policy::Policy;
 use crate::problem::{Place, Problem};
 use crate::units::Limit;
@@ -19,6 +19,12 @@ use crate::{store, telemetry};
 
 /// As Terraform's provider and tccli call it: the region of accounts that say none.
 const REGION: &str = "TENCENTCLOUD_REGION";
+
+/// Whether there are credentials outside of any configuration, usable or not (api.md §4): in the environment, or where the official
+/// tools keep theirs.
+pub fn has_own_credentials(environment: &Environment) -> bool {
+    !matches!(credentials::of_nobody(environment, &mut drop), Ok(None))
+}
 
 /// The accounts and the polling of a configuration, or of the environment alone; without any task, sink or deadline.
 pub fn load_accounts(path: Option<&Path>, environment: &Environment) -> Result<Loaded, Vec<Problem>> {

@@ -1,6 +1,7 @@
 //! What must hold of a section beyond the types of its keys. Each line is a fact; [`super::sections`] finds the places.
 
 use crate::model::policy::Policy;
+use crate::model::route::Group;
 use crate::net::address::is_loopback;
 use crate::sinks::{Common, exec};
 use crate::units::Limit;
@@ -57,8 +58,11 @@ pub fn poll(policy: &Policy) -> Vec<Check> {
 pub fn store(config: &store::Config) -> Vec<Check> {
     let path = config.url.as_ref().map(|url| url.strip_prefix("sqlite:").unwrap_or_default());
     let names_a_file = path.is_none_or(|path| !path.is_empty() && !path.contains(char::is_control));
+    // Others take `sqlite:///x` for a path from here, or from the root.
+    let has_no_host = path.is_none_or(|path| !path.starts_with("//"));
     vec![
         check(&["retention"], positive(config.retention), "would forget every task at once; write more than 0s, or \"forever\""),
+        check(&["url"], has_no_host, "has slashes that mean different things to different programs; write sqlite: and the path alone"),
         check(&["url"], names_a_file, "names no store; write sqlite: and a path, such as \"sqlite:opwatch.db\""),
     ]
 }
@@ -70,6 +74,11 @@ pub fn sink(common: &Common) -> Vec<Check> {
         check(&["max_in_flight"], (1..=1_000).contains(max_in_flight), "write a whole number from 1 to 1000"),
         check(&["events"], events.as_ref().is_none_or(|events| !events.is_empty()), "names none; name one, or leave it out"),
         check(&["outcomes"], outcomes.as_ref().is_none_or(|outcomes| !outcomes.is_empty()), "names none; name one, or leave it out"),
+        check(
+            &["outcomes", "events"],
+            outcomes.is_none() || events.as_ref().is_none_or(|events| events.contains(&Group::Finished)),
+            "narrows what is finished, which `events` does not name; leave it out, or add \"finished\" there",
+        ),
         check(
             &["retry.give_up_after"],
             positive(retry.give_up_after),

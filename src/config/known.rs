@@ -4,9 +4,9 @@ use serde_json::{Map, Value};
 
 use crate::model::policy::Policy;
 use crate::model::route::LOG;
-use crate::section;
-use crate::sinks::{self, Common};
-use crate::{cloud, store, telemetry};
+use crate::section::{self, Fault, KeyPath};
+use crate::sinks::{self, Common, TYPES};
+use crate::{cloud, register, store, telemetry};
 
 /// All keys that there are, with their defaults, for these accounts and sinks.
 pub fn known(tree: &Value) -> Value {
@@ -20,11 +20,65 @@ pub fn known(tree: &Value) -> Value {
     serde_json::json!({
         "task_files": [],
         "accounts": accounts,
-        "poll": section::keys::<Policy>(&[]),
+        "poll": poll_keys(),
         "sinks": sinks,
-        "store": section::keys::<store::Config>(&[]),
-        "log": section::keys::<telemetry::Config>(&[]),
+        "store": store_keys(),
+        "log": log_keys(),
     })
+}
+
+/// What to say of a key that its section does not know: where it belongs, if there is such a place, or the nearest right name.
+pub fn unknown_key(path: KeyPath, known: &Value) -> Fault {
+    let what = match &path[..] {
+        [key] => of_another_type(key, known).or_else(|| if section::has_our_word(key, known) { None } else { of_another_section(key) }),
+        _ => None,
+    };
+    match what {
+        Some(what) => Fault { path, what },
+        None => section::unknown_key(path, known),
+    }
+}
+
+/// What to say of a key of another type of sink than that of these keys, if they are a sink's.
+fn of_another_type(key: &str, known: &Value) -> Option<String> {
+    let is_sink = known.get("max_in_flight").is_some() && known.get("events").is_some();
+    let types: Vec<String> = types_with(key).map(|name| format!("{name:?}")).collect();
+    (is_sink && !types.is_empty())
+        .then(|| format!("is a key of type {}; leave it out, or write it in a sink of that type", types.join(" and ")))
+}
+
+/// What to say of a key that stands in no section, or in one that does not know it, and belongs to others.
+pub fn of_another_section(key: &str) -> Option<String> {
+    let sections: [(&str, Value); 5] = [
+        ("[accounts.NAME]", account_keys()),
+        ("[poll]", poll_keys()),
+        ("[[tasks]]", register::KEYS.clone()),
+        ("[store]", store_keys()),
+        ("[log]", log_keys()),
+    ];
+    let mut homes: Vec<&str> = sections.iter().filter(|(_, keys)| keys.get(key).is_some()).map(|(section, _)| *section).collect();
+    homes.extend(types_with(key).next().map(|_| "[sinks.NAME]"));
+    (!homes.is_empty()).then(|| format!("has no place here; write it below {}, to which it belongs", homes.join(" or ")))
+}
+
+/// The types of sinks that have this key.
+fn types_with(key: &str) -> impl Iterator<Item = &'static str> {
+    TYPES.into_iter().filter(move |name| sink_keys(Some(&Value::from(*name))).get(key).is_some())
+}
+
+/// The keys of `[poll]`.
+pub fn poll_keys() -> Value {
+    section::keys::<Policy>(&[])
+}
+
+/// The keys of `[store]`.
+pub fn store_keys() -> Value {
+    section::keys::<store::Config>(&[])
+}
+
+/// The keys of `[log]`.
+pub fn log_keys() -> Value {
+    section::keys::<telemetry::Config>(&[])
 }
 
 /// The keys of `[accounts.*]`.

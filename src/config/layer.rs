@@ -2,6 +2,7 @@
 //!
 //! `[[tasks]]` never get into the tree: they become [`Listed`] entries here, with integers up to 2^64-1 and each key's line.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -11,10 +12,10 @@ use toml::de::{DeArray, DeTable, DeValue};
 
 use super::environment::Environment;
 use super::text::Text;
-use super::{expand, paths};
+use super::{expand, known, paths, syntax};
 use crate::problem::{Place, Problem};
 use crate::register::{self, Written, listed::Listed};
-use crate::section::{self, KeyPath, dotted, suggestion};
+use crate::section::{self, KeyPath, Taken, dotted, suggestion};
 
 /// A configuration file, understood.
 pub struct Layer<'a> {
@@ -25,8 +26,8 @@ pub struct Layer<'a> {
     pub tree: Value,
     /// `[[tasks]]`.
     pub tasks: Vec<Listed>,
-    /// `task_files`; those of all files add up, as `[[tasks]]` do.
-    pub task_files: Vec<PathBuf>,
+    /// `task_files`, each with its place; those of all files add up, as `[[tasks]]` do.
+    pub task_files: Vec<(PathBuf, Place)>,
     /// Whether it is no TOML.
     pub broken: bool,
 }
@@ -34,6 +35,8 @@ pub struct Layer<'a> {
 /// The keys of the top level, and whether they are tables.
 pub const TOP: [(&str, bool); 7] =
     [("task_files", false), ("accounts", true), ("poll", true), ("tasks", false), ("sinks", true), ("store", true), ("log", true)];
+/// Those whose tables have names.
+pub const NAMED: [&str; 2] = ["accounts", "sinks"];
 /// The first few errors of syntax mean something, the rest follows from them.
 const MOST_SYNTAX_ERRORS: usize = 4;
 
@@ -51,12 +54,16 @@ impl<'a> Layer<'a> {
             task_files: Vec::new(),
             broken: !errors.is_empty(),
         };
-        let mut lines: Vec<usize> = Vec::new();
+        let mut seen: HashMap<usize, &str> = HashMap::new();
+        let mut told = 0;
         for error in &errors {
             let line = layer.line(&error.span().unwrap_or_default());
-            if !lines.contains(&line) && lines.len() < MOST_SYNTAX_ERRORS {
-                lines.push(line);
-                problems.push(Problem::new(text.place(Some(line)), format!("is not TOML: {}", error.message())));
+            // A line has one mistake, and lines that follow each other are wrong alike for one reason.
+            let is_alike = seen.get(&(line - 1)) == Some(&error.message());
+            let is_new = seen.insert(line, error.message()).is_none() && !is_alike;
+            if is_new && told < MOST_SYNTAX_ERRORS {
+                told += 1;
+                problems.push(Problem::new(text.place(Some(line)), syntax::told(error.message())));
             }
         }
         if errors.is_empty() {
@@ -84,20 +91,22 @@ impl<'a> Layer<'a> {
     fn convert(&mut self, environment: &Environment, problems: &mut Vec<Problem>) {
         let folder = self.text.path.parent().unwrap_or(Path::new(""));
         let mut tree = Map::new();
-        let (mut tasks, mut task_files) = (Vec::new(), Vec::new());
+        let mut task_files = Vec::new();
+        // Taken out, so that each entry is gone as soon as it is understood, and a long list is not in memory twice.
+        let entries = self.table.remove_entry("tasks");
         let mut converter = Converter { layer: self, environment, folder, problems, path: Vec::new() };
+        let tasks = entries.map(|(key, value)| converter.tasks(key.span(), value.into_inner())).unwrap_or_default();
         for (key, value) in &self.table {
             let name = key.get_ref().as_ref();
             let is_table = matches!(value.get_ref(), DeValue::Table(_));
             match TOP.iter().find(|(top, _)| *top == name) {
                 None => {
-                    let known: Vec<&str> = TOP.iter().map(|(top, _)| *top).collect();
-                    converter.tell_at(name, key.span(), format!("unknown key; {}", suggestion(name, &known)));
+                    converter.tell_at(name, key.span(), unknown(name, is_table));
                 }
-                Some(("tasks", _)) => tasks = converter.tasks(key.span(), value),
                 Some(("task_files", _)) => task_files = converter.at(name.to_owned(), |converter| converter.task_files(key.span(), value)),
                 Some((_, true)) if !is_table => {
-                    converter.tell_at(name, key.span(), format!("is a section; write [{name}] and its keys below"))
+                    let section = if NAMED.contains(&name) { format!("{name}.NAME") } else { name.to_owned() };
+                    converter.tell_at(name, key.span(), format!("is a section; write [{section}] and its keys below"))
                 }
                 Some(_) => {
                     let converted = converter.at(name.to_owned(), |converter| converter.value(value));
@@ -108,6 +117,18 @@ impl<'a> Layer<'a> {
         self.tree = Value::Object(tree);
         (self.tasks, self.task_files) = (tasks, task_files);
     }
+}
+
+/// What to say of a key or a section of the top level that is none.
+fn unknown(name: &str, is_table: bool) -> String {
+    let tops: Vec<&str> = TOP.iter().map(|(top, _)| *top).collect();
+    if is_table {
+        return match suggestion(name, &tops) {
+            near if near.starts_with("did you mean") => format!("there is no such section; {near}"),
+            _ => "there is no such section; write [accounts.NAME], [poll], [[tasks]], [sinks.NAME], [store] or [log]".to_owned(),
+        };
+    }
+    known::of_another_section(name).unwrap_or_else(|| format!("unknown key; {}", suggestion(name, &tops)))
 }
 
 /// Where the deepest key of the path stands.
@@ -213,10 +234,10 @@ impl Converter<'_> {
         }
     }
 
-    fn task_files(&mut self, key: Range<usize>, value: &Spanned<DeValue<'_>>) -> Vec<PathBuf> {
+    fn task_files(&mut self, key: Range<usize>, value: &Spanned<DeValue<'_>>) -> Vec<(PathBuf, Place)> {
         let before = self.problems.len();
         let converted = self.value(value);
-        let paths = match converted {
+        let paths: Option<Vec<PathBuf>> = match converted {
             Some(Value::Array(values)) => {
                 values.into_iter().map(|value| value.as_str().filter(|path| !path.is_empty()).map(PathBuf::from)).collect()
             }
@@ -225,19 +246,21 @@ impl Converter<'_> {
         if paths.is_none() && self.problems.len() == before {
             self.tell(key, "does not fit; write a list of paths, such as [\"rack7.tasks\"]");
         }
-        paths.unwrap_or_default()
+        let elements = value.get_ref().as_array().into_iter().flatten();
+        let places = elements.map(|element| self.layer.place(Some(self.layer.line(&element.span())), &self.path));
+        paths.unwrap_or_default().into_iter().zip(places).collect()
     }
 
-    fn tasks(&mut self, key: Range<usize>, value: &Spanned<DeValue<'_>>) -> Vec<Listed> {
+    fn tasks(&mut self, key: Range<usize>, value: DeValue<'_>) -> Vec<Listed> {
         let form = "is a list of tables; write [[tasks]] and a task's keys below";
-        let DeValue::Array(array) = value.get_ref() else {
+        let DeValue::Array(array) = value else {
             self.tell_at("tasks", key, form.to_owned());
             return Vec::new();
         };
         self.at("tasks".to_owned(), |converter| converter.entries(array, form))
     }
 
-    fn entries(&mut self, array: &DeArray<'_>, form: &str) -> Vec<Listed> {
+    fn entries(&mut self, array: DeArray<'_>, form: &str) -> Vec<Listed> {
         let mut entries = Vec::with_capacity(array.len());
         for value in array {
             let DeValue::Table(table) = value.get_ref() else {
@@ -246,7 +269,8 @@ impl Converter<'_> {
             };
             let before = self.problems.len();
             let converted = Value::Object(self.table(table));
-            let (written, faults) = section::read::<Written>(converted, &register::KEYS);
+            let Taken { value: written, mut faults, unknown } = section::take::<Written>(converted);
+            faults.extend(unknown.into_iter().map(|path| known::unknown_key(path, &register::KEYS)));
             for fault in faults {
                 let span = fault.path.split_first().and_then(|(first, rest)| {
                     let (key, value) = table.get_key_value(first.as_str())?;

@@ -18,12 +18,13 @@ mod merge;
 mod overrides;
 mod paths;
 mod sections;
+mod syntax;
 mod text;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-pub use ad_hoc::load_accounts;
+pub use ad_hoc::{has_own_credentials, load_accounts};
 pub use environment::Environment;
 
 use serde_json::{Map, Value};
@@ -78,6 +79,7 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Vec<Proble
     let merged = merge::merge(layers.iter().map(|layer| &layer.tree), &overrides);
 
     let mut sections = Sections::new(&layers, &overrides, problems);
+    overrides::doubts(environment).into_iter().for_each(|doubt| sections.doubt_problem(doubt));
     let poll = sections.poll(&merged);
     let store = sections.store(&merged);
     let log = sections.log(&merged);

@@ -8,6 +8,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::environment::Environment;
+use super::layer::TOP;
 use super::{known, paths};
 use crate::problem::{Place, Problem};
 use crate::section::{KeyPath, dotted, suggestion};
@@ -60,6 +61,15 @@ pub fn read(environment: &Environment, tree: &Value, folder: &Path, problems: &m
     overrides
 }
 
+/// Variables that are none of these for want of a `_`, and would be passed over in silence.
+pub fn doubts(environment: &Environment) -> Vec<Problem> {
+    const ALMOST: &str = "OPWATCH_";
+    let sections = || TOP.iter().filter(|(_, is_table)| *is_table).map(|(section, _)| *section);
+    let almost = environment.with_prefix(ALMOST).filter(|(name, _)| sections().any(|section| joined(name, section).is_some()));
+    let what = "sets nothing: two `_` stand in front of each part, as in OPWATCH__POLL__JITTER; write it so, or unset it";
+    almost.map(|(name, _)| Problem::new(place(&format!("{ALMOST}{name}")), what)).collect()
+}
+
 fn place(variable: &str) -> Place {
     Place { key: Some(variable.to_owned()), ..Place::default() }
 }
@@ -77,6 +87,9 @@ fn one(name: &str, value: Option<&str>, known: &Value, folder: &Path, environmen
     let value = match default {
         Value::Object(keys) => {
             let names: Vec<&str> = keys.keys().map(String::as_str).collect();
+            if names.is_empty() {
+                return Err("holds names of your own choice, which cannot be set from the environment; write them into a file".to_owned());
+            }
             return Err(format!("sets a whole section; add `__` and {}", suggestion("", &names)));
         }
         Value::Array(_) => {
@@ -115,6 +128,15 @@ fn meet<'a>(parts: &[&str], known: &'a Value) -> Result<(KeyPath, &'a Value), St
             }
         });
         let Some((count, key)) = found.transpose()? else {
+            if !path.is_empty() && keys.is_empty() {
+                return Err(format!(
+                    "[{}] has names of your own choice, which cannot be set from the environment; write them into a file",
+                    dotted(&path)
+                ));
+            }
+            if let Some((section, key)) = keys.iter().filter(|key| here[**key].is_object()).find_map(|key| joined(rest[0], key)) {
+                return Err(format!("meets nothing; two `_` stand between a section and its key: write {section}__{key}"));
+            }
             let within = if path.is_empty() { String::new() } else { format!(" in [{}]", dotted(&path)) };
             return Err(format!("meets nothing: there is no `{}`{within}; {}", rest[0], suggestion(rest[0], &keys)));
         };
@@ -123,6 +145,12 @@ fn meet<'a>(parts: &[&str], known: &'a Value) -> Result<(KeyPath, &'a Value), St
         rest = &rest[count..];
     }
     Ok((path, here))
+}
+
+/// A section and a key in it with only one `_` between them.
+fn joined<'a>(written: &'a str, section: &str) -> Option<(&'a str, &'a str)> {
+    let (start, key) = written.split_at_checked(section.len())?;
+    Some((start, key.strip_prefix('_')?)).filter(|_| same(start, section))
 }
 
 fn same(one: &str, other: &str) -> bool {

@@ -2,13 +2,13 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::checks::{self, Check};
-use super::known::sink_keys;
+use super::known::{self, sink_keys, unknown_key};
 use super::layer::Layer;
 use super::overrides::Override;
 use crate::model::policy::Policy;
@@ -42,24 +42,30 @@ impl<'a> Sections<'a> {
 
     /// `[poll]`.
     pub fn poll(&mut self, merged: &Value) -> Option<Policy> {
-        self.top("poll", merged, &section::keys::<Policy>(&[]), checks::poll)
+        self.top("poll", merged, &known::poll_keys(), checks::poll)
     }
 
     /// `[store]`.
     pub fn store(&mut self, merged: &Value) -> Option<store::Config> {
-        let store = self.top("store", merged, &section::keys::<store::Config>(&[]), checks::store)?;
+        let store = self.top("store", merged, &known::store_keys(), checks::store)?;
         Some(store::Config { url_place: self.place(&key_path(&["store".to_owned()], "url")), ..store })
     }
 
     /// `[log]`.
     pub fn log(&mut self, merged: &Value) -> Option<telemetry::Config> {
-        self.top("log", merged, &section::keys::<telemetry::Config>(&[]), |_| Vec::new())
+        self.top("log", merged, &known::log_keys(), |_| Vec::new())
     }
 
-    /// The task files: those of all files together, unless the environment has a list of its own.
-    pub fn task_files(&mut self, from_files: Vec<PathBuf>) -> Vec<PathBuf> {
-        let set = self.overrides.iter().find(|set| set.path == ["task_files"]).and_then(Override::texts);
-        set.map(|paths| paths.into_iter().map(PathBuf::from).collect()).unwrap_or(from_files)
+    /// The task files: those of all files together, unless the environment has a list of its own. One that is not there is
+    /// told where it is named.
+    pub fn task_files(&mut self, from_files: Vec<(PathBuf, Place)>) -> Vec<PathBuf> {
+        let set = self.overrides.iter().find(|set| set.path == ["task_files"]);
+        let set = set.and_then(|set| Some(set.texts()?.into_iter().map(|path| (PathBuf::from(path), set.place())).collect()));
+        let (missing, there): (Vec<_>, Vec<_>) = set.unwrap_or(from_files).into_iter().partition(|(path, _)| is_missing(path));
+        for (path, place) in missing {
+            self.tell_problem(Problem::new(place, format!("there is no {}; write the file, or name another one", path.display())));
+        }
+        there.into_iter().map(|(path, _)| path).collect()
     }
 
     /// `[sinks.*]`, with `log`.
@@ -102,6 +108,10 @@ impl<'a> Sections<'a> {
                 self.tell(at, "type", "has no place here: the sink `log` is built in; leave it out, or give this sink another name");
                 None
             }
+            (_, Some(Some(LOG))) => {
+                self.tell(at, "type", "is always there under the name `log`; leave this section out, or write [sinks.log] without a type");
+                None
+            }
             (_, Some(Some("exec"))) => Some(section::take(table).map(Kind::Exec)),
             (_, Some(Some("file"))) => Some(section::take(table).map(Kind::File)),
             (_, Some(Some("webhook"))) => Some(section::take(table).map(|webhook| Kind::Webhook(Box::new(webhook)))),
@@ -121,7 +131,7 @@ impl<'a> Sections<'a> {
         };
         let kind = kind.unwrap_or(Taken { value: None, faults: Vec::new(), unknown: Vec::new() });
         let faults = common.faults.iter().chain(&kind.faults).cloned();
-        let unknown = unknown_to_both(&common.unknown, &kind.unknown).into_iter().map(|path| section::unknown_key(path, &known));
+        let unknown = unknown_to_both(&common.unknown, &kind.unknown).into_iter().map(|path| unknown_key(path, &known));
         let faults = faults.chain(unknown).collect();
         let common = self.checked(at, common.value, faults, checks::sink);
         match &kind.value {
@@ -169,7 +179,11 @@ impl<'a> Sections<'a> {
             let usable = !name.is_empty() && name.len() <= LONGEST_NAME_BYTES && !name.contains(char::is_control) && name.trim() == name;
             if !table.is_object() {
                 // The value is not repeated: a key that belongs one level deeper may be a secret.
-                self.tell(&at, "", format!("is no table; write [{section}.NAME] and its keys below"));
+                self.tell(
+                    &at,
+                    "",
+                    format!("is no table; write [{section}.NAME], with a name of your choice, and below it what belongs to it"),
+                );
             } else if !usable {
                 self.tell(
                     &at,
@@ -191,7 +205,8 @@ impl<'a> Sections<'a> {
         known: &Value,
         checks: impl Fn(&T) -> Vec<Check>,
     ) -> Option<T> {
-        let (value, faults) = section::read::<T>(table, known);
+        let Taken { value, mut faults, unknown } = section::take::<T>(table);
+        faults.extend(unknown.into_iter().map(|path| unknown_key(path, known)));
         self.checked(at, value, faults, checks)
     }
 
@@ -202,7 +217,12 @@ impl<'a> Sections<'a> {
 
     /// Notes what is right but doubtful about a key of the table at that path.
     pub fn doubt(&mut self, at: &[String], key: &str, what: impl Into<String>) {
-        self.doubts.push(Problem::new(self.place(&key_path(at, key)), what));
+        self.doubt_problem(Problem::new(self.place(&key_path(at, key)), what));
+    }
+
+    /// Notes what is right but doubtful elsewhere.
+    pub fn doubt_problem(&mut self, doubt: Problem) {
+        self.doubts.push(doubt);
     }
 
     /// The keys of the table at that path of which something was told already.
@@ -261,6 +281,10 @@ impl<T> Taken<T> {
     fn map<U>(self, into: impl FnOnce(T) -> U) -> Taken<U> {
         Taken { value: self.value.map(into), faults: self.faults, unknown: self.unknown }
     }
+}
+
+fn is_missing(path: &Path) -> bool {
+    std::fs::metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }
 
 fn key_path(at: &[String], key: &str) -> KeyPath {

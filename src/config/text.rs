@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use crate::problem::{Place, Problem};
+use crate::problem::{Place, Problem, is_utf_16};
 
 /// A configuration file's text.
 pub struct Text {
@@ -47,7 +47,8 @@ impl Text {
         };
         if let Some(position) = wrong_byte {
             let line = 1 + bytes[..position].iter().filter(|byte| **byte == b'\n').count();
-            told(Some(line), "is not UTF-8 text; name a TOML file".to_owned());
+            let what = if is_utf_16(&bytes) { "is UTF-16 text; save it as UTF-8" } else { "is not UTF-8 text; name a TOML file" };
+            told(Some(line), what.to_owned());
             return None;
         }
         let text = String::from_utf8(bytes).unwrap_or_default();

@@ -39,7 +39,7 @@ pub enum IdType {
 }
 
 /// What the owner of a task asked for; a key that was not written stays open, and follows `[poll]` wherever that goes.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Settings {
     /// A name for people.

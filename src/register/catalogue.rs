@@ -155,6 +155,10 @@ impl Catalogue {
         let Some((id_type, id_parameters)) = self.operations.get(operation) else {
             return Err(("operation", unknown("operation", operation, self.operations.keys())));
         };
+        // As most of a long list, which would else pay for three names per task.
+        if let (None, None, None, Ok((target, id_type))) = (&written.operation, &written.account, &written.region, &self.bare) {
+            return Ok((Arc::clone(target), *id_type, id_parameters));
+        }
         let (account, account_region) = self.account(written.account.as_deref())?;
         let Some(region) = written.region.as_ref().or(account_region.as_ref()) else {
             return Err(("region", format!("neither the task nor the account `{account}` has one; write `region` in either")));
@@ -211,7 +215,16 @@ fn canonical(written: WrittenId, id_type: IdType) -> Result<TaskId, Refused> {
 }
 
 fn not_an_id(written: &str, form: &str) -> String {
-    let hint = if written.contains('#') { "; a comment stands on a line of its own" } else { "" };
+    let begins = |starts: [&str; 3]| starts.iter().any(|start| written.starts_with(start));
+    let hint = if written.contains('#') || begins(["//", ";", "--"]) {
+        "; a comment begins with # and stands on a line of its own"
+    } else if begins(["[[", "id ", "id="]) {
+        "; [[tasks]] stands in the configuration, and here a task is its id alone, or a JSON object"
+    } else if begins(["[", "\"", "'"]) || written.contains([',', ' ', '\t']) {
+        "; each id stands by itself, without quotes and brackets"
+    } else {
+        ""
+    };
     format!("{:?} is no id of this operation; write {form}{hint}", short(written))
 }
 

@@ -4,13 +4,13 @@
 //! the environment. A million bare ids take a fraction of a second, so a reload can afford to read all of them twice.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::path::Path;
 
 use super::catalogue::Catalogue;
-use super::{KEYS, Written};
+use super::{KEYS, Written, json};
 use crate::model::task::NewTask;
-use crate::problem::{Place, Problem};
+use crate::problem::{Place, Problem, is_utf_16};
 use crate::section::{self, dotted};
 
 /// A line beyond this is no task, but a file of another kind.
@@ -65,7 +65,7 @@ pub fn read_task_file(path: &Path, catalogue: &Catalogue, mut each: impl FnMut(N
             Ok(None) => break,
             Err(error) => {
                 place.line = None;
-                told.add(Problem::new(place, format!("cannot read this task file ({error}); name a text file in `task_files`")));
+                told.add(Problem::new(place, format!("cannot read this task file ({error}); name a UTF-8 text file in `task_files`")));
                 break;
             }
         };
@@ -109,6 +109,9 @@ impl<R: BufRead> Lines<R> {
             self.reader.skip_until(b'\n')?;
         }
         let text = if self.number == 1 { self.line.strip_prefix(BOM).unwrap_or(&self.line) } else { &self.line };
+        if self.number == 1 && is_utf_16(text) {
+            return Err(io::Error::new(ErrorKind::InvalidData, "it is UTF-16 text, and must be UTF-8"));
+        }
         Ok(Some(Line { number: self.number, text: text.trim_ascii(), too_long }))
     }
 }
@@ -156,7 +159,5 @@ pub(super) fn parse_object(text: &str, place: &Place) -> Result<Written, Vec<Pro
 }
 
 fn not_json(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let what = text.split(" at line ").next().unwrap_or_default();
-    format!("{what} at column {}; write a JSON object with the keys of [[tasks]] on one line", error.column())
+    format!("{}; write a task on one line, such as {{\"id\": 1000800001, \"name\": \"rack 7\"}}", json::in_words(error))
 }

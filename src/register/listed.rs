@@ -115,8 +115,7 @@ impl Seen {
         if *settings == Settings::default() {
             return NONE;
         }
-        // Maps are sorted, so that the same settings are the same text.
-        self.hash.hash_one(serde_json::to_string(settings).unwrap_or_default())
+        self.hash.hash_one(settings)
     }
 
     /// Files come one after another, so only the last one is compared; as text, since this is done for every line.

@@ -7,6 +7,7 @@
 
 mod answers;
 pub mod catalogue;
+mod json;
 pub mod lines;
 pub mod listed;
 pub mod piped;

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::lines::{Told, parse_object};
 use super::listed::Listed;
-use super::{Written, WrittenId, answers};
+use super::{Written, WrittenId, answers, json};
 use crate::problem::{Place, Problem};
 
 /// Far above the list of a person's command, and what a command may take of memory. Longer lists are a daemon's.
@@ -142,9 +142,7 @@ fn written(part: &Part<'_>, place: &Place) -> Result<Vec<Written>, Vec<Problem>>
 }
 
 fn not_json(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let what = text.split(" at line ").next().unwrap_or_default();
-    format!("{what} at column {}; write ids, a line each, or the cloud's answer as it is, in JSON", error.column())
+    format!("{}; write ids, a line each, or the cloud's answer as it is", json::in_words(error))
 }
 
 #[cfg(test)]
@@ -186,7 +184,7 @@ mod tests {
             ("", "-: holds no task"),
             ("\n# nothing\n", "-: holds no task"),
             ("1\n{\"data\": {}}\n", "-:2: holds no task id"),
-            ("1\n\n{\n\"data\": {\n", "-:5: EOF while parsing an object at column 0"),
+            ("1\n\n{\n\"data\": {\n", "-:5: at column 1, the object is not closed"),
             ("{\"id\": 1, \"nmae\": \"a\"}\n", "-:1: nmae: unknown key"),
             ("1\n{\"code\": 4100, \"message\": \"no\"}", "-:2: is an error of the cloud, without a task id: 4100"),
         ] {

@@ -9,6 +9,19 @@ use super::Secret;
 /// No secret is as long; what is beyond this is another file.
 const LARGEST_BYTES: u64 = 64 * 1024;
 
+/// Reads a secret that is one line, as a key or an address is: a second one would be taken for a part of it.
+pub fn line(path: &Path, mut doubt: impl FnMut(String)) -> Result<Secret, String> {
+    let secret = read(path, &mut doubt)?;
+    let text = secret.expose().trim();
+    if text.contains(['\r', '\n']) {
+        return Err(format!("{} holds more than one line; write the secret alone into it, on one line", path.display()));
+    }
+    if text.contains(char::is_whitespace) {
+        doubt(format!("the secret in {} holds blanks; write the secret alone into it, without its name", path.display()));
+    }
+    Ok(secret)
+}
+
 /// Reads a secret, without trailing line ends and a BOM. Neither the error nor a doubt repeats what is in the file.
 pub fn read(path: &Path, mut doubt: impl FnMut(String)) -> Result<Secret, String> {
     let shown = path.display();
@@ -50,13 +63,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn line_ends_and_a_bom_are_no_part_of_a_secret_and_other_blanks_are() {
+    fn line_ends_and_a_bom_are_no_part_of_a_secret_other_blanks_are_and_a_second_line_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key");
         for (written, wanted) in [("abc", "abc"), ("abc\r\n\n", "abc"), ("\u{feff}abc\n", "abc"), (" a b ", " a b "), ("${A}\n", "${A}")] {
             std::fs::write(&path, written).unwrap();
             assert_eq!(read(&path, drop), Ok(Secret::new(wanted)), "{written:?}");
         }
+        for two in ["id\nkey\n", "key\n\n# comment", "a\rb"] {
+            std::fs::write(&path, two).unwrap();
+            let said = line(&path, drop).unwrap_err();
+            assert!(said.ends_with("key holds more than one line; write the secret alone into it, on one line"), "{said}");
+            assert!(read(&path, drop).is_ok(), "a private key of TLS has many");
+        }
+        std::fs::write(&path, "secret_key = abc\n").unwrap();
+        let mut doubts = Vec::new();
+        assert!(line(&path, |doubt| doubts.push(doubt)).is_ok());
+        assert!(doubts.iter().any(|doubt| doubt.contains("holds blanks; write the secret alone")), "{doubts:?}");
         for empty in ["", "\n", " \r\n", "\u{feff}"] {
             std::fs::write(&path, empty).unwrap();
             assert!(read(&path, drop).unwrap_err().contains("is empty"), "{empty:?}");

@@ -27,7 +27,7 @@ pub struct Surroundings {
     pub is_journal: bool,
     /// A person may be looking at it.
     pub is_terminal: bool,
-    /// A person who wants no colours.
+    /// A person who wants no colours, or a terminal that has none.
     pub no_color: bool,
 }
 
@@ -43,8 +43,9 @@ impl Surroundings {
         Self {
             is_journal: identity.is_ok_and(|identity| journal_stream.as_deref().and_then(parsed) == Some(identity)),
             is_terminal: standard_error.is_terminal(),
-            // https://no-color.org: present and not empty, whatever its value.
-            no_color: std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()),
+            // https://no-color.org: present and not empty, whatever its value. And some terminals know no colours.
+            no_color: std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+                || std::env::var_os("TERM").is_some_and(|name| name == "dumb"),
         }
     }
 

@@ -84,9 +84,11 @@ impl Machine {
 fn waiting(task: OpenTask, target: TargetIndex, policy: &Policy, now: Moment) -> Waiting {
     let OpenTask { id, registered_at, settings, hot, .. } = task;
     let timeout = settings.timeout(policy.timeout);
-    let longest = longest_wait(policy, &hot, settings.initial_delay(policy.initial_delay));
-    // The deadline may have been moved to before the poll that was planned.
-    let due = now.due(hot.due, timeout.map_or(longest, |timeout| longest.min((registered_at + timeout) - now.wall)));
+    let initial_delay = settings.initial_delay(policy.initial_delay);
+    let longest = longest_wait(policy, &hot, initial_delay);
+    // Its delay may have been changed since the first poll was planned, or its deadline moved to before the next one.
+    let planned = if hot.polls == 0 && hot.streak == 0 { registered_at + initial_delay } else { hot.due };
+    let due = now.due(planned, timeout.map_or(longest, |timeout| longest.min((registered_at + timeout) - now.wall)));
     let params: Box<[_]> = settings.params.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
     Waiting {
         params: (!params.is_empty()).then_some(params),
@@ -112,5 +114,41 @@ fn longest_wait(policy: &Policy, hot: &Hot, initial_delay: Duration) -> Duration
         (0, _) => initial_delay,
         (_, 0) => policy.max_interval.0.mul_f64(1.0 + policy.jitter),
         (_, _) => policy.error_max_interval.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Steady, Wall};
+    use crate::model::task::{Settings, TaskId};
+    use crate::units::Span;
+
+    #[test]
+    fn a_changed_initial_delay_counts_for_what_was_never_asked() {
+        let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+        let start = Wall(1_700_000_000_000);
+        let now = Moment { steady: Steady(0), wall: start + minutes(2) };
+        let hot = |polls| Hot {
+            row: Row(1),
+            due: start + minutes(5),
+            since: start + minutes(5),
+            seen: None,
+            digest: 0,
+            status: None,
+            polls,
+            errors: 0,
+            streak: 0,
+            registered_cloud: None,
+            warned: false,
+        };
+        let due = |delay: u64, polls: u32| {
+            let settings = Settings { initial_delay: Some(Span(minutes(delay))), ..Settings::default() };
+            let task = OpenTask { id: TaskId::Int(1), target: TargetRow(1), registered_at: start, settings, hot: hot(polls) };
+            let policy = Policy { max_interval: Span(minutes(60)), ..Policy::default() };
+            waiting(task, TargetIndex(0), &policy, now).due - now.steady
+        };
+        assert_eq!([5, 30, 1].map(|delay| due(delay, 0)), [minutes(3), minutes(28), Duration::ZERO]);
+        assert_eq!([5, 30, 1].map(|delay| due(delay, 1)), [minutes(3); 3], "what was asked before follows its interval");
     }
 }

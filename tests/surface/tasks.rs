@@ -3,7 +3,7 @@
 use opwatch::sim::{Answer, Scenario};
 use serde_json::Value;
 
-use crate::support::{Home, cloud};
+use crate::support::{Home, cloud, said};
 
 fn kinds(home: &Home) -> Vec<String> {
     home.events().iter().map(|event| event["type"].as_str().unwrap().trim_start_matches("opwatch.task.").to_owned()).collect()
@@ -128,4 +128,18 @@ async fn a_group_is_told_of_once_when_its_last_task_has_been_over_for_ten_second
     assert_eq!(one["data"]["counts"], serde_json::json!({"success": 1, "failure": 1, "partial": 1, "abandoned": 0}));
     assert_eq!((&two["data"]["round"], &two["data"]["counts"]["success"]), (&2.into(), &1.into()));
     assert_ne!(one["id"], two["id"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_is_larger_than_the_memory_is_loaded_line_by_line() {
+    let cloud = cloud(Scenario::default()).await;
+    let home = Home::new(&cloud, "");
+    let labels: Vec<String> = (0..10).map(|number| format!("\"{number}\": \"{}\"", "x".repeat(250))).collect();
+    let line = |id: u64| format!("{{\"id\": {id}, \"labels\": {{{}}}}}\n", labels.join(", "));
+    home.write("list.tasks", &(1..=8_000).map(line).collect::<String>());
+    // In KiB; the list has twenty million bytes.
+    let ended =
+        said(home.in_shell(&format!("ulimit -d 12000; {} check -c opwatch.toml", env!("CARGO_BIN_EXE_opwatch"))).spawn().unwrap()).await;
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    assert!(ended.stdout.contains("8,000 tasks"), "{}", ended.stdout);
 }

@@ -35,7 +35,7 @@ async fn a_file_that_is_none_is_refused_as_what_it_is() {
     for (file, told) in [
         ("missing.toml", "opwatch: missing.toml: there is no such file; write it, or name another one with -c"),
         ("empty.toml", "opwatch: empty.toml: is empty; write"),
-        ("bom.toml", "opwatch: bom.toml:1: pol: unknown key; did you mean `poll`?"),
+        ("bom.toml", "opwatch: bom.toml:1: pol: there is no such section; did you mean `poll`?"),
         ("binary.toml", "opwatch: binary.toml:2: is not UTF-8 text; name a TOML file"),
         ("folder.toml", "opwatch: folder.toml: is a folder; name a file in it"),
         ("unreadable.toml", "opwatch: unreadable.toml: cannot be read ("),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::cli::Failure;
+use crate::cli::{DEFAULT_CONFIG, Failure};
 use crate::config::{self, Environment, Loaded};
 use crate::daemon;
 use crate::model::task::NewTask;
@@ -14,8 +14,6 @@ use crate::register::piped::{self, MOST_BYTES};
 use crate::register::{Written, WrittenId};
 use crate::units::Limit;
 
-/// Where a configuration is, unless somebody says otherwise.
-const DEFAULT_CONFIG: &str = "/etc/opwatch/opwatch.toml";
 /// Means standard input among the ids, and in messages.
 const STANDARD_INPUT: &str = "-";
 /// A command with more ids than this is not written out again: nobody types it.
@@ -24,22 +22,24 @@ const MOST_IDS_REPEATED: usize = 20;
 /// The options.
 #[derive(Clone, clap::Args)]
 pub struct Arguments {
-    /// The task ids; `-` reads them from standard input: lines as in a task file, or the cloud's own answers
+    /// The task ids; `-` reads them from standard input
+    ///
+    /// What is read there is lines as in a task file, or the cloud's own answers to the calls that began the tasks.
     #[arg(value_name = "ID", required = true)]
     ids: Vec<String>,
-    /// The account, where the configuration has several
+    /// The account, where the configuration has several [default: `default`, or the only one]
     #[arg(long, value_name = "NAME")]
     account: Option<String>,
-    /// The region, as the API writes it; by default the account's, or $TENCENTCLOUD_REGION
+    /// The region, as the API writes it [default: the account's, or $TENCENTCLOUD_REGION]
     #[arg(long, value_name = "REGION")]
     region: Option<String>,
-    /// The operation [default: bm]
+    /// The operation, one of `opwatch operations` [default: bm]
     #[arg(long, value_name = "NAME")]
     operation: Option<String>,
     /// A further request parameter; may be given several times
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = param)]
     params: Vec<(String, String)>,
-    /// How long to wait at most, such as 1h
+    /// How long to wait at most, such as 90s or 1h
     #[arg(long, value_name = "TIME", default_value = "never", value_parser = super::limit)]
     pub timeout: Limit,
     /// Print the final events as JSON lines on standard output
@@ -47,7 +47,7 @@ pub struct Arguments {
     pub json: bool,
     /// The configuration whose accounts are used; without one, and with $TENCENTCLOUD_SECRET_ID and $TENCENTCLOUD_SECRET_KEY,
     /// none is needed
-    #[arg(short, long, value_name = "FILE", env = "OPWATCH_CONFIG")]
+    #[arg(short, long, value_name = "FILE", env = "OPWATCH_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
 }
 
@@ -73,13 +73,17 @@ impl Arguments {
         Ok((Loaded { tasks, ..loaded }, resolved))
     }
 
-    /// A named file is always read. The usual one is for those who have no credentials in the environment, or name one of its
-    /// accounts: whoever has them may not even be allowed to read it.
+    /// A named file is always read; the usual one where it is there and wanted.
     fn config_file(&self, environment: &Environment) -> Option<PathBuf> {
-        let has_credentials = ["TENCENTCLOUD_SECRET_ID", "TENCENTCLOUD_SECRET_KEY"].iter().any(|name| environment.filled(name).is_some());
-        let usual = || (!has_credentials || self.account.is_some()).then(|| PathBuf::from(DEFAULT_CONFIG));
+        let usual = || self.wants_the_usual_file(environment).then(|| PathBuf::from(DEFAULT_CONFIG));
         // One that cannot be looked at is there, and reading it tells why.
         self.config.clone().or_else(|| usual().filter(|path| path.try_exists().unwrap_or(true)))
+    }
+
+    /// It is for those who have no credentials of their own, or name one of its accounts: whoever has some may not even be allowed
+    /// to read it.
+    fn wants_the_usual_file(&self, environment: &Environment) -> bool {
+        self.account.is_some() || !config::has_own_credentials(environment)
     }
 
     /// The tasks as they were written.
@@ -192,6 +196,22 @@ mod tests {
         let said = arguments.go_on(&[], &["2".to_owned(), "a b".to_owned()]);
         assert_eq!(said, r"to go on: opwatch wait 2 'a b' --region bj --param 'Env=a'\''b'");
         assert!(arguments.go_on(&[], &vec!["1".to_owned(); 21]).contains("the same command again"));
+    }
+
+    #[test]
+    fn whoever_has_credentials_of_his_own_or_names_no_account_needs_not_the_daemon_s_configuration() {
+        let home = tempfile::tempdir().unwrap();
+        let variables =
+            |more: &[(&str, &str)]| more.iter().copied().chain([("HOME", home.path().to_str().unwrap())]).collect::<Environment>();
+        let wants = |typed: &str, more: &[(&str, &str)]| arguments(typed).wants_the_usual_file(&variables(more));
+        assert!(wants("1", &[]));
+        assert!(!wants("1", &[("TENCENTCLOUD_SECRET_ID", "AKID"), ("TENCENTCLOUD_SECRET_KEY", "x")]));
+        assert!(!wants("1", &[("TENCENTCLOUD_SECRET_ID", "AKID")]), "half of them is told, not passed over");
+        assert!(!wants("1", &[("TENCENTCLOUD_CREDENTIALS_FILE", "/missing")]), "likewise");
+        std::fs::create_dir(home.path().join(".tccli")).unwrap();
+        std::fs::write(home.path().join(".tccli/default.credential"), "{\"secretId\": \"AKID\", \"secretKey\": \"x\"}").unwrap();
+        assert!(!wants("1", &[]));
+        assert!(wants("1 --account ops", &[]));
     }
 
     #[test]

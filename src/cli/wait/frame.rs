@@ -44,9 +44,11 @@ pub fn frame(tasks: &Tasks, now: Steady, size: Size, timeout: Limit) -> Vec<Stri
         if names > 0 {
             parts.push(padded(row.name.as_deref().unwrap_or_default(), names));
         }
-        parts.push(
-            row.status.as_ref().map_or_else(|| "not asked yet".to_owned(), |status| format!("status {}", escaped(&status.to_string()))),
-        );
+        parts.push(match (&row.status, &row.fault) {
+            (Some(status), _) => format!("status {}", escaped(&status.to_string())),
+            (None, Some(_)) => "no answer yet".to_owned(),
+            (None, None) => "not asked yet".to_owned(),
+        });
         parts.push(brief(whole_seconds(now - tasks.started)));
         parts.push(what_next(tasks, row, now));
         cut(parts.join("  ").trim_end(), size.columns)
@@ -164,7 +166,7 @@ mod tests {
         poll(&mut tasks, 1, Err("cannot resolve the host"));
         let expected = [
             "1000800000  rack 7  status 4  9s  next poll in 31s",
-            "1000800001  rack 7  not asked yet  9s  again in 31s: 6000: cannot resolve the host",
+            "1000800001  rack 7  no answer yet  9s  again in 31s: 6000: cannot resolve the host",
             "0 of 2 over, 1 in trouble; 9s of 1h",
         ];
         assert_eq!(shown(&tasks, 24, 200), expected);
@@ -183,7 +185,7 @@ mod tests {
         // Names are aligned by what is seen, not by characters.
         let at = |line: &String, text: &str| line.split(text).next().unwrap().width();
         let lines = shown(&tasks, 24, 200);
-        assert_eq!(at(&lines[0], "status 4"), at(&lines[1], "not asked yet"));
+        assert_eq!(at(&lines[0], "status 4"), at(&lines[1], "no answer yet"));
     }
 
     #[test]

@@ -120,7 +120,7 @@ fn url(config: &Config, doubt: &mut impl FnMut(&'static str, String)) -> Result<
         (None, None) => return Err(fault(&["url"], "is missing; write it, or `url_file`")),
         (Some(url), None) => ("url", url.clone()),
         (None, Some(file)) => {
-            let read = read_by(file, |file| secret::file::read(file, |what| doubt("url_file", what)));
+            let read = read_by(file, |file| secret::file::line(file, |what| doubt("url_file", what)));
             ("url_file", read.map_err(|what| fault(&["url_file"], what))?)
         }
     };

@@ -1,0 +1,88 @@
+//! What help says below the options: how to begin, examples and exit codes.
+
+use std::sync::LazyLock;
+
+/// Of `opwatch` itself.
+pub const BEGINNING: &str = "\
+To begin:
+  opwatch demo                  shows it at work
+  opwatch wait ID --region bj   waits for a task, without a configuration
+  opwatch check --help          has a first configuration";
+
+/// Of `run`.
+pub const RUN: &str = "\
+Exit codes:
+  0  stopped by a signal, or with --until-done everything is done
+  1  the store failed, or with --until-done a delivery was given up
+  2  wrong usage or configuration, or a second daemon on the same store
+  5  with --until-done: nothing but held work was left for a minute
+
+Example:
+  opwatch run -c opwatch.toml --until-done";
+
+/// Of `check`, in short.
+pub const CHECK: &str = "\
+Exit codes:
+  0  it is right
+  1  with --live: something cannot be reached now
+  2  wrong usage or configuration
+  5  with --live: the credentials or a sink are refused";
+
+/// A whole configuration, and the shortest that does something.
+pub const FIRST_CONFIGURATION: &str = r#"[accounts.default]
+region = "bj"
+secret_id = "AKID..."
+secret_key_file = "secret_key"
+
+[[tasks]]
+id = 1000800001
+
+[sinks.audit]
+type = "file"
+path = "events.jsonl"
+
+[store]
+url = "sqlite:opwatch.db"
+"#;
+
+/// Of `check`, at length.
+pub static CHECK_WITH_AN_EXAMPLE: LazyLock<String> = LazyLock::new(|| {
+    let lines: String =
+        FIRST_CONFIGURATION.lines().map(|line| if line.is_empty() { "\n".to_owned() } else { format!("  {line}\n") }).collect();
+    format!(
+        "{CHECK}\n\nA first configuration, opwatch.toml, beside a file secret_key that holds the key alone:\n\n{lines}\n\
+         Examples:\n  opwatch check -c opwatch.toml\n  opwatch check -c opwatch.toml --live"
+    )
+});
+
+/// Of `wait`.
+pub const WAIT: &str = "\
+Exit codes, the first that applies:
+  2  wrong usage or configuration
+  5  the cloud refused a task, the credentials or the request
+  1  a task failed
+  4  a task was not over in time
+  3  a task succeeded in part
+  0  all succeeded
+
+Examples:
+  opwatch wait 1000800001 1000800002 --region bj --timeout 1h
+  opwatch wait - --json <rack7.tasks >events.jsonl";
+
+/// Of `events test`.
+pub const EVENTS_TEST: &str = "\
+Exit codes:
+  0  every sink accepted it
+  1  a sink would be tried again
+  2  wrong usage or configuration
+  5  a sink refused it, or would be held";
+
+/// Of `completions`.
+pub const COMPLETIONS: &str = "\
+Example, for the shell that you are in:
+  source <(opwatch completions bash)";
+
+/// Of `man`.
+pub const MAN: &str = "\
+Example:
+  opwatch man | man -l -";

@@ -1,0 +1,71 @@
+//! What is wrong with a command line, on one line as all errors are: what, where, what to write instead.
+
+use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
+
+/// What is wrong, and what to write. `None`: it is no error, but help or a version that was asked for.
+pub fn told(error: &Error) -> Option<String> {
+    let is = |kinds: &[ErrorKind]| kinds.contains(&error.kind());
+    if is(&[ErrorKind::DisplayHelp, ErrorKind::DisplayVersion, ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand]) {
+        return None;
+    }
+    let help = format!("see {} --help", command(error));
+    let argument = text(error, ContextKind::InvalidArg).unwrap_or_default();
+    let value = text(error, ContextKind::InvalidValue).unwrap_or_default();
+    Some(if is(&[ErrorKind::InvalidSubcommand]) {
+        let written = text(error, ContextKind::InvalidSubcommand).unwrap_or_default();
+        match (written.as_str(), text(error, ContextKind::SuggestedSubcommand)) {
+            ("help" | "version", _) => format!("{written}: is no command; write {} --{written}", command(error)),
+            (_, Some(meant)) => format!("{written}: there is no such command; did you mean `{meant}`?"),
+            (_, None) => format!("{written}: there is no such command; {help}"),
+        }
+    } else if is(&[ErrorKind::UnknownArgument]) {
+        match text(error, ContextKind::SuggestedArg) {
+            _ if argument.ends_with(".toml") => format!("{argument}: has no place here; did you mean -c {argument}?"),
+            Some(meant) => format!("{argument}: there is no such option; did you mean `{meant}`?"),
+            None if argument.starts_with('-') => format!("{argument}: there is no such option; {help}"),
+            None => format!("{argument}: has no place here; {help}"),
+        }
+    } else if is(&[ErrorKind::MissingRequiredArgument]) {
+        format!("{argument}: is missing; {help}")
+    } else if is(&[ErrorKind::InvalidValue]) && value.is_empty() {
+        format!("{argument}: its value is missing or empty; write it, or leave the option out{}", from_environment(&argument))
+    } else if is(&[ErrorKind::InvalidValue]) {
+        let valid = text(error, ContextKind::ValidValue).unwrap_or_default();
+        format!("{argument}: {value:?} does not fit; write one of {valid}")
+    } else if is(&[ErrorKind::ValueValidation]) {
+        let form = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+        format!("{argument}: {value:?} does not fit; {form}")
+    } else {
+        let rendered = error.render().to_string();
+        let what = rendered.lines().next().unwrap_or_default();
+        format!("{}; {help}", what.strip_prefix("error: ").unwrap_or(what))
+    })
+}
+
+/// A value of the configuration's option may come from a variable, which the one who typed the command does not see.
+fn from_environment(argument: &str) -> &'static str {
+    let is_set = || std::env::var_os("OPWATCH_CONFIG").is_some_and(|value| value.is_empty());
+    if argument.starts_with("--config") && is_set() { "; OPWATCH_CONFIG is set to nothing" } else { "" }
+}
+
+fn text(error: &Error, kind: ContextKind) -> Option<String> {
+    match error.get(kind)? {
+        ContextValue::String(text) => Some(text.clone()),
+        ContextValue::Strings(texts) if !texts.is_empty() => Some(texts.join(", ")),
+        ContextValue::StyledStr(text) => Some(text.to_string()),
+        ContextValue::None
+        | ContextValue::Bool(_)
+        | ContextValue::Strings(_)
+        | ContextValue::StyledStrs(_)
+        | ContextValue::Number(_)
+        | _ => None,
+    }
+}
+
+/// The command that it is about, with those above it: `opwatch events test`.
+fn command(error: &Error) -> String {
+    let usage = text(error, ContextKind::Usage).unwrap_or_default();
+    let words = usage.split_whitespace().skip_while(|word| *word != "opwatch");
+    let words: Vec<&str> = words.take_while(|word| word.bytes().all(|byte| byte.is_ascii_lowercase())).collect();
+    if words.is_empty() { "opwatch".to_owned() } else { words.join(" ") }
+}

@@ -1,0 +1,68 @@
+//! What is said to whoever types a command wrong, or for the first time.
+
+use opwatch::sim::Scenario;
+
+use crate::support::{Home, cloud, said};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_command_line_is_told_on_one_line_with_what_to_write_and_exits_with_2() {
+    let cloud = cloud(Scenario::default()).await;
+    let home = Home::new(&cloud, "");
+    for (typed, expected) in [
+        ("chekc", "chekc: there is no such command; did you mean `check`?"),
+        ("status", "status: there is no such command; see opwatch --help"),
+        ("help", "help: is no command; write opwatch --help"),
+        ("version", "version: is no command; write opwatch --version"),
+        ("events lst", "lst: there is no such command; did you mean `test`?"),
+        ("events list", "list: there is no such command; see opwatch events --help"),
+        ("--hlep", "--hlep: there is no such option; did you mean `--help`?"),
+        ("-v", "-v: there is no such option; see opwatch --help"),
+        ("check --conifg x", "--conifg: there is no such option; did you mean `--config`?"),
+        ("run --untildone", "--untildone: there is no such option; did you mean `--until-done`?"),
+        ("check opwatch.toml", "opwatch.toml: has no place here; did you mean -c opwatch.toml?"),
+        ("operations bm", "bm: has no place here; see opwatch operations --help"),
+        ("check -c", "--config <FILE>: its value is missing or empty; write it, or leave the option out"),
+        ("check -c a -c b", "the argument '--config <FILE>' cannot be used multiple times; see opwatch check --help"),
+        ("wait", "<ID>...: is missing; see opwatch wait --help"),
+        ("wait 1 --timeout soon", "--timeout <TIME>: \"soon\" does not fit; write a time with its unit, such as \"24h\", or \"never\""),
+        ("wait 1 --param x", "--param <NAME=VALUE>: \"x\" does not fit; write NAME=VALUE"),
+        (
+            "sim --listen 9465",
+            "--listen <ADDR>: \"9465\" does not fit; write an address and a port, such as 127.0.0.1:9465, or port 0 for a free one",
+        ),
+        ("completions sh", "<SHELL>: \"sh\" does not fit; write one of bash, elvish, fish, powershell, zsh"),
+    ] {
+        let ended = said(home.opwatch(&typed.split(' ').collect::<Vec<_>>()).spawn().unwrap()).await;
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{typed}");
+        assert_eq!(ended.stderr, format!("opwatch: {expected}\n"), "{typed}");
+    }
+    let ended = said(home.opwatch(&["check"]).env("OPWATCH_CONFIG", "").spawn().unwrap()).await;
+    assert!(ended.code == Some(2) && ended.stderr.ends_with("; OPWATCH_CONFIG is set to nothing\n"), "{}", ended.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_any_configuration_a_newcomer_is_told_how_to_begin() {
+    let cloud = cloud(Scenario::default()).await;
+    let home = Home::new(&cloud, "");
+    for command in [&["check"][..], &["run"], &["events", "test"]] {
+        let ended = said(home.opwatch(command).spawn().unwrap()).await;
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{command:?}");
+        for part in ["opwatch: /etc/opwatch/opwatch.toml: there is no such file; ", "-c FILE", "`opwatch check --help`", "`opwatch demo`"] {
+            assert!(ended.stderr.contains(part) && ended.stderr.lines().count() == 1, "{command:?}: {}", ended.stderr);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_configuration_that_help_shows_is_right() {
+    let cloud = cloud(Scenario::default()).await;
+    let home = Home::new(&cloud, "");
+    let long = said(home.opwatch(&["check", "--help"]).spawn().unwrap()).await.stdout;
+    let short = said(home.opwatch(&["check", "-h"]).spawn().unwrap()).await.stdout;
+    assert!(short.len() < long.len() && short.contains("Exit codes:") && !short.contains("[accounts"), "{short}");
+    let shown = long.split("alone:\n").nth(1).and_then(|rest| rest.split("Examples:").next()).unwrap();
+    home.write("opwatch.toml", &shown.lines().map(|line| format!("{}\n", line.trim())).collect::<String>());
+    let ended = said(home.opwatch(&["check", "-c", "opwatch.toml"]).spawn().unwrap()).await;
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    assert!(ended.stdout.contains("1 task, 1 account, 2 sinks"), "{}", ended.stdout);
+}
