@@ -49,6 +49,9 @@ Something failed that may go well another time, or deliveries were given up.
 2
 What was asked for, or configured, is wrong; nothing was changed.
 .TP
+3, 4
+Of wait: a task succeeded in part, or was not over in time.
+.TP
 5
 Something is refused or held until a person acts.
 .SH FILES
@@ -79,7 +82,17 @@ fn describe(command: &Command, page: &mut Vec<u8>) -> std::io::Result<()> {
         man.render_options_section(&mut part)?;
         page.extend(without_heading(&part));
     }
+    if let Some(text) = command.get_after_help() {
+        page.extend(as_it_is(&text.to_string()).bytes());
+    }
     Ok(())
+}
+
+/// Lines that are kept as they are: examples and exit codes.
+fn as_it_is(text: &str) -> String {
+    // A line that begins with a dot would be a command.
+    let line = |line: &str| format!("\\&{}\n", line.replace('\\', "\\\\").replace('-', "\\-"));
+    format!(".PP\n.nf\n{}.fi\n", text.lines().map(line).collect::<String>())
 }
 
 /// A section without the line that begins it.

@@ -32,7 +32,7 @@ pub fn load_accounts(path: Option<&Path>, environment: &Environment) -> Result<L
     let texts = path.map(|path| read_texts(path, &mut problems)).unwrap_or_default();
     let layers: Vec<Layer<'_>> = texts.iter().map(|text| Layer::parse(text, environment, &mut problems)).collect();
     if (path.is_some() && texts.is_empty()) || layers.iter().any(|layer| layer.broken) {
-        return Err(capped(problems));
+        return Err(capped(problems, &texts));
     }
     let folder = path.and_then(Path::parent).unwrap_or(Path::new(""));
     let from_files = merge::merge(layers.iter().map(|layer| &layer.tree), &[]);
@@ -62,6 +62,6 @@ pub fn load_accounts(path: Option<&Path>, environment: &Environment) -> Result<L
                 doubts,
             })
         }
-        ((problems, _), _) => Err(capped(problems)),
+        ((problems, _), _) => Err(capped(problems, &texts)),
     }
 }

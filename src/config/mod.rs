@@ -69,7 +69,7 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Vec<Proble
     let mut layers: Vec<Layer<'_>> = texts.iter().map(|text| Layer::parse(text, environment, &mut problems)).collect();
     // Half a file would bring complaints about what stands in its other half.
     if texts.is_empty() || layers.iter().any(|layer| layer.broken) {
-        return Err(capped(problems));
+        return Err(capped(problems, &texts));
     }
     let tasks: Vec<Listed> = layers.iter_mut().flat_map(|layer| std::mem::take(&mut layer.tasks)).collect();
     let task_files = layers.iter_mut().flat_map(|layer| std::mem::take(&mut layer.task_files)).collect();
@@ -98,7 +98,7 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Vec<Proble
         ((problems, doubts), Some(poll), Some(store), Some(log)) if problems.is_empty() => {
             Ok(Loaded { accounts, poll, sinks, store, log, tasks, task_files, doubts })
         }
-        ((problems, _), ..) => Err(capped(problems)),
+        ((problems, _), ..) => Err(capped(problems, &texts)),
     }
 }
 
@@ -153,11 +153,11 @@ fn conf_d(path: &Path, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
     files
 }
 
-/// Sorted as a person reads, without repeats, and not more than anyone reads.
-fn capped(mut problems: Vec<Problem>) -> Vec<Problem> {
+/// Sorted as a person reads, file by file in the order in which they count, without repeats, and not more than anyone reads.
+fn capped(mut problems: Vec<Problem>, texts: &[Text]) -> Vec<Problem> {
     const MOST_TOLD: usize = 100;
-    // Stable: files stay in the order in which they were read, since the main file's problems were found first.
-    let mut files: Vec<Option<PathBuf>> = Vec::new();
+    // Task files and the environment follow.
+    let mut files: Vec<Option<PathBuf>> = texts.iter().map(|text| Some(text.path.clone())).collect();
     for problem in &problems {
         if !files.contains(&problem.place.file) {
             files.push(problem.place.file.clone());

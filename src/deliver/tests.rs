@@ -10,6 +10,9 @@ use crate::model::event::{Event, Kind};
 use crate::model::policy::Policy;
 use crate::store::sqlite::{Location, Sqlite};
 
+/// Longer than a write takes on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A sink that tells of each attempt, and never ends one.
 struct Silent(tokio::sync::mpsc::UnboundedSender<usize>);
 
@@ -54,6 +57,6 @@ async fn a_stop_that_does_not_wait_for_an_attempt_keeps_the_sink_s_own_clock() {
     };
     tokio::select! {
         ended = deliver.run(stop.clone()) => panic!("the attempt is under way: {ended:?}"),
-        () = kept => {}
+        kept = tokio::time::timeout(PATIENCE, kept) => kept.expect("it is not kept"),
     }
 }

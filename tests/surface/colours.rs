@@ -17,6 +17,7 @@ const SCREENS: &[&str] = &[
     "check -c opwatch.toml --live",
     "events test -c opwatch.toml",
     "operations",
+    "demo",
     "run -c opwatch.toml --until-done",
     "wait 1 2 --region bj",
 ];

@@ -52,6 +52,8 @@ async fn a_reader_that_is_gone_ends_every_command_silently() {
     let home = home().await;
     let whole: &[&[&str]] = &[
         &["--help"],
+        &["wait", "--help"],
+        &["check", "-h"],
         &["--version"],
         &["check", "-c", "opwatch.toml"],
         &["check", "-c", "opwatch.toml", "--live"],
@@ -108,6 +110,7 @@ async fn the_manual_page_has_every_command_and_man_shows_it_without_a_complaint(
     for command in COMMANDS.iter().filter(|command| !matches!(command, [] | ["events"])) {
         assert!(page.contains(&format!("\n.SS \"opwatch {}\"\n", command.join(" "))), "{command:?}");
     }
+    assert!(page.contains("Exit codes") && page.contains("opwatch wait 1000800001"), "{page}");
     home.write("opwatch.1", &page);
     let shown = "PATH=/usr/bin:/bin; command -v man >/dev/null || exit 0; MANWIDTH=80 man --warnings -l opwatch.1";
     let shown = said(home.in_shell(shown).spawn().unwrap()).await;
