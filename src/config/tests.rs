@@ -33,6 +33,23 @@ fn loaded(folder: &Path, variables: &[(&str, &str)]) -> Loaded {
 }
 
 #[test]
+fn a_variable_that_is_none_of_ours_for_want_of_an_underscore_is_doubted() {
+    let folder = written(&[("opwatch.toml", "# nothing\n")]);
+    let told = |name: &str| {
+        let loaded = loaded(folder.path(), &[(name, "1h")]);
+        loaded.doubts.iter().map(ToString::to_string).filter(|doubt| doubt.starts_with("OPWATCH_")).collect::<Vec<_>>()
+    };
+    let expected =
+        "OPWATCH_POLL_TIMEOUT: sets nothing: two `_` stand in front of each part, as in OPWATCH__POLL__JITTER; write it so, or unset it";
+    assert_eq!(told("OPWATCH_POLL_TIMEOUT"), [expected]);
+    // As a program that an exec sink runs has them.
+    for other in ["OPWATCH_CONFIG", "OPWATCH_TASK", "OPWATCH_ACCOUNT", "OPWATCH_NAME"] {
+        assert_eq!(told(other), [""; 0], "{other}");
+    }
+    assert_eq!(loaded(folder.path(), &[("OPWATCH__POLL__TIMEOUT", "1h")]).doubts.len(), 1, "only that there is no task");
+}
+
+#[test]
 fn a_comment_alone_is_a_configuration_of_defaults_with_the_log_sink() {
     let folder = written(&[("opwatch.toml", "# nothing\n")]);
     let loaded = loaded(folder.path(), &[]);
@@ -40,6 +57,18 @@ fn a_comment_alone_is_a_configuration_of_defaults_with_the_log_sink() {
     assert_eq!((loaded.poll, loaded.store, loaded.log), (Policy::default(), store, telemetry::Config::default()));
     assert_eq!(loaded.sinks.keys().collect::<Vec<_>>(), ["log"]);
     assert!(loaded.accounts.is_empty() && loaded.tasks.is_empty());
+}
+
+#[test]
+fn mistakes_are_told_file_by_file_and_the_main_one_comes_first() {
+    let folder = written(&[
+        ("opwatch.toml", "[poll]\njitter = 3\n[log]\nlevel = 1\n"),
+        ("conf.d/10.toml", "[poll]\ntimeout = 5\n"),
+        ("conf.d/20.toml", "[store]\nretention = 5\n"),
+    ]);
+    let problems = load(&folder.path().join("opwatch.toml"), &Environment::default()).unwrap_err();
+    let keys: Vec<_> = problems.iter().map(|problem| problem.place.key.as_deref().unwrap_or_default()).collect();
+    assert_eq!(keys, ["poll.jitter", "log.level", "poll.timeout", "store.retention"]);
 }
 
 #[test]

@@ -45,8 +45,8 @@ pub struct Arguments {
     /// Print the final events as JSON lines on standard output
     #[arg(long)]
     pub json: bool,
-    /// The configuration whose accounts are used; without one, and with $TENCENTCLOUD_SECRET_ID and $TENCENTCLOUD_SECRET_KEY,
-    /// none is needed
+    /// The configuration whose accounts are used; none is needed with credentials in the environment, or where the SDK or tccli
+    /// keeps them
     #[arg(short, long, value_name = "FILE", env = "OPWATCH_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
 }
