@@ -1,6 +1,7 @@
 //! Every block of README.md, run or read as a reader would take it. A block of a new kind, or a command that this file does not know,
-//! fails: a README that nobody tries is wrong soon.
+//! fails: a README that nobody tries is wrong soon. README.zh-CN.md has the same blocks, to the letter, so what is run here is run of both.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -12,15 +13,19 @@ use serde_json::Value;
 use crate::support::receiver::Receiver;
 use crate::support::{Home, cloud, eventually, holds_to_the_schema, said, signal};
 
-/// The fenced blocks of the README, in order: language and text.
-fn blocks() -> Vec<(String, String)> {
-    let readme = fs::read_to_string("README.md").unwrap();
+/// The README in each language.
+const ENGLISH: &str = "README.md";
+const CHINESE: &str = "README.zh-CN.md";
+
+/// The fenced blocks of a README, in order: language and text.
+fn blocks(file: &str) -> Vec<(String, String)> {
+    let readme = fs::read_to_string(file).unwrap();
     let fenced = readme.split("```").skip(1).step_by(2);
     fenced.filter_map(|block| block.split_once('\n')).map(|(language, text)| (language.to_owned(), text.to_owned())).collect()
 }
 
 pub fn only(language: &str) -> Vec<String> {
-    blocks().into_iter().filter(|(found, _)| found == language).map(|(_, text)| text).collect()
+    blocks(ENGLISH).into_iter().filter(|(found, _)| found == language).map(|(_, text)| text).collect()
 }
 
 #[test]
@@ -58,12 +63,33 @@ fn unit() -> String {
 
 #[test]
 fn every_block_of_the_readme_is_of_a_kind_that_is_tested() {
-    for (language, text) in blocks() {
+    for (language, text) in blocks(ENGLISH) {
         assert!(
             ["sh", "toml", "tasks", "scenario", "answers", "shell", "json", "text", "ini"].contains(&language.as_str()),
             "{language}: {text}"
         );
     }
+}
+
+#[test]
+fn the_chinese_readme_has_every_block_word_of_the_program_heading_row_and_link_of_the_english_one() {
+    let without_drawing = |file| blocks(file).split_off(1);
+    assert_eq!(without_drawing(CHINESE), without_drawing(ENGLISH));
+    let prose = |file| fs::read_to_string(file).unwrap().split("```").step_by(2).collect::<String>();
+    let (english, chinese) = (prose(ENGLISH), prose(CHINESE));
+    let words = |prose: &str| prose.replace('\n', " ").split('`').skip(1).step_by(2).map(str::to_owned).collect::<BTreeSet<_>>();
+    assert_eq!(words(&chinese), words(&english));
+    for start in ["#", "|", "- ", "1. "] {
+        let count = |prose: &str| prose.lines().filter(|line| line.starts_with(start)).count();
+        assert_eq!(count(&chinese), count(&english), "lines that begin with {start}");
+    }
+    let links = |prose: &str, other: &str| links(prose).into_iter().filter(|target| target != other).collect::<BTreeSet<_>>();
+    assert_eq!(links(&chinese, ENGLISH), links(&english, CHINESE));
+}
+
+/// Where its links lead.
+fn links(text: &str) -> Vec<String> {
+    text.split("](").skip(1).filter_map(|rest| rest.split(')').next()).map(str::to_owned).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -182,11 +208,12 @@ async fn the_demo_shows_what_the_readme_says() {
     let ended = said(home.in_shell(&format!("exec {} demo 2>&1", env!("CARGO_BIN_EXE_opwatch"))).spawn().unwrap()).await;
     let (shown, _) = ended.stdout.split_once("\n\nWhat to do next").expect("an end");
     let recorded: String = shown.trim().lines().map(|line| without_what_varies(line) + "\n").collect();
-    let readme = fs::read_to_string("README.md").unwrap();
     let block = only("text").into_iter().find(|block| block.starts_with("# A cloud is simulated")).expect("the demo");
     // As `tests/record-demo` calls it.
     if std::env::var_os("RECORD_DEMO").is_some() {
-        fs::write("README.md", readme.replace(&block, &recorded)).unwrap();
+        for file in [ENGLISH, CHINESE] {
+            fs::write(file, fs::read_to_string(file).unwrap().replace(&block, &recorded)).unwrap();
+        }
         return;
     }
     assert_eq!(recorded, block, "the demo shows something else by now: look at it, and run tests/record-demo");
@@ -202,7 +229,8 @@ fn without_what_varies(line: &str) -> String {
     };
     let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
     // Whose poll fails first is chance.
-    let varies: &[&str] = if line.contains("a poll failed") { &["task="] } else { &["elapsed=", "polls=", "127.0.0.1:", "since="] };
+    let varies: &[&str] =
+        if line.contains("a poll failed") { &["task="] } else { &["elapsed=", "polls=", "127.0.0.1:", "since=", "lasted="] };
     for word in &mut words {
         if is_time(word) {
             *word = "…".to_owned();
@@ -286,7 +314,7 @@ async fn a_backup_as_the_readme_has_it_is_whole_while_the_daemon_runs() {
 
 #[test]
 fn every_section_and_key_that_the_readme_names_is_in_the_shipped_configuration() {
-    let readme = fs::read_to_string("README.md").unwrap();
+    let readme = fs::read_to_string(ENGLISH).unwrap();
     let prose: String = readme.split("```").step_by(2).collect();
     let named = prose.split('`').skip(1).step_by(2).filter(|text| text.starts_with('[') && text.contains(']'));
     // `[section]` is the README's word for any of them.
@@ -320,8 +348,8 @@ fn keys_of(shipped: &str, family: &str) -> Option<Vec<String>> {
 
 #[test]
 fn every_file_that_the_readme_links_is_there_and_the_shipped_configuration_loads() {
-    let readme = fs::read_to_string("README.md").unwrap();
-    for target in readme.split("](").skip(1).filter_map(|rest| rest.split(')').next()).filter(|target| !target.starts_with("http")) {
+    let readmes = [ENGLISH, CHINESE].map(|file| fs::read_to_string(file).unwrap()).concat();
+    for target in links(&readmes).iter().filter(|target| !target.starts_with("http")) {
         assert!(Path::new(target).exists(), "{target}");
     }
     let nothing = Environment::default();
