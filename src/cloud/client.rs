@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::Client;
 
-use super::credentials::Account;
+use super::account::Account;
 use crate::net::{self, Way};
 
 /// A client with at most so many pooled connections. Nothing is connected yet.

@@ -1,110 +1,12 @@
-//! The section `[accounts.*]` and the credentials of one account.
+//! An account's credentials, and the files that hold them: a key alone, the SDK's file, or that of `tccli` (api.md §4).
+//!
+//! Files are read at the start, and again while the account is held and the file changes. What is in them is repeated nowhere.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 
-use super::credential_file::CredentialFile;
-use super::operations::Api;
-use crate::secret::Secret;
-use crate::units::Rate;
-
-/// `[accounts.NAME]` as it was written.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Config {
-    /// The region of tasks that name none, as the API writes it: `ap-beijing`, `bj`.
-    pub region: Option<String>,
-    /// The key's id. Default: the SDK's environment variable `TENCENTCLOUD_SECRET_ID`.
-    pub secret_id: Option<String>,
-    /// The secret key itself; better in a file.
-    #[serde(skip_serializing)]
-    pub secret_key: Option<Secret>,
-    /// A file that holds the secret key; a bare name is looked for in `$CREDENTIALS_DIRECTORY` first.
-    pub secret_key_file: Option<PathBuf>,
-    /// Where id and key are looked for: `auto`, or `config`, `env`, `file`, `tccli` for just that place. Default auto.
-    pub credentials: Source,
-    /// `2.0` or `3.0`: over which API the operation `bm` is asked for. Default 2.0.
-    pub api: Api,
-    /// Where to connect, for all operations of the account; a path counts for API 2.0 alone. Default: each operation's own host.
-    /// Plain http only to a loopback address.
-    pub endpoint: Option<String>,
-    /// Signed, and sent as `Host`. Default: the endpoint's host.
-    pub signed_host: Option<String>,
-    /// `HmacSHA1` or `HmacSHA256`; API 2.0 alone. Default HmacSHA1.
-    pub signature_method: SignatureMethod,
-    /// `GET` or `POST`; API 2.0 alone. Default GET.
-    pub method: Method,
-    /// Polls a second for each pace key. Default: 95 % of what the operation's row documents.
-    pub rate_limit: Option<Rate>,
-    /// Requests under way at once, 1 to 10000. Default 32.
-    pub max_in_flight: u32,
-    /// The proxy that all requests go through, http or https; it may hold a password. Default: the usual environment variables.
-    #[serde(skip_serializing)]
-    pub proxy: Option<Secret>,
-    /// A file of certificates (PEM) that servers and proxies may show, in addition to the system's.
-    pub ca_file: Option<PathBuf>,
-}
-
-/// An account as it is used: checked, with its credentials, and with nothing left to look up.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Account {
-    /// Its name in the configuration.
-    pub name: String,
-    /// The region of tasks that name none.
-    pub region: Option<String>,
-    /// The key's id.
-    pub secret_id: String,
-    /// The secret key.
-    pub secret_key: Secret,
-    /// Where they came from, if from a file: they are read again when that changes.
-    pub kept_in: Option<CredentialFile>,
-    /// Sent along with temporary credentials.
-    pub token: Option<Secret>,
-    /// Over which API the operation `bm` is asked for.
-    pub api: Api,
-    /// Where to connect: http or https, without user or query; plain http only to a loopback address. `None`: each operation's own host.
-    pub endpoint: Option<reqwest::Url>,
-    /// Signed, and sent as `Host`. `None`: the endpoint's host.
-    pub signed_host: Option<String>,
-    /// The hash of its signatures.
-    pub signature_method: SignatureMethod,
-    /// The HTTP method of its requests.
-    pub method: Method,
-    /// Polls a second for each pace key. `None`: 95 % of what the operation's row documents.
-    pub rate_limit: Option<Rate>,
-    /// Requests under way at once, 1 to 10000.
-    pub max_in_flight: u32,
-    /// The proxy that all requests go through: an http or https URL, perhaps with a password. `None`: as the environment says.
-    pub proxy: Option<Secret>,
-    /// Certificates in addition to the system's.
-    pub ca: Vec<CertificateDer<'static>>,
-}
-
-impl Account {
-    /// An account of which nothing is written but its credentials.
-    pub fn new(name: &str, secret_id: &str, secret_key: Secret) -> Self {
-        let Config { region, api, endpoint: _, signed_host, signature_method, method, rate_limit, max_in_flight, .. } = Config::default();
-        Self {
-            name: name.to_owned(),
-            region,
-            secret_id: secret_id.to_owned(),
-            secret_key,
-            kept_in: None,
-            token: None,
-            api,
-            endpoint: None,
-            signed_host,
-            signature_method,
-            method,
-            rate_limit,
-            max_in_flight,
-            proxy: None,
-            ca: Vec::new(),
-        }
-    }
-}
+use crate::secret::{self, Secret};
 
 /// What signs an account's requests.
 #[derive(Clone, Debug, PartialEq)]
@@ -115,25 +17,6 @@ pub struct Credentials {
     pub secret_key: Secret,
     /// Sent along with temporary ones.
     pub token: Option<Secret>,
-}
-
-impl Account {
-    /// Whether these are the credentials in use.
-    pub fn signs_with(&self, credentials: &Credentials) -> bool {
-        let Credentials { secret_id, secret_key, token } = credentials;
-        (&self.secret_id, &self.secret_key, &self.token) == (secret_id, secret_key, token)
-    }
-
-    /// Uses these from now on.
-    pub fn sign_with(&mut self, credentials: Credentials) {
-        let Credentials { secret_id, secret_key, token } = credentials;
-        (self.secret_id, self.secret_key, self.token) = (secret_id, secret_key, token);
-    }
-
-    /// What its calls are counted under: the ids of temporary keys come and go, and the account stays.
-    pub fn counted_as(&self) -> &str {
-        if self.token.is_some() { &self.name } else { &self.secret_id }
-    }
 }
 
 /// Where an account's credentials are looked for (api.md §4).
@@ -153,46 +36,140 @@ pub enum Source {
     Tccli,
 }
 
-/// The hash of an API 2.0 signature (api.md §1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub enum SignatureMethod {
-    /// HMAC-SHA1.
-    #[default]
-    #[serde(rename = "HmacSHA1")]
-    Sha1,
-    /// HMAC-SHA256.
-    #[serde(rename = "HmacSHA256")]
-    Sha256,
+/// A file that holds credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CredentialFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// How it is read.
+    pub form: Form,
 }
 
-/// The HTTP method of an API 2.0 request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum Method {
-    /// Parameters in the query.
-    #[default]
-    Get,
-    /// Parameters in the body.
-    Post,
+/// How a file of credentials is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// The secret key and nothing else; its id stands in the configuration.
+    Key,
+    /// INI with `secret_id` and `secret_key` in `[default]`.
+    Sdk,
+    /// JSON with `secretId`, `secretKey` and, for temporary ones, `token`.
+    Tccli,
 }
 
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            region: None,
-            secret_id: None,
-            secret_key: None,
-            secret_key_file: None,
-            credentials: Source::default(),
-            api: Api::default(),
-            endpoint: None,
-            signed_host: None,
-            signature_method: SignatureMethod::default(),
-            method: Method::default(),
-            rate_limit: None,
-            max_in_flight: 32,
-            proxy: None,
-            ca_file: None,
+impl CredentialFile {
+    /// Reads it; `written_id` is what the configuration says of the id.
+    ///
+    /// # Errors
+    /// In words for people, with the file's name and what to write.
+    pub fn read(&self, written_id: &str, doubt: &mut dyn FnMut(String)) -> Result<Credentials, String> {
+        match self.form {
+            Form::Key => {
+                let secret_key = secret::file::line(&self.path, doubt)?;
+                Ok(Credentials { secret_id: written_id.to_owned(), secret_key, token: None })
+            }
+            Form::Sdk => whole(&self.path, sdk(&secret::file::text(&self.path, doubt)?), SDK_FORM),
+            Form::Tccli => whole(&self.path, tccli(&secret::file::text(&self.path, doubt)?), TCCLI_FORM),
+        }
+    }
+}
+
+const SDK_FORM: &str = "write a line [default], and below it secret_id = … and secret_key = …";
+const TCCLI_FORM: &str = "write {\"secretId\": …, \"secretKey\": …}, or run `tccli configure`";
+
+/// What was found of them; an empty one is as good as none.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Found {
+    secret_id: Option<String>,
+    secret_key: Option<String>,
+    token: Option<String>,
+}
+
+fn whole(path: &Path, found: Option<Found>, form: &str) -> Result<Credentials, String> {
+    let shown = path.display();
+    let Some(Found { secret_id, secret_key, token }) = found else { return Err(format!("{shown} cannot be understood; {form}")) };
+    let filled = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
+    let Some(secret_id) = filled(secret_id) else { return Err(format!("{shown} has no id; {form}")) };
+    let Some(secret_key) = filled(secret_key) else { return Err(format!("{shown} has no key; {form}")) };
+    if !secret_id.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(format!("the id in {shown} holds blanks or other characters that no id has; {form}"));
+    }
+    Ok(Credentials { secret_id, secret_key: Secret::new(secret_key), token: filled(token).map(Secret::new) })
+}
+
+/// As Python's `configparser` reads it, which the SDK uses: names in any case, `=` or `:`, whole lines of comment. What is none of
+/// that is no file of this kind.
+fn sdk(text: &str) -> Option<Found> {
+    const SECTION: &str = "default";
+    let (mut section, mut found) = (None, Found::default());
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['#', ';'])) {
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            section = Some(name.trim());
+            continue;
+        }
+        let (name, value) = line.split_once(['=', ':'])?;
+        let value = Some(value.trim().to_owned());
+        match name.trim().to_ascii_lowercase().as_str() {
+            _ if section != Some(SECTION) => {}
+            "secret_id" => found.secret_id = value,
+            "secret_key" => found.secret_key = value,
+            _ => {}
+        }
+    }
+    Some(found)
+}
+
+/// What serde says of a misfit repeats it, so that is not told.
+fn tccli(text: &str) -> Option<Found> {
+    serde_json::from_str(text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(form: Form, text: &str) -> Result<Credentials, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = CredentialFile { path: folder.path().join("credentials"), form };
+        std::fs::write(&file.path, text).unwrap();
+        file.read("WRITTEN", &mut drop).map_err(|what| what.replace(&file.path.display().to_string(), "FILE"))
+    }
+
+    fn credentials(id: &str, key: &str, token: Option<&str>) -> Credentials {
+        Credentials { secret_id: id.to_owned(), secret_key: Secret::new(key), token: token.map(Secret::new) }
+    }
+
+    #[test]
+    fn each_form_is_read_as_its_makers_read_it() {
+        assert_eq!(read(Form::Key, "hunter2\n"), Ok(credentials("WRITTEN", "hunter2", None)));
+        for text in [
+            "[default]\nsecret_id = A\nsecret_key = hunter2\n",
+            "\u{feff}; mine\r\n[other]\r\nsecret_id=X\r\n[default]\r\n# id\r\nSecret_Id:A\r\nsecret_key=hunter2\r\nrole_arn = r\r\n",
+        ] {
+            assert_eq!(read(Form::Sdk, text), Ok(credentials("A", "hunter2", None)), "{text}");
+        }
+        assert_eq!(read(Form::Sdk, "[default]\nsecret_id=A\nsecret_key=a=b:c"), Ok(credentials("A", "a=b:c", None)));
+        let text = |token| format!("{{\"secretId\": \"A\", \"secretKey\": \"hunter2\", \"token\": {token}, \"type\": 1}}");
+        assert_eq!(read(Form::Tccli, &text("\"T\"")), Ok(credentials("A", "hunter2", Some("T"))));
+        assert_eq!([text("null"), text("\"\"")].map(|text| read(Form::Tccli, &text).unwrap().token), [None, None]);
+    }
+
+    #[test]
+    fn a_file_without_credentials_is_told_with_its_name_and_its_form_and_nothing_of_what_is_in_it() {
+        for (form, text, told) in [
+            (Form::Sdk, "", "FILE has no id; write a line [default]"),
+            (Form::Sdk, "secret_id = A\nsecret_key = hunter2", "FILE has no id"),
+            (Form::Sdk, "[default]\nsecret_id = hunter2", "FILE has no key"),
+            (Form::Sdk, "[default]\nsecret_id =\nsecret_key = hunter2", "FILE has no id"),
+            (Form::Sdk, "[default]\nsecret_id = hunter2 x\nsecret_key = hunter2", "the id in FILE holds blanks"),
+            (Form::Sdk, "hunter2", "FILE cannot be understood; write a line [default]"),
+            (Form::Tccli, "{\"secretId\": {\"hunter2\": 1}}", "FILE cannot be understood; write {\"secretId\""),
+            (Form::Tccli, "{\"secretId\": \"A\"}", "FILE has no key; write"),
+            (Form::Tccli, "hunter2", "FILE cannot be understood"),
+            (Form::Key, "", "FILE is empty"),
+        ] {
+            let what = read(form, text).unwrap_err();
+            assert!(what.contains(told) && !what.contains("hunter2"), "{what}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use reqwest::header::{CONTENT_TYPE, HOST, HeaderValue};
 use reqwest::{Body, Request, Url};
 
-use super::credentials::{Account, Method, SignatureMethod};
+use super::account::{Account, Method, SignatureMethod};
 use super::operations::Operation;
 use super::sign::{self, Signer};
 use super::{Error, Sent, Stamp};

@@ -4,7 +4,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, 
 use reqwest::{Body, Request, Url};
 use serde_json::{Map, Value};
 
-use super::credentials::Account;
+use super::account::Account;
 use super::operations::Operation;
 use super::sign::tc3::{Signed, Signer};
 use super::{Error, Sent, Stamp};

@@ -2,10 +2,10 @@
 //!
 //! The only folder that interprets a code or a status.
 
+pub mod account;
 pub mod answer;
 mod client;
 pub mod codes;
-pub mod credential_file;
 pub mod credentials;
 mod form_2_0;
 mod form_3_0;
@@ -26,7 +26,7 @@ use crate::clock::Wall;
 use crate::model::reading::{Fault, Reading};
 use crate::model::task::Target;
 use crate::secret::Secret;
-use credentials::Account;
+use account::Account;
 use operations::Api;
 use route::Form;
 

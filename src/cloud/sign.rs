@@ -9,7 +9,7 @@ use percent_encoding::utf8_percent_encode;
 use sha1::Sha1;
 use sha2::Sha256;
 
-use super::credentials::{Method, SignatureMethod};
+use super::account::{Method, SignatureMethod};
 use crate::model::event::RESERVED;
 use crate::secret::Secret;
 

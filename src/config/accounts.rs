@@ -11,7 +11,7 @@ use super::credentials::{self, Signing};
 use super::environment::Environment;
 use super::known::account_keys;
 use super::sections::Sections;
-use crate::cloud::credentials::{Account, Config};
+use crate::cloud::account::{Account, Config};
 use crate::net::{address, ca_file};
 use crate::problem::nearest;
 use crate::section::KeyPath;

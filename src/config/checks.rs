@@ -100,7 +100,7 @@ pub fn exec(config: &exec::Config) -> Vec<Check> {
 }
 
 /// `[accounts.*]`, apart from its credentials.
-pub fn account(config: &cloud::credentials::Config) -> Vec<Check> {
+pub fn account(config: &cloud::account::Config) -> Vec<Check> {
     let graphic = |text: &Option<String>| {
         text.as_ref().is_none_or(|text| !text.is_empty() && text.len() <= 255 && text.bytes().all(|byte| byte.is_ascii_graphic()))
     };
@@ -169,7 +169,7 @@ mod tests {
             poll(&Policy::default()),
             store(&store::Config::default()),
             sink(&Common::default()),
-            account(&cloud::credentials::Config::default()),
+            account(&cloud::account::Config::default()),
         ];
         assert!(checks.iter().flatten().all(|check| check.holds));
     }

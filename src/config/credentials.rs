@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::environment::Environment;
 use super::sections::Sections;
-use crate::cloud::credential_file::{CredentialFile, Form};
-use crate::cloud::credentials::{Config, Credentials, Source};
+use crate::cloud::account::Config;
+use crate::cloud::credentials::{CredentialFile, Credentials, Form, Source};
 use crate::problem::{Place, Problem};
 use crate::secret::Secret;
 use crate::section::KeyPath;

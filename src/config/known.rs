@@ -83,7 +83,7 @@ pub fn log_keys() -> Value {
 
 /// The keys of `[accounts.*]`.
 pub fn account_keys() -> Value {
-    section::keys::<cloud::credentials::Config>(&["secret_key", "proxy"])
+    section::keys::<cloud::account::Config>(&["secret_key", "proxy"])
 }
 
 /// The keys of `[sinks.*]` of that type.

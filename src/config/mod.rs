@@ -29,7 +29,7 @@ pub use environment::Environment;
 
 use serde_json::{Map, Value};
 
-use crate::cloud::credentials::Account;
+use crate::cloud::account::Account;
 use crate::cloud::operations::BUILT_IN;
 use crate::model::policy::Policy;
 use crate::model::route::LOG;

@@ -175,7 +175,7 @@ fn credentials_come_from_the_file_the_credentials_folder_or_the_sdk_variables() 
 
 #[test]
 fn without_id_and_key_the_environment_goes_before_the_sdk_file_and_that_before_tccli() {
-    use crate::cloud::credential_file::{CredentialFile, Form};
+    use crate::cloud::credentials::{CredentialFile, Form};
     let sdk = |id: &str| format!("[default]\nsecret_id = {id}\nsecret_key = k\n");
     let tccli = |id: &str| format!("{{\"secretId\":\"{id}\",\"secretKey\":\"k\",\"token\":\"t\"}}");
     let folder = written(&[

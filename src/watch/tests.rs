@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::load::Start;
 use super::machine::Machine;
 use crate::clock::{Moment, Steady, Wall};
-use crate::cloud::credentials::Account;
+use crate::cloud::account::Account;
 use crate::cloud::operations::BUILT_IN;
 use crate::cloud::{Answer, Cloud, answer};
 use crate::model::policy::Policy;
