@@ -129,7 +129,7 @@ fn watched(key: &Watched, policy: &Policy) -> String {
     lines.push(fact("one sweep", &format!("{sweep} ({} ÷ {})", counted(key.tasks, "task"), key.rate)));
     let late = match key.sweep.bottleneck {
         Bottleneck::Rate => format!("up to {sweep} late: the rate is the bottleneck"),
-        Bottleneck::Interval => format!("up to {} late: the max_interval", policy.max_interval),
+        Bottleneck::Interval => format!("up to {} late: max_interval and its jitter", rounded(policy.longest_interval())),
     };
     lines.push(fact("an end seen", &late));
     if key.own_timeouts > 0 {
@@ -139,7 +139,8 @@ fn watched(key: &Watched, policy: &Policy) -> String {
 }
 
 fn defaults(policy: &Policy) -> String {
-    let Policy { initial_delay, initial_interval, max_interval, timeout, warn_after, .. } = policy;
+    let Policy { initial_delay, initial_interval, timeout, warn_after, .. } = policy;
+    let longest = rounded(policy.longest_interval());
     let first = match initial_delay {
         Span(delay) if delay.is_zero() => "at once".to_owned(),
         delay => format!("after {delay}"),
@@ -154,7 +155,7 @@ fn defaults(policy: &Policy) -> String {
     };
     [
         fact("first asked", &first),
-        fact("asked again", &format!("after {initial_interval}, then ever more rarely, up to {max_interval} apart")),
+        fact("asked again", &format!("after {initial_interval}, then ever more rarely, up to {longest} apart")),
         fact("given up", &given_up),
         fact("told overdue", &overdue),
     ]

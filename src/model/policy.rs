@@ -44,6 +44,11 @@ pub struct Waits {
 }
 
 impl Policy {
+    /// The longest wait between two polls: `max_interval`, spread upwards.
+    pub fn longest_interval(&self) -> Duration {
+        self.max_interval.0.mul_f64(1.0 + self.jitter)
+    }
+
     /// The waits between probes of what is held or fails.
     pub fn error_waits(&self) -> Waits {
         Waits { first: self.error_interval.0, longest: self.error_max_interval.0 }
