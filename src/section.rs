@@ -38,7 +38,7 @@ pub struct Taken<T> {
 /// More wrong keys than this in one table are not looked for: it is not what it is meant to be.
 const MOST_FAULTS: usize = 32;
 /// How serde's words end for a value of another type than text where it wants the name of a variant.
-const ONE_OF_SEVERAL_WORDS: &str = ", expected string or map";
+const ONE_OF_SEVERAL_WORDS: [&str; 2] = [", expected string or map", ", expected map with a single key"];
 /// A value is quoted up to here, so that one line stays one line.
 const LONGEST_QUOTE_CHARS: usize = 60;
 
@@ -72,7 +72,7 @@ pub fn take<T: DeserializeOwned>(mut table: Value) -> Taken<T> {
         let mut path: KeyPath = error.path().iter().filter_map(segment).collect();
         let text = error.into_inner().to_string();
         // Of a number where one of several words is due, serde does not say which; of a text it does.
-        if text.ends_with(ONE_OF_SEVERAL_WORDS) && replace(&mut table, &path, Value::from("")) {
+        if ONE_OF_SEVERAL_WORDS.iter().any(|end| text.ends_with(end)) && replace(&mut table, &path, Value::from("")) {
             continue;
         }
         if let Some(missing) = text.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {

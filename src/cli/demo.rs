@@ -72,7 +72,7 @@ async fn demonstrate(clock: Clock) -> Result<(), Failure> {
     let sim = Sim::start(scenario, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), clock)
         .await
         .map_err(|error| Problem::new(Place::default(), format!("no port of 127.0.0.1 can be listened on: {error}")))?;
-    // Removed with this value, however the command ends.
+    // Removed with this value, and so by Ctrl-C too; a closed terminal ends the program before that. It opens nothing.
     let key_file = tempfile::Builder::new().prefix("opwatch-demo-").tempfile().map_err(|error| no_key_file(&error))?;
     std::fs::write(key_file.path(), SECRET_KEY).map_err(|error| no_key_file(&error))?;
     let loaded = configuration(&sim, key_file.path());

@@ -26,7 +26,7 @@ use crate::store;
 
 /// Watches asynchronous cloud operations until they are over, then tells your systems.
 #[derive(Parser)]
-#[command(version, about, max_term_width = 100, disable_help_subcommand = true, after_help = help::BEGINNING)]
+#[command(bin_name = "opwatch", version, about, max_term_width = 100, disable_help_subcommand = true, after_help = help::BEGINNING)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -32,7 +32,7 @@ pub struct Retention {
     pub sinks: Vec<String>,
     /// Where each sink stands: what is given up here is counted there, too.
     pub standing: watch::Sender<BTreeMap<String, Standing>>,
-    /// The time of the latest event at the start; `None`: there is nothing to forget.
+    /// The time of the latest event at the start; `None`: there was none.
     pub newest: Option<Wall>,
 }
 
@@ -43,12 +43,13 @@ impl Retention {
     /// When the store fails.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
         let Some(kept) = self.kept.0 else { return Ok(()) };
-        // A clock that is years ahead at a start must not make everything old: time goes on from the latest event, and not further.
-        let Some(newest) = self.newest else { return Ok(()) };
-        let started = self.clock.now().steady;
+        // A clock that is years ahead at a start must not make everything old: time goes on from the latest event, and not further; in
+        // an empty store there is nothing that it could make old.
+        let started = self.clock.now();
+        let newest = self.newest.unwrap_or(started.wall);
         loop {
             let now = self.clock.now();
-            let before = now.wall.min(newest + (now.steady - started)) - kept;
+            let before = now.wall.min(newest + (now.steady - started.steady)) - kept;
             tokio::select! {
                 pruned = self.prune(before, now.wall) => pruned?,
                 () = stop.cancelled() => return Ok(()),
@@ -100,29 +101,31 @@ mod tests {
     use crate::store::sqlite::{Location, Sqlite};
 
     #[tokio::test]
-    async fn what_is_given_up_for_a_sink_that_is_not_configured_any_more_is_counted() {
-        let store = Arc::new(Sqlite::open(Location::Memory).await.unwrap());
-        let event = Event { id: uuid::Uuid::nil(), kind: Kind::AccountHeld, time: Wall(0), body: String::new() };
-        store.tell(event, vec!["gone".to_owned(), "audit".to_owned()]).await.unwrap();
-        let (standing, mut stands) = watch::channel(BTreeMap::new());
-        let retention = Retention {
-            store,
-            clock: Clock::start(),
-            kept: Limit(Some(Duration::from_secs(60))),
-            listed: Arc::default(),
-            sinks: vec!["audit".to_owned()],
-            standing,
-            newest: Some(Wall(120_000)),
-        };
-        let stop = CancellationToken::new();
-        let running = retention.run(stop.clone());
-        let counted = async {
-            let stands = stands.wait_for(|stands| !stands.is_empty()).await.unwrap().clone();
-            stop.cancel();
-            stands
-        };
-        let (ended, stands) = tokio::join!(running, counted);
-        ended.unwrap();
-        assert_eq!(stands, BTreeMap::from([("gone".to_owned(), Standing { is_idle: true, is_held: false, buried: 1 })]));
+    async fn what_is_given_up_for_a_sink_that_is_not_configured_any_more_is_counted_also_if_the_store_was_empty_at_the_start() {
+        for newest in [Some(Wall(120_000)), None] {
+            let store = Arc::new(Sqlite::open(Location::Memory).await.unwrap());
+            let event = Event { id: uuid::Uuid::nil(), kind: Kind::AccountHeld, time: Wall(0), body: String::new() };
+            store.tell(event, vec!["gone".to_owned(), "audit".to_owned()]).await.unwrap();
+            let (standing, mut stands) = watch::channel(BTreeMap::new());
+            let retention = Retention {
+                store,
+                clock: Clock::start(),
+                kept: Limit(Some(Duration::from_secs(60))),
+                listed: Arc::default(),
+                sinks: vec!["audit".to_owned()],
+                standing,
+                newest,
+            };
+            let stop = CancellationToken::new();
+            let running = retention.run(stop.clone());
+            let counted = async {
+                let stands = stands.wait_for(|stands| !stands.is_empty()).await.expect("retention ended by itself").clone();
+                stop.cancel();
+                stands
+            };
+            let (ended, stands) = tokio::join!(running, counted);
+            ended.unwrap();
+            assert_eq!(stands, BTreeMap::from([("gone".to_owned(), Standing { is_idle: true, is_held: false, buried: 1 })]));
+        }
     }
 }

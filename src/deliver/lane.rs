@@ -39,6 +39,10 @@ pub struct Lane {
     failed: usize,
     /// Since when some have failed, where that neither opened the breaker nor holds the sink.
     failing: Option<Lasting>,
+    /// When such failures are told: those that come and go are one trouble.
+    failures: Option<Lasting>,
+    /// Whether the present ones were told, so that their end is to be.
+    failing_told: bool,
     /// How many attempts were accepted.
     accepted: u64,
     /// How often it was held: no two holds of one millisecond share an id.
@@ -175,6 +179,8 @@ impl Lane {
             attempts: HashMap::new(),
             failed: 0,
             failing: None,
+            failures: None,
+            failing_told: false,
             accepted: 0,
             holds: 0,
             next_attempt: 0,
@@ -340,9 +346,12 @@ impl Lane {
         self.hold.as_ref().map(|hold| &hold.probes).or(self.breaker.open())
     }
 
-    /// When a delivery may go: once it is due, and events were gathered for as long as is asked for.
+    /// When a delivery may go: once it is due, and events were gathered for as long as is asked for; what was tried is not gathered again.
     fn ripe(&self, waiting: &Waiting) -> Steady {
-        waiting.due.max(self.sending.gather.map_or(waiting.due, |gather| waiting.since + gather))
+        match self.sending.gather {
+            Some(gather) if waiting.attempts == 0 && !waiting.alone => waiting.due.max(waiting.since + gather),
+            Some(_) | None => waiting.due,
+        }
     }
 
     /// The oldest delivery of each task, or of what else it is about, unless that is under way.

@@ -117,7 +117,7 @@ impl Running {
             let wake = self.lane.wake().into_iter().chain(looks).min().filter(|_| waits);
             tokio::select! {
                 biased;
-                Some(ended) = self.attempts.join_next() => self.ended(ended).await?,
+                Some(ended) = self.attempts.join_next() => self.ended(ended).await,
                 Some(written) = self.writes.join_next() => self.written(written)?,
                 Some(acknowledged) = self.acknowledging.join_next() => {
                     acknowledged.unwrap_or_else(|error| resume_panic(error))?;
@@ -170,7 +170,7 @@ impl Running {
         }
     }
 
-    async fn ended(&mut self, ended: Result<(u64, Result<(), Refusal>), JoinError>) -> Result<(), Error> {
+    async fn ended(&mut self, ended: Result<(u64, Result<(), Refusal>), JoinError>) {
         let (number, result) = ended.unwrap_or_else(|error| resume_panic(error));
         let (now, spread) = (self.parts.clock.now(), self.parts.clock.spread());
         let (writes, notices) = self.lane.ended(number, result, &self.parts.routes, now, spread);
@@ -191,16 +191,15 @@ impl Running {
         // Before it is told: whoever reads of it may mend it at once.
         self.look_at_files(now.steady);
         for notice in notices {
-            let waiting = if notice.is_of_lasting_trouble() { self.waiting().await? } else { 0 };
+            let waiting = if notice.is_of_lasting_trouble() { self.waiting().await } else { None };
             tell(&self.lane, notice, waiting, now);
         }
-        Ok(())
     }
 
-    /// How much the sink is owed: more than is in memory.
-    async fn waiting(&self) -> Result<u64, Error> {
-        let outbox = self.parts.store.outbox().await?;
-        Ok(outbox.get(&self.parts.name).copied().unwrap_or_default())
+    /// How much the sink is owed: more than is in memory. A line of the log is worth no failure: whoever writes next meets it, too.
+    async fn waiting(&self) -> Option<u64> {
+        let outbox = self.parts.store.outbox().await.ok()?;
+        Some(outbox.get(&self.parts.name).copied().unwrap_or_default())
     }
 
     /// Makes all that arrived durable in one write.

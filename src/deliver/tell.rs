@@ -14,8 +14,8 @@ impl Notice {
     }
 }
 
-/// Tells it; `waiting` is how many deliveries the sink is owed.
-pub fn tell(lane: &Lane, notice: Notice, waiting: u64, now: Moment) {
+/// Tells it; `waiting` is how many deliveries the sink is owed, where that is known.
+pub fn tell(lane: &Lane, notice: Notice, waiting: Option<u64>, now: Moment) {
     let sink = lane.name();
     let since = lane.lasting().map(|lasting| tracing::field::display(lasting.since.wall));
     let next_probe = lane.next_probe().map(|next| tracing::field::display(now.wall_of(next)));

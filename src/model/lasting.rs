@@ -15,6 +15,8 @@ const LAST_REPETITION: Duration = Duration::from_secs(3600);
 pub struct Lasting {
     /// When it began.
     pub since: Moment,
+    /// When it last was seen.
+    seen: Steady,
     tell_again: Steady,
     repetition: Duration,
 }
@@ -27,7 +29,22 @@ impl Lasting {
 
     /// It begins now, and is worth a line only once it has lasted for so long.
     pub fn untold(first: Duration, now: Moment) -> Self {
-        Self { since: now, tell_again: now.steady + first, repetition: first }
+        Self { since: now, seen: now.steady, tell_again: now.steady + first, repetition: first }
+    }
+
+    /// It was seen now, perhaps not for the first time: what comes and goes is one trouble, until it stays away for as long as the
+    /// longest wait between two repetitions. Whether it is to be told.
+    pub fn recurs(of: &mut Option<Self>, now: Moment) -> bool {
+        match of {
+            Some(lasting) if now.steady - lasting.seen < LAST_REPETITION => {
+                lasting.seen = now.steady;
+                lasting.goes_on(now.steady)
+            }
+            Some(_) | None => {
+                *of = Some(Self::new(now));
+                true
+            }
+        }
     }
 
     /// When it is to be told again.
@@ -54,6 +71,15 @@ impl Lasting {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_comes_and_goes_is_told_as_one_until_it_stays_away() {
+        let moment = |second: i64| Moment { steady: Steady(second * 1_000_000), ..Moment::default() };
+        let mut lasting = None;
+        let seen = (0..2_000).step_by(10).chain([5_600]);
+        let told: Vec<_> = seen.filter(|second| Lasting::recurs(&mut lasting, moment(*second))).collect();
+        assert_eq!(told, [0, 60, 180, 420, 900, 1860, 5_600]);
+    }
 
     #[test]
     fn what_lasts_is_told_again_with_backoff() {

@@ -38,7 +38,6 @@ macro_rules! held_to_the_promises {
                 what_was_buried_since_it_was_found_is_not_forgotten
                 what_is_owed_to_a_sink_that_is_gone_dies_after_the_retention
                 a_group_is_over_with_its_last_task_and_later_tasks_begin_a_new_round
-                a_round_that_was_forgotten_leaves_its_number_to_no_other
                 events_of_no_task_are_forgotten_once_they_are_owed_to_nobody
                 open_tasks_come_in_order_and_page_by_page
                 keeping_leaves_alone_what_is_over
@@ -364,22 +363,6 @@ async fn a_group_is_over_with_its_last_task_and_later_tasks_begin_a_new_round(en
     assert_eq!((second.round, second.counts), (2, Counts { success: 1, ..Counts::default() }));
     register(&*store, &in_group(8..9)).await;
     assert!(!store.finish_group(second.row, event(52), vec![]).await.unwrap(), "another task joined it");
-}
-
-async fn a_round_that_was_forgotten_leaves_its_number_to_no_other(engine: impl Engine) {
-    let store = engine.open().await;
-    let late = Wall(NOW.0 + 60_000);
-    for (id, round) in [(1, 1), (2, 2), (3, 3)] {
-        let settings = Settings { group: Some("rack".into()), ..Settings::default() };
-        let row = register(&*store, &[NewTask { settings, ..task(id) }]).await[0].row;
-        store.commit(finished(row, NOW, &[])).await.unwrap();
-        let over = store.groups_over().await.unwrap().remove(0);
-        assert_eq!(over.round, round);
-        store.finish_group(over.row, event(50), vec![]).await.unwrap();
-        store.forget(late, vec![Past { at: NOW, row }]).await.unwrap();
-        store.forget_told(late, 10).await.unwrap();
-        assert_eq!(store.record(row).await.unwrap(), None);
-    }
 }
 
 async fn events_of_no_task_are_forgotten_once_they_are_owed_to_nobody(engine: impl Engine) {

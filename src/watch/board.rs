@@ -15,6 +15,7 @@ use crate::cloud::skew::Skew;
 use crate::model::breaker::{Breaker, Probes};
 use crate::model::due::{Queue, Slot};
 use crate::model::hold::{Evidence, Hold};
+use crate::model::lasting::Lasting;
 use crate::model::pace::Pace;
 use crate::model::policy::Policy;
 use crate::model::reading::Fault;
@@ -81,6 +82,8 @@ struct Key {
     probe: Option<Slot>,
     /// How many polls were answered well.
     good: u64,
+    /// When it is told that its calls are too many.
+    throttled: Option<Lasting>,
     /// Tasks whose refusal held it, and how many polls had been answered well then.
     culprits: HashMap<Row, u64>,
 }
@@ -92,6 +95,8 @@ struct Account {
     max_in_flight: u32,
     hold: Option<Hold<Fault>>,
     skew: Skew,
+    /// When it is told that its calls are too many.
+    throttled: Option<Lasting>,
     /// The probe under way.
     probe: Option<Slot>,
 }
@@ -104,14 +109,23 @@ impl Board {
 
     /// A new account, with the most requests that may be under way at once.
     pub fn add_account(&mut self, max_in_flight: u32) -> AccountIndex {
-        self.accounts.push(Account { in_flight: 0, max_in_flight, hold: None, skew: Skew::default(), probe: None });
+        self.accounts.push(Account { in_flight: 0, max_in_flight, hold: None, skew: Skew::default(), throttled: None, probe: None });
         AccountIndex(self.accounts.len() - 1)
     }
 
     /// A new pace key, whose first call leaves one interval from now.
     pub fn add_key(&mut self, rate: Rate, now: Steady) -> KeyIndex {
         let (breaker, evidence) = (Breaker::default(), Evidence::default());
-        self.keys.push(Key { pace: Pace::new(rate, now), breaker, hold: None, evidence, probe: None, good: 0, culprits: HashMap::new() });
+        self.keys.push(Key {
+            pace: Pace::new(rate, now),
+            breaker,
+            hold: None,
+            evidence,
+            probe: None,
+            good: 0,
+            throttled: None,
+            culprits: HashMap::new(),
+        });
         KeyIndex(self.keys.len() - 1)
     }
 

@@ -87,12 +87,13 @@ fn waiting(task: OpenTask, target: TargetIndex, policy: &Policy, now: Moment) ->
     let initial_delay = settings.initial_delay(policy.initial_delay);
     let longest = longest_wait(policy, &hot, initial_delay);
     // Its delay may have been changed since the first poll was planned, or its deadline moved to before the next one.
-    let planned = if hot.polls == 0 && hot.streak == 0 { registered_at + initial_delay } else { hot.due };
+    let never_asked = hot.polls == 0 && hot.streak == 0;
+    let planned = if never_asked { registered_at + initial_delay } else { hot.due };
     let due = now.due(planned, timeout.map_or(longest, |timeout| longest.min((registered_at + timeout) - now.wall)));
     let params: Box<[_]> = settings.params.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
     Waiting {
         params: (!params.is_empty()).then_some(params),
-        since: if hot.since > now.wall { due } else { now.past(hot.since) },
+        since: if never_asked || hot.since > now.wall { due } else { now.past(hot.since) },
         started: Started { steady: now.past(registered_at), local: registered_at, cloud: hot.registered_cloud },
         timeout,
         warn_after: settings.warn_after(policy.warn_after),

@@ -81,8 +81,8 @@ impl Lane {
         self.is_there(settling);
         let failing = self.failing.clone();
         seqs.iter().for_each(|seq| self.gone(*seq));
-        let over = failing.filter(|_| self.failing.is_none()).map(|failing| failing.lasted(settling.now.steady));
-        settling.notices.extend(over.map(Notice::Closed));
+        let over = failing.filter(|_| self.failing.is_none() && std::mem::take(&mut self.failing_told));
+        settling.notices.extend(over.map(|failing| Notice::Closed(failing.lasted(settling.now.steady))));
         settling.writes.push(Write::Acknowledge(seqs));
     }
 
@@ -149,22 +149,22 @@ impl Lane {
             if let (Some(failing), Some(probes)) = (self.failing.take(), self.breaker.open_mut()) {
                 probes.lasting.since = failing.since;
             }
+            self.failing_told = false;
             settling.notices.push(Notice::Open(what));
             return;
         }
-        match (self.breaker.open_mut(), &mut self.failing) {
-            (Some(probes), _) if settling.is_probe => {
+        match self.breaker.open_mut() {
+            Some(probes) if settling.is_probe => {
                 let told = probes.failed(now).then_some(Notice::Open(what));
                 settling.notices.extend(told);
             }
-            (Some(_), _) => {}
-            (None, Some(failing)) => {
-                let told = failing.goes_on(now).then_some(Notice::Failed(what));
-                settling.notices.extend(told);
-            }
-            (None, failing @ None) => {
-                *failing = Some(Lasting::new(settling.now));
-                settling.notices.push(Notice::Failed(what));
+            Some(_) => {}
+            None => {
+                self.failing.get_or_insert_with(|| Lasting::new(settling.now));
+                if Lasting::recurs(&mut self.failures, settling.now) {
+                    self.failing_told = true;
+                    settling.notices.push(Notice::Failed(what));
+                }
             }
         }
     }
@@ -196,7 +196,7 @@ impl Lane {
             Some(_) => {}
             None => {
                 self.active = self.active(now.steady);
-                self.failing = None;
+                (self.failing, self.failing_told) = (None, false);
                 self.holds = self.holds.wrapping_add(1);
                 // Trouble with a trouble event makes no further event (design.md §4).
                 self.told_of_hold = seqs.iter().filter_map(|seq| self.window.get(seq)).any(|waiting| !waiting.event.kind.is_trouble());

@@ -287,6 +287,28 @@ fn a_full_batch_goes_out_in_its_slot_though_more_might_be_gathered() {
 }
 
 #[test]
+fn a_batch_that_failed_comes_again_when_it_is_due_and_is_not_gathered_once_more() {
+    let gather = Some(Duration::from_secs(3600));
+    let mut lane = Lane::new("hook".to_owned(), Sending { batch: 10, gather, ..sending() }, Duration::ZERO, Steady(0));
+    lane.load((1..=10).map(|seq| owed(seq, seq)).collect(), WINDOW, Steady(0));
+    let attempt = lane.attempt(Steady(0)).unwrap();
+    lane.ended(attempt.number, passing(&[], 0), &routes(), moment(0), 0.5);
+    let wake = lane.wake().unwrap();
+    assert!(wake <= Steady(0) + Retry::default().initial.0, "{wake:?}");
+    assert_eq!(lane.attempt(wake).unwrap().events.len(), 10);
+}
+
+#[test]
+fn a_sink_that_fails_now_and_then_is_told_with_backoff_and_not_each_time() {
+    let rate = Rate::new(1.0, Duration::from_secs(1));
+    let mut play = Play::new(Sending { max_in_flight: 1, rate, ..sending() }, (1..=3000).map(|seq| owed(seq, seq)));
+    play.play(0..3600, |_, now| if now / SECOND % 5 == 0 { passing(&[], now) } else { Ok(()) });
+    let failed = play.notices.iter().filter(|notice| matches!(notice, Notice::Failed(_))).count();
+    let closed = play.notices.iter().filter(|notice| matches!(notice, Notice::Closed(_))).count();
+    assert!((5..=7).contains(&failed) && closed <= failed, "{:?}", play.notices);
+}
+
+#[test]
 fn a_delivery_that_nobody_accepts_is_given_up_so_long_after_its_first_attempt() {
     let retry = Retry { max: Span::seconds(30), give_up_after: Limit(Some(Duration::from_secs(120))), ..Retry::default() };
     let mut play = Play::new(Sending { retry, ..sending() }, [owed(1, 1), owed(2, 2)]);

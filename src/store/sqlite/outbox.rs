@@ -152,8 +152,7 @@ pub fn forget_told(connection: &Connection, before: Wall, limit: usize) -> rusql
         connection.prepare_cached("DELETE FROM event WHERE seq = ?1")?.execute([seq])?;
     }
     let mut groups = connection.prepare_cached(
-        "DELETE FROM task_group WHERE finished_at < ?1 AND NOT EXISTS (SELECT 1 FROM task WHERE task.group_row = task_group.group_row)
-           AND round < (SELECT max(round) FROM task_group AS later WHERE later.name = task_group.name)",
+        "DELETE FROM task_group WHERE finished_at < ?1 AND NOT EXISTS (SELECT 1 FROM task WHERE task.group_row = task_group.group_row)",
     )?;
     groups.execute([before])?;
     Ok(seqs.len() as u64)

@@ -7,6 +7,7 @@ use crate::cloud::Answer;
 use crate::model::breaker::Probes;
 use crate::model::due::Slot;
 use crate::model::hold::Hold;
+use crate::model::lasting::Lasting;
 use crate::model::reading::{Class, Fault};
 use crate::model::step::{Draw, Effect, parked, step};
 use crate::model::waiting::{Times, Waiting};
@@ -141,6 +142,17 @@ impl Board {
         notices.push(Notice::Released(scope, hold));
     }
 
+    /// The pace climbs back until it is too fast again: that is told with backoff.
+    fn throttled(&mut self, scope: Scope, fault: &Fault, now: Moment, notices: &mut Vec<Notice>) {
+        let told = match scope {
+            Scope::Account(account) => &mut self.accounts[account.0].throttled,
+            Scope::Key(key) => &mut self.keys[key.0].throttled,
+        };
+        if Lasting::recurs(told, now) {
+            notices.push(Notice::Throttled(scope, fault.clone()));
+        }
+    }
+
     /// What a fault means for pace key and account. Whether it tells of a setting, though it looks like the task's own.
     fn failed(
         &mut self,
@@ -169,13 +181,13 @@ impl Board {
             Class::PaceKey => return self.hold(Scope::Key(key), fault, false, probed, now, notices),
             Class::Pace => {
                 self.keys[key.0].pace.throttled(sent.steady, now.steady);
-                notices.push(Notice::Throttled(Scope::Key(key), fault.clone()));
+                self.throttled(Scope::Key(key), fault, now, notices);
             }
             Class::AccountPace => {
                 for share in self.shares.iter().filter(|share| share.account == account) {
                     self.keys[share.key.0].pace.throttled(sent.steady, now.steady);
                 }
-                notices.push(Notice::Throttled(Scope::Account(account), fault.clone()));
+                self.throttled(Scope::Account(account), fault, now, notices);
             }
             Class::Clock => self.accounts[account.0].skew.refused(),
             Class::Task => {

@@ -161,6 +161,16 @@ fn an_outage_that_lasts_is_told_again_with_backoff() {
 }
 
 #[test]
+fn a_pace_that_is_too_fast_again_and_again_is_told_with_backoff() {
+    for class in [Class::Pace, Class::AccountPace] {
+        let mut board = board(1, 20.0, 32, 100);
+        let (_, notices) = play(&mut board, 0..3600, |_, _| refused(class, 4400));
+        let told = notices.iter().filter(|notice| matches!(notice, Notice::Throttled(..))).count();
+        assert!((5..=7).contains(&told) && told == notices.len(), "{notices:?}");
+    }
+}
+
+#[test]
 fn a_hold_is_told_again_though_its_probes_fail_in_a_way_that_passes() {
     for (held_by, scope) in [(Class::Account, Scope::Account(AccountIndex(0))), (Class::PaceKey, Scope::Key(KeyIndex(0)))] {
         let mut board = board(1, 10.0, 32, 100);
