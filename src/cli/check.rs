@@ -170,7 +170,7 @@ fn heard(Heard { route, shown, sending }: &Heard) -> String {
         let labels = route.labels.iter().map(|(name, value)| format!("{name}={value}"));
         lines.push(fact("labels", &labels.collect::<Vec<_>>().join(", ")));
     }
-    let mut sent = vec![format!("{} at once", counted(sending.max_in_flight as u64, "attempt"))];
+    let mut sent = vec![format!("{} at a time", counted(sending.max_in_flight as u64, "attempt"))];
     sent.extend(sending.rate.map(|rate| format!("at most {rate}")));
     sent.extend(sending.gather.map(|gather| format!("gathered for {}", Span(gather))));
     sent.push(match sending.retry.give_up_after.0 {

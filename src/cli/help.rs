@@ -59,7 +59,8 @@ pub static CHECK_WITH_AN_EXAMPLE: LazyLock<String> = LazyLock::new(|| {
 pub const WAIT: &str = "\
 Exit codes, the first that applies:
   2  wrong usage or configuration
-  5  the cloud refused a task, the credentials or the request
+  5  the cloud rejected a task, or nothing but held work (a wrong key, say) was
+     left for ten seconds
   1  a task failed
   4  a task was not over in time
   3  a task succeeded in part

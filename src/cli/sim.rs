@@ -123,15 +123,16 @@ fn config(scenario: &Scenario) -> Vec<String> {
         "store.url = \"sqlite:sim.db\"".to_owned(),
         "[accounts.default]".to_owned(),
         format!("region = {}", quoted(region)),
-        format!("secret_id = {}", quoted(&scenario.secret_id)),
     ];
-    // A key that somebody chose may be one that is used elsewhere too, so it is not shown.
-    let own = scenario.secret_key.expose() != SECRET_KEY;
-    lines.push(if own {
-        "secret_key = \"\" # the scenario's secret_key".to_owned()
+    // What somebody chose may be used elsewhere too, so it is not shown.
+    let token = if scenario.token.is_some() { ", TENCENTCLOUD_TOKEN" } else { "" };
+    if scenario.secret_key.expose() != SECRET_KEY || scenario.token.is_some() {
+        let variables = format!("TENCENTCLOUD_SECRET_ID, TENCENTCLOUD_SECRET_KEY{token}");
+        lines.push(format!("credentials = \"env\" # set {variables} to what the scenario says"));
     } else {
-        format!("secret_key = {}", quoted(SECRET_KEY))
-    });
+        lines.push(format!("secret_id = {}", quoted(&scenario.secret_id)));
+        lines.push(format!("secret_key = {}", quoted(SECRET_KEY)));
+    }
     lines.extend(scenario.signed_host.as_ref().map(|host| format!("signed_host = {}", quoted(host))));
     lines
 }
@@ -169,6 +170,9 @@ mod tests {
     async fn a_key_that_somebody_chose_is_not_printed() {
         let lines = printed("secret_key = 'my-own'\nsigned_host = 'bm.api.qcloud.com'").await.unwrap().join("\n");
         assert!(!lines.contains("my-own") && lines.contains("signed_host = \"bm.api.qcloud.com\""), "{lines}");
+        assert!(lines.contains("credentials = \"env\" # set TENCENTCLOUD_SECRET_ID, TENCENTCLOUD_SECRET_KEY to"), "{lines}");
+        let lines = printed("token = 'my-own'").await.unwrap().join("\n");
+        assert!(!lines.contains("my-own") && lines.contains(", TENCENTCLOUD_TOKEN to"), "{lines}");
     }
 
     #[tokio::test]

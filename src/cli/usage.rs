@@ -25,6 +25,8 @@ pub fn told(error: &Error) -> Option<String> {
             None if argument.starts_with('-') => format!("{argument}: there is no such option; {help}"),
             None => format!("{argument}: has no place here; {help}"),
         }
+    } else if let Some(other) = text(error, ContextKind::PriorArg).filter(|other| *other != argument) {
+        format!("{argument}: does not go with {other}; leave one of them out")
     } else if is(&[ErrorKind::MissingRequiredArgument]) {
         format!("{argument}: is missing; {help}")
     } else if is(&[ErrorKind::InvalidValue]) && value.is_empty() {

@@ -135,7 +135,10 @@ fn of_fault(host: &str, fault: &Fault) -> (Stand, String) {
     let answer = if message.is_empty() { code.to_string() } else { format!("{code}, {message}") };
     match fault.class {
         Class::Task => (Stand::Good, format!("{host} accepted the signature; of the task it says: {answer}")),
-        Class::Account => (Stand::Refused, format!("{host} refuses the credentials: {answer}; check secret_id and the key")),
+        Class::Account => (
+            Stand::Refused,
+            format!("{host} refuses the credentials: {answer}; check secret_id, the key and, of temporary ones, the token"),
+        ),
         Class::PaceKey => (
             Stand::Refused,
             format!("{host} refuses this action in this region: {answer}; check the permissions of the key, region and endpoint"),

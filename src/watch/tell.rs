@@ -132,7 +132,9 @@ impl Machine {
         let last_fault = (last != fault).then(|| tracing::field::display(last));
         let tasks = self.board.tasks_of(scope);
         let remedy = match (scope, fault.class) {
-            (Scope::Account(_), _) => "check secret_id and secret_key of the account; a changed file of credentials is tried at once",
+            (Scope::Account(_), _) => {
+                "check secret_id and secret_key of the account, or the token of temporary ones; a changed file of credentials is tried at once"
+            }
             (Scope::Key(_), Class::Task) => "every id was refused alike: check region, operation and account of these tasks",
             (Scope::Key(_), _) => "check the account's permissions, its region and its endpoint",
         };

@@ -32,7 +32,7 @@ async fn it_prints_the_pace_of_every_pace_key_and_what_every_sink_hears_of_and_a
         "one sweep     2m (600 tasks ÷ 5/1s)\n    an end seen   up to 2m late: the rate is the bottleneck\n",
         "given up      after 1day",
         "hears of      finished, abandoned\n    outcomes      failure\n    labels        team=dba\n",
-        "1 attempt at once, at most 20/1m, gathered for 30s",
+        "1 attempt at a time, at most 20/1m, gathered for 30s",
         "hears of      finished, abandoned, progressed, overdue, group, trouble",
         "warning",
         "1m (max_interval)",

@@ -23,6 +23,7 @@ async fn a_wrong_command_line_is_told_on_one_line_with_what_to_write_and_exits_w
         ("operations bm", "bm: has no place here; see opwatch operations --help"),
         ("check -c", "--config <FILE>: its value is missing or empty; write it, or leave the option out"),
         ("check -c a -c b", "the argument '--config <FILE>' cannot be used multiple times; see opwatch check --help"),
+        ("events test ops --print", "[SINK]...: does not go with --print; leave one of them out"),
         ("wait", "<ID>...: is missing; see opwatch wait --help"),
         ("wait 1 --timeout soon", "--timeout <TIME>: \"soon\" does not fit; write a time with its unit, such as \"24h\", or \"never\""),
         ("wait 1 --param x", "--param <NAME=VALUE>: \"x\" does not fit; write NAME=VALUE"),
