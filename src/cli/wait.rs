@@ -38,6 +38,9 @@ const WAITING_TO_BE_SHOWN: usize = 1024;
 /// How often the live view is drawn: often enough for a person, seldom enough to cost nothing.
 const FRAME: Duration = Duration::from_millis(250);
 
+/// The number of the signal of Ctrl-C.
+const INTERRUPT: u8 = 2;
+
 /// What a command that was stopped says, and with which signal it was.
 #[derive(Debug, thiserror::Error)]
 #[error("{text}")]
@@ -63,7 +66,12 @@ pub async fn run(arguments: Arguments, clock: Clock) -> Result<(), Failure> {
     let mut tasks = Tasks::new(&listed, clock.now().steady);
     let ended = tokio::select! {
         biased;
-        signal = &mut stopped => Err(signal),
+        signal = &mut stopped => {
+            if signal == INTERRUPT {
+                output.interrupted();
+            }
+            Err(signal)
+        }
         ended = watch(loaded, &arguments, &mut tasks, &output, clock) => Ok(ended),
     };
     output.close(&frame::total(&tasks, clock.now().steady, arguments.timeout));
@@ -156,7 +164,6 @@ async fn show(mut shown: Shown<'_>) -> Result<(), Failure> {
 
 /// The number of the signal that asks the command to stop, once it came.
 pub fn stopping_signal() -> Result<impl Future<Output = u8>, Failure> {
-    const INTERRUPT: u8 = 2;
     const TERMINATE: u8 = 15;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::Runtime)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::Runtime)?;

@@ -7,9 +7,11 @@ use std::cell::Cell;
 use std::io::{IsTerminal, Write};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rustix::termios::LocalModes;
 use serde_json::Value;
 
 use super::frame::Size;
+
 use crate::cli::{Failure, print};
 use crate::model::event::{Event, Kind};
 use crate::sinks::fields;
@@ -94,6 +96,15 @@ impl Output {
             None => print::line(&text),
         });
         written.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    }
+
+    /// Ctrl-C was pressed: most terminals show it, behind the view, whose last line fills the terminal, and so a row below.
+    pub fn interrupted(&self) {
+        let shows_it = |modes: LocalModes| modes.contains(LocalModes::ECHO | LocalModes::ECHOCTL);
+        if self.live.is_some() && rustix::termios::tcgetattr(std::io::stdin()).is_ok_and(|terminal| shows_it(terminal.local_modes)) {
+            // A terminal that is gone is nobody's trouble here.
+            let _ = std::io::stderr().write_all(b"\r\x1b[2K\x1b[1A");
+        }
     }
 
     /// Leaves nothing of the view but how it all came out.
