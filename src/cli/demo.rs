@@ -11,9 +11,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
-
 use self::acts::{FIRST_TASK, RUNNING, TASKS};
 use self::show::{Show, say};
 use super::run::HELD_FOR_LONG;
@@ -23,7 +20,7 @@ use crate::clock::Clock;
 use crate::cloud::account::Account;
 use crate::cloud::credentials::{CredentialFile, Form};
 use crate::config::Loaded;
-use crate::daemon::{self, Daemon, Ended, Listener, Options};
+use crate::daemon::{self, Daemon, Ended, Options};
 use crate::model::policy::Policy;
 use crate::model::reading::Code;
 use crate::problem::{Place, Problem};
@@ -32,7 +29,6 @@ use crate::register::{Written, WrittenId};
 use crate::secret::Secret;
 use crate::sim::{Answer, Quota, SECRET_ID, SECRET_KEY, Scenario, Sim, Unlisted};
 use crate::sinks::log::Log;
-use crate::store::sqlite::Location;
 use crate::telemetry::{Format, ResolvedFormat, Surroundings};
 use crate::units::{Rate, Span};
 use crate::{store, telemetry};
@@ -41,8 +37,6 @@ use crate::{store, telemetry};
 const ALLOWED: usize = 20;
 /// … and how many opwatch makes at most: 95 % of it, as it does of what the cloud documents.
 const RATE: f64 = 19.0;
-/// How many events and polls may wait to be shown: far more than there are.
-const WAITING_TO_BE_SHOWN: usize = 1024;
 /// The code of API 2.0 for too many calls.
 const TOO_MANY: Code = Code::Int(4400);
 
@@ -78,18 +72,7 @@ async fn demonstrate(clock: Clock) -> Result<(), Failure> {
     let loaded = configuration(&sim, key_file.path());
     // For people, also in a pipe.
     telemetry::init(&loaded.log, Surroundings::of_process())?;
-    let (events_sender, events) = mpsc::channel(WAITING_TO_BE_SHOWN);
-    let (polls_sender, polls) = mpsc::channel(WAITING_TO_BE_SHOWN);
-    let options = Options {
-        location: Location::Memory,
-        until_done: Some(HELD_FOR_LONG),
-        allow_removals: false,
-        format: ResolvedFormat::Text,
-        tells_systemd: false,
-        clock,
-        stop: CancellationToken::new(),
-        listener: Some(Listener { events: events_sender, polls: polls_sender }),
-    };
+    let (options, events, polls) = Options::looked_on(HELD_FOR_LONG, clock);
     let log = Log::new(ResolvedFormat::Text).map_err(Failure::Runtime)?;
     let mut show = Show { sim: &sim, key_file: key_file.path().to_owned(), events, polls, log, clock, ends: Vec::new() };
     open(&sim, &mut show).await?;

@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 pub use arguments::Arguments;
 pub use verdict::{Verdict, Worst};
@@ -22,10 +21,8 @@ pub use verdict::{Verdict, Worst};
 use super::Failure;
 use crate::clock::Clock;
 use crate::config::Loaded;
-use crate::daemon::{self, Daemon, Ended, Listener, Options};
+use crate::daemon::{self, Daemon, Ended, Options};
 use crate::model::event::Event;
-use crate::store::sqlite::Location;
-use crate::telemetry::ResolvedFormat;
 use crate::units::{Limit, Span};
 use crate::watch::Seen;
 use output::Output;
@@ -33,8 +30,6 @@ use tasks::Tasks;
 
 /// How long nothing but held work may be left (design.md §6).
 const HELD_FOR_LONG: Duration = Duration::from_secs(10);
-/// How many events and polls may wait to be shown: what the loop below takes in one turn is far less.
-const WAITING_TO_BE_SHOWN: usize = 1024;
 /// How often the live view is drawn: often enough for a person, seldom enough to cost nothing.
 const FRAME: Duration = Duration::from_millis(250);
 
@@ -101,18 +96,7 @@ pub enum End {
 
 /// Watches until the end, or until the limit.
 async fn watch(loaded: Loaded, arguments: &Arguments, tasks: &mut Tasks, output: &Output, clock: Clock) -> Result<End, Failure> {
-    let (events_sender, events) = mpsc::channel(WAITING_TO_BE_SHOWN);
-    let (polls_sender, polls) = mpsc::channel(WAITING_TO_BE_SHOWN);
-    let options = Options {
-        location: Location::Memory,
-        until_done: Some(HELD_FOR_LONG),
-        allow_removals: false,
-        format: ResolvedFormat::Text,
-        tells_systemd: false,
-        clock,
-        stop: CancellationToken::new(),
-        listener: Some(Listener { events: events_sender, polls: polls_sender }),
-    };
+    let (options, events, polls) = Options::looked_on(HELD_FOR_LONG, clock);
     let Limit(timeout) = arguments.timeout;
     let limit = timeout.map(|timeout| clock.now().steady + timeout);
     let daemon = async { Ok(Daemon::start(loaded, options).await?.run().await.map_err(daemon::Error::Store)?) };

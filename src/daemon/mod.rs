@@ -74,6 +74,29 @@ pub struct Options {
     pub listener: Option<Listener>,
 }
 
+/// How many events and polls may wait to be looked at: what is taken in one turn is far less.
+const WAITING_TO_BE_SEEN: usize = 1024;
+
+impl Options {
+    /// A daemon for one command, with its store in memory, until every task is over, or nothing but held work has been left for so long;
+    /// and what it tells of its events and of each poll.
+    pub fn looked_on(held_for: Duration, clock: Clock) -> (Self, mpsc::Receiver<Event>, mpsc::Receiver<Seen>) {
+        let (events, told) = mpsc::channel(WAITING_TO_BE_SEEN);
+        let (polls, seen) = mpsc::channel(WAITING_TO_BE_SEEN);
+        let options = Self {
+            location: Location::Memory,
+            until_done: Some(held_for),
+            allow_removals: false,
+            format: ResolvedFormat::Text,
+            tells_systemd: false,
+            clock,
+            stop: CancellationToken::new(),
+            listener: Some(Listener { events, polls }),
+        };
+        (options, told, seen)
+    }
+}
+
 /// Whoever looks on from within this process: one more sink that hears of everything, and every poll.
 pub struct Listener {
     /// All events.
