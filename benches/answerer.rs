@@ -1,5 +1,5 @@
-//! A fast local answerer: every request gets the same unfinished answer. It runs in a process of its own, so that its CPU is
-//! not counted, and tells how many requests it saw to whoever asks for `/count`.
+//! A fast local answerer: every request gets the same unfinished answer. It runs in a process of its own, so
+//! that its CPU is not counted, and tells how many requests it saw to whoever asks for `/count`.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -12,7 +12,8 @@ use super::process::Process;
 
 /// What `/over` and every other path answers.
 const OVER: &str = r#"{"code":0,"message":"OK","data":{"status":1}}"#;
-const ANSWER: &str = r#"{"code":0,"message":"OK","data":{"status":4,"instanceIds":[{"instanceId":"cpm-3dw234","status":4}]}}"#;
+const ANSWER: &str =
+    r#"{"code":0,"message":"OK","data":{"status":4,"instanceIds":[{"instanceId":"cpm-3dw234","status":4}]}}"#;
 
 /// A running answerer.
 pub struct Counter {
@@ -22,8 +23,11 @@ pub struct Counter {
 
 /// Starts one.
 pub fn start() -> Counter {
-    let mut child =
-        Command::new(std::env::current_exe().expect("its own path")).arg("answer").stdout(Stdio::piped()).spawn().expect("an answerer");
+    let mut child = Command::new(std::env::current_exe().expect("its own path"))
+        .arg("answer")
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("an answerer");
     let mut line = String::new();
     BufReader::new(child.stdout.take().expect("its output")).read_line(&mut line).expect("its address");
     Counter { address: line.trim().parse().expect("an address"), _process: Process(child) }
@@ -66,7 +70,8 @@ fn serve(mut stream: &TcpStream, count: &AtomicU64) -> Option<()> {
     loop {
         line.clear();
         reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
-        let (counted, over) = (!line.starts_with("GET /count"), line.starts_with("GET /over"));
+        let counted = !line.starts_with("GET /count");
+        let over = line.starts_with("GET /over");
         let mut length = 0;
         while line.trim_end() != "" {
             line.clear();
@@ -81,7 +86,10 @@ fn serve(mut stream: &TcpStream, count: &AtomicU64) -> Option<()> {
         reader.read_exact(&mut body).ok()?;
         let answer = if over { OVER } else { ANSWER };
         let body = if counted { answer.to_owned() } else { count.load(Ordering::Relaxed).to_string() };
-        let head = format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len());
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
         stream.write_all(format!("{head}{body}").as_bytes()).ok()?;
         if !counted {
             return Some(());

@@ -1,7 +1,8 @@
-//! `cargo bench`: what a poll and a waiting task cost, as ratios in one run, since absolute times tell of the machine.
+//! `cargo bench`: what a poll and a waiting task cost, as ratios in one run, since absolute times tell of the
+//! machine.
 //!
-//! The daemon is measured from outside, as the process that users run, against a local answerer in a process of its own. Its
-//! twin is a bare loop that does what a poll cannot do without: sign, GET, read, parse.
+//! The daemon is measured from outside, as the process that users run, against a local answerer in a process
+//! of its own. Its twin is a bare loop that does what a poll cannot do without: sign, GET, read, parse.
 
 #![allow(
     clippy::unwrap_used,
@@ -66,16 +67,28 @@ fn measure() {
     answerer.wait_for_more();
     bare.pause();
     // In turn, so that a machine whose speed drifts is the same for all three.
-    let rounds: Vec<_> = (0..ROUNDS).map(|_| [&bare, &few.process, &many.process].map(|process| cpu_a_poll(process, &answerer))).collect();
+    let rounds: Vec<_> = (0..ROUNDS)
+        .map(|_| [&bare, &few.process, &many.process].map(|process| cpu_a_poll(process, &answerer)))
+        .collect();
     let ratio = |over: usize, under: usize| median(rounds.iter().map(|cpu| cpu[over] / cpu[under]).collect());
     let microseconds = |which: usize| median(rounds.iter().map(|cpu| cpu[which] * 1e6).collect());
-    let spread = |which: usize| rounds.iter().map(|cpu| format!("{:.0}", cpu[which] * 1e6)).collect::<Vec<_>>().join(" ");
-    let bytes = many.process.resident_bytes().saturating_sub(few.process.resident_bytes()) as f64 / (MANY - ACTIVE) as f64;
-    let row = |what: &str, measured: f64, digits: usize, bound: &str| println!("{what:<66}{measured:>8.digits$}   {bound}");
+    let spread = |which: usize| {
+        rounds.iter().map(|cpu| format!("{:.0}", cpu[which] * 1e6)).collect::<Vec<_>>().join(" ")
+    };
+    let bytes = many.process.resident_bytes().saturating_sub(few.process.resident_bytes()) as f64
+        / (MANY - ACTIVE) as f64;
+    let row = |what: &str, measured: f64, digits: usize, bound: &str| {
+        println!("{what:<66}{measured:>8.digits$}   {bound}")
+    };
     row(&format!("CPU a poll, daemon ÷ bare loop, both at {RATE} polls a second"), ratio(1, 0), 2, "≤ 1.25");
     row(&format!("CPU a poll, {MANY} tasks waiting ÷ {ACTIVE}"), ratio(2, 1), 2, "≤ 1.10");
     row(&format!("bytes resident a waiting task, at {MANY}"), bytes, 0, "≤ 300");
-    row(&format!("seconds from start to first poll, {MANY} lines, new store"), many.seconds_to_first_poll, 2, "≤ 2");
+    row(
+        &format!("seconds from start to first poll, {MANY} lines, new store"),
+        many.seconds_to_first_poll,
+        2,
+        "≤ 2",
+    );
     println!("microseconds of CPU a poll: bare loop {:.0} ({})", microseconds(0), spread(0));
     println!(
         "                            daemon {:.0} ({}), with {MANY} tasks {:.0} ({})",
@@ -86,7 +99,8 @@ fn measure() {
     );
 }
 
-/// CPU seconds that the process spends for each request the answerer saw, over the window, once it is warm again.
+/// CPU seconds that the process spends for each request the answerer saw, over the window, once it is warm
+/// again.
 fn cpu_a_poll(process: &Process, answerer: &Counter) -> f64 {
     process.go_on();
     std::thread::sleep(WARM);
@@ -95,7 +109,11 @@ fn cpu_a_poll(process: &Process, answerer: &Counter) -> f64 {
     let after = (process.cpu_seconds(), answerer.count());
     process.pause();
     let polls = after.1 - before.1;
-    assert!(polls > u64::from(RATE) * WINDOW.as_secs() * 8 / 10, "process {} cannot hold the rate: {polls} polls", process.0.id());
+    assert!(
+        polls > u64::from(RATE) * WINDOW.as_secs() * 8 / 10,
+        "process {} cannot hold the rate: {polls} polls",
+        process.0.id()
+    );
     (after.0 - before.0) / polls as f64
 }
 
@@ -114,7 +132,8 @@ impl Daemon {
     /// A daemon on a new store, with so many tasks in a task file, of which some are polled all the time.
     fn start(answerer: &Counter, tasks: u64) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        fs::write(folder.path().join("opwatch.toml"), configuration(answerer.address)).expect("a configuration");
+        fs::write(folder.path().join("opwatch.toml"), configuration(answerer.address))
+            .expect("a configuration");
         fs::write(folder.path().join("list.tasks"), task_file(tasks)).expect("a task file");
         let start = Instant::now();
         let process = Process::start(opwatch().args(["run", "-c"]).arg(folder.path().join("opwatch.toml")));
@@ -145,6 +164,8 @@ url = "sqlite:opwatch.db"
 
 /// Bare ids; beyond the active ones each waits for an hour.
 fn task_file(tasks: u64) -> String {
-    let line = |id: u64| if id <= ACTIVE { format!("{id}\n") } else { format!("{{\"id\":{id},\"initial_delay\":\"1h\"}}\n") };
+    let line = |id: u64| {
+        if id <= ACTIVE { format!("{id}\n") } else { format!("{{\"id\":{id},\"initial_delay\":\"1h\"}}\n") }
+    };
     (1..=tasks).map(line).collect()
 }

@@ -40,7 +40,8 @@ impl Process {
     pub fn cpu_seconds(&self) -> f64 {
         let threads = fs::read_dir(format!("/proc/{}/task", self.0.id())).expect("its threads");
         let nanoseconds = threads.map(|thread| {
-            let schedstat = fs::read_to_string(thread.expect("a thread").path().join("schedstat")).unwrap_or_default();
+            let schedstat =
+                fs::read_to_string(thread.expect("a thread").path().join("schedstat")).unwrap_or_default();
             schedstat.split(' ').next().and_then(|on_cpu| on_cpu.parse::<u64>().ok()).unwrap_or_default()
         });
         nanoseconds.sum::<u64>() as f64 / 1e9

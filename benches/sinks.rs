@@ -1,4 +1,5 @@
-//! What a delivery costs: the daemon with a full outbox against a bare loop with the same client library and the same events.
+//! What a delivery costs: the daemon with a full outbox against a bare loop with the same client library and
+//! the same events.
 
 use std::fs;
 use std::io::Write as _;
@@ -26,13 +27,17 @@ pub fn measure() {
     let events = folder.path().join("all.jsonl");
 
     let before = receiver.count();
-    let webhook = drained(folder.path(), &webhook(receiver.address), || receiver.count() - before >= EVENTS as u64);
+    let webhook =
+        drained(folder.path(), &webhook(receiver.address), || receiver.count() - before >= EVENTS as u64);
     let before = receiver.count();
-    let bare = bare(&["bare-webhook", &receiver.address.to_string(), text(&events)], || receiver.count() - before >= EVENTS as u64);
+    let bare = bare(&["bare-webhook", &receiver.address.to_string(), text(&events)], || {
+        receiver.count() - before >= EVENTS as u64
+    });
     tell("webhook", "client", "≤ 2", webhook, bare);
 
     let out = folder.path().join("out");
-    let lines = |path: &Path| fs::read(path).map_or(0, |bytes| bytes.iter().filter(|byte| **byte == b'\n').count());
+    let lines =
+        |path: &Path| fs::read(path).map_or(0, |bytes| bytes.iter().filter(|byte| **byte == b'\n').count());
     fs::create_dir(&out).expect("a folder");
     let file = drained(folder.path(), &file(), || lines(&out.join("late.jsonl")) >= EVENTS);
     let twin = folder.path().join("bare.jsonl");
@@ -50,8 +55,16 @@ type Cost = (f64, f64);
 
 fn tell(sink: &str, twin: &str, bound: &str, (seconds, cpu): Cost, (bare_seconds, bare_cpu): Cost) {
     let a_second = |seconds: f64| EVENTS as f64 / seconds;
-    println!("{:<66}{:>8.2}   {bound}", format!("CPU an event to a {sink}, daemon ÷ bare {twin}"), cpu / bare_cpu);
-    println!("events a second to a {sink}: daemon {:.0}, bare {twin} {:.0}", a_second(seconds), a_second(bare_seconds));
+    println!(
+        "{:<66}{:>8.2}   {bound}",
+        format!("CPU an event to a {sink}, daemon ÷ bare {twin}"),
+        cpu / bare_cpu
+    );
+    println!(
+        "events a second to a {sink}: daemon {:.0}, bare {twin} {:.0}",
+        a_second(seconds),
+        a_second(bare_seconds)
+    );
 }
 
 /// Ends so many tasks while two of the sinks accept nothing; a third one keeps the same events for the twins.
@@ -61,16 +74,26 @@ fn fill_the_outbox(folder: &Path, cloud: &Counter) {
     // Nobody listens on port 9 of this machine.
     let dead = webhook("127.0.0.1:9".parse().expect("an address"));
     let all = "[sinks.all]\ntype = \"file\"\npath = \"all.jsonl\"\n";
-    fs::write(folder.join("opwatch.toml"), configuration(cloud.address, "task_files = [\"list.tasks\"]") + &dead + &file() + all)
-        .expect("a configuration");
+    fs::write(
+        folder.join("opwatch.toml"),
+        configuration(cloud.address, "task_files = [\"list.tasks\"]") + &dead + &file() + all,
+    )
+    .expect("a configuration");
     let daemon = start(folder);
-    wait_until(|| fs::read(folder.join("all.jsonl")).is_ok_and(|bytes| bytes.iter().filter(|byte| **byte == b'\n').count() >= EVENTS));
+    wait_until(|| {
+        fs::read(folder.join("all.jsonl"))
+            .is_ok_and(|bytes| bytes.iter().filter(|byte| **byte == b'\n').count() >= EVENTS)
+    });
     drop(daemon);
 }
 
 /// Starts the daemon on the full outbox with that sink alone, until it is empty.
 fn drained(folder: &Path, sink: &str, is_empty: impl Fn() -> bool) -> Cost {
-    fs::write(folder.join("opwatch.toml"), configuration("127.0.0.1:9".parse().expect("an address"), "") + sink).expect("a configuration");
+    fs::write(
+        folder.join("opwatch.toml"),
+        configuration("127.0.0.1:9".parse().expect("an address"), "") + sink,
+    )
+    .expect("a configuration");
     cost(start(folder), is_empty)
 }
 
@@ -141,8 +164,13 @@ pub fn run_webhook(address: &str, events: &str) {
             if sending.len() == IN_FLIGHT {
                 sending.join_next().await;
             }
-            let request = client.post(&url).header("content-type", "application/cloudevents+json").body(line.to_owned());
-            sending.spawn(async move { request.send().await.expect("an answer").bytes().await.expect("a body") });
+            let request = client
+                .post(&url)
+                .header("content-type", "application/cloudevents+json")
+                .body(line.to_owned());
+            sending.spawn(
+                async move { request.send().await.expect("an answer").bytes().await.expect("a body") },
+            );
         }
         sending.join_all().await;
     });

@@ -1,5 +1,5 @@
-//! Deliberately broken variants, for the one build in which they can be switched on: a history that is worth something sees each
-//! (daemon/history, tests/README.md). Only code on the thread of the loops may ask.
+//! Deliberately broken variants, for the one build in which they can be switched on: a history that is worth
+//! something sees each (daemon/history, tests/README.md). Only code on the thread of the loops may ask.
 
 use std::cell::Cell;
 
@@ -53,7 +53,11 @@ impl Broken {
             Self::AskedAfterItsEnd => "promise 3",
             Self::OutOfOrder | Self::Overtaking => "promise 4",
             Self::BurstAtStart => "promise 5",
-            Self::OneRefusalIsEnough | Self::NoEvidence | Self::NoHold | Self::LoginIsContent | Self::LocalDeadline => "promise 6",
+            Self::OneRefusalIsEnough
+            | Self::NoEvidence
+            | Self::NoHold
+            | Self::LoginIsContent
+            | Self::LocalDeadline => "promise 6",
             Self::SecretEchoed => "promise 7",
             Self::MistakesPass => "promise 8",
             Self::LagFromTheAnswer | Self::LagFromTheStart => "promise 9",
@@ -97,7 +101,8 @@ fn the_list_in_tests_readme_has_each_variant_and_its_promise() {
     for variant in Broken::ALL {
         let promise = variant.breaks().trim_start_matches("promise ");
         assert!(
-            page.lines().any(|line| line.starts_with(&format!("| `{variant:?}` |")) && line.ends_with(&format!("| {promise} |"))),
+            page.lines().any(|line| line.starts_with(&format!("| `{variant:?}` |"))
+                && line.ends_with(&format!("| {promise} |"))),
             "{variant:?}"
         );
     }

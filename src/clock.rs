@@ -1,8 +1,8 @@
 //! The only owner of time and chance.
 //!
-//! Everything else is handed a moment or a draw, so that a test can replay any history. Two times exist: [`Steady`], which
-//! never jumps and by which the program waits, and [`Wall`], which people read and which an operator or NTP may set at any
-//! moment. Neither is ever compared with the other.
+//! Everything else is handed a moment or a draw, so that a test can replay any history. Two times exist:
+//! [`Steady`], which never jumps and by which the program waits, and [`Wall`], which people read and which an
+//! operator or NTP may set at any moment. Neither is ever compared with the other.
 
 use std::fmt;
 use std::ops::{Add, Sub};
@@ -63,14 +63,14 @@ impl Clock {
 }
 
 impl Moment {
-    /// Where a stored wall time lies on the steady clock, given that it is past: never later than now, so that a wall clock
-    /// which was set back cannot put the past into the future.
+    /// Where a stored wall time lies on the steady clock, given that it is past: never later than now, so
+    /// that a wall clock which was set back cannot put the past into the future.
     pub fn past(&self, wall: Wall) -> Steady {
         Steady(self.steady.0 - as_i64((self.wall - wall).as_micros()))
     }
 
-    /// Where a stored wall time lies on the steady clock, given that it is due: at most `longest` ahead, so that a wall clock
-    /// which was set back cannot postpone it for years.
+    /// Where a stored wall time lies on the steady clock, given that it is due: at most `longest` ahead, so
+    /// that a wall clock which was set back cannot postpone it for years.
     pub fn due(&self, wall: Wall, longest: Duration) -> Steady {
         self.steady + (wall - self.wall).min(longest)
     }

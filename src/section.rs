@@ -1,8 +1,9 @@
-//! One table of keys becomes one strict type, and everything that is wrong with it is told, not only the first.
+//! One table of keys becomes one strict type, and everything that is wrong with it is told, not only the
+//! first.
 //!
-//! The configuration and the lines of a task file are read by the same code, so both name the key and the nearest right
-//! name alike. Where a key stands in a file is the caller's to know; this file knows its path within the table. What a
-//! secret-bearing key holds is never repeated.
+//! The configuration and the lines of a task file are read by the same code, so both name the key and the
+//! nearest right name alike. Where a key stands in a file is the caller's to know; this file knows its path
+//! within the table. What a secret-bearing key holds is never repeated.
 
 use std::fmt::Write;
 
@@ -42,7 +43,8 @@ const ONE_OF_SEVERAL_WORDS: [&str; 2] = [", expected string or map", ", expected
 /// A value is quoted up to here, so that one line stays one line.
 const LONGEST_QUOTE_CHARS: usize = 60;
 
-/// The keys of a section, with their defaults as values; `extra` are keys that are never written out, such as secrets.
+/// The keys of a section, with their defaults as values; `extra` are keys that are never written out, such as
+/// secrets.
 pub fn keys<T: Serialize + Default>(extra: &[&str]) -> Value {
     let mut keys = serde_json::to_value(T::default()).unwrap_or_default();
     if let Value::Object(table) = &mut keys {
@@ -51,7 +53,8 @@ pub fn keys<T: Serialize + Default>(extra: &[&str]) -> Value {
     keys
 }
 
-/// Reads a whole table; `known` is what [`keys`] says of the type. Without a fault, the type is exactly what was written.
+/// Reads a whole table; `known` is what [`keys`] says of the type. Without a fault, the type is exactly what
+/// was written.
 pub fn read<T: DeserializeOwned>(table: Value, known: &Value) -> (Option<T>, Vec<Fault>) {
     let taken = take(table);
     let mut faults = taken.faults;
@@ -59,20 +62,24 @@ pub fn read<T: DeserializeOwned>(table: Value, known: &Value) -> (Option<T>, Vec
     (taken.value, faults)
 }
 
-/// Reads from a table what this type knows. A key that does not fit is told and left out, and the rest is read again.
+/// Reads from a table what this type knows. A key that does not fit is told and left out, and the rest is
+/// read again.
 pub fn take<T: DeserializeOwned>(mut table: Value) -> Taken<T> {
     let mut faults: Vec<Fault> = Vec::new();
     loop {
         let mut unknown = Vec::new();
         let mut note = |path: serde_ignored::Path<'_>| unknown.push(ignored_path(&path));
-        let error = match serde_path_to_error::deserialize(serde_ignored::Deserializer::new(&table, &mut note)) {
-            Ok(value) => return Taken { value: Some(value), faults, unknown },
-            Err(error) => error,
-        };
+        let error =
+            match serde_path_to_error::deserialize(serde_ignored::Deserializer::new(&table, &mut note)) {
+                Ok(value) => return Taken { value: Some(value), faults, unknown },
+                Err(error) => error,
+            };
         let mut path: KeyPath = error.path().iter().filter_map(segment).collect();
         let text = error.into_inner().to_string();
         // Of a number where one of several words is due, serde does not say which; of a text it does.
-        if ONE_OF_SEVERAL_WORDS.iter().any(|end| text.ends_with(end)) && replace(&mut table, &path, Value::from("")) {
+        if ONE_OF_SEVERAL_WORDS.iter().any(|end| text.ends_with(end))
+            && replace(&mut table, &path, Value::from(""))
+        {
             continue;
         }
         if let Some(missing) = text.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
@@ -95,12 +102,20 @@ pub fn take<T: DeserializeOwned>(mut table: Value) -> Taken<T> {
 pub fn unknown_key(path: KeyPath, known: &Value) -> Fault {
     /// The one key that people write under a section by mistake, since it is in none.
     const ABOVE_SECTIONS: &str = "task_files";
-    let (written, parents) = path.split_last().map_or(("", &[][..]), |(last, parents)| (last.as_str(), parents));
+    let (written, parents) =
+        path.split_last().map_or(("", &[][..]), |(last, parents)| (last.as_str(), parents));
     if written == ABOVE_SECTIONS {
-        return Fault { path, what: "has no place here; move it to the top of the file, above the first [section]".to_owned() };
+        return Fault {
+            path,
+            what: "has no place here; move it to the top of the file, above the first [section]".to_owned(),
+        };
     }
     let siblings = parents.iter().try_fold(known, |table, key| table.get(key));
-    let names: Vec<&str> = siblings.and_then(Value::as_object).into_iter().flat_map(|table| table.keys().map(String::as_str)).collect();
+    let names: Vec<&str> = siblings
+        .and_then(Value::as_object)
+        .into_iter()
+        .flat_map(|table| table.keys().map(String::as_str))
+        .collect();
     let what = format!("unknown key; {}", suggestion(written, &names));
     Fault { path, what }
 }
@@ -159,7 +174,9 @@ pub fn has_our_word(written: &str, keys: &Value) -> bool {
 }
 
 fn our_word<'a>(written: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let means = |name: &&str| ELSEWHERE.iter().any(|(other, ours)| written.eq_ignore_ascii_case(other) && name == ours);
+    let means = |name: &&str| {
+        ELSEWHERE.iter().any(|(other, ours)| written.eq_ignore_ascii_case(other) && name == ours)
+    };
     names.into_iter().find(means)
 }
 
@@ -167,10 +184,12 @@ fn our_word<'a>(written: &str, names: impl Iterator<Item = &'a str>) -> Option<&
 pub fn dotted<'a>(path: impl IntoIterator<Item = &'a String>) -> String {
     let mut text = String::new();
     for key in path {
-        let bare = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+        let bare = !key.is_empty()
+            && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
         let separator = if text.is_empty() { "" } else { "." };
         // A String takes whatever is written to it.
-        let _ = if bare { write!(text, "{separator}{key}") } else { write!(text, "{separator}{:?}", short(key)) };
+        let _ =
+            if bare { write!(text, "{separator}{key}") } else { write!(text, "{separator}{:?}", short(key)) };
     }
     text
 }
@@ -185,7 +204,8 @@ pub fn short(text: &str) -> String {
 
 /// Whether what this key holds may be a secret, or may contain one.
 pub fn bears_secret(key: &str) -> bool {
-    const PARTS: [&str; 9] = ["secret", "token", "password", "url", "headers", "endpoint", "proxy", "credential", "command"];
+    const PARTS: [&str; 9] =
+        ["secret", "token", "password", "url", "headers", "endpoint", "proxy", "credential", "command"];
     let key = key.to_ascii_lowercase();
     PARTS.iter().any(|part| key.contains(part))
 }
@@ -213,7 +233,9 @@ fn ignored_path(path: &serde_ignored::Path<'_>) -> KeyPath {
         Path::Root => return Vec::new(),
         Path::Map { parent, key } => (parent, Some(key.clone())),
         Path::Seq { parent, index } => (parent, Some(index.to_string())),
-        Path::Some { parent } | Path::NewtypeStruct { parent } | Path::NewtypeVariant { parent } => (parent, None),
+        Path::Some { parent } | Path::NewtypeStruct { parent } | Path::NewtypeVariant { parent } => {
+            (parent, None)
+        }
     };
     let mut keys = ignored_path(parent);
     keys.extend(key);
@@ -241,13 +263,16 @@ fn leave_out(table: &mut Value, path: &[String]) -> bool {
     }
 }
 
-/// Serde's words for a value that does not fit, turned into what to write; without the value where that may be a secret.
+/// Serde's words for a value that does not fit, turned into what to write; without the value where that may
+/// be a secret.
 fn misfit(text: &str, secret: bool) -> String {
     let (found, expected) = text.split_once(", expected ").unwrap_or((text, ""));
     if let Some(variant) = found.strip_prefix("unknown variant `") {
         let names: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
         let written = variant.trim_end_matches('`');
-        let meant = meant(written, &names).map(|name| format!("did you mean {name:?}? There are ")).unwrap_or_default();
+        let meant = meant(written, &names)
+            .map(|name| format!("did you mean {name:?}? There are "))
+            .unwrap_or_default();
         let form = if meant.is_empty() { "write one of " } else { &meant };
         let what = match written {
             "" => "does not fit".to_owned(),
@@ -257,12 +282,17 @@ fn misfit(text: &str, secret: bool) -> String {
         let names: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
         return format!("{what}; {form}{}", names.join(", "));
     }
-    let found = found.strip_prefix("invalid type: ").or_else(|| found.strip_prefix("invalid value: ")).unwrap_or(found);
+    let found = found
+        .strip_prefix("invalid type: ")
+        .or_else(|| found.strip_prefix("invalid value: "))
+        .unwrap_or(found);
     match (secret, expected.is_empty()) {
         (true, true) => "does not fit here".to_owned(),
         (true, false) => format!("does not fit; write {}", for_people(expected)),
         (false, true) => short(found),
-        (false, false) if found == "sequence" => format!("a list does not fit; write {}", for_people(expected)),
+        (false, false) if found == "sequence" => {
+            format!("a list does not fit; write {}", for_people(expected))
+        }
         (false, false) if found == "map" => format!("a table does not fit; write {}", for_people(expected)),
         (false, false) => format!("{} does not fit; write {}", short(found), for_people(expected)),
     }
@@ -316,12 +346,21 @@ mod tests {
 
     #[test]
     fn every_wrong_key_of_a_table_is_told_in_one_go() {
-        let told =
-            told(json!({ "count": "x", "inner": { "speed": true, "sped": 1 }, "labels": { "a.b": 1 }, "names": ["a", 2], "cuont": 1 }));
+        let told = told(
+            json!({ "count": "x", "inner": { "speed": true, "sped": 1 }, "labels": { "a.b": 1 }, "names": ["a", 2], "cuont": 1 }),
+        );
         assert_eq!(told.len(), 6, "{told:#?}");
-        assert!(told.contains(&"count: string \"x\" does not fit; write a whole number of 0 or more, in range".to_owned()), "{told:#?}");
+        assert!(
+            told.contains(
+                &"count: string \"x\" does not fit; write a whole number of 0 or more, in range".to_owned()
+            ),
+            "{told:#?}"
+        );
         assert!(told.contains(&"inner.sped: unknown key; did you mean `speed`?".to_owned()), "{told:#?}");
-        assert!(told.contains(&"labels.\"a.b\": integer `1` does not fit; write a text, in quotes".to_owned()), "{told:#?}");
+        assert!(
+            told.contains(&"labels.\"a.b\": integer `1` does not fit; write a text, in quotes".to_owned()),
+            "{told:#?}"
+        );
     }
 
     #[test]

@@ -16,7 +16,8 @@ pub struct Span(pub Duration);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Limit(pub Option<Duration>);
 
-/// So many calls in so long a time: `20` and `0.5` (a second), `"100/1m"`. Always more than none and at most a million a second.
+/// So many calls in so long a time: `20` and `0.5` (a second), `"100/1m"`. Always more than none and at most
+/// a million a second.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rate {
     calls: f64,
@@ -25,7 +26,8 @@ pub struct Rate {
 
 const SPAN_FORM: &str = "a time with its unit, such as \"90s\" or \"1h 30m\"";
 const LIMIT_FORM: &str = "a time with its unit, such as \"24h\", or \"never\"";
-const RATE_FORM: &str = "a number of calls a second above 0, such as 20, or calls in a time, such as \"100/1m\"";
+const RATE_FORM: &str =
+    "a number of calls a second above 0, such as 20, or calls in a time, such as \"100/1m\"";
 /// A hundred years. Sums of spans stay far from overflow, and nobody waits longer.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// No account is allowed more, and the pace is kept in microseconds.
@@ -199,20 +201,25 @@ mod tests {
 
     #[test]
     fn a_log_line_shows_a_time_to_the_millisecond_below_a_second_else_to_the_second() {
-        let shown = [0, 441_286, 999_400, 999_600, 1_499_999, 90_700_000].map(|micros| rounded(Duration::from_micros(micros)).to_string());
+        let shown = [0, 441_286, 999_400, 999_600, 1_499_999, 90_700_000]
+            .map(|micros| rounded(Duration::from_micros(micros)).to_string());
         assert_eq!(shown, ["0s", "441ms", "999ms", "1s", "1s", "1m 31s"]);
     }
 
     #[test]
     fn a_long_time_is_said_in_its_two_largest_units() {
-        let shown = [0, 211, 6_316, 86_399, 631_579].map(|seconds| coarse(Duration::from_secs(seconds)).to_string());
+        let shown =
+            [0, 211, 6_316, 86_399, 631_579].map(|seconds| coarse(Duration::from_secs(seconds)).to_string());
         assert_eq!(shown, ["0s", "3m 31s", "1h 45m", "1day", "7days 7h"]);
         assert_eq!(coarse(Duration::MAX), coarse(LONGEST));
     }
 
     #[test]
     fn a_large_number_is_read_in_groups_of_three() {
-        assert_eq!([0, 999, 1_000, 12_345, 1_000_000].map(grouped), ["0", "999", "1,000", "12,345", "1,000,000"]);
+        assert_eq!(
+            [0, 999, 1_000, 12_345, 1_000_000].map(grouped),
+            ["0", "999", "1,000", "12,345", "1,000,000"]
+        );
     }
 
     #[test]

@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 fn order() -> Vec<String> {
     let lib = fs::read_to_string("src/lib.rs").expect("src/lib.rs");
     let after = lib.split("# Import order").nth(1).expect("a part on the import order");
-    let line = after.lines().find(|line| line.starts_with("//! `")).expect("the order itself");
-    line.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    let lines = after.lines().skip_while(|line| !line.starts_with("//! `"));
+    let paragraph: String = lines.take_while(|line| line.starts_with("//! `")).collect();
+    paragraph.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).expect("a readable folder").map(|entry| entry.expect("an entry").path()) {
+    for entry in fs::read_dir(folder).expect("a readable folder").map(|entry| entry.expect("an entry").path())
+    {
         if entry.is_dir() {
             files(&entry, found);
         } else if entry.extension().is_some_and(|extension| extension == "rs") {
@@ -30,12 +32,21 @@ fn room(file: &Path) -> String {
 
 /// The rooms that a text imports from: every `crate::NAME`, `use crate::{NAME…}` included.
 fn imports(text: &str) -> Vec<String> {
-    let code = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
-    let name = |text: &str| text.chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect::<String>();
+    let code =
+        text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+    let name = |text: &str| {
+        text.chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect::<String>()
+    };
     code.split("crate::")
         .skip(1)
         .flat_map(|rest| match rest.strip_prefix('{') {
-            Some(group) => group.split('}').next().unwrap_or_default().split(',').map(|entry| name(entry.trim())).collect(),
+            Some(group) => group
+                .split('}')
+                .next()
+                .unwrap_or_default()
+                .split(',')
+                .map(|entry| name(entry.trim()))
+                .collect(),
             None => vec![name(rest)],
         })
         .collect()
@@ -44,9 +55,15 @@ fn imports(text: &str) -> Vec<String> {
 fn violations(file: &Path, text: &str, order: &[String]) -> Vec<String> {
     let place = |room: &str| order.iter().position(|known| known == room);
     let own = room(file);
-    let Some(own_place) = place(&own) else { return vec![format!("{}: {own} is not in the import order", file.display())] };
+    let Some(own_place) = place(&own) else {
+        return vec![format!("{}: {own} is not in the import order", file.display())];
+    };
     let wrong = |imported: &String| place(imported).is_none_or(|place| place > own_place);
-    imports(text).iter().filter(|imported| wrong(imported)).map(|imported| format!("{}: imports {imported}", file.display())).collect()
+    imports(text)
+        .iter()
+        .filter(|imported| wrong(imported))
+        .map(|imported| format!("{}: imports {imported}", file.display()))
+        .collect()
 }
 
 #[test]
@@ -56,7 +73,9 @@ fn a_file_imports_only_from_those_above_it() {
     let mut found = Vec::new();
     files(Path::new("src"), &mut found);
     let inner = found.iter().filter(|file| !["lib", "main"].contains(&room(file).as_str()));
-    let wrong: Vec<_> = inner.flat_map(|file| violations(file, &fs::read_to_string(file).expect("a readable file"), &order)).collect();
+    let wrong: Vec<_> = inner
+        .flat_map(|file| violations(file, &fs::read_to_string(file).expect("a readable file"), &order))
+        .collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 

@@ -1,6 +1,11 @@
 //! The one test binary: what a user was promised, tested from outside on the built program.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a test that cannot go on is to fail")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on is to fail"
+)]
 
 mod layers;
 mod promises;

@@ -1,5 +1,6 @@
-//! Every block of README.md, run or read as a reader would take it. A block of a new kind, or a command that this file does not know,
-//! fails: a README that nobody tries is wrong soon. README.zh-CN.md has the same blocks, to the letter, so what is run here is run of both.
+//! Every block of README.md, run or read as a reader would take it. A block of a new kind, or a command that
+//! this file does not know, fails: a README that nobody tries is wrong soon. README.zh-CN.md has the same
+//! blocks, to the letter, so what is run here is run of both.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -21,7 +22,10 @@ const CHINESE: &str = "README.zh-CN.md";
 fn blocks(file: &str) -> Vec<(String, String)> {
     let readme = fs::read_to_string(file).unwrap();
     let fenced = readme.split("```").skip(1).step_by(2);
-    fenced.filter_map(|block| block.split_once('\n')).map(|(language, text)| (language.to_owned(), text.to_owned())).collect()
+    fenced
+        .filter_map(|block| block.split_once('\n'))
+        .map(|(language, text)| (language.to_owned(), text.to_owned()))
+        .collect()
 }
 
 pub fn only(language: &str) -> Vec<String> {
@@ -37,21 +41,28 @@ fn every_command_of_the_readme_is_one_that_exists() {
             // Run below, and in surface/demo.rs.
             ["cargo", "run", "--release", "--", "demo"] | ["cargo", "build", "--release"] => {}
             // Run below.
-            ["opwatch", "run", "-c", "opwatch.toml"] | ["opwatch", "run", "-c", "opwatch.toml", "--until-done"] => {}
+            ["opwatch", "run", "-c", "opwatch.toml"]
+            | ["opwatch", "run", "-c", "opwatch.toml", "--until-done"] => {}
             // Run below, on the first configuration.
-            ["opwatch", "check", "-c", "opwatch.toml"] | ["opwatch", "check", "-c", "opwatch.toml", "--live"] => {}
+            ["opwatch", "check", "-c", "opwatch.toml"]
+            | ["opwatch", "check", "-c", "opwatch.toml", "--live"] => {}
             ["opwatch", "events", "test", "-c", "opwatch.toml"] => {}
             ["opwatch", "sim", "--scenario", "scenario.toml"] => {}
             // Run below.
-            ["export", "TENCENTCLOUD_SECRET_ID=AKID...", "TENCENTCLOUD_SECRET_KEY=..."] | ["opwatch", "wait", ..] => {}
+            ["export", "TENCENTCLOUD_SECRET_ID=AKID...", "TENCENTCLOUD_SECRET_KEY=..."]
+            | ["opwatch", "wait", ..] => {}
             // Run below, beside a daemon.
             ["sqlite3", "opwatch.db", ..] => {}
-            ["install", .., "target/release/opwatch", "/usr/bin/opwatch"] => assert!(unit().contains("ExecStart=/usr/bin/opwatch run")),
+            ["install", .., "target/release/opwatch", "/usr/bin/opwatch"] => {
+                assert!(unit().contains("ExecStart=/usr/bin/opwatch run"))
+            }
             ["install", "-d", "-m", "750", "-g", "opwatch", "/etc/opwatch"] => {}
             ["install", "-m", "640", "-g", "opwatch", "opwatch.toml", "secret_key", "/etc/opwatch/"] => {}
             ["install", "-m", "644", shipped, _] => assert!(Path::new(shipped).is_file(), "{shipped}"),
             ["systemd-sysusers"] | ["journalctl", "--update-catalog"] | ["systemctl", "daemon-reload"] => {}
-            ["systemctl", "enable", "--now", unit] => assert!(Path::new(&format!("systemd/{unit}.service")).is_file()),
+            ["systemctl", "enable", "--now", unit] => {
+                assert!(Path::new(&format!("systemd/{unit}.service")).is_file())
+            }
             _ => panic!("no test knows this command: {line}"),
         }
     }
@@ -65,7 +76,8 @@ fn unit() -> String {
 fn every_block_of_the_readme_is_of_a_kind_that_is_tested() {
     for (language, text) in blocks(ENGLISH) {
         assert!(
-            ["sh", "toml", "tasks", "scenario", "answers", "shell", "json", "text", "ini"].contains(&language.as_str()),
+            ["sh", "toml", "tasks", "scenario", "answers", "shell", "json", "text", "ini"]
+                .contains(&language.as_str()),
             "{language}: {text}"
         );
     }
@@ -76,14 +88,19 @@ fn the_chinese_readme_has_every_block_word_of_the_program_heading_row_and_link_o
     let without_drawing = |file| blocks(file).split_off(1);
     assert_eq!(without_drawing(CHINESE), without_drawing(ENGLISH));
     let prose = |file| fs::read_to_string(file).unwrap().split("```").step_by(2).collect::<String>();
-    let (english, chinese) = (prose(ENGLISH), prose(CHINESE));
-    let words = |prose: &str| prose.replace('\n', " ").split('`').skip(1).step_by(2).map(str::to_owned).collect::<BTreeSet<_>>();
+    let english = prose(ENGLISH);
+    let chinese = prose(CHINESE);
+    let words = |prose: &str| {
+        prose.replace('\n', " ").split('`').skip(1).step_by(2).map(str::to_owned).collect::<BTreeSet<_>>()
+    };
     assert_eq!(words(&chinese), words(&english));
     for start in ["#", "|", "- ", "1. "] {
         let count = |prose: &str| prose.lines().filter(|line| line.starts_with(start)).count();
         assert_eq!(count(&chinese), count(&english), "lines that begin with {start}");
     }
-    let links = |prose: &str, other: &str| links(prose).into_iter().filter(|target| target != other).collect::<BTreeSet<_>>();
+    let links = |prose: &str, other: &str| {
+        links(prose).into_iter().filter(|target| target != other).collect::<BTreeSet<_>>()
+    };
     assert_eq!(links(&chinese, ENGLISH), links(&english, CHINESE));
 }
 
@@ -102,7 +119,9 @@ async fn the_first_configuration_watches_its_task_to_its_end_and_tells_it_as_sho
     // What a reader would not write: the cloud is the simulated one, and time is short.
     let run = |arguments: &[&str]| {
         let mut command = home.opwatch(arguments);
-        command.env("OPWATCH__ACCOUNTS__DEFAULT__ENDPOINT", cloud.endpoint()).env("OPWATCH__ACCOUNTS__DEFAULT__RATE_LIMIT", "100");
+        command
+            .env("OPWATCH__ACCOUNTS__DEFAULT__ENDPOINT", cloud.endpoint())
+            .env("OPWATCH__ACCOUNTS__DEFAULT__RATE_LIMIT", "100");
         command.env("OPWATCH__POLL__INITIAL_INTERVAL", "20ms").env("OPWATCH__POLL__ERROR_INTERVAL", "20ms");
         command.spawn().unwrap()
     };
@@ -119,11 +138,19 @@ async fn the_first_configuration_watches_its_task_to_its_end_and_tells_it_as_sho
     let reached = said(run(&["check", "-c", "opwatch.toml", "--live"])).await;
     assert_eq!((reached.code, reached.stderr.as_str()), (Some(0), ""), "{}", reached.stdout);
     let tried = said(run(&["events", "test", "-c", "opwatch.toml"])).await;
-    assert_eq!((tried.code, tried.stdout.as_str()), (Some(0), "audit: delivered\nlog: delivered\n"), "{}", tried.stderr);
+    assert_eq!(
+        (tried.code, tried.stdout.as_str()),
+        (Some(0), "audit: delivered\nlog: delivered\n"),
+        "{}",
+        tried.stderr
+    );
     assert_eq!(home.events()[1]["data"]["task"]["name"], "test event from opwatch events test");
 
     let going_on = run(&["run", "-c", "opwatch.toml"]);
-    eventually("the daemon is up", || fs::read_to_string(home.path("opwatch.db.lock")).is_ok_and(|pid| !pid.is_empty())).await;
+    eventually("the daemon is up", || {
+        fs::read_to_string(home.path("opwatch.db.lock")).is_ok_and(|pid| !pid.is_empty())
+    })
+    .await;
     signal(&going_on, "TERM");
     assert!(said(going_on).await.log_lines("task finished").is_empty());
 }
@@ -131,7 +158,13 @@ async fn the_first_configuration_watches_its_task_to_its_end_and_tells_it_as_sho
 #[tokio::test(flavor = "multi_thread")]
 async fn the_tasks_of_the_readme_are_waited_for_by_their_ids_and_by_the_answers_of_the_cloud() {
     let unlisted = opwatch::sim::Unlisted::Follows(vec![Answer::status(1)]);
-    let cloud = cloud(Scenario { secret_id: "AKID...".to_owned(), secret_key: Secret::new("..."), unlisted, ..Scenario::default() }).await;
+    let cloud = cloud(Scenario {
+        secret_id: "AKID...".to_owned(),
+        secret_key: Secret::new("..."),
+        unlisted,
+        ..Scenario::default()
+    })
+    .await;
     let home = Home::new(&cloud, "");
     home.write("answers.json", &only("answers")[0]);
     let block = only("sh").into_iter().find(|block| block.contains("opwatch wait")).unwrap();
@@ -142,16 +175,25 @@ async fn the_tasks_of_the_readme_are_waited_for_by_their_ids_and_by_the_answers_
     for script in [by_ids, from_answers] {
         let mut command = home.in_shell(&script);
         // What a reader would not write: the cloud is the simulated one.
-        command.env("OPWATCH__ACCOUNTS__DEFAULT__ENDPOINT", cloud.endpoint()).env("OPWATCH__ACCOUNTS__DEFAULT__RATE_LIMIT", "100");
+        command
+            .env("OPWATCH__ACCOUNTS__DEFAULT__ENDPOINT", cloud.endpoint())
+            .env("OPWATCH__ACCOUNTS__DEFAULT__RATE_LIMIT", "100");
         let ended = said(command.spawn().unwrap()).await;
-        assert_eq!((ended.code, ended.stderr.as_str(), ended.stdout.lines().count()), (Some(0), "", 2), "{}", ended.stdout);
+        assert_eq!(
+            (ended.code, ended.stderr.as_str(), ended.stdout.lines().count()),
+            (Some(0), "", 2),
+            "{}",
+            ended.stdout
+        );
     }
 }
 
 /// Every key of a record, as paths.
 fn keys(value: &Value, path: &str) -> Vec<String> {
     match value {
-        Value::Object(fields) => fields.iter().flat_map(|(key, value)| keys(value, &format!("{path}/{key}"))).collect(),
+        Value::Object(fields) => {
+            fields.iter().flat_map(|(key, value)| keys(value, &format!("{path}/{key}"))).collect()
+        }
         Value::Array(elements) => elements.first().map(|element| keys(element, path)).unwrap_or_default(),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => vec![path.to_owned()],
     }
@@ -160,36 +202,56 @@ fn keys(value: &Value, path: &str) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_webhooks_of_the_readme_get_what_it_says() {
     let cloud = cloud(Scenario::default().with_task(1, [Answer::status(1)])).await;
-    let (ops, chat) = (Receiver::start().await, Receiver::start().await);
-    let block = only("toml").into_iter().find(|block| block.contains("\"webhook\"")).expect("a block of webhooks");
+    let ops = Receiver::start().await;
+    let chat = Receiver::start().await;
+    let block =
+        only("toml").into_iter().find(|block| block.contains("\"webhook\"")).expect("a block of webhooks");
     let home = Home::new(&cloud, &block);
     home.write("ops_url", &format!("http://{}/hook\n", ops.addr));
     home.write("chat_url", &format!("http://{}/hook\n", chat.addr));
     home.write("list.tasks", "{\"id\": 1, \"name\": \"rack \\\"7\\\"\"}\n");
     assert_eq!(home.run_until_done().await.code, Some(0));
-    let ([signed], [said]) = (<[_; 1]>::try_from(ops.got()).unwrap(), <[_; 1]>::try_from(chat.got()).unwrap());
+    let ([signed], [said]) =
+        (<[_; 1]>::try_from(ops.got()).unwrap(), <[_; 1]>::try_from(chat.got()).unwrap());
     let key = block.split("whsec_").nth(1).unwrap().split('"').next().unwrap().to_owned();
     standardwebhooks::Webhook::new(&key).unwrap().verify(signed.body.as_bytes(), &signed.headers).unwrap();
-    assert!(signed.header("content-type").starts_with("application/cloudevents+json") && signed.header("x-env") == "prod");
+    assert!(
+        signed.header("content-type").starts_with("application/cloudevents+json")
+            && signed.header("x-env") == "prod"
+    );
     let in_file = fs::read_to_string(home.path("events.jsonl")).unwrap();
-    assert_eq!((signed.header("webhook-id"), &signed.body), (home.events()[0]["id"].as_str().unwrap(), &in_file.trim_end().to_owned()));
+    assert_eq!(
+        (signed.header("webhook-id"), &signed.body),
+        (home.events()[0]["id"].as_str().unwrap(), &in_file.trim_end().to_owned())
+    );
     assert_eq!(said.body, r#"{"text": "rack \"7\": success"}"#);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_task_file_of_the_readme_is_read_and_each_of_its_tasks_is_watched() {
-    let cloud = cloud(Scenario { unlisted: opwatch::sim::Unlisted::Follows(vec![Answer::status(1)]), ..Scenario::default() }).await;
+    let cloud = cloud(Scenario {
+        unlisted: opwatch::sim::Unlisted::Follows(vec![Answer::status(1)]),
+        ..Scenario::default()
+    })
+    .await;
     let home = Home::new(&cloud, "");
     home.edit("task_files = [\"list.tasks\"]\n", &only("toml")[1]);
-    home.write("rack7.tasks", &only("tasks")[0].replace("\"initial_delay\": \"10m\"", "\"initial_delay\": \"10ms\""));
+    home.write(
+        "rack7.tasks",
+        &only("tasks")[0].replace("\"initial_delay\": \"10m\"", "\"initial_delay\": \"10ms\""),
+    );
     assert_eq!(home.run_until_done().await.code, Some(0));
     assert_eq!(home.events().len(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_program_of_the_readme_leaves_a_file_for_each_task_that_did_not_end_well() {
-    let cloud = cloud(Scenario::default().with_task(1, [Answer::status(1)]).with_task(2, [Answer::status(2)])).await;
-    let home = Home::new(&cloud, &only("toml").into_iter().find(|block| block.contains("type = \"exec\"")).expect("a program"));
+    let cloud =
+        cloud(Scenario::default().with_task(1, [Answer::status(1)]).with_task(2, [Answer::status(2)])).await;
+    let home = Home::new(
+        &cloud,
+        &only("toml").into_iter().find(|block| block.contains("type = \"exec\"")).expect("a program"),
+    );
     home.list([1, 2]);
     home.write("on-done", &only("shell")[0]);
     fs::set_permissions(home.path("on-done"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
@@ -197,7 +259,8 @@ async fn the_program_of_the_readme_leaves_a_file_for_each_task_that_did_not_end_
     let ended = home.run_until_done().await;
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let failed = home.events().into_iter().find(|event| event["data"]["outcome"] == "failure").unwrap();
-    let left: Vec<_> = fs::read_dir(home.path("tickets")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let left: Vec<_> =
+        fs::read_dir(home.path("tickets")).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert_eq!(left, [home.path("tickets").join(format!("{}.json", failed["id"].as_str().unwrap()))]);
     assert_eq!(serde_json::from_str::<Value>(&fs::read_to_string(&left[0]).unwrap()).unwrap(), failed);
 }
@@ -205,10 +268,13 @@ async fn the_program_of_the_readme_leaves_a_file_for_each_task_that_did_not_end_
 #[tokio::test(flavor = "multi_thread")]
 async fn the_demo_shows_what_the_readme_says() {
     let home = Home::new(&cloud(Scenario::default()).await, "");
-    let ended = said(home.in_shell(&format!("exec {} demo 2>&1", env!("CARGO_BIN_EXE_opwatch"))).spawn().unwrap()).await;
+    let ended =
+        said(home.in_shell(&format!("exec {} demo 2>&1", env!("CARGO_BIN_EXE_opwatch"))).spawn().unwrap())
+            .await;
     let (shown, _) = ended.stdout.split_once("\n\nWhat to do next").expect("an end");
     let recorded: String = shown.trim().lines().map(|line| without_what_varies(line) + "\n").collect();
-    let block = only("text").into_iter().find(|block| block.starts_with("# A cloud is simulated")).expect("the demo");
+    let block =
+        only("text").into_iter().find(|block| block.starts_with("# A cloud is simulated")).expect("the demo");
     // As `tests/record-demo` calls it.
     if std::env::var_os("RECORD_DEMO").is_some() {
         for file in [ENGLISH, CHINESE] {
@@ -216,21 +282,32 @@ async fn the_demo_shows_what_the_readme_says() {
         }
         return;
     }
-    assert_eq!(recorded, block, "the demo shows something else by now: look at it, and run tests/record-demo");
+    assert_eq!(
+        recorded, block,
+        "the demo shows something else by now: look at it, and run tests/record-demo"
+    );
 }
 
-/// A line of the demo with an ellipsis for what another run would show otherwise, and for its end if it is long.
+/// A line of the demo with an ellipsis for what another run would show otherwise, and for its end if it is
+/// long.
 fn without_what_varies(line: &str) -> String {
     /// What fits a page without scrolling.
     const COLUMNS: usize = 100;
     const TIME: &str = "2026-11-24T10:00:00.000Z";
     let is_time = |text: &str| {
-        text.len() == TIME.len() && text.bytes().zip(TIME.bytes()).all(|(found, like)| found.is_ascii_digit() == like.is_ascii_digit())
+        text.len() == TIME.len()
+            && text
+                .bytes()
+                .zip(TIME.bytes())
+                .all(|(found, like)| found.is_ascii_digit() == like.is_ascii_digit())
     };
     let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
     // Whose poll fails first is chance.
-    let varies: &[&str] =
-        if line.contains("a poll failed") { &["task="] } else { &["elapsed=", "polls=", "127.0.0.1:", "since=", "lasted="] };
+    let varies: &[&str] = if line.contains("a poll failed") {
+        &["task="]
+    } else {
+        &["elapsed=", "polls=", "127.0.0.1:", "since=", "lasted="]
+    };
     for word in &mut words {
         if is_time(word) {
             *word = "…".to_owned();
@@ -251,13 +328,34 @@ fn without_what_varies(line: &str) -> String {
 
 #[test]
 fn the_second_scenario_of_the_readme_has_every_key_with_another_value_than_its_default() {
-    let (shown, usual) = (Scenario::parse(&only("scenario")[1], None).unwrap(), Scenario::default());
+    let shown = Scenario::parse(&only("scenario")[1], None).unwrap();
+    let usual = Scenario::default();
     // Without `..`: a new key is demanded here, and then in the README.
-    let Scenario { secret_id, secret_key, token, signed_host, regions, unknown_region, clock_offset, rate, unlisted, tasks } = shown;
+    let Scenario {
+        secret_id,
+        secret_key,
+        token,
+        signed_host,
+        regions,
+        unknown_region,
+        clock_offset,
+        rate,
+        unlisted,
+        tasks,
+    } = shown;
     assert!(
-        secret_id != usual.secret_id && secret_key != usual.secret_key && token.is_some() && signed_host.is_some() && regions.is_some()
+        secret_id != usual.secret_id
+            && secret_key != usual.secret_key
+            && token.is_some()
+            && signed_host.is_some()
+            && regions.is_some()
     );
-    assert!(unknown_region != usual.unknown_region && clock_offset != usual.clock_offset && rate.is_some() && unlisted != usual.unlisted);
+    assert!(
+        unknown_region != usual.unknown_region
+            && clock_offset != usual.clock_offset
+            && rate.is_some()
+            && unlisted != usual.unlisted
+    );
     assert_eq!(tasks["1000800001"].len(), 11);
 }
 
@@ -266,7 +364,8 @@ async fn what_the_simulator_prints_points_opwatch_at_it() {
     let cloud = cloud(Scenario::default()).await;
     let home = Home::new(&cloud, "");
     home.write("scenario.toml", &only("scenario")[0]);
-    let mut sim = home.opwatch(&["sim", "--scenario", "scenario.toml", "--listen", "127.0.0.1:0"]).spawn().unwrap();
+    let mut sim =
+        home.opwatch(&["sim", "--scenario", "scenario.toml", "--listen", "127.0.0.1:0"]).spawn().unwrap();
     let mut lines = tokio::io::AsyncBufReadExt::lines(tokio::io::BufReader::new(sim.stdout.take().unwrap()));
     let mut printed = Vec::new();
     while !printed.last().is_some_and(|line: &String| line.starts_with("endpoint")) {
@@ -277,8 +376,12 @@ async fn what_the_simulator_prints_points_opwatch_at_it() {
     for api in ["2.0", "3.0"] {
         let mut command = home.opwatch(&["run", "-c", "sim.toml", "--until-done"]);
         command.env("XDG_STATE_HOME", home.path("state")).env("OPWATCH__POLL__ERROR_INTERVAL", "20ms");
-        command.env("OPWATCH__ACCOUNTS__DEFAULT__RATE_LIMIT", "100").env("OPWATCH__POLL__INITIAL_INTERVAL", "20ms");
-        command.env("OPWATCH__ACCOUNTS__DEFAULT__API", api).env("OPWATCH__STORE__URL", format!("sqlite:{api}.db"));
+        command
+            .env("OPWATCH__ACCOUNTS__DEFAULT__RATE_LIMIT", "100")
+            .env("OPWATCH__POLL__INITIAL_INTERVAL", "20ms");
+        command
+            .env("OPWATCH__ACCOUNTS__DEFAULT__API", api)
+            .env("OPWATCH__STORE__URL", format!("sqlite:{api}.db"));
         let ended = said(command.spawn().unwrap()).await;
         assert_eq!((ended.code, ended.log_lines("task finished").len()), (Some(0), 1), "{}", ended.stderr);
     }
@@ -288,13 +391,15 @@ async fn what_the_simulator_prints_points_opwatch_at_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_as_the_readme_has_it_is_whole_while_the_daemon_runs() {
-    let cloud = cloud(Scenario::default().with_task(1, [Answer::status(1)]).with_task(2, [Answer::status(4)])).await;
+    let cloud =
+        cloud(Scenario::default().with_task(1, [Answer::status(1)]).with_task(2, [Answer::status(4)])).await;
     let home = Home::new(&cloud, "");
     home.list([1, 2]);
     let daemon = home.start();
     eventually("task 1 is told", || home.events().len() == 1).await;
     let command = only("sh").into_iter().find(|block| block.starts_with("sqlite3 ")).expect("a command");
-    let status = std::process::Command::new("sh").args(["-c", &command]).current_dir(home.path("")).status().unwrap();
+    let status =
+        std::process::Command::new("sh").args(["-c", &command]).current_dir(home.path("")).status().unwrap();
     assert!(status.success());
     signal(&daemon, "KILL");
     said(daemon).await;
@@ -305,7 +410,8 @@ async fn a_backup_as_the_readme_has_it_is_whole_while_the_daemon_runs() {
     fs::rename(home.path("backup.db"), home.path("opwatch.db")).unwrap();
     cloud.set_answers("2", [Answer::status(1)]);
     assert_eq!(home.run_until_done().await.code, Some(0));
-    let mut told: Vec<_> = home.events().iter().map(|event| event["subject"].as_str().unwrap().to_owned()).collect();
+    let mut told: Vec<_> =
+        home.events().iter().map(|event| event["subject"].as_str().unwrap().to_owned()).collect();
     // The backup may be older than the acknowledgement of task 1: then that event comes once more.
     told.dedup();
     assert_eq!(told, ["bm/1", "bm/2"]);
@@ -316,7 +422,8 @@ async fn a_backup_as_the_readme_has_it_is_whole_while_the_daemon_runs() {
 fn every_section_and_key_that_the_readme_names_is_in_the_shipped_configuration() {
     let readme = fs::read_to_string(ENGLISH).unwrap();
     let prose: String = readme.split("```").step_by(2).collect();
-    let named = prose.split('`').skip(1).step_by(2).filter(|text| text.starts_with('[') && text.contains(']'));
+    let named =
+        prose.split('`').skip(1).step_by(2).filter(|text| text.starts_with('[') && text.contains(']'));
     // `[section]` is the README's word for any of them.
     let named: Vec<_> = named.filter(|text| *text != "[section]").collect();
     assert!(named.len() > 3, "{named:?}");
@@ -326,11 +433,16 @@ fn every_section_and_key_that_the_readme_names_is_in_the_shipped_configuration()
         let (section, key) = text.trim_start_matches('[').split_once(']').unwrap();
         let family = section.split('.').next().unwrap();
         let key = key.trim_start_matches(']').trim();
-        assert!(keys_of(&shipped, family).is_some_and(|keys| key.is_empty() || keys.iter().any(|known| known == key)), "{text}");
+        assert!(
+            keys_of(&shipped, family)
+                .is_some_and(|keys| key.is_empty() || keys.iter().any(|known| known == key)),
+            "{text}"
+        );
     }
 }
 
-/// The keys of a section and its subsections, as the shipped configuration shows them; `None`: it has no such section.
+/// The keys of a section and its subsections, as the shipped configuration shows them; `None`: it has no such
+/// section.
 fn keys_of(shipped: &str, family: &str) -> Option<Vec<String>> {
     let mut current = String::new();
     let mut keys = None;
@@ -358,10 +470,17 @@ fn every_file_that_the_readme_links_is_there_and_the_shipped_configuration_loads
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_pager_of_the_readme_hears_of_what_matches_all_that_its_section_says() {
-    let cloud =
-        cloud(Scenario::default().with_task(1, [Answer::status(1)]).with_task(2, [Answer::status(2)]).with_task(3, [Answer::status(2)]))
-            .await;
-    let home = Home::new(&cloud, &only("toml").into_iter().find(|block| block.contains("[sinks.pager]")).expect("a pager"));
+    let cloud = cloud(
+        Scenario::default()
+            .with_task(1, [Answer::status(1)])
+            .with_task(2, [Answer::status(2)])
+            .with_task(3, [Answer::status(2)]),
+    )
+    .await;
+    let home = Home::new(
+        &cloud,
+        &only("toml").into_iter().find(|block| block.contains("[sinks.pager]")).expect("a pager"),
+    );
     let line = |id: u64, team: &str| format!("{{\"id\":{id},\"labels\":{{\"team\":\"{team}\"}}}}\n");
     home.write("list.tasks", &[line(1, "dba"), line(2, "dba"), line(3, "web")].concat());
     assert_eq!(home.run_until_done().await.code, Some(0));

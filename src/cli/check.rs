@@ -30,7 +30,8 @@ pub struct NotReached {
     pub later: Vec<String>,
 }
 
-/// Validates as `run` does, short of the store, and prints what it would do; `live` tries accounts and sinks as well.
+/// Validates as `run` does, short of the store, and prints what it would do; `live` tries accounts and sinks
+/// as well.
 ///
 /// # Errors
 /// When the configuration is wrong, or something cannot be reached.
@@ -44,8 +45,13 @@ pub async fn run(path: &Path, live: bool, clock: Clock) -> Result<(), Failure> {
     }
     let found = reach(&loaded, &plan, format, clock).await?;
     print::document(reached(&found).as_bytes())?;
-    let (refused, later) = (found.that_are(Stand::Refused), found.that_are(Stand::Later));
-    if refused.is_empty() && later.is_empty() { Ok(()) } else { Err(Failure::NotReached(NotReached { refused, later })) }
+    let refused = found.that_are(Stand::Refused);
+    let later = found.that_are(Stand::Later);
+    if refused.is_empty() && later.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::NotReached(NotReached { refused, later }))
+    }
 }
 
 fn report(path: &Path, loaded: &Loaded, plan: &Plan) -> String {
@@ -66,7 +72,11 @@ fn report(path: &Path, loaded: &Loaded, plan: &Plan) -> String {
         parts.push("  nothing".to_owned());
     }
     if !plan.idle_accounts.is_empty() {
-        parts.push(wrapped(&format!("No task is asked with: {}.", plan.idle_accounts.join(", ")), "  ", "  "));
+        parts.push(wrapped(
+            &format!("No task is asked with: {}.", plan.idle_accounts.join(", ")),
+            "  ",
+            "  ",
+        ));
     }
     parts.push(format!("\nEach task, unless it says otherwise:\n{}", defaults(&loaded.poll)));
     parts.push("\nWho would hear of it:".to_owned());
@@ -75,7 +85,11 @@ fn report(path: &Path, loaded: &Loaded, plan: &Plan) -> String {
         Location::File(file) => file.display().to_string(),
         Location::Memory => "in memory".to_owned(),
     };
-    parts.push(wrapped(&format!("The store: {location}; what is over is kept: {kept}.", kept = kept(loaded.store.retention)), "\n", "  "));
+    parts.push(wrapped(
+        &format!("The store: {location}; what is over is kept: {kept}.", kept = kept(loaded.store.retention)),
+        "\n",
+        "  ",
+    ));
     let doubts = plan.doubts(loaded);
     if !doubts.is_empty() {
         parts.push(format!("\n{}:", counted(doubts.len() as u64, "warning")));
@@ -93,7 +107,9 @@ fn kept(retention: Limit) -> String {
 
 fn reached(found: &Found) -> String {
     let mut lines = Vec::new();
-    for (heading, found) in [("Accounts, asked once:", &found.accounts), ("Sinks, reached for:", &found.sinks)] {
+    for (heading, found) in
+        [("Accounts, asked once:", &found.accounts), ("Sinks, reached for:", &found.sinks)]
+    {
         lines.push(format!("\n{heading}"));
         if found.is_empty() {
             lines.push("  none".to_owned());
@@ -115,8 +131,13 @@ fn reached(found: &Found) -> String {
 fn watched(key: &Watched, policy: &Policy) -> String {
     let mut lines: Vec<String> = Vec::new();
     for (target, tasks) in &key.targets {
-        let line =
-            format!("account {}, region {}, operation {}: {}", target.account, target.region, target.operation, counted(*tasks, "task"));
+        let line = format!(
+            "account {}, region {}, operation {}: {}",
+            target.account,
+            target.region,
+            target.operation,
+            counted(*tasks, "task")
+        );
         lines.push(wrapped(&line, "  ", "    "));
     }
     lines.push(fact("asks", &format!("{} for {} (API {})", key.pace_key.host, key.pace_key.action, key.api)));
@@ -124,12 +145,17 @@ fn watched(key: &Watched, policy: &Policy) -> String {
         Some(documented) => format!("95 % of the documented {documented}"),
         None => "rate_limit".to_owned(),
     };
-    lines.push(fact("rate", &format!("{} ({from}), one poll every {}", key.rate, rounded(key.rate.interval()))));
+    lines.push(fact(
+        "rate",
+        &format!("{} ({from}), one poll every {}", key.rate, rounded(key.rate.interval())),
+    ));
     let sweep = coarse(key.sweep.at_the_rate);
     lines.push(fact("one sweep", &format!("{sweep} ({} ÷ {})", counted(key.tasks, "task"), key.rate)));
     let late = match key.sweep.bottleneck {
         Bottleneck::Rate => format!("up to {sweep} late: the rate is the bottleneck"),
-        Bottleneck::Interval => format!("up to {} late: max_interval and its jitter", rounded(policy.longest_interval())),
+        Bottleneck::Interval => {
+            format!("up to {} late: max_interval and its jitter", rounded(policy.longest_interval()))
+        }
     };
     lines.push(fact("an end seen", &late));
     if key.own_timeouts > 0 {
@@ -155,7 +181,10 @@ fn defaults(policy: &Policy) -> String {
     };
     [
         fact("first asked", &first),
-        fact("asked again", &format!("after {initial_interval}, then ever more rarely, up to {longest} apart")),
+        fact(
+            "asked again",
+            &format!("after {initial_interval}, then ever more rarely, up to {longest} apart"),
+        ),
         fact("given up", &given_up),
         fact("told overdue", &overdue),
     ]

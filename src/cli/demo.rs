@@ -1,6 +1,7 @@
 //! `opwatch demo`: the daemon against the built-in simulator, in seconds, with no credentials.
 //!
-//! Here it is put together and brought to its end. What happens in it is a table in [`acts`], and [`show`] plays that.
+//! Here it is put together and brought to its end. What happens in it is a table in [`acts`], and [`show`]
+//! plays that.
 
 mod acts;
 mod show;
@@ -63,20 +64,25 @@ async fn demonstrate(clock: Clock) -> Result<(), Failure> {
         unlisted: Unlisted::Follows(vec![Answer::status(RUNNING)]),
         ..Scenario::default()
     };
-    let sim = Sim::start(scenario, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), clock)
-        .await
-        .map_err(|error| Problem::new(Place::default(), format!("no port of 127.0.0.1 can be listened on: {error}")))?;
-    // Removed with this value, and so by Ctrl-C too; a closed terminal ends the program before that. It opens nothing.
-    let key_file = tempfile::Builder::new().prefix("opwatch-demo-").tempfile().map_err(|error| no_key_file(&error))?;
+    let sim =
+        Sim::start(scenario, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), clock).await.map_err(|error| {
+            Problem::new(Place::default(), format!("no port of 127.0.0.1 can be listened on: {error}"))
+        })?;
+    // Removed with this value, and so by Ctrl-C too; a closed terminal ends the program before that. It opens
+    // nothing.
+    let key_file =
+        tempfile::Builder::new().prefix("opwatch-demo-").tempfile().map_err(|error| no_key_file(&error))?;
     std::fs::write(key_file.path(), SECRET_KEY).map_err(|error| no_key_file(&error))?;
     let loaded = configuration(&sim, key_file.path());
     // For people, also in a pipe.
     telemetry::init(&loaded.log, Surroundings::of_process())?;
     let (options, events, polls) = Options::looked_on(HELD_FOR_LONG, clock);
     let log = Log::new(ResolvedFormat::Text).map_err(Failure::Runtime)?;
-    let mut show = Show { sim: &sim, key_file: key_file.path().to_owned(), events, polls, log, clock, ends: Vec::new() };
+    let mut show =
+        Show { sim: &sim, key_file: key_file.path().to_owned(), events, polls, log, clock, ends: Vec::new() };
     open(&sim, &mut show).await?;
-    let daemon = async { Ok(Daemon::start(loaded, options).await?.run().await.map_err(daemon::Error::Store)?) };
+    let daemon =
+        async { Ok(Daemon::start(loaded, options).await?.run().await.map_err(daemon::Error::Store)?) };
     let (Ended { held, .. }, ()) = tokio::try_join!(daemon, show.play())?;
     if held.is_empty() { close(&show) } else { Err(Failure::Held(held)) }
 }
@@ -97,7 +103,9 @@ async fn open(sim: &Sim, show: &mut Show<'_>) -> Result<(), Failure> {
 /// What it came to, and what to do next.
 fn close(show: &Show<'_>) -> Result<(), Failure> {
     let over: HashSet<&str> = show.ends.iter().map(|end| end.subject()).collect();
-    let count = |outcome: &str| show.ends.iter().filter(|end| end.body.contains(&format!("\"outcome\":\"{outcome}\""))).count();
+    let count = |outcome: &str| {
+        show.ends.iter().filter(|end| end.body.contains(&format!("\"outcome\":\"{outcome}\""))).count()
+    };
     let too_many = match show.sim.seen().iter().filter(|seen| seen.flaw == Some(TOO_MANY)).count() {
         0 => "none".to_owned(),
         refused => refused.to_string(),
@@ -137,13 +145,21 @@ README.md says how events get to your files, webhooks and programs."#
 
 /// This program, as a shell finds it.
 fn program() -> String {
-    let is_plain = |name: &String| name.contains('/') && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte));
+    let is_plain = |name: &String| {
+        name.contains('/') && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte))
+    };
     std::env::args().next().filter(is_plain).unwrap_or_else(|| "opwatch".to_owned())
 }
 
 fn no_key_file(error: &io::Error) -> Problem {
     let place = Place { key: Some("TMPDIR".to_owned()), ..Place::default() };
-    Problem::new(place, format!("no file can be written in {} ({error}); name another folder", std::env::temp_dir().display()))
+    Problem::new(
+        place,
+        format!(
+            "no file can be written in {} ({error}); name another folder",
+            std::env::temp_dir().display()
+        ),
+    )
 }
 
 fn configuration(sim: &Sim, key_file: &Path) -> Loaded {
@@ -155,8 +171,13 @@ fn configuration(sim: &Sim, key_file: &Path) -> Loaded {
         ..Account::new("default", SECRET_ID, Secret::new(SECRET_KEY))
     };
     let task = |number| {
-        let (id, name) = (Some(WrittenId::Int(FIRST_TASK + number)), Some(format!("db-{}", number + 1)));
-        Listed { written: Written { id, name, ..Written::default() }, place: Place::default(), lines: Vec::new() }
+        let id = Some(WrittenId::Int(FIRST_TASK + number));
+        let name = Some(format!("db-{}", number + 1));
+        Listed {
+            written: Written { id, name, ..Written::default() },
+            place: Place::default(),
+            lines: Vec::new(),
+        }
     };
     let millis = |millis| Span(Duration::from_millis(millis));
     let poll = Policy {

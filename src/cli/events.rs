@@ -17,8 +17,8 @@ use crate::section::suggestion;
 use crate::sinks::{self, Class, Refusal, Sink};
 use crate::telemetry::{self, ResolvedFormat, Surroundings};
 
-/// What the account, region and operation of a test are called. No operation of the cloud's is, so neither the source nor the
-/// subject of a test is that of a real task.
+/// What the account, region and operation of a test are called. No operation of the cloud's is, so neither
+/// the source nor the subject of a test is that of a real task.
 const TEST: &str = "test";
 const NAME: &str = "test event from opwatch events test";
 const MESSAGE: &str = "This is a test: nothing was watched, and nothing happened in the cloud.";
@@ -71,18 +71,40 @@ impl NotAccepted {
 /// A finished task that anyone can see is a test, with an id of its own each time.
 fn event(now: Wall) -> Event {
     let target = Target { account: TEST.into(), region: TEST.into(), operation: TEST.into() };
-    let settings = Settings { name: Some(NAME.into()), labels: [(TEST.into(), "true".into())].into(), ..Settings::default() };
-    let about = About { target: &target, id: &TaskId::Text(TEST.into()), settings: &settings, registered_at: now, sequence: 0 };
+    let settings = Settings {
+        name: Some(NAME.into()),
+        labels: [(TEST.into(), "true".into())].into(),
+        ..Settings::default()
+    };
+    let about = About {
+        target: &target,
+        id: &TaskId::Text(TEST.into()),
+        settings: &settings,
+        registered_at: now,
+        sequence: 0,
+    };
     let status = Code::Text("TEST".into());
-    let word = FinalWord::Finished { outcome: Outcome::Success, status: &status, instances: &[], message: Some(MESSAGE) };
-    final_word(&about, &word, &Ending { at: now, elapsed: Duration::ZERO, detected_within: None, polls: 1, errors: 0 })
+    let word = FinalWord::Finished {
+        outcome: Outcome::Success,
+        status: &status,
+        instances: &[],
+        message: Some(MESSAGE),
+    };
+    final_word(
+        &about,
+        &word,
+        &Ending { at: now, elapsed: Duration::ZERO, detected_within: None, polls: 1, errors: 0 },
+    )
 }
 
 /// Things of sinks, each with the sink's name.
 type Named<'a, T> = Vec<(&'a str, T)>;
 
 /// The named sinks, each once, or all of them.
-fn chosen<'a>(configured: &'a BTreeMap<String, sinks::Config>, names: &[String]) -> Result<Named<'a, &'a sinks::Config>, Failure> {
+fn chosen<'a>(
+    configured: &'a BTreeMap<String, sinks::Config>,
+    names: &[String],
+) -> Result<Named<'a, &'a sinks::Config>, Failure> {
     let known: Vec<&str> = configured.keys().map(String::as_str).collect();
     let unknown = names.iter().filter(|name| !configured.contains_key(*name)).map(|name| {
         let place = Place { key: Some("SINK".to_owned()), ..Place::default() };
@@ -93,11 +115,19 @@ fn chosen<'a>(configured: &'a BTreeMap<String, sinks::Config>, names: &[String])
         return Err(Failure::Configuration(unknown));
     }
     let is_meant = |name: &str| names.is_empty() || names.iter().any(|meant| meant == name);
-    Ok(configured.iter().map(|(name, config)| (name.as_str(), config)).filter(|(name, _)| is_meant(name)).collect())
+    Ok(configured
+        .iter()
+        .map(|(name, config)| (name.as_str(), config))
+        .filter(|(name, _)| is_meant(name))
+        .collect())
 }
 
 /// All that can fail at a start fails before anything is sent.
-fn build<'a>(chosen: &Named<'a, &sinks::Config>, format: ResolvedFormat, clock: Clock) -> Result<Named<'a, Box<dyn Sink>>, Failure> {
+fn build<'a>(
+    chosen: &Named<'a, &sinks::Config>,
+    format: ResolvedFormat,
+    clock: Clock,
+) -> Result<Named<'a, Box<dyn Sink>>, Failure> {
     let mut problems = Vec::new();
     let mut built = Vec::new();
     for (name, config) in chosen {
@@ -117,7 +147,8 @@ async fn attempt(sink: &dyn Sink, event: &Event, stop: &CancellationToken) -> Re
     }
 }
 
-/// What came of it: one word in a line with the sink's name, and the reason below it, wrapped and unable to command the terminal.
+/// What came of it: one word in a line with the sink's name, and the reason below it, wrapped and unable to
+/// command the terminal.
 fn report(name: &str, result: &Result<(), Refusal>) -> String {
     let Err(refusal) = result else { return format!("{name}: delivered") };
     let word = match refusal.class {
@@ -139,13 +170,19 @@ mod tests {
         let event = event(Wall(1_764_000_000_000));
         let record = serde_json::from_str(&event.body).unwrap();
         assert_eq!(schema::told(&record), [""; 0]);
-        assert_eq!((&record["data"]["task"]["name"], &record["source"]), (&NAME.into(), &"opwatch/test/test".into()));
+        assert_eq!(
+            (&record["data"]["task"]["name"], &record["source"]),
+            (&NAME.into(), &"opwatch/test/test".into())
+        );
     }
 
     #[test]
     fn a_long_reason_is_read_at_80_columns() {
         let path = format!("/srv/{}", "on-done-".repeat(4));
-        let told = report("page", &Err(Refusal::of_sink(format!("cannot run {path}: {}\u{1b}", "it is not there, ".repeat(9)))));
+        let told = report(
+            "page",
+            &Err(Refusal::of_sink(format!("cannot run {path}: {}\u{1b}", "it is not there, ".repeat(9)))),
+        );
         assert!(told.starts_with(&format!("page: held\n  cannot run {path}: it is not")), "{told}");
         assert!(told.lines().all(|line| line.len() <= print::COLUMNS) && told.ends_with("\\u001b"), "{told}");
         assert_eq!(report("log", &Ok(())), "log: delivered");

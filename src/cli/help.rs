@@ -47,8 +47,10 @@ url = "sqlite:opwatch.db"
 
 /// Of `check`, at length.
 pub static CHECK_WITH_AN_EXAMPLE: LazyLock<String> = LazyLock::new(|| {
-    let lines: String =
-        FIRST_CONFIGURATION.lines().map(|line| if line.is_empty() { "\n".to_owned() } else { format!("  {line}\n") }).collect();
+    let lines: String = FIRST_CONFIGURATION
+        .lines()
+        .map(|line| if line.is_empty() { "\n".to_owned() } else { format!("  {line}\n") })
+        .collect();
     format!(
         "{CHECK}\n\nA first configuration, opwatch.toml, beside a file secret_key that holds the key alone:\n\n{lines}\n\
          Examples:\n  opwatch check -c opwatch.toml\n  opwatch check -c opwatch.toml --live"

@@ -189,7 +189,8 @@ impl Failure {
             },
             // As a shell tells of a program that a signal ended.
             Self::Stopped(wait::Stopped { signal, .. }) => 128 + signal,
-            Self::Configuration(_) | Self::Daemon(daemon::Error::Configuration(_) | daemon::Error::Cloud(_)) => 2,
+            Self::Configuration(_)
+            | Self::Daemon(daemon::Error::Configuration(_) | daemon::Error::Cloud(_)) => 2,
             Self::Daemon(daemon::Error::Opening(_, error) | daemon::Error::Store(error)) => match error {
                 store::Error::InUse { .. } | store::Error::Newer { .. } => 2,
                 store::Error::Open { why, .. } if why.needs_a_person() => 2,
@@ -239,16 +240,22 @@ pub fn main() -> ExitCode {
 
 /// An address to listen on, or what to write; clap names the argument.
 fn address(written: &str) -> Result<SocketAddr, &'static str> {
-    written.parse().map_err(|_| "write an address and a port, such as 127.0.0.1:9465, or port 0 for a free one")
+    written
+        .parse()
+        .map_err(|_| "write an address and a port, such as 127.0.0.1:9465, or port 0 for a free one")
 }
 
 async fn dispatch(command: Command) -> Result<(), Failure> {
     let clock = Clock::start();
     match command {
-        Command::Run { file, until_done, allow_removals } => run::run(&file.config, until_done, allow_removals, clock).await,
+        Command::Run { file, until_done, allow_removals } => {
+            run::run(&file.config, until_done, allow_removals, clock).await
+        }
         Command::Check { file, live } => check::run(&file.config, live, clock).await,
         Command::Wait(arguments) => wait::run(arguments, clock).await,
-        Command::Events { command: EventsCommand::Test { sinks, file, print } } => events::test(&file.config, &sinks, print, clock).await,
+        Command::Events { command: EventsCommand::Test { sinks, file, print } } => {
+            events::test(&file.config, &sinks, print, clock).await
+        }
         Command::Demo => demo::run(clock).await,
         Command::Sim { listen, scenario } => sim::run(listen, scenario.as_deref(), clock).await,
         Command::Operations { show } => operations::run(show.as_deref()),

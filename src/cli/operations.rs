@@ -21,7 +21,8 @@ pub fn run(show: Option<&str>) -> Result<(), Failure> {
     print::line(&row)
 }
 
-/// Two lines a row: the cloud's longest names of hosts, actions and parameters fill 80 columns only one below the other.
+/// Two lines a row: the cloud's longest names of hosts, actions and parameters fill 80 columns only one below
+/// the other.
 fn table(rows: &BTreeMap<String, Operation>) -> String {
     const NAME: &str = "NAME";
     const RATE: &str = "RATE";
@@ -32,7 +33,11 @@ fn table(rows: &BTreeMap<String, Operation>) -> String {
     for (name, Operation { api, rate, host, action, id, .. }) in rows {
         // Formatted on its own: not every type's `Display` keeps to a width.
         let rate = rate.to_string();
-        table += &format!("{name:names$}  {api}  {rate:rates$}  {host}\n{:1$}{action}, {id}\n", "", names + rates + 9);
+        table += &format!(
+            "{name:names$}  {api}  {rate:rates$}  {host}\n{:1$}{action}, {id}\n",
+            "",
+            names + rates + 9
+        );
     }
     table
 }
@@ -45,7 +50,13 @@ mod tests {
     fn the_table_has_the_facts_of_each_row_within_80_columns() {
         let table = table(&BUILT_IN);
         let rows = "bm    2.0  100/1m  bm.api.qcloud.com\n                   DescriptionOperationResult, taskId:int\n";
-        assert!(table.starts_with("NAME  API  RATE    HOST, ACTION AND ID PARAMETER\n") && table.contains(rows), "{table}");
-        assert!(table.lines().all(|line| line.len() <= 80) && table.lines().count() == 1 + 2 * BUILT_IN.len(), "{table}");
+        assert!(
+            table.starts_with("NAME  API  RATE    HOST, ACTION AND ID PARAMETER\n") && table.contains(rows),
+            "{table}"
+        );
+        assert!(
+            table.lines().all(|line| line.len() <= 80) && table.lines().count() == 1 + 2 * BUILT_IN.len(),
+            "{table}"
+        );
     }
 }

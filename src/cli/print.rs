@@ -1,4 +1,5 @@
-//! The one way to standard output and standard error. `println!` panics on a closed pipe; this ends the command silently.
+//! The one way to standard output and standard error. `println!` panics on a closed pipe; this ends the
+//! command silently.
 
 use std::io::{ErrorKind, Write};
 
@@ -7,10 +8,12 @@ use textwrap::{Options, WordSplitter};
 use super::Failure;
 use crate::telemetry::line::escaped;
 
-/// The width of a terminal that nobody made wider. Reports are as wide on any: what is read in columns is read best in narrow ones.
+/// The width of a terminal that nobody made wider. Reports are as wide on any: what is read in columns is
+/// read best in narrow ones.
 pub const COLUMNS: usize = 80;
 
-/// Text in lines of at most 80 columns, that cannot command a terminal; the first begins with `first`, the others with `rest`.
+/// Text in lines of at most 80 columns, that cannot command a terminal; the first begins with `first`, the
+/// others with `rest`.
 pub fn wrapped(text: &str, first: &str, rest: &str) -> String {
     // A path that is broken at a hyphen cannot be copied.
     let form = Options::new(COLUMNS).initial_indent(first).subsequent_indent(rest).break_words(false);
@@ -28,17 +31,20 @@ pub fn line(text: &str) -> Result<(), Failure> {
 /// A whole document on standard output, as it is.
 ///
 /// # Errors
-/// When the reader is gone: the command is to end silently. And when it cannot be written for another reason, such as a full disk,
-/// which whoever reads the file later has to know.
+/// When the reader is gone: the command is to end silently. And when it cannot be written for another reason,
+/// such as a full disk, which whoever reads the file later has to know.
 pub fn document(bytes: &[u8]) -> Result<(), Failure> {
     let mut stdout = std::io::stdout().lock();
-    stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(|error| match error.kind() == ErrorKind::BrokenPipe {
-        true => Failure::Closed,
-        false => Failure::Output(error),
+    stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(|error| {
+        match error.kind() == ErrorKind::BrokenPipe {
+            true => Failure::Closed,
+            false => Failure::Output(error),
+        }
     })
 }
 
-/// An error on standard error, each of its lines as `opwatch: what, where, what to do`. A closed one is nobody's trouble.
+/// An error on standard error, each of its lines as `opwatch: what, where, what to do`. A closed one is
+/// nobody's trouble.
 pub fn error(text: &str) {
     let mut stderr = std::io::stderr().lock();
     for line in text.lines() {

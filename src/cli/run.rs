@@ -34,7 +34,16 @@ pub async fn run(path: &Path, until_done: bool, allow_removals: bool, clock: Clo
     let location = sqlite::location(&loaded.store, |name| std::env::var_os(name))?;
     let until_done = until_done.then_some(HELD_FOR_LONG);
     let stopping = stop.clone();
-    let options = Options { location, until_done, allow_removals, format, tells_systemd: true, clock, stop: stopping, listener: None };
+    let options = Options {
+        location,
+        until_done,
+        allow_removals,
+        format,
+        tells_systemd: true,
+        clock,
+        stop: stopping,
+        listener: None,
+    };
     let daemon = tokio::select! {
         daemon = daemon::patiently(clock, Daemon::start(loaded, options)) => daemon?,
         // A start may wait long, for a full disk or somebody else's lock.
@@ -56,7 +65,9 @@ pub async fn load(path: PathBuf) -> Result<Loaded, Failure> {
         return Err(Problem::new(Place { file: Some(path), ..Place::default() }, what).into());
     }
     let loaded = tokio::task::spawn_blocking(move || config::load(&path, &Environment::of_process())).await;
-    loaded.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())).map_err(Failure::Configuration)
+    loaded
+        .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+        .map_err(Failure::Configuration)
 }
 
 /// A token that SIGTERM and SIGINT cancel.
@@ -65,7 +76,10 @@ pub fn stop_on_signals() -> Result<CancellationToken, Failure> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::Runtime)?;
     let stop = CancellationToken::new();
     let cancelled = stop.clone();
-    #[expect(clippy::disallowed_methods, reason = "it lives as long as the process, and there is no owner above the command")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it lives as long as the process, and there is no owner above the command"
+    )]
     tokio::spawn(async move {
         tokio::select! {
             _ = terminate.recv() => {}

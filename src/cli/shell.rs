@@ -1,4 +1,5 @@
-//! `opwatch completions` and `opwatch man`: the command line as shells and `man` read it, made from its own definition.
+//! `opwatch completions` and `opwatch man`: the command line as shells and `man` read it, made from its own
+//! definition.
 
 use clap::Command;
 use clap_complete::Shell;
@@ -97,9 +98,11 @@ fn as_it_is(text: &str) -> String {
 
 /// A section without the line that begins it.
 fn without_heading(section: &[u8]) -> &[u8] {
-    let is_heading = |line: &[u8]| line.starts_with(b".SH ") || line.starts_with(b".ie ") || line.starts_with(b".el ");
+    let is_heading =
+        |line: &[u8]| line.starts_with(b".SH ") || line.starts_with(b".ie ") || line.starts_with(b".el ");
     let mut rest = section;
-    while let Some(end) = rest.iter().position(|byte| *byte == b'\n').filter(|end| is_heading(&rest[..*end])) {
+    while let Some(end) = rest.iter().position(|byte| *byte == b'\n').filter(|end| is_heading(&rest[..*end]))
+    {
         rest = &rest[end + 1..];
     }
     rest

@@ -26,7 +26,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Runs the command.
 pub async fn run(listen: SocketAddr, scenario: Option<&Path>, clock: Clock) -> Result<(), Failure> {
     let stop = stop_on_signals()?;
-    telemetry::init(&telemetry::Config { level: Level::Warn, format: Format::Text }, Surroundings::of_process())?;
+    telemetry::init(
+        &telemetry::Config { level: Level::Warn, format: Format::Text },
+        Surroundings::of_process(),
+    )?;
     serve(listen, scenario, clock, &mut print::line, stop.cancelled()).await
 }
 
@@ -41,7 +44,10 @@ async fn serve(
     let config = config(&scenario);
     let sim = Sim::start(scenario, listen, clock).await.map_err(|error| {
         let place = Place { key: Some("--listen".to_owned()), ..Place::default() };
-        Problem::new(place, format!("cannot listen on {listen}: {error}; choose another address, or port 0 for a free one"))
+        Problem::new(
+            place,
+            format!("cannot listen on {listen}: {error}; choose another address, or port 0 for a free one"),
+        )
     })?;
     let endpoint = sim.endpoint();
     print(&format!("A simulated cloud answers at {endpoint} until it is interrupted."))?;
@@ -76,7 +82,8 @@ async fn show(sim: &Sim, clock: Clock, end: impl Future<Output = ()>) -> Result<
         let now = clock.now();
         let lines: String = requests.iter().map(|seen| line(seen, now) + "\n").collect();
         let out = Arc::clone(&out);
-        let written = tokio::task::spawn_blocking(move || write_waiting(&out, lines.as_bytes(), PATIENCE)).await;
+        let written =
+            tokio::task::spawn_blocking(move || write_waiting(&out, lines.as_bytes(), PATIENCE)).await;
         if last.is_some() && !matches!(written, Ok(Ok(()))) {
             return Ok(());
         }
@@ -91,7 +98,8 @@ fn line(seen: &Seen, now: Moment) -> String {
         Api::V2 => "2.0",
         Api::V3 => "3.0",
     };
-    let mut fields: Fields = vec![("api", text(api)), ("action", text(action)), ("region", text(region)), ("task", text(task))];
+    let mut fields: Fields =
+        vec![("api", text(api)), ("action", text(action)), ("region", text(region)), ("task", text(task))];
     let message = match verdict {
         Verdict::Answered(status) => {
             fields.push(("status", (*status).into()));
@@ -119,7 +127,8 @@ fn config(scenario: &Scenario) -> Vec<String> {
     let region = scenario.regions.as_ref().and_then(|regions| regions.first()).map_or("bj", String::as_str);
     let mut lines = vec![
         format!("tasks = [{{ id = {} }}]", quoted(id)),
-        // A store of its own: on the usual one, the tasks of another configuration would count as taken out of the file.
+        // A store of its own: on the usual one, the tasks of another configuration would count as taken out
+        // of the file.
         "store.url = \"sqlite:sim.db\"".to_owned(),
         "[accounts.default]".to_owned(),
         format!("region = {}", quoted(region)),
@@ -168,9 +177,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_key_that_somebody_chose_is_not_printed() {
-        let lines = printed("secret_key = 'my-own'\nsigned_host = 'bm.api.qcloud.com'").await.unwrap().join("\n");
-        assert!(!lines.contains("my-own") && lines.contains("signed_host = \"bm.api.qcloud.com\""), "{lines}");
-        assert!(lines.contains("credentials = \"env\" # set TENCENTCLOUD_SECRET_ID, TENCENTCLOUD_SECRET_KEY to"), "{lines}");
+        let lines =
+            printed("secret_key = 'my-own'\nsigned_host = 'bm.api.qcloud.com'").await.unwrap().join("\n");
+        assert!(
+            !lines.contains("my-own") && lines.contains("signed_host = \"bm.api.qcloud.com\""),
+            "{lines}"
+        );
+        assert!(
+            lines.contains("credentials = \"env\" # set TENCENTCLOUD_SECRET_ID, TENCENTCLOUD_SECRET_KEY to"),
+            "{lines}"
+        );
         let lines = printed("token = 'my-own'").await.unwrap().join("\n");
         assert!(!lines.contains("my-own") && lines.contains(", TENCENTCLOUD_TOKEN to"), "{lines}");
     }

@@ -5,7 +5,11 @@ use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 /// What is wrong, and what to write. `None`: it is no error, but help or a version that was asked for.
 pub fn told(error: &Error) -> Option<String> {
     let is = |kinds: &[ErrorKind]| kinds.contains(&error.kind());
-    if is(&[ErrorKind::DisplayHelp, ErrorKind::DisplayVersion, ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand]) {
+    if is(&[
+        ErrorKind::DisplayHelp,
+        ErrorKind::DisplayVersion,
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand,
+    ]) {
         return None;
     }
     let help = format!("see {} --help", command(error));
@@ -14,13 +18,17 @@ pub fn told(error: &Error) -> Option<String> {
     Some(if is(&[ErrorKind::InvalidSubcommand]) {
         let written = text(error, ContextKind::InvalidSubcommand).unwrap_or_default();
         match (written.as_str(), text(error, ContextKind::SuggestedSubcommand)) {
-            ("help" | "version", _) => format!("{written}: is no command; write {} --{written}", command(error)),
+            ("help" | "version", _) => {
+                format!("{written}: is no command; write {} --{written}", command(error))
+            }
             (_, Some(meant)) => format!("{written}: there is no such command; did you mean `{meant}`?"),
             (_, None) => format!("{written}: there is no such command; {help}"),
         }
     } else if is(&[ErrorKind::UnknownArgument]) {
         match text(error, ContextKind::SuggestedArg) {
-            _ if argument.ends_with(".toml") => format!("{argument}: has no place here; did you mean -c {argument}?"),
+            _ if argument.ends_with(".toml") => {
+                format!("{argument}: has no place here; did you mean -c {argument}?")
+            }
             Some(meant) => format!("{argument}: there is no such option; did you mean `{meant}`?"),
             None if argument.starts_with('-') => format!("{argument}: there is no such option; {help}"),
             None => format!("{argument}: has no place here; {help}"),
@@ -30,7 +38,10 @@ pub fn told(error: &Error) -> Option<String> {
     } else if is(&[ErrorKind::MissingRequiredArgument]) {
         format!("{argument}: is missing; {help}")
     } else if is(&[ErrorKind::InvalidValue]) && value.is_empty() {
-        format!("{argument}: its value is missing or empty; write it, or leave the option out{}", from_environment(&argument))
+        format!(
+            "{argument}: its value is missing or empty; write it, or leave the option out{}",
+            from_environment(&argument)
+        )
     } else if is(&[ErrorKind::InvalidValue]) {
         let valid = text(error, ContextKind::ValidValue).unwrap_or_default();
         format!("{argument}: {value:?} does not fit; write one of {valid}")
@@ -44,7 +55,8 @@ pub fn told(error: &Error) -> Option<String> {
     })
 }
 
-/// A value of the configuration's option may come from a variable, which the one who typed the command does not see.
+/// A value of the configuration's option may come from a variable, which the one who typed the command does
+/// not see.
 fn from_environment(argument: &str) -> &'static str {
     let is_set = || std::env::var_os("OPWATCH_CONFIG").is_some_and(|value| value.is_empty());
     if argument.starts_with("--config") && is_set() { "; OPWATCH_CONFIG is set to nothing" } else { "" }
@@ -68,6 +80,7 @@ fn text(error: &Error, kind: ContextKind) -> Option<String> {
 fn command(error: &Error) -> String {
     let usage = text(error, ContextKind::Usage).unwrap_or_default();
     let words = usage.split_whitespace().skip_while(|word| *word != "opwatch");
-    let words: Vec<&str> = words.take_while(|word| word.bytes().all(|byte| byte.is_ascii_lowercase())).collect();
+    let words: Vec<&str> =
+        words.take_while(|word| word.bytes().all(|byte| byte.is_ascii_lowercase())).collect();
     if words.is_empty() { "opwatch".to_owned() } else { words.join(" ") }
 }

@@ -1,7 +1,9 @@
-//! `opwatch wait`: watches the tasks that it is given until they are over, without a store of its own and without sinks.
+//! `opwatch wait`: watches the tasks that it is given until they are over, without a store of its own and
+//! without sinks.
 //!
-//! It starts the same daemon as `run`, with its store in memory, and listens to it. Here it is put together and brought to its
-//! end; what came of each task is kept in [`tasks`], shown by [`output`] and [`frame`], and summed up by [`verdict`].
+//! It starts the same daemon as `run`, with its store in memory, and listens to it. Here it is put together
+//! and brought to its end; what came of each task is kept in [`tasks`], shown by [`output`] and [`frame`],
+//! and summed up by [`verdict`].
 
 mod arguments;
 mod frame;
@@ -95,11 +97,18 @@ pub enum End {
 }
 
 /// Watches until the end, or until the limit.
-async fn watch(loaded: Loaded, arguments: &Arguments, tasks: &mut Tasks, output: &Output, clock: Clock) -> Result<End, Failure> {
+async fn watch(
+    loaded: Loaded,
+    arguments: &Arguments,
+    tasks: &mut Tasks,
+    output: &Output,
+    clock: Clock,
+) -> Result<End, Failure> {
     let (options, events, polls) = Options::looked_on(HELD_FOR_LONG, clock);
     let Limit(timeout) = arguments.timeout;
     let limit = timeout.map(|timeout| clock.now().steady + timeout);
-    let daemon = async { Ok(Daemon::start(loaded, options).await?.run().await.map_err(daemon::Error::Store)?) };
+    let daemon =
+        async { Ok(Daemon::start(loaded, options).await?.run().await.map_err(daemon::Error::Store)?) };
     let shown = Shown { events, polls, tasks, output, clock, timeout: arguments.timeout };
     tokio::select! {
         biased;
@@ -171,5 +180,6 @@ fn limit(written: &str) -> Result<Limit, String> {
 /// A span as a person reads it, of whole seconds from one second on, and of not more than two parts.
 fn brief(span: Duration) -> String {
     let Span(rounded) = crate::units::rounded(span);
-    Span(if rounded.as_secs() >= 3600 { Duration::from_secs(rounded.as_secs() / 60 * 60) } else { rounded }).to_string()
+    Span(if rounded.as_secs() >= 3600 { Duration::from_secs(rounded.as_secs() / 60 * 60) } else { rounded })
+        .to_string()
 }

@@ -23,12 +23,13 @@ pub struct Config {
     pub secret_key: Option<Secret>,
     /// A file that holds the secret key; a bare name is looked for in `$CREDENTIALS_DIRECTORY` first.
     pub secret_key_file: Option<PathBuf>,
-    /// Where id and key are looked for: `auto`, or `config`, `env`, `file`, `tccli` for just that place. Default auto.
+    /// Where id and key are looked for: `auto`, or `config`, `env`, `file`, `tccli` for just that place.
+    /// Default auto.
     pub credentials: Source,
     /// `2.0` or `3.0`: over which API the operation `bm` is asked for. Default 2.0.
     pub api: Api,
-    /// Where to connect, for all operations of the account; a path counts for API 2.0 alone. Default: each operation's own host.
-    /// Plain http only to a loopback address.
+    /// Where to connect, for all operations of the account; a path counts for API 2.0 alone. Default: each
+    /// operation's own host. Plain http only to a loopback address.
     pub endpoint: Option<String>,
     /// Signed, and sent as `Host`. Default: the endpoint's host.
     pub signed_host: Option<String>,
@@ -40,7 +41,8 @@ pub struct Config {
     pub rate_limit: Option<Rate>,
     /// Requests under way at once, 1 to 10000. Default 32.
     pub max_in_flight: u32,
-    /// The proxy that all requests go through, http or https; it may hold a password. Default: the usual environment variables.
+    /// The proxy that all requests go through, http or https; it may hold a password. Default: the usual
+    /// environment variables.
     #[serde(skip_serializing)]
     pub proxy: Option<Secret>,
     /// A file of certificates (PEM) that servers and proxies may show, in addition to the system's.
@@ -64,7 +66,8 @@ pub struct Account {
     pub token: Option<Secret>,
     /// Over which API the operation `bm` is asked for.
     pub api: Api,
-    /// Where to connect: http or https, without user or query; plain http only to a loopback address. `None`: each operation's own host.
+    /// Where to connect: http or https, without user or query; plain http only to a loopback address. `None`:
+    /// each operation's own host.
     pub endpoint: Option<reqwest::Url>,
     /// Signed, and sent as `Host`. `None`: the endpoint's host.
     pub signed_host: Option<String>,
@@ -76,7 +79,8 @@ pub struct Account {
     pub rate_limit: Option<Rate>,
     /// Requests under way at once, 1 to 10000.
     pub max_in_flight: u32,
-    /// The proxy that all requests go through: an http or https URL, perhaps with a password. `None`: as the environment says.
+    /// The proxy that all requests go through: an http or https URL, perhaps with a password. `None`: as the
+    /// environment says.
     pub proxy: Option<Secret>,
     /// Certificates in addition to the system's.
     pub ca: Vec<CertificateDer<'static>>,
@@ -85,7 +89,17 @@ pub struct Account {
 impl Account {
     /// An account of which nothing is written but its credentials.
     pub fn new(name: &str, secret_id: &str, secret_key: Secret) -> Self {
-        let Config { region, api, endpoint: _, signed_host, signature_method, method, rate_limit, max_in_flight, .. } = Config::default();
+        let Config {
+            region,
+            api,
+            endpoint: _,
+            signed_host,
+            signature_method,
+            method,
+            rate_limit,
+            max_in_flight,
+            ..
+        } = Config::default();
         Self {
             name: name.to_owned(),
             region,
@@ -114,7 +128,9 @@ impl Account {
     /// Uses these from now on.
     pub fn sign_with(&mut self, credentials: Credentials) {
         let Credentials { secret_id, secret_key, token } = credentials;
-        (self.secret_id, self.secret_key, self.token) = (secret_id, secret_key, token);
+        self.secret_id = secret_id;
+        self.secret_key = secret_key;
+        self.token = token;
     }
 
     /// What its calls are counted under: the ids of temporary keys come and go, and the account stays.

@@ -1,5 +1,5 @@
-//! From the bytes of an answer to a reading or a fault, leniently: api.md §1 lists what real answers do, and those of
-//! API 3.0 are read alike.
+//! From the bytes of an answer to a reading or a fault, leniently: api.md §1 lists what real answers do, and
+//! those of API 3.0 are read alike.
 
 use serde_json::Value;
 
@@ -15,7 +15,9 @@ const INSTANCES: usize = 10_000;
 /// Reads an API 2.0 answer: `{"code": 0, "message": "…", "data": {…}}`.
 pub fn read_2_0(operation: &Operation, http_status: u16, body: &[u8]) -> Result<Reading, Fault> {
     let answer = object(http_status, body)?;
-    let Some(code) = find(&answer, "/code").and_then(as_code) else { return Err(no_answer(http_status, "the answer has no code")) };
+    let Some(code) = find(&answer, "/code").and_then(as_code) else {
+        return Err(no_answer(http_status, "the answer has no code"));
+    };
     if code != Code::Int(0) {
         return Err(codes::refused_2_0(code, words(&answer, "/message"), &operation.id.name));
     }
@@ -23,8 +25,8 @@ pub fn read_2_0(operation: &Operation, http_status: u16, body: &[u8]) -> Result<
     reading(operation, find(&answer, "/data").map_or(&Value::Null, first_row))
 }
 
-/// Reads an API 3.0 answer: `{"Response": {…, "RequestId": "…"}}`, with an `Error` in it where the request was refused; that
-/// comes with HTTP 200 too, and counts whatever else is there.
+/// Reads an API 3.0 answer: `{"Response": {…, "RequestId": "…"}}`, with an `Error` in it where the request
+/// was refused; that comes with HTTP 200 too, and counts whatever else is there.
 pub fn read_3_0(operation: &Operation, http_status: u16, body: &[u8]) -> Result<Reading, Fault> {
     let answer = object(http_status, body)?;
     let Some(response) = find(&answer, "/Response").filter(|response| response.is_object()) else {
@@ -42,7 +44,9 @@ pub fn read_3_0(operation: &Operation, http_status: u16, body: &[u8]) -> Result<
 
 /// The object that every answer is.
 fn object(http_status: u16, body: &[u8]) -> Result<Value, Fault> {
-    parse(body).filter(Value::is_object).ok_or_else(|| no_answer(http_status, "the answer is not a JSON object"))
+    parse(body)
+        .filter(Value::is_object)
+        .ok_or_else(|| no_answer(http_status, "the answer is not a JSON object"))
 }
 
 /// A gateway's error with a good answer's body is no answer: a final word could not be taken back.
@@ -75,9 +79,14 @@ fn words(value: &Value, pointer: &str) -> String {
 fn reading(operation: &Operation, data: &Value) -> Result<Reading, Fault> {
     let Some(status) = find(data, &operation.status).and_then(as_code) else {
         // Confirmed like a not-found answer (api.md §1).
-        return Err(codes::unanswered(Class::Task, "no_status", "the answer has no status for this id".to_owned()));
+        return Err(codes::unanswered(
+            Class::Task,
+            "no_status",
+            "the answer has no status for this id".to_owned(),
+        ));
     };
-    let instances = operation.instances.as_ref().map(|place| instances(operation, place, data)).unwrap_or_default();
+    let instances =
+        operation.instances.as_ref().map(|place| instances(operation, place, data)).unwrap_or_default();
     let phase = outcome(operation, &status).map_or(Phase::Running, Phase::Over);
     let known = phase != Phase::Running || operation.running.contains(&status);
     Ok(Reading { phase, status, instances, known, message: None })
@@ -96,13 +105,17 @@ fn instances(operation: &Operation, place: &Instances, data: &Value) -> Vec<Inst
 
 /// What a status came to, by the operation's own row; `None` for running and for what the row does not know.
 fn outcome(operation: &Operation, status: &Code) -> Option<Outcome> {
-    [(&operation.success, Outcome::Success), (&operation.failure, Outcome::Failure), (&operation.partial, Outcome::Partial)]
-        .into_iter()
-        .find_map(|(statuses, outcome)| statuses.contains(status).then_some(outcome))
+    [
+        (&operation.success, Outcome::Success),
+        (&operation.failure, Outcome::Failure),
+        (&operation.partial, Outcome::Partial),
+    ]
+    .into_iter()
+    .find_map(|(statuses, outcome)| statuses.contains(status).then_some(outcome))
 }
 
-/// The published sample uses typographic quotes, and pasted into a stub server it comes as is: they are read as plain ones
-/// where the answer is no JSON otherwise.
+/// The published sample uses typographic quotes, and pasted into a stub server it comes as is: they are read
+/// as plain ones where the answer is no JSON otherwise.
 fn parse(body: &[u8]) -> Option<Value> {
     serde_json::from_slice(body).ok().or_else(|| {
         let text = std::str::from_utf8(body).ok()?;
@@ -110,10 +123,13 @@ fn parse(body: &[u8]) -> Option<Value> {
     })
 }
 
-/// Follows a JSON pointer; names are compared without outer blanks, since one edition of the documentation has them.
+/// Follows a JSON pointer; names are compared without outer blanks, since one edition of the documentation
+/// has them.
 fn find<'a>(value: &'a Value, pointer: &str) -> Option<&'a Value> {
     pointer.split('/').skip(1).try_fold(value, |value, name| match value {
-        Value::Object(fields) => fields.get(name).or_else(|| fields.iter().find(|(key, _)| key.trim() == name).map(|(_, value)| value)),
+        Value::Object(fields) => fields
+            .get(name)
+            .or_else(|| fields.iter().find(|(key, _)| key.trim() == name).map(|(_, value)| value)),
         Value::Array(elements) => elements.get(name.parse::<usize>().ok()?),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
     })

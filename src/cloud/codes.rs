@@ -1,5 +1,5 @@
-//! Codes and HTTP statuses → whose trouble it is (api.md §1). The table is the fact; the functions below read it. The codes of
-//! API 3.0 are in [`api_3_0`].
+//! Codes and HTTP statuses → whose trouble it is (api.md §1). The table is the fact; the functions below read
+//! it. The codes of API 3.0 are in [`api_3_0`].
 
 pub mod api_3_0;
 
@@ -29,20 +29,31 @@ pub const CODES_2_0: &[(i64, Class)] = &[
 /// Codes that blame a parameter without saying which: the message may.
 const BLAME_A_PARAMETER: [i64; 2] = [4000, 10001];
 /// Parameters of every request: no task id mends a fault of theirs (api.md §1).
-const COMMON_PARAMETERS: [&str; 9] =
-    ["Action", "Region", "Timestamp", "Nonce", "SecretId", "SignatureMethod", "Token", "Signature", "Version"];
+const COMMON_PARAMETERS: [&str; 9] = [
+    "Action",
+    "Region",
+    "Timestamp",
+    "Nonce",
+    "SecretId",
+    "SignatureMethod",
+    "Token",
+    "Signature",
+    "Version",
+];
 
 /// The fault that an API 2.0 error code stands for; `id_parameter` is what carries the task's id.
 pub fn refused_2_0(code: Code, message: String, id_parameter: &str) -> Fault {
-    // A module error may hide behind a general code: `(9001)db error`. It is told; the reaction stays that of the code outside,
-    // since 5100 is tried again whatever the module says.
+    // A module error may hide behind a general code: `(9001)db error`. It is told; the reaction stays that of
+    // the code outside, since 5100 is tried again whatever the module says.
     let number = match &code {
         Code::Int(number) => Some(*number),
         Code::Text(_) => None,
     };
     let listed = number.and_then(|number| CODES_2_0.iter().find(|(known, _)| *known == number));
     let class = match listed {
-        Some((number, _)) if BLAME_A_PARAMETER.contains(number) && blames_another(&message, id_parameter) => Class::PaceKey,
+        Some((number, _)) if BLAME_A_PARAMETER.contains(number) && blames_another(&message, id_parameter) => {
+            Class::PaceKey
+        }
         Some((_, class)) => *class,
         None => Class::Service,
     };
@@ -57,13 +68,14 @@ fn module_code(number: Option<i64>, message: &str) -> Option<Code> {
 
 /// Whether the message names another parameter than the id, as a word of its own.
 pub fn blames_another(message: &str, id_parameter: &str) -> bool {
-    let words: Vec<_> = message.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').collect();
+    let words: Vec<_> =
+        message.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').collect();
     let names = |parameter: &str| words.iter().any(|word| word.eq_ignore_ascii_case(parameter));
     !names(id_parameter) && COMMON_PARAMETERS.iter().any(|parameter| names(parameter))
 }
 
-/// The fault of an HTTP status without a readable code in its body: 408, 425, 429 and 5xx pass, redirects and what is stranger
-/// too, and any other refusal is of the configuration (api.md §1).
+/// The fault of an HTTP status without a readable code in its body: 408, 425, 429 and 5xx pass, redirects and
+/// what is stranger too, and any other refusal is of the configuration (api.md §1).
 pub fn http(status: u16) -> Fault {
     let class = match status {
         408 | 425 | 429 => Class::Service,
@@ -137,9 +149,13 @@ mod tests {
 
     #[test]
     fn http_statuses_without_a_code_pass_unless_they_refuse_the_request() {
-        for (status, class) in [(302, Class::Service), (404, Class::PaceKey), (403, Class::PaceKey), (408, Class::Service)] {
+        for (status, class) in
+            [(302, Class::Service), (404, Class::PaceKey), (403, Class::PaceKey), (408, Class::Service)]
+        {
             assert_eq!(http(status).class, class, "{status}");
         }
-        assert!([429, 500, 502, 503, 504, 599].into_iter().all(|status| http(status).class == Class::Service));
+        assert!(
+            [429, 500, 502, 503, 504, 599].into_iter().all(|status| http(status).class == Class::Service)
+        );
     }
 }

@@ -1,6 +1,8 @@
-//! An account's credentials, and the files that hold them: a key alone, the SDK's file, or that of `tccli` (api.md §4).
+//! An account's credentials, and the files that hold them: a key alone, the SDK's file, or that of `tccli`
+//! (api.md §4).
 //!
-//! Files are read at the start, and again while the account is held and the file changes. What is in them is repeated nowhere.
+//! Files are read at the start, and again while the account is held and the file changes. What is in them is
+//! repeated nowhere.
 
 use std::path::{Path, PathBuf};
 
@@ -87,7 +89,9 @@ struct Found {
 
 fn whole(path: &Path, found: Option<Found>, form: &str) -> Result<Credentials, String> {
     let shown = path.display();
-    let Some(Found { secret_id, secret_key, token }) = found else { return Err(format!("{shown} cannot be understood; {form}")) };
+    let Some(Found { secret_id, secret_key, token }) = found else {
+        return Err(format!("{shown} cannot be understood; {form}"));
+    };
     let filled = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
     let Some(secret_id) = filled(secret_id) else { return Err(format!("{shown} has no id; {form}")) };
     let Some(secret_key) = filled(secret_key) else { return Err(format!("{shown} has no key; {form}")) };
@@ -97,11 +101,12 @@ fn whole(path: &Path, found: Option<Found>, form: &str) -> Result<Credentials, S
     Ok(Credentials { secret_id, secret_key: Secret::new(secret_key), token: filled(token).map(Secret::new) })
 }
 
-/// As Python's `configparser` reads it, which the SDK uses: names in any case, `=` or `:`, whole lines of comment. What is none of
-/// that is no file of this kind.
+/// As Python's `configparser` reads it, which the SDK uses: names in any case, `=` or `:`, whole lines of
+/// comment. What is none of that is no file of this kind.
 fn sdk(text: &str) -> Option<Found> {
     const SECTION: &str = "default";
-    let (mut section, mut found) = (None, Found::default());
+    let mut section = None;
+    let mut found = Found::default();
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['#', ';'])) {
         if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             section = Some(name.trim());
@@ -148,10 +153,18 @@ mod tests {
         ] {
             assert_eq!(read(Form::Sdk, text), Ok(credentials("A", "hunter2", None)), "{text}");
         }
-        assert_eq!(read(Form::Sdk, "[default]\nsecret_id=A\nsecret_key=a=b:c"), Ok(credentials("A", "a=b:c", None)));
-        let text = |token| format!("{{\"secretId\": \"A\", \"secretKey\": \"hunter2\", \"token\": {token}, \"type\": 1}}");
+        assert_eq!(
+            read(Form::Sdk, "[default]\nsecret_id=A\nsecret_key=a=b:c"),
+            Ok(credentials("A", "a=b:c", None))
+        );
+        let text = |token| {
+            format!("{{\"secretId\": \"A\", \"secretKey\": \"hunter2\", \"token\": {token}, \"type\": 1}}")
+        };
         assert_eq!(read(Form::Tccli, &text("\"T\"")), Ok(credentials("A", "hunter2", Some("T"))));
-        assert_eq!([text("null"), text("\"\"")].map(|text| read(Form::Tccli, &text).unwrap().token), [None, None]);
+        assert_eq!(
+            [text("null"), text("\"\"")].map(|text| read(Form::Tccli, &text).unwrap().token),
+            [None, None]
+        );
     }
 
     #[test]
@@ -161,9 +174,17 @@ mod tests {
             (Form::Sdk, "secret_id = A\nsecret_key = hunter2", "FILE has no id"),
             (Form::Sdk, "[default]\nsecret_id = hunter2", "FILE has no key"),
             (Form::Sdk, "[default]\nsecret_id =\nsecret_key = hunter2", "FILE has no id"),
-            (Form::Sdk, "[default]\nsecret_id = hunter2 x\nsecret_key = hunter2", "the id in FILE holds blanks"),
+            (
+                Form::Sdk,
+                "[default]\nsecret_id = hunter2 x\nsecret_key = hunter2",
+                "the id in FILE holds blanks",
+            ),
             (Form::Sdk, "hunter2", "FILE cannot be understood; write a line [default]"),
-            (Form::Tccli, "{\"secretId\": {\"hunter2\": 1}}", "FILE cannot be understood; write {\"secretId\""),
+            (
+                Form::Tccli,
+                "{\"secretId\": {\"hunter2\": 1}}",
+                "FILE cannot be understood; write {\"secretId\"",
+            ),
             (Form::Tccli, "{\"secretId\": \"A\"}", "FILE has no key; write"),
             (Form::Tccli, "hunter2", "FILE cannot be understood"),
             (Form::Key, "", "FILE is empty"),

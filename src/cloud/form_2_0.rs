@@ -1,4 +1,5 @@
-//! Requests of API 2.0 (api.md §1): every parameter is signed, and goes into the query of a GET or the form of a POST.
+//! Requests of API 2.0 (api.md §1): every parameter is signed, and goes into the query of a GET or the form
+//! of a POST.
 
 use reqwest::header::{CONTENT_TYPE, HOST, HeaderValue};
 use reqwest::{Body, Request, Url};
@@ -37,14 +38,25 @@ impl Form {
     /// When the operation's host makes no URL, or no header.
     pub fn new(account: &Account, operation: &Operation, region: &str) -> Result<Self, Error> {
         let url = match &account.endpoint {
-            Some(endpoint) if endpoint.path() == "/" => endpoint.join(PATH).map_err(|_| Error::Host(endpoint.to_string()))?,
+            Some(endpoint) if endpoint.path() == "/" => {
+                endpoint.join(PATH).map_err(|_| Error::Host(endpoint.to_string()))?
+            }
             Some(endpoint) => endpoint.clone(),
-            None => Url::parse(&format!("https://{}{PATH}", operation.host)).map_err(|_| Error::Host(operation.host.clone()))?,
+            None => Url::parse(&format!("https://{}{PATH}", operation.host))
+                .map_err(|_| Error::Host(operation.host.clone()))?,
         };
         let dialled = url.host_str().unwrap_or_default().to_owned();
         let host = account.signed_host.clone().unwrap_or_else(|| dialled.clone());
-        let host_header = if host == dialled { None } else { Some(HeaderValue::from_str(&host).map_err(|_| Error::Host(host.clone()))?) };
-        let mut common = vec![("Action", operation.action.clone()), ("Region", region.to_owned()), ("SecretId", account.secret_id.clone())];
+        let host_header = if host == dialled {
+            None
+        } else {
+            Some(HeaderValue::from_str(&host).map_err(|_| Error::Host(host.clone()))?)
+        };
+        let mut common = vec![
+            ("Action", operation.action.clone()),
+            ("Region", region.to_owned()),
+            ("SecretId", account.secret_id.clone()),
+        ];
         match account.signature_method {
             // Absent means HMAC-SHA1 (api.md §1), and what is absent cannot be misread.
             SignatureMethod::Sha1 => {}
@@ -52,7 +64,13 @@ impl Form {
         }
         Ok(Self {
             method: account.method,
-            signer: Signer::new(&account.secret_key, account.signature_method, account.method, &host, url.path()),
+            signer: Signer::new(
+                &account.secret_key,
+                account.signature_method,
+                account.method,
+                &host,
+                url.path(),
+            ),
             url,
             host_header,
             common,
@@ -63,11 +81,23 @@ impl Form {
     }
 
     /// The signed request for one task.
-    pub fn request(&self, id_parameter: &str, id: &TaskId, params: &[(String, String)], stamp: Stamp) -> Sent {
-        let (nonce, seconds, id) = (stamp.nonce.to_string(), (stamp.at.0 / 1000).to_string(), id.to_string());
+    pub fn request(
+        &self,
+        id_parameter: &str,
+        id: &TaskId,
+        params: &[(String, String)],
+        stamp: Stamp,
+    ) -> Sent {
+        let nonce = stamp.nonce.to_string();
+        let seconds = (stamp.at.0 / 1000).to_string();
+        let id = id.to_string();
         let mut fields = Vec::with_capacity(8 + params.len());
         fields.extend(self.common.iter().map(|(name, value)| (*name, value.as_str())));
-        fields.extend([("Nonce", nonce.as_str()), ("Timestamp", seconds.as_str()), (id_parameter, id.as_str())]);
+        fields.extend([
+            ("Nonce", nonce.as_str()),
+            ("Timestamp", seconds.as_str()),
+            (id_parameter, id.as_str()),
+        ]);
         fields.extend(self.token.iter().map(|token| ("Token", token.expose())));
         fields.extend(params.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         let sign::Signed { fields, signature } = self.signer.sign(&mut fields);
@@ -84,7 +114,9 @@ impl Form {
             Method::Post => {
                 let mut request = Request::new(reqwest::Method::POST, url);
                 *request.body_mut() = Some(Body::from(fields));
-                request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+                request
+                    .headers_mut()
+                    .insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
                 request
             }
         };

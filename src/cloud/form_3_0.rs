@@ -45,7 +45,8 @@ impl Form {
     pub fn new(account: &Account, operation: &Operation, region: &str) -> Result<Self, Error> {
         let mut url = match &account.endpoint {
             Some(endpoint) => endpoint.clone(),
-            None => Url::parse(&format!("https://{}", operation.host)).map_err(|_| Error::Host(operation.host.clone()))?,
+            None => Url::parse(&format!("https://{}", operation.host))
+                .map_err(|_| Error::Host(operation.host.clone()))?,
         };
         url.set_path("/");
         let dialled = match (url.host_str().unwrap_or_default(), url.port()) {
@@ -55,7 +56,9 @@ impl Form {
         // The server makes what it verifies lower case.
         let host = account.signed_host.clone().unwrap_or(dialled).to_ascii_lowercase();
         let region = REGIONS.iter().find(|(short, _)| *short == region).map_or(region, |(_, long)| long);
-        let header = |what, text: &str| HeaderValue::from_str(text).map_err(|_| Error::Header { account: account.name.clone(), what });
+        let header = |what, text: &str| {
+            HeaderValue::from_str(text).map_err(|_| Error::Header { account: account.name.clone(), what })
+        };
         // The id goes into `Authorization` later, where nobody could be told any more.
         header("secret_id", &account.secret_id)?;
         let mut headers = HeaderMap::from_iter([
@@ -74,7 +77,13 @@ impl Form {
     }
 
     /// The signed request for one task.
-    pub fn request(&self, id_parameter: &str, id: &TaskId, params: &[(String, String)], stamp: Stamp) -> Sent {
+    pub fn request(
+        &self,
+        id_parameter: &str,
+        id: &TaskId,
+        params: &[(String, String)],
+        stamp: Stamp,
+    ) -> Sent {
         let timestamp = stamp.at.0.div_euclid(1000);
         let body = body(id_parameter, id, params);
         let Signed { authorization, signature } = self.signer.sign(timestamp, body.as_bytes());
@@ -96,7 +105,8 @@ fn body(id_parameter: &str, id: &TaskId, params: &[(String, String)]) -> String 
         TaskId::Int(number) => Value::from(*number),
         TaskId::Text(text) => Value::from(&**text),
     };
-    let mut fields: Map<String, Value> = params.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str()))).collect();
+    let mut fields: Map<String, Value> =
+        params.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str()))).collect();
     fields.insert(id_parameter.to_owned(), id);
     Value::Object(fields).to_string()
 }
@@ -116,6 +126,9 @@ mod tests {
         assert_eq!(body("TaskId", &TaskId::Int(123), &[]), r#"{"TaskId":123}"#);
         assert_eq!(body("TaskId", &TaskId::Int(u64::MAX), &[]), r#"{"TaskId":18446744073709551615}"#);
         let params = [("EnvId".to_owned(), "1".to_owned()), ("Zone".to_owned(), "机\"".to_owned())];
-        assert_eq!(body("TaskId", &TaskId::Text("7".into()), &params), r#"{"EnvId":"1","TaskId":"7","Zone":"机\""}"#);
+        assert_eq!(
+            body("TaskId", &TaskId::Text("7".into()), &params),
+            r#"{"EnvId":"1","TaskId":"7","Zone":"机\""}"#
+        );
     }
 }

@@ -90,7 +90,9 @@ pub enum Error {
     #[error("there is no operation {0}")]
     NoOperation(String),
     /// The HTTP client could not be built.
-    #[error("cannot set up TLS for account {account}; check the system's certificates (package ca-certificates)")]
+    #[error(
+        "cannot set up TLS for account {account}; check the system's certificates (package ca-certificates)"
+    )]
     Client {
         /// Whose.
         account: String,
@@ -119,7 +121,8 @@ impl Cloud {
         let with_pool = |(name, account): (String, Account)| {
             let client = |pooled| {
                 let connections = if pooled { account.max_in_flight as usize } else { 0 };
-                client::client(&account, connections, request_timeout).map_err(|source| Error::Client { account: name.clone(), source })
+                client::client(&account, connections, request_timeout)
+                    .map_err(|source| Error::Client { account: name.clone(), source })
             };
             let (client, unpooled) = (client(true)?, client(false)?);
             Ok((name, Asked { account, client, unpooled }))
@@ -134,16 +137,19 @@ impl Cloud {
     pub fn route(&self, target: &Target) -> Result<Route, Error> {
         let Asked { account, client, unpooled } =
             self.accounts.get(&target.account).ok_or_else(|| Error::NoAccount(target.account.clone()))?;
-        let operation = operations::meant(&target.operation, account.api).ok_or_else(|| Error::NoOperation(target.operation.clone()))?;
+        let operation = operations::meant(&target.operation, account.api)
+            .ok_or_else(|| Error::NoOperation(target.operation.clone()))?;
         let (form, host, region) = match operation.api {
             Api::V2 => {
                 let form = form_2_0::Form::new(account, operation, &target.region)?;
-                let (host, region) = (form.host.clone(), form.region.clone());
+                let host = form.host.clone();
+                let region = form.region.clone();
                 (Form::V2(form), host, region)
             }
             Api::V3 => {
                 let form = form_3_0::Form::new(account, operation, &target.region)?;
-                let (host, region) = (form.host.clone(), form.region.clone());
+                let host = form.host.clone();
+                let region = form.region.clone();
                 (Form::V3(form), host, region)
             }
         };
@@ -153,7 +159,12 @@ impl Cloud {
             form,
             token: account.token.clone(),
             operation,
-            pace_key: PaceKey { secret_id: account.counted_as().to_owned(), region, host, action: operation.action.clone() },
+            pace_key: PaceKey {
+                secret_id: account.counted_as().to_owned(),
+                region,
+                host,
+                action: operation.action.clone(),
+            },
             rate: account.rate_limit.unwrap_or_else(|| operation.usual_rate()),
             max_in_flight: account.max_in_flight,
         })
@@ -161,7 +172,8 @@ impl Cloud {
 }
 
 impl Cloud {
-    /// Reads an account's credentials again, where they came from a file. `None`: they did not, or they are still the same.
+    /// Reads an account's credentials again, where they came from a file. `None`: they did not, or they are
+    /// still the same.
     ///
     /// # Errors
     /// When the file cannot be read, or holds no credentials; those before stay in use.
@@ -171,7 +183,9 @@ impl Cloud {
         match account.kept_in.as_ref()?.read(&account.secret_id, &mut |doubt| doubts.push(doubt)) {
             Ok(read) if account.signs_with(&read) => None,
             Ok(read) => {
-                doubts.iter().for_each(|doubt| tracing::warn!(doubt, "the key that was read again can be used, but look at this"));
+                doubts.iter().for_each(|doubt| {
+                    tracing::warn!(doubt, "the key that was read again can be used, but look at this")
+                });
                 account.sign_with(read);
                 Some(Ok(()))
             }
@@ -181,6 +195,8 @@ impl Cloud {
 
     /// The files whose change may mend an account's credentials.
     pub fn key_files(&self) -> impl Iterator<Item = (&str, &Path)> {
-        self.accounts.iter().filter_map(|(name, asked)| Some((name.as_str(), asked.account.kept_in.as_ref()?.path.as_path())))
+        self.accounts
+            .iter()
+            .filter_map(|(name, asked)| Some((name.as_str(), asked.account.kept_in.as_ref()?.path.as_path())))
     }
 }

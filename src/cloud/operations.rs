@@ -1,7 +1,7 @@
 //! The table of operations: what can be watched, how to ask, and how to read the answer.
 //!
-//! A row is a fact of api.md; logic over rows is one function. An operation's meaning comes from its own row, never from a
-//! shared enum: `1` is a success in one API and a failure in another.
+//! A row is a fact of api.md; logic over rows is one function. An operation's meaning comes from its own row,
+//! never from a shared enum: `1` is a success in one API and a failure in another.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -89,7 +89,8 @@ const ROWS: &str = include_str!("operations.toml");
 
 /// The built-in rows, by name.
 #[expect(clippy::expect_used, reason = "compiled in; a test reads it")]
-pub static BUILT_IN: LazyLock<BTreeMap<String, Operation>> = LazyLock::new(|| toml::from_str(ROWS).expect("operations.toml"));
+pub static BUILT_IN: LazyLock<BTreeMap<String, Operation>> =
+    LazyLock::new(|| toml::from_str(ROWS).expect("operations.toml"));
 
 /// A built-in row as it would stand in a configuration, with what its comment says.
 pub fn as_written(name: &str) -> Option<String> {
@@ -108,8 +109,8 @@ pub fn meant(name: &str, api: Api) -> Option<&'static Operation> {
 }
 
 impl Operation {
-    /// How fast it is asked where nobody says otherwise. The documented limit is counted at the arrival, which jitters: so much
-    /// of it is used (design.md §4).
+    /// How fast it is asked where nobody says otherwise. The documented limit is counted at the arrival,
+    /// which jitters: so much of it is used (design.md §4).
     pub fn usual_rate(&self) -> Rate {
         const SHARE_OF_DOCUMENTED_RATE: f64 = 0.95;
         self.rate.times(SHARE_OF_DOCUMENTED_RATE)
@@ -146,7 +147,9 @@ impl TryFrom<String> for IdParameter {
         let r#type = match written.split_once(':') {
             Some((name, "int")) if !name.is_empty() => (name.to_owned(), IdType::Int),
             Some((name, "string")) if !name.is_empty() => (name.to_owned(), IdType::Text),
-            Some(_) | None => return Err("a parameter and its type, such as \"taskId:int\" or \"TaskId:string\""),
+            Some(_) | None => {
+                return Err("a parameter and its type, such as \"taskId:int\" or \"TaskId:string\"");
+            }
         };
         Ok(Self { name: r#type.0, r#type: r#type.1 })
     }
@@ -168,7 +171,8 @@ mod tests {
     #[test]
     fn each_row_is_shown_as_it_would_be_written_and_reads_as_the_same_row() {
         for (name, row) in BUILT_IN.iter() {
-            let shown: BTreeMap<String, BTreeMap<String, Operation>> = toml::from_str(&as_written(name).unwrap()).unwrap();
+            let shown: BTreeMap<String, BTreeMap<String, Operation>> =
+                toml::from_str(&as_written(name).unwrap()).unwrap();
             assert_eq!(format!("{:?}", shown["operations"][name]), format!("{row:?}"));
         }
         assert_eq!(as_written("nothing"), None);
@@ -177,11 +181,18 @@ mod tests {
     #[test]
     fn a_name_means_its_successor_in_an_account_of_api_3_0_with_ids_of_the_same_type() {
         let action = |name, api| meant(name, api).map(|row| row.action.as_str());
-        assert_eq!([Api::V2, Api::V3].map(|api| action("bm", api)), [Some("DescriptionOperationResult"), Some("DescribeOperationResult")]);
+        assert_eq!(
+            [Api::V2, Api::V3].map(|api| action("bm", api)),
+            [Some("DescriptionOperationResult"), Some("DescribeOperationResult")]
+        );
         assert_eq!([Api::V2, Api::V3].map(|api| action("bm3", api)), [Some("DescribeOperationResult"); 2]);
         assert_eq!(action("nothing", Api::V3), None);
         for (row, successor) in BUILT_IN.values().filter_map(|row| Some((row, row.successor.as_ref()?))) {
-            assert_eq!((row.api, BUILT_IN[successor].api, BUILT_IN[successor].id.r#type), (Api::V2, Api::V3, row.id.r#type), "{successor}");
+            assert_eq!(
+                (row.api, BUILT_IN[successor].api, BUILT_IN[successor].id.r#type),
+                (Api::V2, Api::V3, row.id.r#type),
+                "{successor}"
+            );
         }
     }
 }

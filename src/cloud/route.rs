@@ -41,15 +41,23 @@ pub(super) enum Form {
 
 impl Route {
     /// Asks once how that task stands. Everything that can go wrong is a fault.
-    pub async fn ask(&self, id: &TaskId, params: &[(String, String)], stamp: Stamp, new_connection: bool) -> Answer {
+    pub async fn ask(
+        &self,
+        id: &TaskId,
+        params: &[(String, String)],
+        stamp: Stamp,
+        new_connection: bool,
+    ) -> Answer {
         let Sent { request, signature } = self.request(id, params, stamp);
         let client = if new_connection { &self.unpooled } else { &self.client };
-        let (mut date, mut retry_after) = (None, None);
+        let mut date = None;
+        let mut retry_after = None;
         let answered = match client.execute(request).await {
             Ok(response) => {
                 let headers = response.headers();
                 date = header(headers, &DATE).and_then(|text| httpdate::parse_http_date(text).ok());
-                retry_after = header(headers, &RETRY_AFTER).and_then(|text| net::retry_after(text, date.unwrap_or(stamp.at.into())));
+                retry_after = header(headers, &RETRY_AFTER)
+                    .and_then(|text| net::retry_after(text, date.unwrap_or(stamp.at.into())));
                 self.read(response, &signature).await
             }
             Err(error) => Err(unanswered(error, true)),
@@ -61,7 +69,11 @@ impl Route {
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| unanswered(error, false))? {
             if body.len() + chunk.len() > BODY_BYTES {
-                return Err(codes::unanswered(Class::Service, "too_large", "the answer is larger than 1 MiB".to_owned()));
+                return Err(codes::unanswered(
+                    Class::Service,
+                    "too_large",
+                    "the answer is larger than 1 MiB".to_owned(),
+                ));
             }
             body.extend_from_slice(&chunk);
         }
@@ -85,9 +97,9 @@ impl Route {
         }
     }
 
-    /// Servers echo what they were sent; a signature or a token must reach no log and no event that way. Taken out before the
-    /// answer is read, in every form that it was sent in or that JSON gives it: codes and statuses are told too, and what is cut
-    /// later could not be found any more.
+    /// Servers echo what they were sent; a signature or a token must reach no log and no event that way.
+    /// Taken out before the answer is read, in every form that it was sent in or that JSON gives it: codes
+    /// and statuses are told too, and what is cut later could not be found any more.
     fn redacted(&self, body: Vec<u8>, signature: &Secret) -> Vec<u8> {
         // What is no UTF-8 is no JSON either, and then nothing of it is told.
         let Ok(text) = std::str::from_utf8(&body) else { return body };
@@ -108,7 +120,8 @@ fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// A request that brought no answer: who was asked, and the innermost cause. The URL is left out: it carries the signature.
+/// A request that brought no answer: who was asked, and the innermost cause. The URL is left out: it carries
+/// the signature.
 fn unanswered(error: reqwest::Error, before_any_byte: bool) -> Fault {
     let (class, what) = if error.is_timeout() {
         (Class::Service, "timeout")
@@ -123,15 +136,20 @@ fn unanswered(error: reqwest::Error, before_any_byte: bool) -> Fault {
     codes::unanswered(class, what, answer::bounded(&(asked + &net::cause(error))))
 }
 
-/// Whether the connection was gone before the first byte of an answer: closed by a server that had no more use for it, as it
-/// happens to connections that are used again.
+/// Whether the connection was gone before the first byte of an answer: closed by a server that had no more
+/// use for it, as it happens to connections that are used again.
 fn connection_died(error: &reqwest::Error) -> bool {
     use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
-        let closed = cause.downcast_ref::<hyper::Error>().is_some_and(|error| error.is_incomplete_message() || error.is_canceled());
+        let closed = cause
+            .downcast_ref::<hyper::Error>()
+            .is_some_and(|error| error.is_incomplete_message() || error.is_canceled());
         let reset = cause.downcast_ref::<std::io::Error>();
-        if closed || reset.is_some_and(|error| matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset)) {
+        if closed
+            || reset
+                .is_some_and(|error| matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset))
+        {
             return true;
         }
         source = cause.source();

@@ -1,4 +1,5 @@
-//! API 2.0 signatures (api.md §1): raw values are signed, encoded values are sent. Those of API 3.0 are in [`tc3`].
+//! API 2.0 signatures (api.md §1): raw values are signed, encoded values are sent. Those of API 3.0 are in
+//! [`tc3`].
 
 pub mod tc3;
 
@@ -13,8 +14,8 @@ use super::account::{Method, SignatureMethod};
 use crate::model::event::RESERVED;
 use crate::secret::Secret;
 
-/// A signer for one key, method, host and path: the state of the HMAC after the key and `GET` + host + path + `?` is prepared
-/// once, and each request goes on from a copy.
+/// A signer for one key, method, host and path: the state of the HMAC after the key and `GET` + host + path +
+/// `?` is prepared once, and each request goes on from a copy.
 #[derive(Clone)]
 pub struct Signer {
     prepared: Prepared,
@@ -121,20 +122,35 @@ mod tests {
     fn signature(key: &str, hash: SignatureMethod, method: Method, host: &str, query: &str) -> String {
         let mut parameters: Vec<_> = query.split('&').filter_map(|field| field.split_once('=')).collect();
         parameters.reverse();
-        Signer::new(&Secret::new(key), hash, method, host, "/v2/index.php").sign(&mut parameters).signature.expose().to_owned()
+        Signer::new(&Secret::new(key), hash, method, host, "/v2/index.php")
+            .sign(&mut parameters)
+            .signature
+            .expose()
+            .to_owned()
     }
 
     #[test]
     fn every_vector_of_api_md_comes_out() {
-        let (sha1, sha256, get, post) = (SignatureMethod::Sha1, SignatureMethod::Sha256, Method::Get, Method::Post);
-        let (cvm, bm) = ("cvm.api.qcloud.com", "bm.api.qcloud.com");
+        let sha1 = SignatureMethod::Sha1;
+        let sha256 = SignatureMethod::Sha256;
+        let get = Method::Get;
+        let post = Method::Post;
+        let cvm = "cvm.api.qcloud.com";
+        let bm = "bm.api.qcloud.com";
         let with = |query: &str, method: &str| format!("{query}&SignatureMethod={method}");
         for (key, hash, method, host, query, expected) in [
             (KEY, sha1, get, cvm, with(CVM, "HmacSHA1"), "nPVnY6njQmwQ8ciqbPl5Qe+Oru4="),
             (KEY, sha256, get, cvm, with(CVM, "HmacSHA256"), "0EEm/HtGRr/VJXTAD9tYMth1Bzm3lLHz5RCDv1GdM8s="),
             (KEY, sha1, get, cvm, CVM.to_owned(), "B6cecqdJznPP5xUBExLyaWYdre4="),
             ("secretKeyBar", sha1, post, cvm, with(OLD_SDK, "HmacSHA1"), "p3n+pxBqF5JGZtDSxoVn5tGngf0="),
-            ("secretKeyBar", sha256, post, cvm, with(OLD_SDK, "HmacSHA256"), "B2T37FRSP6Fk0/q/cdfrTE0p3zX5ooB/2BPWZUFpsj4="),
+            (
+                "secretKeyBar",
+                sha256,
+                post,
+                cvm,
+                with(OLD_SDK, "HmacSHA256"),
+                "B2T37FRSP6Fk0/q/cdfrTE0p3zX5ooB/2BPWZUFpsj4=",
+            ),
             ("secretKeyBar", sha1, get, cvm, with(OLD_SDK, "HmacSHA1"), "5HAq1BOKNLEE2/uauWnp6Zv9Z3c="),
             (KEY, sha1, get, bm, BM.to_owned(), "ZNmEhKXtWgruEgS930LgDaoHLyY="),
             (KEY, sha1, post, bm, BM.to_owned(), "almzdG7XJUDXqP2G+8FI8rjYvho="),

@@ -1,7 +1,7 @@
 //! How far the cloud's clock is from the local one: from the `Date` of its answers.
 //!
-//! Signing uses it only once the server says that a request expired; deadlines and elapsed time use it as soon as it is known
-//! (design.md §4).
+//! Signing uses it only once the server says that a request expired; deadlines and elapsed time use it as
+//! soon as it is known (design.md §4).
 
 use crate::clock::{Moment, Steady, Wall};
 use crate::model::waiting::Times;
@@ -12,7 +12,8 @@ const AGREE_MILLISECONDS: i64 = 5_000;
 /// The offset to one account's cloud.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Skew {
-    /// The cloud's time minus the steady one, in milliseconds: a local wall clock that jumps moves nothing here.
+    /// The cloud's time minus the steady one, in milliseconds: a local wall clock that jumps moves nothing
+    /// here.
     cloud: Option<i64>,
     /// The offset to the local wall clock that was told last.
     told: i64,
@@ -20,10 +21,11 @@ pub struct Skew {
 }
 
 impl Skew {
-    /// Learns from an answer that came now, to a request sent then: it was dated at some moment between the two. The new offset to
-    /// the local wall clock in milliseconds, where it is worth telling.
+    /// Learns from an answer that came now, to a request sent then: it was dated at some moment between the
+    /// two. The new offset to the local wall clock in milliseconds, where it is worth telling.
     pub fn measured(&mut self, date: Wall, sent: Steady, now: Moment) -> Option<i64> {
-        let (first, last) = (now.wall_of(sent).0, now.wall.0);
+        let first = now.wall_of(sent).0;
+        let last = now.wall.0;
         let measured = date.0.saturating_sub(date.0.clamp(first.min(last), last));
         let offset = if measured.saturating_abs() < AGREE_MILLISECONDS { 0 } else { measured };
         let cloud = now.wall.0.saturating_add(offset).saturating_sub(now.steady.0 / 1000);

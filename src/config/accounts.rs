@@ -21,19 +21,25 @@ const CREDENTIAL_KEYS: [&str; 4] = ["secret_id", "secret_key", "secret_key_file"
 const OF_NOBODY: &str = "default";
 
 /// All accounts; what is wrong with one is told, and that one is missing.
-pub fn resolve(sections: &mut Sections<'_>, merged: &Value, environment: &Environment) -> BTreeMap<String, Account> {
+pub fn resolve(
+    sections: &mut Sections<'_>,
+    merged: &Value,
+    environment: &Environment,
+) -> BTreeMap<String, Account> {
     let mut accounts = BTreeMap::new();
     for (name, table) in sections.named("accounts", merged) {
         let at: KeyPath = vec!["accounts".to_owned(), name.clone()];
-        let Some(config) = sections.section::<Config>(&at, table, &account_keys(), checks::account) else { continue };
+        let Some(config) = sections.section::<Config>(&at, table, &account_keys(), checks::account) else {
+            continue;
+        };
         let endpoint = config.endpoint.as_deref().map(checks::endpoint).transpose();
         let endpoint = endpoint.unwrap_or_else(|what| {
             sections.tell(&at, "endpoint", what);
             None
         });
-        if let Some(Err(what)) =
-            config.proxy.as_ref().map(|proxy| address::proxy(proxy.expose(), endpoint.as_ref().map(|endpoint| (endpoint, "endpoint"))))
-        {
+        if let Some(Err(what)) = config.proxy.as_ref().map(|proxy| {
+            address::proxy(proxy.expose(), endpoint.as_ref().map(|endpoint| (endpoint, "endpoint")))
+        }) {
             sections.tell(&at, "proxy", what);
         }
         let ca = config.ca_file.as_deref().map(certificates).transpose().unwrap_or_else(|what| {

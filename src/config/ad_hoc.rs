@@ -1,7 +1,8 @@
 //! What a command needs that brings its own tasks: the accounts, and how they are polled.
 //!
-//! The same layers and the same checks as for a whole configuration; its tasks and sinks are not looked at, so that a list or
-//! a sink's secret that the command's user may not read is no trouble here. Without a file, the environment may say it all.
+//! The same layers and the same checks as for a whole configuration; its tasks and sinks are not looked at,
+//! so that a list or a sink's secret that the command's user may not read is no trouble here. Without a file,
+//! the environment may say it all.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,17 +21,19 @@ use crate::{store, telemetry};
 /// As Terraform's provider and tccli call it: the region of accounts that say none.
 const REGION: &str = "TENCENTCLOUD_REGION";
 
-/// Whether there are credentials outside of any configuration, usable or not (api.md §4): in the environment, or where the official
-/// tools keep theirs.
+/// Whether there are credentials outside of any configuration, usable or not (api.md §4): in the environment,
+/// or where the official tools keep theirs.
 pub fn has_own_credentials(environment: &Environment) -> bool {
     !matches!(credentials::of_nobody(environment, &mut drop), Ok(None))
 }
 
-/// The accounts and the polling of a configuration, or of the environment alone; without any task, sink or deadline.
+/// The accounts and the polling of a configuration, or of the environment alone; without any task, sink or
+/// deadline.
 pub fn load_accounts(path: Option<&Path>, environment: &Environment) -> Result<Loaded, Vec<Problem>> {
     let mut problems = Vec::new();
     let texts = path.map(|path| read_texts(path, &mut problems)).unwrap_or_default();
-    let layers: Vec<Layer<'_>> = texts.iter().map(|text| Layer::parse(text, environment, &mut problems)).collect();
+    let layers: Vec<Layer<'_>> =
+        texts.iter().map(|text| Layer::parse(text, environment, &mut problems)).collect();
     if (path.is_some() && texts.is_empty()) || layers.iter().any(|layer| layer.broken) {
         return Err(capped(problems, &texts));
     }

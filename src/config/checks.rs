@@ -1,4 +1,5 @@
-//! What must hold of a section beyond the types of its keys. Each line is a fact; [`super::sections`] finds the places.
+//! What must hold of a section beyond the types of its keys. Each line is a fact; [`super::sections`] finds
+//! the places.
 
 use crate::model::policy::Policy;
 use crate::model::route::Group;
@@ -22,7 +23,8 @@ const fn check(keys: &'static [&'static str], holds: bool, what: &'static str) -
 }
 
 const MORE_THAN_NOTHING: &str = "is no time at all; write more than 0s";
-/// Sums of a multiplier and ages stay far from overflow; such a wait doubles thousands of times a second already.
+/// Sums of a multiplier and ages stay far from overflow; such a wait doubles thousands of times a second
+/// already.
 const LARGEST_MULTIPLIER: f64 = 1000.0;
 
 /// `[poll]`.
@@ -33,12 +35,25 @@ pub fn poll(policy: &Policy) -> Vec<Check> {
         check(&["error_interval"], !policy.error_interval.0.is_zero(), MORE_THAN_NOTHING),
         check(&["error_max_interval"], !policy.error_max_interval.0.is_zero(), MORE_THAN_NOTHING),
         check(&["request_timeout"], !policy.request_timeout.0.is_zero(), MORE_THAN_NOTHING),
-        check(&["timeout"], positive(policy.timeout), "would end every task at once; write more than 0s, or \"never\""),
-        check(&["multiplier"], (1.0..=LARGEST_MULTIPLIER).contains(&policy.multiplier), "write a number from 1 to 1000"),
-        check(&["jitter"], (0.0..=1.0).contains(&policy.jitter), "is a part of the wait; write a number from 0 to 1"),
+        check(
+            &["timeout"],
+            positive(policy.timeout),
+            "would end every task at once; write more than 0s, or \"never\"",
+        ),
+        check(
+            &["multiplier"],
+            (1.0..=LARGEST_MULTIPLIER).contains(&policy.multiplier),
+            "write a number from 1 to 1000",
+        ),
+        check(
+            &["jitter"],
+            (0.0..=1.0).contains(&policy.jitter),
+            "is a part of the wait; write a number from 0 to 1",
+        ),
         check(
             &["initial_delay", "timeout"],
-            !positive(policy.timeout) || policy.timeout.0.is_none_or(|timeout| policy.initial_delay.0 < timeout),
+            !positive(policy.timeout)
+                || policy.timeout.0.is_none_or(|timeout| policy.initial_delay.0 < timeout),
             "is not shorter than `timeout`, so the first poll would be the last; write less",
         ),
         check(
@@ -61,9 +76,21 @@ pub fn store(config: &store::Config) -> Vec<Check> {
     // Others take `sqlite:///x` for a path from here, or from the root.
     let has_no_host = path.is_none_or(|path| !path.starts_with("//"));
     vec![
-        check(&["retention"], positive(config.retention), "would forget every task at once; write more than 0s, or \"forever\""),
-        check(&["url"], has_no_host, "has slashes that mean different things to different programs; write sqlite: and the path alone"),
-        check(&["url"], names_a_file, "names no store; write sqlite: and a path, such as \"sqlite:opwatch.db\""),
+        check(
+            &["retention"],
+            positive(config.retention),
+            "would forget every task at once; write more than 0s, or \"forever\"",
+        ),
+        check(
+            &["url"],
+            has_no_host,
+            "has slashes that mean different things to different programs; write sqlite: and the path alone",
+        ),
+        check(
+            &["url"],
+            names_a_file,
+            "names no store; write sqlite: and a path, such as \"sqlite:opwatch.db\"",
+        ),
     ]
 }
 
@@ -72,8 +99,16 @@ pub fn sink(common: &Common) -> Vec<Check> {
     let Common { events, retry, max_in_flight, outcomes, .. } = common;
     vec![
         check(&["max_in_flight"], (1..=1_000).contains(max_in_flight), "write a whole number from 1 to 1000"),
-        check(&["events"], events.as_ref().is_none_or(|events| !events.is_empty()), "names none; name one, or leave it out"),
-        check(&["outcomes"], outcomes.as_ref().is_none_or(|outcomes| !outcomes.is_empty()), "names none; name one, or leave it out"),
+        check(
+            &["events"],
+            events.as_ref().is_none_or(|events| !events.is_empty()),
+            "names none; name one, or leave it out",
+        ),
+        check(
+            &["outcomes"],
+            outcomes.as_ref().is_none_or(|outcomes| !outcomes.is_empty()),
+            "names none; name one, or leave it out",
+        ),
         check(
             &["outcomes", "events"],
             outcomes.is_none() || events.as_ref().is_none_or(|events| events.contains(&Group::Finished)),
@@ -86,15 +121,27 @@ pub fn sink(common: &Common) -> Vec<Check> {
         ),
         check(&["retry.initial"], !retry.initial.0.is_zero(), MORE_THAN_NOTHING),
         check(&["retry.max"], !retry.max.0.is_zero(), MORE_THAN_NOTHING),
-        check(&["retry.initial", "retry.max"], retry.initial <= retry.max, "is longer than `retry.max`; raise that one or lower this one"),
+        check(
+            &["retry.initial", "retry.max"],
+            retry.initial <= retry.max,
+            "is longer than `retry.max`; raise that one or lower this one",
+        ),
     ]
 }
 
 /// `[sinks.*]` of type `exec`.
 pub fn exec(config: &exec::Config) -> Vec<Check> {
     vec![
-        check(&["command"], !config.command.program().is_empty(), "names no program; write it first, such as [\"/usr/local/bin/on-done\"]"),
-        check(&["command"], !config.command.has_nul(), "holds a NUL character, which no program can be given; leave it out"),
+        check(
+            &["command"],
+            !config.command.program().is_empty(),
+            "names no program; write it first, such as [\"/usr/local/bin/on-done\"]",
+        ),
+        check(
+            &["command"],
+            !config.command.has_nul(),
+            "holds a NUL character, which no program can be given; leave it out",
+        ),
         check(&["timeout"], !config.timeout.0.is_zero(), MORE_THAN_NOTHING),
     ]
 }
@@ -102,22 +149,37 @@ pub fn exec(config: &exec::Config) -> Vec<Check> {
 /// `[accounts.*]`, apart from its credentials.
 pub fn account(config: &cloud::account::Config) -> Vec<Check> {
     let graphic = |text: &Option<String>| {
-        text.as_ref().is_none_or(|text| !text.is_empty() && text.len() <= 255 && text.bytes().all(|byte| byte.is_ascii_graphic()))
+        text.as_ref().is_none_or(|text| {
+            !text.is_empty() && text.len() <= 255 && text.bytes().all(|byte| byte.is_ascii_graphic())
+        })
     };
     let is_host = config.signed_host.as_ref().is_none_or(|host| !host.contains(['/', '?', '#', '@', ':']));
     vec![
-        check(&["region"], graphic(&config.region), "write it as the API does, such as \"bj\" or \"ap-beijing\""),
-        check(&["secret_id"], graphic(&config.secret_id), "is no key id; write it without blanks, or leave it out"),
+        check(
+            &["region"],
+            graphic(&config.region),
+            "write it as the API does, such as \"bj\" or \"ap-beijing\"",
+        ),
+        check(
+            &["secret_id"],
+            graphic(&config.secret_id),
+            "is no key id; write it without blanks, or leave it out",
+        ),
         check(
             &["signed_host"],
             is_host && graphic(&config.signed_host),
             "is no host; write a name alone, without a port, such as \"bm.api.qcloud.com\"",
         ),
-        check(&["max_in_flight"], (1..=10_000).contains(&config.max_in_flight), "write a whole number from 1 to 10000"),
+        check(
+            &["max_in_flight"],
+            (1..=10_000).contains(&config.max_in_flight),
+            "write a whole number from 1 to 10000",
+        ),
     ]
 }
 
-/// Where to connect, or what is wrong with it; the address itself is not repeated, since it may hold a password.
+/// Where to connect, or what is wrong with it; the address itself is not repeated, since it may hold a
+/// password.
 pub fn endpoint(written: &str) -> Result<reqwest::Url, &'static str> {
     const FORM: &str = "is no address; write one such as \"https://bm.api.qcloud.com/v2/index.php\"";
     let url: reqwest::Url = written.parse().map_err(|_| FORM)?;
@@ -131,7 +193,9 @@ pub fn endpoint(written: &str) -> Result<reqwest::Url, &'static str> {
     match url.scheme() {
         "https" => Ok(url),
         "http" if is_loopback(host) => Ok(url),
-        "http" => Err("is plain http beyond this machine; write https, or a loopback address such as 127.0.0.1"),
+        "http" => {
+            Err("is plain http beyond this machine; write https, or a loopback address such as 127.0.0.1")
+        }
         _ => Err(FORM),
     }
 }
@@ -146,7 +210,12 @@ mod tests {
 
     #[test]
     fn plain_http_stays_on_this_machine() {
-        for right in ["http://127.0.0.1:9000/v2/index.php", "http://[::1]:1", "http://localhost", "https://bm.api.qcloud.com"] {
+        for right in [
+            "http://127.0.0.1:9000/v2/index.php",
+            "http://[::1]:1",
+            "http://localhost",
+            "https://bm.api.qcloud.com",
+        ] {
             assert!(endpoint(right).is_ok(), "{right}");
         }
         for wrong in [

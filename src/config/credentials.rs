@@ -1,4 +1,5 @@
-//! An account's credentials: from the configuration, else from where the official tools keep theirs (api.md §4).
+//! An account's credentials: from the configuration, else from where the official tools keep theirs (api.md
+//! §4).
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -30,14 +31,25 @@ pub struct Unusable {
 }
 
 /// What signs this account's requests, or nothing where what is wrong was told.
-pub fn of_account(sections: &mut Sections<'_>, at: &KeyPath, config: &Config, environment: &Environment) -> Option<Signing> {
+pub fn of_account(
+    sections: &mut Sections<'_>,
+    at: &KeyPath,
+    config: &Config,
+    environment: &Environment,
+) -> Option<Signing> {
     let written = ["secret_id", "secret_key", "secret_key_file"];
-    let is_written = [config.secret_id.is_some(), config.secret_key.is_some(), config.secret_key_file.is_some()];
-    let first_written = written.into_iter().zip(is_written).find_map(|(key, is_written)| is_written.then_some(key));
+    let is_written =
+        [config.secret_id.is_some(), config.secret_key.is_some(), config.secret_key_file.is_some()];
+    let first_written =
+        written.into_iter().zip(is_written).find_map(|(key, is_written)| is_written.then_some(key));
     match (config.credentials, first_written) {
         (Source::Auto | Source::Config, Some(_)) => written_ones(sections, at, config),
         (Source::Env | Source::File | Source::Tccli, Some(key)) => {
-            sections.tell(at, key, "stands beside `credentials`, which names another place; leave out one of the two");
+            sections.tell(
+                at,
+                key,
+                "stands beside `credentials`, which names another place; leave out one of the two",
+            );
             None
         }
         (source, None) => {
@@ -48,9 +60,15 @@ pub fn of_account(sections: &mut Sections<'_>, at: &KeyPath, config: &Config, en
                 Ok(Some(signing)) => return Some(signing),
                 Ok(None) => sections.tell(at, key_of(source), missing(source, environment)),
                 Err(Unusable { variable: Some(variable), what }) => {
-                    sections.tell(at, "", format!("takes its credentials from the environment, but {variable} {what}"));
+                    sections.tell(
+                        at,
+                        "",
+                        format!("takes its credentials from the environment, but {variable} {what}"),
+                    );
                 }
-                Err(Unusable { variable: None, what }) => sections.tell(at, "", format!("takes its credentials from a file, but {what}")),
+                Err(Unusable { variable: None, what }) => {
+                    sections.tell(at, "", format!("takes its credentials from a file, but {what}"))
+                }
             }
             None
         }
@@ -61,7 +79,10 @@ pub fn of_account(sections: &mut Sections<'_>, at: &KeyPath, config: &Config, en
 ///
 /// # Errors
 /// When there are some that cannot be used.
-pub fn of_nobody(environment: &Environment, doubt: &mut dyn FnMut(String)) -> Result<Option<Signing>, Problem> {
+pub fn of_nobody(
+    environment: &Environment,
+    doubt: &mut dyn FnMut(String),
+) -> Result<Option<Signing>, Problem> {
     looked_up(Source::Auto, environment, doubt).map_err(|Unusable { variable, what }| {
         let place = Place { key: variable.map(str::to_owned), ..Place::default() };
         Problem::new(place, what)
@@ -78,10 +99,14 @@ fn key_of(source: Source) -> &'static str {
 
 /// Where they were looked for in vain, and what to write.
 fn missing(source: Source, environment: &Environment) -> String {
-    let shown = |files: Vec<PathBuf>| files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(" and ");
+    let shown = |files: Vec<PathBuf>| {
+        files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(" and ")
+    };
     match source {
         Source::Auto => {
-            format!("has no credentials; write `secret_id` and `secret_key_file`, or set {ID} and {KEY}, or write ~/{SDK_FILE_OF_USER}")
+            format!(
+                "has no credentials; write `secret_id` and `secret_key_file`, or set {ID} and {KEY}, or write ~/{SDK_FILE_OF_USER}"
+            )
         }
         Source::Config => "says that they stand here; write `secret_id` and `secret_key_file`".to_owned(),
         Source::Env => format!("says that they are in the environment; set {ID} and {KEY}"),
@@ -91,9 +116,14 @@ fn missing(source: Source, environment: &Environment) -> String {
         ),
         Source::Tccli => match tccli_file(environment) {
             Some(file) => {
-                format!("says that tccli has them, but there is no {}; run `tccli configure`, or set {TCCLI_PROFILE}", file.display())
+                format!(
+                    "says that tccli has them, but there is no {}; run `tccli configure`, or set {TCCLI_PROFILE}",
+                    file.display()
+                )
             }
-            None => format!("says that tccli has them, but HOME or {TCCLI_PROFILE} leads to no file; set HOME, and a profile's plain name"),
+            None => format!(
+                "says that tccli has them, but HOME or {TCCLI_PROFILE} leads to no file; set HOME, and a profile's plain name"
+            ),
         },
     }
 }
@@ -106,7 +136,11 @@ fn written_ones(sections: &mut Sections<'_>, at: &KeyPath, config: &Config) -> O
             return None;
         }
         (Some(key), None) if key.expose().trim().is_empty() => {
-            sections.tell(at, "secret_key", "is empty; write the key, or leave it out to take it from the environment");
+            sections.tell(
+                at,
+                "secret_key",
+                "is empty; write the key, or leave it out to take it from the environment",
+            );
             return None;
         }
         (Some(key), None) => (Some(key.clone()), None),
@@ -117,7 +151,9 @@ fn written_ones(sections: &mut Sections<'_>, at: &KeyPath, config: &Config) -> O
         (None, None) => (None, None),
     };
     match (&config.secret_id, key) {
-        (Some(id), Some(secret_key)) => Some((Credentials { secret_id: id.clone(), secret_key, token: None }, file)),
+        (Some(id), Some(secret_key)) => {
+            Some((Credentials { secret_id: id.clone(), secret_key, token: None }, file))
+        }
         (Some(_), None) => {
             sections.tell(at, "secret_id", "has no key beside it; write `secret_key_file` or `secret_key`");
             None
@@ -141,7 +177,11 @@ fn key_from(sections: &mut Sections<'_>, at: &KeyPath, path: &Path) -> Option<(S
 }
 
 /// Those that stand elsewhere, at the first place that has any.
-fn looked_up(source: Source, environment: &Environment, doubt: &mut dyn FnMut(String)) -> Result<Option<Signing>, Unusable> {
+fn looked_up(
+    source: Source,
+    environment: &Environment,
+    doubt: &mut dyn FnMut(String),
+) -> Result<Option<Signing>, Unusable> {
     let (env, sdk, tccli) = match source {
         Source::Auto => (true, true, true),
         Source::Config => (false, false, false),
@@ -152,12 +192,21 @@ fn looked_up(source: Source, environment: &Environment, doubt: &mut dyn FnMut(St
     if env && let Some(credentials) = from_environment(environment)? {
         return Ok(Some((credentials, None)));
     }
-    let sdk = sdk.then(|| sdk_files(environment)).into_iter().flatten().map(|path| CredentialFile { path, form: Form::Sdk });
-    let tccli = tccli.then(|| tccli_file(environment)).flatten().map(|path| CredentialFile { path, form: Form::Tccli });
+    let sdk = sdk
+        .then(|| sdk_files(environment))
+        .into_iter()
+        .flatten()
+        .map(|path| CredentialFile { path, form: Form::Sdk });
+    let tccli = tccli
+        .then(|| tccli_file(environment))
+        .flatten()
+        .map(|path| CredentialFile { path, form: Form::Tccli });
     // A file that somebody named is used, or told as missing.
     let is_named = environment.filled(SDK_FILE).is_some();
     let mut files = sdk.chain(tccli);
-    let Some(file) = files.find(|file| is_there(&file.path) || file.form == Form::Sdk && is_named) else { return Ok(None) };
+    let Some(file) = files.find(|file| is_there(&file.path) || file.form == Form::Sdk && is_named) else {
+        return Ok(None);
+    };
     let credentials = file.read("", doubt).map_err(|what| Unusable { variable: None, what })?;
     Ok(Some((credentials, Some(file))))
 }
@@ -182,7 +231,8 @@ fn tccli_file(environment: &Environment) -> Option<PathBuf> {
 
 /// What may not be looked at is there: it is told why it cannot be read.
 fn is_there(path: &Path) -> bool {
-    !std::fs::metadata(path).is_err_and(|error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory))
+    !std::fs::metadata(path)
+        .is_err_and(|error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory))
 }
 
 /// The SDK's variables; half a pair is an error, told of the variable that is there.

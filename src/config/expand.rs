@@ -1,16 +1,18 @@
 //! `${NAME}` and `${NAME:-default}` in a string, replaced from the environment.
 //!
-//! Once, and never inside what was brought in: a password may hold any character. `$${` is a literal `${`; any other `$`
-//! stands for itself.
+//! Once, and never inside what was brought in: a password may hold any character. `$${` is a literal `${`;
+//! any other `$` stands for itself.
 
 use super::environment::Environment;
 
-/// The text with its variables replaced, or what is wrong with it. Of the text itself the error repeats only the name.
+/// The text with its variables replaced, or what is wrong with it. Of the text itself the error repeats only
+/// the name.
 pub fn expand(text: &str, environment: &Environment) -> Result<String, String> {
     let mut expanded = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find("${") {
-        let (before, after) = (&rest[..start], &rest[start + 2..]);
+        let before = &rest[..start];
+        let after = &rest[start + 2..];
         if let Some(before) = before.strip_suffix('$') {
             expanded.push_str(before);
             expanded.push_str("${");
@@ -26,7 +28,9 @@ pub fn expand(text: &str, environment: &Environment) -> Result<String, String> {
             None => (&after[..end], None),
         };
         if !is_name(name) {
-            return Err("`${…}` holds no variable's name; write `${NAME}`, or `$${` for a literal `${`".to_owned());
+            return Err(
+                "`${…}` holds no variable's name; write `${NAME}`, or `$${` for a literal `${`".to_owned()
+            );
         }
         match (environment.get(name), default) {
             (Some(""), Some(default)) | (None, Some(default)) => expanded.push_str(default),

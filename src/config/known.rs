@@ -11,11 +11,13 @@ use crate::{cloud, register, store, telemetry};
 /// All keys that there are, with their defaults, for these accounts and sinks.
 pub fn known(tree: &Value) -> Value {
     let tables = |section: &str| tree.get(section).and_then(Value::as_object).cloned().unwrap_or_default();
-    let mut accounts: Map<String, Value> = tables("accounts").into_iter().map(|(name, _)| (name, account_keys())).collect();
+    let mut accounts: Map<String, Value> =
+        tables("accounts").into_iter().map(|(name, _)| (name, account_keys())).collect();
     if accounts.is_empty() {
         accounts.insert("default".to_owned(), account_keys());
     }
-    let mut sinks: Map<String, Value> = tables("sinks").into_iter().map(|(name, table)| (name, sink_keys(table.get("type")))).collect();
+    let mut sinks: Map<String, Value> =
+        tables("sinks").into_iter().map(|(name, table)| (name, sink_keys(table.get("type")))).collect();
     sinks.entry(LOG).or_insert_with(|| section::keys::<Common>(&[]));
     serde_json::json!({
         "task_files": [],
@@ -27,10 +29,12 @@ pub fn known(tree: &Value) -> Value {
     })
 }
 
-/// What to say of a key that its section does not know: where it belongs, if there is such a place, or the nearest right name.
+/// What to say of a key that its section does not know: where it belongs, if there is such a place, or the
+/// nearest right name.
 pub fn unknown_key(path: KeyPath, known: &Value) -> Fault {
     let what = match &path[..] {
-        [key] => of_another_type(key, known).or_else(|| if section::has_our_word(key, known) { None } else { of_another_section(key) }),
+        [key] => of_another_type(key, known)
+            .or_else(|| if section::has_our_word(key, known) { None } else { of_another_section(key) }),
         _ => None,
     };
     match what {
@@ -43,8 +47,9 @@ pub fn unknown_key(path: KeyPath, known: &Value) -> Fault {
 fn of_another_type(key: &str, known: &Value) -> Option<String> {
     let is_sink = known.get("max_in_flight").is_some() && known.get("events").is_some();
     let types: Vec<String> = types_with(key).map(|name| format!("{name:?}")).collect();
-    (is_sink && !types.is_empty())
-        .then(|| format!("is a key of type {}; leave it out, or write it in a sink of that type", types.join(" and ")))
+    (is_sink && !types.is_empty()).then(|| {
+        format!("is a key of type {}; leave it out, or write it in a sink of that type", types.join(" and "))
+    })
 }
 
 /// What to say of a key that stands in no section, or in one that does not know it, and belongs to others.
@@ -56,9 +61,11 @@ pub fn of_another_section(key: &str) -> Option<String> {
         ("[store]", store_keys()),
         ("[log]", log_keys()),
     ];
-    let mut homes: Vec<&str> = sections.iter().filter(|(_, keys)| keys.get(key).is_some()).map(|(section, _)| *section).collect();
+    let mut homes: Vec<&str> =
+        sections.iter().filter(|(_, keys)| keys.get(key).is_some()).map(|(section, _)| *section).collect();
     homes.extend(types_with(key).next().map(|_| "[sinks.NAME]"));
-    (!homes.is_empty()).then(|| format!("has no place here; write it below {}, to which it belongs", homes.join(" or ")))
+    (!homes.is_empty())
+        .then(|| format!("has no place here; write it below {}, to which it belongs", homes.join(" or ")))
 }
 
 /// The types of sinks that have this key.

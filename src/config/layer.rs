@@ -1,6 +1,7 @@
 //! One file of a configuration: parsed once, with the line of every key, into a tree that can be merged.
 //!
-//! `[[tasks]]` never get into the tree: they become [`Listed`] entries here, with integers up to 2^64-1 and each key's line.
+//! `[[tasks]]` never get into the tree: they become [`Listed`] entries here, with integers up to 2^64-1 and
+//! each key's line.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -33,8 +34,15 @@ pub struct Layer<'a> {
 }
 
 /// The keys of the top level, and whether they are tables.
-pub const TOP: [(&str, bool); 7] =
-    [("task_files", false), ("accounts", true), ("poll", true), ("tasks", false), ("sinks", true), ("store", true), ("log", true)];
+pub const TOP: [(&str, bool); 7] = [
+    ("task_files", false),
+    ("accounts", true),
+    ("poll", true),
+    ("tasks", false),
+    ("sinks", true),
+    ("store", true),
+    ("log", true),
+];
 /// Those whose tables have names.
 pub const NAMED: [&str; 2] = ["accounts", "sinks"];
 /// The first few errors of syntax mean something, the rest follows from them.
@@ -92,10 +100,12 @@ impl<'a> Layer<'a> {
         let folder = self.text.path.parent().unwrap_or(Path::new(""));
         let mut tree = Map::new();
         let mut task_files = Vec::new();
-        // Taken out, so that each entry is gone as soon as it is understood, and a long list is not in memory twice.
+        // Taken out, so that each entry is gone as soon as it is understood, and a long list is not in memory
+        // twice.
         let entries = self.table.remove_entry("tasks");
         let mut converter = Converter { layer: self, environment, folder, problems, path: Vec::new() };
-        let tasks = entries.map(|(key, value)| converter.tasks(key.span(), value.into_inner())).unwrap_or_default();
+        let tasks =
+            entries.map(|(key, value)| converter.tasks(key.span(), value.into_inner())).unwrap_or_default();
         for (key, value) in &self.table {
             let name = key.get_ref().as_ref();
             let is_table = matches!(value.get_ref(), DeValue::Table(_));
@@ -103,10 +113,18 @@ impl<'a> Layer<'a> {
                 None => {
                     converter.tell_at(name, key.span(), unknown(name, is_table));
                 }
-                Some(("task_files", _)) => task_files = converter.at(name.to_owned(), |converter| converter.task_files(key.span(), value)),
+                Some(("task_files", _)) => {
+                    task_files =
+                        converter.at(name.to_owned(), |converter| converter.task_files(key.span(), value))
+                }
                 Some((_, true)) if !is_table => {
-                    let section = if NAMED.contains(&name) { format!("{name}.NAME") } else { name.to_owned() };
-                    converter.tell_at(name, key.span(), format!("is a section; write [{section}] and its keys below"))
+                    let section =
+                        if NAMED.contains(&name) { format!("{name}.NAME") } else { name.to_owned() };
+                    converter.tell_at(
+                        name,
+                        key.span(),
+                        format!("is a section; write [{section}] and its keys below"),
+                    )
                 }
                 Some(_) => {
                     let converted = converter.at(name.to_owned(), |converter| converter.value(value));
@@ -115,7 +133,8 @@ impl<'a> Layer<'a> {
             }
         }
         self.tree = Value::Object(tree);
-        (self.tasks, self.task_files) = (tasks, task_files);
+        self.tasks = tasks;
+        self.task_files = task_files;
     }
 }
 
@@ -143,7 +162,11 @@ fn find(key: Range<usize>, value: &Spanned<DeValue<'_>>, path: &[String]) -> Opt
             let value = array.get(first.parse::<usize>().ok()?)?;
             find(value.span(), value, rest)
         }
-        DeValue::String(_) | DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => None,
+        DeValue::String(_)
+        | DeValue::Integer(_)
+        | DeValue::Float(_)
+        | DeValue::Boolean(_)
+        | DeValue::Datetime(_) => None,
     }
 }
 
@@ -180,15 +203,20 @@ impl Converter<'_> {
             DeValue::String(text) => self.text(text, span),
             DeValue::Integer(number) => {
                 let number = i128::from_str_radix(number.as_str(), number.radix()).ok();
-                let converted = number
-                    .and_then(|number| u64::try_from(number).map(Value::from).or_else(|_| i64::try_from(number).map(Value::from)).ok());
+                let converted = number.and_then(|number| {
+                    u64::try_from(number)
+                        .map(Value::from)
+                        .or_else(|_| i64::try_from(number).map(Value::from))
+                        .ok()
+                });
                 if converted.is_none() {
                     self.tell(span, "is too large a number; the largest is 18446744073709551615");
                 }
                 converted
             }
             DeValue::Float(number) => {
-                let converted = number.as_str().parse().ok().and_then(serde_json::Number::from_f64).map(Value::Number);
+                let converted =
+                    number.as_str().parse().ok().and_then(serde_json::Number::from_f64).map(Value::Number);
                 if converted.is_none() {
                     self.tell(span, "is no finite number; write one such as 1.6");
                 }
@@ -200,8 +228,9 @@ impl Converter<'_> {
                 None
             }
             DeValue::Array(array) => {
-                let values =
-                    array.iter().enumerate().filter_map(|(index, value)| self.at(index.to_string(), |converter| converter.value(value)));
+                let values = array.iter().enumerate().filter_map(|(index, value)| {
+                    self.at(index.to_string(), |converter| converter.value(value))
+                });
                 Some(Value::Array(values.collect()))
             }
             DeValue::Table(table) => Some(Value::Object(self.table(table))),
@@ -223,7 +252,10 @@ impl Converter<'_> {
             Ok(text) => match paths::rebase(&self.path, text, self.folder, self.environment) {
                 Some(text) => Some(Value::String(text)),
                 None => {
-                    self.tell(span, "is relative to a folder whose name is not UTF-8 text; write the whole path");
+                    self.tell(
+                        span,
+                        "is relative to a folder whose name is not UTF-8 text; write the whole path",
+                    );
                     None
                 }
             },
@@ -238,16 +270,19 @@ impl Converter<'_> {
         let before = self.problems.len();
         let converted = self.value(value);
         let paths: Option<Vec<PathBuf>> = match converted {
-            Some(Value::Array(values)) => {
-                values.into_iter().map(|value| value.as_str().filter(|path| !path.is_empty()).map(PathBuf::from)).collect()
-            }
-            Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) | None => None,
+            Some(Value::Array(values)) => values
+                .into_iter()
+                .map(|value| value.as_str().filter(|path| !path.is_empty()).map(PathBuf::from))
+                .collect(),
+            Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_))
+            | None => None,
         };
         if paths.is_none() && self.problems.len() == before {
             self.tell(key, "does not fit; write a list of paths, such as [\"rack7.tasks\"]");
         }
         let elements = value.get_ref().as_array().into_iter().flatten();
-        let places = elements.map(|element| self.layer.place(Some(self.layer.line(&element.span())), &self.path));
+        let places =
+            elements.map(|element| self.layer.place(Some(self.layer.line(&element.span())), &self.path));
         paths.unwrap_or_default().into_iter().zip(places).collect()
     }
 
@@ -280,9 +315,16 @@ impl Converter<'_> {
                 let place = self.layer.place(Some(self.layer.line(&span.unwrap_or(value.span()))), &path);
                 self.problems.push(Problem::new(place, fault.what));
             }
-            let lines = table.keys().map(|key| (key.get_ref().as_ref().into(), self.layer.line(&key.span()))).collect();
+            let lines = table
+                .keys()
+                .map(|key| (key.get_ref().as_ref().into(), self.layer.line(&key.span())))
+                .collect();
             let place = self.layer.place(Some(self.layer.line(&value.span())), &self.path);
-            entries.extend(written.filter(|_| self.problems.len() == before).map(|written| Listed { written, place, lines }));
+            entries.extend(written.filter(|_| self.problems.len() == before).map(|written| Listed {
+                written,
+                place,
+                lines,
+            }));
         }
         entries
     }

@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::overrides::Override;
 
-/// A tree as a source. `config` would take a dotted name of the top level for a path, but there are none: unknown names of
-/// the top level are refused before.
+/// A tree as a source. `config` would take a dotted name of the top level for a path, but there are none:
+/// unknown names of the top level are refused before.
 #[derive(Clone, Debug)]
 struct Source(HashMap<String, config::Value>);
 
@@ -25,8 +25,9 @@ impl config::Source for Source {
 /// The layers as one tree.
 pub fn merge<'a>(layers: impl Iterator<Item = &'a Value>, overrides: &[Override]) -> Value {
     let overrides: Vec<Value> = overrides.iter().map(Override::as_tree).collect();
-    let builder = layers.collect::<Vec<_>>().into_iter().chain(&overrides).fold(config::Config::builder(), |builder, layer| {
-        match into_config(layer).kind {
+    let builder = layers.collect::<Vec<_>>().into_iter().chain(&overrides).fold(
+        config::Config::builder(),
+        |builder, layer| match into_config(layer).kind {
             ValueKind::Table(table) => builder.add_source(Source(table)),
             ValueKind::Nil
             | ValueKind::Boolean(_)
@@ -37,8 +38,8 @@ pub fn merge<'a>(layers: impl Iterator<Item = &'a Value>, overrides: &[Override]
             | ValueKind::Float(_)
             | ValueKind::String(_)
             | ValueKind::Array(_) => builder,
-        }
-    });
+        },
+    );
     // No source of ours fails.
     builder.build().map(|merged| from_config(merged.cache)).unwrap_or_default()
 }
@@ -54,7 +55,9 @@ fn into_config(value: &Value) -> config::Value {
         },
         Value::String(text) => ValueKind::String(text.clone()),
         Value::Array(values) => ValueKind::Array(values.iter().map(into_config).collect()),
-        Value::Object(table) => ValueKind::Table(table.iter().map(|(key, value)| (key.clone(), into_config(value))).collect()),
+        Value::Object(table) => {
+            ValueKind::Table(table.iter().map(|(key, value)| (key.clone(), into_config(value))).collect())
+        }
     };
     config::Value::new(None, kind)
 }
@@ -71,7 +74,9 @@ fn from_config(value: config::Value) -> Value {
         ValueKind::Float(number) => Value::from(number),
         ValueKind::String(text) => Value::String(text),
         ValueKind::Array(values) => Value::Array(values.into_iter().map(from_config).collect()),
-        ValueKind::Table(table) => Value::Object(table.into_iter().map(|(key, value)| (key, from_config(value))).collect()),
+        ValueKind::Table(table) => {
+            Value::Object(table.into_iter().map(|(key, value)| (key, from_config(value))).collect())
+        }
     }
 }
 
@@ -83,12 +88,10 @@ mod tests {
 
     #[test]
     fn later_layers_win_tables_add_up_and_names_keep_their_case() {
-        let first =
-            json!({ "accounts": { "A.b": { "region": "bj" } }, "poll": { "jitter": 0.1, "multiplier": 2 }, "task_files": ["a", "b"] });
+        let first = json!({ "accounts": { "A.b": { "region": "bj" } }, "poll": { "jitter": 0.1, "multiplier": 2 }, "task_files": ["a", "b"] });
         let second = json!({ "accounts": { "B": {} }, "poll": { "jitter": 0.3 }, "task_files": ["c"] });
         let merged = merge([&first, &second].into_iter(), &[]);
-        let wanted =
-            json!({ "accounts": { "A.b": { "region": "bj" }, "B": {} }, "poll": { "jitter": 0.3, "multiplier": 2 }, "task_files": ["c"] });
+        let wanted = json!({ "accounts": { "A.b": { "region": "bj" }, "B": {} }, "poll": { "jitter": 0.3, "multiplier": 2 }, "task_files": ["c"] });
         assert_eq!(merged, wanted);
     }
 }

@@ -1,8 +1,9 @@
 //! The sum of the sections: loading, layering, cross-checks, and errors with a place.
 //!
-//! Each section's type lives with what it configures. Layers, later ones first asked: environment (`OPWATCH__POLL__JITTER`),
-//! `conf.d/*.toml` beside the file in name order, the file, built-in defaults; merged by the `config` crate. `[[tasks]]` are
-//! read beside it, file by file, since `config` replaces arrays and has no integers above 2^63.
+//! Each section's type lives with what it configures. Layers, later ones first asked: environment
+//! (`OPWATCH__POLL__JITTER`), `conf.d/*.toml` beside the file in name order, the file, built-in defaults;
+//! merged by the `config` crate. `[[tasks]]` are read beside it, file by file, since `config` replaces arrays
+//! and has no integers above 2^63.
 //!
 //! Everything that is wrong is told at once, and no secret's value with it.
 
@@ -66,7 +67,8 @@ pub struct Loaded {
 pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Vec<Problem>> {
     let mut problems = Vec::new();
     let texts = read_texts(path, &mut problems);
-    let mut layers: Vec<Layer<'_>> = texts.iter().map(|text| Layer::parse(text, environment, &mut problems)).collect();
+    let mut layers: Vec<Layer<'_>> =
+        texts.iter().map(|text| Layer::parse(text, environment, &mut problems)).collect();
     // Half a file would bring complaints about what stands in its other half.
     if texts.is_empty() || layers.iter().any(|layer| layer.broken) {
         return Err(capped(problems, &texts));
@@ -90,7 +92,9 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Vec<Proble
     let sure_poll = poll.filter(|_| sections.told(&["poll".to_owned()]).is_empty());
     let catalogue = catalogue(&accounts, &merged, &sections).polled_by(sure_poll);
     match listed(&tasks, &task_files, &catalogue, drop) {
-        Ok(0) => sections.doubt(&[], "tasks", "there is none; write [[tasks]], or name a list in `task_files`"),
+        Ok(0) => {
+            sections.doubt(&[], "tasks", "there is none; write [[tasks]], or name a list in `task_files`")
+        }
         Ok(_) => {}
         Err(problems) => problems.into_iter().for_each(|problem| sections.tell_problem(problem)),
     }
@@ -102,14 +106,19 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Vec<Proble
     }
 }
 
-/// What tasks may name. An account or a sink that is wrong counts as well: it is told by itself, not by each of its tasks.
+/// What tasks may name. An account or a sink that is wrong counts as well: it is told by itself, not by each
+/// of its tasks.
 fn catalogue(accounts: &BTreeMap<String, Account>, merged: &Value, sections: &Sections<'_>) -> Catalogue {
     /// The region of an account that may have one, once it is mended.
     const ANY: &str = "any";
-    let names = |section: &str| merged.get(section).and_then(Value::as_object).into_iter().flat_map(Map::keys).cloned();
-    let mut regions: BTreeMap<_, _> = accounts.iter().map(|(name, account)| (name.clone(), account.region.clone())).collect();
+    let names = |section: &str| {
+        merged.get(section).and_then(Value::as_object).into_iter().flat_map(Map::keys).cloned()
+    };
+    let mut regions: BTreeMap<_, _> =
+        accounts.iter().map(|(name, account)| (name.clone(), account.region.clone())).collect();
     for name in names("accounts") {
-        let is_wrong = !accounts.contains_key(&name) || !sections.told(&["accounts".to_owned(), name.clone()]).is_empty();
+        let is_wrong = !accounts.contains_key(&name)
+            || !sections.told(&["accounts".to_owned(), name.clone()]).is_empty();
         let region = regions.entry(name).or_default();
         if is_wrong && region.is_none() {
             *region = Some(ANY.to_owned());
@@ -123,8 +132,12 @@ fn read_texts(path: &Path, problems: &mut Vec<Problem>) -> Vec<Text> {
     let Some(main) = Text::read(path, problems) else { return Vec::new() };
     let is_empty = main.text.trim().is_empty() && path.is_file();
     if is_empty {
-        // The usual trace of a write that was cut off; taken at its word it would end every task that it used to list.
-        problems.push(Problem::new(main.place(None), "is empty; write a configuration, or a comment if everything is left to defaults"));
+        // The usual trace of a write that was cut off; taken at its word it would end every task that it used
+        // to list.
+        problems.push(Problem::new(
+            main.place(None),
+            "is empty; write a configuration, or a comment if everything is left to defaults",
+        ));
     }
     let mut texts = vec![main];
     for file in conf_d(path, problems) {
@@ -136,24 +149,30 @@ fn read_texts(path: &Path, problems: &mut Vec<Problem>) -> Vec<Text> {
 /// `conf.d/*.toml` beside the file, in name order. Hidden files are editors' and package managers' own.
 fn conf_d(path: &Path, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
     let folder = path.with_file_name("conf.d");
-    let listing =
-        std::fs::read_dir(&folder).and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>());
+    let listing = std::fs::read_dir(&folder).and_then(|entries| {
+        entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()
+    });
     let mut files = match listing {
         Ok(files) => files,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
         Err(error) => {
             let place = Place { file: Some(folder), ..Place::default() };
-            problems.push(Problem::new(place, format!("cannot list this folder ({error}); make it readable, or remove it")));
+            problems.push(Problem::new(
+                place,
+                format!("cannot list this folder ({error}); make it readable, or remove it"),
+            ));
             Vec::new()
         }
     };
-    let hidden = |file: &PathBuf| file.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+    let hidden =
+        |file: &PathBuf| file.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
     files.retain(|file| file.extension().is_some_and(|extension| extension == "toml") && !hidden(file));
     files.sort();
     files
 }
 
-/// Sorted as a person reads, file by file in the order in which they count, without repeats, and not more than anyone reads.
+/// Sorted as a person reads, file by file in the order in which they count, without repeats, and not more
+/// than anyone reads.
 fn capped(mut problems: Vec<Problem>, texts: &[Text]) -> Vec<Problem> {
     const MOST_TOLD: usize = 100;
     // Task files and the environment follow.
@@ -163,7 +182,9 @@ fn capped(mut problems: Vec<Problem>, texts: &[Text]) -> Vec<Problem> {
             files.push(problem.place.file.clone());
         }
     }
-    problems.sort_by_key(|problem| (files.iter().position(|file| *file == problem.place.file), problem.place.line));
+    problems.sort_by_key(|problem| {
+        (files.iter().position(|file| *file == problem.place.file), problem.place.line)
+    });
     problems.dedup();
     let more = problems.len().saturating_sub(MOST_TOLD);
     if more > 0 {

@@ -1,7 +1,8 @@
 //! `OPWATCH__SECTION__KEY=value`: the environment as the last layer.
 //!
-//! A name is matched whatever its case, with `-` and `_` alike, since a variable's name cannot always say more. It must meet
-//! a key that exists, in a section, account or sink that exists; a value becomes a number or a list only where the key is one.
+//! A name is matched whatever its case, with `-` and `_` alike, since a variable's name cannot always say
+//! more. It must meet a key that exists, in a section, account or sink that exists; a value becomes a number
+//! or a list only where the key is one.
 
 use std::path::Path;
 
@@ -44,7 +45,12 @@ impl Override {
 }
 
 /// All overrides. `tree` is what the files say, which decides what accounts and sinks there are.
-pub fn read(environment: &Environment, tree: &Value, folder: &Path, problems: &mut Vec<Problem>) -> Vec<Override> {
+pub fn read(
+    environment: &Environment,
+    tree: &Value,
+    folder: &Path,
+    problems: &mut Vec<Problem>,
+) -> Vec<Override> {
     let known = known::known(tree);
     let mut overrides: Vec<Override> = Vec::new();
     for (name, value) in environment.with_prefix(PREFIX) {
@@ -65,7 +71,9 @@ pub fn read(environment: &Environment, tree: &Value, folder: &Path, problems: &m
 pub fn doubts(environment: &Environment) -> Vec<Problem> {
     const ALMOST: &str = "OPWATCH_";
     let sections = || TOP.iter().filter(|(_, is_table)| *is_table).map(|(section, _)| *section);
-    let almost = environment.with_prefix(ALMOST).filter(|(name, _)| sections().any(|section| joined(name, section).is_some()));
+    let almost = environment
+        .with_prefix(ALMOST)
+        .filter(|(name, _)| sections().any(|section| joined(name, section).is_some()));
     let what = "sets nothing: two `_` stand in front of each part, as in OPWATCH__POLL__JITTER; write it so, or unset it";
     almost.map(|(name, _)| Problem::new(place(&format!("{ALMOST}{name}")), what)).collect()
 }
@@ -74,7 +82,13 @@ fn place(variable: &str) -> Place {
     Place { key: Some(variable.to_owned()), ..Place::default() }
 }
 
-fn one(name: &str, value: Option<&str>, known: &Value, folder: &Path, environment: &Environment) -> Result<(KeyPath, Value), String> {
+fn one(
+    name: &str,
+    value: Option<&str>,
+    known: &Value,
+    folder: &Path,
+    environment: &Environment,
+) -> Result<(KeyPath, Value), String> {
     let Some(value) = value else { return Err("is not UTF-8 text".to_owned()) };
     if same(name, "tasks") || name.to_ascii_lowercase().starts_with("tasks__") {
         return Err("[[tasks]] cannot be set from the environment; write them into a file".to_owned());
@@ -82,7 +96,8 @@ fn one(name: &str, value: Option<&str>, known: &Value, folder: &Path, environmen
     let parts: Vec<&str> = name.split(SEPARATOR).collect();
     let (path, default) = meet(&parts, known)?;
     let rebase = |path: &KeyPath, text: String| {
-        paths::rebase(path, text, folder, environment).ok_or("is relative to a folder whose name is not UTF-8 text; write the whole path")
+        paths::rebase(path, text, folder, environment)
+            .ok_or("is relative to a folder whose name is not UTF-8 text; write the whole path")
     };
     let value = match default {
         Value::Object(keys) => {
@@ -101,7 +116,9 @@ fn one(name: &str, value: Option<&str>, known: &Value, folder: &Path, environmen
             Value::Array(texts.into_iter().enumerate().map(element).collect::<Result<_, _>>()?)
         }
         // What is no number stays a text, so that the section says what it wants.
-        Value::Number(_) => serde_json::from_str(value.trim()).ok().filter(Value::is_number).unwrap_or_else(|| value.into()),
+        Value::Number(_) => {
+            serde_json::from_str(value.trim()).ok().filter(Value::is_number).unwrap_or_else(|| value.into())
+        }
         Value::Bool(_) => value.parse().map(Value::Bool).unwrap_or_else(|_| value.into()),
         Value::Null | Value::String(_) => Value::String(rebase(&path, value.to_owned())?),
     };
@@ -114,7 +131,8 @@ fn meet<'a>(parts: &[&str], known: &'a Value) -> Result<(KeyPath, &'a Value), St
     let mut here = known;
     let mut rest = parts;
     while !rest.is_empty() {
-        let keys: Vec<&str> = here.as_object().into_iter().flat_map(|table| table.keys().map(String::as_str)).collect();
+        let keys: Vec<&str> =
+            here.as_object().into_iter().flat_map(|table| table.keys().map(String::as_str)).collect();
         // The longest name first: an account may be called `a__b`.
         let found = (1..=rest.len()).rev().find_map(|count| {
             let written = rest[..count].join(SEPARATOR);
@@ -124,7 +142,9 @@ fn meet<'a>(parts: &[&str], known: &'a Value) -> Result<(KeyPath, &'a Value), St
                 (Some(key), _) => Some(Ok((count, *key))),
                 (None, []) => None,
                 (None, [key]) => Some(Ok((count, **key))),
-                (None, [_, _, ..]) => Some(Err(format!("`{written}` means more than one name; write it in the case of the one you mean"))),
+                (None, [_, _, ..]) => Some(Err(format!(
+                    "`{written}` means more than one name; write it in the case of the one you mean"
+                ))),
             }
         });
         let Some((count, key)) = found.transpose()? else {
@@ -134,11 +154,19 @@ fn meet<'a>(parts: &[&str], known: &'a Value) -> Result<(KeyPath, &'a Value), St
                     dotted(&path)
                 ));
             }
-            if let Some((section, key)) = keys.iter().filter(|key| here[**key].is_object()).find_map(|key| joined(rest[0], key)) {
-                return Err(format!("meets nothing; two `_` stand between a section and its key: write {section}__{key}"));
+            if let Some((section, key)) =
+                keys.iter().filter(|key| here[**key].is_object()).find_map(|key| joined(rest[0], key))
+            {
+                return Err(format!(
+                    "meets nothing; two `_` stand between a section and its key: write {section}__{key}"
+                ));
             }
             let within = if path.is_empty() { String::new() } else { format!(" in [{}]", dotted(&path)) };
-            return Err(format!("meets nothing: there is no `{}`{within}; {}", rest[0], suggestion(rest[0], &keys)));
+            return Err(format!(
+                "meets nothing: there is no `{}`{within}; {}",
+                rest[0],
+                suggestion(rest[0], &keys)
+            ));
         };
         path.push(key.to_owned());
         here = &here[key];

@@ -1,11 +1,12 @@
-//! Paths in a configuration are relative to the file that names them, so they are made whole before layers are merged.
+//! Paths in a configuration are relative to the file that names them, so they are made whole before layers
+//! are merged.
 
 use std::path::Path;
 
 use super::environment::Environment;
 
-/// The value of that key with its path made whole; other values are left as they are. `None`: the folder's own path is no
-/// text, and a configuration is.
+/// The value of that key with its path made whole; other values are left as they are. `None`: the folder's
+/// own path is no text, and a configuration is.
 pub fn rebase(key: &[String], value: String, folder: &Path, environment: &Environment) -> Option<String> {
     let key: Vec<&str> = key.iter().map(String::as_str).collect();
     match key[..] {
@@ -32,7 +33,8 @@ pub fn rebase(key: &[String], value: String, folder: &Path, environment: &Enviro
 
 /// A bare name in systemd's folder of credentials, if it is there.
 fn credential(name: &str, environment: &Environment) -> Option<String> {
-    let folder = environment.filled("CREDENTIALS_DIRECTORY").filter(|_| !name.is_empty() && !name.contains('/'))?;
+    let folder =
+        environment.filled("CREDENTIALS_DIRECTORY").filter(|_| !name.is_empty() && !name.contains('/'))?;
     let path = Path::new(folder).join(name);
     path.is_file().then(|| path.to_str().map(str::to_owned)).flatten()
 }

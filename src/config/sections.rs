@@ -1,4 +1,5 @@
-//! From the merged tree to the strict types, section by section, and from a key back to the place that set it.
+//! From the merged tree to the strict types, section by section, and from a key back to the place that set
+//! it.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -56,21 +57,28 @@ impl<'a> Sections<'a> {
         self.top("log", merged, &known::log_keys(), |_| Vec::new())
     }
 
-    /// The task files: those of all files together, unless the environment has a list of its own. One that is not there is
-    /// told where it is named.
+    /// The task files: those of all files together, unless the environment has a list of its own. One that is
+    /// not there is told where it is named.
     pub fn task_files(&mut self, from_files: Vec<(PathBuf, Place)>) -> Vec<PathBuf> {
         let set = self.overrides.iter().find(|set| set.path == ["task_files"]);
-        let set = set.and_then(|set| Some(set.texts()?.into_iter().map(|path| (PathBuf::from(path), set.place())).collect()));
-        let (missing, there): (Vec<_>, Vec<_>) = set.unwrap_or(from_files).into_iter().partition(|(path, _)| is_missing(path));
+        let set = set.and_then(|set| {
+            Some(set.texts()?.into_iter().map(|path| (PathBuf::from(path), set.place())).collect())
+        });
+        let (missing, there): (Vec<_>, Vec<_>) =
+            set.unwrap_or(from_files).into_iter().partition(|(path, _)| is_missing(path));
         for (path, place) in missing {
-            self.tell_problem(Problem::new(place, format!("there is no {}; write the file, or name another one", path.display())));
+            self.tell_problem(Problem::new(
+                place,
+                format!("there is no {}; write the file, or name another one", path.display()),
+            ));
         }
         there.into_iter().map(|(path, _)| path).collect()
     }
 
     /// `[sinks.*]`, with `log`.
     pub fn sinks(&mut self, merged: &Value) -> BTreeMap<String, sinks::Config> {
-        let mut sinks = BTreeMap::from([(LOG.to_owned(), sinks::Config { common: Common::default(), kind: Kind::Log })]);
+        let mut sinks =
+            BTreeMap::from([(LOG.to_owned(), sinks::Config { common: Common::default(), kind: Kind::Log })]);
         for (name, table) in self.named("sinks", merged) {
             let at: KeyPath = vec!["sinks".to_owned(), name.clone()];
             let config = self.sink(&at, &name, table);
@@ -91,7 +99,10 @@ impl<'a> Sections<'a> {
             match writers.entry(path) {
                 Entry::Vacant(vacant) => _ = vacant.insert(name),
                 Entry::Occupied(other) => {
-                    let what = format!("leads where that of [sinks.{}] does; name another path, or leave out one of the two", other.get());
+                    let what = format!(
+                        "leads where that of [sinks.{}] does; name another path, or leave out one of the two",
+                        other.get()
+                    );
                     self.tell(&["sinks".to_owned(), name.clone()], "path", what);
                 }
             }
@@ -103,7 +114,9 @@ impl<'a> Sections<'a> {
         let known = sink_keys(r#type.as_ref());
         let common = section::take::<Common>(table.clone());
         let kind = match (name, r#type.as_ref().map(Value::as_str)) {
-            (LOG, None) => Some(Taken { value: Some(Kind::Log), faults: Vec::new(), unknown: all_keys(&table) }),
+            (LOG, None) => {
+                Some(Taken { value: Some(Kind::Log), faults: Vec::new(), unknown: all_keys(&table) })
+            }
             (LOG, Some(_)) => {
                 self.tell(at, "type", "has no place here: the sink `log` is built in; leave it out, or give this sink another name");
                 None
@@ -114,9 +127,15 @@ impl<'a> Sections<'a> {
             }
             (_, Some(Some("exec"))) => Some(section::take(table).map(Kind::Exec)),
             (_, Some(Some("file"))) => Some(section::take(table).map(Kind::File)),
-            (_, Some(Some("webhook"))) => Some(section::take(table).map(|webhook| Kind::Webhook(Box::new(webhook)))),
+            (_, Some(Some("webhook"))) => {
+                Some(section::take(table).map(|webhook| Kind::Webhook(Box::new(webhook))))
+            }
             (_, Some(Some(other))) => {
-                self.tell(at, "type", format!("there is no sink type {:?}; {}", short(other), suggestion(other, &sinks::TYPES)));
+                self.tell(
+                    at,
+                    "type",
+                    format!("there is no sink type {:?}; {}", short(other), suggestion(other, &sinks::TYPES)),
+                );
                 None
             }
             (_, None | Some(None)) if self.told(at).iter().any(|key| key == "type") => None,
@@ -124,14 +143,18 @@ impl<'a> Sections<'a> {
                 self.tell(
                     at,
                     "type",
-                    format!("says what kind of sink this is; write type = and one of \"{}\"", sinks::TYPES.join("\", \"")),
+                    format!(
+                        "says what kind of sink this is; write type = and one of \"{}\"",
+                        sinks::TYPES.join("\", \"")
+                    ),
                 );
                 None
             }
         };
         let kind = kind.unwrap_or(Taken { value: None, faults: Vec::new(), unknown: Vec::new() });
         let faults = common.faults.iter().chain(&kind.faults).cloned();
-        let unknown = unknown_to_both(&common.unknown, &kind.unknown).into_iter().map(|path| unknown_key(path, &known));
+        let unknown =
+            unknown_to_both(&common.unknown, &kind.unknown).into_iter().map(|path| unknown_key(path, &known));
         let faults = faults.chain(unknown).collect();
         let common = self.checked(at, common.value, faults, checks::sink);
         match &kind.value {
@@ -148,7 +171,11 @@ impl<'a> Sections<'a> {
             Some(Kind::File(_) | Kind::Log) | None => false,
         };
         if takes_one && common.as_ref().is_some_and(|common| common.batch.is_some()) {
-            self.tell(at, "batch", "gathers nothing here, since each event goes out alone; leave it out, or limit `rate`");
+            self.tell(
+                at,
+                "batch",
+                "gathers nothing here, since each event goes out alone; leave it out, or limit `rate`",
+            );
         }
         Some(sinks::Config { common: common?, kind: kind.value? })
     }
@@ -162,8 +189,9 @@ impl<'a> Sections<'a> {
         for Fault { path, what } in faults {
             let key = dotted(&path);
             // A key that was left out as wrong, or is misspelt, would be told once more, as missing.
-            let is_told =
-                told.iter().any(|told| *told == key || ADDRESS_KEYS.contains(&key.as_str()) && nearest(told, ADDRESS_KEYS).is_some());
+            let is_told = told.iter().any(|told| {
+                *told == key || ADDRESS_KEYS.contains(&key.as_str()) && nearest(told, ADDRESS_KEYS).is_some()
+            });
             if !is_told {
                 self.tell_problem(Problem::new(self.place(&at.iter().cloned().chain(path).collect()), what));
             }
@@ -176,7 +204,10 @@ impl<'a> Sections<'a> {
         let mut named = Vec::new();
         for (name, table) in merged.get(section).and_then(Value::as_object).into_iter().flatten() {
             let at: KeyPath = vec![section.to_owned(), name.clone()];
-            let usable = !name.is_empty() && name.len() <= LONGEST_NAME_BYTES && !name.contains(char::is_control) && name.trim() == name;
+            let usable = !name.is_empty()
+                && name.len() <= LONGEST_NAME_BYTES
+                && !name.contains(char::is_control)
+                && name.trim() == name;
             if !table.is_object() {
                 // The value is not repeated: a key that belongs one level deeper may be a secret.
                 self.tell(
@@ -237,14 +268,27 @@ impl<'a> Sections<'a> {
         self.problems.push(problem);
     }
 
-    fn top<T: DeserializeOwned>(&mut self, name: &str, merged: &Value, known: &Value, checks: impl Fn(&T) -> Vec<Check>) -> Option<T> {
+    fn top<T: DeserializeOwned>(
+        &mut self,
+        name: &str,
+        merged: &Value,
+        known: &Value,
+        checks: impl Fn(&T) -> Vec<Check>,
+    ) -> Option<T> {
         let table = merged.get(name).cloned().unwrap_or_else(|| Value::Object(Map::new()));
         self.section(&vec![name.to_owned()], table, known, checks)
     }
 
-    fn checked<T>(&mut self, at: &KeyPath, value: Option<T>, faults: Vec<Fault>, checks: impl Fn(&T) -> Vec<Check>) -> Option<T> {
+    fn checked<T>(
+        &mut self,
+        at: &KeyPath,
+        value: Option<T>,
+        faults: Vec<Fault>,
+        checks: impl Fn(&T) -> Vec<Check>,
+    ) -> Option<T> {
         let before = self.told(at);
-        // A key that was dropped on the way here, as one with an unset variable is, would be told again as missing.
+        // A key that was dropped on the way here, as one with an unset variable is, would be told again as
+        // missing.
         for fault in faults.into_iter().filter(|fault| !before.contains(&dotted(&fault.path))) {
             let path: KeyPath = at.iter().chain(&fault.path).cloned().collect();
             self.tell_problem(Problem::new(self.place(&path), fault.what));
@@ -253,7 +297,9 @@ impl<'a> Sections<'a> {
         for check in value.as_ref().map(checks).into_iter().flatten().filter(|check| !check.holds) {
             // Two keys are compared only where both are surely what was meant.
             // A list from which an element was dropped is not what was meant either.
-            let is_told = |key: &String| key.strip_prefix(check.keys[0]).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+            let is_told = |key: &String| {
+                key.strip_prefix(check.keys[0]).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            };
             let sure = told.is_empty() || check.keys.len() == 1 && !told.iter().any(is_told);
             if sure {
                 self.tell(at, check.keys[0], check.what);
@@ -269,7 +315,9 @@ impl<'a> Sections<'a> {
             if let Some(set) = self.overrides.iter().find(|set| set.path == start) {
                 return set.place();
             }
-            if let Some((layer, line)) = self.layers.iter().rev().find_map(|layer| Some((layer, layer.find(start)?))) {
+            if let Some((layer, line)) =
+                self.layers.iter().rev().find_map(|layer| Some((layer, layer.find(start)?)))
+            {
                 return layer.place(Some(line), path);
             }
         }

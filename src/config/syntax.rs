@@ -3,7 +3,10 @@
 /// How the parser's messages begin, and what to write; the first that fits counts.
 const ADVICE: &[(&str, &str)] = &[
     ("key with no value", "write key = value, a [section], or a comment after #"),
-    ("string values must be quoted", "write behind the `=` a text in quotes, such as \"bj\", or a number, true or false without"),
+    (
+        "string values must be quoted",
+        "write behind the `=` a text in quotes, such as \"bj\", or a number, true or false without",
+    ),
     ("invalid boolean", "write true or false"),
     ("invalid unquoted key", "write a name with other letters, blanks or dots in quotes"),
     ("invalid key-value pair", "write key = value, a [section], or a comment after #"),

@@ -29,7 +29,8 @@ fn written(files: &[(&str, &str)]) -> tempfile::TempDir {
 }
 
 fn loaded(folder: &Path, variables: &[(&str, &str)]) -> Loaded {
-    load(&folder.join("opwatch.toml"), &variables.iter().copied().collect()).unwrap_or_else(|problems| panic!("{problems:#?}"))
+    load(&folder.join("opwatch.toml"), &variables.iter().copied().collect())
+        .unwrap_or_else(|problems| panic!("{problems:#?}"))
 }
 
 #[test]
@@ -37,16 +38,24 @@ fn a_variable_that_is_none_of_ours_for_want_of_an_underscore_is_doubted() {
     let folder = written(&[("opwatch.toml", "# nothing\n")]);
     let told = |name: &str| {
         let loaded = loaded(folder.path(), &[(name, "1h")]);
-        loaded.doubts.iter().map(ToString::to_string).filter(|doubt| doubt.starts_with("OPWATCH_")).collect::<Vec<_>>()
+        loaded
+            .doubts
+            .iter()
+            .map(ToString::to_string)
+            .filter(|doubt| doubt.starts_with("OPWATCH_"))
+            .collect::<Vec<_>>()
     };
-    let expected =
-        "OPWATCH_POLL_TIMEOUT: sets nothing: two `_` stand in front of each part, as in OPWATCH__POLL__JITTER; write it so, or unset it";
+    let expected = "OPWATCH_POLL_TIMEOUT: sets nothing: two `_` stand in front of each part, as in OPWATCH__POLL__JITTER; write it so, or unset it";
     assert_eq!(told("OPWATCH_POLL_TIMEOUT"), [expected]);
     // As a program that an exec sink runs has them.
     for other in ["OPWATCH_CONFIG", "OPWATCH_TASK", "OPWATCH_ACCOUNT", "OPWATCH_NAME"] {
         assert_eq!(told(other), [""; 0], "{other}");
     }
-    assert_eq!(loaded(folder.path(), &[("OPWATCH__POLL__TIMEOUT", "1h")]).doubts.len(), 1, "only that there is no task");
+    assert_eq!(
+        loaded(folder.path(), &[("OPWATCH__POLL__TIMEOUT", "1h")]).doubts.len(),
+        1,
+        "only that there is no task"
+    );
 }
 
 #[test]
@@ -54,7 +63,10 @@ fn a_comment_alone_is_a_configuration_of_defaults_with_the_log_sink() {
     let folder = written(&[("opwatch.toml", "# nothing\n")]);
     let loaded = loaded(folder.path(), &[]);
     let store = store::Config { url_place: loaded.store.url_place.clone(), ..store::Config::default() };
-    assert_eq!((loaded.poll, loaded.store, loaded.log), (Policy::default(), store, telemetry::Config::default()));
+    assert_eq!(
+        (loaded.poll, loaded.store, loaded.log),
+        (Policy::default(), store, telemetry::Config::default())
+    );
     assert_eq!(loaded.sinks.keys().collect::<Vec<_>>(), ["log"]);
     assert!(loaded.accounts.is_empty() && loaded.tasks.is_empty());
 }
@@ -67,7 +79,8 @@ fn mistakes_are_told_file_by_file_and_the_main_one_comes_first() {
         ("conf.d/20.toml", "[store]\nretention = 5\n"),
     ]);
     let problems = load(&folder.path().join("opwatch.toml"), &Environment::default()).unwrap_err();
-    let keys: Vec<_> = problems.iter().map(|problem| problem.place.key.as_deref().unwrap_or_default()).collect();
+    let keys: Vec<_> =
+        problems.iter().map(|problem| problem.place.key.as_deref().unwrap_or_default()).collect();
     assert_eq!(keys, ["poll.jitter", "log.level", "poll.timeout", "store.retention"]);
 }
 
@@ -100,38 +113,53 @@ fn later_layers_win_and_tasks_task_files_sinks_and_accounts_add_up() {
         ("OPWATCH__SINKS__B__RETRY__MAX", "20m"),
         ("OPWATCH__SINKS__A__PATH", "${NOT_REPLACED}"),
         ("OPWATCH__SINKS__C__URL_FILE", "url"),
-        ("OPWATCH__SINKS__C__SECRETS", "['whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD', 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw']"),
+        (
+            "OPWATCH__SINKS__C__SECRETS",
+            "['whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD', 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw']",
+        ),
         ("OPWATCH__SINKS__C__TLS__CA_FILE", "ca.pem"),
         ("OPWATCH__SINKS__C__ALLOW_LINK_LOCAL", "true"),
         ("OPWATCH_CONFIG", "/other"),
         ("opwatch__poll__jitter", "1"),
     ];
     let loaded = loaded(folder.path(), &variables);
-    assert_eq!((loaded.poll.jitter, loaded.poll.multiplier, loaded.poll.max_interval), (0.3, 3.0, Span::seconds(240)));
+    assert_eq!(
+        (loaded.poll.jitter, loaded.poll.multiplier, loaded.poll.max_interval),
+        (0.3, 3.0, Span::seconds(240))
+    );
     let account = &loaded.accounts["Main"];
     assert_eq!((account.secret_id.as_str(), account.secret_key.expose()), ("12345", "true"));
     assert_eq!(loaded.sinks.keys().collect::<Vec<_>>(), ["a", "b", "c", "log"]);
     assert_eq!(loaded.sinks["b"].common.retry.max, Span::seconds(1200));
     let ids: Vec<_> = loaded.tasks.iter().map(|task| task.written.id.clone().unwrap()).collect();
     assert_eq!(ids, [WrittenId::Int(1), WrittenId::Int(u64::MAX), WrittenId::Text("3".into())]);
-    assert_eq!(loaded.task_files, [folder.path().join("one"), folder.path().join("conf.d/two"), folder.path().join("conf.d/../three")]);
+    assert_eq!(
+        loaded.task_files,
+        [folder.path().join("one"), folder.path().join("conf.d/two"), folder.path().join("conf.d/../three")]
+    );
     let path = |sink: &str| match &loaded.sinks[sink].kind {
         Kind::File(file) => file.path.clone(),
         Kind::Exec(_) | Kind::Webhook(_) | Kind::Log => panic!("{sink}"),
     };
     let Kind::Webhook(webhook) = &loaded.sinks["c"].kind else { panic!("no webhook") };
     assert_eq!((webhook.secrets.len(), &webhook.url_file), (2, &Some(folder.path().join("url"))));
-    assert_eq!((webhook.headers["X-Env"].expose(), &webhook.tls.ca_file), ("Prod", &Some(folder.path().join("ca.pem"))));
-    assert_eq!((path("a"), path("b")), (folder.path().join("${NOT_REPLACED}"), folder.path().join("conf.d/y")));
+    assert_eq!(
+        (webhook.headers["X-Env"].expose(), &webhook.tls.ca_file),
+        ("Prod", &Some(folder.path().join("ca.pem")))
+    );
+    assert_eq!(
+        (path("a"), path("b")),
+        (folder.path().join("${NOT_REPLACED}"), folder.path().join("conf.d/y"))
+    );
 }
 
 #[test]
 fn variables_are_replaced_in_strings_and_paths_are_relative_to_their_file() {
-    let text =
-        "[store]\nurl = 'sqlite:${NAME}.db'\n[sinks.out]\ntype = 'file'\npath = '-'\n[[tasks]]\nid = 2\nname = '${NAME:-x} $${NAME} $5'\n";
+    let text = "[store]\nurl = 'sqlite:${NAME}.db'\n[sinks.out]\ntype = 'file'\npath = '-'\n[[tasks]]\nid = 2\nname = '${NAME:-x} $${NAME} $5'\n";
     let folder = written(&[("opwatch.toml", &format!("{text}{GOOD}")), ("x", "1"), ("y", "1")]);
     let whole = folder.path().join("y");
-    let loaded = loaded(folder.path(), &[("NAME", "a${NAME}"), ("OPWATCH__TASK_FILES", &format!("['x', {whole:?}]"))]);
+    let loaded =
+        loaded(folder.path(), &[("NAME", "a${NAME}"), ("OPWATCH__TASK_FILES", &format!("['x', {whole:?}]"))]);
     assert_eq!(loaded.task_files, [folder.path().join("x"), whole]);
     assert_eq!(loaded.store.url, Some(format!("sqlite:{}/a${{NAME}}.db", folder.path().display())));
     assert_eq!(loaded.tasks[0].written.name.as_deref(), Some("a${NAME} ${NAME} $5"));
@@ -141,7 +169,13 @@ fn variables_are_replaced_in_strings_and_paths_are_relative_to_their_file() {
 #[test]
 fn a_program_is_relative_to_its_file_where_it_has_a_slash_and_looked_for_in_the_path_where_not() {
     let sink = |name: &str, command: &str| format!("[sinks.{name}]\ntype = 'exec'\ncommand = {command}\n");
-    let text = [sink("a", "['bin/x', 'bin/y']"), sink("b", "['x', './y']"), sink("c", "['/bin/x']"), sink("d", "['x']")].concat();
+    let text = [
+        sink("a", "['bin/x', 'bin/y']"),
+        sink("b", "['x', './y']"),
+        sink("c", "['/bin/x']"),
+        sink("d", "['x']"),
+    ]
+    .concat();
     let folder = written(&[("opwatch.toml", &text)]);
     let loaded = loaded(folder.path(), &[("OPWATCH__SINKS__D__COMMAND", "['./z', '-v']")]);
     let shown = |name: &str| match &loaded.sinks[name].kind {
@@ -160,12 +194,22 @@ fn credentials_come_from_the_file_the_credentials_folder_or_the_sdk_variables() 
     let text = "[accounts.own]\nsecret_id = 'A'\nsecret_key_file = 'key'\n[accounts.sdk]\n";
     let folder = written(&[("opwatch.toml", text), ("key", "beside\n"), ("credentials/key", "given\n")]);
     let credentials = folder.path().join("credentials");
-    let sdk = [("TENCENTCLOUD_SECRET_ID", "B"), ("TENCENTCLOUD_SECRET_KEY", "C"), ("TENCENTCLOUD_SECURITY_TOKEN", "T")];
+    let sdk = [
+        ("TENCENTCLOUD_SECRET_ID", "B"),
+        ("TENCENTCLOUD_SECRET_KEY", "C"),
+        ("TENCENTCLOUD_SECURITY_TOKEN", "T"),
+    ];
     let beside = loaded(folder.path(), &sdk);
     assert_eq!(beside.accounts["own"].secret_key, Secret::new("beside"));
-    assert_eq!((&beside.accounts["sdk"].secret_key, &beside.accounts["sdk"].token), (&Secret::new("C"), &Some(Secret::new("T"))));
+    assert_eq!(
+        (&beside.accounts["sdk"].secret_key, &beside.accounts["sdk"].token),
+        (&Secret::new("C"), &Some(Secret::new("T")))
+    );
     assert_eq!(beside.accounts["own"].token, None);
-    let given = loaded(folder.path(), &[&sdk[..], &[("CREDENTIALS_DIRECTORY", credentials.to_str().unwrap())]].concat());
+    let given = loaded(
+        folder.path(),
+        &[&sdk[..], &[("CREDENTIALS_DIRECTORY", credentials.to_str().unwrap())]].concat(),
+    );
     assert_eq!(given.accounts["own"].secret_key, Secret::new("given"));
     assert!(!format!("{given:?}").contains("given"), "{given:?}");
 
@@ -192,11 +236,16 @@ fn without_id_and_key_the_environment_goes_before_the_sdk_file_and_that_before_t
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let account = |file: &str, variables: &[(&str, String)]| {
         let variables = variables.iter().map(|(name, value)| (*name, value.as_str()));
-        let loaded = load(&folder.path().join(file), &variables.collect()).unwrap_or_else(|problems| panic!("{problems:#?}"));
+        let loaded = load(&folder.path().join(file), &variables.collect())
+            .unwrap_or_else(|problems| panic!("{problems:#?}"));
         loaded.accounts.into_values().next().unwrap()
     };
     let home = [("HOME", path("home"))];
-    let env = [("TENCENTCLOUD_SECRET_ID", "ENV".to_owned()), ("TENCENTCLOUD_SECRET_KEY", "k".to_owned()), ("HOME", path("home"))];
+    let env = [
+        ("TENCENTCLOUD_SECRET_ID", "ENV".to_owned()),
+        ("TENCENTCLOUD_SECRET_KEY", "k".to_owned()),
+        ("HOME", path("home")),
+    ];
     let named = [("TENCENTCLOUD_CREDENTIALS_FILE", path("named")), ("HOME", path("home"))];
     let profile = [("TCCLI_PROFILE", "ops".to_owned()), ("HOME", path("home"))];
     let ids = [
@@ -209,11 +258,20 @@ fn without_id_and_key_the_environment_goes_before_the_sdk_file_and_that_before_t
         account("tccli.toml", &env),
         account("tccli.toml", &profile),
     ];
-    assert_eq!(ids.each_ref().map(|account| account.secret_id.as_str()), ["ENV", "NAMED", "USER", "USER", "OTHER", "USER", "TCCLI", "OPS"]);
+    assert_eq!(
+        ids.each_ref().map(|account| account.secret_id.as_str()),
+        ["ENV", "NAMED", "USER", "USER", "OTHER", "USER", "TCCLI", "OPS"]
+    );
     assert_eq!(ids[0].kept_in, None);
-    assert_eq!(ids[2].kept_in, Some(CredentialFile { path: path("home/.tencentcloud/credentials").into(), form: Form::Sdk }));
+    assert_eq!(
+        ids[2].kept_in,
+        Some(CredentialFile { path: path("home/.tencentcloud/credentials").into(), form: Form::Sdk })
+    );
     // Temporary keys come and go, and are counted under the account's name.
-    assert_eq!((ids[6].token.clone(), ids[6].counted_as(), ids[2].counted_as()), (Some(Secret::new("t")), "a", "USER"));
+    assert_eq!(
+        (ids[6].token.clone(), ids[6].counted_as(), ids[2].counted_as()),
+        (Some(Secret::new("t")), "a", "USER")
+    );
 }
 
 #[test]
@@ -223,8 +281,15 @@ fn what_is_right_but_doubtful_is_kept_for_the_log() {
     let folder = written(&[("opwatch.toml", text), ("key", " hunter2\n")]);
     std::fs::set_permissions(folder.path().join("key"), std::fs::Permissions::from_mode(0o644)).unwrap();
     let doubts: Vec<String> = loaded(folder.path(), &[]).doubts.iter().map(ToString::to_string).collect();
-    for (doubt, part) in doubts.iter().zip(["chmod o-r", "begins or ends with blanks", "tasks: there is none; write [[tasks]]"]) {
-        assert!(doubt.contains("opwatch.toml:") && doubt.contains(part) && !doubt.contains("hunter2"), "{doubts:#?}");
+    for (doubt, part) in doubts.iter().zip([
+        "chmod o-r",
+        "begins or ends with blanks",
+        "tasks: there is none; write [[tasks]]",
+    ]) {
+        assert!(
+            doubt.contains("opwatch.toml:") && doubt.contains(part) && !doubt.contains("hunter2"),
+            "{doubts:#?}"
+        );
     }
     assert_eq!(doubts.len(), 3, "{doubts:#?}");
     std::fs::set_permissions(folder.path().join("key"), std::fs::Permissions::from_mode(0o600)).unwrap();
@@ -237,23 +302,29 @@ fn what_is_right_but_doubtful_is_kept_for_the_log() {
 fn twenty_thousand_tasks_keep_their_places() {
     let mut text = GOOD.to_owned();
     for id in 0..20_000 {
-        text.push_str(&format!("[[tasks]]\nid = {id}\nname = \"task {id}\"\nlabels = {{ team = \"dba\" }}\n"));
+        text.push_str(&format!(
+            "[[tasks]]\nid = {id}\nname = \"task {id}\"\nlabels = {{ team = \"dba\" }}\n"
+        ));
     }
     let folder = written(&[("opwatch.toml", &text)]);
     let loaded = loaded(folder.path(), &[]);
     assert_eq!(loaded.tasks.len(), 20_000);
     assert_eq!(loaded.tasks[19_999].place.line, Some(5 + 4 * 19_999));
     let accounts = [("default".to_owned(), Some("bj".to_owned()))];
-    let catalogue = crate::register::catalogue::Catalogue::new(accounts, &crate::cloud::operations::BUILT_IN, []);
+    let catalogue =
+        crate::register::catalogue::Catalogue::new(accounts, &crate::cloud::operations::BUILT_IN, []);
     let mut last = None;
     let count = crate::register::listed::listed(&loaded.tasks, &[], &catalogue, |task| last = Some(task.id));
     assert_eq!((count, last), (Ok(20_000), Some(TaskId::Int(19_999))));
 }
 
-/// The shipped file with defaults (`#key = value`), and where asked for examples (`# key = value`) too, switched on.
+/// The shipped file with defaults (`#key = value`), and where asked for examples (`# key = value`) too,
+/// switched on.
 fn switched_on(examples: bool) -> String {
     let is_key = |text: &str| {
-        text.split_once(" = ").is_some_and(|(key, _)| key.trim_end().bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'))
+        text.split_once(" = ").is_some_and(|(key, _)| {
+            key.trim_end().bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+        })
     };
     let line = |line: &str| match (line.strip_prefix("# "), line.strip_prefix('#')) {
         (Some(header), _) if header.starts_with('[') => header.to_owned(),
@@ -268,11 +339,16 @@ fn switched_on(examples: bool) -> String {
 fn flat(value: &Value, path: &str, found: &mut Vec<(String, Value)>) {
     match value {
         Value::Object(table) if !table.is_empty() => {
-            table.iter().for_each(|(key, value)| flat(value, &if path.is_empty() { key.clone() } else { format!("{path}.{key}") }, found));
+            table.iter().for_each(|(key, value)| {
+                flat(value, &if path.is_empty() { key.clone() } else { format!("{path}.{key}") }, found)
+            });
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => {
-            found.push((path.to_owned(), value.clone()))
-        }
+        Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Array(_)
+        | Value::Object(_) => found.push((path.to_owned(), value.clone())),
     }
 }
 
@@ -289,11 +365,12 @@ fn the_shipped_file_shows_every_key_and_every_default_of_the_code() {
     // What every type of sink has is shown once, and what a table of headers may hold is anybody's.
     let common = flat_keys(&section::keys::<sinks::Common>(&[]));
     let is_common = |key: &str| common.iter().any(|(common, _)| common == key);
-    let is_shown = |(key, _): &(String, Value)| match key.strip_prefix("sinks.").and_then(|key| key.split_once('.')) {
-        Some(("log", _)) => false,
-        Some((sink, key)) => sink == "audit" || !is_common(key),
-        None => true,
-    };
+    let is_shown =
+        |(key, _): &(String, Value)| match key.strip_prefix("sinks.").and_then(|key| key.split_once('.')) {
+            Some(("log", _)) => false,
+            Some((sink, key)) => sink == "audit" || !is_common(key),
+            None => true,
+        };
     let known: Vec<_> = flat_keys(&known::known(&tree)).into_iter().filter(is_shown).collect();
     let task_keys = flat_keys(&crate::register::KEYS).into_iter().map(|(key, _)| format!("tasks.{key}"));
     let in_code: BTreeSet<String> = known.iter().map(|(key, _)| key.clone()).chain(task_keys).collect();
@@ -307,8 +384,12 @@ fn the_shipped_file_shows_every_key_and_every_default_of_the_code() {
                 }
             }
             // The names of labels and headers are their owner's.
-            (labels, _) if labels.starts_with("sinks.audit.labels.") => drop(in_file.insert("sinks.audit.labels".to_owned())),
-            (headers, _) if headers.starts_with("sinks.ops.headers.") => drop(in_file.insert("sinks.ops.headers".to_owned())),
+            (labels, _) if labels.starts_with("sinks.audit.labels.") => {
+                _ = in_file.insert("sinks.audit.labels".to_owned());
+            }
+            (headers, _) if headers.starts_with("sinks.ops.headers.") => {
+                _ = in_file.insert("sinks.ops.headers".to_owned());
+            }
             _ if !key.starts_with("sinks.log") => drop(in_file.insert(key)),
             _ => {}
         }
@@ -316,10 +397,18 @@ fn the_shipped_file_shows_every_key_and_every_default_of_the_code() {
     assert_eq!(in_file, in_code);
 
     // The values that a key has by itself; an absent one, an empty text and an empty list are none.
-    let has_value = |value: &Value| !value.is_null() && value != "" && value != &serde_json::json!([]) && !value.is_object();
-    let read = |value: &Value| serde_json::from_value::<Span>(value.clone()).map_or_else(|_| value.to_string(), |span| span.to_string());
-    let defaults: BTreeSet<(String, String)> =
-        known.iter().filter(|(_, value)| has_value(value)).map(|(key, value)| (key.clone(), read(value))).collect();
+    let has_value = |value: &Value| {
+        !value.is_null() && value != "" && value != &serde_json::json!([]) && !value.is_object()
+    };
+    let read = |value: &Value| {
+        serde_json::from_value::<Span>(value.clone())
+            .map_or_else(|_| value.to_string(), |span| span.to_string())
+    };
+    let defaults: BTreeSet<(String, String)> = known
+        .iter()
+        .filter(|(_, value)| has_value(value))
+        .map(|(key, value)| (key.clone(), read(value)))
+        .collect();
     let shown: BTreeSet<(String, String)> = shown(false)
         .iter()
         .filter(|(key, value)| has_value(value) && key != "tasks")
@@ -333,11 +422,15 @@ fn the_shipped_file_loads_as_it_is_and_with_everything_switched_on() {
     let folder = written(&[("opwatch.toml", SHIPPED)]);
     assert!(loaded(folder.path(), &[]).accounts.is_empty());
     let folder = written(&[("opwatch.toml", &switched_on(true)), ("secret_key", "x"), ("corp-ca.pem", CA)]);
-    // Two ways to give a key are shown, and only one may be used; certificates with their keys are tried in tests/surface/webhook.rs.
+    // Two ways to give a key are shown, and only one may be used; certificates with their keys are tried in
+    // tests/surface/webhook.rs.
     let left_out = ["secret_key =", "url_file =", "template_file =", "tls ="];
     let is_used = |line: &&str| !left_out.iter().any(|key| line.starts_with(key));
     let text = switched_on(true).lines().filter(is_used).collect::<Vec<_>>().join("\n");
     std::fs::write(folder.path().join("opwatch.toml"), text).unwrap();
     let loaded = loaded(folder.path(), &[]);
-    assert_eq!((loaded.accounts.len(), loaded.sinks.len(), loaded.tasks.len(), loaded.task_files.len()), (1, 4, 1, 0));
+    assert_eq!(
+        (loaded.accounts.len(), loaded.sinks.len(), loaded.tasks.len(), loaded.task_files.len()),
+        (1, 4, 1, 0)
+    );
 }

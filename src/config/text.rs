@@ -19,9 +19,12 @@ const LARGEST_BYTES: u64 = 64 << 20;
 impl Text {
     /// Reads a file, or tells why not.
     pub fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Self> {
-        let mut told = |line, what: String| problems.push(Problem::new(Place { file: Some(path.to_owned()), line, key: None }, what));
+        let mut told = |line, what: String| {
+            problems.push(Problem::new(Place { file: Some(path.to_owned()), line, key: None }, what))
+        };
         let mut bytes = Vec::new();
-        let read = std::fs::File::open(path).and_then(|file| file.take(LARGEST_BYTES + 1).read_to_end(&mut bytes));
+        let read =
+            std::fs::File::open(path).and_then(|file| file.take(LARGEST_BYTES + 1).read_to_end(&mut bytes));
         match read {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 told(None, "there is no such file; write it, or name another one with -c".to_owned());
@@ -36,7 +39,10 @@ impl Text {
                 return None;
             }
             Ok(_) if bytes.len() as u64 > LARGEST_BYTES => {
-                told(None, format!("is larger than {} MiB; put long lists into `task_files`", LARGEST_BYTES >> 20));
+                told(
+                    None,
+                    format!("is larger than {} MiB; put long lists into `task_files`", LARGEST_BYTES >> 20),
+                );
                 return None;
             }
             Ok(_) => {}
@@ -47,7 +53,11 @@ impl Text {
         };
         if let Some(position) = wrong_byte {
             let line = 1 + bytes[..position].iter().filter(|byte| **byte == b'\n').count();
-            let what = if is_utf_16(&bytes) { "is UTF-16 text; save it as UTF-8" } else { "is not UTF-8 text; name a TOML file" };
+            let what = if is_utf_16(&bytes) {
+                "is UTF-16 text; save it as UTF-8"
+            } else {
+                "is not UTF-8 text; name a TOML file"
+            };
             told(Some(line), what.to_owned());
             return None;
         }

@@ -1,16 +1,23 @@
-//! Wrong configurations, and what is said of each: all problems of it, with file, line and key, and no secret.
+//! Wrong configurations, and what is said of each: all problems of it, with file, line and key, and no
+//! secret.
 
 use super::{Environment, load};
 
-/// Files by name (the first is the main one), variables, and for each problem its place and a part of what it says.
-type Wrong = (&'static [(&'static str, &'static str)], &'static [(&'static str, &'static str)], &'static [(&'static str, &'static str)]);
+/// Files by name (the first is the main one), variables, and for each problem its place and a part of what it
+/// says.
+type Wrong = (
+    &'static [(&'static str, &'static str)],
+    &'static [(&'static str, &'static str)],
+    &'static [(&'static str, &'static str)],
+);
 
 /// Stands for a secret in all cases, and must not be in any answer.
 const SECRET: &str = "hunter2";
 const GOOD: &str = "[accounts.default]\nregion = 'bj'\nsecret_id = 'AKID'\nsecret_key = 'hunter2'\n";
 const CERTIFICATE: &str = include_str!("../../tests/support/ca.pem");
 const MAIN: &str = "opwatch.toml";
-const CREDENTIALS: &[(&str, &str)] = &[("TENCENTCLOUD_SECRET_ID", "AKID"), ("TENCENTCLOUD_SECRET_KEY", "hunter2")];
+const CREDENTIALS: &[(&str, &str)] =
+    &[("TENCENTCLOUD_SECRET_ID", "AKID"), ("TENCENTCLOUD_SECRET_KEY", "hunter2")];
 
 #[rustfmt::skip]
 const CASES: &[Wrong] = &[
@@ -250,7 +257,9 @@ fn every_wrong_configuration_is_refused_with_file_line_key_and_what_to_write() {
             Ok(_) => Vec::new(),
             Err(problems) => problems.iter().map(|problem| problem.to_string().replace(&start, "")).collect(),
         };
-        let all_told = expected.iter().all(|(place, part)| told.iter().any(|line| line.starts_with(place) && line.contains(part)));
+        let all_told = expected
+            .iter()
+            .all(|(place, part)| told.iter().any(|line| line.starts_with(place) && line.contains(part)));
         if !all_told || told.len() != expected.len() || told.iter().any(|line| line.contains(SECRET)) {
             failures.push(format!("{case:#?}\nis told as {told:#?}"));
         }
@@ -269,8 +278,16 @@ fn a_file_that_is_no_text_and_a_folder_are_refused_as_what_they_are() {
     let binary = folder.path().join("binary");
     std::fs::write(&binary, b"\x7fELF\n\xff\xfe").unwrap();
     let environment = Environment::default();
-    assert!(load(&binary, &environment).unwrap_err()[0].to_string().ends_with("binary:2: is not UTF-8 text; name a TOML file"));
+    assert!(
+        load(&binary, &environment).unwrap_err()[0]
+            .to_string()
+            .ends_with("binary:2: is not UTF-8 text; name a TOML file")
+    );
     std::fs::write(&binary, b"\xff\xfe[\0p\0").unwrap();
-    assert!(load(&binary, &environment).unwrap_err()[0].to_string().ends_with("binary:1: is UTF-16 text; save it as UTF-8"));
+    assert!(
+        load(&binary, &environment).unwrap_err()[0]
+            .to_string()
+            .ends_with("binary:1: is UTF-16 text; save it as UTF-8")
+    );
     assert!(load(folder.path(), &environment).unwrap_err()[0].to_string().contains("is a folder"));
 }

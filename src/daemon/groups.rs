@@ -11,7 +11,8 @@ use crate::model::event::{Finished, group};
 use crate::model::route::Routes;
 use crate::store::{Error, GroupRound, Store};
 
-/// How long the last task must have been over: a script that lists one task after the other is one round (design.md §4).
+/// How long the last task must have been over: a script that lists one task after the other is one round
+/// (design.md §4).
 const QUIET: Duration = Duration::from_secs(10);
 
 /// Looks after the groups.
@@ -65,7 +66,8 @@ impl Groups {
 
     async fn finish(&self, round: GroupRound) -> Result<(), Error> {
         let GroupRound { row, name, round, started_at, finished_at, counts, settings } = round;
-        let event = group(&Finished { group: &name, round, counts, started_at, finished_at }, self.clock.now().wall);
+        let event =
+            group(&Finished { group: &name, round, counts, started_at, finished_at }, self.clock.now().wall);
         let sinks = self.routes.of_group(event.kind, &settings);
         if self.store.finish_group(row, event, sinks).await? {
             self.owed.send_replace(());

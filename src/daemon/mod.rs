@@ -41,10 +41,11 @@ use groups::Groups;
 use retention::Retention;
 use until_done::UntilDone;
 
-/// How long a stop may take before what is still under way is left to the next start (design.md §3: nothing that was
-/// acknowledged is lost by that).
+/// How long a stop may take before what is still under way is left to the next start (design.md §3: nothing
+/// that was acknowledged is lost by that).
 const DRAIN: Duration = Duration::from_secs(4);
-/// How long the store may take to close after that: together they stay within the five seconds that a stop is promised.
+/// How long the store may take to close after that: together they stay within the five seconds that a stop is
+/// promised.
 const CLOSING: Duration = Duration::from_millis(700);
 /// How often systemd is asked to wait for a start that takes long …
 const EXTENDS_EVERY: Duration = Duration::from_secs(3);
@@ -57,14 +58,15 @@ const REGISTERED_AT_ONCE: usize = 5_000;
 pub struct Options {
     /// Where the store is.
     pub location: Location,
-    /// Ends once every task is over and nothing is owed to a configured sink, or once nothing but held work has been left for so
-    /// long. `None`: it goes on.
+    /// Ends once every task is over and nothing is owed to a configured sink, or once nothing but held work
+    /// has been left for so long. `None`: it goes on.
     pub until_done: Option<Duration>,
     /// Whether the start may remove more than half of the open tasks, if they are not listed any more.
     pub allow_removals: bool,
     /// The form of event lines on standard error.
     pub format: ResolvedFormat,
-    /// Whether systemd is told how it stands. Of a command that only starts a daemon for a while, it waits for nothing.
+    /// Whether systemd is told how it stands. Of a command that only starts a daemon for a while, it waits
+    /// for nothing.
     pub tells_systemd: bool,
     /// Time and chance.
     pub clock: Clock,
@@ -78,9 +80,12 @@ pub struct Options {
 const WAITING_TO_BE_SEEN: usize = 1024;
 
 impl Options {
-    /// A daemon for one command, with its store in memory, until every task is over, or nothing but held work has been left for so long;
-    /// and what it tells of its events and of each poll.
-    pub fn looked_on(held_for: Duration, clock: Clock) -> (Self, mpsc::Receiver<Event>, mpsc::Receiver<Seen>) {
+    /// A daemon for one command, with its store in memory, until every task is over, or nothing but held work
+    /// has been left for so long; and what it tells of its events and of each poll.
+    pub fn looked_on(
+        held_for: Duration,
+        clock: Clock,
+    ) -> (Self, mpsc::Receiver<Event>, mpsc::Receiver<Seen>) {
         let (events, told) = mpsc::channel(WAITING_TO_BE_SEEN);
         let (polls, seen) = mpsc::channel(WAITING_TO_BE_SEEN);
         let options = Self {
@@ -134,7 +139,8 @@ pub struct Ended {
     pub buried: u64,
 }
 
-/// A daemon that is ready to run: all that can fail at a start has succeeded, and every listed task is registered.
+/// A daemon that is ready to run: all that can fail at a start has succeeded, and every listed task is
+/// registered.
 pub struct Daemon {
     options: Options,
     store: Arc<dyn Store>,
@@ -150,8 +156,8 @@ impl Daemon {
     /// Builds everything that can fail, then registers what is listed.
     ///
     /// # Errors
-    /// When the configuration, a credential, a sink or the store cannot be used; nothing was registered then, unless it is the
-    /// store that failed, or a task file is not as it was when it was loaded.
+    /// When the configuration, a credential, a sink or the store cannot be used; nothing was registered then,
+    /// unless it is the store that failed, or a task file is not as it was when it was loaded.
     pub async fn start(loaded: Loaded, mut options: Options) -> Result<Self, Error> {
         let catalogue = Arc::new(catalogue(&loaded));
         let loaded = Arc::new(loaded);
@@ -163,19 +169,32 @@ impl Daemon {
             let sink = Channel::new(events);
             let sending = sending(&sinks::Common::default(), &sink, &loaded.poll);
             built.insert(LISTENER.to_owned(), (Arc::new(sink), sending));
-            routes.0.push(Route { sink: LISTENER.to_owned(), events: Group::ALL.to_vec(), outcomes: None, labels: BTreeMap::new() });
+            routes.0.push(Route {
+                sink: LISTENER.to_owned(),
+                events: Group::ALL.to_vec(),
+                outcomes: None,
+                labels: BTreeMap::new(),
+            });
             seen = Some(polls);
         }
         let opened = Sqlite::open(options.location.clone()).await;
-        let refused = |error: store::Error| Error::Opening(Problem::new(loaded.store.url_place.clone(), error.to_string()).into(), error);
+        let refused = |error: store::Error| {
+            Error::Opening(Problem::new(loaded.store.url_place.clone(), error.to_string()).into(), error)
+        };
         let store: Arc<dyn Store> = Arc::new(opened.map_err(refused)?);
         let newest = store.newest().await?;
         let dead = store.dead_letters().await?;
         if !dead.is_empty() {
-            let (dead_letters, sinks) = (dead.values().sum::<u64>(), per_sink(&dead));
-            tracing::warn!(dead_letters, sinks, "deliveries were given up before; they are kept as dead letters for [store] retention");
+            let dead_letters = dead.values().sum::<u64>();
+            let sinks = per_sink(&dead);
+            tracing::warn!(
+                dead_letters,
+                sinks,
+                "deliveries were given up before; they are kept as dead letters for [store] retention"
+            );
         }
-        let rows = Arc::new(register_listed(Arc::clone(&loaded), catalogue, store.as_ref(), options.clock).await?);
+        let rows =
+            Arc::new(register_listed(Arc::clone(&loaded), catalogue, store.as_ref(), options.clock).await?);
         let (standing_sender, standing) = watch::channel(Standing::default());
         let (owed, _) = watch::channel(());
         let (standing_of_sinks, sinks_stand) = watch::channel(BTreeMap::new());
@@ -191,11 +210,19 @@ impl Daemon {
             standing: standing_of_sinks.clone(),
         };
         let lanes: Vec<_> = built.into_iter().map(lane).collect();
-        let (group_routes, of_groups) = (Arc::clone(&routes), owed.clone());
-        let start = Start { policy: loaded.poll, routes, listed: Arc::clone(&rows), allow_removals: options.allow_removals };
-        let mut watch = Watch::load(start, cloud, Arc::clone(&store), options.clock, standing_sender, owed).await?;
+        let group_routes = Arc::clone(&routes);
+        let of_groups = owed.clone();
+        let start = Start {
+            policy: loaded.poll,
+            routes,
+            listed: Arc::clone(&rows),
+            allow_removals: options.allow_removals,
+        };
+        let mut watch =
+            Watch::load(start, cloud, Arc::clone(&store), options.clock, standing_sender, owed).await?;
         watch.tell_polls(seen);
-        let groups = Groups { store: Arc::clone(&store), routes: group_routes, clock: options.clock, owed: of_groups };
+        let groups =
+            Groups { store: Arc::clone(&store), routes: group_routes, clock: options.clock, owed: of_groups };
         let retention = Retention {
             store: Arc::clone(&store),
             clock: options.clock,
@@ -208,8 +235,9 @@ impl Daemon {
         Ok(Self { options, store, watch, lanes, groups, retention, standing, sinks_stand })
     }
 
-    /// Runs until the stop, or until everything is done where that was asked for; then drains within five seconds. The answer
-    /// names what is held, if it ended since nothing but held work was left, and counts the deliveries that were given up.
+    /// Runs until the stop, or until everything is done where that was asked for; then drains within five
+    /// seconds. The answer names what is held, if it ended since nothing but held work was left, and counts
+    /// the deliveries that were given up.
     ///
     /// # Errors
     /// When the store fails.
@@ -327,9 +355,14 @@ fn sending(common: &sinks::Common, sink: &dyn Sink, policy: &Policy) -> Sending 
     }
 }
 
-/// Registers every listed task and answers with the keys of all of them. The list is read on a thread of its own, a batch
-/// ahead at most, so that a long one takes no memory.
-async fn register_listed(loaded: Arc<Loaded>, catalogue: Arc<Catalogue>, store: &dyn Store, clock: Clock) -> Result<Rows, Error> {
+/// Registers every listed task and answers with the keys of all of them. The list is read on a thread of its
+/// own, a batch ahead at most, so that a long one takes no memory.
+async fn register_listed(
+    loaded: Arc<Loaded>,
+    catalogue: Arc<Catalogue>,
+    store: &dyn Store,
+    clock: Clock,
+) -> Result<Rows, Error> {
     let policy = loaded.poll;
     let (sender, mut batches) = mpsc::channel::<Vec<NewTask>>(1);
     let reader = tokio::task::spawn_blocking(move || {
@@ -359,7 +392,12 @@ async fn register_listed(loaded: Arc<Loaded>, catalogue: Arc<Catalogue>, store: 
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
     let count = |state| counts.get(&state).copied().unwrap_or_default();
-    tracing::info!(new = count(State::New), known = count(State::Known), over = count(State::Over), "tasks registered");
+    tracing::info!(
+        new = count(State::New),
+        known = count(State::Known),
+        over = count(State::Over),
+        "tasks registered"
+    );
     Ok(rows)
 }
 
@@ -389,7 +427,8 @@ fn flatten(ended: Result<Result<(), store::Error>, JoinError>) -> Result<(), sto
     }
 }
 
-/// Waits for a part of a start, and has systemd wait as well: a long list, a big store and somebody else's lock take as long as they take.
+/// Waits for a part of a start, and has systemd wait as well: a long list, a big store and somebody else's
+/// lock take as long as they take.
 pub async fn patiently<T>(clock: Clock, part: impl Future<Output = T>) -> T {
     let mut part = std::pin::pin!(part);
     loop {

@@ -1,4 +1,5 @@
-//! What a configuration comes to before it runs: which tasks would be asked how fast, and who would hear of them.
+//! What a configuration comes to before it runs: which tasks would be asked how fast, and who would hear of
+//! them.
 //!
 //! It is built of the same parts as the daemon, up to the store, which is neither opened nor created.
 
@@ -101,20 +102,27 @@ pub fn plan(loaded: &Loaded, format: ResolvedFormat, clock: Clock) -> Result<Pla
     let tasks = tasks.map_err(Error::Configuration)?;
     let mut counts: Vec<_> = counts.into_iter().collect();
     counts.sort_by(|(one, _), (other, _)| one.cmp(other));
-    let idle_accounts = loaded.accounts.keys().filter(|name| !first_tasks.contains_key(*name)).cloned().collect();
+    let idle_accounts =
+        loaded.accounts.keys().filter(|name| !first_tasks.contains_key(*name)).cloned().collect();
     let shown = |name: &str| loaded.sinks.get(name).map(|config| config.kind.shown()).unwrap_or_default();
-    let heard = |route: Route| Some(Heard { shown: shown(&route.sink), sending: built.get(&route.sink)?.1, route });
+    let heard =
+        |route: Route| Some(Heard { shown: shown(&route.sink), sending: built.get(&route.sink)?.1, route });
     let sinks = routes(loaded).0.into_iter().filter_map(heard).collect();
     Ok(Plan { tasks, keys: keys(&cloud, loaded, counts)?, first_tasks, idle_accounts, sinks, location })
 }
 
-fn keys(cloud: &Cloud, loaded: &Loaded, counts: Vec<(Arc<Target>, (u64, u64))>) -> Result<Vec<Watched>, Error> {
+fn keys(
+    cloud: &Cloud,
+    loaded: &Loaded,
+    counts: Vec<(Arc<Target>, (u64, u64))>,
+) -> Result<Vec<Watched>, Error> {
     let mut keys: BTreeMap<PaceKey, Watched> = BTreeMap::new();
     for (target, (tasks, own_timeouts)) in counts {
         let route = cloud.route(&target)?;
         let Some(account) = loaded.accounts.get(&target.account) else { continue };
         let Some(row) = operations::meant(&target.operation, account.api) else { continue };
-        let successor = operations::meant(&target.operation, Api::V3).filter(|successor| row.api == Api::V2 && successor.api == Api::V3);
+        let successor = operations::meant(&target.operation, Api::V3)
+            .filter(|successor| row.api == Api::V2 && successor.api == Api::V3);
         let documented = account.rate_limit.is_none().then_some(row.rate);
         let key = keys.entry(route.pace_key.clone()).or_insert_with(|| Watched {
             pace_key: route.pace_key.clone(),
@@ -130,7 +138,8 @@ fn keys(cloud: &Cloud, loaded: &Loaded, counts: Vec<(Arc<Target>, (u64, u64))>) 
         });
         // Accounts that share a pace key share the lowest of their rates.
         if route.rate.interval() > key.rate.interval() {
-            (key.rate, key.documented) = (route.rate, documented);
+            key.rate = route.rate;
+            key.documented = documented;
         }
         key.tasks += tasks;
         key.own_timeouts += own_timeouts;
@@ -145,14 +154,19 @@ fn keys(cloud: &Cloud, loaded: &Loaded, counts: Vec<(Arc<Target>, (u64, u64))>) 
 impl Watched {
     /// What is doubtful about its arithmetic, with what to do.
     pub fn doubts(&self, policy: &Policy) -> Vec<String> {
-        let name = self.targets.iter().map(|(target, _)| format!("{}, {}, {}", target.account, target.region, target.operation));
+        let name = self
+            .targets
+            .iter()
+            .map(|(target, _)| format!("{}, {}, {}", target.account, target.region, target.operation));
         let name = name.collect::<Vec<_>>().join("; ");
         let sweep = coarse(self.sweep.at_the_rate);
         let mut doubts = Vec::new();
         match self.sweep.bottleneck {
             Bottleneck::Interval => return doubts,
             Bottleneck::Rate => {
-                let (tasks, rate, wanted) = (self.tasks, self.rate, rounded(policy.max_interval.0));
+                let tasks = self.tasks;
+                let rate = self.rate;
+                let wanted = rounded(policy.max_interval.0);
                 let over_3_0 = self.rate_over_3_0.map(|rate| {
                     let sweep = coarse(Sweep::over(tasks, rate, policy).at_the_rate);
                     format!("api = \"3.0\" in the account (one sweep then takes {sweep}), ")
@@ -166,7 +180,9 @@ impl Watched {
                 ));
             }
         }
-        if policy.timeout.0.is_some_and(|timeout| self.sweep.at_the_rate > timeout) && self.own_timeouts < self.tasks {
+        if policy.timeout.0.is_some_and(|timeout| self.sweep.at_the_rate > timeout)
+            && self.own_timeouts < self.tasks
+        {
             let timeout = policy.timeout;
             doubts.push(format!(
                 "{name}: one sweep takes longer than the timeout of {timeout}, so a task may be asked once and given up; raise timeout in \

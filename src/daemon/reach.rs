@@ -1,4 +1,5 @@
-//! `check --live`: one signed request per account, and a look at every sink, without a store and without an event.
+//! `check --live`: one signed request per account, and a look at every sink, without a store and without an
+//! event.
 //!
 //! All of them at the same time, each bounded; but accounts that share a pace key take turns at its pace.
 
@@ -60,9 +61,15 @@ pub struct Found {
 ///
 /// # Errors
 /// When the daemon could not be built of this configuration.
-pub async fn reach(loaded: &Loaded, plan: &Plan, format: ResolvedFormat, clock: Clock) -> Result<Found, Error> {
+pub async fn reach(
+    loaded: &Loaded,
+    plan: &Plan,
+    format: ResolvedFormat,
+    clock: Clock,
+) -> Result<Found, Error> {
     let mut found = Found::default();
-    let (mut asked, mut looked_at) = (JoinSet::new(), JoinSet::new());
+    let mut asked = JoinSet::new();
+    let mut looked_at = JoinSet::new();
     let cloud = Cloud::new(loaded.accounts.clone(), loaded.poll.request_timeout.0)?;
     let mut turns: HashMap<PaceKey, Steady> = HashMap::new();
     let first = clock.now().steady;
@@ -71,7 +78,8 @@ pub async fn reach(loaded: &Loaded, plan: &Plan, format: ResolvedFormat, clock: 
             Ok(task) => {
                 let route = cloud.route(&task.target)?;
                 let turn = turns.entry(route.pace_key.clone()).or_insert(first);
-                let (name, mine) = (name.clone(), *turn);
+                let name = name.clone();
+                let mine = *turn;
                 *turn = mine + route.rate.interval();
                 asked.spawn(async move {
                     clock.sleep_until(mine).await;
@@ -85,7 +93,9 @@ pub async fn reach(loaded: &Loaded, plan: &Plan, format: ResolvedFormat, clock: 
         looked_at.spawn(async move {
             let reached = tokio::time::timeout(PATIENCE, sink.reach()).await.unwrap_or_else(|_| {
                 let patience = Span(PATIENCE);
-                Err(sinks::Refusal::passing(format!("nothing was found out within {patience}; see to the disk or the network behind it")))
+                Err(sinks::Refusal::passing(format!(
+                    "nothing was found out within {patience}; see to the disk or the network behind it"
+                )))
             });
             (name, of_sink(reached))
         });
@@ -100,12 +110,17 @@ fn task_of(account: &str, loaded: &Loaded, plan: &Plan) -> Result<NewTask, Strin
     if let Some(task) = plan.first_tasks.get(account) {
         return Ok(task.clone());
     }
-    let written = Written { id: Some(WrittenId::Int(NO_TASK)), account: Some(account.to_owned()), ..Written::default() };
+    let written = Written {
+        id: Some(WrittenId::Int(NO_TASK)),
+        account: Some(account.to_owned()),
+        ..Written::default()
+    };
     let task = catalogue(loaded).resolve(written, &Place::default());
     task.map_err(|problem| format!("it has no task, and none can be made up: {problem}"))
 }
 
-/// One request; and once more where the server refused it unread since the clocks disagree, which is what polls do too.
+/// One request; and once more where the server refused it unread since the clocks disagree, which is what
+/// polls do too.
 async fn asked_once(route: &Route, task: NewTask, clock: Clock) -> Reached {
     let params: Vec<_> = task.settings.params.into_iter().collect();
     let ask = async |at: Wall| route.ask(&task.id, &params, Stamp { nonce: clock.nonce(), at }, true).await;
@@ -116,20 +131,26 @@ async fn asked_once(route: &Route, task: NewTask, clock: Clock) -> Reached {
         Some(there) => {
             clock.sleep_until(clock.now().steady + route.rate.interval()).await;
             let apart = rounded(Duration::from_millis(there.0.abs_diff(here.0)));
-            let words = format!("; the clocks are {apart} apart, which opwatch corrects by itself, but set this machine's");
+            let words = format!(
+                "; the clocks are {apart} apart, which opwatch corrects by itself, but set this machine's"
+            );
             (ask(there).await.poll, words)
         }
         None => (poll, String::new()),
     };
     let host = &route.pace_key.host;
     let (stand, what) = match poll {
-        Ok(reading) => (Stand::Good, format!("{host} accepted the signature; task {} has the status {}", task.id, reading.status)),
+        Ok(reading) => (
+            Stand::Good,
+            format!("{host} accepted the signature; task {} has the status {}", task.id, reading.status),
+        ),
         Err(fault) => of_fault(host, &fault),
     };
     Reached { stand, what: what + &clocks }
 }
 
-/// What a fault says of the account. One of the task is a good sign: the login was accepted before the task was looked for.
+/// What a fault says of the account. One of the task is a good sign: the login was accepted before the task
+/// was looked for.
 fn of_fault(host: &str, fault: &Fault) -> (Stand, String) {
     let Fault { code, message, .. } = fault;
     let answer = if message.is_empty() { code.to_string() } else { format!("{code}, {message}") };
@@ -137,14 +158,23 @@ fn of_fault(host: &str, fault: &Fault) -> (Stand, String) {
         Class::Task => (Stand::Good, format!("{host} accepted the signature; of the task it says: {answer}")),
         Class::Account => (
             Stand::Refused,
-            format!("{host} refuses the credentials: {answer}; check secret_id, the key and, of temporary ones, the token"),
+            format!(
+                "{host} refuses the credentials: {answer}; check secret_id, the key and, of temporary ones, the token"
+            ),
         ),
         Class::PaceKey => (
             Stand::Refused,
-            format!("{host} refuses this action in this region: {answer}; check the permissions of the key, region and endpoint"),
+            format!(
+                "{host} refuses this action in this region: {answer}; check the permissions of the key, region and endpoint"
+            ),
         ),
-        Class::Clock => (Stand::Later, format!("{host} finds the request expired or seen before: {answer}; set this machine's clock")),
-        Class::Pace | Class::AccountPace => (Stand::Later, format!("{host} is asked too often: {answer}; see who else uses this key")),
+        Class::Clock => (
+            Stand::Later,
+            format!("{host} finds the request expired or seen before: {answer}; set this machine's clock"),
+        ),
+        Class::Pace | Class::AccountPace => {
+            (Stand::Later, format!("{host} is asked too often: {answer}; see who else uses this key"))
+        }
         Class::Connection | Class::Service => {
             (Stand::Later, format!("no answer of use from {host}: {answer}; see to the network, or wait"))
         }
@@ -154,7 +184,10 @@ fn of_fault(host: &str, fault: &Fault) -> (Stand, String) {
 fn of_sink(reached: Result<Option<&'static str>, sinks::Refusal>) -> Reached {
     match reached {
         Ok(Some(what)) => Reached { stand: Stand::Good, what: what.to_owned() },
-        Ok(None) => Reached { stand: Stand::Untried, what: "only an event can tell; see `opwatch events test`".to_owned() },
+        Ok(None) => Reached {
+            stand: Stand::Untried,
+            what: "only an event can tell; see `opwatch events test`".to_owned(),
+        },
         Err(refusal) => {
             let stand = match refusal.class {
                 sinks::Class::Passing => Stand::Later,
@@ -169,7 +202,11 @@ impl Found {
     /// What stands like that, with its kind.
     pub fn that_are(&self, stand: Stand) -> Vec<String> {
         let named = |kind, found: &BTreeMap<String, Reached>| {
-            found.iter().filter(|(_, reached)| reached.stand == stand).map(|(name, _)| format!("{kind} {name}")).collect::<Vec<_>>()
+            found
+                .iter()
+                .filter(|(_, reached)| reached.stand == stand)
+                .map(|(name, _)| format!("{kind} {name}"))
+                .collect::<Vec<_>>()
         };
         [named("account", &self.accounts), named("sink", &self.sinks)].concat()
     }

@@ -1,4 +1,5 @@
-//! Forgets what is long over, but never what the file still lists: a listed task that was forgotten would be watched again.
+//! Forgets what is long over, but never what the file still lists: a listed task that was forgotten would be
+//! watched again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -43,8 +44,8 @@ impl Retention {
     /// When the store fails.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
         let Some(kept) = self.kept.0 else { return Ok(()) };
-        // A clock that is years ahead at a start must not make everything old: time goes on from the latest event, and not further; in
-        // an empty store there is nothing that it could make old.
+        // A clock that is years ahead at a start must not make everything old: time goes on from the latest
+        // event, and not further; in an empty store there is nothing that it could make old.
         let started = self.clock.now();
         let newest = self.newest.unwrap_or(started.wall);
         loop {
@@ -64,7 +65,8 @@ impl Retention {
     async fn prune(&self, before: Wall, now: Wall) -> Result<(), Error> {
         let paused = self.store.bury_paused(self.sinks.clone(), before, now).await?;
         if !paused.is_empty() {
-            let (dead_letters, sinks) = (paused.values().sum::<u64>(), per_sink(&paused));
+            let dead_letters = paused.values().sum::<u64>();
+            let sinks = per_sink(&paused);
             tracing::warn!(
                 dead_letters,
                 sinks,
@@ -72,7 +74,8 @@ impl Retention {
             );
             self.standing.send_modify(|standing| {
                 for (sink, buried) in paused {
-                    let stands = standing.entry(sink).or_insert(Standing { is_idle: true, ..Standing::default() });
+                    let stands =
+                        standing.entry(sink).or_insert(Standing { is_idle: true, ..Standing::default() });
                     stands.buried += buried;
                 }
             });
@@ -85,7 +88,10 @@ impl Retention {
             after = *last;
             let forgotten: Vec<_> = over.into_iter().filter(|past| !self.listed.contains(past.row)).collect();
             if !forgotten.is_empty() {
-                tracing::info!(tasks = forgotten.len(), "forgetting tasks that are over for longer than [store] retention");
+                tracing::info!(
+                    tasks = forgotten.len(),
+                    "forgetting tasks that are over for longer than [store] retention"
+                );
                 self.store.forget(before, forgotten).await?;
             }
         }
@@ -101,10 +107,12 @@ mod tests {
     use crate::store::sqlite::{Location, Sqlite};
 
     #[tokio::test]
-    async fn what_is_given_up_for_a_sink_that_is_not_configured_any_more_is_counted_also_if_the_store_was_empty_at_the_start() {
+    async fn what_is_given_up_for_a_sink_that_is_not_configured_any_more_is_counted_also_if_the_store_was_empty_at_the_start()
+     {
         for newest in [Some(Wall(120_000)), None] {
             let store = Arc::new(Sqlite::open(Location::Memory).await.unwrap());
-            let event = Event { id: uuid::Uuid::nil(), kind: Kind::AccountHeld, time: Wall(0), body: String::new() };
+            let event =
+                Event { id: uuid::Uuid::nil(), kind: Kind::AccountHeld, time: Wall(0), body: String::new() };
             store.tell(event, vec!["gone".to_owned(), "audit".to_owned()]).await.unwrap();
             let (standing, mut stands) = watch::channel(BTreeMap::new());
             let retention = Retention {
@@ -119,13 +127,20 @@ mod tests {
             let stop = CancellationToken::new();
             let running = retention.run(stop.clone());
             let counted = async {
-                let stands = stands.wait_for(|stands| !stands.is_empty()).await.expect("retention ended by itself").clone();
+                let stands = stands
+                    .wait_for(|stands| !stands.is_empty())
+                    .await
+                    .expect("retention ended by itself")
+                    .clone();
                 stop.cancel();
                 stands
             };
             let (ended, stands) = tokio::join!(running, counted);
             ended.unwrap();
-            assert_eq!(stands, BTreeMap::from([("gone".to_owned(), Standing { is_idle: true, is_held: false, buried: 1 })]));
+            assert_eq!(
+                stands,
+                BTreeMap::from([("gone".to_owned(), Standing { is_idle: true, is_held: false, buried: 1 })])
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The end of `run --until-done`: everything is over and delivered, or nothing but held work has been left for long.
+//! The end of `run --until-done`: everything is over and delivered, or nothing but held work has been left
+//! for long.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +14,8 @@ use crate::model::lasting::Lasting;
 use crate::store::{Error, Store};
 use crate::watch::Standing;
 
-/// What is left is told once it has been all that is left for so long: most deliveries are made within moments.
+/// What is left is told once it has been all that is left for so long: most deliveries are made within
+/// moments.
 const UNTOLD: Duration = Duration::from_secs(5);
 
 /// What is looked at.
@@ -72,7 +74,9 @@ impl UntilDone {
                 }
             }
             match left {
-                Left::Held(names) if held_since.is_some_and(|since| now.steady - since >= self.patience) => return Ok(names),
+                Left::Held(names) if held_since.is_some_and(|since| now.steady - since >= self.patience) => {
+                    return Ok(names);
+                }
                 Left::Held(_) => _ = held_since.get_or_insert(now.steady),
                 Left::Nothing | Left::Work | Left::Deliveries => held_since = None,
             }
@@ -96,16 +100,29 @@ impl UntilDone {
             Left::Deliveries => {
                 let outbox = self.store.outbox().await?;
                 let owed_deliveries = outbox.values().sum::<u64>();
-                tracing::info!(open_tasks, owed_deliveries, sinks = per_sink(&outbox), "no task goes on; deliveries are waited for");
+                tracing::info!(
+                    open_tasks,
+                    owed_deliveries,
+                    sinks = per_sink(&outbox),
+                    "no task goes on; deliveries are waited for"
+                );
             }
             Left::Held(names) => {
-                tracing::info!(open_tasks, left = names.join(", "), "nothing but held work is left; the run ends unless that changes soon");
+                tracing::info!(
+                    open_tasks,
+                    left = names.join(", "),
+                    "nothing but held work is left; the run ends unless that changes soon"
+                );
             }
         }
         Ok(())
     }
 
-    async fn left(&self, standing: Standing, sinks_stand: &BTreeMap<String, deliver::Standing>) -> Result<Left, Error> {
+    async fn left(
+        &self,
+        standing: Standing,
+        sinks_stand: &BTreeMap<String, deliver::Standing>,
+    ) -> Result<Left, Error> {
         let Standing { open, mut held } = standing;
         // Counting what is owed takes the longer the more is owed: it is done only once nothing goes on.
         let stands = |sink: &String| sinks_stand.get(sink).copied().unwrap_or_default();
@@ -118,7 +135,11 @@ impl UntilDone {
         }
         let outbox = self.store.outbox().await?;
         // One that has not looked yet may be owed what was committed just now.
-        if self.sinks.iter().any(|sink| outbox.get(sink).is_some_and(|owed| *owed > 0) && !stands(sink).is_held) {
+        if self
+            .sinks
+            .iter()
+            .any(|sink| outbox.get(sink).is_some_and(|owed| *owed > 0) && !stands(sink).is_held)
+        {
             return Ok(Left::Deliveries);
         }
         // A group is told of some seconds after its last task.
@@ -155,11 +176,25 @@ mod tests {
         standing: watch::Receiver<Standing>,
     ) -> (UntilDone, watch::Sender<BTreeMap<String, deliver::Standing>>) {
         let store = Sqlite::open(Location::Memory).await.unwrap();
-        let event = Event { id: uuid::Uuid::nil(), kind: Kind::AccountHeld, time: Wall(0), body: String::new() };
+        let event =
+            Event { id: uuid::Uuid::nil(), kind: Kind::AccountHeld, time: Wall(0), body: String::new() };
         store.tell(event, sinks.iter().map(ToString::to_string).collect()).await.unwrap();
         let (telling, sinks_stand) = watch::channel(log(IDLE));
-        let (store, sinks, clock) = (Arc::new(store), vec!["log".to_owned()], Clock::start());
-        (UntilDone { store, sinks, standing, sinks_stand, owed: watch::channel(()).1, patience: PATIENCE, clock }, telling)
+        let store = Arc::new(store);
+        let sinks = vec!["log".to_owned()];
+        let clock = Clock::start();
+        (
+            UntilDone {
+                store,
+                sinks,
+                standing,
+                sinks_stand,
+                owed: watch::channel(()).1,
+                patience: PATIENCE,
+                clock,
+            },
+            telling,
+        )
     }
 
     fn stands(open: usize, held: &[&str]) -> Standing {
@@ -190,7 +225,10 @@ mod tests {
         let mut waiting = std::pin::pin!(done.wait());
         assert!(tokio::time::timeout(PATIENCE / 2, &mut waiting).await.is_err());
         standing.send_replace(stands(1, &[]));
-        assert!(tokio::time::timeout(PATIENCE * 2, &mut waiting).await.is_err(), "a task is open and nothing is held");
+        assert!(
+            tokio::time::timeout(PATIENCE * 2, &mut waiting).await.is_err(),
+            "a task is open and nothing is held"
+        );
         standing.send_replace(stands(1, &["account default"]));
         assert_eq!(waiting.await.unwrap(), ["account default"]);
     }

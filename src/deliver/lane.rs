@@ -1,7 +1,8 @@
 //! The queue of one sink, without its waiting: plain and synchronous, as watch's board is.
 //!
-//! In come what the store says is owed, moments, and what came of attempts (settle.rs); out come attempts to be made and
-//! [`Write`]s to be made durable. Deliveries go out oldest first; those of one task never overtake each other, and never wait for another's.
+//! In come what the store says is owed, moments, and what came of attempts (settle.rs); out come attempts to
+//! be made and [`Write`]s to be made durable. Deliveries go out oldest first; those of one task never
+//! overtake each other, and never wait for another's.
 
 mod settle;
 
@@ -18,8 +19,8 @@ use crate::model::pace::Pace;
 use crate::model::task::Row;
 use crate::store::{Burial, Error, Owed, Seq, Store};
 
-/// So many deliveries that did not fail are in memory at most, however many are owed; more than any batch and bound in flight take
-/// at once.
+/// So many deliveries that did not fail are in memory at most, however many are owed; more than any batch and
+/// bound in flight take at once.
 const WINDOW: usize = 1_024;
 /// So many that failed are held beside them, so that they keep nobody from being loaded.
 const FAILED: usize = 3 * WINDOW;
@@ -79,7 +80,8 @@ struct Waiting {
     under_way: bool,
     /// Whether a batch that it was in was refused, or failed again: it is sent on its own.
     alone: bool,
-    /// How often the sink refused it as if a person must act, while others were accepted; and how many were when it did last.
+    /// How often the sink refused it as if a person must act, while others were accepted; and how many were
+    /// when it did last.
     strikes: u32,
     struck_at: Option<u64>,
 }
@@ -258,7 +260,8 @@ impl Lane {
         let mut events = Vec::with_capacity(seqs.len());
         for seq in &seqs {
             let waiting = self.window.get_mut(seq)?;
-            (waiting.under_way, waiting.last) = (true, Some(now));
+            waiting.under_way = true;
+            waiting.last = Some(now);
             events.push(waiting.event.clone());
         }
         self.next_attempt += 1;
@@ -346,10 +349,13 @@ impl Lane {
         self.hold.as_ref().map(|hold| &hold.probes).or(self.breaker.open())
     }
 
-    /// When a delivery may go: once it is due, and events were gathered for as long as is asked for; what was tried is not gathered again.
+    /// When a delivery may go: once it is due, and events were gathered for as long as is asked for; what was
+    /// tried is not gathered again.
     fn ripe(&self, waiting: &Waiting) -> Steady {
         match self.sending.gather {
-            Some(gather) if waiting.attempts == 0 && !waiting.alone => waiting.due.max(waiting.since + gather),
+            Some(gather) if waiting.attempts == 0 && !waiting.alone => {
+                waiting.due.max(waiting.since + gather)
+            }
             Some(_) | None => waiting.due,
         }
     }
@@ -363,17 +369,19 @@ impl Lane {
             .map(|(seq, waiting)| (*seq, waiting))
     }
 
-    /// The delivery for a probe: one that was never tried, the latest first, so that the oldest, should the sink not stomach them, do
-    /// not keep it shut; then the one tried longest ago.
+    /// The delivery for a probe: one that was never tried, the latest first, so that the oldest, should the
+    /// sink not stomach them, do not keep it shut; then the one tried longest ago.
     fn probed(&self) -> Option<Seq> {
-        let never = self.heads().filter(|(_, waiting)| waiting.last.is_none() && waiting.attempts == 0).last();
+        let never =
+            self.heads().filter(|(_, waiting)| waiting.last.is_none() && waiting.attempts == 0).last();
         never.or_else(|| self.heads().min_by_key(|(_, waiting)| waiting.last)).map(|(seq, _)| seq)
     }
 
     /// The oldest that may go now, in order; within one attempt a task's deliveries follow each other.
     fn batch(&self, now: Steady) -> Vec<Seq> {
         let mut blocked = HashSet::new();
-        let (mut batch, mut is_ripe) = (Vec::new(), false);
+        let mut batch = Vec::new();
+        let mut is_ripe = false;
         for (seq, waiting) in &self.window {
             let waits = waiting.under_way || waiting.due > now || (waiting.alone && !batch.is_empty());
             if waits || (blocked.contains(&waiting.order) && !broken!(Overtaking)) {

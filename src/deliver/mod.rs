@@ -1,7 +1,8 @@
-//! The sending loop, watch's twin: one lane per sink. It waits, has the sink make the attempts that [`lane`] says are due, and has
-//! the store keep what comes of them.
+//! The sending loop, watch's twin: one lane per sink. It waits, has the sink make the attempts that [`lane`]
+//! says are due, and has the store keep what comes of them.
 //!
-//! A wake-up carries no data: the lane looks into the store. It registers for the next wake-up before it looks.
+//! A wake-up carries no data: the lane looks into the store. It registers for the next wake-up before it
+//! looks.
 
 pub mod lane;
 mod tell;
@@ -69,24 +70,37 @@ struct Running {
     next_look: Steady,
     attempts: JoinSet<(u64, Result<(), Refusal>)>,
     writes: JoinSet<Result<Written, Error>>,
-    /// What arrived while other acknowledgements are being made durable: all of it is one write, as soon as those are.
+    /// What arrived while other acknowledgements are being made durable: all of it is one write, as soon as
+    /// those are.
     arrived: Vec<Seq>,
     acknowledging: JoinSet<Result<Written, Error>>,
 }
 
 impl Deliver {
-    /// Delivers until the stop; then what can be delivered within a second is, and all else stays in the outbox.
+    /// Delivers until the stop; then what can be delivered within a second is, and all else stays in the
+    /// outbox.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
         let active = self.store.active(&self.name).await?;
         let lane = Lane::new(self.name.clone(), self.sending, active, self.clock.now().steady);
-        let (attempts, writes) = (JoinSet::new(), JoinSet::new());
-        let (files, next_look) = (Vec::new(), Steady::default());
-        Running { parts: self, lane, files, next_look, attempts, writes, arrived: Vec::new(), acknowledging: JoinSet::new() }
-            .run(stop)
-            .await
+        let attempts = JoinSet::new();
+        let writes = JoinSet::new();
+        let files = Vec::new();
+        let next_look = Steady::default();
+        Running {
+            parts: self,
+            lane,
+            files,
+            next_look,
+            attempts,
+            writes,
+            arrived: Vec::new(),
+            acknowledging: JoinSet::new(),
+        }
+        .run(stop)
+        .await
     }
 }
 
@@ -144,7 +158,8 @@ impl Running {
         Ok(())
     }
 
-    /// What changed since the sink was held is tried at once: a right secret mends everything without a restart.
+    /// What changed since the sink was held is tried at once: a right secret mends everything without a
+    /// restart.
     fn look_at_files(&mut self, now: Steady) {
         if !self.lane.is_held() {
             self.files = Vec::new();
@@ -156,7 +171,8 @@ impl Running {
         self.next_look = now + LOOK;
         let modified = |path: &Path| std::fs::metadata(path).and_then(|file| file.modified()).ok();
         let before = std::mem::take(&mut self.files);
-        self.files = self.parts.sink.mended_by().into_iter().map(|path| (path.clone(), modified(&path))).collect();
+        self.files =
+            self.parts.sink.mended_by().into_iter().map(|path| (path.clone(), modified(&path))).collect();
         if !before.is_empty() && before != self.files {
             tracing::info!(sink = self.parts.name, "a file of the held sink changed; it is tried at once");
             self.lane.try_now(now);
@@ -172,7 +188,8 @@ impl Running {
 
     async fn ended(&mut self, ended: Result<(u64, Result<(), Refusal>), JoinError>) {
         let (number, result) = ended.unwrap_or_else(|error| resume_panic(error));
-        let (now, spread) = (self.parts.clock.now(), self.parts.clock.spread());
+        let now = self.parts.clock.now();
+        let spread = self.parts.clock.spread();
         let (writes, notices) = self.lane.ended(number, result, &self.parts.routes, now, spread);
         for write in writes {
             let write = match write {
@@ -182,7 +199,8 @@ impl Running {
                 }
                 other @ (Write::Tried(..) | Write::Bury(_) | Write::Tell(..)) => other,
             };
-            let (store, name) = (Arc::clone(&self.parts.store), self.parts.name.clone());
+            let store = Arc::clone(&self.parts.store);
+            let name = self.parts.name.clone();
             self.writes.spawn(async move { write.carry_out(store.as_ref(), &name).await });
         }
         if self.acknowledging.is_empty() {
@@ -196,7 +214,8 @@ impl Running {
         }
     }
 
-    /// How much the sink is owed: more than is in memory. A line of the log is worth no failure: whoever writes next meets it, too.
+    /// How much the sink is owed: more than is in memory. A line of the log is worth no failure: whoever
+    /// writes next meets it, too.
     async fn waiting(&self) -> Option<u64> {
         let outbox = self.parts.store.outbox().await.ok()?;
         Some(outbox.get(&self.parts.name).copied().unwrap_or_default())
@@ -208,7 +227,8 @@ impl Running {
             return;
         }
         let write = Write::Acknowledge(std::mem::take(&mut self.arrived));
-        let (store, name) = (Arc::clone(&self.parts.store), self.parts.name.clone());
+        let store = Arc::clone(&self.parts.store);
+        let name = self.parts.name.clone();
         self.acknowledging.spawn(async move { write.carry_out(store.as_ref(), &name).await });
     }
 

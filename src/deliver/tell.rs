@@ -35,13 +35,26 @@ pub fn tell(lane: &Lane, notice: Notice, waiting: Option<u64>, now: Moment) {
             );
         }
         Notice::Open(error) => {
-            tracing::warn!(sink, error, since, waiting, next_probe, "most deliveries fail; only probes go out until one is accepted");
+            tracing::warn!(
+                sink,
+                error,
+                since,
+                waiting,
+                next_probe,
+                "most deliveries fail; only probes go out until one is accepted"
+            );
         }
-        Notice::Failed(error) => tracing::warn!(sink, error, since, waiting, "a delivery failed; it is tried again with backoff"),
+        Notice::Failed(error) => {
+            tracing::warn!(sink, error, since, waiting, "a delivery failed; it is tried again with backoff")
+        }
         Notice::Released(lasted) => {
             tracing::info!(sink, lasted = %rounded(lasted), "a probe was accepted; the sink is used again");
         }
-        Notice::Closed(lasted) => tracing::info!(sink, lasted = %rounded(lasted), "the sink accepts events again"),
-        Notice::Dead(error) => tracing::error!(sink, error, "a delivery was given up; it is kept as a dead letter"),
+        Notice::Closed(lasted) => {
+            tracing::info!(sink, lasted = %rounded(lasted), "the sink accepts events again")
+        }
+        Notice::Dead(error) => {
+            tracing::error!(sink, error, "a delivery was given up; it is kept as a dead letter")
+        }
     }
 }

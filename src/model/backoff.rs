@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::policy::Policy;
 
-/// The wait after an answer that changed nothing, by the task's age: the exponential series `initial × multiplierⁿ` as a
-/// function of the time since it began, so that no counter is kept and a restart continues it (design.md §4).
+/// The wait after an answer that changed nothing, by the task's age: the exponential series `initial ×
+/// multiplierⁿ` as a function of the time since it began, so that no counter is kept and a restart continues
+/// it (design.md §4).
 ///
 /// `spread` is drawn from `0.0..1.0` and moves the wait by up to ±`jitter` of itself, after the cap.
 pub fn interval(policy: &Policy, age: Duration, spread: f64) -> Duration {
@@ -14,8 +15,8 @@ pub fn interval(policy: &Policy, age: Duration, spread: f64) -> Duration {
     Duration::from_secs_f64(capped * (1.0 + policy.jitter * (2.0 * spread - 1.0)))
 }
 
-/// The wait after the `streak`th failure in a row (from 1): full jitter, drawn evenly from zero to a bound that doubles from
-/// `first` to `longest`.
+/// The wait after the `streak`th failure in a row (from 1): full jitter, drawn evenly from zero to a bound
+/// that doubles from `first` to `longest`.
 pub fn after_failure(first: Duration, longest: Duration, streak: u32, spread: f64) -> Duration {
     /// Doubling an interval of a microsecond this often passes any longest one.
     const DOUBLINGS: u32 = 52;
@@ -47,8 +48,13 @@ mod tests {
 
     #[test]
     fn failures_wait_up_to_a_bound_that_doubles_to_the_longest() {
-        let wait = |streak, spread| after_failure(Duration::from_secs(10), Duration::from_secs(300), streak, spread).as_secs();
-        assert_eq!([wait(1, 1.0), wait(2, 1.0), wait(5, 1.0), wait(6, 1.0), wait(u32::MAX, 1.0)], [10, 20, 160, 300, 300]);
+        let wait = |streak, spread| {
+            after_failure(Duration::from_secs(10), Duration::from_secs(300), streak, spread).as_secs()
+        };
+        assert_eq!(
+            [wait(1, 1.0), wait(2, 1.0), wait(5, 1.0), wait(6, 1.0), wait(u32::MAX, 1.0)],
+            [10, 20, 160, 300, 300]
+        );
         assert_eq!(wait(6, 0.5), 150);
     }
 }

@@ -1,4 +1,5 @@
-//! When to stop asking for a while: the probes of a pace key or a sink that fails, and of anything that is held.
+//! When to stop asking for a while: the probes of a pace key or a sink that fails, and of anything that is
+//! held.
 
 use std::time::Duration;
 
@@ -6,7 +7,8 @@ use super::lasting::Lasting;
 use super::policy::Waits;
 use crate::clock::{Moment, Steady};
 
-/// The times at which single probes go out: after the first wait, then doubling up to the longest. And for how long it has been so.
+/// The times at which single probes go out: after the first wait, then doubling up to the longest. And for
+/// how long it has been so.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Probes {
     /// Since when only probes go out.
@@ -41,12 +43,13 @@ impl Probes {
 
     /// Something changed that may mend it: the next probe goes out at once, and they start over.
     pub fn at_once(&mut self, now: Steady) {
-        (self.next, self.wait) = (now, self.waits.first);
+        self.next = now;
+        self.wait = self.waits.first;
     }
 }
 
-/// The breaker of a pace key or a sink: it opens when most recent tries failed for reasons of the other side, and closes with the
-/// first that does not.
+/// The breaker of a pace key or a sink: it opens when most recent tries failed for reasons of the other side,
+/// and closes with the first that does not.
 #[derive(Clone, Debug, Default)]
 pub struct Breaker {
     /// The latest tries, the last one in the lowest bit; 1 is a failure.
@@ -56,8 +59,8 @@ pub struct Breaker {
     open: Option<Probes>,
 }
 
-/// How many polls are "recent": enough that one task's own trouble opens nothing among several, few enough to react within
-/// seconds at any documented rate.
+/// How many polls are "recent": enough that one task's own trouble opens nothing among several, few enough to
+/// react within seconds at any documented rate.
 const WINDOW: u32 = 10;
 /// So few polls say nothing yet.
 const ENOUGH: u32 = 5;
@@ -110,7 +113,8 @@ mod tests {
 
     #[test]
     fn it_opens_when_most_of_enough_recent_polls_failed_and_closes_with_the_first_good_one() {
-        let (mut breaker, waits) = (Breaker::default(), Policy::default().error_waits());
+        let mut breaker = Breaker::default();
+        let waits = Policy::default().error_waits();
         let opened: Vec<_> = (0..6).map(|_| breaker.failed(waits, NOW)).collect();
         assert_eq!(opened, [false, false, false, false, true, false]);
         assert!(breaker.succeeded().is_some() && breaker.open().is_none() && breaker.succeeded().is_none());
@@ -118,7 +122,8 @@ mod tests {
 
     #[test]
     fn one_failing_task_among_three_opens_nothing() {
-        let (mut breaker, waits) = (Breaker::default(), Policy::default().error_waits());
+        let mut breaker = Breaker::default();
+        let waits = Policy::default().error_waits();
         for _ in 0..100 {
             breaker.succeeded();
             assert!(!breaker.failed(waits, NOW));

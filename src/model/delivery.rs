@@ -16,8 +16,8 @@ pub struct Retry {
     pub initial: Span,
     /// The longest wait. Default 10m.
     pub max: Span,
-    /// A delivery that was accepted in no attempt for so long after the first becomes a dead letter; or never. Time during which
-    /// the daemon does not run or the sink is held does not count. Default 3d.
+    /// A delivery that was accepted in no attempt for so long after the first becomes a dead letter; or
+    /// never. Time during which the daemon does not run or the sink is held does not count. Default 3d.
     pub give_up_after: Limit,
 }
 
@@ -40,7 +40,11 @@ pub struct Sending {
 
 impl Default for Retry {
     fn default() -> Self {
-        Self { initial: Span::seconds(1), max: Span::seconds(600), give_up_after: Limit(Some(Duration::from_secs(3 * 24 * 3600))) }
+        Self {
+            initial: Span::seconds(1),
+            max: Span::seconds(600),
+            give_up_after: Limit(Some(Duration::from_secs(3 * 24 * 3600))),
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! Who is polled next: the queue of one pace key, earliest due first, with those that go out of turn ahead of it.
+//! Who is polled next: the queue of one pace key, earliest due first, with those that go out of turn ahead of
+//! it.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -28,7 +29,11 @@ impl Queue {
 
     /// When somebody is due; `None` when nobody waits.
     pub fn next(&self) -> Option<Steady> {
-        if self.at_once.is_empty() { self.later.peek().map(|Reverse((due, _))| *due) } else { Some(Steady(i64::MIN)) }
+        if self.at_once.is_empty() {
+            self.later.peek().map(|Reverse((due, _))| *due)
+        } else {
+            Some(Steady(i64::MIN))
+        }
     }
 
     /// Takes the one whose turn it is, if any is due.
@@ -50,7 +55,10 @@ mod tests {
         queue.push(Steady(20), 1);
         queue.push(Steady(10), 2);
         queue.push_at_once(3);
-        assert_eq!([queue.pop(Steady(15)), queue.pop(Steady(15)), queue.pop(Steady(15))], [Some(3), Some(2), None]);
+        assert_eq!(
+            [queue.pop(Steady(15)), queue.pop(Steady(15)), queue.pop(Steady(15))],
+            [Some(3), Some(2), None]
+        );
         assert_eq!(queue.next(), Some(Steady(20)));
         assert_eq!(queue.pop(Steady(20)), Some(1));
         assert_eq!(queue.next(), None);

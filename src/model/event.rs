@@ -1,4 +1,5 @@
-//! The event: a CloudEvents 1.0 record (design.md §7), made once and stored as the text that every sink is handed.
+//! The event: a CloudEvents 1.0 record (design.md §7), made once and stored as the text that every sink is
+//! handed.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,7 +25,8 @@ use crate::clock::Wall;
 /// The fixed namespace of event ids; a change of it would break every reader's deduplication.
 const NAMESPACE: Uuid = Uuid::from_u128(0x5d1c_7f0e_0f4b_4d5e_9a57_2c1f_8a3e_6b90);
 
-/// All but RFC 3986's unreserved characters: what is encoded in a segment of a source or subject, and in a query.
+/// All but RFC 3986's unreserved characters: what is encoded in a segment of a source or subject, and in a
+/// query.
 pub const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The type of an event.
@@ -173,7 +175,14 @@ impl Kind {
 
     /// Whether it tells of trouble with opwatch's own work, and not of a task.
     pub fn is_trouble(self) -> bool {
-        matches!(self, Self::AccountHeld | Self::AccountReleased | Self::SinkHeld | Self::SinkReleased | Self::DeliveryDead)
+        matches!(
+            self,
+            Self::AccountHeld
+                | Self::AccountReleased
+                | Self::SinkHeld
+                | Self::SinkReleased
+                | Self::DeliveryDead
+        )
     }
 }
 
@@ -181,7 +190,13 @@ impl Kind {
 pub fn final_word(about: &About<'_>, word: &FinalWord<'_>, ending: &Ending) -> Event {
     let (kind, mut data) = match word {
         FinalWord::Finished { outcome, status, instances, message } => {
-            let data = TaskData { outcome: Some(*outcome), status: Some(*status), instances, message: *message, ..TaskData::of(about) };
+            let data = TaskData {
+                outcome: Some(*outcome),
+                status: Some(*status),
+                instances,
+                message: *message,
+                ..TaskData::of(about)
+            };
             (Kind::Finished, data)
         }
         FinalWord::Abandoned { reason, status, last_seen_at, error } => {
@@ -199,7 +214,8 @@ pub fn final_word(about: &About<'_>, word: &FinalWord<'_>, ending: &Ending) -> E
     data.finished_at = Some(ending.at.to_string());
     data.elapsed_seconds = Some(seconds(ending.elapsed));
     data.detected_within_seconds = ending.detected_within.map(seconds);
-    (data.polls, data.errors) = (Some(ending.polls), Some(ending.errors));
+    data.polls = Some(ending.polls);
+    data.errors = Some(ending.errors);
     of_task(about, kind, ending.at, data)
 }
 
@@ -229,8 +245,8 @@ fn of_task(about: &About<'_>, kind: Kind, at: Wall, data: TaskData<'_>) -> Event
     Event { id, kind, time: at, body: record(id, &source, kind, &subject, at, data) }
 }
 
-/// UUIDv5 over compact JSON `[source, subject, start_ms, type, sequence]`, with the time added unless it is a final word
-/// (design.md §3, promise 2): a final word that is made again after a crash keeps its id.
+/// UUIDv5 over compact JSON `[source, subject, start_ms, type, sequence]`, with the time added unless it is a
+/// final word (design.md §3, promise 2): a final word that is made again after a crash keeps its id.
 fn derived_id(source: &str, subject: &str, start: Wall, kind: Kind, sequence: u32, time: Wall) -> Uuid {
     let mut name = serde_json::json!([source, subject, start.0, kind.name(), sequence]);
     if broken!(OneIdForTwo) {
@@ -252,7 +268,10 @@ fn record(id: Uuid, source: &str, kind: Kind, subject: &str, time: Wall, data: i
         datacontenttype: "application/json",
         data,
     };
-    #[expect(clippy::expect_used, reason = "strings, numbers and lists of them, in structs: nothing in it can fail to serialize")]
+    #[expect(
+        clippy::expect_used,
+        reason = "strings, numbers and lists of them, in structs: nothing in it can fail to serialize"
+    )]
     serde_json::to_string(&record).expect("a record of strings and numbers")
 }
 
@@ -364,7 +383,14 @@ struct TaskPart<'a> {
 impl<'a> TaskPart<'a> {
     fn of(about: &About<'a>) -> Self {
         let Target { account, region, operation } = about.target;
-        Self { id: about.id.to_string(), operation, account, region, name: about.settings.name.as_deref(), labels: &about.settings.labels }
+        Self {
+            id: about.id.to_string(),
+            operation,
+            account,
+            region,
+            name: about.settings.name.as_deref(),
+            labels: &about.settings.labels,
+        }
     }
 }
 
@@ -374,9 +400,13 @@ mod tests {
 
     fn finished(registered_at: i64, seen_at: i64) -> Event {
         let target = Target { account: "default".into(), region: "bj".into(), operation: "bm".into() };
-        let settings =
-            Settings { name: Some("reinstall rack 7".into()), labels: [("team".into(), "dba".into())].into(), ..Settings::default() };
-        let instances = [Instance { id: "cpm-3dw234".into(), status: Code::Int(1), outcome: Some(Outcome::Success) }];
+        let settings = Settings {
+            name: Some("reinstall rack 7".into()),
+            labels: [("team".into(), "dba".into())].into(),
+            ..Settings::default()
+        };
+        let instances =
+            [Instance { id: "cpm-3dw234".into(), status: Code::Int(1), outcome: Some(Outcome::Success) }];
         let about = About {
             target: &target,
             id: &TaskId::Int(1_000_800_001),
@@ -384,9 +414,18 @@ mod tests {
             registered_at: Wall(registered_at),
             sequence: 0,
         };
-        let word = FinalWord::Finished { outcome: Outcome::Success, status: &Code::Int(1), instances: &instances, message: None };
+        let word = FinalWord::Finished {
+            outcome: Outcome::Success,
+            status: &Code::Int(1),
+            instances: &instances,
+            message: None,
+        };
         let spans = (Duration::from_millis(723_400), Some(Duration::from_millis(31_500)));
-        final_word(&about, &word, &Ending { at: Wall(seen_at), elapsed: spans.0, detected_within: spans.1, polls: 17, errors: 2 })
+        final_word(
+            &about,
+            &word,
+            &Ending { at: Wall(seen_at), elapsed: spans.0, detected_within: spans.1, polls: 17, errors: 2 },
+        )
     }
 
     #[test]
@@ -413,7 +452,10 @@ mod tests {
 
     #[test]
     fn the_derivation_of_ids_never_changes() {
-        assert_eq!(finished(1_763_999_276_600, 1).id.hyphenated().to_string(), "e490f9be-c703-57df-b614-6db43cf4fcaa");
+        assert_eq!(
+            finished(1_763_999_276_600, 1).id.hyphenated().to_string(),
+            "e490f9be-c703-57df-b614-6db43cf4fcaa"
+        );
     }
 
     #[test]

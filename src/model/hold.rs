@@ -1,5 +1,5 @@
-//! A hold: an account, a pace key or a sink that is not used because a person must act. And the evidence that decides whether refused
-//! ids are their tasks' own trouble, or a wrong setting's.
+//! A hold: an account, a pace key or a sink that is not used because a person must act. And the evidence that
+//! decides whether refused ids are their tasks' own trouble, or a wrong setting's.
 
 use super::breaker::Probes;
 use super::policy::Waits;
@@ -48,7 +48,8 @@ impl Evidence {
         self.refused = Vec::new();
     }
 
-    /// The task or the delivery of that key was refused. Whether that tells of a setting: none was ever answered well, and three were refused alike.
+    /// The task or the delivery of that key was refused. Whether that tells of a setting: none was ever
+    /// answered well, and three were refused alike.
     pub fn refused(&mut self, key: i64, code: &Code) -> bool {
         if self.answered_well || broken!(NoEvidence) {
             return false;
@@ -74,9 +75,11 @@ mod tests {
     #[test]
     fn three_tasks_refused_alike_before_any_good_answer_tell_of_a_setting() {
         let mut evidence = Evidence::default();
-        let (missing, wrong) = (Code::Int(5000), Code::Int(10001));
-        let told: Vec<_> =
-            [(1, &missing), (1, &missing), (2, &missing), (3, &wrong), (3, &missing)].map(|(key, code)| evidence.refused(key, code)).into();
+        let missing = Code::Int(5000);
+        let wrong = Code::Int(10001);
+        let told: Vec<_> = [(1, &missing), (1, &missing), (2, &missing), (3, &wrong), (3, &missing)]
+            .map(|(key, code)| evidence.refused(key, code))
+            .into();
         assert_eq!(told, [false, false, false, false, true]);
         evidence.answered_well();
         assert!(!(1..9).any(|row| evidence.refused(row, &missing)));

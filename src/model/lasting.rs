@@ -1,5 +1,5 @@
-//! Trouble that lasts: it is told when it is found, and again with backoff while it goes on, so that whoever comes at night or in the
-//! morning finds a recent line.
+//! Trouble that lasts: it is told when it is found, and again with backoff while it goes on, so that whoever
+//! comes at night or in the morning finds a recent line.
 
 use std::time::Duration;
 
@@ -32,8 +32,8 @@ impl Lasting {
         Self { since: now, seen: now.steady, tell_again: now.steady + first, repetition: first }
     }
 
-    /// It was seen now, perhaps not for the first time: what comes and goes is one trouble, until it stays away for as long as the
-    /// longest wait between two repetitions. Whether it is to be told.
+    /// It was seen now, perhaps not for the first time: what comes and goes is one trouble, until it stays
+    /// away for as long as the longest wait between two repetitions. Whether it is to be told.
     pub fn recurs(of: &mut Option<Self>, now: Moment) -> bool {
         match of {
             Some(lasting) if now.steady - lasting.seen < LAST_REPETITION => {
@@ -84,7 +84,8 @@ mod tests {
     #[test]
     fn what_lasts_is_told_again_with_backoff() {
         let mut lasting = Lasting::new(Moment::default());
-        let told: Vec<_> = (1..=20_000).filter(|second| lasting.goes_on(Steady(second * 1_000_000))).collect();
+        let told: Vec<_> =
+            (1..=20_000).filter(|second| lasting.goes_on(Steady(second * 1_000_000))).collect();
         assert_eq!(told, [60, 180, 420, 900, 1860, 3780, 7380, 10980, 14580, 18180]);
     }
 }

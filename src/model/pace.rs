@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::clock::Steady;
 use crate::units::Rate;
 
-/// How late a timer may fire without the pace losing that time: two calls are never closer than the interval less this tick
-/// (design.md §3, promise 5).
+/// How late a timer may fire without the pace losing that time: two calls are never closer than the interval
+/// less this tick (design.md §3, promise 5).
 const TICK_MICROSECONDS: i64 = 5_000;
 
 /// When the next call of a pace key may leave.
@@ -31,11 +31,15 @@ const AFTER_OUTAGE: f64 = 0.25;
 pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
 impl Pace {
-    /// A pace whose first call leaves a whole interval after the start: a program that is restarted in a loop must not call
-    /// faster than one that runs.
+    /// A pace whose first call leaves a whole interval after the start: a program that is restarted in a loop
+    /// must not call faster than one that runs.
     pub fn new(rate: Rate, started: Steady) -> Self {
         let interval = rate.interval();
-        let started = if broken!(BurstAtStart) { Steady(started.0 - i64::try_from(interval.as_micros()).unwrap_or(0)) } else { started };
+        let started = if broken!(BurstAtStart) {
+            Steady(started.0 - i64::try_from(interval.as_micros()).unwrap_or(0))
+        } else {
+            started
+        };
         Self { interval, part: 1.0, slowed: started, next: started + interval }
     }
 

@@ -172,10 +172,11 @@ impl fmt::Display for Fault {
 }
 
 impl Reading {
-    /// A digest of the status and of each instance's, by id and not by position: two readings with one digest say the same. It
-    /// is stored, so it must come out the same in every build.
+    /// A digest of the status and of each instance's, by id and not by position: two readings with one digest
+    /// say the same. It is stored, so it must come out the same in every build.
     pub fn digest(&self) -> u64 {
-        let mut instances: Vec<_> = self.instances.iter().map(|instance| (&instance.id, &instance.status)).collect();
+        let mut instances: Vec<_> =
+            self.instances.iter().map(|instance| (&instance.id, &instance.status)).collect();
         instances.sort_by(|one, other| one.0.cmp(other.0));
         let mut hasher = Sha1::new_with_prefix(self.status.to_string());
         for (id, status) in instances {
@@ -191,7 +192,11 @@ mod tests {
     use super::*;
 
     fn reading(instances: &[(&str, i64)]) -> Reading {
-        let instance = |&(id, status): &(&str, i64)| Instance { id: id.into(), status: Code::Int(status), outcome: None };
+        let instance = |&(id, status): &(&str, i64)| Instance {
+            id: id.into(),
+            status: Code::Int(status),
+            outcome: None,
+        };
         Reading {
             phase: Phase::Running,
             status: Code::Int(4),

@@ -1,4 +1,5 @@
-//! Which sinks hear of an event. Decided when the event is made, and committed with it: a sink added later gets later events.
+//! Which sinks hear of an event. Decided when the event is made, and committed with it: a sink added later
+//! gets later events.
 
 use std::collections::BTreeMap;
 
@@ -48,7 +49,8 @@ pub struct Routes(pub Vec<Route>);
 
 impl Group {
     /// Every group: what `log` hears of unless it says otherwise.
-    pub const ALL: [Self; 6] = [Self::Finished, Self::Abandoned, Self::Progressed, Self::Overdue, Self::Group, Self::Trouble];
+    pub const ALL: [Self; 6] =
+        [Self::Finished, Self::Abandoned, Self::Progressed, Self::Overdue, Self::Group, Self::Trouble];
     /// What every other sink hears of unless it says otherwise.
     pub const USUAL: [Self; 2] = [Self::Finished, Self::Abandoned];
 
@@ -60,7 +62,11 @@ impl Group {
             Kind::Progressed => Self::Progressed,
             Kind::Overdue => Self::Overdue,
             Kind::GroupFinished => Self::Group,
-            Kind::AccountHeld | Kind::AccountReleased | Kind::SinkHeld | Kind::SinkReleased | Kind::DeliveryDead => Self::Trouble,
+            Kind::AccountHeld
+            | Kind::AccountReleased
+            | Kind::SinkHeld
+            | Kind::SinkReleased
+            | Kind::DeliveryDead => Self::Trouble,
         }
     }
 }
@@ -68,16 +74,19 @@ impl Group {
 impl Route {
     /// Whether it may hear of a task at all: it is chosen, or none is, and the task carries its labels.
     fn is_for(&self, settings: &Settings) -> bool {
-        let is_chosen = self.sink == LOG || settings.sinks.as_ref().is_none_or(|chosen| chosen.contains(&self.sink));
+        let is_chosen =
+            self.sink == LOG || settings.sinks.as_ref().is_none_or(|chosen| chosen.contains(&self.sink));
         is_chosen && self.labels.iter().all(|(name, value)| settings.labels.get(name) == Some(value))
     }
 }
 
 impl Routes {
-    /// The sinks that hear of an event of this task: `log`, and those that it names or, where it names none, all; and of these
-    /// those that want such events, such an outcome, and tasks with such labels.
+    /// The sinks that hear of an event of this task: `log`, and those that it names or, where it names none,
+    /// all; and of these those that want such events, such an outcome, and tasks with such labels.
     pub fn of_task(&self, kind: Kind, settings: &Settings, outcome: Option<Outcome>) -> Vec<String> {
-        let wants = |route: &Route| route.outcomes.as_ref().zip(outcome).is_none_or(|(wanted, outcome)| wanted.contains(&outcome));
+        let wants = |route: &Route| {
+            route.outcomes.as_ref().zip(outcome).is_none_or(|(wanted, outcome)| wanted.contains(&outcome))
+        };
         self.of(kind, |route| wants(route) && route.is_for(settings))
     }
 
@@ -102,14 +111,25 @@ mod tests {
     use super::*;
 
     fn routes() -> Routes {
-        let route =
-            |sink: &str, events: &[Group]| Route { sink: sink.into(), events: events.into(), outcomes: None, labels: BTreeMap::new() };
-        Routes(vec![route("audit", &Group::USUAL), route(LOG, &Group::ALL), route("ops", &[Group::Overdue, Group::Trouble])])
+        let route = |sink: &str, events: &[Group]| Route {
+            sink: sink.into(),
+            events: events.into(),
+            outcomes: None,
+            labels: BTreeMap::new(),
+        };
+        Routes(vec![
+            route("audit", &Group::USUAL),
+            route(LOG, &Group::ALL),
+            route("ops", &[Group::Overdue, Group::Trouble]),
+        ])
     }
 
     #[test]
     fn a_task_that_names_sinks_is_told_to_those_and_to_the_log() {
-        let naming = |sinks: &[&str]| Settings { sinks: Some(sinks.iter().map(|sink| sink.to_string()).collect()), ..Settings::default() };
+        let naming = |sinks: &[&str]| Settings {
+            sinks: Some(sinks.iter().map(|sink| sink.to_string()).collect()),
+            ..Settings::default()
+        };
         let success = Some(Outcome::Success);
         assert_eq!(routes().of_task(Kind::Finished, &Settings::default(), success), ["audit", "log"]);
         assert_eq!(routes().of_task(Kind::Overdue, &naming(&["audit", "ops"]), None), ["log", "ops"]);

@@ -32,7 +32,8 @@ pub enum Effect {
     Again(Waiting),
     /// Poll again in the very next slot of the pace, ahead of the queue.
     AtOnce(Waiting),
-    /// Not over, but its status or an instance's changed: store that, then poll again. With the status before, if there was one.
+    /// Not over, but its status or an instance's changed: store that, then poll again. With the status
+    /// before, if there was one.
     Progress(Waiting, Option<Code>, Reading),
     /// Over: one commit of its end, its event and its deliveries.
     Finish(Waiting, Outcome, Reading),
@@ -51,14 +52,19 @@ pub enum Reason {
     Removed,
 }
 
-/// What one poll means for its task. The moment and the spread come from the caller, so that a test can replay any history.
+/// What one poll means for its task. The moment and the spread come from the caller, so that a test can
+/// replay any history.
 pub fn step(mut task: Waiting, poll: Result<Reading, Fault>, policy: &Policy, draw: Draw) -> Effect {
     task.polls = task.polls.saturating_add(1);
     task.unsaved = true;
     task.started.learn(draw.now);
     match poll {
         Ok(reading @ Reading { phase: Phase::Over(outcome), .. }) => Effect::Finish(task, outcome, reading),
-        Ok(reading) if task.timeout.is_some_and(|timeout| task.started.remaining(timeout, draw.now.at(draw.sent)).is_zero()) => {
+        Ok(reading)
+            if task
+                .timeout
+                .is_some_and(|timeout| task.started.remaining(timeout, draw.now.at(draw.sent)).is_zero()) =>
+        {
             // `seen` stays: the deadline passed after that.
             task.status = Some(reading.status);
             Effect::Abandon(task, Reason::Deadline, None)
@@ -77,7 +83,8 @@ fn answered(mut task: Waiting, reading: Reading, policy: &Policy, draw: Draw) ->
     }
     task.digest = digest;
     let previous = task.status.replace(reading.status.clone());
-    task.seen = Some(if broken!(LagFromTheAnswer) { draw.now.agreed() } else { draw.now.at(draw.sent).agreed() });
+    task.seen =
+        Some(if broken!(LagFromTheAnswer) { draw.now.agreed() } else { draw.now.at(draw.sent).agreed() });
     task.streak = 0;
     task.lost_connection = false;
     task.refusals = None;
@@ -111,19 +118,26 @@ fn faulty(mut task: Waiting, fault: Fault, policy: &Policy, draw: Draw) -> Effec
         Class::Clock if first => Effect::AtOnce(task),
         // It is not the task's trouble: it keeps its turn, and its hold decides when that comes.
         Class::Account | Class::PaceKey => Effect::Again(parked(task, draw)),
-        Class::Clock | Class::Pace | Class::AccountPace | Class::Service | Class::Connection => Effect::Again(troubled(task, policy, draw)),
+        Class::Clock | Class::Pace | Class::AccountPace | Class::Service | Class::Connection => {
+            Effect::Again(troubled(task, policy, draw))
+        }
     }
 }
 
 fn refused(mut task: Waiting, fault: Fault, policy: &Policy, draw: Draw) -> Effect {
     let now = draw.now.local.steady;
     let before = task.refusals.take().filter(|refusals| refusals.code == fault.code);
-    let mut refusals = before.unwrap_or_else(|| Box::new(Refusals { code: fault.code.clone(), count: 0, since: now }));
+    let mut refusals =
+        before.unwrap_or_else(|| Box::new(Refusals { code: fault.code.clone(), count: 0, since: now }));
     refusals.count = refusals.count.saturating_add(1);
     let confirmed = refusals.count >= EQUAL_REFUSALS && now - refusals.since >= policy.reject_after.0;
     let confirmed = confirmed || broken!(OneRefusalIsEnough);
     task.refusals = Some(refusals);
-    if confirmed { Effect::Abandon(task, Reason::Rejected, Some(fault)) } else { Effect::Again(troubled(task, policy, draw)) }
+    if confirmed {
+        Effect::Abandon(task, Reason::Rejected, Some(fault))
+    } else {
+        Effect::Again(troubled(task, policy, draw))
+    }
 }
 
 /// A task whose refusal is not its own trouble: nothing is counted against it, and it keeps its turn.
@@ -135,14 +149,18 @@ pub fn parked(mut task: Waiting, draw: Draw) -> Waiting {
 }
 
 fn troubled(task: Waiting, policy: &Policy, draw: Draw) -> Waiting {
-    let (first, longest) = (policy.error_interval.0, policy.error_max_interval.0);
+    let first = policy.error_interval.0;
+    let longest = policy.error_max_interval.0;
     let wait = backoff::after_failure(first, longest, u32::from(task.streak), draw.spread);
     planned(task, draw.now, wait)
 }
 
 /// The next poll: after the wait, but the last one before the deadline is planned for the deadline.
 fn planned(mut task: Waiting, now: Times, wait: Duration) -> Waiting {
-    let remaining = task.timeout.map(|timeout| task.started.remaining(timeout, now)).filter(|remaining| !remaining.is_zero());
+    let remaining = task
+        .timeout
+        .map(|timeout| task.started.remaining(timeout, now))
+        .filter(|remaining| !remaining.is_zero());
     task.due = now.local.steady + remaining.map_or(wait, |remaining| wait.min(remaining));
     task
 }
@@ -150,7 +168,8 @@ fn planned(mut task: Waiting, now: Times, wait: Duration) -> Waiting {
 /// Whether the one `overdue` event is due, and if not, when to look again.
 pub fn overdue(task: &Waiting, now: Times) -> Result<(), Option<Steady>> {
     let Some(warn_after) = task.warn_after.filter(|_| !task.warned) else { return Err(None) };
-    // After a start the cloud's clock is known with the first answer: until then half of what is known is missing.
+    // After a start the cloud's clock is known with the first answer: until then half of what is known is
+    // missing.
     if task.started.cloud.is_some() && now.cloud.is_none() {
         return Err(Some(now.local.steady + CLOCK_LEARNED));
     }

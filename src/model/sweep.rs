@@ -26,8 +26,10 @@ pub enum Bottleneck {
 impl Sweep {
     /// Over so many tasks.
     pub fn over(tasks: u64, rate: Rate, policy: &Policy) -> Self {
-        let at_the_rate = Duration::try_from_secs_f64(rate.interval().as_secs_f64() * tasks as f64).unwrap_or(Duration::MAX);
-        let bottleneck = if at_the_rate > policy.max_interval.0 { Bottleneck::Rate } else { Bottleneck::Interval };
+        let at_the_rate = Duration::try_from_secs_f64(rate.interval().as_secs_f64() * tasks as f64)
+            .unwrap_or(Duration::MAX);
+        let bottleneck =
+            if at_the_rate > policy.max_interval.0 { Bottleneck::Rate } else { Bottleneck::Interval };
         Self { at_the_rate, bottleneck }
     }
 }
@@ -40,10 +42,14 @@ mod tests {
     #[test]
     fn one_sweep_takes_what_the_design_says() {
         let rates = ["95/1m", "47.5"].map(|rate| rate.parse::<Rate>().unwrap());
-        for (tasks, shown) in
-            [(95, ["1m", "2s"]), (2_850, ["30m", "1m"]), (10_000, ["1h 45m", "3m 31s"]), (1_000_000, ["7days 7h", "5h 51m"])]
-        {
-            let sweeps = rates.map(|rate| coarse(Sweep::over(tasks, rate, &Policy::default()).at_the_rate).to_string());
+        for (tasks, shown) in [
+            (95, ["1m", "2s"]),
+            (2_850, ["30m", "1m"]),
+            (10_000, ["1h 45m", "3m 31s"]),
+            (1_000_000, ["7days 7h", "5h 51m"]),
+        ] {
+            let sweeps = rates
+                .map(|rate| coarse(Sweep::over(tasks, rate, &Policy::default()).at_the_rate).to_string());
             assert_eq!(sweeps, shown, "{tasks}");
         }
     }
@@ -51,7 +57,10 @@ mod tests {
     #[test]
     fn the_rate_is_the_bottleneck_once_a_sweep_takes_longer_than_the_longest_interval() {
         let bottleneck = |tasks| Sweep::over(tasks, "95/1m".parse().unwrap(), &Policy::default()).bottleneck;
-        assert_eq!([1, 95, 96].map(bottleneck), [Bottleneck::Interval, Bottleneck::Interval, Bottleneck::Rate]);
+        assert_eq!(
+            [1, 95, 96].map(bottleneck),
+            [Bottleneck::Interval, Bottleneck::Interval, Bottleneck::Rate]
+        );
     }
 
     #[test]

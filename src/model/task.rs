@@ -20,7 +20,8 @@ pub struct Target {
     pub operation: String,
 }
 
-/// A task id in the canonical form of its row's type (design.md §1): an integer up to 2^64-1, or text as written.
+/// A task id in the canonical form of its row's type (design.md §1): an integer up to 2^64-1, or text as
+/// written.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TaskId {
     /// Of type `int`: `00042` is `42`.
@@ -38,7 +39,8 @@ pub enum IdType {
     Text,
 }
 
-/// What the owner of a task asked for; a key that was not written stays open, and follows `[poll]` wherever that goes.
+/// What the owner of a task asked for; a key that was not written stays open, and follows `[poll]` wherever
+/// that goes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Settings {
@@ -105,7 +107,11 @@ impl IdType {
                 Ok(number) if written.bytes().all(|byte| byte.is_ascii_digit()) => Ok(TaskId::Int(number)),
                 Ok(_) | Err(_) => Err("an integer from 0 to 18446744073709551615"),
             },
-            Self::Text if written.is_empty() || written.len() > LONGEST_BYTES || written.contains(char::is_control) => {
+            Self::Text
+                if written.is_empty()
+                    || written.len() > LONGEST_BYTES
+                    || written.contains(char::is_control) =>
+            {
                 Err("text of 1 to 256 bytes without control characters")
             }
             Self::Text => Ok(TaskId::Text(written.into())),
@@ -146,7 +152,10 @@ mod tests {
     #[test]
     fn an_integer_id_has_one_canonical_form_and_stays_exact_up_to_2_64_less_1() {
         assert_eq!(IdType::Int.canonical("00042"), Ok(TaskId::Int(42)));
-        assert_eq!(IdType::Int.canonical("18446744073709551615").unwrap().to_string(), "18446744073709551615");
+        assert_eq!(
+            IdType::Int.canonical("18446744073709551615").unwrap().to_string(),
+            "18446744073709551615"
+        );
         for wrong in ["", "+1", "-1", "1.0", "18446744073709551616", "0x1", " 1"] {
             assert!(IdType::Int.canonical(wrong).is_err(), "{wrong:?}");
         }

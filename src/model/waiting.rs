@@ -12,7 +12,8 @@ use crate::clock::{Moment, Steady, Wall};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TargetIndex(pub u32);
 
-/// All that the polling of one task needs. Steady times are the running process's; the store keeps them as wall times.
+/// All that the polling of one task needs. Steady times are the running process's; the store keeps them as
+/// wall times.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Waiting {
     /// Its key in the store.
@@ -35,8 +36,8 @@ pub struct Waiting {
     pub warn_after: Option<Duration>,
     /// When it was last asked.
     pub asked: Option<Steady>,
-    /// When the last poll that was answered well was sent, by the clock of [`Times::agreed`], so that a start after a jump of the
-    /// local one knows how long ago it was; after a crash the last one that was stored.
+    /// When the last poll that was answered well was sent, by the clock of [`Times::agreed`], so that a start
+    /// after a jump of the local one knows how long ago it was; after a crash the last one that was stored.
     pub seen: Option<Wall>,
     /// The digest of the last reading; zero before the first.
     pub digest: u64,
@@ -121,12 +122,16 @@ impl Waiting {
 }
 
 impl Started {
-    /// How long until so much time has passed since the start; zero once it has. It has when both the local clock and the
-    /// cloud's say so. A local clock that stands before the start has no vote, nor has a cloud's that is not known; with no
-    /// vote at all it has not passed (design.md §4).
+    /// How long until so much time has passed since the start; zero once it has. It has when both the local
+    /// clock and the cloud's say so. A local clock that stands before the start has no vote, nor has a
+    /// cloud's that is not known; with no vote at all it has not passed (design.md §4).
     pub fn remaining(&self, span: Duration, at: Times) -> Duration {
         let local = (at.local.wall >= self.local).then(|| (self.local + span) - at.local.wall);
-        let cloud = self.cloud.filter(|_| !broken!(LocalDeadline)).zip(at.cloud).map(|(started, now)| (started + span) - now);
+        let cloud = self
+            .cloud
+            .filter(|_| !broken!(LocalDeadline))
+            .zip(at.cloud)
+            .map(|(started, now)| (started + span) - now);
         local.max(cloud).unwrap_or(span.max(Duration::from_secs(1)))
     }
 
@@ -135,8 +140,8 @@ impl Started {
         self.cloud.zip(at.cloud).map_or_else(|| at.local.steady - self.steady, |(started, now)| now - started)
     }
 
-    /// Learns the cloud's time of the start: so long before now as the local clock says, or, if it was right then and jumped since,
-    /// what it showed then. The later one counts, so that no deadline comes early.
+    /// Learns the cloud's time of the start: so long before now as the local clock says, or, if it was right
+    /// then and jumped since, what it showed then. The later one counts, so that no deadline comes early.
     pub fn learn(&mut self, at: Times) {
         let ago = at.local.steady - self.steady;
         let learned = |now: Wall| (now - ago).max(self.local.min(now));
@@ -165,8 +170,12 @@ mod tests {
     const YEARS: i64 = 5 * 365 * 24 * 3_600_000;
 
     fn times(seconds: i64, local_error: i64, cloud: Option<i64>) -> Times {
-        let (steady, wall) = (Steady(seconds * 1_000_000), Wall(YEARS * 10 + seconds * 1000 + local_error));
-        Times { local: Moment { steady, wall }, cloud: cloud.map(|error| Wall(YEARS * 10 + seconds * 1000 + error)) }
+        let steady = Steady(seconds * 1_000_000);
+        let wall = Wall(YEARS * 10 + seconds * 1000 + local_error);
+        Times {
+            local: Moment { steady, wall },
+            cloud: cloud.map(|error| Wall(YEARS * 10 + seconds * 1000 + error)),
+        }
     }
 
     fn started(local_error: i64) -> Started {
@@ -186,8 +195,16 @@ mod tests {
         start.learn(times(0, 0, Some(0)));
         assert_eq!(start.remaining(HOUR, times(1800, 0, Some(0))), HOUR / 2);
         assert_eq!(start.remaining(HOUR, times(3600, 0, Some(0))), Duration::ZERO);
-        assert_eq!(start.remaining(HOUR, times(1800, YEARS, Some(0))), HOUR / 2, "the local clock jumped ahead");
-        assert_eq!(start.remaining(HOUR, times(3600, -1_800_000, Some(0))), HOUR / 2, "the local clock was set back");
+        assert_eq!(
+            start.remaining(HOUR, times(1800, YEARS, Some(0))),
+            HOUR / 2,
+            "the local clock jumped ahead"
+        );
+        assert_eq!(
+            start.remaining(HOUR, times(3600, -1_800_000, Some(0))),
+            HOUR / 2,
+            "the local clock was set back"
+        );
     }
 
     #[test]
@@ -203,7 +220,11 @@ mod tests {
         let mut start = started(-10 * YEARS);
         start.learn(times(60, -10 * YEARS, Some(0)));
         assert_eq!(start.elapsed(times(600, -10 * YEARS, Some(0))), Duration::from_secs(600));
-        assert_eq!(start.remaining(HOUR, times(600, 0, Some(0))), HOUR - Duration::from_secs(600), "the clock was set right since");
+        assert_eq!(
+            start.remaining(HOUR, times(600, 0, Some(0))),
+            HOUR - Duration::from_secs(600),
+            "the clock was set right since"
+        );
     }
 
     #[test]

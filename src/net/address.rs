@@ -1,11 +1,12 @@
-//! Addresses as people write them into a configuration, and which of them may be used. None is ever repeated in what is told:
-//! it may hold a password, or be a secret itself.
+//! Addresses as people write them into a configuration, and which of them may be used. None is ever repeated
+//! in what is told: it may hold a password, or be a secret itself.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use reqwest::Url;
 
-/// The proxy before a server: whether it is one. `before` is the server's address and the key that it was written to.
+/// The proxy before a server: whether it is one. `before` is the server's address and the key that it was
+/// written to.
 ///
 /// # Errors
 /// What is wrong, and what to do.
@@ -18,7 +19,9 @@ pub fn proxy(written: &str, before: Option<(&Url, &str)>) -> Result<(), String> 
         _ => return Err("speaks neither http nor https; write one such as \"http://proxy:3128\"".to_owned()),
     }
     if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
-        return Err("holds more than user, password, host and port; leave out everything after them".to_owned());
+        return Err(
+            "holds more than user, password, host and port; leave out everything after them".to_owned()
+        );
     }
     match before {
         Some((server, key)) if server.scheme() == "http" && !is_loopback(host) => {
@@ -38,8 +41,8 @@ pub fn literal(host: &str) -> Option<IpAddr> {
     host.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 
-/// Whether an address is of this link alone, where clouds keep their metadata services (RFC 3927, RFC 4291 §2.5.6); IPv4
-/// written as IPv6 is seen through, and so are NAT64 (RFC 6052 §2.1) and 6to4 (RFC 3056 §2).
+/// Whether an address is of this link alone, where clouds keep their metadata services (RFC 3927, RFC 4291
+/// §2.5.6); IPv4 written as IPv6 is seen through, and so are NAT64 (RFC 6052 §2.1) and 6to4 (RFC 3056 §2).
 pub fn is_link_local(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => address.is_link_local(),
@@ -68,7 +71,15 @@ mod tests {
         for right in ["http://proxy:3128", "http://u:p@10.0.0.1:3128/", "https://proxy"] {
             assert_eq!(proxy(right, None), Ok(()), "{right}");
         }
-        for wrong in ["proxy:3128", "", "http://", "socks5://proxy:1080", "http://proxy/path", "http://proxy/?a", "http://proxy/#a"] {
+        for wrong in [
+            "proxy:3128",
+            "",
+            "http://",
+            "socks5://proxy:1080",
+            "http://proxy/path",
+            "http://proxy/?a",
+            "http://proxy/#a",
+        ] {
             assert!(proxy(wrong, None).is_err(), "{wrong}");
         }
         let here = "http://127.0.0.1:1".parse().unwrap();

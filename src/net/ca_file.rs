@@ -20,7 +20,13 @@ pub fn read(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let mut roots = RootCertStore::empty();
     for (position, certificate) in certificates.iter().enumerate() {
         let added = roots.add(certificate.clone());
-        added.map_err(|error| format!("certificate {} of {} cannot be used ({error}); write it anew", position + 1, path.display()))?;
+        added.map_err(|error| {
+            format!(
+                "certificate {} of {} cannot be used ({error}); write it anew",
+                position + 1,
+                path.display()
+            )
+        })?;
     }
     Ok(certificates)
 }
@@ -35,15 +41,22 @@ pub fn pem(path: &Path) -> Result<String, String> {
     let read = File::open(path).and_then(|file| file.take(LARGEST_BYTES + 1).read_to_end(&mut bytes));
     read.map_err(|error| format!("cannot read {shown} ({error}); check its name, owner and mode"))?;
     if bytes.len() as u64 > LARGEST_BYTES {
-        return Err(format!("{shown} is larger than {} MiB, so it holds more than certificates; name another file", LARGEST_BYTES >> 20));
+        return Err(format!(
+            "{shown} is larger than {} MiB, so it holds more than certificates; name another file",
+            LARGEST_BYTES >> 20
+        ));
     }
     // What stands between the certificates may be in any encoding.
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let count = parsed(&text).collect::<Result<Vec<_>, _>>().map(|certificates| certificates.len());
     match count {
-        Ok(0) => Err(format!("{shown} holds no certificate; write one that begins with -----BEGIN CERTIFICATE-----")),
+        Ok(0) => Err(format!(
+            "{shown} holds no certificate; write one that begins with -----BEGIN CERTIFICATE-----"
+        )),
         Ok(_) => Ok(text),
-        Err(error) => Err(format!("{shown} is not whole PEM ({error}); write the certificates into it again")),
+        Err(error) => {
+            Err(format!("{shown} is not whole PEM ({error}); write the certificates into it again"))
+        }
     }
 }
 

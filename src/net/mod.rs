@@ -1,5 +1,6 @@
-//! What all requests over HTTP have in common, whoever asks whom: how a client connects, how long a server asks to be left
-//! alone, and what can be told of a failure without the URL, which may carry a signature or be a secret itself.
+//! What all requests over HTTP have in common, whoever asks whom: how a client connects, how long a server
+//! asks to be left alone, and what can be told of a failure without the URL, which may carry a signature or
+//! be a secret itself.
 
 pub mod address;
 pub mod ca_file;
@@ -39,12 +40,15 @@ pub fn client(way: Way<'_>) -> Result<ClientBuilder, reqwest::Error> {
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
     let builder = match way.proxy {
-        Some(proxy) => Client::builder().proxy(Proxy::all(proxy.expose()).map_err(reqwest::Error::without_url)?),
+        Some(proxy) => {
+            Client::builder().proxy(Proxy::all(proxy.expose()).map_err(reqwest::Error::without_url)?)
+        }
         // Plain http takes no way that leads out of this machine, whatever the environment says.
         None if way.is_plain => Client::builder().no_proxy(),
         None => Client::builder(),
     };
-    let added = way.ca.iter().map(|certificate| Certificate::from_der(certificate)).collect::<Result<Vec<_>, _>>()?;
+    let added =
+        way.ca.iter().map(|certificate| Certificate::from_der(certificate)).collect::<Result<Vec<_>, _>>()?;
     let is_proxy_encrypted = way.proxy.is_some_and(|proxy| proxy.expose().starts_with("https:"));
     let builder = match (way.is_plain && !is_proxy_encrypted, added.is_empty()) {
         // A server on this machine needs no certificates, and a small machine may have none.
@@ -78,8 +82,8 @@ pub fn cause(error: reqwest::Error) -> String {
     causes(&error).last().map(ToString::to_string).unwrap_or_default()
 }
 
-/// An error and its causes, outermost first. An [`io::Error`] hides the one that it was made from: it answers with the cause
-/// of that.
+/// An error and its causes, outermost first. An [`io::Error`] hides the one that it was made from: it answers
+/// with the cause of that.
 pub fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |error| {
         let error: &'a (dyn Error + 'static) = *error;
@@ -99,7 +103,14 @@ mod tests {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_764_000_000);
         assert_eq!(retry_after(" 120 ", now), Some(Duration::from_secs(120)));
         assert_eq!(retry_after("Mon, 24 Nov 2025 16:00:30 GMT", now), Some(Duration::from_secs(30)));
-        assert_eq!([retry_after("Mon, 24 Nov 2025 15:00:00 GMT", now), retry_after("soon", now), retry_after("-1", now)], [None; 3]);
+        assert_eq!(
+            [
+                retry_after("Mon, 24 Nov 2025 15:00:00 GMT", now),
+                retry_after("soon", now),
+                retry_after("-1", now)
+            ],
+            [None; 3]
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The task ids in an answer of the cloud: what the call said that began an operation (api.md §1).
 //!
-//! Such an answer is handed over as it is, so the id may stand at any depth (`data`, `Response`, a list of either), and more
-//! than one may. What else the answer says is not looked at, unless it holds no id at all.
+//! Such an answer is handed over as it is, so the id may stand at any depth (`data`, `Response`, a list of
+//! either), and more than one may. What else the answer says is not looked at, unless it holds no id at all.
 
 use serde_json::Value;
 
@@ -10,7 +10,8 @@ use crate::section::short;
 
 /// What an id is called, by API and product.
 const NAMES: [&str; 4] = ["taskId", "TaskId", "FlowId", "AsyncRequestId"];
-/// An id in the answers of some products, the number of the HTTP call in those of others: it counts where nothing else does.
+/// An id in the answers of some products, the number of the HTTP call in those of others: it counts where
+/// nothing else does.
 const PERHAPS: &str = "requestId";
 
 /// The ids of an answer in their order, or why it has none.
@@ -26,9 +27,10 @@ pub(super) fn ids(answer: &Value) -> Result<Vec<WrittenId>, String> {
     }
     match refusal(answer) {
         Some(refusal) => Err(refusal),
-        None if perhaps.is_empty() => {
-            Err(format!("holds no task id; write `id`, as in [[tasks]], or the cloud's own answer with {} or {PERHAPS}", NAMES.join(", ")))
-        }
+        None if perhaps.is_empty() => Err(format!(
+            "holds no task id; write `id`, as in [[tasks]], or the cloud's own answer with {} or {PERHAPS}",
+            NAMES.join(", ")
+        )),
         None => Ok(perhaps),
     }
 }
@@ -48,7 +50,11 @@ impl Found {
                 for (name, value) in fields {
                     // One edition of the documentation has names with a trailing blank.
                     let name = name.trim();
-                    if NAMES.contains(&name) || name == PERHAPS { self.take(name, value) } else { self.look_into(value) }
+                    if NAMES.contains(&name) || name == PERHAPS {
+                        self.take(name, value)
+                    } else {
+                        self.look_into(value)
+                    }
                 }
             }
             Value::Array(elements) => elements.iter().for_each(|element| self.look_into(element)),
@@ -73,7 +79,10 @@ impl Found {
             Some(id) => self.sure.push(id),
             // Another field of that name may well be no id.
             None if name == PERHAPS => {}
-            None => self.wrong = Some(format!("holds {name} = {}, which is no task id", short(&value.to_string()))),
+            None => {
+                self.wrong =
+                    Some(format!("holds {name} = {}, which is no task id", short(&value.to_string())))
+            }
         }
     }
 }
@@ -89,7 +98,11 @@ fn refusal(answer: &Value) -> Option<String> {
     };
     let code = code?;
     let message = message.and_then(Value::as_str).unwrap_or_default();
-    Some(format!("is an error of the cloud, without a task id: {} {:?}", short(&code.to_string()), short(message)))
+    Some(format!(
+        "is an error of the cloud, without a task id: {} {:?}",
+        short(&code.to_string()),
+        short(message)
+    ))
 }
 
 /// Some products write the code as text.
@@ -114,7 +127,10 @@ mod tests {
         for (answer, expected) in [
             (r#"{"code":0,"message":"OK","data":{"taskId":1000800001}}"#, vec!["1000800001"]),
             (r#"{"code":"0","data":[{"taskId ":1},{"taskId":"2"}]}"#, vec!["1", r#""2""#]),
-            (r#"{"Response":{"TaskId":18446744073709551615,"RequestId":"1a-2b"}}"#, vec!["18446744073709551615"]),
+            (
+                r#"{"Response":{"TaskId":18446744073709551615,"RequestId":"1a-2b"}}"#,
+                vec!["18446744073709551615"],
+            ),
             (r#"{"Response":{"AsyncRequestId":"abc-1","RequestId":"1a-2b"}}"#, vec![r#""abc-1""#]),
             (r#"[{"FlowId":7},{"data":{"deep":{"FlowId":8}}}]"#, vec!["7", "8"]),
             (r#"{"data":{"taskId":[3,4]}}"#, vec!["3", "4"]),
@@ -130,8 +146,14 @@ mod tests {
     #[test]
     fn an_answer_without_an_id_says_why() {
         for (answer, expected) in [
-            (r#"{"code":4100,"message":"signature failure","requestId":"e7-42"}"#, "4100 \"signature failure\""),
-            (r#"{"Response":{"Error":{"Code":"AuthFailure","Message":"no\u001b"},"RequestId":"x"}}"#, "AuthFailure"),
+            (
+                r#"{"code":4100,"message":"signature failure","requestId":"e7-42"}"#,
+                "4100 \"signature failure\"",
+            ),
+            (
+                r#"{"Response":{"Error":{"Code":"AuthFailure","Message":"no\u001b"},"RequestId":"x"}}"#,
+                "AuthFailure",
+            ),
             (r#"{"code":0,"data":{"taskId":0}}"#, "holds no task id"),
             (r#"{"code":0,"data":{"taskId":null}}"#, "holds no task id"),
             (r#"{"Response":{"RequestId":"1a-2b"}}"#, "holds no task id"),

@@ -1,7 +1,7 @@
 //! What a task may name — accounts, operations, sinks — and the validation of one task against it.
 //!
-//! A bare id is the common case of a long list, so its way is short: the default target is resolved once, and nothing is
-//! allocated per task beyond what the task keeps.
+//! A bare id is the common case of a long list, so its way is short: the default target is resolved once, and
+//! nothing is allocated per task beyond what the task keeps.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -43,7 +43,8 @@ const MOST_PARAMS: usize = 64;
 /// A request's query stays well below what servers take (8 KiB).
 const LONGEST_PARAM_BYTES: usize = 1024;
 /// Written by the daemon itself into every request (api.md §1).
-const OWN_PARAMS: [&str; 8] = ["Action", "Region", "Timestamp", "Nonce", "SecretId", "SignatureMethod", "Token", "Signature"];
+const OWN_PARAMS: [&str; 8] =
+    ["Action", "Region", "Timestamp", "Nonce", "SecretId", "SignatureMethod", "Token", "Signature"];
 
 impl Catalogue {
     /// The accounts with their regions, the operations by name, and the sinks' names.
@@ -53,8 +54,13 @@ impl Catalogue {
         sinks: impl IntoIterator<Item = String>,
     ) -> Self {
         let successor = |row: &Operation| row.successor.as_ref().and_then(|name| operations.get(name));
-        let id_parameters = |row: &Operation| [Some(row), successor(row)].into_iter().flatten().map(|row| row.id.name.clone()).collect();
-        let operations = operations.iter().map(|(name, row)| (name.clone(), (row.id.r#type, id_parameters(row)))).collect();
+        let id_parameters = |row: &Operation| {
+            [Some(row), successor(row)].into_iter().flatten().map(|row| row.id.name.clone()).collect()
+        };
+        let operations = operations
+            .iter()
+            .map(|(name, row)| (name.clone(), (row.id.r#type, id_parameters(row))))
+            .collect();
         let mut catalogue = Self {
             accounts: accounts.into_iter().collect(),
             operations,
@@ -74,7 +80,8 @@ impl Catalogue {
 
     /// A task that is nothing but its id.
     pub fn bare(&self, id: &str, place: &Place) -> Result<NewTask, Problem> {
-        let (target, id_type) = self.bare.as_ref().map_err(|(key, what)| refused(place, key, what.clone()))?;
+        let (target, id_type) =
+            self.bare.as_ref().map_err(|(key, what)| refused(place, key, what.clone()))?;
         let id = id_type.canonical(id).map_err(|form| refused(place, "id", not_an_id(id, form)))?;
         Ok(NewTask { target: Arc::clone(target), id, settings: Settings::default(), origin: Origin::File })
     }
@@ -92,19 +99,32 @@ impl Catalogue {
         };
         check_texts("labels", &written.labels, MOST_LABELS, LONGEST_LABEL_KEY_BYTES, LONGEST_LABEL_BYTES)?;
         check_texts("params", &written.params, MOST_PARAMS, LONGEST_LABEL_KEY_BYTES, LONGEST_PARAM_BYTES)?;
-        if let Some(own) = written.params.keys().find(|name| OWN_PARAMS.contains(&name.as_str()) || id_parameters.contains(name)) {
+        if let Some(own) = written
+            .params
+            .keys()
+            .find(|name| OWN_PARAMS.contains(&name.as_str()) || id_parameters.contains(name))
+        {
             return Err(("params", format!("`{own}` is set by opwatch itself; leave it out")));
         }
         let is_no_name = |name: &String| name.len() > LONGEST_NAME_BYTES || name.contains(char::is_control);
         if written.name.as_ref().is_some_and(is_no_name) {
-            return Err(("name", format!("write at most {LONGEST_NAME_BYTES} bytes without control characters")));
+            return Err((
+                "name",
+                format!("write at most {LONGEST_NAME_BYTES} bytes without control characters"),
+            ));
         }
         if written.group.as_ref().is_some_and(|group| group.is_empty() || is_no_name(group)) {
-            return Err(("group", format!("write 1 to {LONGEST_NAME_BYTES} bytes without control characters")));
+            return Err((
+                "group",
+                format!("write 1 to {LONGEST_NAME_BYTES} bytes without control characters"),
+            ));
         }
         self.check_first_poll(written.initial_delay, written.timeout)?;
         if written.timeout == Some(Limit(Some(Duration::ZERO))) {
-            return Err(("timeout", "would end the task at once; write more than 0s, or \"never\"".to_owned()));
+            return Err((
+                "timeout",
+                "would end the task at once; write more than 0s, or \"never\"".to_owned(),
+            ));
         }
         let settings = Settings {
             name: written.name,
@@ -131,11 +151,14 @@ impl Catalogue {
         }
         let so = "so the first poll would be the last";
         match (own_delay, own_timeout) {
-            (Some(_), Some(_)) => Err(("initial_delay", format!("is not shorter than `timeout`, {so}; write less"))),
+            (Some(_), Some(_)) => {
+                Err(("initial_delay", format!("is not shorter than `timeout`, {so}; write less")))
+            }
             (Some(_), None) => {
                 let timeout = Span(timeout);
-                let what =
-                    format!("is not shorter than `timeout` of [poll], which is {timeout}, {so}; write less, or a `timeout` beside it");
+                let what = format!(
+                    "is not shorter than `timeout` of [poll], which is {timeout}, {so}; write less, or a `timeout` beside it"
+                );
                 Err(("initial_delay", what))
             }
             (None, Some(_)) => {
@@ -149,24 +172,34 @@ impl Catalogue {
         }
     }
 
-    /// Where a task is asked for, with its operation's id type and what the parameter is called in either API.
+    /// Where a task is asked for, with its operation's id type and what the parameter is called in either
+    /// API.
     fn target(&self, written: &Written) -> Result<(Arc<Target>, IdType, &[String]), Refused> {
         let operation = written.operation.as_deref().unwrap_or(DEFAULT_OPERATION);
         let Some((id_type, id_parameters)) = self.operations.get(operation) else {
             return Err(("operation", unknown("operation", operation, self.operations.keys())));
         };
         // As most of a long list, which would else pay for three names per task.
-        if let (None, None, None, Ok((target, id_type))) = (&written.operation, &written.account, &written.region, &self.bare) {
+        if let (None, None, None, Ok((target, id_type))) =
+            (&written.operation, &written.account, &written.region, &self.bare)
+        {
             return Ok((Arc::clone(target), *id_type, id_parameters));
         }
         let (account, account_region) = self.account(written.account.as_deref())?;
         let Some(region) = written.region.as_ref().or(account_region.as_ref()) else {
-            return Err(("region", format!("neither the task nor the account `{account}` has one; write `region` in either")));
+            return Err((
+                "region",
+                format!("neither the task nor the account `{account}` has one; write `region` in either"),
+            ));
         };
-        if region.is_empty() || region.len() > LONGEST_LABEL_KEY_BYTES || !region.bytes().all(|byte| byte.is_ascii_graphic()) {
+        if region.is_empty()
+            || region.len() > LONGEST_LABEL_KEY_BYTES
+            || !region.bytes().all(|byte| byte.is_ascii_graphic())
+        {
             return Err(("region", "write it as the API does, such as \"bj\" or \"ap-beijing\"".to_owned()));
         }
-        let target = Target { account: account.clone(), region: region.clone(), operation: operation.to_owned() };
+        let target =
+            Target { account: account.clone(), region: region.clone(), operation: operation.to_owned() };
         let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
         let shared = targets.entry(target).or_insert_with_key(|target| Arc::new(target.clone()));
         Ok((Arc::clone(shared), *id_type, id_parameters))
@@ -231,7 +264,11 @@ fn not_an_id(written: &str, form: &str) -> String {
 fn unknown<'a>(kind: &str, written: &str, known: impl IntoIterator<Item = &'a String>) -> String {
     let names: Vec<&str> = known.into_iter().map(String::as_str).collect();
     let suggestion = suggestion(written, &names);
-    if written.is_empty() { suggestion } else { format!("there is no {kind} {:?}; {suggestion}", short(written)) }
+    if written.is_empty() {
+        suggestion
+    } else {
+        format!("there is no {kind} {:?}; {suggestion}", short(written))
+    }
 }
 
 fn check_texts(
@@ -244,12 +281,21 @@ fn check_texts(
     if texts.len() > most {
         return Err((key, format!("are {}; write at most {most}", texts.len())));
     }
-    let wrong_key = |name: &str| name.is_empty() || name.len() > longest_key || name.contains(char::is_control);
+    let wrong_key =
+        |name: &str| name.is_empty() || name.len() > longest_key || name.contains(char::is_control);
     if let Some(name) = texts.keys().find(|name| wrong_key(name)) {
-        return Err((key, format!("the name {:?} does not fit; write 1 to {longest_key} bytes without control characters", short(name))));
+        return Err((
+            key,
+            format!(
+                "the name {:?} does not fit; write 1 to {longest_key} bytes without control characters",
+                short(name)
+            ),
+        ));
     }
     match texts.iter().find(|(_, text)| text.len() > longest) {
-        Some((name, _)) => Err((key, format!("`{}` is too long; write at most {longest} bytes", short(name)))),
+        Some((name, _)) => {
+            Err((key, format!("`{}` is too long; write at most {longest} bytes", short(name))))
+        }
         None => Ok(()),
     }
 }

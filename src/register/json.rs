@@ -1,6 +1,7 @@
 //! What is wrong with JSON that a person wrote, in plain words.
 
-/// How serde_json's messages begin, and what they mean to somebody who wrote a line by hand; the first that fits counts.
+/// How serde_json's messages begin, and what they mean to somebody who wrote a line by hand; the first that
+/// fits counts.
 const WORDS: &[(&str, &str)] = &[
     ("EOF while parsing a string", "a text is not closed: its last `\"` is missing"),
     ("EOF while parsing a list", "a list is not closed: its `]` is missing"),
@@ -11,8 +12,14 @@ const WORDS: &[(&str, &str)] = &[
     ("expected `,` or `]`", "a `,` is missing before the next element, or the `]` at the end"),
     ("trailing comma", "a `,` has nothing after it"),
     ("trailing characters", "something follows where the object has ended"),
-    ("expected value", "this is no value: texts stand in double quotes, and numbers, true, false and null do not"),
-    ("expected ident", "this is no value: texts stand in double quotes, and numbers, true, false and null do not"),
+    (
+        "expected value",
+        "this is no value: texts stand in double quotes, and numbers, true, false and null do not",
+    ),
+    (
+        "expected ident",
+        "this is no value: texts stand in double quotes, and numbers, true, false and null do not",
+    ),
     ("invalid escape", "a text has a `\\` that begins nothing: a `\\` itself is written `\\\\`"),
     ("control character", "a text has a control character: a tab is written `\\t`, a line end `\\n`"),
     ("invalid number", "this is no number: its digits stand alone, without a zero in front"),

@@ -1,7 +1,8 @@
 //! Task files: a bare id or a JSON object with the keys of `[[tasks]]` per line, streamed.
 //!
-//! Blank lines and lines that begin with `#` are skipped. Files from Windows are fine, and nothing in them is replaced from
-//! the environment. A million bare ids take a fraction of a second, so a reload can afford to read all of them twice.
+//! Blank lines and lines that begin with `#` are skipped. Files from Windows are fine, and nothing in them is
+//! replaced from the environment. A million bare ids take a fraction of a second, so a reload can afford to
+//! read all of them twice.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
@@ -47,25 +48,42 @@ impl Told {
 }
 
 /// Reads a task file and hands each task on, with its place; what `each` refuses is a problem of that line.
-pub fn read_task_file(path: &Path, catalogue: &Catalogue, mut each: impl FnMut(NewTask, &Place) -> Result<(), Problem>) -> Vec<Problem> {
+pub fn read_task_file(
+    path: &Path,
+    catalogue: &Catalogue,
+    mut each: impl FnMut(NewTask, &Place) -> Result<(), Problem>,
+) -> Vec<Problem> {
     let mut told = Told::default();
     let mut place = Place { file: Some(path.to_owned()), ..Place::default() };
-    // Looked at before it is opened: a pipe would block here, and a list is read twice, once to check it and once to register.
+    // Looked at before it is opened: a pipe would block here, and a list is read twice, once to check it and
+    // once to register.
     if std::fs::metadata(path).is_ok_and(|file| !file.is_file() && !file.is_dir()) {
-        return vec![Problem::new(place, "is no regular file, and a list is read twice; write it into a file")];
+        return vec![Problem::new(
+            place,
+            "is no regular file, and a list is read twice; write it into a file",
+        )];
     }
     let file = match File::open(path) {
         Ok(file) => file,
-        Err(error) => return vec![Problem::new(place, format!("cannot read this task file ({error}); check `task_files`"))],
+        Err(error) => {
+            return vec![Problem::new(
+                place,
+                format!("cannot read this task file ({error}); check `task_files`"),
+            )];
+        }
     };
-    let mut lines = Lines { reader: BufReader::with_capacity(BUFFER_BYTES, file), line: Vec::new(), number: 0 };
+    let mut lines =
+        Lines { reader: BufReader::with_capacity(BUFFER_BYTES, file), line: Vec::new(), number: 0 };
     loop {
         let line = match lines.next() {
             Ok(Some(line)) => line,
             Ok(None) => break,
             Err(error) => {
                 place.line = None;
-                told.add(Problem::new(place, format!("cannot read this task file ({error}); name a UTF-8 text file in `task_files`")));
+                told.add(Problem::new(
+                    place,
+                    format!("cannot read this task file ({error}); name a UTF-8 text file in `task_files`"),
+                ));
                 break;
             }
         };
@@ -108,7 +126,8 @@ impl<R: BufRead> Lines<R> {
         if too_long {
             self.reader.skip_until(b'\n')?;
         }
-        let text = if self.number == 1 { self.line.strip_prefix(BOM).unwrap_or(&self.line) } else { &self.line };
+        let text =
+            if self.number == 1 { self.line.strip_prefix(BOM).unwrap_or(&self.line) } else { &self.line };
         if self.number == 1 && is_utf_16(text) {
             return Err(io::Error::new(ErrorKind::InvalidData, "it is UTF-16 text, and must be UTF-8"));
         }
@@ -120,7 +139,10 @@ impl<R: BufRead> Lines<R> {
 fn parse(line: &Line<'_>, catalogue: &Catalogue, place: &Place) -> Result<Option<NewTask>, Vec<Problem>> {
     let one = |what: String| vec![Problem::new(place.clone(), what)];
     if line.too_long {
-        return Err(one(format!("is longer than {} KiB; write one task per line", LONGEST_LINE_BYTES / 1024)));
+        return Err(one(format!(
+            "is longer than {} KiB; write one task per line",
+            LONGEST_LINE_BYTES / 1024
+        )));
     }
     match line.text.first() {
         None | Some(b'#') => return Ok(None),
@@ -140,17 +162,21 @@ fn parse(line: &Line<'_>, catalogue: &Catalogue, place: &Place) -> Result<Option
 pub(super) fn parse_object(text: &str, place: &Place) -> Result<Written, Vec<Problem>> {
     let mut clean = true;
     let mut reader = serde_json::Deserializer::from_str(text);
-    let direct = serde_ignored::deserialize(&mut reader, |_| clean = false).and_then(|written| reader.end().map(|()| written));
+    let direct = serde_ignored::deserialize(&mut reader, |_| clean = false)
+        .and_then(|written| reader.end().map(|()| written));
     let error = match direct {
         Ok(written) if clean => return Ok(written),
         Ok(_) => None,
         Err(error) => Some(error),
     };
     // Something is wrong, so there is time to find out everything that is.
-    let table = serde_json::from_str(text).map_err(|error| vec![Problem::new(place.clone(), not_json(&error))])?;
+    let table =
+        serde_json::from_str(text).map_err(|error| vec![Problem::new(place.clone(), not_json(&error))])?;
     let (_, faults) = section::read::<Written>(table, &KEYS);
-    let mut problems: Vec<Problem> =
-        faults.into_iter().map(|fault| Problem::new(Place { key: Some(dotted(&fault.path)), ..place.clone() }, fault.what)).collect();
+    let mut problems: Vec<Problem> = faults
+        .into_iter()
+        .map(|fault| Problem::new(Place { key: Some(dotted(&fault.path)), ..place.clone() }, fault.what))
+        .collect();
     if problems.is_empty() {
         // Only what a tree cannot show, such as a key written twice.
         problems.extend(error.map(|error| Problem::new(place.clone(), not_json(&error))));
@@ -159,5 +185,8 @@ pub(super) fn parse_object(text: &str, place: &Place) -> Result<Written, Vec<Pro
 }
 
 fn not_json(error: &serde_json::Error) -> String {
-    format!("{}; write a task on one line, such as {{\"id\": 1000800001, \"name\": \"rack 7\"}}", json::in_words(error))
+    format!(
+        "{}; write a task on one line, such as {{\"id\": 1000800001, \"name\": \"rack 7\"}}",
+        json::in_words(error)
+    )
 }

@@ -1,7 +1,7 @@
 //! Everything that a configuration lists: its `[[tasks]]`, then its task files, each task once.
 //!
-//! It is gone over twice: once to validate all of it before anything changes, and once to register it. Between the two
-//! nothing is kept, so a list costs memory only while it is read.
+//! It is gone over twice: once to validate all of it before anything changes, and once to register it.
+//! Between the two nothing is kept, so a list costs memory only while it is read.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -26,14 +26,21 @@ pub struct Listed {
     pub lines: Vec<(Box<str>, usize)>,
 }
 
-/// Goes over every listed task once and hands it on; the answer is how many there are, or all that is wrong. A task that
-/// is listed again with the same settings counts once.
-pub fn listed(entries: &[Listed], files: &[PathBuf], catalogue: &Catalogue, mut each: impl FnMut(NewTask)) -> Result<u64, Vec<Problem>> {
+/// Goes over every listed task once and hands it on; the answer is how many there are, or all that is wrong.
+/// A task that is listed again with the same settings counts once.
+pub fn listed(
+    entries: &[Listed],
+    files: &[PathBuf],
+    catalogue: &Catalogue,
+    mut each: impl FnMut(NewTask),
+) -> Result<u64, Vec<Problem>> {
     let mut seen = Seen::default();
     let mut count = 0;
     let mut told = Told::default();
     for entry in entries {
-        match catalogue.resolve(entry.written.clone(), &entry.place).and_then(|task| Ok(seen.is_new(&task, &entry.place)?.then_some(task)))
+        match catalogue
+            .resolve(entry.written.clone(), &entry.place)
+            .and_then(|task| Ok(seen.is_new(&task, &entry.place)?.then_some(task)))
         {
             Ok(Some(task)) => {
                 count += 1;
@@ -67,8 +74,8 @@ impl Listed {
     }
 }
 
-/// The tasks seen so far, as hashes: 24 bytes each, however much was written about them. Two of a million tasks share a
-/// hash of 64 bits once in some ten million lists.
+/// The tasks seen so far, as hashes: 24 bytes each, however much was written about them. Two of a million
+/// tasks share a hash of 64 bits once in some ten million lists.
 #[derive(Default)]
 struct Seen {
     tasks: HashMap<u64, First, BuildHasherDefault<AsIs>>,
@@ -88,11 +95,16 @@ impl Seen {
     fn is_new(&mut self, task: &NewTask, place: &Place) -> Result<bool, Problem> {
         let settings = self.settings_hash(&task.settings);
         let file = self.file_index(place);
-        // The catalogue has one `Arc` per target, so its address says as much as its three names, and is hashed faster.
+        // The catalogue has one `Arc` per target, so its address says as much as its three names, and is
+        // hashed faster.
         let key = self.hash.hash_one((Arc::as_ptr(&task.target).addr(), &task.id));
         match self.tasks.entry(key) {
             Entry::Vacant(vacant) => {
-                vacant.insert(First { settings, file, line: place.line.and_then(|line| u32::try_from(line).ok()).unwrap_or(0) });
+                vacant.insert(First {
+                    settings,
+                    file,
+                    line: place.line.and_then(|line| u32::try_from(line).ok()).unwrap_or(0),
+                });
                 Ok(true)
             }
             Entry::Occupied(occupied) if occupied.get().settings == settings => Ok(false),
@@ -103,7 +115,8 @@ impl Seen {
                     Some(file) if *line > 0 => format!("at {}:{line}", file.display()),
                     Some(_) | None => "elsewhere".to_owned(),
                 };
-                let what = format!("task {} is listed {first} with other settings; keep one of the two", task.id);
+                let what =
+                    format!("task {} is listed {first} with other settings; keep one of the two", task.id);
                 Err(Problem::new(place.clone(), what))
             }
         }
@@ -118,7 +131,8 @@ impl Seen {
         self.hash.hash_one(settings)
     }
 
-    /// Files come one after another, so only the last one is compared; as text, since this is done for every line.
+    /// Files come one after another, so only the last one is compared; as text, since this is done for every
+    /// line.
     fn file_index(&mut self, place: &Place) -> u32 {
         if let Some(file) = &place.file
             && self.files.last().is_none_or(|last| last.as_os_str() != file.as_os_str())

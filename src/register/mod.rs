@@ -1,9 +1,9 @@
 //! Every way a task comes in, validated once.
 //!
-//! What a person wrote is a [`Written`]; [`catalogue::Catalogue`] knows what there is to be named and turns it into a
-//! [`NewTask`](crate::model::task::NewTask). [`lines`] streams task files, [`listed`] goes over everything that a
-//! configuration lists, so that a long list is never in memory as a whole, and [`piped`] reads what a command is handed on its
-//! standard input.
+//! What a person wrote is a [`Written`]; [`catalogue::Catalogue`] knows what there is to be named and turns
+//! it into a [`NewTask`](crate::model::task::NewTask). [`lines`] streams task files, [`listed`] goes over
+//! everything that a configuration lists, so that a long list is never in memory as a whole, and [`piped`]
+//! reads what a command is handed on its standard input.
 
 mod answers;
 pub mod catalogue;

@@ -1,8 +1,8 @@
 //! Tasks from standard input: the lines of a task file, and the cloud's own answers, in any mixture.
 //!
-//! A line is a bare id, or a JSON object with the keys of `[[tasks]]`; blank lines and those that begin with `#` are skipped.
-//! A JSON document without `id` is an answer of the cloud ([`answers`]); it may go over several lines. Every task follows
-//! the command's own options wherever it says nothing itself.
+//! A line is a bare id, or a JSON object with the keys of `[[tasks]]`; blank lines and those that begin with
+//! `#` are skipped. A JSON document without `id` is an answer of the cloud ([`answers`]); it may go over
+//! several lines. Every task follows the command's own options wherever it says nothing itself.
 
 use std::path::Path;
 
@@ -13,7 +13,8 @@ use super::listed::Listed;
 use super::{Written, WrittenId, answers, json};
 use crate::problem::{Place, Problem};
 
-/// Far above the list of a person's command, and what a command may take of memory. Longer lists are a daemon's.
+/// Far above the list of a person's command, and what a command may take of memory. Longer lists are a
+/// daemon's.
 pub const MOST_BYTES: usize = 16 * 1024 * 1024;
 /// Likewise: a task that was written, and is not stored yet, takes half a kilobyte.
 pub const MOST_TASKS: usize = 100_000;
@@ -25,14 +26,20 @@ pub fn read(input: &[u8], name: &Path, defaults: &Written) -> Result<Vec<Listed>
     if input.len() > MOST_BYTES {
         return one(
             None,
-            format!("is longer than {} MiB; write the tasks into task files, and have a daemon watch them", MOST_BYTES >> 20),
+            format!(
+                "is longer than {} MiB; write the tasks into task files, and have a daemon watch them",
+                MOST_BYTES >> 20
+            ),
         );
     }
     let text = match std::str::from_utf8(input) {
         Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
         Err(error) => {
             let line = 1 + input[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
-            return one(Some(line), "is not UTF-8 text; write ids, a line each, or the cloud's answers".to_owned());
+            return one(
+                Some(line),
+                "is not UTF-8 text; write ids, a line each, or the cloud's answers".to_owned(),
+            );
         }
     };
     let mut told = Told::default();
@@ -52,7 +59,12 @@ pub fn read(input: &[u8], name: &Path, defaults: &Written) -> Result<Vec<Listed>
             },
         }
         if tasks.len() > MOST_TASKS {
-            return one(None, format!("holds more than {MOST_TASKS} tasks; write them into task files, and have a daemon watch them"));
+            return one(
+                None,
+                format!(
+                    "holds more than {MOST_TASKS} tasks; write them into task files, and have a daemon watch them"
+                ),
+            );
         }
     }
     let problems = told.into_problems(Some(name));
@@ -133,7 +145,9 @@ fn written(part: &Part<'_>, place: &Place) -> Result<Vec<Written>, Vec<Problem>>
         Part::Id(text) => Ok(vec![of(WrittenId::Text((*text).to_owned()))]),
         // As `jq` writes an id that is a text.
         Part::Json(_, Value::String(text)) => Ok(vec![of(WrittenId::Text(text.clone()))]),
-        Part::Json(text, value) if value.get("id").is_some() => parse_object(text, place).map(|written| vec![written]),
+        Part::Json(text, value) if value.get("id").is_some() => {
+            parse_object(text, place).map(|written| vec![written])
+        }
         Part::Json(_, value) => match answers::ids(value) {
             Ok(ids) => Ok(ids.into_iter().map(of).collect()),
             Err(what) => Err(vec![Problem::new(place.clone(), what)]),
@@ -151,7 +165,9 @@ mod tests {
 
     fn read_with(input: &str, defaults: &Written) -> Result<Vec<Written>, String> {
         let listed = read(input.as_bytes(), Path::new("-"), defaults);
-        listed.map(|listed| listed.into_iter().map(|listed| listed.written).collect()).map_err(|problems| crate::problem::lines(&problems))
+        listed
+            .map(|listed| listed.into_iter().map(|listed| listed.written).collect())
+            .map_err(|problems| crate::problem::lines(&problems))
     }
 
     fn ids(input: &str) -> Result<Vec<String>, String> {
@@ -170,7 +186,10 @@ mod tests {
             ("\u{feff}1\n", vec!["1"]),
             ("{\"id\": 1, \"name\": \"a\"}\n2\n{\"id\": \"x\"}", vec!["1", "2", "x"]),
             ("{\n  \"code\": 0,\n  \"data\": {\n    \"taskId\": 5\n  }\n}\n", vec!["5"]),
-            ("{\"data\":{\"taskId\":5}}{\"Response\":{\"TaskId\":6}}\n\n{\"FlowId\":\n7}\n8\n", vec!["5", "6", "7", "8"]),
+            (
+                "{\"data\":{\"taskId\":5}}{\"Response\":{\"TaskId\":6}}\n\n{\"FlowId\":\n7}\n8\n",
+                vec!["5", "6", "7", "8"],
+            ),
             ("[{\"taskId\":1},{\"taskId\":2}]", vec!["1", "2"]),
             ("\"abc-1\"\n\"abc-2\"\n", vec!["abc-1", "abc-2"]),
         ] {
@@ -186,7 +205,10 @@ mod tests {
             ("1\n{\"data\": {}}\n", "-:2: holds no task id"),
             ("1\n\n{\n\"data\": {\n", "-:5: at column 1, the object is not closed"),
             ("{\"id\": 1, \"nmae\": \"a\"}\n", "-:1: nmae: unknown key"),
-            ("1\n{\"code\": 4100, \"message\": \"no\"}", "-:2: is an error of the cloud, without a task id: 4100"),
+            (
+                "1\n{\"code\": 4100, \"message\": \"no\"}",
+                "-:2: is an error of the cloud, without a task id: 4100",
+            ),
         ] {
             let said = ids(input).unwrap_err();
             assert!(said.contains(expected), "{input:?}: {said}");
@@ -198,9 +220,17 @@ mod tests {
     #[test]
     fn what_a_line_leaves_open_the_options_say() {
         let params = |value: &str| [("EnvId".to_owned(), value.to_owned())].into();
-        let defaults = Written { region: Some("bj".into()), account: Some("ops".into()), params: params("1"), ..Written::default() };
-        let read = read_with("1\n{\"id\": 2, \"region\": \"gz\", \"params\": {\"EnvId\": \"2\"}}", &defaults).unwrap();
-        let said = |written: &Written| (written.region.clone().unwrap(), written.account.clone().unwrap(), written.params.clone());
+        let defaults = Written {
+            region: Some("bj".into()),
+            account: Some("ops".into()),
+            params: params("1"),
+            ..Written::default()
+        };
+        let read = read_with("1\n{\"id\": 2, \"region\": \"gz\", \"params\": {\"EnvId\": \"2\"}}", &defaults)
+            .unwrap();
+        let said = |written: &Written| {
+            (written.region.clone().unwrap(), written.account.clone().unwrap(), written.params.clone())
+        };
         assert_eq!(said(&read[0]), ("bj".to_owned(), "ops".to_owned(), params("1")));
         assert_eq!(said(&read[1]), ("gz".to_owned(), "ops".to_owned(), params("2")));
     }

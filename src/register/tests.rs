@@ -39,7 +39,10 @@ fn a_line_is_an_id_an_object_a_comment_or_blank_with_any_line_end_and_a_bom() {
     );
     let (tasks, problems) = tasks(&path);
     assert_eq!(problems, [""; 0]);
-    assert_eq!(tasks.iter().map(|task| task.id.clone()).collect::<Vec<_>>(), [1, 4, u64::MAX, 6].map(TaskId::Int));
+    assert_eq!(
+        tasks.iter().map(|task| task.id.clone()).collect::<Vec<_>>(),
+        [1, 4, u64::MAX, 6].map(TaskId::Int)
+    );
     assert_eq!(tasks[2].settings.name.as_deref(), Some("${N}"));
     assert_eq!((tasks[3].target.region.as_str(), tasks[3].target.account.as_str()), ("gz", "other"));
     assert_eq!(tasks[3].settings.sinks.as_deref(), Some(&["audit".to_owned(), "ops".to_owned()][..]));
@@ -60,14 +63,20 @@ fn a_file_of_another_kind_is_told_in_twenty_lines_and_a_count() {
     let (_folder, path) = file(b"\xfe\xfd\n".repeat(1000));
     let (_, problems) = tasks(&path);
     assert_eq!(problems.len(), 21);
-    assert!(problems[0].contains("not UTF-8") && problems[20].ends_with("and 980 more problems of this kind"), "{problems:?}");
+    assert!(
+        problems[0].contains("not UTF-8") && problems[20].ends_with("and 980 more problems of this kind"),
+        "{problems:?}"
+    );
 }
 
 #[test]
 fn a_list_of_utf_16_is_told_in_one_line() {
     let (_folder, path) = file(b"\xff\xfe1\0\r\0\n\x002\0");
     let (tasks, problems) = tasks(&path);
-    assert!(tasks.is_empty() && problems.len() == 1 && problems[0].contains("UTF-16 text, and must be UTF-8"), "{problems:?}");
+    assert!(
+        tasks.is_empty() && problems.len() == 1 && problems[0].contains("UTF-16 text, and must be UTF-8"),
+        "{problems:?}"
+    );
 }
 
 #[test]
@@ -76,7 +85,8 @@ fn the_same_task_with_the_same_settings_counts_once_wherever_it_is_listed() {
         "1\n{\"id\":2,\"labels\":{\"b\":\"2\",\"a\":\"1\"}}\n{\"labels\":{\"a\":\"1\",\"b\":\"2\"},\"id\":\"2\"}\n{\"id\":1,\"region\":\"gz\"}\n",
     );
     let written = Written { id: Some(WrittenId::Text("01".into())), ..Written::default() };
-    let entry = Listed { written, place: Place { key: Some("tasks".into()), ..Place::default() }, lines: Vec::new() };
+    let entry =
+        Listed { written, place: Place { key: Some("tasks".into()), ..Place::default() }, lines: Vec::new() };
     let mut seen = 0;
     assert_eq!(listed(&[entry], &[path.clone(), path], &catalogue(), |_| seen += 1), Ok(3));
     assert_eq!(seen, 3);
@@ -99,7 +109,8 @@ fn what_is_copied_into_events_and_requests_is_bounded() {
         (Written { region: Some("b j".into()), ..Written::default() }, "region"),
         (Written { account: Some("other".into()), ..Written::default() }, "region"),
     ] {
-        let problem = catalogue().resolve(Written { id: id.clone(), ..written }, &Place::default()).unwrap_err();
+        let problem =
+            catalogue().resolve(Written { id: id.clone(), ..written }, &Place::default()).unwrap_err();
         assert_eq!(problem.place.key.as_deref(), Some(key), "{problem}");
     }
 }

@@ -14,15 +14,22 @@ pub fn line(path: &Path, mut doubt: impl FnMut(String)) -> Result<Secret, String
     let secret = read(path, &mut doubt)?;
     let text = secret.expose().trim();
     if text.contains(['\r', '\n']) {
-        return Err(format!("{} holds more than one line; write the secret alone into it, on one line", path.display()));
+        return Err(format!(
+            "{} holds more than one line; write the secret alone into it, on one line",
+            path.display()
+        ));
     }
     if text.contains(char::is_whitespace) {
-        doubt(format!("the secret in {} holds blanks; write the secret alone into it, without its name", path.display()));
+        doubt(format!(
+            "the secret in {} holds blanks; write the secret alone into it, without its name",
+            path.display()
+        ));
     }
     Ok(secret)
 }
 
-/// Reads a secret, without trailing line ends and a BOM. Neither the error nor a doubt repeats what is in the file.
+/// Reads a secret, without trailing line ends and a BOM. Neither the error nor a doubt repeats what is in the
+/// file.
 pub fn read(path: &Path, mut doubt: impl FnMut(String)) -> Result<Secret, String> {
     let shown = path.display();
     let text = text(path, &mut doubt)?;
@@ -31,7 +38,9 @@ pub fn read(path: &Path, mut doubt: impl FnMut(String)) -> Result<Secret, String
         return Err(format!("{shown} is empty; write the secret into it"));
     }
     if secret.trim() != secret {
-        doubt(format!("the secret in {shown} begins or ends with blanks, which count; remove them if they do not belong to it"));
+        doubt(format!(
+            "the secret in {shown} begins or ends with blanks, which count; remove them if they do not belong to it"
+        ));
     }
     Ok(Secret::new(secret))
 }
@@ -40,22 +49,30 @@ pub fn read(path: &Path, mut doubt: impl FnMut(String)) -> Result<Secret, String
 pub fn text(path: &Path, doubt: &mut dyn FnMut(String)) -> Result<String, String> {
     let shown = path.display();
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|error| format!("cannot read {shown} ({error}); check its name, owner and mode"))?;
+    let file = File::open(path)
+        .map_err(|error| format!("cannot read {shown} ({error}); check its name, owner and mode"))?;
     if is_open_to_all(&file) {
         doubt(format!("everyone on this machine can read {shown}; chmod o-r it"));
     }
-    file.take(LARGEST_BYTES + 1).read_to_end(&mut bytes).map_err(|error| format!("cannot read {shown} ({error}); name a text file"))?;
+    file.take(LARGEST_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| format!("cannot read {shown} ({error}); name a text file"))?;
     if bytes.len() as u64 > LARGEST_BYTES {
-        return Err(format!("{shown} is larger than {} KiB, so it is no secret; name another file", LARGEST_BYTES / 1024));
+        return Err(format!(
+            "{shown} is larger than {} KiB, so it is no secret; name another file",
+            LARGEST_BYTES / 1024
+        ));
     }
-    let text = String::from_utf8(bytes).map_err(|_| format!("{shown} is not UTF-8 text; write the secret into it and nothing else"))?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| format!("{shown} is not UTF-8 text; write the secret into it and nothing else"))?;
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 fn is_open_to_all(file: &File) -> bool {
     use std::os::unix::fs::PermissionsExt;
     const READABLE_BY_OTHERS: u32 = 0o004;
-    file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & READABLE_BY_OTHERS != 0)
+    file.metadata()
+        .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & READABLE_BY_OTHERS != 0)
 }
 
 #[cfg(test)]
@@ -66,20 +83,32 @@ mod tests {
     fn line_ends_and_a_bom_are_no_part_of_a_secret_other_blanks_are_and_a_second_line_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key");
-        for (written, wanted) in [("abc", "abc"), ("abc\r\n\n", "abc"), ("\u{feff}abc\n", "abc"), (" a b ", " a b "), ("${A}\n", "${A}")] {
+        for (written, wanted) in [
+            ("abc", "abc"),
+            ("abc\r\n\n", "abc"),
+            ("\u{feff}abc\n", "abc"),
+            (" a b ", " a b "),
+            ("${A}\n", "${A}"),
+        ] {
             std::fs::write(&path, written).unwrap();
             assert_eq!(read(&path, drop), Ok(Secret::new(wanted)), "{written:?}");
         }
         for two in ["id\nkey\n", "key\n\n# comment", "a\rb"] {
             std::fs::write(&path, two).unwrap();
             let said = line(&path, drop).unwrap_err();
-            assert!(said.ends_with("key holds more than one line; write the secret alone into it, on one line"), "{said}");
+            assert!(
+                said.ends_with("key holds more than one line; write the secret alone into it, on one line"),
+                "{said}"
+            );
             assert!(read(&path, drop).is_ok(), "a private key of TLS has many");
         }
         std::fs::write(&path, "secret_key = abc\n").unwrap();
         let mut doubts = Vec::new();
         assert!(line(&path, |doubt| doubts.push(doubt)).is_ok());
-        assert!(doubts.iter().any(|doubt| doubt.contains("holds blanks; write the secret alone")), "{doubts:?}");
+        assert!(
+            doubts.iter().any(|doubt| doubt.contains("holds blanks; write the secret alone")),
+            "{doubts:?}"
+        );
         for empty in ["", "\n", " \r\n", "\u{feff}"] {
             std::fs::write(&path, empty).unwrap();
             assert!(read(&path, drop).unwrap_err().contains("is empty"), "{empty:?}");

@@ -1,7 +1,8 @@
 //! What the simulator can answer, and for how long: one entry of a script.
 //!
-//! As typed it is a TOML table with many optional keys ([`Written`]); as resolved it is an [`Answer`], in which nothing
-//! contradicts itself. Tests build it with the functions below. How it becomes bytes is left to `reply`.
+//! As typed it is a TOML table with many optional keys ([`Written`]); as resolved it is an [`Answer`], in
+//! which nothing contradicts itself. Tests build it with the functions below. How it becomes bytes is left to
+//! `reply`.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -82,7 +83,15 @@ pub(super) enum Lasts {
 
 impl Answer {
     fn new(what: What) -> Self {
-        Self { what, http: StatusCode::OK, retry_after: None, delay: Duration::ZERO, short: false, huge: false, lasts: Lasts::Times(1) }
+        Self {
+            what,
+            http: StatusCode::OK,
+            retry_after: None,
+            delay: Duration::ZERO,
+            short: false,
+            huge: false,
+            lasts: Lasts::Times(1),
+        }
     }
 
     /// The task's status, without instances.
@@ -106,9 +115,13 @@ impl Answer {
         Self::new(What::Raw(body.to_owned()))
     }
 
-    /// A gateway's page in place of an answer. A status that cannot end an exchange (below 200, above 599) becomes 500.
+    /// A gateway's page in place of an answer. A status that cannot end an exchange (below 200, above 599)
+    /// becomes 500.
     pub fn page(http: u16, body: &str) -> Self {
-        Self { http: final_status(http).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), ..Self::new(What::Page(body.to_owned())) }
+        Self {
+            http: final_status(http).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+            ..Self::new(What::Page(body.to_owned()))
+        }
     }
 
     /// The connection is closed before any answer byte.
@@ -222,7 +235,14 @@ struct Written {
 impl Written {
     /// The content, and the proof that no key was written which this content has no use for.
     fn what(&mut self) -> Result<What, &'static str> {
-        let contents = [self.status.is_some(), self.code.is_some(), self.raw.is_some(), self.body.is_some(), self.cut, self.hang];
+        let contents = [
+            self.status.is_some(),
+            self.code.is_some(),
+            self.raw.is_some(),
+            self.body.is_some(),
+            self.cut,
+            self.hang,
+        ];
         if contents.into_iter().filter(|written| *written).count() > 1 {
             return Err("one of `status`, `code`, `raw`, `body`, `cut` and `hang`, not several");
         }
@@ -235,7 +255,9 @@ impl Written {
         if self.http.is_none() && self.body.is_some() {
             return Err("an `http` status with `body`, or `raw` in its place");
         }
-        if (self.cut || self.hang) && (self.http.is_some() || self.retry_after.is_some() || self.short || self.huge) {
+        if (self.cut || self.hang)
+            && (self.http.is_some() || self.retry_after.is_some() || self.short || self.huge)
+        {
             return Err("`cut` and `hang` without keys of an answer, since there is none");
         }
         if self.cut {
@@ -254,11 +276,14 @@ impl Written {
         match (self.raw.take(), self.http) {
             (Some(raw), _) => Ok(What::Raw(raw)),
             (None, Some(_)) => Ok(What::Page(self.body.take().unwrap_or_default())),
-            // A careless reader takes the half or the oversized for the whole: then it reports an end that was never told.
+            // A careless reader takes the half or the oversized for the whole: then it reports an end that
+            // was never told.
             (None, None) if self.short || self.huge => {
                 Ok(What::Status { status: 1, instances: BTreeMap::new(), array: ArrayName::default() })
             }
-            (None, None) => Err("an answer: `status`, `code`, `raw`, `http`, `cut`, `hang`, `short` or `huge`"),
+            (None, None) => {
+                Err("an answer: `status`, `code`, `raw`, `http`, `cut`, `hang`, `short` or `huge`")
+            }
         }
     }
 }

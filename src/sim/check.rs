@@ -1,5 +1,5 @@
-//! Everything that can be wrong with a request itself, in the order in which the cloud looks at it. Only a request whose
-//! signature holds uses up a nonce and the rate.
+//! Everything that can be wrong with a request itself, in the order in which the cloud looks at it. Only a
+//! request whose signature holds uses up a nonce and the rate.
 
 use super::answer::Refusal;
 use super::scenario::Scenario;
@@ -47,7 +47,10 @@ impl Request {
                     task: request.id(ACTION_3_0.3),
                     action: text("x-tc-action"),
                     region: text("x-tc-region"),
-                    secret_id: request.authorization().map(|authorization| authorization.secret_id.to_owned()).unwrap_or_default(),
+                    secret_id: request
+                        .authorization()
+                        .map(|authorization| authorization.secret_id.to_owned())
+                        .unwrap_or_default(),
                 }
             }
         }
@@ -55,14 +58,24 @@ impl Request {
 }
 
 /// What is wrong with a request, in the codes of its API.
-pub(super) fn check(request: &Request, scenario: &Scenario, used: &mut Used, now: Moment) -> Result<(), Refusal> {
+pub(super) fn check(
+    request: &Request,
+    scenario: &Scenario,
+    used: &mut Used,
+    now: Moment,
+) -> Result<(), Refusal> {
     match request {
         Request::V2(request) => check_2_0(request, scenario, used, now),
         Request::V3(request) => check_3_0(request, scenario, used, now),
     }
 }
 
-fn check_2_0(request: &request::Request, scenario: &Scenario, used: &mut Used, now: Moment) -> Result<(), Refusal> {
+fn check_2_0(
+    request: &request::Request,
+    scenario: &Scenario,
+    used: &mut Used,
+    now: Moment,
+) -> Result<(), Refusal> {
     let needed = |name| request.get(name).ok_or_else(|| Refusal::new(4000, format!("{name}: missing")));
     let action = needed("Action")?;
     if needed("SecretId")? != scenario.secret_id {
@@ -71,8 +84,11 @@ fn check_2_0(request: &request::Request, scenario: &Scenario, used: &mut Used, n
     if scenario.token.as_ref().is_some_and(|token| request.get("Token") != Some(token.expose())) {
         return Err(Refusal::new(4105, "Token: missing or wrong"));
     }
-    let number = |name| number(needed(name)?).ok_or_else(|| Refusal::new(4000, format!("{name}: not a positive integer")));
-    let (timestamp, nonce) = (number("Timestamp")?, number("Nonce")?);
+    let number = |name| {
+        number(needed(name)?).ok_or_else(|| Refusal::new(4000, format!("{name}: not a positive integer")))
+    };
+    let timestamp = number("Timestamp")?;
+    let nonce = number("Nonce")?;
     let host = scenario.signed_host.as_deref().unwrap_or(request.host());
     if !request.is_signed_with(&scenario.secret_key, host) {
         let own_host = Some(request.host()).filter(|own| request.is_signed_with(&scenario.secret_key, own));
@@ -99,20 +115,36 @@ fn check_2_0(request: &request::Request, scenario: &Scenario, used: &mut Used, n
     Ok(())
 }
 
-fn check_3_0(request: &request_3_0::Request, scenario: &Scenario, used: &mut Used, now: Moment) -> Result<(), Refusal> {
-    let needed = |name| request.header(name).ok_or_else(|| Refusal::new("MissingParameter", format!("the header {name} is missing")));
-    let (action, version, region) = (needed("x-tc-action")?, needed("x-tc-version")?, needed("x-tc-region")?);
-    let (timestamp, content_type, host) = (needed("x-tc-timestamp")?, needed("content-type")?, needed("host")?);
-    let authorization = request.authorization().filter(|signed| signed.covers("content-type") && signed.covers("host"));
+fn check_3_0(
+    request: &request_3_0::Request,
+    scenario: &Scenario,
+    used: &mut Used,
+    now: Moment,
+) -> Result<(), Refusal> {
+    let needed = |name| {
+        request
+            .header(name)
+            .ok_or_else(|| Refusal::new("MissingParameter", format!("the header {name} is missing")))
+    };
+    let action = needed("x-tc-action")?;
+    let version = needed("x-tc-version")?;
+    let region = needed("x-tc-region")?;
+    let timestamp = needed("x-tc-timestamp")?;
+    let content_type = needed("content-type")?;
+    let host = needed("host")?;
     let authorization =
-        authorization.ok_or_else(|| Refusal::new("AuthFailure.InvalidAuthorization", "Authorization: not as it is to be"))?;
+        request.authorization().filter(|signed| signed.covers("content-type") && signed.covers("host"));
+    let authorization = authorization.ok_or_else(|| {
+        Refusal::new("AuthFailure.InvalidAuthorization", "Authorization: not as it is to be")
+    })?;
     if authorization.secret_id != scenario.secret_id {
         return Err(Refusal::new("AuthFailure.SecretIdNotFound", "there is no such key"));
     }
     if scenario.token.as_ref().is_some_and(|token| request.header("x-tc-token") != Some(token.expose())) {
         return Err(Refusal::new("AuthFailure.TokenFailure", "X-TC-Token: missing or wrong"));
     }
-    let timestamp = number(timestamp).ok_or_else(|| Refusal::new("InvalidParameterValue", "X-TC-Timestamp: not a positive integer"))?;
+    let timestamp = number(timestamp)
+        .ok_or_else(|| Refusal::new("InvalidParameterValue", "X-TC-Timestamp: not a positive integer"))?;
     let (host, own_host) = (scenario.signed_host.as_deref().unwrap_or(host), host);
     let (service, served, served_version, id) = ACTION_3_0;
     let seconds = i64::try_from(timestamp).unwrap_or(i64::MAX);
@@ -122,7 +154,10 @@ fn check_3_0(request: &request_3_0::Request, scenario: &Scenario, used: &mut Use
     }
     let holds = |host| authorization.holds(request, &scenario.secret_key, host, seconds);
     if !holds(host) {
-        return Err(Refusal::new("AuthFailure.SignatureFailure", not_signed(host, Some(own_host).filter(|own| holds(own)))));
+        return Err(Refusal::new(
+            "AuthFailure.SignatureFailure",
+            not_signed(host, Some(own_host).filter(|own| holds(own))),
+        ));
     }
     if is_expired(timestamp, scenario, now) {
         return Err(Refusal::new("AuthFailure.SignatureExpire", "the request has expired"));
@@ -144,7 +179,9 @@ fn check_3_0(request: &request_3_0::Request, scenario: &Scenario, used: &mut Use
     if scenario.rate.is_some_and(|quota| !used.counts_within(quota, [action, region], now.steady)) {
         return Err(Refusal::new("RequestLimitExceeded", "the quota of calls is used up"));
     }
-    let parameters = request.parameters().ok_or_else(|| Refusal::new("InvalidRequest", "the body is not a JSON object"))?;
+    let parameters = request
+        .parameters()
+        .ok_or_else(|| Refusal::new("InvalidRequest", "the body is not a JSON object"))?;
     if let Some(unknown) = parameters.keys().find(|name| *name != id) {
         return Err(Refusal::new("UnknownParameter", format!("the parameter `{unknown}` is not recognized")));
     }
@@ -155,7 +192,8 @@ fn check_3_0(request: &request_3_0::Request, scenario: &Scenario, used: &mut Use
     }
 }
 
-/// Why a signature does not hold for that host, and for which other one it does, if for the one that was asked for.
+/// Why a signature does not hold for that host, and for which other one it does, if for the one that was
+/// asked for.
 fn not_signed(host: &str, holds_for: Option<&str>) -> String {
     match holds_for {
         Some(own) => format!("signed for the host {own}, not for {host}"),
@@ -170,7 +208,9 @@ fn is_expired(timestamp: u64, scenario: &Scenario, now: Moment) -> bool {
 
 fn check_region(region: &str, scenario: &Scenario) -> Result<(), Refusal> {
     match &scenario.regions {
-        Some(regions) if !regions.iter().any(|served| served == region) => Err(scenario.unknown_region.clone()),
+        Some(regions) if !regions.iter().any(|served| served == region) => {
+            Err(scenario.unknown_region.clone())
+        }
         Some(_) | None => Ok(()),
     }
 }

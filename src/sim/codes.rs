@@ -1,7 +1,8 @@
 //! One trouble, two names: what the simulator calls it over API 2.0 and over API 3.0.
 //!
-//! A script is written once and serves both APIs, so a code of it may be a number of API 2.0 or a word of API 3.0. Each API is
-//! answered with its own name; a code that only one of them has is answered as it was written.
+//! A script is written once and serves both APIs, so a code of it may be a number of API 2.0 or a word of API
+//! 3.0. Each API is answered with its own name; a code that only one of them has is answered as it was
+//! written.
 
 use crate::cloud::operations::Api;
 use crate::model::reading::Code;
@@ -31,8 +32,12 @@ const NAMES: &[(i64, &str)] = &[
 /// What that API calls it.
 pub(super) fn named_in(api: Api, code: &Code) -> Code {
     let other = match (api, code) {
-        (Api::V2, Code::Text(word)) => NAMES.iter().find(|(_, name)| *name == &**word).map(|(number, _)| Code::Int(*number)),
-        (Api::V3, Code::Int(number)) => NAMES.iter().find(|(known, _)| known == number).map(|(_, name)| Code::Text((*name).into())),
+        (Api::V2, Code::Text(word)) => {
+            NAMES.iter().find(|(_, name)| *name == &**word).map(|(number, _)| Code::Int(*number))
+        }
+        (Api::V3, Code::Int(number)) => {
+            NAMES.iter().find(|(known, _)| known == number).map(|(_, name)| Code::Text((*name).into()))
+        }
         (Api::V2, Code::Int(_)) | (Api::V3, Code::Text(_)) => None,
     };
     other.unwrap_or_else(|| code.clone())

@@ -4,7 +4,8 @@ use crate::clock::Steady;
 use crate::cloud::operations::Api;
 use crate::model::reading::Code;
 
-/// At most so many entries are kept, a few tens of megabytes; then the older half goes, so that a simulator may run for weeks.
+/// At most so many entries are kept, a few tens of megabytes; then the older half goes, so that a simulator
+/// may run for weeks.
 const MOST_ENTRIES: usize = 100_000;
 
 /// One request that arrived.
@@ -24,8 +25,8 @@ pub struct Seen {
     pub secret_id: String,
     /// How it was answered.
     pub verdict: Verdict,
-    /// The code of its API that the request itself deserves, whatever an outage answered in its place: a wrong signature, a repeated
-    /// nonce, too many calls. `None`: nothing is wrong with it.
+    /// The code of its API that the request itself deserves, whatever an outage answered in its place: a
+    /// wrong signature, a repeated nonce, too many calls. `None`: nothing is wrong with it.
     pub flaw: Option<Code>,
     /// Whether an end of this task had been answered before.
     pub after_end: bool,
@@ -86,16 +87,40 @@ mod tests {
     fn a_long_journal_forgets_its_older_half_and_keeps_count() {
         let mut journal = Journal::default();
         for number in 0..=MOST_ENTRIES {
-            let (task, text) = (number.to_string(), String::new);
-            let (api, verdict) = (Api::default(), Verdict::Misbehaved);
-            let (action, region, secret_id) = (text(), text(), text());
-            let (arrived, flaw, after_end, words) = (Steady(0), None, false, text());
-            journal.add(Seen { arrived, api, task, action, region, secret_id, verdict, flaw, after_end, words });
+            let task = number.to_string();
+            let text = String::new;
+            let api = Api::default();
+            let verdict = Verdict::Misbehaved;
+            let action = text();
+            let region = text();
+            let secret_id = text();
+            let arrived = Steady(0);
+            let flaw = None;
+            let after_end = false;
+            let words = text();
+            journal.add(Seen {
+                arrived,
+                api,
+                task,
+                action,
+                region,
+                secret_id,
+                verdict,
+                flaw,
+                after_end,
+                words,
+            });
         }
-        assert_eq!((journal.total(), journal.entries().len()), (MOST_ENTRIES as u64 + 1, MOST_ENTRIES / 2 + 1));
+        assert_eq!(
+            (journal.total(), journal.entries().len()),
+            (MOST_ENTRIES as u64 + 1, MOST_ENTRIES / 2 + 1)
+        );
         assert_eq!(journal.entries().last().unwrap().task, MOST_ENTRIES.to_string());
         let after = |total| (journal.after(total).0.len(), journal.after(total).1);
         assert_eq!(after(MOST_ENTRIES as u64 - 1), (2, 0));
-        assert_eq!([after(0), after(MOST_ENTRIES as u64 + 1)], [(MOST_ENTRIES / 2 + 1, MOST_ENTRIES as u64 / 2), (0, 0)]);
+        assert_eq!(
+            [after(0), after(MOST_ENTRIES as u64 + 1)],
+            [(MOST_ENTRIES / 2 + 1, MOST_ENTRIES as u64 / 2), (0, 0)]
+        );
     }
 }

@@ -1,12 +1,14 @@
-//! A cloud that checks signatures and misbehaves on demand: for tests, benches, `opwatch demo` and `opwatch sim` alone.
+//! A cloud that checks signatures and misbehaves on demand: for tests, benches, `opwatch demo` and `opwatch
+//! sim` alone.
 //!
-//! Its verifier is its own (`request`): it shares nothing with the signer in `cloud`. A [`Scenario`] says how it behaves,
-//! one script of [`Answer`]s a task; a running [`Sim`] can be told otherwise at any moment, and keeps a journal of what it
-//! [`Seen`]. Nothing in it waits by guess: [`Sim::wait_until`] wakes with every request.
+//! Its verifier is its own (`request`): it shares nothing with the signer in `cloud`. A [`Scenario`] says how
+//! it behaves, one script of [`Answer`]s a task; a running [`Sim`] can be told otherwise at any moment, and
+//! keeps a journal of what it [`Seen`]. Nothing in it waits by guess: [`Sim::wait_until`] wakes with every
+//! request.
 //!
-//! Both APIs answer on one port, API 2.0 at `/v2/index.php` and API 3.0 at `/`, and one scenario serves both: a status takes
-//! the form of the API that asks, a code its name there (`codes`). What is wrong with a request itself is told in the codes of
-//! its own API (`check`).
+//! Both APIs answer on one port, API 2.0 at `/v2/index.php` and API 3.0 at `/`, and one scenario serves both:
+//! a status takes the form of the API that asks, a code its name there (`codes`). What is wrong with a
+//! request itself is told in the codes of its own API (`check`).
 
 mod answer;
 mod check;
@@ -63,7 +65,8 @@ impl Sim {
     pub async fn start(scenario: Scenario, listen: SocketAddr, clock: Clock) -> io::Result<Self> {
         let listener = TcpListener::bind(listen).await?;
         let addr = listener.local_addr()?;
-        let shared = Arc::new(Shared { clock, state: Mutex::new(State::new(scenario)), changed: Notify::new() });
+        let shared =
+            Arc::new(Shared { clock, state: Mutex::new(State::new(scenario)), changed: Notify::new() });
         let mut tasks = JoinSet::new();
         tasks.spawn(server::serve(listener, Arc::clone(&shared)));
         Ok(Self { addr, shared, tasks })
@@ -94,12 +97,14 @@ impl Sim {
         self.shared.state().journal.total()
     }
 
-    /// Returns as soon as the journal is as wanted; it looks now and after every request, so keep the closure cheap.
+    /// Returns as soon as the journal is as wanted; it looks now and after every request, so keep the closure
+    /// cheap.
     pub async fn wait_until(&self, mut wanted: impl FnMut(&[Seen]) -> bool) {
         self.until(|journal| wanted(journal.entries())).await;
     }
 
-    /// The next few requests after so many in all, once there is one, and how many before these are forgotten already.
+    /// The next few requests after so many in all, once there is one, and how many before these are forgotten
+    /// already.
     pub async fn seen_after(&self, total: u64) -> (Vec<Seen>, u64) {
         /// Some ten kilobytes of lines.
         const FEW: usize = 100;
@@ -146,14 +151,16 @@ impl Sim {
         self.shared.state().scenario.rate = rate;
     }
 
-    /// Answers everything with this until it is over (`None`). Scripts stand still meanwhile; flaws are still noted.
+    /// Answers everything with this until it is over (`None`). Scripts stand still meanwhile; flaws are still
+    /// noted.
     pub fn outage(&self, answer: Option<Answer>) {
         self.shared.state().outage = answer;
     }
 }
 
 impl Shared {
-    /// No code panics while it holds the lock halfway through a change, so a poisoned state is as good as any.
+    /// No code panics while it holds the lock halfway through a change, so a poisoned state is as good as
+    /// any.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

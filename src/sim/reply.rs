@@ -44,7 +44,9 @@ pub(super) enum Form {
 pub(super) async fn response(answer: Answer, form: &Form, date: Wall) -> Result<Response<Content>, Cut> {
     let (content_type, mut body) = match answer.what {
         What::Cut => return Err(Cut),
-        What::Hang => return std::future::pending::<Result<Infallible, Cut>>().await.map(|never| match never {}),
+        What::Hang => {
+            return std::future::pending::<Result<Infallible, Cut>>().await.map(|never| match never {});
+        }
         What::Raw(body) => (JSON, body),
         What::Page(body) => ("text/html", body),
         What::Refusal(refusal) => (JSON, refused(&refusal, form)),
@@ -73,16 +75,20 @@ fn refused(Refusal { code, message }: &Refusal, form: &Form) -> String {
 
 /// A task's status, in the order of the documentation's sample.
 fn told(status: i64, instances: &BTreeMap<String, i64>, array: ArrayName, form: &Form) -> String {
-    let listed =
-        |id_key: &str, status_key: &str| Value::from_iter(instances.iter().map(|(id, status)| json!({ id_key: id, status_key: status })));
+    let listed = |id_key: &str, status_key: &str| {
+        Value::from_iter(instances.iter().map(|(id, status)| json!({ id_key: id, status_key: status })))
+    };
     match form {
         Form::V2 => {
-            let (array, list) = (array.as_str(), listed("instanceId", "status"));
+            let array = array.as_str();
+            let list = listed("instanceId", "status");
             format!(r#"{{"code":0,"message":"OK","data":{{"status":{status},"{array}":{list}}}}}"#)
         }
         Form::V3(id) => {
             let list = listed("InstanceId", "TaskStatus");
-            format!(r#"{{"Response":{{"TaskStatus":{status},"SubtaskStatusSet":{list},"RequestId":"{id}"}}}}"#)
+            format!(
+                r#"{{"Response":{{"TaskStatus":{status},"SubtaskStatusSet":{list},"RequestId":"{id}"}}}}"#
+            )
         }
     }
 }
@@ -125,7 +131,10 @@ impl Body for Content {
     type Data = Bytes;
     type Error = Cut;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         if let Some(bytes) = self.left.take() {
             return Poll::Ready(Some(Ok(Frame::data(bytes))));
         }

@@ -18,7 +18,8 @@ pub(super) struct Request {
     method: &'static str,
     host: String,
     path: String,
-    /// In byte order of their names, as the source string wants them; of a name sent twice the last counts, as in PHP.
+    /// In byte order of their names, as the source string wants them; of a name sent twice the last counts,
+    /// as in PHP.
     parameters: BTreeMap<String, String>,
 }
 
@@ -26,8 +27,15 @@ impl Request {
     /// `host_header` with its port; `form` is the query of a GET, the body of a POST.
     pub(super) fn new(method: &'static str, host_header: &str, path: &str, form: &str) -> Self {
         let pairs = form.split('&').filter(|pair| !pair.is_empty());
-        let parameters = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).map(|(name, value)| (decoded(name), decoded(value)));
-        Self { method, host: without_port(host_header).to_owned(), path: path.to_owned(), parameters: parameters.collect() }
+        let parameters = pairs
+            .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+            .map(|(name, value)| (decoded(name), decoded(value)));
+        Self {
+            method,
+            host: without_port(host_header).to_owned(),
+            path: path.to_owned(),
+            parameters: parameters.collect(),
+        }
     }
 
     /// A parameter's value; an empty one counts as absent.
@@ -42,7 +50,9 @@ impl Request {
 
     /// Whether `Signature` is what this key makes of all other parameters, for that host.
     pub(super) fn is_signed_with(&self, key: &Secret, host: &str) -> bool {
-        let Some(signature) = self.get("Signature").and_then(|text| STANDARD.decode(text).ok()) else { return false };
+        let Some(signature) = self.get("Signature").and_then(|text| STANDARD.decode(text).ok()) else {
+            return false;
+        };
         let source = self.source(host);
         match self.get("SignatureMethod") {
             Some("HmacSHA256") => holds::<Sha256>(key, &source, &signature),
@@ -54,7 +64,9 @@ impl Request {
     /// What was signed: the values raw, and `_` as `.` in the names, after sorting.
     fn source(&self, host: &str) -> String {
         let mut source = format!("{}{host}{}?", self.method, self.path);
-        for (index, (name, value)) in self.parameters.iter().filter(|(name, _)| *name != "Signature").enumerate() {
+        for (index, (name, value)) in
+            self.parameters.iter().filter(|(name, _)| *name != "Signature").enumerate()
+        {
             if index > 0 {
                 source.push('&');
             }
@@ -75,7 +87,8 @@ where
     mac.verify_slice(signature).is_ok()
 }
 
-/// As PHP reads forms: `+` is a blank. A signature whose `+` was sent as it stands fails here, as it does in the cloud.
+/// As PHP reads forms: `+` is a blank. A signature whose `+` was sent as it stands fails here, as it does in
+/// the cloud.
 fn decoded(text: &str) -> String {
     percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
 }
@@ -83,7 +96,12 @@ fn decoded(text: &str) -> String {
 fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
         // The colons of an IPv6 address stand inside brackets.
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && (!name.contains(':') || name.ends_with(']')) => name,
+        Some((name, port))
+            if port.bytes().all(|byte| byte.is_ascii_digit())
+                && (!name.contains(':') || name.ends_with(']')) =>
+        {
+            name
+        }
         Some(_) | None => host,
     }
 }
@@ -103,18 +121,34 @@ mod tests {
 
     fn holds(method: &'static str, host: &str, key: &str, form: &str, signature: &str) -> bool {
         let form = format!("Signature={}&{form}", utf8_percent_encode(signature, NON_ALPHANUMERIC));
-        Request::new(method, host, "/v2/index.php", &form).is_signed_with(&Secret::new(key), without_port(host))
+        Request::new(method, host, "/v2/index.php", &form)
+            .is_signed_with(&Secret::new(key), without_port(host))
     }
 
     #[test]
     fn every_published_and_recomputed_signature_holds_and_no_other() {
-        let (sha1, sha256) = ("&SignatureMethod=HmacSHA1", "&SignatureMethod=HmacSHA256");
+        let sha1 = "&SignatureMethod=HmacSHA1";
+        let sha256 = "&SignatureMethod=HmacSHA256";
         let vectors = [
             ("GET", "cvm.api.qcloud.com", KEY, CVM, sha1, "nPVnY6njQmwQ8ciqbPl5Qe+Oru4="),
-            ("GET", "cvm.api.qcloud.com:80", KEY, CVM, sha256, "0EEm/HtGRr/VJXTAD9tYMth1Bzm3lLHz5RCDv1GdM8s="),
+            (
+                "GET",
+                "cvm.api.qcloud.com:80",
+                KEY,
+                CVM,
+                sha256,
+                "0EEm/HtGRr/VJXTAD9tYMth1Bzm3lLHz5RCDv1GdM8s=",
+            ),
             ("GET", "cvm.api.qcloud.com", KEY, CVM, "", "B6cecqdJznPP5xUBExLyaWYdre4="),
             ("POST", "cvm.api.qcloud.com", "secretKeyBar", SDK, sha1, "p3n+pxBqF5JGZtDSxoVn5tGngf0="),
-            ("POST", "cvm.api.qcloud.com", "secretKeyBar", SDK, sha256, "B2T37FRSP6Fk0/q/cdfrTE0p3zX5ooB/2BPWZUFpsj4="),
+            (
+                "POST",
+                "cvm.api.qcloud.com",
+                "secretKeyBar",
+                SDK,
+                sha256,
+                "B2T37FRSP6Fk0/q/cdfrTE0p3zX5ooB/2BPWZUFpsj4=",
+            ),
             ("GET", "cvm.api.qcloud.com", "secretKeyBar", SDK, sha1, "5HAq1BOKNLEE2/uauWnp6Zv9Z3c="),
             ("GET", "bm.api.qcloud.com", KEY, BM, "", "ZNmEhKXtWgruEgS930LgDaoHLyY="),
             ("POST", "bm.api.qcloud.com", KEY, BM, "", "almzdG7XJUDXqP2G+8FI8rjYvho="),

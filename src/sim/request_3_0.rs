@@ -36,7 +36,8 @@ impl Request {
     /// A `POST` to `/`.
     pub(super) fn new(headers: &HeaderMap, query: &str, body: Vec<u8>) -> Self {
         let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
-        let headers = headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value.as_bytes()))).collect();
+        let headers =
+            headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value.as_bytes()))).collect();
         Self { headers, query: query.to_owned(), body }
     }
 
@@ -48,14 +49,21 @@ impl Request {
     /// What the header `Authorization` says; `None`: it is missing or of another form.
     pub(super) fn authorization(&self) -> Option<Authorization<'_>> {
         let parts = self.header("authorization")?.strip_prefix("TC3-HMAC-SHA256 ")?;
-        let part = |name: &str| parts.split(',').find_map(|part| part.trim().strip_prefix(name)?.strip_prefix('='));
+        let part =
+            |name: &str| parts.split(',').find_map(|part| part.trim().strip_prefix(name)?.strip_prefix('='));
         let mut credential = part("Credential")?.rsplitn(4, '/');
         let (Some("tc3_request"), Some(service), Some(date), Some(secret_id)) =
             (credential.next(), credential.next(), credential.next(), credential.next())
         else {
             return None;
         };
-        Some(Authorization { secret_id, date, service, signed_headers: part("SignedHeaders")?, signature: part("Signature")? })
+        Some(Authorization {
+            secret_id,
+            date,
+            service,
+            signed_headers: part("SignedHeaders")?,
+            signature: part("Signature")?,
+        })
     }
 
     /// The body, where it is a JSON object.
@@ -79,14 +87,18 @@ impl Authorization<'_> {
         self.signed_headers.split(';').any(|signed| signed == name)
     }
 
-    /// Whether the signature is what this key makes of the request, for that host and that timestamp in UNIX seconds.
+    /// Whether the signature is what this key makes of the request, for that host and that timestamp in UNIX
+    /// seconds.
     pub(super) fn holds(&self, request: &Request, key: &Secret, host: &str, timestamp: i64) -> bool {
         // The day of the scope must be that of the timestamp, or old keys would sign for ever.
         if !Wall(timestamp.saturating_mul(1000)).to_string().starts_with(&format!("{}T", self.date)) {
             return false;
         }
         let scope = format!("{}/{}/tc3_request", self.date, self.service);
-        let to_sign = format!("TC3-HMAC-SHA256\n{timestamp}\n{scope}\n{}", hex(&Sha256::digest(self.canonical(request, host))));
+        let to_sign = format!(
+            "TC3-HMAC-SHA256\n{timestamp}\n{scope}\n{}",
+            hex(&Sha256::digest(self.canonical(request, host)))
+        );
         let secret = format!("TC3{}", key.expose());
         let mut derived = secret.into_bytes();
         for part in [self.date, self.service, "tc3_request", &to_sign] {
@@ -96,11 +108,20 @@ impl Authorization<'_> {
         hex(&derived) == self.signature
     }
 
-    /// The canonical request. Values of headers are signed in lower case: the third published vector has `describeinstances`.
+    /// The canonical request. Values of headers are signed in lower case: the third published vector has
+    /// `describeinstances`.
     fn canonical(&self, request: &Request, host: &str) -> String {
-        let value = |name: &str| if name == "host" { host } else { request.header(name).unwrap_or_default() }.to_lowercase();
-        let headers: String = self.signed_headers.split(';').map(|name| format!("{name}:{}\n", value(name))).collect();
-        format!("POST\n/\n{}\n{headers}\n{}\n{}", request.query, self.signed_headers, hex(&Sha256::digest(&request.body)))
+        let value = |name: &str| {
+            if name == "host" { host } else { request.header(name).unwrap_or_default() }.to_lowercase()
+        };
+        let headers: String =
+            self.signed_headers.split(';').map(|name| format!("{name}:{}\n", value(name))).collect();
+        format!(
+            "POST\n/\n{}\n{headers}\n{}\n{}",
+            request.query,
+            self.signed_headers,
+            hex(&Sha256::digest(&request.body))
+        )
     }
 }
 
@@ -113,26 +134,39 @@ mod tests {
     use super::*;
 
     const TIMESTAMP: i64 = 1_551_113_065;
-    const BODY: &str = r#"{"Limit": 1, "Filters": [{"Values": ["\u672a\u547d\u540d"], "Name": "instance-name"}]}"#;
+    const BODY: &str =
+        r#"{"Limit": 1, "Filters": [{"Values": ["\u672a\u547d\u540d"], "Name": "instance-name"}]}"#;
 
     fn request(date: &str, signed_headers: &str, signature: &str, body: &str) -> Request {
-        let authorization =
-            format!("TC3-HMAC-SHA256 Credential=AKID/x/{date}/cvm/tc3_request, SignedHeaders={signed_headers}, Signature={signature}");
+        let authorization = format!(
+            "TC3-HMAC-SHA256 Credential=AKID/x/{date}/cvm/tc3_request, SignedHeaders={signed_headers}, Signature={signature}"
+        );
         let headers = [
             ("content-type", "application/json; charset=utf-8"),
             ("host", "cvm.tencentcloudapi.com"),
             ("x-tc-action", "DescribeInstances"),
             ("authorization", &authorization),
         ];
-        let headers = headers.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).into_iter().collect();
+        let headers = headers
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+            .into_iter()
+            .collect();
         Request::new(&headers, "", body.as_bytes().to_vec())
     }
 
     #[test]
     fn every_published_signature_holds_and_no_other() {
         for (key, signed_headers, signature) in [
-            ("Gu5t9xGARNpq86cd98joQYCN3*******", "content-type;host", "2230eefd229f582d8b1b891af7107b91597240707d778ab3738f756258d7652c"),
-            ("Gu5t9xGARNpq86cd98joQYCN3EXAMPLE", "content-type;host", "72e494ea809ad7a8c8f7a4507b9bddcbaa8e581f516e8da2f66e2c5a96525168"),
+            (
+                "Gu5t9xGARNpq86cd98joQYCN3*******",
+                "content-type;host",
+                "2230eefd229f582d8b1b891af7107b91597240707d778ab3738f756258d7652c",
+            ),
+            (
+                "Gu5t9xGARNpq86cd98joQYCN3EXAMPLE",
+                "content-type;host",
+                "72e494ea809ad7a8c8f7a4507b9bddcbaa8e581f516e8da2f66e2c5a96525168",
+            ),
             (
                 "********************************",
                 "content-type;host;x-tc-action",
@@ -146,7 +180,10 @@ mod tests {
             assert_eq!(good.authorization().unwrap().secret_id, "AKID/x");
             let host = "cvm.tencentcloudapi.com";
             assert!(holds(&good, key, host, TIMESTAMP), "{key}");
-            assert!(!holds(&good, "another", host, TIMESTAMP) && !holds(&good, key, "bm.tencentcloudapi.com", TIMESTAMP));
+            assert!(
+                !holds(&good, "another", host, TIMESTAMP)
+                    && !holds(&good, key, "bm.tencentcloudapi.com", TIMESTAMP)
+            );
             assert!(!holds(&good, key, host, TIMESTAMP + 1) && !holds(&good, key, host, TIMESTAMP + 86_400));
             assert!(!holds(&request("2019-02-26", signed_headers, signature, BODY), key, host, TIMESTAMP));
             assert!(!holds(&request("2019-02-25", signed_headers, signature, "{}"), key, host, TIMESTAMP));
@@ -155,7 +192,12 @@ mod tests {
 
     #[test]
     fn an_authorization_of_another_form_is_none() {
-        for wrong in ["", "SKIP", "TC3-HMAC-SHA256 Credential=a/b/tc3_request, SignedHeaders=host, Signature=x", "TC3-HMAC-SHA256 x"] {
+        for wrong in [
+            "",
+            "SKIP",
+            "TC3-HMAC-SHA256 Credential=a/b/tc3_request, SignedHeaders=host, Signature=x",
+            "TC3-HMAC-SHA256 x",
+        ] {
             let headers = [("authorization".parse().unwrap(), wrong.parse().unwrap())].into_iter().collect();
             assert!(Request::new(&headers, "", Vec::new()).authorization().is_none(), "{wrong}");
         }

@@ -1,7 +1,7 @@
 //! How the simulated cloud behaves: written as a TOML file, or built by a test.
 //!
-//! An empty file is a whole scenario. Wrong ones are refused with file, line and key; what is within an entry of a script
-//! is `answer`'s.
+//! An empty file is a whole scenario. Wrong ones are refused with file, line and key; what is within an entry
+//! of a script is `answer`'s.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -96,14 +96,16 @@ impl Scenario {
     /// Reads a file.
     pub fn read(path: &Path) -> Result<Self, Problem> {
         let place = || Place { file: Some(path.to_owned()), ..Place::default() };
-        let text = std::fs::read_to_string(path).map_err(|error| Problem::new(place(), format!("cannot be read: {error}")))?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Problem::new(place(), format!("cannot be read: {error}")))?;
         Self::parse(&text, Some(path))
     }
 
     /// Reads what stands in a file; its name is only told.
     pub fn parse(text: &str, file: Option<&Path>) -> Result<Self, Problem> {
         let source = Source { text, file };
-        let document = toml::Deserializer::parse(text).map_err(|error| source.problem(error.span(), None, error.message()))?;
+        let document = toml::Deserializer::parse(text)
+            .map_err(|error| source.problem(error.span(), None, error.message()))?;
         let written: Written = serde_path_to_error::deserialize(document).map_err(|error| {
             // What a `Spanned` adds to the path is no key of the file.
             let key = error.path().to_string().replace(".$__serde_spanned_private_value", "");
@@ -128,7 +130,9 @@ impl Scenario {
 
 /// What is wrong in serde's words; of a key that is unknown, with the nearest right one.
 fn with_suggestion(message: &str) -> String {
-    let Some((written, expected)) = message.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`')) else {
+    let Some((written, expected)) =
+        message.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`'))
+    else {
         return message.to_owned();
     };
     let names: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
@@ -247,12 +251,19 @@ impl Source<'_> {
     fn problem(&self, span: Option<std::ops::Range<usize>>, key: Option<String>, what: &str) -> Problem {
         let before = span.and_then(|span| self.text.get(..span.start));
         let line = before.map(|before| before.matches('\n').count() + 1);
-        Problem::new(Place { file: self.file.map(PathBuf::from), line, key }, what.trim_end().replace('\n', " "))
+        Problem::new(
+            Place { file: self.file.map(PathBuf::from), line, key },
+            what.trim_end().replace('\n', " "),
+        )
     }
 
     fn script(&self, answers: Spanned<Vec<Answer>>, key: &str) -> Result<Vec<Answer>, Problem> {
         if answers.get_ref().is_empty() {
-            return Err(self.problem(Some(answers.span()), Some(key.to_owned()), "needs at least one answer, such as { status = 1 }"));
+            return Err(self.problem(
+                Some(answers.span()),
+                Some(key.to_owned()),
+                "needs at least one answer, such as { status = 1 }",
+            ));
         }
         Ok(answers.into_inner())
     }
@@ -262,7 +273,8 @@ impl TryFrom<String> for Offset {
     type Error = &'static str;
     fn try_from(text: String) -> Result<Self, Self::Error> {
         let (sign, span) = text.strip_prefix('-').map_or((1, text.as_str()), |span| (-1, span));
-        let Span(span) = span.parse().map_err(|_| "expected how far its clock is ahead, such as \"1h\" or \"-90s\"")?;
+        let Span(span) =
+            span.parse().map_err(|_| "expected how far its clock is ahead, such as \"1h\" or \"-90s\"")?;
         Ok(Self(i64::try_from(span.as_millis()).map_or(i64::MAX, |millis| sign * millis)))
     }
 }
@@ -288,7 +300,9 @@ mod tests {
 
     fn script(entries: &str) -> Result<Vec<Answer>, String> {
         let text = format!("[[tasks]]\nid = 1\nanswers = [{entries}]");
-        Scenario::parse(&text, None).map(|mut scenario| scenario.tasks.remove("1").unwrap()).map_err(|problem| problem.to_string())
+        Scenario::parse(&text, None)
+            .map(|mut scenario| scenario.tasks.remove("1").unwrap())
+            .map_err(|problem| problem.to_string())
     }
 
     #[test]
@@ -303,11 +317,17 @@ mod tests {
              unknown_region = { code = 4000 }\nunknown_id = {}\n[[tasks]]\nid = '007'\nanswers = [{ status = 4 }]\n",
         );
         assert_eq!((scenario.secret_id.as_str(), scenario.secret_key.expose()), ("me", "key"));
-        assert_eq!((scenario.clock_offset, scenario.unknown_region.code), (Offset(-3_600_000), Code::Int(4000)));
+        assert_eq!(
+            (scenario.clock_offset, scenario.unknown_region.code),
+            (Offset(-3_600_000), Code::Int(4000))
+        );
         assert_eq!(scenario.rate, Some(Quota { calls: 2, per: Duration::from_secs(60) }));
         assert!(matches!(scenario.unlisted, Unlisted::Refused(Refusal { code: Code::Int(5000), .. })));
         assert!(scenario.tasks.contains_key("7"));
-        assert_eq!(parsed("[default]\nanswers = [{ status = 1 }]").unlisted, Unlisted::Follows(vec![Answer::status(1)]));
+        assert_eq!(
+            parsed("[default]\nanswers = [{ status = 1 }]").unlisted,
+            Unlisted::Follows(vec![Answer::status(1)])
+        );
     }
 
     #[test]
@@ -318,7 +338,10 @@ mod tests {
             ("{ status = 4, for = '1s' }", Answer::status(4).lasting(second)),
             ("{ status = 5, instances = { cpm-1 = 1 } }", Answer::with_instances(5, [("cpm-1", 1)])),
             ("{ code = 10001, message = 'no' }", Answer::refusal(10001, "no")),
-            ("{ code = 'AuthFailure.SignatureFailure' }", Answer::refusal("AuthFailure.SignatureFailure", "")),
+            (
+                "{ code = 'AuthFailure.SignatureFailure' }",
+                Answer::refusal("AuthFailure.SignatureFailure", ""),
+            ),
             ("{ code = 4400, http = 429 }", Answer::refusal(4400, "").http(429)),
             ("{ http = 502, body = 'x', retry_after = '5' }", Answer::page(502, "x").retry_after("5")),
             ("{ delay = '1s', status = 1 }", Answer::status(1).delayed(second)),
@@ -347,7 +370,10 @@ mod tests {
                 "[[tasks]]\nid = 1\nanswers = [\n  { status = 4 },\n  { statsu = 1 }\n]",
                 "s.toml:5: tasks[0].answers[1].statsu: unknown key; did you mean `status`?",
             ),
-            ("[[tasks]]\nid = 1\nanswers = [{ status = 1, code = 5 }]", "s.toml:3: tasks[0].answers[0]: one of"),
+            (
+                "[[tasks]]\nid = 1\nanswers = [{ status = 1, code = 5 }]",
+                "s.toml:3: tasks[0].answers[0]: one of",
+            ),
             (
                 "[[tasks]]\nid = 1\nanswers = [{ status = 1 }]\n[[tasks]]\nid = '01'\nanswers = [{ status = 1 }]",
                 "s.toml:5: tasks[1].id: 1 is listed twice",
@@ -362,8 +388,13 @@ mod tests {
 
     #[test]
     fn entries_that_contradict_themselves_are_refused() {
-        let wrong =
-            ["{}", "{ delay = '1s' }", "{ cut = true, http = 500 }", "{ status = 1, times = 0 }", "{ status = 1, times = 1, for = '1s' }"];
+        let wrong = [
+            "{}",
+            "{ delay = '1s' }",
+            "{ cut = true, http = 500 }",
+            "{ status = 1, times = 0 }",
+            "{ status = 1, times = 1, for = '1s' }",
+        ];
         let more = [
             "{ http = 100 }",
             "{ instances = {} }",

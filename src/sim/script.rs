@@ -12,7 +12,8 @@ pub(super) struct Progress {
     entry: usize,
     /// How often it was answered.
     answered: u32,
-    /// When it came into force: with the first poll, at the end of the span before it, or with the last answer before it.
+    /// When it came into force: with the first poll, at the end of the span before it, or with the last
+    /// answer before it.
     since: Steady,
     /// Whether an end was answered.
     pub(super) over: bool,
@@ -57,7 +58,8 @@ pub(super) fn usual(id: &str) -> Vec<Answer> {
     };
     // Halfway through, some tasks show that a part of them is done; those and the mixed ends need two parts.
     let halfway = (draw >> 24).is_multiple_of(3);
-    let (one, other) = (format!("cpm-{:08x}", draw >> 32), format!("cpm-{:08x}", draw as u32));
+    let one = format!("cpm-{:08x}", draw >> 32);
+    let other = format!("cpm-{:08x}", draw as u32);
     let two = halfway || end == 3 || (draw >> 28).is_multiple_of(2);
     let told = |status, first, second| {
         let both = [(one.as_str(), first), (other.as_str(), second)];
@@ -75,9 +77,12 @@ pub(super) fn usual(id: &str) -> Vec<Answer> {
     vec![told(4, 4, 4).lasting(runs / 2), between.lasting(runs / 2), ended]
 }
 
-/// FNV-1a and the end of SplitMix64: neighbouring ids get unlike draws, alike in every run and on every machine.
+/// FNV-1a and the end of SplitMix64: neighbouring ids get unlike draws, alike in every run and on every
+/// machine.
 fn scrambled(id: &str) -> u64 {
-    let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     let hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     hash ^ (hash >> 31)
@@ -119,7 +124,13 @@ mod tests {
         let ends: Vec<_> = (0..1000).map(|id| statuses(&usual(&id.to_string()), [0, 1, 8])).collect();
         assert!(ends.iter().all(|seen| [4, 5, 6].contains(&seen[1]) && [1, 2, 3].contains(&seen[2])));
         let count = |end| ends.iter().filter(|seen| seen[2] == end).count();
-        assert!((800..950).contains(&count(1)) && count(2) > 20 && count(3) > 20, "{} {} {}", count(1), count(2), count(3));
+        assert!(
+            (800..950).contains(&count(1)) && count(2) > 20 && count(3) > 20,
+            "{} {} {}",
+            count(1),
+            count(2),
+            count(3)
+        );
         assert_eq!(usual("7"), usual("7"));
     }
 }

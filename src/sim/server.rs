@@ -24,7 +24,8 @@ use super::{Shared, request, request_3_0};
 pub(super) const PATH: &str = "/v2/index.php";
 /// Where API 3.0 is served.
 const PATH_3_0: &str = "/";
-/// Far more than one client opens. Where the system allows fewer open files, accepting pauses until some are closed.
+/// Far more than one client opens. Where the system allows fewer open files, accepting pauses until some are
+/// closed.
 const MOST_CONNECTIONS: usize = 10_000;
 /// A form holds a dozen short fields.
 const MOST_BODY_BYTES: usize = 64 * 1024;
@@ -55,19 +56,23 @@ pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
 }
 
 async fn connection(stream: TcpStream, shared: Arc<Shared>) {
-    // Without it a short answer waits for the client's acknowledgement; a socket that refuses is slower, no more.
+    // Without it a short answer waits for the client's acknowledgement; a socket that refuses is slower, no
+    // more.
     let _ = stream.set_nodelay(true);
     let service = service_fn(|request| respond(request, Arc::clone(&shared)));
-    // Clients come and go, and what the scenario breaks ends in an error on purpose: dropping the connection closes it.
+    // Clients come and go, and what the scenario breaks ends in an error on purpose: dropping the connection
+    // closes it.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
 async fn respond(request: hyper::Request<Incoming>, shared: Arc<Shared>) -> Result<Response<Content>, Cut> {
     let (head, body) = request.into_parts();
     let Some(body) = read(body).await else { return page(413, &shared).await };
-    let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
+    let path = head.uri.path();
+    let query = head.uri.query().unwrap_or_default();
     let host = head.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let form_2_0 = |method, fields: &str| (Request::V2(request::Request::new(method, host, PATH, fields)), Form::V2);
+    let form_2_0 =
+        |method, fields: &str| (Request::V2(request::Request::new(method, host, PATH, fields)), Form::V2);
     let (request, form) = match (&head.method, path) {
         (&Method::GET, PATH) => form_2_0("GET", query),
         (&Method::POST, PATH) => form_2_0("POST", &String::from_utf8_lossy(&body)),

@@ -1,4 +1,5 @@
-//! What the simulated cloud remembers, and what it therefore answers: the checks (in `check`), then the task's script.
+//! What the simulated cloud remembers, and what it therefore answers: the checks (in `check`), then the
+//! task's script.
 
 use std::collections::HashMap;
 
@@ -12,7 +13,8 @@ use super::used::Used;
 use crate::clock::{Moment, Steady};
 use crate::cloud::operations::Api;
 
-/// Beyond it the tasks that are over are forgotten, and if that does not help all of them: a bound for weeks of running.
+/// Beyond it the tasks that are over are forgotten, and if that does not help all of them: a bound for weeks
+/// of running.
 const MOST_TASKS: usize = 1_000_000;
 
 /// The cloud's memory.
@@ -27,7 +29,13 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn new(scenario: Scenario) -> Self {
-        Self { scenario, outage: None, journal: Journal::default(), tasks: HashMap::new(), used: Used::default() }
+        Self {
+            scenario,
+            outage: None,
+            journal: Journal::default(),
+            tasks: HashMap::new(),
+            used: Used::default(),
+        }
     }
 
     /// Gives a task a new script, which starts with its next poll.
@@ -61,8 +69,20 @@ impl State {
             What::Refusal(refusal) => Verdict::Refused(refusal.code.clone()),
             What::Raw(_) | What::Page(_) | What::Cut | What::Hang => Verdict::Misbehaved,
         };
-        let (arrived, words) = (now.steady, answer.words());
-        self.journal.add(Seen { arrived, api, task, action, region, secret_id, verdict, flaw, after_end, words });
+        let arrived = now.steady;
+        let words = answer.words();
+        self.journal.add(Seen {
+            arrived,
+            api,
+            task,
+            action,
+            region,
+            secret_id,
+            verdict,
+            flaw,
+            after_end,
+            words,
+        });
         answer
     }
 
@@ -82,7 +102,10 @@ impl State {
         };
         let progress = self.tasks.entry(id.to_owned()).or_insert_with(|| Progress::new(now));
         // Only a test can set an empty script: a task about which nothing is known.
-        progress.next(script, now).cloned().unwrap_or_else(|| Answer::refusal(5000, "the resource does not exist"))
+        progress
+            .next(script, now)
+            .cloned()
+            .unwrap_or_else(|| Answer::refusal(5000, "the resource does not exist"))
     }
 
     fn make_room(&mut self) {

@@ -50,7 +50,8 @@ impl Bench {
     }
 
     async fn send(&self, call: &Call) -> reqwest::Result<reqwest::Response> {
-        let (form, endpoint) = (call.signed(), self.sim.endpoint());
+        let form = call.signed();
+        let endpoint = self.sim.endpoint();
         match call.method {
             "POST" => self.http.post(format!("{endpoint}?Action=Ignored")).body(form).send().await,
             _get => self.http.get(format!("{endpoint}?{form}")).send().await,
@@ -59,7 +60,8 @@ impl Bench {
 
     /// The answer's code and its status, if it has one.
     async fn ask(&self, call: &Call) -> (i64, Option<i64>) {
-        let body: serde_json::Value = serde_json::from_str(&self.send(call).await.unwrap().text().await.unwrap()).unwrap();
+        let body: serde_json::Value =
+            serde_json::from_str(&self.send(call).await.unwrap().text().await.unwrap()).unwrap();
         (body["code"].as_i64().unwrap(), body["data"]["status"].as_i64())
     }
 
@@ -78,12 +80,25 @@ impl Call {
     fn signed(&self) -> String {
         let mut fields = self.fields.clone();
         fields.sort();
-        let raw: Vec<_> = fields.iter().map(|(name, value)| format!("{}={value}", name.replace('_', "."))).collect();
+        let raw: Vec<_> =
+            fields.iter().map(|(name, value)| format!("{}={value}", name.replace('_', "."))).collect();
         let source = format!("{}{}/v2/index.php?{}", self.method, self.host, raw.join("&"));
         let signature = if source.contains("HmacSHA256") {
-            STANDARD.encode(Hmac::<Sha256>::new_from_slice(self.key.as_bytes()).unwrap().chain_update(source).finalize().into_bytes())
+            STANDARD.encode(
+                Hmac::<Sha256>::new_from_slice(self.key.as_bytes())
+                    .unwrap()
+                    .chain_update(source)
+                    .finalize()
+                    .into_bytes(),
+            )
         } else {
-            STANDARD.encode(Hmac::<Sha1>::new_from_slice(self.key.as_bytes()).unwrap().chain_update(source).finalize().into_bytes())
+            STANDARD.encode(
+                Hmac::<Sha1>::new_from_slice(self.key.as_bytes())
+                    .unwrap()
+                    .chain_update(source)
+                    .finalize()
+                    .into_bytes(),
+            )
         };
         fields.push(("Signature", signature));
         let encoded = |value: &str| utf8_percent_encode(value, NON_ALPHANUMERIC).to_string();
@@ -100,14 +115,27 @@ async fn a_signed_request_is_answered_by_get_and_post_and_with_both_hashes() {
     let bench = bench(with_script([Answer::with_instances(5, [("cpm-1", 1), ("cpm-2", 4)])])).await;
     for method in ["GET", "POST"] {
         for hash in ["HmacSHA1", "HmacSHA256"] {
-            let call = Call { method, ..bench.call("7").with("SignatureMethod", hash).with("zone_name", "a b+c&d=云") };
+            let call = Call {
+                method,
+                ..bench.call("7").with("SignatureMethod", hash).with("zone_name", "a b+c&d=云")
+            };
             let response = bench.send(&call).await.unwrap();
             assert_eq!(response.headers()["content-type"], "application/json");
             let body: serde_json::Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
-            assert_eq!(body["data"]["instanceIds"][1], serde_json::json!({ "instanceId": "cpm-2", "status": 4 }), "{body}");
+            assert_eq!(
+                body["data"]["instanceIds"][1],
+                serde_json::json!({ "instanceId": "cpm-2", "status": 4 }),
+                "{body}"
+            );
         }
     }
-    assert!(bench.sim.seen().iter().all(|seen| seen.flaw.is_none() && seen.verdict == Verdict::Answered(5) && seen.task == "7"));
+    assert!(
+        bench
+            .sim
+            .seen()
+            .iter()
+            .all(|seen| seen.flaw.is_none() && seen.verdict == Verdict::Answered(5) && seen.task == "7")
+    );
 }
 
 #[tokio::test]
@@ -145,7 +173,11 @@ async fn each_flaw_of_a_request_is_refused_with_its_code() {
 
 #[tokio::test]
 async fn the_signed_host_can_be_another_than_the_one_that_is_dialled() {
-    let bench = bench(Scenario { signed_host: Some("bm.api.qcloud.com".to_owned()), ..with_script([Answer::status(4)]) }).await;
+    let bench = bench(Scenario {
+        signed_host: Some("bm.api.qcloud.com".to_owned()),
+        ..with_script([Answer::status(4)])
+    })
+    .await;
     let call = Call { host: "bm.api.qcloud.com".to_owned(), ..bench.call("7") };
     assert_eq!((bench.ask(&call).await.0, bench.poll("7").await.0), (0, 4100));
 }
@@ -199,7 +231,8 @@ async fn a_cut_closes_before_any_byte_and_a_short_answer_in_the_middle_of_its_bo
     let bench = bench(with_script([Answer::status(4), Answer::cut(), Answer::status(1).short()])).await;
     let mut reused = tokio::net::TcpStream::connect(bench.sim.addr()).await.unwrap();
     let mut exchange = async |whole: bool| {
-        let request = format!("GET /v2/index.php?{} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n", bench.call("7").signed());
+        let request =
+            format!("GET /v2/index.php?{} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n", bench.call("7").signed());
         reused.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
         while !(whole && answer.ends_with(b"}}")) && reused.read_buf(&mut answer).await.unwrap() > 0 {}
@@ -210,7 +243,9 @@ async fn a_cut_closes_before_any_byte_and_a_short_answer_in_the_middle_of_its_bo
     drop(reused);
     let short = bench.send(&bench.call("7")).await.unwrap();
     assert_eq!(short.status().as_u16(), 200);
-    let (length, mut body, mut short) = (short.content_length().unwrap(), Vec::new(), short);
+    let length = short.content_length().unwrap();
+    let mut body = Vec::new();
+    let mut short = short;
     let broken = loop {
         match short.chunk().await {
             Ok(Some(bytes)) => body.extend_from_slice(&bytes),
@@ -248,7 +283,10 @@ async fn a_poll_after_an_end_is_told_apart_and_a_new_script_is_a_new_life() {
     }
     bench.sim.set_answers("007", [Answer::status(2)]);
     assert_eq!(bench.poll("7").await, (0, Some(2)));
-    assert_eq!(bench.sim.seen().iter().map(|seen| seen.after_end).collect::<Vec<_>>(), [false, false, true, false]);
+    assert_eq!(
+        bench.sim.seen().iter().map(|seen| seen.after_end).collect::<Vec<_>>(),
+        [false, false, true, false]
+    );
 }
 
 #[tokio::test]
@@ -259,7 +297,10 @@ async fn an_outage_overrides_everything_and_still_notes_the_flaws() {
     assert_eq!(bench.ask(&Call { key: "wrong", ..bench.call("7") }).await.0, 6200);
     bench.sim.outage(None);
     assert_eq!(bench.poll("7").await, (0, Some(4)));
-    assert_eq!(bench.sim.seen().into_iter().map(|seen| seen.flaw).collect::<Vec<_>>(), [None, Some(Code::Int(4100)), None]);
+    assert_eq!(
+        bench.sim.seen().into_iter().map(|seen| seen.flaw).collect::<Vec<_>>(),
+        [None, Some(Code::Int(4100)), None]
+    );
 }
 
 #[tokio::test]
@@ -294,6 +335,17 @@ async fn other_paths_and_methods_are_no_api() {
     let url = format!("http://{}/", bench.sim.addr());
     assert_eq!(bench.http.get(url).send().await.unwrap().status().as_u16(), 404);
     assert_eq!(bench.http.delete(bench.sim.endpoint()).send().await.unwrap().status().as_u16(), 405);
-    assert_eq!(bench.http.post(bench.sim.endpoint()).body("x".repeat(70_000)).send().await.unwrap().status().as_u16(), 413);
+    assert_eq!(
+        bench
+            .http
+            .post(bench.sim.endpoint())
+            .body("x".repeat(70_000))
+            .send()
+            .await
+            .unwrap()
+            .status()
+            .as_u16(),
+        413
+    );
     assert!(bench.sim.seen().is_empty());
 }

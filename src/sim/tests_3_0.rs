@@ -31,15 +31,29 @@ impl Bench {
             ("x-tc-version", "2018-04-23".to_owned()),
         ];
         let body = body.to_string();
-        Call { headers, body, secret_id: SECRET_ID, key: SECRET_KEY, service: "bm", signed: "content-type;host" }
+        Call {
+            headers,
+            body,
+            secret_id: SECRET_ID,
+            key: SECRET_KEY,
+            service: "bm",
+            signed: "content-type;host",
+        }
     }
 
     async fn ask_3_0(&self, call: &Call) -> Value {
         let request = self.http.post(format!("http://{}/", self.sim.addr())).body(call.body.clone());
         let authorization = ("authorization", call.authorization());
         let headers = call.headers.iter().chain([&authorization]).filter(|(_, value)| !value.is_empty());
-        let response = headers.fold(request, |request, (name, value)| request.header(*name, value)).send().await.unwrap();
-        assert_eq!((response.status().as_u16(), &response.headers()["content-type"]), (200, &"application/json".parse().unwrap()));
+        let response = headers
+            .fold(request, |request, (name, value)| request.header(*name, value))
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()["content-type"]),
+            (200, &"application/json".parse().unwrap())
+        );
         serde_json::from_str::<Value>(&response.text().await.unwrap()).unwrap()["Response"].take()
     }
 
@@ -59,41 +73,67 @@ impl Call {
     }
 
     fn header(&self, name: &str) -> &str {
-        self.headers.iter().find(|(header, _)| *header == name).map(|(_, value)| value.as_str()).unwrap_or_default()
+        self.headers
+            .iter()
+            .find(|(header, _)| *header == name)
+            .map(|(_, value)| value.as_str())
+            .unwrap_or_default()
     }
 
     fn authorization(&self) -> String {
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         let timestamp = self.header("x-tc-timestamp");
         let date = Wall(timestamp.parse::<i64>().unwrap_or_default() * 1000).to_string()[..10].to_owned();
-        let headers: String = self.signed.split(';').map(|name| format!("{name}:{}\n", self.header(name).to_lowercase())).collect();
-        let canonical = format!("POST\n/\n\n{headers}\n{}\n{}", self.signed, hex(&Sha256::digest(&self.body)));
+        let headers: String = self
+            .signed
+            .split(';')
+            .map(|name| format!("{name}:{}\n", self.header(name).to_lowercase()))
+            .collect();
+        let canonical =
+            format!("POST\n/\n\n{headers}\n{}\n{}", self.signed, hex(&Sha256::digest(&self.body)));
         let scope = format!("{date}/{}/tc3_request", self.service);
         let to_sign = format!("TC3-HMAC-SHA256\n{timestamp}\n{scope}\n{}", hex(&Sha256::digest(canonical)));
-        let mac = |key: &[u8], text: &str| Hmac::<Sha256>::new_from_slice(key).unwrap().chain_update(text).finalize().into_bytes();
-        let of_day = mac(&mac(&mac(format!("TC3{}", self.key).as_bytes(), &date), self.service), "tc3_request");
+        let mac = |key: &[u8], text: &str| {
+            Hmac::<Sha256>::new_from_slice(key).unwrap().chain_update(text).finalize().into_bytes()
+        };
+        let of_day =
+            mac(&mac(&mac(format!("TC3{}", self.key).as_bytes(), &date), self.service), "tc3_request");
         let signature = hex(&mac(&of_day, &to_sign));
-        format!("TC3-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={}, Signature={signature}", self.secret_id, self.signed)
+        format!(
+            "TC3-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={}, Signature={signature}",
+            self.secret_id, self.signed
+        )
     }
 }
 
 #[tokio::test]
 async fn a_signed_request_is_answered_in_the_form_of_its_api() {
-    let bench = bench(Scenario::default().with_task(7, [Answer::with_instances(5, [("cpm-1", 1), ("cpm-2", 4)])])).await;
+    let bench =
+        bench(Scenario::default().with_task(7, [Answer::with_instances(5, [("cpm-1", 1), ("cpm-2", 4)])]))
+            .await;
     let usual = bench.call_3_0(json!({ "TaskId": 7 }));
-    for call in
-        [usual.clone(), Call { signed: "content-type;host;x-tc-action", ..usual }.with("content-type", "application/json; charset=utf-8")]
-    {
+    for call in [
+        usual.clone(),
+        Call { signed: "content-type;host;x-tc-action", ..usual }
+            .with("content-type", "application/json; charset=utf-8"),
+    ] {
         let answer = bench.ask_3_0(&call).await;
         assert_eq!(answer["TaskStatus"], 5);
-        assert_eq!(answer["SubtaskStatusSet"][1], json!({ "InstanceId": "cpm-2", "TaskStatus": 4 }), "{answer}");
+        assert_eq!(
+            answer["SubtaskStatusSet"][1],
+            json!({ "InstanceId": "cpm-2", "TaskStatus": 4 }),
+            "{answer}"
+        );
     }
     for seen in bench.sim.seen() {
         assert_eq!(
             (seen.api, seen.task.as_str(), seen.action.as_str(), seen.region.as_str()),
             (Api::V3, "7", "DescribeOperationResult", "ap-beijing")
         );
-        assert_eq!((seen.secret_id.as_str(), seen.verdict, seen.flaw), (SECRET_ID, Verdict::Answered(5), None));
+        assert_eq!(
+            (seen.secret_id.as_str(), seen.verdict, seen.flaw),
+            (SECRET_ID, Verdict::Answered(5), None)
+        );
     }
 }
 
@@ -104,7 +144,9 @@ async fn each_flaw_of_a_request_is_refused_with_its_code() {
     let good = || bench.call_3_0(json!({ "TaskId": 7 })).with("x-tc-token", "t");
     let body = |body: &str| Call { body: body.to_owned(), ..good() };
     let at = |ahead_s: i64| (bench.clock.now().wall.0 / 1000 + ahead_s).to_string();
-    for call in [good(), good(), good().with("x-tc-timestamp", &at(290)), body(r#"{"TaskId":18446744073709551615}"#)] {
+    for call in
+        [good(), good(), good().with("x-tc-timestamp", &at(290)), body(r#"{"TaskId":18446744073709551615}"#)]
+    {
         assert_eq!(bench.code(&call).await, "", "{:?}", call.headers);
     }
     let flaws = [
@@ -134,15 +176,20 @@ async fn each_flaw_of_a_request_is_refused_with_its_code() {
     ];
     for (call, code) in flaws {
         assert_eq!(bench.code(&call).await, code, "{:?} {}", call.headers, call.body);
-        let (seen, code) = (bench.sim.seen().pop().unwrap(), Code::Text(code.into()));
+        let seen = bench.sim.seen().pop().unwrap();
+        let code = Code::Text(code.into());
         assert_eq!((seen.verdict, seen.flaw), (Verdict::Refused(code.clone()), Some(code)));
     }
 }
 
 #[tokio::test]
 async fn a_script_serves_both_apis_and_its_codes_are_told_by_the_name_that_they_have_here() {
-    let script =
-        [Answer::refusal(4400, "slow"), Answer::refusal("FailedOperation.TaskBusy", "busy"), Answer::refusal(4500, ""), Answer::status(1)];
+    let script = [
+        Answer::refusal(4400, "slow"),
+        Answer::refusal("FailedOperation.TaskBusy", "busy"),
+        Answer::refusal(4500, ""),
+        Answer::status(1),
+    ];
     let bench = bench(Scenario::default().with_task(7, script)).await;
     let call = bench.call_3_0(json!({ "TaskId": 7 }));
     for code in ["RequestLimitExceeded", "FailedOperation.TaskBusy", "4500", ""] {

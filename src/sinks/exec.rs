@@ -1,8 +1,9 @@
-//! One run of a program per event: the record on its standard input, the main facts in its environment, no shell between.
+//! One run of a program per event: the record on its standard input, the main facts in its environment, no
+//! shell between.
 //!
-//! Its exit code alone decides what came of the event: what it read and wrote does not. It runs in the daemon's working
-//! directory, as the daemon's user. How it is run, and ended with all that it started, is `exec/run.rs`; what it finds in its
-//! environment is `exec/environment.rs`.
+//! Its exit code alone decides what came of the event: what it read and wrote does not. It runs in the
+//! daemon's working directory, as the daemon's user. How it is run, and ended with all that it started, is
+//! `exec/run.rs`; what it finds in its environment is `exec/environment.rs`.
 
 mod environment;
 mod run;
@@ -111,13 +112,21 @@ impl<'de> Deserialize<'de> for CommandLine {
 impl Exec {
     /// To that program; whether it is there is told by the first attempt.
     pub fn new(config: &Config) -> Self {
-        Self { command: config.command.clone(), timeout: config.timeout.0, inherited: Inherited::of_process() }
+        Self {
+            command: config.command.clone(),
+            timeout: config.timeout.0,
+            inherited: Inherited::of_process(),
+        }
     }
 
     async fn attempt(&self, event: &Event) -> Result<(), Refusal> {
         let program = self.command.program();
         let mut command = tokio::process::Command::new(program);
-        command.args(self.command.arguments()).env_clear().envs(self.inherited.variables()).envs(environment::of(event));
+        command
+            .args(self.command.arguments())
+            .env_clear()
+            .envs(self.inherited.variables())
+            .envs(environment::of(event));
         let record = format!("{}\n", event.body);
         match run::run(command, record.into_bytes(), self.timeout).await {
             Err(error) => Err(not_started(program, &error)),
@@ -139,14 +148,24 @@ impl Exec {
                 tracing::debug!(program, output = last_words, "the program took the event");
                 Ok(())
             }
-            Some(REFUSED) => Err(Refusal::of_event(format!("{program} refused the event (exit code {REFUSED}){}", quoted(last_words)))),
-            Some(COME_AGAIN) => {
-                Err(Refusal::passing(format!("{program} wants the event later (exit code {COME_AGAIN}){}", quoted(last_words))))
-            }
-            Some(code) => Err(Refusal::passing(format!("{program} failed (exit code {code}); see to it{}", quoted(last_words)))),
+            Some(REFUSED) => Err(Refusal::of_event(format!(
+                "{program} refused the event (exit code {REFUSED}){}",
+                quoted(last_words)
+            ))),
+            Some(COME_AGAIN) => Err(Refusal::passing(format!(
+                "{program} wants the event later (exit code {COME_AGAIN}){}",
+                quoted(last_words)
+            ))),
+            Some(code) => Err(Refusal::passing(format!(
+                "{program} failed (exit code {code}); see to it{}",
+                quoted(last_words)
+            ))),
             None => {
                 let signal = status.signal().unwrap_or_default();
-                Err(Refusal::passing(format!("{program} was ended by signal {signal}; see to it{}", quoted(last_words))))
+                Err(Refusal::passing(format!(
+                    "{program} was ended by signal {signal}; see to it{}",
+                    quoted(last_words)
+                )))
             }
         }
     }
@@ -160,13 +179,20 @@ impl Sink for Exec {
 
     fn mended_by(&self) -> Vec<PathBuf> {
         // One that is looked for in the search path may come to be in any of its folders.
-        Some(self.command.program()).filter(|program| program.contains('/')).map(PathBuf::from).into_iter().collect()
+        Some(self.command.program())
+            .filter(|program| program.contains('/'))
+            .map(PathBuf::from)
+            .into_iter()
+            .collect()
     }
 
     async fn reach(&self) -> Result<Option<&'static str>, Refusal> {
-        let (program, search_path) = (self.command.program().to_owned(), self.inherited.search_path());
+        let program = self.command.program().to_owned();
+        let search_path = self.inherited.search_path();
         blocking(move || {
-            found(&program, &search_path).map(|()| Some("the program is there")).map_err(|error| not_started(&program, &error))
+            found(&program, &search_path)
+                .map(|()| Some("the program is there"))
+                .map_err(|error| not_started(&program, &error))
         })
         .await
     }
@@ -188,7 +214,8 @@ fn found(program: &str, search_path: &[PathBuf]) -> io::Result<()> {
     if program.contains('/') {
         return may_be_run(Path::new(program));
     }
-    // As the system looks: what may not be executed does not end the search, and is what is told if nothing else is found.
+    // As the system looks: what may not be executed does not end the search, and is what is told if nothing
+    // else is found.
     let mut error = io::Error::from(ErrorKind::NotFound);
     for folder in search_path {
         match may_be_run(&folder.join(program)) {
@@ -208,21 +235,30 @@ fn quoted(last_words: &str) -> String {
 fn not_started(program: &str, error: &io::Error) -> Refusal {
     let what = format!("cannot run {program}");
     let is_no_program = error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error());
-    #[expect(clippy::wildcard_enum_match_arm, reason = "foreign and non-exhaustive: whatever has no words of its own passes")]
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "foreign and non-exhaustive: whatever has no words of its own passes"
+    )]
     match error.kind() {
-        ErrorKind::NotFound => {
-            Refusal::of_sink(format!("{what}: there is no such program, or its interpreter is missing; install it, or name another one"))
+        ErrorKind::NotFound => Refusal::of_sink(format!(
+            "{what}: there is no such program, or its interpreter is missing; install it, or name another one"
+        )),
+        ErrorKind::PermissionDenied => Refusal::of_sink(format!(
+            "{what}: permission denied; let this user execute it (chmod +x), and pass its folders"
+        )),
+        ErrorKind::NotADirectory => {
+            Refusal::of_sink(format!("{what}: a part of the path is no folder; name another path"))
         }
-        ErrorKind::PermissionDenied => {
-            Refusal::of_sink(format!("{what}: permission denied; let this user execute it (chmod +x), and pass its folders"))
-        }
-        ErrorKind::NotADirectory => Refusal::of_sink(format!("{what}: a part of the path is no folder; name another path")),
         ErrorKind::InvalidFilename => Refusal::of_sink(format!("{what}: {error}; name another path")),
-        ErrorKind::ArgumentListTooLong => Refusal::of_sink(format!("{what}: its arguments are too long; shorten them")),
-        ErrorKind::ExecutableFileBusy => Refusal::passing(format!("{what}: it is being written; replace it by renaming a new one")),
-        _ if is_no_program => {
-            Refusal::of_sink(format!("{what}: this machine cannot execute it; build it for this one, or begin it with #!"))
+        ErrorKind::ArgumentListTooLong => {
+            Refusal::of_sink(format!("{what}: its arguments are too long; shorten them"))
         }
+        ErrorKind::ExecutableFileBusy => {
+            Refusal::passing(format!("{what}: it is being written; replace it by renaming a new one"))
+        }
+        _ if is_no_program => Refusal::of_sink(format!(
+            "{what}: this machine cannot execute it; build it for this one, or begin it with #!"
+        )),
         _ => Refusal::passing(format!("{what}: {error}; see to the system's limits")),
     }
 }

@@ -1,7 +1,7 @@
 //! What a log line says of an event: one row per kind (design.md §7).
 //!
-//! The keys are promised to those who watch the log, and are the same in text, in JSON and, in upper case, in the journal.
-//! Rows and fields are only ever added.
+//! The keys are promised to those who watch the log, and are the same in text, in JSON and, in upper case, in
+//! the journal. Rows and fields are only ever added.
 
 use serde_json::Value;
 use uuid::Uuid;
@@ -118,7 +118,12 @@ const ACCOUNT_RELEASED: Row = Row {
 const SINK_HELD: Row = Row {
     message: "sink held",
     message_id: Uuid::from_u128(0x2f60_7c4e_9b1d_4a83_8a52_d3e6_0f71_c4b9),
-    fields: &[("sink", "/data/sink"), ("error_message", "/data/error/message"), ("since", "/data/since"), ("waiting", "/data/waiting")],
+    fields: &[
+        ("sink", "/data/sink"),
+        ("error_message", "/data/error/message"),
+        ("since", "/data/since"),
+        ("waiting", "/data/waiting"),
+    ],
 };
 
 /// Without the error, as [`ACCOUNT_RELEASED`].
@@ -162,12 +167,15 @@ impl Row {
 /// The message and the values of that event; what it lacks is left out, and long texts are cut.
 pub fn of(event: &Event) -> (&'static str, Fields) {
     let row = Row::of(event.kind);
-    // The record was written by this program. Should it not parse after all, a line without values still tells that it happened.
+    // The record was written by this program. Should it not parse after all, a line without values still
+    // tells that it happened.
     let record: Value = serde_json::from_str(&event.body).unwrap_or_default();
     let value = |pointer| match record.pointer(pointer)? {
         Value::Null => None,
         Value::String(text) => Some(cut(text, MAX_VALUE_BYTES).into()),
-        other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => Some(other.clone()),
+        other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+            Some(other.clone())
+        }
     };
     let fields = row.fields.iter().filter_map(|(key, pointer)| Some((*key, value(pointer)?))).collect();
     (row.message, fields)
@@ -199,7 +207,9 @@ mod tests {
     #[test]
     fn a_release_does_not_tell_the_error_that_is_over() {
         let data = json!({"account": "default", "error": {"code": 4100, "message": "wrong key"}, "since": "2025-11-24T16:00:00.000Z"});
-        let keys = |kind| of(&samples::event(kind, "x", data.clone())).1.into_iter().map(|(key, _)| key).collect::<Vec<_>>();
+        let keys = |kind| {
+            of(&samples::event(kind, "x", data.clone())).1.into_iter().map(|(key, _)| key).collect::<Vec<_>>()
+        };
         assert_eq!(keys(Kind::AccountReleased), ["account", "since"]);
         assert_eq!(keys(Kind::AccountHeld), ["account", "error", "error_message", "since"]);
     }
@@ -219,8 +229,10 @@ mod tests {
     #[test]
     fn the_catalog_explains_exactly_the_message_ids_of_the_code() {
         let catalog = include_str!("../../systemd/opwatch.catalog");
-        let mut explained: Vec<_> = catalog.lines().filter_map(|line| line.strip_prefix("-- ")).map(str::to_owned).collect();
-        let mut used: Vec<_> = Kind::ALL.into_iter().map(|kind| Row::of(kind).message_id.simple().to_string()).collect();
+        let mut explained: Vec<_> =
+            catalog.lines().filter_map(|line| line.strip_prefix("-- ")).map(str::to_owned).collect();
+        let mut used: Vec<_> =
+            Kind::ALL.into_iter().map(|kind| Row::of(kind).message_id.simple().to_string()).collect();
         explained.sort();
         used.sort();
         assert_eq!(explained, used);

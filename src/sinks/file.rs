@@ -1,8 +1,9 @@
 //! Events as lines of a file, or of standard output.
 //!
-//! A batch is acknowledged once it is written and synced. What an attempt wrote and could not finish is taken back, at once
-//! where the file is still open, else when it is opened next (`file/regular.rs`); a pipe cannot take anything back, so there a
-//! line that was begun is finished first ([`Lines`]). Two sinks on one file are refused with the configuration.
+//! A batch is acknowledged once it is written and synced. What an attempt wrote and could not finish is taken
+//! back, at once where the file is still open, else when it is opened next (`file/regular.rs`); a pipe cannot
+//! take anything back, so there a line that was begun is finished first ([`Lines`]). Two sinks on one file
+//! are refused with the configuration.
 
 mod regular;
 #[cfg(test)]
@@ -40,15 +41,18 @@ pub struct Config {
 }
 
 impl Config {
-    /// Where the path leads, through links too, as far as that can be told while the file need not be there yet. Two paths
-    /// that lead to one file resolve alike.
+    /// Where the path leads, through links too, as far as that can be told while the file need not be there
+    /// yet. Two paths that lead to one file resolve alike.
     pub fn resolved(&self) -> PathBuf {
         if is_standard_output(&self.path) {
             return self.path.clone();
         }
-        let folder = |path: &Path| path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
+        let folder = |path: &Path| {
+            path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned()
+        };
         // A link whose target is not there yet.
-        let target = fs::read_link(&self.path).map_or_else(|_| self.path.clone(), |target| folder(&self.path).join(target));
+        let target = fs::read_link(&self.path)
+            .map_or_else(|_| self.path.clone(), |target| folder(&self.path).join(target));
         let in_its_folder = || Some(folder(&target).canonicalize().ok()?.join(target.file_name()?));
         target.canonicalize().ok().or_else(in_its_folder).unwrap_or(target.clone())
     }
@@ -114,12 +118,20 @@ impl Sink for File {
 
     fn mended_by(&self) -> Vec<PathBuf> {
         // A folder that is there changes with every file in it, which says nothing of ours.
-        self.path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()).map(Path::to_owned).into_iter().collect()
+        self.path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty() && !folder.exists())
+            .map(Path::to_owned)
+            .into_iter()
+            .collect()
     }
 
     async fn reach(&self) -> Result<Option<&'static str>, Refusal> {
         let path = self.path.clone();
-        blocking(move || found(&path).map(Some).map_err(|error| Trouble { doing: Doing::Opening, error }.refusal(&path))).await
+        blocking(move || {
+            found(&path).map(Some).map_err(|error| Trouble { doing: Doing::Opening, error }.refusal(&path))
+        })
+        .await
     }
 
     async fn send(&self, events: &[Event]) -> Result<(), Refusal> {
@@ -140,18 +152,25 @@ impl Sink for File {
 /// What an attempt would find there: the system is asked, and nothing is opened.
 fn found(path: &Path) -> io::Result<&'static str> {
     if is_standard_output(path) {
-        return if was_standard_output_closed() { Err(ErrorKind::BrokenPipe.into()) } else { Ok("standard output is open") };
+        return if was_standard_output_closed() {
+            Err(ErrorKind::BrokenPipe.into())
+        } else {
+            Ok("standard output is open")
+        };
     }
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => Err(ErrorKind::IsADirectory.into()),
-        Ok(metadata) if metadata.is_file() => {
-            access(path, Access::READ_OK | Access::WRITE_OK).map(|()| "the file can be written").map_err(io::Error::from)
-        }
+        Ok(metadata) if metadata.is_file() => access(path, Access::READ_OK | Access::WRITE_OK)
+            .map(|()| "the file can be written")
+            .map_err(io::Error::from),
         Ok(_) => access(path, Access::WRITE_OK).map(|()| "it can be written").map_err(io::Error::from),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let target = Config { path: path.to_owned() }.resolved();
-            let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            access(folder, Access::WRITE_OK | Access::EXEC_OK).map(|()| "the file can be created").map_err(io::Error::from)
+            let folder =
+                target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            access(folder, Access::WRITE_OK | Access::EXEC_OK)
+                .map(|()| "the file can be created")
+                .map_err(io::Error::from)
         }
         Err(error) => Err(error),
     }
@@ -174,7 +193,9 @@ impl State {
                 let has_reader = !written.as_ref().is_err_and(|error| error.kind() == ErrorKind::BrokenPipe);
                 (written.map_err(Trouble::of(Doing::Writing)), has_reader)
             }
-            Open::StandardOutput(out) => (write_waiting(out, lines, PATIENCE).map_err(Trouble::of(Doing::Writing)), true),
+            Open::StandardOutput(out) => {
+                (write_waiting(out, lines, PATIENCE).map_err(Trouble::of(Doing::Writing)), true)
+            }
         };
         self.open = is_usable.then_some(open);
         written
@@ -215,32 +236,53 @@ impl Trouble {
         move |error| Self { doing, error }
     }
 
-    /// What it means for the sink: what failed, where, and what to do. A person must act where waiting mends nothing.
+    /// What it means for the sink: what failed, where, and what to do. A person must act where waiting mends
+    /// nothing.
     fn refusal(&self, path: &Path) -> Refusal {
         let Self { doing, error } = self;
-        let place = if is_standard_output(path) { "standard output".into() } else { path.display().to_string() };
+        let place =
+            if is_standard_output(path) { "standard output".into() } else { path.display().to_string() };
         let what = format!("{} {place}", doing.words());
         if *doing == Doing::Syncing {
-            return Refusal::passing(format!("{what}: {error}; its last lines are written again, look at the disk"));
+            return Refusal::passing(format!(
+                "{what}: {error}; its last lines are written again, look at the disk"
+            ));
         }
         let has_no_reader = error.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error());
-        #[expect(clippy::wildcard_enum_match_arm, reason = "foreign and non-exhaustive: whatever has no words of its own passes")]
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "foreign and non-exhaustive: whatever has no words of its own passes"
+        )]
         match error.kind() {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Refusal::passing(format!("{what}: no space is left; free some there")),
-            ErrorKind::FileTooLarge => Refusal::passing(format!("{what}: it is as large as files may be; move it away or raise the limit")),
-            ErrorKind::ResourceBusy => Refusal::passing(format!("{what}: another program keeps it locked; see to that one")),
-            ErrorKind::TimedOut => Refusal::passing(format!("{what}: whoever reads it takes nothing; see to that reader")),
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                Refusal::passing(format!("{what}: no space is left; free some there"))
+            }
+            ErrorKind::FileTooLarge => Refusal::passing(format!(
+                "{what}: it is as large as files may be; move it away or raise the limit"
+            )),
+            ErrorKind::ResourceBusy => {
+                Refusal::passing(format!("{what}: another program keeps it locked; see to that one"))
+            }
+            ErrorKind::TimedOut => {
+                Refusal::passing(format!("{what}: whoever reads it takes nothing; see to that reader"))
+            }
             ErrorKind::BrokenPipe if is_standard_output(path) => {
                 Refusal::of_sink(format!("{what}: it is closed; restart with a standard output that is read"))
             }
             ErrorKind::BrokenPipe => Refusal::passing(format!("{what}: its reader is gone; start one")),
-            ErrorKind::NotFound => Refusal::of_sink(format!("{what}: its folder does not exist; create it or name another path")),
-            ErrorKind::IsADirectory => Refusal::of_sink(format!("{what}: it is a folder; name a file in it")),
-            ErrorKind::NotADirectory => Refusal::of_sink(format!("{what}: a part of the path is no folder; name another path")),
-            ErrorKind::PermissionDenied => {
-                Refusal::of_sink(format!("{what}: permission denied; let this user read and write it, and create it in its folder"))
+            ErrorKind::NotFound => {
+                Refusal::of_sink(format!("{what}: its folder does not exist; create it or name another path"))
             }
-            ErrorKind::ReadOnlyFilesystem => Refusal::of_sink(format!("{what}: the file system is read-only; name another path")),
+            ErrorKind::IsADirectory => Refusal::of_sink(format!("{what}: it is a folder; name a file in it")),
+            ErrorKind::NotADirectory => {
+                Refusal::of_sink(format!("{what}: a part of the path is no folder; name another path"))
+            }
+            ErrorKind::PermissionDenied => Refusal::of_sink(format!(
+                "{what}: permission denied; let this user read and write it, and create it in its folder"
+            )),
+            ErrorKind::ReadOnlyFilesystem => {
+                Refusal::of_sink(format!("{what}: the file system is read-only; name another path"))
+            }
             // Our own words, which say what to do.
             ErrorKind::InvalidData => Refusal::of_sink(format!("cannot append to {place}: {error}")),
             ErrorKind::InvalidFilename => Refusal::of_sink(format!("{what}: {error}; name another path")),

@@ -1,6 +1,8 @@
-//! An event as an entry of the systemd journal, over its native protocol (https://systemd.io/JOURNAL_NATIVE_PROTOCOL/).
+//! An event as an entry of the systemd journal, over its native protocol
+//! (https://systemd.io/JOURNAL_NATIVE_PROTOCOL/).
 //!
-//! Own datagrams, since tracing-journald puts a prefix before every field but the message, `MESSAGE_ID` included.
+//! Own datagrams, since tracing-journald puts a prefix before every field but the message, `MESSAGE_ID`
+//! included.
 
 use std::io;
 use std::os::unix::net::UnixDatagram;
@@ -19,8 +21,8 @@ pub const SOCKET: &str = "/run/systemd/journal/socket";
 /// How long a datagram may wait for room: journald may be busy, or stopped.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How much of each value is sent. The first is more than any event has; the others follow when the socket takes no datagram
-/// of that size, since an entry that is cut is better than none.
+/// How much of each value is sent. The first is more than any event has; the others follow when the socket
+/// takes no datagram of that size, since an entry that is cut is better than none.
 const VALUE_BYTES: [usize; 4] = [16_384, 1024, 256, 64];
 
 /// The way to the journal.
@@ -31,7 +33,8 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// To the journal that listens there. It is named with every datagram, so a restart of journald is none of ours.
+    /// To the journal that listens there. It is named with every datagram, so a restart of journald is none
+    /// of ours.
     pub fn new(path: impl Into<PathBuf>) -> io::Result<Self> {
         let socket = UnixDatagram::unbound()?;
         socket.set_write_timeout(Some(PATIENCE))?;
@@ -48,7 +51,9 @@ impl Journal {
         let mut sent = Ok(());
         for value_bytes in VALUE_BYTES {
             sent = self.send_datagram(&entry(event, value_bytes));
-            let is_too_large = sent.as_ref().is_err_and(|error| error.raw_os_error() == Some(rustix::io::Errno::MSGSIZE.raw_os_error()));
+            let is_too_large = sent
+                .as_ref()
+                .is_err_and(|error| error.raw_os_error() == Some(rustix::io::Errno::MSGSIZE.raw_os_error()));
             if !is_too_large {
                 return sent;
             }
@@ -85,7 +90,8 @@ fn entry(event: &Event, value_bytes: usize) -> Vec<u8> {
     datagram
 }
 
-/// `NAME=value`, or with the length in binary where the value has a line end, which would otherwise begin another field.
+/// `NAME=value`, or with the length in binary where the value has a line end, which would otherwise begin
+/// another field.
 fn put(datagram: &mut Vec<u8>, name: &str, value: &str) {
     datagram.extend_from_slice(name.as_bytes());
     if value.contains('\n') {
@@ -158,12 +164,16 @@ mod tests {
         rustix::net::sockopt::set_socket_send_buffer_size(&journal.socket, 1).unwrap();
         journal.send(&samples::success(&"\u{1}".repeat(2000))).unwrap();
         let entry = received(&journald);
-        assert!(entry.len() < 4608 && entry.contains("OPWATCH_TASK=1000800001\n") && entry.ends_with("…\n"), "{entry:?}");
+        assert!(
+            entry.len() < 4608 && entry.contains("OPWATCH_TASK=1000800001\n") && entry.ends_with("…\n"),
+            "{entry:?}"
+        );
     }
 
     #[test]
     fn the_priority_matches_what_happened() {
-        let priorities = ["success", "partial", "failure"].map(|outcome| priority(Kind::Finished, Some(outcome)));
+        let priorities =
+            ["success", "partial", "failure"].map(|outcome| priority(Kind::Finished, Some(outcome)));
         assert_eq!(priorities, ["6", "4", "3"]);
         assert_eq!(priority(Kind::Abandoned, None), "4");
     }

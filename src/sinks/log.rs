@@ -1,7 +1,8 @@
-//! One log line per event, on standard error or in the journal (design.md §7: promised to those who watch the log).
+//! One log line per event, on standard error or in the journal (design.md §7: promised to those who watch the
+//! log).
 //!
-//! It writes to the descriptor itself, apart from the program's own log and its level. Acknowledged once written; what becomes
-//! of it then is the reader's.
+//! It writes to the descriptor itself, apart from the program's own log and its level. Acknowledged once
+//! written; what becomes of it then is the reader's.
 
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex};
@@ -72,7 +73,9 @@ impl Sink for Log {
         match self.0.as_ref() {
             Out::Closed => Err(refusal(ErrorKind::BrokenPipe.into())),
             Out::Text(_) | Out::Json(_) => Ok(Some("standard error is open")),
-            Out::Journal(journal) => journal.reach().map(|()| Some("the journal listens")).map_err(|error| of_journal(&error)),
+            Out::Journal(journal) => {
+                journal.reach().map(|()| Some("the journal listens")).map_err(|error| of_journal(&error))
+            }
         }
     }
 
@@ -87,9 +90,15 @@ impl Out {
     fn write(&self, events: &[Event]) -> Result<(), Refusal> {
         match self {
             Self::Closed => Err(refusal(ErrorKind::BrokenPipe.into())),
-            Self::Text(lines) => write_waiting(lines, &joined(events, |line| line.text(false)), PATIENCE).map_err(refusal),
-            Self::Json(lines) => write_waiting(lines, &joined(events, |line| line.json()), PATIENCE).map_err(refusal),
-            Self::Journal(journal) => events.iter().try_for_each(|event| journal.send(event)).map_err(|error| of_journal(&error)),
+            Self::Text(lines) => {
+                write_waiting(lines, &joined(events, |line| line.text(false)), PATIENCE).map_err(refusal)
+            }
+            Self::Json(lines) => {
+                write_waiting(lines, &joined(events, |line| line.json()), PATIENCE).map_err(refusal)
+            }
+            Self::Journal(journal) => {
+                events.iter().try_for_each(|event| journal.send(event)).map_err(|error| of_journal(&error))
+            }
         }
     }
 }
@@ -99,26 +108,37 @@ fn joined(events: &[Event], form: impl Fn(&Line<'_>) -> String) -> Vec<u8> {
     let mut lines = Vec::with_capacity(events.len() * 160);
     for event in events {
         let (message, fields) = fields::of(event);
-        lines.extend_from_slice(form(&Line { time: event.time, level: None, message, fields: &fields }).as_bytes());
+        lines.extend_from_slice(
+            form(&Line { time: event.time, level: None, message, fields: &fields }).as_bytes(),
+        );
         lines.push(b'\n');
     }
     lines
 }
 
 fn of_journal(error: &io::Error) -> Refusal {
-    Refusal::passing(format!("the journal at {} takes no entries: {error}; see to systemd-journald", journal::SOCKET))
+    Refusal::passing(format!(
+        "the journal at {} takes no entries: {error}; see to systemd-journald",
+        journal::SOCKET
+    ))
 }
 
 fn refusal(error: io::Error) -> Refusal {
     let is_bad_descriptor = error.raw_os_error() == Some(rustix::io::Errno::BADF.raw_os_error());
     if is_bad_descriptor || error.kind() == ErrorKind::BrokenPipe {
-        return Refusal::of_sink("standard error is closed, so events cannot be logged; restart with a standard error that is read");
+        return Refusal::of_sink(
+            "standard error is closed, so events cannot be logged; restart with a standard error that is read",
+        );
     }
     if error.kind() == ErrorKind::TimedOut {
-        return Refusal::passing("whoever reads standard error takes nothing, so events cannot be logged; see to that reader");
+        return Refusal::passing(
+            "whoever reads standard error takes nothing, so events cannot be logged; see to that reader",
+        );
     }
     if error.kind() == ErrorKind::StorageFull {
-        return Refusal::passing("no space is left where standard error is kept, so events cannot be logged; free some there");
+        return Refusal::passing(
+            "no space is left where standard error is kept, so events cannot be logged; free some there",
+        );
     }
     Refusal::passing(format!("events cannot be logged on standard error: {error}; see to where it leads"))
 }
@@ -164,7 +184,10 @@ mod tests {
     async fn one_event_is_one_line_whatever_its_name() {
         for out in [Out::Text, Out::Json] {
             let text = written(out, &[samples::success("a\nb\r\u{1b}[2J\u{85}\u{2028}c")]).await;
-            assert!(text.ends_with('\n') && text.chars().filter(|character| character.is_control()).count() == 1, "{text:?}");
+            assert!(
+                text.ends_with('\n') && text.chars().filter(|character| character.is_control()).count() == 1,
+                "{text:?}"
+            );
         }
     }
 
@@ -173,7 +196,8 @@ mod tests {
         let (read_end, lines) = pipe();
         drop(read_end);
         let sink = Log(Arc::new(Out::Text(lines)));
-        let refusal = samples::once_its_reader_is_gone(async || sink.send(&samples::successes(1)).await).await;
+        let refusal =
+            samples::once_its_reader_is_gone(async || sink.send(&samples::successes(1)).await).await;
         assert_eq!(refusal.class, Class::Sink, "{refusal}");
     }
 

@@ -1,7 +1,7 @@
 //! ONE ATTEMPT each: a file per sink with its own `Config`, `new` and `send`.
 //!
-//! A sink keeps a connection, but no memory of events, and never tries again by itself: order, retries and holds are the
-//! lane's (`deliver/`).
+//! A sink keeps a connection, but no memory of events, and never tries again by itself: order, retries and
+//! holds are the lane's (`deliver/`).
 
 pub mod channel;
 pub mod exec;
@@ -56,7 +56,15 @@ pub struct Common {
 
 impl Default for Common {
     fn default() -> Self {
-        Self { events: None, outcomes: None, labels: BTreeMap::new(), rate: None, batch: None, retry: Retry::default(), max_in_flight: 8 }
+        Self {
+            events: None,
+            outcomes: None,
+            labels: BTreeMap::new(),
+            rate: None,
+            batch: None,
+            retry: Retry::default(),
+            max_in_flight: 8,
+        }
     }
 }
 
@@ -109,44 +117,56 @@ pub trait Sink: Send + Sync {
         usize::MAX
     }
 
-    /// The files whose change may mend a sink that is held: its secrets, its certificates, its program, its folder.
+    /// The files whose change may mend a sink that is held: its secrets, its certificates, its program, its
+    /// folder.
     fn mended_by(&self) -> Vec<PathBuf> {
         Vec::new()
     }
 
-    /// Whether the destination is there and lets this user in, as far as that can be told without an event; nothing is changed
-    /// there. In a few words what was found; `None`: only an attempt can tell.
+    /// Whether the destination is there and lets this user in, as far as that can be told without an event;
+    /// nothing is changed there. In a few words what was found; `None`: only an attempt can tell.
     async fn reach(&self) -> Result<Option<&'static str>, Refusal> {
         Ok(None)
     }
 
-    /// One attempt to hand over these events, in order. `Ok` means that all of them are acknowledged; after an error none
-    /// counts as delivered, and all come again.
+    /// One attempt to hand over these events, in order. `Ok` means that all of them are acknowledged; after
+    /// an error none counts as delivered, and all come again.
     async fn send(&self, events: &[Event]) -> Result<(), Refusal>;
 }
 
-/// The sink of that name; the format is that of the `log` sink's lines. What may be missing only for now (a folder, a reader, a server)
-/// is no problem here: it is told by the first attempt, which holds the sink.
-pub fn build(config: &Config, name: &str, format: ResolvedFormat, clock: Clock) -> Result<Box<dyn Sink>, Problem> {
+/// The sink of that name; the format is that of the `log` sink's lines. What may be missing only for now (a
+/// folder, a reader, a server) is no problem here: it is told by the first attempt, which holds the sink.
+pub fn build(
+    config: &Config,
+    name: &str,
+    format: ResolvedFormat,
+    clock: Clock,
+) -> Result<Box<dyn Sink>, Problem> {
     match &config.kind {
         Kind::Log => match log::Log::new(format) {
             Ok(sink) => Ok(Box::new(sink)),
             Err(error) => {
                 let place = Place { key: Some(format!("sinks.{name}")), ..Place::default() };
-                Err(Problem::new(place, format!("standard error cannot be used: {error}; restart with one that can")))
+                Err(Problem::new(
+                    place,
+                    format!("standard error cannot be used: {error}; restart with one that can"),
+                ))
             }
         },
         Kind::Exec(exec) => Ok(Box::new(exec::Exec::new(exec))),
         Kind::File(file) => Ok(Box::new(file::File::new(file))),
-        Kind::Webhook(webhook) => match webhook::Webhook::new(name, webhook, config.common.batch.is_some(), clock) {
-            Ok(sink) => Ok(Box::new(sink)),
-            // The configuration was right when it was loaded: a file changed since then.
-            Err(faults) => {
-                let told = faults.into_iter().map(|Fault { path, what }| format!("`{}` {what}", dotted(&path)));
-                let place = Place { key: Some(format!("sinks.{name}")), ..Place::default() };
-                Err(Problem::new(place, told.collect::<Vec<_>>().join("; ")))
+        Kind::Webhook(webhook) => {
+            match webhook::Webhook::new(name, webhook, config.common.batch.is_some(), clock) {
+                Ok(sink) => Ok(Box::new(sink)),
+                // The configuration was right when it was loaded: a file changed since then.
+                Err(faults) => {
+                    let told =
+                        faults.into_iter().map(|Fault { path, what }| format!("`{}` {what}", dotted(&path)));
+                    let place = Place { key: Some(format!("sinks.{name}")), ..Place::default() };
+                    Err(Problem::new(place, told.collect::<Vec<_>>().join("; ")))
+                }
             }
-        },
+        }
     }
 }
 
@@ -191,8 +211,12 @@ impl Refusal {
 }
 
 /// Runs what may block (files, pipes, a full disk) where it keeps no other task waiting.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Refusal> + Send + 'static) -> Result<T, Refusal> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|failed| Err(Refusal::passing(format!("the attempt broke off: {failed}"))))
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|failed| Err(Refusal::passing(format!("the attempt broke off: {failed}"))))
 }
 
 /// Events for the tests of sinks.
@@ -211,7 +235,9 @@ pub(crate) mod samples {
         data["task"] = json!({"id": "1000800001", "operation": "bm", "account": "default", "region": "bj", "name": name});
         data["elapsed_seconds"] = 723.4.into();
         data["polls"] = 17.into();
-        let body = json!({"specversion": "1.0", "type": kind.name(), "subject": "bm/1000800001", "data": data}).to_string();
+        let body =
+            json!({"specversion": "1.0", "type": kind.name(), "subject": "bm/1000800001", "data": data})
+                .to_string();
         Event { id: Uuid::from_u128(1), kind, time: Wall(1_764_000_000_000), body }
     }
 
@@ -225,8 +251,8 @@ pub(crate) mod samples {
         vec![success("reinstall rack 7"); count]
     }
 
-    /// The refusal after a reader closed its end. A process that another test starts holds a copy of that end between its fork
-    /// and its exec, and until then writing succeeds.
+    /// The refusal after a reader closed its end. A process that another test starts holds a copy of that end
+    /// between its fork and its exec, and until then writing succeeds.
     pub async fn once_its_reader_is_gone(attempt: impl AsyncFn() -> Result<(), Refusal>) -> Refusal {
         loop {
             if let Err(refusal) = attempt().await {

@@ -1,11 +1,12 @@
 //! A message in somebody's own words: a minijinja template over an event's record.
 //!
-//! The record's fields are the template's variables (`{{ data.task.name }}`), and `event` is the record as a whole
-//! (`{{ event|tojson }}`). What is not there prints as nothing, at any depth. Nothing is escaped by itself, since only the
-//! author knows what the message is; `|tojson` makes a JSON value of anything.
+//! The record's fields are the template's variables (`{{ data.task.name }}`), and `event` is the record as a
+//! whole (`{{ event|tojson }}`). What is not there prints as nothing, at any depth. Nothing is escaped by
+//! itself, since only the author knows what the message is; `|tojson` makes a JSON value of anything.
 //!
-//! A template is compiled when the configuration is loaded. One that fails later never keeps an event back: the sink says what
-//! it says without a template, and the failure is told once per kind. A template may hold a secret, so nothing here repeats it.
+//! A template is compiled when the configuration is loaded. One that fails later never keeps an event back:
+//! the sink says what it says without a template, and the failure is told once per kind. A template may hold
+//! a secret, so nothing here repeats it.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -20,14 +21,16 @@ use crate::telemetry::output::lock;
 
 /// What a webhook or a robot takes is far below; what is beyond is no template.
 const LARGEST_BYTES: u64 = 64 * 1024;
-/// An event of a thousand instances takes some thirty thousand; one that takes more than this would keep its lane busy.
+/// An event of a thousand instances takes some thirty thousand; one that takes more than this would keep its
+/// lane busy.
 const FUEL: u64 = 500_000;
 /// What the output may have at most.
 const LARGEST_OUTPUT_BYTES: usize = 64 * 1024;
 /// The name under which the environment keeps it; the suffix leaves escaping off.
 const NAME: &str = "template.txt";
 /// Kinds of failure that show at once what is misspelt, and that compiling does not see.
-const MISSPELT: [ErrorKind; 4] = [ErrorKind::UnknownFilter, ErrorKind::UnknownTest, ErrorKind::UnknownFunction, ErrorKind::UnknownMethod];
+const MISSPELT: [ErrorKind; 4] =
+    [ErrorKind::UnknownFilter, ErrorKind::UnknownTest, ErrorKind::UnknownFunction, ErrorKind::UnknownMethod];
 /// An event with every field that there is, to try a template on.
 const SAMPLE: &str = r#"{"specversion":"1.0","id":"e490f9be-c703-57df-b614-6db43cf4fcaa","source":"opwatch/default/bj","type":"opwatch.task.finished",
 "subject":"bm/1000800001","time":"2025-11-24T16:00:00.000Z","datacontenttype":"application/json","data":{"task":{"id":"1000800001",
@@ -76,8 +79,8 @@ impl Template {
         Self::new(text.strip_prefix('\u{feff}').unwrap_or(&text)).map_err(|what| format!("{shown}: {what}"))
     }
 
-    /// What the template makes of an event for that sink; `None`: it failed, which is told, and the sink says what it says
-    /// without one.
+    /// What the template makes of an event for that sink; `None`: it failed, which is told, and the sink says
+    /// what it says without one.
     pub fn text(&self, event: &Event, sink: &str) -> Option<String> {
         match self.render(&event.body) {
             Ok(text) => Some(text),
@@ -98,11 +101,13 @@ impl Template {
     }
 
     fn render(&self, record: &str) -> Result<String, Error> {
-        let record: serde_json::Value =
-            serde_json::from_str(record).map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))?;
+        let record: serde_json::Value = serde_json::from_str(record)
+            .map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))?;
         let event = Value::from(Serde(&record));
         let mut out = Bounded(Vec::new());
-        self.environment.get_template(NAME)?.render_captured_to(context! { event => event.clone(), ..event }, &mut out)?;
+        self.environment
+            .get_template(NAME)?
+            .render_captured_to(context! { event => event.clone(), ..event }, &mut out)?;
         String::from_utf8(out.0).map_err(|error| Error::new(ErrorKind::WriteFailure, error.to_string()))
     }
 }
@@ -127,10 +132,15 @@ impl Write for Bounded {
 /// Line and trouble, without the text around it.
 fn told(error: &Error) -> String {
     let line = error.line().map(|line| format!("line {line} of the template: ")).unwrap_or_default();
-    #[expect(clippy::wildcard_enum_match_arm, reason = "foreign and non-exhaustive: whatever has no words of its own keeps the library's")]
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "foreign and non-exhaustive: whatever has no words of its own keeps the library's"
+    )]
     match error.kind() {
         ErrorKind::OutOfFuel => format!("{line}takes too many steps; let it do less"),
-        ErrorKind::WriteFailure => format!("{line}makes more than {} KiB; let it write less", LARGEST_OUTPUT_BYTES / 1024),
+        ErrorKind::WriteFailure => {
+            format!("{line}makes more than {} KiB; let it write less", LARGEST_OUTPUT_BYTES / 1024)
+        }
         kind => {
             let detail = error.detail().map(|detail| format!(", {detail}")).unwrap_or_default();
             format!("{line}{kind}{detail}; mend it there")
@@ -144,18 +154,24 @@ mod tests {
     use crate::sinks::samples;
 
     fn made(source: &str) -> Option<String> {
-        Template::new(source).unwrap_or_else(|what| panic!("{what}")).text(&samples::success("rack \"7\""), "ops")
+        Template::new(source)
+            .unwrap_or_else(|what| panic!("{what}"))
+            .text(&samples::success("rack \"7\""), "ops")
     }
 
     #[test]
     fn the_fields_of_the_record_are_variables_and_what_is_not_there_prints_as_nothing() {
         assert_eq!(
-            made("{{ data.task.name }}: {{ data.outcome }} in {{ data.elapsed_seconds|round|int }} s").unwrap(),
+            made("{{ data.task.name }}: {{ data.outcome }} in {{ data.elapsed_seconds|round|int }} s")
+                .unwrap(),
             "rack \"7\": success in 723 s"
         );
         assert_eq!(made("[{{ data.error.message }}{{ nothing.at.all }}]").unwrap(), "[]");
         assert_eq!(made(r#"{"text": {{ data.task.name|tojson }}}"#).unwrap(), r#"{"text": "rack \"7\""}"#);
-        assert_eq!(made("{{ event.data.status }}{% if data.outcome == 'success' %}!{% endif %}").unwrap(), "1!");
+        assert_eq!(
+            made("{{ event.data.status }}{% if data.outcome == 'success' %}!{% endif %}").unwrap(),
+            "1!"
+        );
     }
 
     #[test]
@@ -169,7 +185,10 @@ mod tests {
             ("{% include 'other' %}", 1, ""),
         ] {
             let what = Template::new(source).map(|_| ()).unwrap_err();
-            assert!(what.starts_with(&format!("line {line} of the template: ")) && what.contains(part), "{source}: {what}");
+            assert!(
+                what.starts_with(&format!("line {line} of the template: ")) && what.contains(part),
+                "{source}: {what}"
+            );
         }
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ops.j2");
@@ -196,7 +215,9 @@ mod tests {
             "{{ 'hunter2'|tojson(x='hunter2') }}",
         ] {
             let error = match Template::new(source) {
-                Ok(template) => template.render(&samples::success("x").body).map_err(|error| told(&error)).err(),
+                Ok(template) => {
+                    template.render(&samples::success("x").body).map_err(|error| told(&error)).err()
+                }
                 Err(what) => Some(what),
             };
             assert!(!error.clone().unwrap_or_default().contains("hunter2"), "{source}: {error:?}");

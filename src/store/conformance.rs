@@ -121,14 +121,23 @@ fn hot(row: Row) -> Hot {
 }
 
 fn event(number: u128) -> Event {
-    Event { id: Uuid::from_u128(number), kind: Kind::Finished, time: Wall(NOW.0 + 7), body: format!("{{\"number\":{number}}}") }
+    Event {
+        id: Uuid::from_u128(number),
+        kind: Kind::Finished,
+        time: Wall(NOW.0 + 7),
+        body: format!("{{\"number\":{number}}}"),
+    }
 }
 
 /// The end of a task at that moment, of which these sinks are owed an event.
 fn finished(row: Row, at: Wall, sinks: &[&str]) -> Commit {
     let end = Some(End { at, word: Ok(Outcome::Success) });
     let number = u128::from(row.0.unsigned_abs());
-    Commit { hot: hot(row), end, event: Some((event(number), sinks.iter().map(ToString::to_string).collect())) }
+    Commit {
+        hot: hot(row),
+        end,
+        event: Some((event(number), sinks.iter().map(ToString::to_string).collect())),
+    }
 }
 
 async fn register(store: &dyn Store, tasks: &[NewTask]) -> Vec<Registered> {
@@ -151,13 +160,19 @@ async fn owed(store: &dyn Store, sink: &str) -> Vec<Owed> {
 async fn registering_twice_is_registering_once(engine: impl Engine) {
     let store = engine.open().await;
     let first = register(&*store, &[task(1), task(2), task(1)]).await;
-    assert_eq!(first.iter().map(|task| task.state).collect::<Vec<_>>(), [State::New, State::New, State::Known]);
+    assert_eq!(
+        first.iter().map(|task| task.state).collect::<Vec<_>>(),
+        [State::New, State::New, State::Known]
+    );
     assert_eq!(first[0].row, first[2].row);
     let later = Wall(NOW.0 + 5);
     let second = store.register(vec![task(2)], later, vec![later]).await.unwrap();
     assert_eq!(second, [Registered { row: first[1].row, state: State::Known }]);
     let open = store.open_tasks(Row(0), 10).await.unwrap();
-    assert_eq!(open.iter().map(|task| (task.registered_at, task.hot.due)).collect::<Vec<_>>(), [(NOW, NOW), (NOW, NOW)]);
+    assert_eq!(
+        open.iter().map(|task| (task.registered_at, task.hot.due)).collect::<Vec<_>>(),
+        [(NOW, NOW), (NOW, NOW)]
+    );
 }
 
 async fn changed_settings_of_an_open_task_are_taken_over(engine: impl Engine) {
@@ -208,7 +223,10 @@ async fn what_was_removed_and_is_listed_again_is_registered_anew(engine: impl En
 async fn the_final_word_is_said_once(engine: impl Engine) {
     let store = engine.open().await;
     let row = rows(&*store, 1).await[0];
-    let (one, other) = tokio::join!(store.commit(finished(row, NOW, &["hook"])), store.commit(finished(row, NOW, &["hook"])));
+    let (one, other) = tokio::join!(
+        store.commit(finished(row, NOW, &["hook"])),
+        store.commit(finished(row, NOW, &["hook"]))
+    );
     assert_ne!(one.unwrap(), other.unwrap());
     assert!(!store.commit(finished(row, NOW, &["hook"])).await.unwrap());
     assert_eq!(owed(&*store, "hook").await.len(), 1);
@@ -268,7 +286,8 @@ async fn what_is_owed_comes_in_order_and_page_by_page(engine: impl Engine) {
         store.commit(finished(*row, NOW, &["hook"])).await.unwrap();
     }
     let expected: Vec<_> = rows.iter().map(|row| event(u128::from(row.0.unsigned_abs()))).collect();
-    let (mut seen, mut after) = (Vec::new(), Seq(0));
+    let mut seen = Vec::new();
+    let mut after = Seq(0);
     while let page @ [_, ..] = &*store.owed("hook", after, 2).await.unwrap() {
         assert!(page.len() <= 2);
         after = page[page.len() - 1].seq;
@@ -289,7 +308,10 @@ async fn a_failure_is_counted_from_the_first_on_the_sink_s_own_clock(engine: imp
     }
     let after = owed(&*store, "hook").await.remove(0);
     assert_eq!((after.attempts, after.tried), (2, Some(Duration::from_secs(5))));
-    assert_eq!((store.active("hook").await.unwrap(), store.active("file").await.unwrap()), (Duration::from_secs(9), Duration::ZERO));
+    assert_eq!(
+        (store.active("hook").await.unwrap(), store.active("file").await.unwrap()),
+        (Duration::from_secs(9), Duration::ZERO)
+    );
     store.keep_active("hook", Duration::from_secs(30)).await.unwrap();
     assert_eq!(store.active("hook").await.unwrap(), Duration::from_secs(30));
     assert_eq!(owed(&*store, "file").await[0].attempts, 0);
@@ -318,7 +340,10 @@ async fn what_was_buried_since_it_was_found_is_not_forgotten(engine: impl Engine
     let row = rows(&*store, 1).await[0];
     store.commit(finished(row, Wall(10), &["hook"])).await.unwrap();
     let seq = owed(&*store, "hook").await[0].seq;
-    store.bury(Burial { sink: "hook".into(), seq, at: NOW, attempts: 3, error: "413".into(), event: None }).await.unwrap();
+    store
+        .bury(Burial { sink: "hook".into(), seq, at: NOW, attempts: 3, error: "413".into(), event: None })
+        .await
+        .unwrap();
     let found = vec![Past { at: Wall(10), row }];
     store.forget(Wall(100), found.clone()).await.unwrap();
     assert!(store.record(row).await.unwrap().is_some());
@@ -333,14 +358,19 @@ async fn what_is_owed_to_a_sink_that_is_gone_dies_after_the_retention(engine: im
     let later = Event { time: Wall(NOW.0 + 1_000), ..event(2) };
     let end = Some(End { at: NOW, word: Ok(Outcome::Success) });
     store.commit(Commit { hot: hot(rows[1]), end, event: Some((later, vec!["gone".into()])) }).await.unwrap();
-    assert_eq!(store.bury_paused(vec!["hook".into()], Wall(NOW.0 + 500), NOW).await.unwrap(), HashMap::from([("gone".into(), 1)]));
+    assert_eq!(
+        store.bury_paused(vec!["hook".into()], Wall(NOW.0 + 500), NOW).await.unwrap(),
+        HashMap::from([("gone".into(), 1)])
+    );
     assert_eq!(store.outbox().await.unwrap(), HashMap::from([("gone".into(), 1), ("hook".into(), 1)]));
 }
 
 async fn a_group_is_over_with_its_last_task_and_later_tasks_begin_a_new_round(engine: impl Engine) {
     let store = engine.open().await;
-    let grouped =
-        |id, group: Option<&str>| NewTask { settings: Settings { group: group.map(Into::into), ..Settings::default() }, ..task(id) };
+    let grouped = |id, group: Option<&str>| NewTask {
+        settings: Settings { group: group.map(Into::into), ..Settings::default() },
+        ..task(id)
+    };
     let in_group = |ids: std::ops::Range<u64>| ids.map(|id| grouped(id, Some("rack"))).collect::<Vec<_>>();
     let rows: Vec<_> = register(&*store, &in_group(1..4)).await.into_iter().map(|task| task.row).collect();
     store.commit(finished(rows[0], Wall(NOW.0 + 1), &[])).await.unwrap();
@@ -353,7 +383,11 @@ async fn a_group_is_over_with_its_last_task_and_later_tasks_begin_a_new_round(en
     let counts = Counts { success: 1, abandoned: 1, ..Counts::default() };
     assert_eq!((over.name.as_str(), over.round, over.counts, over.started_at), ("rack", 1, counts, NOW));
     assert_eq!((over.finished_at, over.settings.len()), (Wall(NOW.0 + 9), 1));
-    assert_eq!(store.past(Wall(i64::MAX), Past::default(), 10).await.unwrap(), [], "what an open round counts is not forgotten");
+    assert_eq!(
+        store.past(Wall(i64::MAX), Past::default(), 10).await.unwrap(),
+        [],
+        "what an open round counts is not forgotten"
+    );
     assert!(store.finish_group(over.row, event(50), vec!["hook".into()]).await.unwrap());
     assert!(!store.finish_group(over.row, event(51), vec!["hook".into()]).await.unwrap());
     assert_eq!(owed(&*store, "hook").await.len(), 1);
@@ -427,7 +461,13 @@ async fn only_what_is_over_and_owed_nothing_can_be_forgotten(engine: impl Engine
     let store = engine.open().await;
     let rows = rows(&*store, 6).await;
     // The first is open, the second ended too late, the third is owed; the others ended in this order.
-    let ends = [(rows[1], 100, &[] as &[&str]), (rows[2], 10, &["hook"]), (rows[4], 11, &[]), (rows[3], 12, &[]), (rows[5], 12, &[])];
+    let ends = [
+        (rows[1], 100, &[] as &[&str]),
+        (rows[2], 10, &["hook"]),
+        (rows[4], 11, &[]),
+        (rows[3], 12, &[]),
+        (rows[5], 12, &[]),
+    ];
     for (row, at, sinks) in ends {
         store.commit(finished(row, Wall(at), sinks)).await.unwrap();
     }
@@ -438,8 +478,14 @@ async fn only_what_is_over_and_owed_nothing_can_be_forgotten(engine: impl Engine
     assert_eq!(store.past(Wall(100), expected[1], 10).await.unwrap(), expected[2..]);
 
     // The second page's task is left out, as one that is still listed is.
-    store.forget(Wall(100), vec![expected[0], expected[2], past(rows[0], 0), past(rows[2], 10)]).await.unwrap();
-    assert_eq!(store.past(Wall(i64::MAX), Past::default(), 10).await.unwrap(), [expected[1], past(rows[1], 100)]);
+    store
+        .forget(Wall(100), vec![expected[0], expected[2], past(rows[0], 0), past(rows[2], 10)])
+        .await
+        .unwrap();
+    assert_eq!(
+        store.past(Wall(i64::MAX), Past::default(), 10).await.unwrap(),
+        [expected[1], past(rows[1], 100)]
+    );
     assert_eq!(open_rows(&*store).await, [rows[0]]);
     assert_eq!(owed(&*store, "hook").await.len(), 1);
     assert_eq!(store.record(rows[4]).await.unwrap(), None);
@@ -490,9 +536,17 @@ async fn an_opened_store_has_all_that_was_acknowledged(engine: impl Engine) {
     let store = engine.open().await;
     let row = register(&*store, &[named(1, "rack 7"), task(2)]).await[0].row;
     store.commit(finished(row, NOW, &["hook"])).await.unwrap();
-    let before = (store.open_tasks(Row(0), 10).await.unwrap(), store.record(row).await.unwrap(), owed(&*store, "hook").await);
+    let before = (
+        store.open_tasks(Row(0), 10).await.unwrap(),
+        store.record(row).await.unwrap(),
+        owed(&*store, "hook").await,
+    );
     store.close().await;
     let store = engine.open().await;
-    let after = (store.open_tasks(Row(0), 10).await.unwrap(), store.record(row).await.unwrap(), owed(&*store, "hook").await);
+    let after = (
+        store.open_tasks(Row(0), 10).await.unwrap(),
+        store.record(row).await.unwrap(),
+        owed(&*store, "hook").await,
+    );
     assert_eq!(after == before, engine.durable(), "{after:?}");
 }

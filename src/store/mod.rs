@@ -1,8 +1,9 @@
 //! KEEPS: every task, its end, its events and the deliveries still owed.
 //!
-//! The only folder with SQL. A task's end, its event and its deliveries are one durable transaction; only then is a sink
-//! called (design.md §3, promise 1). Trouble that passes (a full disk, somebody else's lock) is waited out in here, visibly;
-//! what a caller gets to see is [`Error`], and means that the store is unusable.
+//! The only folder with SQL. A task's end, its event and its deliveries are one durable transaction; only
+//! then is a sink called (design.md §3, promise 1). Trouble that passes (a full disk, somebody else's lock)
+//! is waited out in here, visibly; what a caller gets to see is [`Error`], and means that the store is
+//! unusable.
 
 #[cfg(test)]
 mod conformance;
@@ -70,7 +71,8 @@ pub enum Error {
         /// The latest that this program knows.
         known: i64,
     },
-    /// A read or a write failed in a way that waiting does not mend: nothing may be assumed of what was not acknowledged.
+    /// A read or a write failed in a way that waiting does not mend: nothing may be assumed of what was not
+    /// acknowledged.
     #[error("the store failed; opwatch ends here and starts afresh from what is safely written")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The store's thread is gone, since the program is ending.
@@ -161,7 +163,8 @@ pub enum State {
     New,
     /// Known and still watched; changed settings were taken over.
     Known,
-    /// Known and over: it is not watched again, unless it is listed with another `run`, or was abandoned as removed.
+    /// Known and over: it is not watched again, unless it is listed with another `run`, or was abandoned as
+    /// removed.
     Over,
 }
 
@@ -281,13 +284,18 @@ pub struct Past {
 
 /// What every store promises; `store/conformance.rs` holds an engine to it.
 ///
-/// Each call may wait long (a full disk, a foreign lock): callers bound nothing, and a stop drops the future. A dropped
-/// future's write may still happen.
+/// Each call may wait long (a full disk, a foreign lock): callers bound nothing, and a stop drops the future.
+/// A dropped future's write may still happen.
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// Registers tasks, in one transaction, and answers for each in order. A task that is known keeps its start; if it is
-    /// still open, its changed settings are taken over.
-    async fn register(&self, tasks: Vec<NewTask>, now: Wall, due: Vec<Wall>) -> Result<Vec<Registered>, Error>;
+    /// Registers tasks, in one transaction, and answers for each in order. A task that is known keeps its
+    /// start; if it is still open, its changed settings are taken over.
+    async fn register(
+        &self,
+        tasks: Vec<NewTask>,
+        now: Wall,
+        due: Vec<Wall>,
+    ) -> Result<Vec<Registered>, Error>;
 
     /// The targets that any task was registered with.
     async fn targets(&self) -> Result<HashMap<TargetRow, Target>, Error>;
@@ -298,13 +306,15 @@ pub trait Store: Send + Sync {
     /// What an event tells of that task; `None` if it is not known.
     async fn record(&self, row: Row) -> Result<Option<Record>, Error>;
 
-    /// Makes a step durable. `false`: the task is over already, and nothing was written (design.md §3, promise 3).
+    /// Makes a step durable. `false`: the task is over already, and nothing was written (design.md §3,
+    /// promise 3).
     async fn commit(&self, commit: Commit) -> Result<bool, Error>;
 
     /// Makes an event durable that is no task's, with the sinks that are owed it.
     async fn tell(&self, event: Event, sinks: Vec<String>) -> Result<(), Error>;
 
-    /// Keeps where the polling of these tasks stands, at a clean stop; those that are over by now are left alone.
+    /// Keeps where the polling of these tasks stands, at a clean stop; those that are over by now are left
+    /// alone.
     async fn keep(&self, hot: Vec<Hot>) -> Result<(), Error>;
 
     /// At most `limit` deliveries owed to that sink, oldest first, after that number.
@@ -322,12 +332,18 @@ pub trait Store: Send + Sync {
     /// Keeps how the sink's own clock stands.
     async fn keep_active(&self, sink: &str, active: Duration) -> Result<(), Error>;
 
-    /// A delivery becomes a dead letter, and the event that tells of it is owed; nothing happens to one that is not owed any more.
+    /// A delivery becomes a dead letter, and the event that tells of it is owed; nothing happens to one that
+    /// is not owed any more.
     async fn bury(&self, burial: Burial) -> Result<(), Error>;
 
-    /// These sinks are configured now. What is owed to others that were last configured before that moment becomes dead letters; how
-    /// many of each.
-    async fn bury_paused(&self, configured: Vec<String>, before: Wall, at: Wall) -> Result<HashMap<String, u64>, Error>;
+    /// These sinks are configured now. What is owed to others that were last configured before that moment
+    /// becomes dead letters; how many of each.
+    async fn bury_paused(
+        &self,
+        configured: Vec<String>,
+        before: Wall,
+        at: Wall,
+    ) -> Result<HashMap<String, u64>, Error>;
 
     /// How many deliveries are owed to each sink, configured or not; dead letters are not.
     async fn outbox(&self) -> Result<HashMap<String, u64>, Error>;
@@ -335,28 +351,32 @@ pub trait Store: Send + Sync {
     /// How many dead letters are kept of each sink.
     async fn dead_letters(&self) -> Result<HashMap<String, u64>, Error>;
 
-    /// At most `limit` tasks that ended before that moment, whose events are owed to nobody and no dead letter since, in the order in which they ended,
-    /// after that one. Retention looks here, leaves out what is still listed, and hands the rest to [`Store::forget`].
+    /// At most `limit` tasks that ended before that moment, whose events are owed to nobody and no dead
+    /// letter since, in the order in which they ended, after that one. Retention looks here, leaves out what
+    /// is still listed, and hands the rest to [`Store::forget`].
     async fn past(&self, before: Wall, after: Past, limit: usize) -> Result<Vec<Past>, Error>;
 
-    /// Forgets these tasks with their events and dead letters, except those that [`Store::past`] does not find any more.
+    /// Forgets these tasks with their events and dead letters, except those that [`Store::past`] does not
+    /// find any more.
     async fn forget(&self, before: Wall, tasks: Vec<Past>) -> Result<(), Error>;
 
     /// The open rounds of groups whose tasks are all over.
     async fn groups_over(&self) -> Result<Vec<GroupRound>, Error>;
 
-    /// Closes a round of a group, and makes the event durable that tells of it, with the sinks that are owed it. `false`: another
-    /// task joined it, or it is closed already, and nothing was written.
+    /// Closes a round of a group, and makes the event durable that tells of it, with the sinks that are owed
+    /// it. `false`: another task joined it, or it is closed already, and nothing was written.
     async fn finish_group(&self, group: GroupRow, event: Event, sinks: Vec<String>) -> Result<bool, Error>;
 
     /// The time of the latest event.
     async fn newest(&self) -> Result<Option<Wall>, Error>;
 
-    /// Forgets at most `limit` events from before that moment that are no task's and are owed to nobody; how many.
+    /// Forgets at most `limit` events from before that moment that are no task's and are owed to nobody; how
+    /// many.
     async fn forget_told(&self, before: Wall, limit: usize) -> Result<u64, Error>;
 
-    /// Writes what was asked for until now and lets go of the store, so that it can be opened again. Every later call answers
-    /// [`Error::Closed`]. What cannot be written within some seconds is given up, and its callers are told.
+    /// Writes what was asked for until now and lets go of the store, so that it can be opened again. Every
+    /// later call answers [`Error::Closed`]. What cannot be written within some seconds is given up, and its
+    /// callers are told.
     async fn close(&self);
 }
 

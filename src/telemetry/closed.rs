@@ -1,8 +1,9 @@
 //! Whether standard output and standard error were there when the process began.
 //!
-//! Rust's runtime opens `/dev/null` in the place of a descriptor that is closed, before `main`: what is written there then
-//! counts as written, and is lost. Afterwards nobody can tell it from a `/dev/null` that somebody chose, so it is looked at
-//! earlier: the loader runs what `.init_array` lists before the runtime begins.
+//! Rust's runtime opens `/dev/null` in the place of a descriptor that is closed, before `main`: what is
+//! written there then counts as written, and is lost. Afterwards nobody can tell it from a `/dev/null` that
+//! somebody chose, so it is looked at earlier: the loader runs what `.init_array` lists before the runtime
+//! begins.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,7 +14,10 @@ static STANDARD_OUTPUT: AtomicBool = AtomicBool::new(false);
 static STANDARD_ERROR: AtomicBool = AtomicBool::new(false);
 
 #[used]
-#[expect(unsafe_code, reason = "the only way to run before Rust's runtime; what runs makes two system calls and needs nothing of it")]
+#[expect(
+    unsafe_code,
+    reason = "the only way to run before Rust's runtime; what runs makes two system calls and needs nothing of it"
+)]
 #[unsafe(link_section = ".init_array")]
 static BEFORE_THE_RUNTIME: extern "C" fn() = look;
 

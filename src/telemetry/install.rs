@@ -1,7 +1,8 @@
 //! What is logged, and where to: puts the program's own log in place.
 //!
-//! `$RUST_LOG` refines the configured level, for our own code alone. A library may print a URL with its signature or token at
-//! `debug`; no setting lets one say more than warnings, nor are records of the `log` crate bridged.
+//! `$RUST_LOG` refines the configured level, for our own code alone. A library may print a URL with its
+//! signature or token at `debug`; no setting lets one say more than warnings, nor are records of the `log`
+//! crate bridged.
 
 use tracing::level_filters::LevelFilter;
 use tracing::{Subscriber, warn};
@@ -21,7 +22,10 @@ pub fn init(config: &Config, surroundings: Surroundings) -> Result<(), Problem> 
     let rust_log = std::env::var("RUST_LOG").unwrap_or_default();
     let filter = filter(config.level, &rust_log).map_err(|error| {
         let place = Place { key: Some("RUST_LOG".into()), ..Place::default() };
-        Problem::new(place, format!("{error}; write a level (debug), or levels by module (opwatch::watch=trace,info)"))
+        Problem::new(
+            place,
+            format!("{error}; write a level (debug), or levels by module (opwatch::watch=trace,info)"),
+        )
     })?;
     let format = config.format.resolve(surroundings);
     let layer = layer(format, surroundings)?;
@@ -38,7 +42,8 @@ fn subscriber(layer: BoxedLayer, filter: EnvFilter) -> impl Subscriber + Send + 
 }
 
 fn filter(level: Level, rust_log: &str) -> Result<EnvFilter, ParseError> {
-    let directives = [level.name(), rust_log.trim()].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>();
+    let directives =
+        [level.name(), rust_log.trim()].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>();
     EnvFilter::builder().parse(directives.join(","))
 }
 
@@ -48,8 +53,9 @@ fn libraries_at_most_warn() -> FilterFn {
 
 fn layer(format: ResolvedFormat, surroundings: Surroundings) -> Result<BoxedLayer, Problem> {
     let lines = |form| {
-        let lines = output::standard_error()
-            .map_err(|error| Problem::new(Place::default(), format!("standard error cannot be used for the log: {error}")))?;
+        let lines = output::standard_error().map_err(|error| {
+            Problem::new(Place::default(), format!("standard error cannot be used for the log: {error}"))
+        })?;
         Ok(LineLayer::new(lines, form).boxed())
     };
     let text = Form::Text { has_colours: surroundings.has_colours() };
@@ -126,9 +132,15 @@ mod tests {
     fn a_log_line_is_one_line_in_text_and_flat_in_json() {
         let talk = || error!(path = "/a b\n", tries = 3, cause = %"x\ny", "cannot\nwrite");
         let text = said(TEXT, Level::Info, "", talk);
-        assert!(text.ends_with("Z ERROR cannot\\u000awrite path=\"/a b\\n\" tries=3 cause=\"x\\ny\"\n"), "{text}");
+        assert!(
+            text.ends_with("Z ERROR cannot\\u000awrite path=\"/a b\\n\" tries=3 cause=\"x\\ny\"\n"),
+            "{text}"
+        );
         let json: serde_json::Value = serde_json::from_str(&said(Form::Json, Level::Info, "", talk)).unwrap();
-        assert_eq!((&json["level"], &json["tries"], &json["cause"]), (&"error".into(), &3.into(), &"x\ny".into()));
+        assert_eq!(
+            (&json["level"], &json["tries"], &json["cause"]),
+            (&"error".into(), &3.into(), &"x\ny".into())
+        );
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The program's own log as lines on standard error.
 //!
-//! Own, and not the formatter of tracing-subscriber: that one panics through `eprintln!` where standard error is closed, lets
-//! line ends through, and may hold a thread of the daemon for as long as nobody reads. Values belong on the event itself;
-//! spans are not shown.
+//! Own, and not the formatter of tracing-subscriber: that one panics through `eprintln!` where standard error
+//! is closed, lets line ends through, and may hold a thread of the daemon for as long as nobody reads. Values
+//! belong on the event itself; spans are not shown.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,7 +21,8 @@ use super::output::{Lines, write_waiting};
 use crate::clock::Clock;
 use crate::problem::chain;
 
-/// How long a line may wait for its reader. Then it is dropped, and so are the next ones without a wait: the daemon goes on.
+/// How long a line may wait for its reader. Then it is dropped, and so are the next ones without a wait: the
+/// daemon goes on.
 const PATIENCE: Duration = Duration::from_millis(200);
 
 /// Lines on standard error.
@@ -60,7 +61,12 @@ impl<S: Subscriber> Layer<S> for LineLayer {
         if !is_ours(event.metadata()) {
             fields.push(("target", event.metadata().target().into()));
         }
-        let line = Line { time: self.clock.now().wall, level: Some(level(event.metadata())), message: &message, fields: &fields };
+        let line = Line {
+            time: self.clock.now().wall,
+            level: Some(level(event.metadata())),
+            message: &message,
+            fields: &fields,
+        };
         let mut written = match self.form {
             Form::Text { has_colours } => line.text(has_colours),
             Form::Json => line.json(),

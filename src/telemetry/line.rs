@@ -1,7 +1,8 @@
 //! The form of one line on standard error, for events and for the program's own log alike.
 //!
-//! Whatever a value holds, a line stays one line and brings no terminal to obey it: line ends, control characters and those
-//! that reorder or hide text are written as JSON escapes, so quoted values read back with any JSON parser.
+//! Whatever a value holds, a line stays one line and brings no terminal to obey it: line ends, control
+//! characters and those that reorder or hide text are written as JSON escapes, so quoted values read back
+//! with any JSON parser.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -11,8 +12,8 @@ use serde_json::Value;
 use super::Level;
 use crate::clock::Wall;
 
-/// What is kept of one value. Cloud messages and names are far shorter; a line stays readable and below what pipes and
-/// collectors take.
+/// What is kept of one value. Cloud messages and names are far shorter; a line stays readable and below what
+/// pipes and collectors take.
 pub const MAX_VALUE_BYTES: usize = 2048;
 
 /// Keys and their values, in the order in which they are shown.
@@ -35,7 +36,9 @@ impl Line<'_> {
     /// `TIME message key=value …`, with the level after the time where there is one; without a line end.
     pub fn text(&self, has_colours: bool) -> String {
         let level = match self.level {
-            Some(level) if has_colours => format!("{}{:<5}\u{1b}[0m ", colour(level), level.name().to_uppercase()),
+            Some(level) if has_colours => {
+                format!("{}{:<5}\u{1b}[0m ", colour(level), level.name().to_uppercase())
+            }
             Some(level) => format!("{:<5} ", level.name().to_uppercase()),
             None => String::new(),
         };
@@ -52,7 +55,8 @@ impl Line<'_> {
         words
     }
 
-    /// One flat JSON object with `time`, `level` where there is one, `message` and the fields; without a line end.
+    /// One flat JSON object with `time`, `level` where there is one, `message` and the fields; without a line
+    /// end.
     pub fn json(&self) -> String {
         let mut object = format!("{{\"time\":\"{}\"", self.time);
         if let Some(level) = self.level {
@@ -77,22 +81,26 @@ pub fn cut(text: &str, max_bytes: usize) -> Cow<'_, str> {
     format!("{}{ELLIPSIS}", &text[..end]).into()
 }
 
-/// A value as it stands behind its key in text: bare when nothing in it could be misread, else as a JSON string.
+/// A value as it stands behind its key in text: bare when nothing in it could be misread, else as a JSON
+/// string.
 fn written(value: &Value) -> String {
     match value {
         Value::String(text) if is_plain(text) => text.clone(),
         Value::String(_) => escaped(&value.to_string()).into_owned(),
         Value::Null | Value::Bool(_) | Value::Number(_) => value.to_string(),
-        Value::Array(_) | Value::Object(_) => escaped(&Value::from(value.to_string()).to_string()).into_owned(),
+        Value::Array(_) | Value::Object(_) => {
+            escaped(&Value::from(value.to_string()).to_string()).into_owned()
+        }
     }
 }
 
 fn is_plain(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+    !text.is_empty()
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
 }
 
-/// Control characters (C1 too: U+009B alone starts a terminal sequence), and those that reorder, hide or break text, as
-/// `\uXXXX`. In JSON they stand only within strings, where that is the same text.
+/// Control characters (C1 too: U+009B alone starts a terminal sequence), and those that reorder, hide or
+/// break text, as `\uXXXX`. In JSON they stand only within strings, where that is the same text.
 pub fn escaped(text: &str) -> Cow<'_, str> {
     if !text.contains(is_unprintable) {
         return text.into();
@@ -109,7 +117,8 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
 }
 
 fn is_unprintable(character: char) -> bool {
-    character.is_control() || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    character.is_control()
+        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 fn colour(level: Level) -> &'static str {
@@ -127,7 +136,11 @@ mod tests {
     use super::*;
 
     fn with_name(name: &str) -> Fields {
-        vec![("task", Value::from("1000800001")), ("elapsed", Value::from(723.4)), ("name", Value::from(name))]
+        vec![
+            ("task", Value::from("1000800001")),
+            ("elapsed", Value::from(723.4)),
+            ("name", Value::from(name)),
+        ]
     }
 
     fn line(fields: &Fields) -> Line<'_> {
@@ -139,7 +152,10 @@ mod tests {
     #[test]
     fn only_values_that_could_be_misread_are_quoted() {
         let text = line(&with_name("rack-7_a.b")).text(false);
-        assert_eq!(text, "2025-11-24T16:00:00.000Z task finished task=1000800001 elapsed=723.4 name=rack-7_a.b");
+        assert_eq!(
+            text,
+            "2025-11-24T16:00:00.000Z task finished task=1000800001 elapsed=723.4 name=rack-7_a.b"
+        );
         assert!(line(&with_name("")).text(false).ends_with(r#"name="""#));
         assert!(line(&with_name("a=b")).text(false).ends_with(r#"name="a=b""#));
     }

@@ -1,7 +1,9 @@
-//! The program's own log. Events are no part of it: the `log` sink writes those itself, whatever the level here.
+//! The program's own log. Events are no part of it: the `log` sink writes those itself, whatever the level
+//! here.
 //!
-//! It lends that sink what both need: the form of a line ([`line`]), the way to a descriptor that may be full, slow or closed
-//! ([`output`]), whether it was there at all ([`closed`]), and where standard error leads ([`surroundings`]).
+//! It lends that sink what both need: the form of a line ([`line`]), the way to a descriptor that may be
+//! full, slow or closed ([`output`]), whether it was there at all ([`closed`]), and where standard error
+//! leads ([`surroundings`]).
 
 #[cfg(test)]
 pub mod captured;
@@ -21,7 +23,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Config {
-    /// `auto`, `text`, `json` or `journal`. Default auto: the journal under systemd, text on a terminal, json else.
+    /// `auto`, `text`, `json` or `journal`. Default auto: the journal under systemd, text on a terminal, json
+    /// else.
     pub format: Format,
     /// `error`, `warn`, `info`, `debug` or `trace`; `$RUST_LOG`, where set, says more. Default info.
     pub level: Level,

@@ -1,8 +1,9 @@
 //! Whole lines to a descriptor that may be full, slow or closed: standard error, standard output, a FIFO.
 //!
-//! Nothing here blocks for longer than its caller allows, although the descriptor may be in blocking mode, which is shared
-//! with other processes and so is not ours to change: a pipe that poll(2) calls writable takes [`ATOMIC_BYTES`] at once. What
-//! was begun of a line and not finished is owed, and written before anything else, so a line never continues as another one.
+//! Nothing here blocks for longer than its caller allows, although the descriptor may be in blocking mode,
+//! which is shared with other processes and so is not ours to change: a pipe that poll(2) calls writable
+//! takes [`ATOMIC_BYTES`] at once. What was begun of a line and not finished is owed, and written before
+//! anything else, so a line never continues as another one.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -13,7 +14,8 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
 
-/// `PIPE_BUF`: a pipe takes a write of this size as a whole or not at all, also from a process that is killed meanwhile.
+/// `PIPE_BUF`: a pipe takes a write of this size as a whole or not at all, also from a process that is killed
+/// meanwhile.
 pub const ATOMIC_BYTES: usize = 4096;
 
 /// A descriptor, and the rest of a line that was begun on it.
@@ -29,8 +31,9 @@ impl Lines {
         Self { out: Arc::new(out), owed: Vec::new() }
     }
 
-    /// Writes as much of these whole lines as the descriptor takes at once, and takes it off them. After an error they start
-    /// with a line of which nothing is written; with `WouldBlock`, go on after [`Lines::wait`].
+    /// Writes as much of these whole lines as the descriptor takes at once, and takes it off them. After an
+    /// error they start with a line of which nothing is written; with `WouldBlock`, go on after
+    /// [`Lines::wait`].
     pub fn write_ready(&mut self, lines: &mut &[u8]) -> io::Result<()> {
         loop {
             while !self.owed.is_empty() {
@@ -65,8 +68,8 @@ impl Lines {
     }
 }
 
-/// Writes these whole lines, waiting while the descriptor takes nothing, but never longer than `patience` at a time; then it
-/// is an error of the kind `TimedOut`. Others may write between two lines.
+/// Writes these whole lines, waiting while the descriptor takes nothing, but never longer than `patience` at
+/// a time; then it is an error of the kind `TimedOut`. Others may write between two lines.
 pub fn write_waiting(shared: &Mutex<Lines>, mut lines: &[u8], patience: Duration) -> io::Result<()> {
     loop {
         let out = {
@@ -97,7 +100,8 @@ pub fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether a write would not block, after waiting so long at most. True for a closed one too: the write says what is wrong.
+/// Whether a write would not block, after waiting so long at most. True for a closed one too: the write says
+/// what is wrong.
 fn is_writable(out: &File, patience: Duration) -> io::Result<bool> {
     let patience = Timespec::try_from(patience).map_err(io::Error::other)?;
     let mut descriptors = [PollFd::new(out, PollFlags::OUT)];
@@ -151,7 +155,8 @@ mod tests {
     #[test]
     fn lines_after_a_slow_reader_come_once_each_and_whole() {
         let (mut read_end, lines) = pipe();
-        let wanted: Vec<u8> = (0..50_000).flat_map(|number| format!("line {number}\n").into_bytes()).collect();
+        let wanted: Vec<u8> =
+            (0..50_000).flat_map(|number| format!("line {number}\n").into_bytes()).collect();
         let reader = std::thread::spawn(move || {
             let mut seen = Vec::new();
             read_end.read_to_end(&mut seen).unwrap();
@@ -167,7 +172,8 @@ mod tests {
         let (read_end, lines) = pipe();
         drop(read_end);
         // A process that another test starts holds a copy of the read end between its fork and its exec.
-        let error = std::iter::repeat_with(|| write_waiting(&lines, b"line\n", SHORT)).find_map(Result::err).unwrap();
+        let error =
+            std::iter::repeat_with(|| write_waiting(&lines, b"line\n", SHORT)).find_map(Result::err).unwrap();
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
     }
 }

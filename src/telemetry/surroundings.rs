@@ -1,7 +1,8 @@
 //! Where standard error leads, and so which form its lines have.
 //!
-//! systemd sets `$JOURNAL_STREAM` to the device and inode of the stream that it connected; whoever redirects standard error
-//! keeps the variable, so only the comparison with the descriptor says that a journal is really there.
+//! systemd sets `$JOURNAL_STREAM` to the device and inode of the stream that it connected; whoever redirects
+//! standard error keeps the variable, so only the comparison with the descriptor says that a journal is
+//! really there.
 
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
@@ -41,9 +42,11 @@ impl Surroundings {
         });
         let journal_stream = std::env::var("JOURNAL_STREAM").ok();
         Self {
-            is_journal: identity.is_ok_and(|identity| journal_stream.as_deref().and_then(parsed) == Some(identity)),
+            is_journal: identity
+                .is_ok_and(|identity| journal_stream.as_deref().and_then(parsed) == Some(identity)),
             is_terminal: standard_error.is_terminal(),
-            // https://no-color.org: present and not empty, whatever its value. And some terminals know no colours.
+            // https://no-color.org: present and not empty, whatever its value. And some terminals know no
+            // colours.
             no_color: std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
                 || std::env::var_os("TERM").is_some_and(|name| name == "dumb"),
         }
@@ -56,8 +59,8 @@ impl Surroundings {
 }
 
 impl Format {
-    /// The form that lines have. `journal` without a journal behind standard error is as `auto`: fields sent past the
-    /// descriptor that a person redirected would be missed where they are looked for.
+    /// The form that lines have. `journal` without a journal behind standard error is as `auto`: fields sent
+    /// past the descriptor that a person redirected would be missed where they are looked for.
     pub fn resolve(self, surroundings: Surroundings) -> ResolvedFormat {
         match self {
             Self::Text => ResolvedFormat::Text,

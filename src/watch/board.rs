@@ -1,6 +1,8 @@
-//! Whose turn it is: the hot table, the queue, pace, breaker and hold of each pace key, and the bound, hold and clock of each account.
+//! Whose turn it is: the hot table, the queue, pace, breaker and hold of each pace key, and the bound, hold
+//! and clock of each account.
 //!
-//! Plain and synchronous: the loop asks it for the next task, hands it each answer (settle.rs), and carries out what comes back.
+//! Plain and synchronous: the loop asks it for the next task, hands it each answer (settle.rs), and carries
+//! out what comes back.
 
 mod settle;
 
@@ -63,7 +65,8 @@ pub enum Scope {
     Key(KeyIndex),
 }
 
-/// What waits for one pace key with one account's credentials. Two accounts may share a pace key, never a hold of their own.
+/// What waits for one pace key with one account's credentials. Two accounts may share a pace key, never a
+/// hold of their own.
 #[derive(Debug)]
 struct Share {
     key: KeyIndex,
@@ -109,13 +112,21 @@ impl Board {
 
     /// A new account, with the most requests that may be under way at once.
     pub fn add_account(&mut self, max_in_flight: u32) -> AccountIndex {
-        self.accounts.push(Account { in_flight: 0, max_in_flight, hold: None, skew: Skew::default(), throttled: None, probe: None });
+        self.accounts.push(Account {
+            in_flight: 0,
+            max_in_flight,
+            hold: None,
+            skew: Skew::default(),
+            throttled: None,
+            probe: None,
+        });
         AccountIndex(self.accounts.len() - 1)
     }
 
     /// A new pace key, whose first call leaves one interval from now.
     pub fn add_key(&mut self, rate: Rate, now: Steady) -> KeyIndex {
-        let (breaker, evidence) = (Breaker::default(), Evidence::default());
+        let breaker = Breaker::default();
+        let evidence = Evidence::default();
         self.keys.push(Key {
             pace: Pace::new(rate, now),
             breaker,
@@ -134,8 +145,8 @@ impl Board {
         self.keys[key.0].pace.lower(rate);
     }
 
-    /// A new target, asked with that account's credentials at that pace key's pace. Targets are numbered in the order in which
-    /// they are added.
+    /// A new target, asked with that account's credentials at that pace key's pace. Targets are numbered in
+    /// the order in which they are added.
     pub fn add_target(&mut self, account: AccountIndex, key: KeyIndex) {
         let known = self.shares.iter().position(|share| (share.account, share.key) == (account, key));
         let share = known.unwrap_or_else(|| {
@@ -167,9 +178,11 @@ impl Board {
         self.table[slot as usize].take()
     }
 
-    /// Takes the task whose turn it is, if any may be asked now. It counts as under way until [`Board::settle`].
+    /// Takes the task whose turn it is, if any may be asked now. It counts as under way until
+    /// [`Board::settle`].
     pub fn take(&mut self, now: Steady) -> Option<(Slot, &Waiting)> {
-        let (count, turn) = (self.shares.len(), self.turn);
+        let count = self.shares.len();
+        let turn = self.turn;
         for index in (0..count).map(|offset| (turn + offset) % count) {
             if !self.is_free(index, now) {
                 continue;
@@ -187,8 +200,10 @@ impl Board {
             }
             self.turn = index + 1;
             let task = self.table[slot as usize].as_mut()?;
-            (task.under_way, task.asked) = (true, Some(now));
-            // Not always the share that was looked at: a probe takes the task of the whole scope that waited longest.
+            task.under_way = true;
+            task.asked = Some(now);
+            // Not always the share that was looked at: a probe takes the task of the whole scope that waited
+            // longest.
             let share = &self.shares[self.targets[task.target.0 as usize]];
             self.keys[share.key.0].pace.take(now);
             self.accounts[share.account.0].in_flight += 1;
@@ -197,11 +212,12 @@ impl Board {
         None
     }
 
-    /// When [`Board::take`] has something next, or, if that is asked for, [`Board::take_overdue`]; `None`: not before an answer comes
-    /// or a task is added.
+    /// When [`Board::take`] has something next, or, if that is asked for, [`Board::take_overdue`]; `None`:
+    /// not before an answer comes or a task is added.
     pub fn wake(&self, overdue: bool) -> Option<Steady> {
         let turn = |(index, share): (usize, &Share)| {
-            let (account, pace) = (&self.accounts[share.account.0], &self.keys[share.key.0].pace);
+            let account = &self.accounts[share.account.0];
+            let pace = &self.keys[share.key.0].pace;
             let due = share.queue.next().filter(|_| account.in_flight < account.max_in_flight)?;
             match self.gate(index) {
                 None => Some(due.max(pace.next())),
@@ -235,9 +251,12 @@ impl Board {
         self.free.push(slot);
     }
 
-    /// Takes a task away that is overdue and was not told so yet; it goes on being watched once it is put back.
+    /// Takes a task away that is overdue and was not told so yet; it goes on being watched once it is put
+    /// back.
     pub fn take_overdue(&mut self, now: Moment) -> Option<(Slot, Waiting, Times)> {
-        while let Some(Reverse((_, slot))) = self.warnings.peek().copied().filter(|Reverse((at, _))| *at <= now.steady) {
+        while let Some(Reverse((_, slot))) =
+            self.warnings.peek().copied().filter(|Reverse((at, _))| *at <= now.steady)
+        {
             self.warnings.pop();
             let Some(task) = self.table[slot as usize].as_ref().filter(|task| !task.under_way) else {
                 // One step of a task at a time, so that no older word is stored after a newer one.
@@ -368,8 +387,10 @@ impl Board {
     /// What lets only probes of a share out, and whether one is under way.
     fn gate(&self, share: usize) -> Option<(Scope, &Probes, bool)> {
         let Share { key, account, .. } = self.shares[share];
-        let (of, on) = (Scope::Account(account), Scope::Key(key));
-        let of_account = self.probes_of(of).map(|probes| (of, probes, self.accounts[account.0].probe.is_some()));
+        let of = Scope::Account(account);
+        let on = Scope::Key(key);
+        let of_account =
+            self.probes_of(of).map(|probes| (of, probes, self.accounts[account.0].probe.is_some()));
         of_account.or(self.probes_of(on).map(|probes| (on, probes, self.keys[key.0].probe.is_some())))
     }
 
@@ -377,21 +398,28 @@ impl Board {
     fn next_due(&mut self, share: usize, now: Steady) -> Option<Slot> {
         while let Some(slot) = self.shares[share].queue.pop(now) {
             let task = self.table[slot as usize].as_ref();
-            if task.is_some_and(|task| !task.under_way && task.due <= now && self.targets[task.target.0 as usize] == share) {
+            if task.is_some_and(|task| {
+                !task.under_way && task.due <= now && self.targets[task.target.0 as usize] == share
+            }) {
                 return Some(slot);
             }
         }
         None
     }
 
-    /// The task for a probe: of those that may be asked now the one asked longest ago, never-asked first, but none before its
-    /// first poll is due.
+    /// The task for a probe: of those that may be asked now the one asked longest ago, never-asked first, but
+    /// none before its first poll is due.
     fn asked_longest_ago(&mut self, scope: Scope, now: Steady) -> Option<Slot> {
-        let free = |share| self.is_free(share, now) && self.gate(share).is_some_and(|(gate, ..)| gate == scope);
+        let free =
+            |share| self.is_free(share, now) && self.gate(share).is_some_and(|(gate, ..)| gate == scope);
         let free: Vec<bool> = (0..self.shares.len()).map(free).collect();
-        let candidates = self.table.iter().enumerate().filter_map(|(slot, task)| Some((slot, task.as_ref()?)));
-        let ready = candidates
-            .filter(|(_, task)| !task.under_way && free[self.targets[task.target.0 as usize]] && (task.asked.is_some() || task.due <= now));
+        let candidates =
+            self.table.iter().enumerate().filter_map(|(slot, task)| Some((slot, task.as_ref()?)));
+        let ready = candidates.filter(|(_, task)| {
+            !task.under_way
+                && free[self.targets[task.target.0 as usize]]
+                && (task.asked.is_some() || task.due <= now)
+        });
         let oldest = ready.min_by_key(|(_, task)| task.asked).map(|(slot, _)| slot as Slot);
         if oldest.is_none() {
             // Nobody can be asked yet: look again later, not at once.

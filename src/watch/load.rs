@@ -34,15 +34,27 @@ pub struct Start {
 }
 
 impl Machine {
-    /// Loads every open task; those that the file does not list any more are over, which is what is to be made durable first.
-    /// Tasks whose account or operation is not configured any more wait, and are told.
+    /// Loads every open task; those that the file does not list any more are over, which is what is to be
+    /// made durable first. Tasks whose account or operation is not configured any more wait, and are told.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn load(start: Start, cloud: &Cloud, store: &dyn Store, now: impl Fn() -> Moment) -> Result<(Self, Vec<Write>), Error> {
+    pub async fn load(
+        start: Start,
+        cloud: &Cloud,
+        store: &dyn Store,
+        now: impl Fn() -> Moment,
+    ) -> Result<(Self, Vec<Write>), Error> {
         let Start { policy, routes, listed, allow_removals } = start;
         let board = Board::new(policy);
-        let mut machine = Self { board, targets: Vec::new(), accounts: HashMap::new(), keys: HashMap::new(), routes, troubles: 0 };
+        let mut machine = Self {
+            board,
+            targets: Vec::new(),
+            accounts: HashMap::new(),
+            keys: HashMap::new(),
+            routes,
+            troubles: 0,
+        };
         let targets = store.targets().await?;
         let mut known: HashMap<TargetRow, TargetIndex> = HashMap::new();
         let mut gone = Vec::new();
@@ -56,7 +68,8 @@ impl Machine {
                 let is_gone = !listed.contains(task.hot.row);
                 // A target is never deleted, and was written before its task.
                 let Some(target) = targets.get(&task.target) else { continue };
-                let target = *known.entry(task.target).or_insert_with(|| machine.add_target(cloud, target, now));
+                let target =
+                    *known.entry(task.target).or_insert_with(|| machine.add_target(cloud, target, now));
                 let slot = machine.board.add(waiting(task, target, &policy, now), now);
                 gone.extend(is_gone.then_some(slot));
             }
@@ -65,8 +78,8 @@ impl Machine {
         Ok((machine, removed))
     }
 
-    /// Ends the open tasks that the file does not list any more. More than half of 20 or more is a mistake more often than a wish:
-    /// they are kept then, unless that was allowed (design.md §4).
+    /// Ends the open tasks that the file does not list any more. More than half of 20 or more is a mistake
+    /// more often than a wish: they are kept then, unless that was allowed (design.md §4).
     fn remove(&mut self, gone: Vec<Slot>, allow_removals: bool, now: Moment) -> Vec<Write> {
         let open = self.board.open();
         if open >= MANY && gone.len() * 2 > open && !allow_removals {
@@ -86,15 +99,22 @@ fn waiting(task: OpenTask, target: TargetIndex, policy: &Policy, now: Moment) ->
     let timeout = settings.timeout(policy.timeout);
     let initial_delay = settings.initial_delay(policy.initial_delay);
     let longest = longest_wait(policy, &hot, initial_delay);
-    // Its delay may have been changed since the first poll was planned, or its deadline moved to before the next one.
+    // Its delay may have been changed since the first poll was planned, or its deadline moved to before the
+    // next one.
     let never_asked = hot.polls == 0 && hot.streak == 0;
     let planned = if never_asked { registered_at + initial_delay } else { hot.due };
-    let due = now.due(planned, timeout.map_or(longest, |timeout| longest.min((registered_at + timeout) - now.wall)));
-    let params: Box<[_]> = settings.params.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+    let due = now
+        .due(planned, timeout.map_or(longest, |timeout| longest.min((registered_at + timeout) - now.wall)));
+    let params: Box<[_]> =
+        settings.params.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
     Waiting {
         params: (!params.is_empty()).then_some(params),
         since: if never_asked || hot.since > now.wall { due } else { now.past(hot.since) },
-        started: Started { steady: now.past(registered_at), local: registered_at, cloud: hot.registered_cloud },
+        started: Started {
+            steady: now.past(registered_at),
+            local: registered_at,
+            cloud: hot.registered_cloud,
+        },
         timeout,
         warn_after: settings.warn_after(policy.warn_after),
         warned: hot.warned,
@@ -145,11 +165,21 @@ mod tests {
         };
         let due = |delay: u64, polls: u32| {
             let settings = Settings { initial_delay: Some(Span(minutes(delay))), ..Settings::default() };
-            let task = OpenTask { id: TaskId::Int(1), target: TargetRow(1), registered_at: start, settings, hot: hot(polls) };
+            let task = OpenTask {
+                id: TaskId::Int(1),
+                target: TargetRow(1),
+                registered_at: start,
+                settings,
+                hot: hot(polls),
+            };
             let policy = Policy { max_interval: Span(minutes(60)), ..Policy::default() };
             waiting(task, TargetIndex(0), &policy, now).due - now.steady
         };
         assert_eq!([5, 30, 1].map(|delay| due(delay, 0)), [minutes(3), minutes(28), Duration::ZERO]);
-        assert_eq!([5, 30, 1].map(|delay| due(delay, 1)), [minutes(3); 3], "what was asked before follows its interval");
+        assert_eq!(
+            [5, 30, 1].map(|delay| due(delay, 1)),
+            [minutes(3); 3],
+            "what was asked before follows its interval"
+        );
     }
 }

@@ -1,6 +1,8 @@
-//! The polling loop without its waiting: plain and synchronous, so that a test can play any history through it.
+//! The polling loop without its waiting: plain and synchronous, so that a test can play any history through
+//! it.
 //!
-//! In come moments, answers and what was made durable; out come polls to be sent and [`Write`]s to be made durable.
+//! In come moments, answers and what was made durable; out come polls to be sent and [`Write`]s to be made
+//! durable.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -68,17 +70,38 @@ impl Machine {
     /// The next poll, if any may leave now.
     pub fn ask(&mut self, now: Moment) -> Option<Ask> {
         let (slot, task) = self.board.take(now.steady)?;
-        let (target, id, params, new_connection) = (task.target, task.id.clone(), task.params.clone(), task.lost_connection);
+        let target = task.target;
+        let id = task.id.clone();
+        let params = task.params.clone();
+        let new_connection = task.lost_connection;
         // One without a route belongs to an account that lets nothing out.
         let route = self.targets[target.0 as usize].route.clone()?;
-        Some(Ask { slot, route, id, params: params.unwrap_or_default(), new_connection, at: self.board.stamp(target, now) })
+        Some(Ask {
+            slot,
+            route,
+            id,
+            params: params.unwrap_or_default(),
+            new_connection,
+            at: self.board.stamp(target, now),
+        })
     }
 
     /// The answer to a poll sent then: what is to be made durable.
-    pub fn answered(&mut self, slot: Slot, answer: Answer, sent: Moment, now: Moment, spread: f64) -> Vec<Write> {
+    pub fn answered(
+        &mut self,
+        slot: Slot,
+        answer: Answer,
+        sent: Moment,
+        now: Moment,
+        spread: f64,
+    ) -> Vec<Write> {
         self.tell_poll(slot, &answer.poll, now.steady);
-        let Some(Settled { effect, now, notices }) = self.board.settle(slot, answer, sent, now, spread) else { return Vec::new() };
-        let mut writes: Vec<_> = notices.iter().filter_map(|notice| self.tell_notice(notice, now.local)).collect();
+        let Some(Settled { effect, now, notices }) = self.board.settle(slot, answer, sent, now, spread)
+        else {
+            return Vec::new();
+        };
+        let mut writes: Vec<_> =
+            notices.iter().filter_map(|notice| self.tell_notice(notice, now.local)).collect();
         match effect {
             Effect::Again(task) => self.board.put_back(slot, task),
             Effect::AtOnce(task) => self.board.put_back_at_once(slot, task, now.local.steady),
@@ -86,9 +109,15 @@ impl Machine {
                 self.board.put_back(slot, task.clone());
                 writes.push(self.step(slot, task, now, What::Progressed(previous, reading)));
             }
-            Effect::Progress(task, previous, reading) => writes.push(self.step(slot, task, now, What::Progressed(previous, reading))),
-            Effect::Finish(task, outcome, reading) => writes.push(self.end(slot, task, now, Ok((outcome, reading)))),
-            Effect::Abandon(task, reason, fault) => writes.push(self.end(slot, task, now, Err((reason, fault)))),
+            Effect::Progress(task, previous, reading) => {
+                writes.push(self.step(slot, task, now, What::Progressed(previous, reading)))
+            }
+            Effect::Finish(task, outcome, reading) => {
+                writes.push(self.end(slot, task, now, Ok((outcome, reading))))
+            }
+            Effect::Abandon(task, reason, fault) => {
+                writes.push(self.end(slot, task, now, Err((reason, fault))))
+            }
         }
         writes
     }
@@ -109,7 +138,8 @@ impl Machine {
         }
     }
 
-    /// When there is something to do next, if no answer comes before; the overdue ones where that is asked for.
+    /// When there is something to do next, if no answer comes before; the overdue ones where that is asked
+    /// for.
     pub fn wake(&self, overdue: bool) -> Option<Steady> {
         self.board.wake(overdue)
     }
@@ -138,7 +168,8 @@ impl Machine {
         self.board.tasks().filter(|task| task.unsaved).map(|task| hot(task, now)).collect()
     }
 
-    /// An account's key was read again: its targets are asked with that from now on, and a held one is tried at once.
+    /// An account's key was read again: its targets are asked with that from now on, and a held one is tried
+    /// at once.
     pub fn use_new_key(&mut self, cloud: &Cloud, account: &str, now: Steady) {
         for known in self.targets.iter_mut().filter(|known| known.target.account == account) {
             known.route = cloud.route(&known.target).ok().map(Arc::new).or(known.route.take());
@@ -154,8 +185,14 @@ impl Machine {
         let board = &mut self.board;
         let (route, account, key) = match cloud.route(target) {
             Ok(route) => {
-                let account = *self.accounts.entry(target.account.clone()).or_insert_with(|| board.add_account(route.max_in_flight));
-                let key = *self.keys.entry(route.pace_key.clone()).or_insert_with(|| board.add_key(route.rate, now.steady));
+                let account = *self
+                    .accounts
+                    .entry(target.account.clone())
+                    .or_insert_with(|| board.add_account(route.max_in_flight));
+                let key = *self
+                    .keys
+                    .entry(route.pace_key.clone())
+                    .or_insert_with(|| board.add_key(route.rate, now.steady));
                 board.lower_rate(key, route.rate);
                 (Some(Arc::new(route)), account, key)
             }
@@ -166,7 +203,14 @@ impl Machine {
             }
         };
         board.add_target(account, key);
-        self.targets.push(Known { target: Arc::new(target.clone()), route, account, key, trouble: None, unknown: None });
+        self.targets.push(Known {
+            target: Arc::new(target.clone()),
+            route,
+            account,
+            key,
+            trouble: None,
+            unknown: None,
+        });
         // As many targets as that would not fit into memory.
         TargetIndex(u32::try_from(self.targets.len() - 1).unwrap_or(u32::MAX))
     }

@@ -1,6 +1,8 @@
-//! The polling loop: it waits, sends what [`machine`] says is due, hands it the answers, and has the store keep what comes of them.
+//! The polling loop: it waits, sends what [`machine`] says is due, hands it the answers, and has the store
+//! keep what comes of them.
 //!
-//! It judges nothing itself. A task whose end, or change, is being made durable is out of the queue until it is.
+//! It judges nothing itself. A task whose end, or change, is being made durable is out of the queue until it
+//! is.
 
 pub mod board;
 mod load;
@@ -78,8 +80,10 @@ impl Watch {
     ) -> Result<Self, Error> {
         let (machine, first) = Machine::load(start, &cloud, store.as_ref(), || clock.now()).await?;
         standing.send_replace(machine.stands());
-        let (key_files, next_look_at_key_files) = (HashMap::new(), Steady::default());
-        let (polls, writes) = (JoinSet::new(), JoinSet::new());
+        let key_files = HashMap::new();
+        let next_look_at_key_files = Steady::default();
+        let polls = JoinSet::new();
+        let writes = JoinSet::new();
         let seen = None;
         let mut watch = Self {
             cloud,
@@ -104,8 +108,8 @@ impl Watch {
         self.seen = seen;
     }
 
-    /// Polls until the stop, then drains within a few seconds: answers under way are waited for, and where each task stands is
-    /// stored.
+    /// Polls until the stop, then drains within a few seconds: answers under way are waited for, and where
+    /// each task stands is stored.
     ///
     /// # Errors
     /// When the store fails; nothing that was acknowledged is lost then.
@@ -186,7 +190,8 @@ impl Watch {
         Ok(())
     }
 
-    /// Reads the key files of held accounts again when they changed: a right key mends everything without a restart.
+    /// Reads the key files of held accounts again when they changed: a right key mends everything without a
+    /// restart.
     fn look_at_key_files(&mut self) {
         let now = self.clock.now().steady;
         if !self.machine.board.any_account_held() || now < self.next_look_at_key_files {
@@ -194,7 +199,8 @@ impl Watch {
         }
         self.next_look_at_key_files = now + KEY_FILES;
         let modified = |path: &std::path::Path| std::fs::metadata(path).and_then(|file| file.modified()).ok();
-        let files: Vec<_> = self.cloud.key_files().map(|(name, path)| (name.to_owned(), modified(path))).collect();
+        let files: Vec<_> =
+            self.cloud.key_files().map(|(name, path)| (name.to_owned(), modified(path))).collect();
         for (name, modified) in files {
             if self.key_files.insert(name.clone(), modified) == Some(modified) {
                 continue;
@@ -202,7 +208,11 @@ impl Watch {
             match self.cloud.read_key_again(&name) {
                 None => {}
                 Some(Err(what)) => {
-                    tracing::error!(account = name, error = what, "the key of a held account could not be read again; the one before stays")
+                    tracing::error!(
+                        account = name,
+                        error = what,
+                        "the key of a held account could not be read again; the one before stays"
+                    )
                 }
                 Some(Ok(())) => self.machine.use_new_key(&self.cloud, &name, now),
             }
@@ -227,7 +237,12 @@ impl Watch {
     }
 }
 
-/// A panic of a poll, an attempt or a write is its loop's: the program ends, and starts afresh from what is stored.
+/// A panic of a poll, an attempt or a write is its loop's: the program ends, and starts afresh from what is
+/// stored.
 pub fn resume_panic(error: JoinError) -> ! {
-    std::panic::resume_unwind(if error.is_panic() { error.into_panic() } else { Box::new("it was cancelled, and nobody does that") })
+    std::panic::resume_unwind(if error.is_panic() {
+        error.into_panic()
+    } else {
+        Box::new("it was cancelled, and nobody does that")
+    })
 }

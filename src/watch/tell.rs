@@ -1,4 +1,5 @@
-//! What the loop tells: holds and their ends as events and as loud lines, and the rest in the program's own log.
+//! What the loop tells: holds and their ends as events and as loud lines, and the rest in the program's own
+//! log.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,8 @@ use crate::model::reading::{Class, Code, Fault, Reading};
 use crate::model::task::{Target, TaskId};
 use crate::units::rounded;
 
-/// A target that failed is told again only after so long without a fault: the longest usual wait between two polls of one task.
+/// A target that failed is told again only after so long without a fault: the longest usual wait between two
+/// polls of one task.
 const QUIET: Duration = Duration::from_secs(300);
 
 /// Where the watch stands, for whoever waits for its end.
@@ -39,8 +41,8 @@ pub struct Seen {
 }
 
 impl Machine {
-    /// The first fault of a target and its end are told at levels that people read; each poll only to who asks for it. A status
-    /// that the operation's row does not know is told once.
+    /// The first fault of a target and its end are told at levels that people read; each poll only to who
+    /// asks for it. A status that the operation's row does not know is told once.
     pub(super) fn tell_poll(&mut self, slot: Slot, poll: &Result<Reading, Fault>, now: Steady) {
         let Some(task) = self.board.get(slot) else { return };
         let known = &mut self.targets[task.target.0 as usize];
@@ -59,7 +61,10 @@ impl Machine {
             Err(fault) => {
                 tracing::debug!(task = %task.id, operation, class = %fault.class, %fault, "poll failed");
                 // Holds and throttling are told by themselves, and a lost connection is nobody's trouble.
-                if matches!(fault.class, Class::Account | Class::PaceKey | Class::Pace | Class::AccountPace | Class::Connection) {
+                if matches!(
+                    fault.class,
+                    Class::Account | Class::PaceKey | Class::Pace | Class::AccountPace | Class::Connection
+                ) {
                     return;
                 }
                 let before = known.trouble.replace(Trouble { code: fault.code.clone(), last: now });
@@ -74,7 +79,12 @@ impl Machine {
     pub(super) fn seen(&self, slot: Slot, poll: &Result<Reading, Fault>) -> Option<Seen> {
         let task = self.board.get(slot)?;
         let poll = poll.as_ref().map(|reading| reading.status.clone()).map_err(Fault::clone);
-        Some(Seen { target: Arc::clone(&self.targets[task.target.0 as usize].target), id: task.id.clone(), poll, next: None })
+        Some(Seen {
+            target: Arc::clone(&self.targets[task.target.0 as usize].target),
+            id: task.id.clone(),
+            poll,
+            next: None,
+        })
     }
 
     /// Tells it in the log; the answer is the event that tells it to the sinks, if there is one.
@@ -124,7 +134,8 @@ impl Machine {
         None
     }
 
-    /// The loud line: what is held, why, and what to do. The last probe may have met another fault than that which holds it.
+    /// The loud line: what is held, why, and what to do. The last probe may have met another fault than that
+    /// which holds it.
     fn tell_held(&self, scope: Scope, last: &Fault, now: Moment) -> Option<()> {
         let (account, region, operation) = self.words(scope)?;
         let (since, next_probe) = self.since_and_next_probe(scope, now)?;
@@ -135,12 +146,18 @@ impl Machine {
             (Scope::Account(_), _) => {
                 "check secret_id and secret_key of the account, or the token of temporary ones; a changed file of credentials is tried at once"
             }
-            (Scope::Key(_), Class::Task) => "every id was refused alike: check region, operation and account of these tasks",
+            (Scope::Key(_), Class::Task) => {
+                "every id was refused alike: check region, operation and account of these tasks"
+            }
             (Scope::Key(_), _) => "check the account's permissions, its region and its endpoint",
         };
         let message = match scope {
-            Scope::Account(_) => "the account is held: a person must act; nothing is abandoned, and it is tried again rarely",
-            Scope::Key(_) => "the operation is held in this region: a person must act; nothing is abandoned, and it is tried again rarely",
+            Scope::Account(_) => {
+                "the account is held: a person must act; nothing is abandoned, and it is tried again rarely"
+            }
+            Scope::Key(_) => {
+                "the operation is held in this region: a person must act; nothing is abandoned, and it is tried again rarely"
+            }
         };
         tracing::error!(account, region, operation, %fault, last_fault, %since, tasks, %next_probe, remedy, "{message}");
         Some(())
@@ -152,11 +169,25 @@ impl Machine {
         Some((probes.lasting.since.wall, now.wall_of(probes.next())))
     }
 
-    fn trouble(&mut self, scope: Scope, cause: &Fault, since: Wall, now: Moment, released: bool) -> Option<Write> {
+    fn trouble(
+        &mut self,
+        scope: Scope,
+        cause: &Fault,
+        since: Wall,
+        now: Moment,
+        released: bool,
+    ) -> Option<Write> {
         self.troubles = self.troubles.wrapping_add(1);
         let number = self.troubles;
         let (account, region, operation) = self.words(scope)?;
-        let held = Held { account, pace_key: region.zip(operation), cause, since, number, tasks: self.board.tasks_of(scope) };
+        let held = Held {
+            account,
+            pace_key: region.zip(operation),
+            cause,
+            since,
+            number,
+            tasks: self.board.tasks_of(scope),
+        };
         let event = event::account(&held, released, now.wall);
         let sinks = self.routes.of_trouble(event.kind);
         Some(Write::Told(event, sinks))
@@ -173,14 +204,19 @@ impl Machine {
 
     /// Where the watch stands now.
     pub fn stands(&self) -> Standing {
-        Standing { open: self.board.open(), held: self.board.all_held().into_iter().map(|scope| self.name(scope)).collect() }
+        Standing {
+            open: self.board.open(),
+            held: self.board.all_held().into_iter().map(|scope| self.name(scope)).collect(),
+        }
     }
 
     fn name(&self, scope: Scope) -> String {
         let Some(Known { target, route, .. }) = self.known(scope) else { return String::new() };
         let Target { account, region, operation } = &**target;
         match scope {
-            Scope::Account(_) if route.is_none() => format!("{operation} in {region} of account {account}, which is not configured"),
+            Scope::Account(_) if route.is_none() => {
+                format!("{operation} in {region} of account {account}, which is not configured")
+            }
             Scope::Account(_) => format!("account {account}"),
             Scope::Key(_) => format!("{operation} in {region} of account {account}"),
         }

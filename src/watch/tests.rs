@@ -1,4 +1,5 @@
-//! Each code of api.md §1, from its answer to what comes of it: for the task, its pace key, its account, the pace, and the log.
+//! Each code of api.md §1, from its answer to what comes of it: for the task, its pace key, its account, the
+//! pace, and the log.
 
 use std::sync::Arc;
 
@@ -64,7 +65,10 @@ const CODES: &[(i64, &str, Comes, &str)] = &[
 
 /// A loop that watches one task in each of two regions.
 async fn machine() -> Machine {
-    let account = Account { endpoint: "http://127.0.0.1:1".parse().ok(), ..Account::new("default", "AKID", Secret::new("k")) };
+    let account = Account {
+        endpoint: "http://127.0.0.1:1".parse().ok(),
+        ..Account::new("default", "AKID", Secret::new("k"))
+    };
     let policy = Policy::default();
     let cloud = Cloud::new([("default".to_owned(), account)].into(), policy.request_timeout.0).unwrap();
     let store = Sqlite::open(Location::Memory).await.unwrap();
@@ -73,10 +77,16 @@ async fn machine() -> Machine {
         let id = IdType::Int.canonical("1").unwrap();
         NewTask { target: Arc::new(target), id, settings: Settings::default(), origin: Origin::File }
     };
-    let registered = store.register(vec![task("bj"), task("gz")], at(0).wall, vec![at(0).wall; 2]).await.unwrap();
+    let registered =
+        store.register(vec![task("bj"), task("gz")], at(0).wall, vec![at(0).wall; 2]).await.unwrap();
     let mut listed = Rows::default();
     registered.iter().for_each(|registered| listed.insert(registered.row));
-    let start = Start { policy, routes: Arc::new(Routes::default()), listed: Arc::new(listed), allow_removals: false };
+    let start = Start {
+        policy,
+        routes: Arc::new(Routes::default()),
+        listed: Arc::new(listed),
+        allow_removals: false,
+    };
     Machine::load(start, &cloud, &store, || at(0)).await.unwrap().0
 }
 
@@ -93,7 +103,9 @@ fn comes_of(machine: &mut Machine, body: &str) -> (Comes, bool) {
     let poll = answer::read_2_0(&BUILT_IN["bm"], 200, body.as_bytes());
     let writes = machine.answered(first.slot, Answer { poll, date: None }, at(1), at(1), 0.5);
     let stands = machine.stands();
-    let other = machine.ask(at(2)).is_some_and(|ask| machine.board.get(ask.slot).is_some_and(|task| task.row == Row(2)));
+    let other = machine
+        .ask(at(2))
+        .is_some_and(|ask| machine.board.get(ask.slot).is_some_and(|task| task.row == Row(2)));
     let task = machine.board.get(first.slot).expect("nothing is abandoned at once");
     let comes = match () {
         () if !writes.is_empty() && !other => Comes::AccountHeld,
@@ -117,8 +129,9 @@ async fn every_code_has_its_effect_on_task_pace_key_account_pace_and_log() {
         assert!(told.len() == 1 && told[0].contains(line), "{code} {message}: {told:?}");
         let loud = matches!(wanted, Comes::AccountHeld | Comes::KeyHeld);
         assert_eq!(told[0].contains("ERROR"), loud, "{told:?}");
-        let whole =
-            [" account=\"default\" ", " since=2025-", " tasks=", " next_probe=2025-", " remedy="].iter().all(|part| told[0].contains(part));
+        let whole = [" account=\"default\" ", " since=2025-", " tasks=", " next_probe=2025-", " remedy="]
+            .iter()
+            .all(|part| told[0].contains(part));
         let of_key = told[0].contains(" region=\"bj\" operation=\"bm\" ");
         assert!(!loud || whole && of_key == (*wanted == Comes::KeyHeld), "{told:?}");
     }

@@ -63,7 +63,9 @@ impl Write {
     /// When the task of that slot is asked next, if this is a step of it, and not its last.
     pub fn due_of(&self, slot: Slot) -> Option<Steady> {
         match self {
-            Self::Step(step) if step.slot == slot && !matches!(step.what, What::Ended(_)) => Some(step.task.due),
+            Self::Step(step) if step.slot == slot && !matches!(step.what, What::Ended(_)) => {
+                Some(step.task.due)
+            }
             Self::Step(_) | Self::Told(..) => None,
         }
     }
@@ -84,16 +86,24 @@ impl Step {
     async fn carry_out(self, store: &dyn Store) -> Result<Written, Error> {
         let row = self.task.row;
         // The first answer is a change without an event, and needs no record.
-        let record = if matches!(self.what, What::Progressed(None, _)) { None } else { store.record(row).await? };
+        let record =
+            if matches!(self.what, What::Progressed(None, _)) { None } else { store.record(row).await? };
         let event = record.map(|record| {
             let event = self.event(&record)?;
             let lost = broken!(LostDelivery) && matches!(self.what, What::Ended(_));
-            let sinks = if lost { Vec::new() } else { self.routes.of_task(event.kind, &record.settings, self.outcome()) };
+            let sinks = if lost {
+                Vec::new()
+            } else {
+                self.routes.of_task(event.kind, &record.settings, self.outcome())
+            };
             Some((event, sinks))
         });
         let Self { slot, task, now, what, .. } = self;
         let end = match what {
-            What::Ended(word) => Some(End { at: now.local.wall, word: word.map(|(outcome, _)| outcome).map_err(|(reason, _)| reason) }),
+            What::Ended(word) => Some(End {
+                at: now.local.wall,
+                word: word.map(|(outcome, _)| outcome).map_err(|(reason, _)| reason),
+            }),
             What::Progressed(..) | What::Overdue => None,
         };
         let over = end.is_some();
@@ -115,11 +125,16 @@ impl Step {
     fn event(&self, record: &Record) -> Option<Event> {
         let Self { task, target, now, .. } = self;
         let Record { settings, registered_at, sequence } = record;
-        let about = About { target, id: &task.id, settings, registered_at: *registered_at, sequence: *sequence };
+        let about =
+            About { target, id: &task.id, settings, registered_at: *registered_at, sequence: *sequence };
         match &self.what {
-            What::Progressed(previous, reading) => previous.as_ref().map(|previous| progressed(&about, reading, previous, now.local.wall)),
+            What::Progressed(previous, reading) => {
+                previous.as_ref().map(|previous| progressed(&about, reading, previous, now.local.wall))
+            }
             What::Ended(word) => Some(last_event(task, &about, word, *now)),
-            What::Overdue => Some(overdue(&about, task.status.as_ref(), task.started.elapsed(*now), now.local.wall)),
+            What::Overdue => {
+                Some(overdue(&about, task.status.as_ref(), task.started.elapsed(*now), now.local.wall))
+            }
         }
     }
 }

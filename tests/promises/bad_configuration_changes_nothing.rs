@@ -19,7 +19,9 @@ async fn every_mistake_is_told_at_once_with_its_place_and_nothing_is_registered_
         ("opwatch.toml:17: sinks.audit.type", "file"),
         ("list.tasks:3: id", "an integer"),
     ] {
-        let told = lines.iter().any(|line| line.starts_with("opwatch: ") && line.contains(place) && line.contains(hint));
+        let told = lines
+            .iter()
+            .any(|line| line.starts_with("opwatch: ") && line.contains(place) && line.contains(hint));
         assert!(told, "{place} is not told: {}", ended.stderr);
     }
     assert!(!home.path("opwatch.db").exists());
@@ -32,15 +34,20 @@ async fn a_store_that_only_a_person_can_make_usable_is_refused_with_file_line_an
     let home = Home::new(&cloud, "");
     let mut before = "opwatch.db".to_owned();
     // Nobody can make a file in /sys, not even root.
-    for (path, told) in
-        [("missing/opwatch.db", "missing/opwatch.db: its folder does not exist; create it"), ("/sys/opwatch.db", "the file")]
-    {
+    for (path, told) in [
+        ("missing/opwatch.db", "missing/opwatch.db: its folder does not exist; create it"),
+        ("/sys/opwatch.db", "the file"),
+    ] {
         home.edit(&format!("sqlite:{before}"), &format!("sqlite:{path}"));
         path.clone_into(&mut before);
         let ended = home.run_until_done().await;
         assert_eq!(ended.code, Some(2), "{}", ended.stderr);
         let line = ended.stderr.lines().last().unwrap();
-        assert!(line.starts_with("opwatch: opwatch.toml:15: store.url: cannot open the store ") && line.contains(told), "{line}");
+        assert!(
+            line.starts_with("opwatch: opwatch.toml:15: store.url: cannot open the store ")
+                && line.contains(told),
+            "{line}"
+        );
     }
     home.edit("sqlite:/sys/opwatch.db", "sqlite:opwatch.db");
     let running = home.start();
@@ -48,7 +55,9 @@ async fn a_store_that_only_a_person_can_make_usable_is_refused_with_file_line_an
     let second = home.run_until_done().await;
     let line = second.stderr.lines().last().unwrap();
     assert!(
-        second.code == Some(2) && line.starts_with("opwatch: opwatch.toml:15: store.url: ") && line.contains(" is in use by "),
+        second.code == Some(2)
+            && line.starts_with("opwatch: opwatch.toml:15: store.url: ")
+            && line.contains(" is in use by "),
         "{line}"
     );
     signal(&running, "TERM");

@@ -25,7 +25,8 @@ async fn forty_kills_lose_no_end_change_none_and_tear_no_line() {
     println!("SEED={seed}");
     let mut chance = StdRng::seed_from_u64(seed);
     let script = |id| vec![Answer::status(4).times(1 + id as u32 % 4), Answer::status(expected(id).0)];
-    let cloud = cloud((1..=TASKS).fold(Scenario::default(), |scenario, id| scenario.with_task(id, script(id)))).await;
+    let cloud =
+        cloud((1..=TASKS).fold(Scenario::default(), |scenario, id| scenario.with_task(id, script(id)))).await;
     let home = Home::new(&cloud, "");
     home.edit("rate_limit = 500", "rate_limit = 200");
     home.list(1..=TASKS);
@@ -98,16 +99,25 @@ async fn twenty_thousand_tasks_reach_a_webhook_that_fails_in_every_way_through_t
         match bodies.get(&id) {
             Some(before) => assert_eq!(before, &event, "one id for two events"),
             None => {
-                heard.entry(event["subject"].to_string()).or_default().push(event["type"].as_str().unwrap().to_owned());
+                heard
+                    .entry(event["subject"].to_string())
+                    .or_default()
+                    .push(event["type"].as_str().unwrap().to_owned());
                 bodies.insert(id, event);
             }
         }
     }
     // A change that was answered just before a kill was never known; the file heard of all that was.
-    let known: HashMap<String, Value> = home.events().into_iter().map(|event| (event["id"].as_str().unwrap().to_owned(), event)).collect();
+    let known: HashMap<String, Value> =
+        home.events().into_iter().map(|event| (event["id"].as_str().unwrap().to_owned(), event)).collect();
     assert_eq!(bodies.len(), known.len());
     assert!(known.iter().all(|(id, event)| bodies.get(id) == Some(event)));
-    assert!(heard.len() as u64 == MANY && bodies.len() as u64 > MANY * 11 / 10, "{} of {} tasks", bodies.len(), heard.len());
+    assert!(
+        heard.len() as u64 == MANY && bodies.len() as u64 > MANY * 11 / 10,
+        "{} of {} tasks",
+        bodies.len(),
+        heard.len()
+    );
     for (task, kinds) in heard {
         assert!(kinds.last().unwrap() == "opwatch.task.finished" && kinds.len() <= 2, "{task}: {kinds:?}");
     }
@@ -120,7 +130,8 @@ fn rand_seed() -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_drains_within_five_seconds_and_the_next_start_goes_on_where_it_was() {
-    let cloud = cloud(Scenario::default().with_task(1, [Answer::status(4)]).with_task(2, [Answer::hang()])).await;
+    let cloud =
+        cloud(Scenario::default().with_task(1, [Answer::status(4)]).with_task(2, [Answer::hang()])).await;
     let home = Home::new(&cloud, "");
     home.list([1, 2]);
     let child = home.start();
@@ -133,7 +144,9 @@ async fn sigterm_drains_within_five_seconds_and_the_next_start_goes_on_where_it_
     cloud.set_answers("1", [Answer::status(1)]);
     cloud.set_answers("2", [Answer::status(1)]);
     assert_eq!(home.run_until_done().await.code, Some(0));
-    let polls = home.events().iter().find(|event| event["subject"] == "bm/1").unwrap()["data"]["polls"].as_u64().unwrap();
+    let polls = home.events().iter().find(|event| event["subject"] == "bm/1").unwrap()["data"]["polls"]
+        .as_u64()
+        .unwrap();
     assert_eq!(polls, before as u64 + 1);
 }
 
@@ -149,7 +162,10 @@ async fn a_sink_that_is_down_loses_nothing_and_delays_no_other() {
     eventually("the other sink has the event", || home.events().len() == 1).await;
     std::fs::create_dir(home.path("later")).unwrap();
     let late = home.path("later/events.jsonl");
-    eventually("the event in the late sink", || std::fs::read_to_string(&late).is_ok_and(|text| text.ends_with('\n'))).await;
+    eventually("the event in the late sink", || {
+        std::fs::read_to_string(&late).is_ok_and(|text| text.ends_with('\n'))
+    })
+    .await;
     assert_eq!(std::fs::read(late).unwrap(), std::fs::read(home.path("events.jsonl")).unwrap());
     signal(&child, "TERM");
     let stderr = said(child).await.stderr;
@@ -166,7 +182,10 @@ async fn a_second_daemon_on_the_same_store_is_refused() {
     let second = home.run_until_done().await;
     assert_eq!(second.code, Some(2), "{}", second.stderr);
     let told = second.stderr.lines().find(|line| line.starts_with("opwatch: ")).unwrap();
-    assert!(told.contains("in use by another opwatch") && told.contains(&first.id().unwrap().to_string()), "{told}");
+    assert!(
+        told.contains("in use by another opwatch") && told.contains(&first.id().unwrap().to_string()),
+        "{told}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -179,10 +198,13 @@ async fn a_foreign_lock_is_waited_for_and_neither_loses_an_end_nor_delays_a_stop
     let foreign = rusqlite::Connection::open(home.path("opwatch.db")).unwrap();
     foreign.execute_batch("BEGIN IMMEDIATE").unwrap();
     cloud.set_answers("1", [Answer::status(1)]);
-    cloud.wait_until(|seen| seen.last().is_some_and(|seen| seen.verdict == opwatch::sim::Verdict::Answered(1))).await;
+    cloud
+        .wait_until(|seen| seen.last().is_some_and(|seen| seen.verdict == opwatch::sim::Verdict::Answered(1)))
+        .await;
     signal(&child, "TERM");
-    let ended =
-        tokio::time::timeout(Duration::from_secs(6), said(child)).await.expect("a stop within five seconds, and a slow machine's second");
+    let ended = tokio::time::timeout(Duration::from_secs(6), said(child))
+        .await
+        .expect("a stop within five seconds, and a slow machine's second");
     assert_eq!((ended.code, home.events().len()), (Some(0), 0), "{}", ended.stderr);
     drop(foreign);
     assert_eq!(home.run_until_done().await.code, Some(0));

@@ -8,11 +8,26 @@ use crate::support::{Home, cloud, final_words};
 fn life(id: u64) -> (Vec<Answer>, &'static str) {
     let unfinished = |times| Answer::with_instances(4, [("cpm-a", 4), ("cpm-b", 4)]).times(times);
     match id % 5 {
-        0 => (vec![unfinished(1 + id as u32 % 3), Answer::with_instances(1, [("cpm-a", 1), ("cpm-b", 1)])], "success"),
+        0 => (
+            vec![unfinished(1 + id as u32 % 3), Answer::with_instances(1, [("cpm-a", 1), ("cpm-b", 1)])],
+            "success",
+        ),
         1 => (vec![unfinished(1), Answer::status(5), Answer::status(2)], "failure"),
-        2 => (vec![Answer::status(6), Answer::status(7), Answer::with_instances(3, [("cpm-a", 1), ("cpm-b", 2)])], "partial"),
+        2 => (
+            vec![
+                Answer::status(6),
+                Answer::status(7),
+                Answer::with_instances(3, [("cpm-a", 1), ("cpm-b", 2)]),
+            ],
+            "partial",
+        ),
         3 => (
-            vec![Answer::page(502, "<html>Bad Gateway</html>"), Answer::refusal(6000, "internal error"), unfinished(2), Answer::status(1)],
+            vec![
+                Answer::page(502, "<html>Bad Gateway</html>"),
+                Answer::refusal(6000, "internal error"),
+                unfinished(2),
+                Answer::status(1),
+            ],
             "success",
         ),
         _ => (vec![Answer::cut(), Answer::raw("{"), Answer::status(2)], "failure"),
@@ -22,7 +37,8 @@ fn life(id: u64) -> (Vec<Answer>, &'static str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn seventy_five_tasks_end_with_the_right_word_once_each_and_are_left_alone_afterwards() {
     let ids = 1_000..1_075;
-    let cloud = cloud(ids.clone().fold(Scenario::default(), |scenario, id| scenario.with_task(id, life(id).0))).await;
+    let cloud =
+        cloud(ids.clone().fold(Scenario::default(), |scenario, id| scenario.with_task(id, life(id).0))).await;
     let home = Home::new(&cloud, "");
     home.list(ids.clone());
 
@@ -34,7 +50,8 @@ async fn seventy_five_tasks_end_with_the_right_word_once_each_and_are_left_alone
         let said: Vec<_> = words[&format!("bm/{id}")].iter().map(|(_, word)| word.as_str()).collect();
         assert_eq!(said, [life(id).1], "task {id}");
     }
-    let logged: std::collections::BTreeSet<_> = first.log_lines("task finished").iter().map(|line| line["task"].to_string()).collect();
+    let logged: std::collections::BTreeSet<_> =
+        first.log_lines("task finished").iter().map(|line| line["task"].to_string()).collect();
     assert_eq!((logged.len(), first.log_lines("task finished").len()), (75, 75));
     for seen in cloud.seen() {
         assert!(seen.flaw.is_none() && !seen.after_end, "{seen:?}");
@@ -42,7 +59,12 @@ async fn seventy_five_tasks_end_with_the_right_word_once_each_and_are_left_alone
 
     let polls = cloud.requests();
     let second = home.run_until_done().await;
-    assert_eq!((second.code, cloud.requests(), home.events().len()), (Some(0), polls, 75), "{}", second.stderr);
+    assert_eq!(
+        (second.code, cloud.requests(), home.events().len()),
+        (Some(0), polls, 75),
+        "{}",
+        second.stderr
+    );
     assert_eq!(second.log_lines("task finished").len(), 0);
 }
 
@@ -52,7 +74,11 @@ async fn an_unfinished_answer_at_the_deadline_abandons_and_a_later_end_is_not_to
     let home = Home::new(&cloud, "[[tasks]]\nid = 7\ntimeout = \"300ms\"");
     assert_eq!(home.run_until_done().await.code, Some(0));
     let event = &home.events()[0];
-    assert_eq!((&event["type"], &event["data"]["reason"]), (&"opwatch.task.abandoned".into(), &"deadline".into()), "{event}");
+    assert_eq!(
+        (&event["type"], &event["data"]["reason"]),
+        (&"opwatch.task.abandoned".into(), &"deadline".into()),
+        "{event}"
+    );
     assert_eq!((&event["data"]["status"], home.events().len()), (&4.into(), 1));
     cloud.set_answers("7", [Answer::status(1)]);
     let polls = cloud.requests();

@@ -4,8 +4,9 @@ use opwatch::sim::{Answer, Scenario};
 
 use crate::support::{Home, cloud, said, signal};
 
-/// The time between two requests at the rate below. `model::pace` proves each gap; from outside, where arrivals jitter with the
-/// machine's load, any number of them in a row must take as long as the pace says, give or take one and a half.
+/// The time between two requests at the rate below. `model::pace` proves each gap; from outside, where
+/// arrivals jitter with the machine's load, any number of them in a row must take as long as the pace says,
+/// give or take one and a half.
 const INTERVAL_MICROSECONDS: i64 = 100_000;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -28,7 +29,11 @@ async fn requests_are_evenly_spaced_through_faults_and_restarts() {
     for (from, first) in arrivals.iter().enumerate() {
         for (to, last) in arrivals.iter().enumerate().skip(from + 1) {
             let least = (to - from) as i64 * INTERVAL_MICROSECONDS - INTERVAL_MICROSECONDS * 3 / 2;
-            assert!(last - first >= least, "requests {from} to {to} within {} µs: {arrivals:?}", last - first);
+            assert!(
+                last - first >= least,
+                "requests {from} to {to} within {} µs: {arrivals:?}",
+                last - first
+            );
         }
     }
 }
@@ -36,7 +41,9 @@ async fn requests_are_evenly_spaced_through_faults_and_restarts() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_has_no_more_requests_under_way_than_its_bound() {
     let slow = Answer::status(1).delayed(std::time::Duration::from_millis(100));
-    let cloud = cloud(Scenario { unlisted: opwatch::sim::Unlisted::Follows(vec![slow]), ..Scenario::default() }).await;
+    let cloud =
+        cloud(Scenario { unlisted: opwatch::sim::Unlisted::Follows(vec![slow]), ..Scenario::default() })
+            .await;
     let home = Home::new(&cloud, "");
     home.edit("rate_limit = 500", "rate_limit = 500\nmax_in_flight = 2");
     home.list(1..=20);

@@ -8,18 +8,25 @@ use crate::support::{Home, cloud, said, signal};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_lag_is_at_most_the_time_since_the_poll_before_and_absent_when_the_first_answer_was_final() {
-    let scenario = Scenario::default().with_task(1, [Answer::status(1)]).with_task(2, [Answer::status(4).times(3), Answer::status(1)]);
+    let scenario = Scenario::default()
+        .with_task(1, [Answer::status(1)])
+        .with_task(2, [Answer::status(4).times(3), Answer::status(1)]);
     let cloud = cloud(scenario).await;
     let home = Home::new(&cloud, "");
     home.list([1, 2]);
     assert_eq!(home.run_until_done().await.code, Some(0));
-    let lag =
-        |subject: &str| home.events().iter().find(|event| event["subject"] == subject).unwrap()["data"]["detected_within_seconds"].clone();
+    let lag = |subject: &str| {
+        home.events().iter().find(|event| event["subject"] == subject).unwrap()["data"]["detected_within_seconds"].clone()
+    };
     assert!(lag("bm/1").is_null());
-    let arrivals: Vec<_> = cloud.seen().iter().filter(|seen| seen.task == "2").map(|seen| seen.arrived.0).collect();
+    let arrivals: Vec<_> =
+        cloud.seen().iter().filter(|seen| seen.task == "2").map(|seen| seen.arrived.0).collect();
     let last_gap = Duration::from_micros((arrivals[3] - arrivals[2]).unsigned_abs());
     let told = Duration::from_secs_f64(lag("bm/2").as_f64().unwrap());
-    assert!(told + Duration::from_millis(50) >= last_gap && told < last_gap + Duration::from_secs(2), "{told:?} for {last_gap:?}");
+    assert!(
+        told + Duration::from_millis(50) >= last_gap && told < last_gap + Duration::from_secs(2),
+        "{told:?} for {last_gap:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -29,11 +36,15 @@ async fn after_a_crash_the_lag_counts_from_the_last_stored_sighting() {
     home.list([1]);
     let child = home.start();
     cloud.wait_until(|seen| seen.len() >= 10).await;
-    let (first, last) = (cloud.seen()[0].arrived, cloud.seen()[9].arrived);
+    let first = cloud.seen()[0].arrived;
+    let last = cloud.seen()[9].arrived;
     signal(&child, "KILL");
     said(child).await;
     cloud.set_answers("1", [Answer::status(1)]);
     assert_eq!(home.run_until_done().await.code, Some(0));
     let told = home.events()[0]["data"]["detected_within_seconds"].as_f64().unwrap();
-    assert!(told >= (last - first).as_secs_f64(), "{told}: an upper bound must reach back to the stored sighting");
+    assert!(
+        told >= (last - first).as_secs_f64(),
+        "{told}: an upper bound must reach back to the stored sighting"
+    );
 }

@@ -28,8 +28,8 @@ pub async fn cloud(scenario: Scenario) -> Sim {
 pub struct Home(tempfile::TempDir);
 
 impl Home {
-    /// A folder whose `opwatch.toml` points at that cloud, polls fast, and writes events to `events.jsonl`; then what more it
-    /// says.
+    /// A folder whose `opwatch.toml` points at that cloud, polls fast, and writes events to `events.jsonl`;
+    /// then what more it says.
     pub fn new(cloud: &Sim, more: &str) -> Self {
         let home = Self(tempfile::tempdir().unwrap());
         home.write(
@@ -133,7 +133,8 @@ pub fn holds_to_the_schema(record: &Value) {
         let schema = serde_json::from_str(include_str!("../../config/event.schema.json")).unwrap();
         jsonschema::draft202012::new(&schema).unwrap()
     });
-    let wrong: Vec<_> = SCHEMA.iter_errors(record).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    let wrong: Vec<_> =
+        SCHEMA.iter_errors(record).map(|error| format!("{}: {error}", error.instance_path())).collect();
     assert!(wrong.is_empty(), "{wrong:#?}\n{record}");
 }
 
@@ -155,7 +156,10 @@ impl Said {
 
 /// Waits for the end of a program.
 pub async fn said(child: Child) -> Said {
-    let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await.expect("the program does not end").unwrap();
+    let output = tokio::time::timeout(PATIENCE, child.wait_with_output())
+        .await
+        .expect("the program does not end")
+        .unwrap();
     let Output { status, stdout, stderr } = output;
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
     Said { code: status.code(), stdout: text(stdout), stderr: text(stderr) }

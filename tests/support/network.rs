@@ -37,8 +37,10 @@ impl Front {
         F: Future<Output = std::io::Result<()>> + Send + 'static,
     {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (addr, heads) = (listener.local_addr().unwrap(), Arc::<Mutex<Vec<String>>>::default());
-        let (mut tasks, read) = (JoinSet::new(), Arc::clone(&heads));
+        let addr = listener.local_addr().unwrap();
+        let heads = Arc::<Mutex<Vec<String>>>::default();
+        let mut tasks = JoinSet::new();
+        let read = Arc::clone(&heads);
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
@@ -51,7 +53,8 @@ impl Front {
     }
 }
 
-/// A forward proxy: `CONNECT` opens a tunnel, and a request for a whole `http://` address is passed on as it is.
+/// A forward proxy: `CONNECT` opens a tunnel, and a request for a whole `http://` address is passed on as it
+/// is.
 pub async fn proxy() -> Front {
     Front::start(|mut client, heads| async move {
         let head = head(&mut client).await?;
@@ -83,7 +86,8 @@ pub async fn tls(certificate: &Certificate, to: SocketAddr) -> Front {
     let chain = CertificateDer::pem_file_iter(&certificate.chain).unwrap().map(Result::unwrap).collect();
     let key = PrivateKeyDer::from_pem_file(&certificate.key).unwrap();
     let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config.with_no_client_auth().with_single_cert(chain, key).unwrap()));
+    let acceptor =
+        TlsAcceptor::from(Arc::new(config.with_no_client_auth().with_single_cert(chain, key).unwrap()));
     Front::start(move |client, heads| {
         let acceptor = acceptor.clone();
         async move {
@@ -136,10 +140,29 @@ pub fn signed(folder: &Path, name: &str) -> (PathBuf, PathBuf) {
 }
 
 fn made(folder: &Path, name: &str, extra: &[&str]) -> (PathBuf, PathBuf) {
-    let (key, certificate) = (folder.join(format!("{name}.key")), folder.join(format!("{name}.pem")));
+    let key = folder.join(format!("{name}.key"));
+    let certificate = folder.join(format!("{name}.pem"));
     let mut command = Command::new("openssl");
-    command.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj"]);
-    command.arg(format!("/CN=opwatch {name}")).arg("-keyout").arg(&key).arg("-out").arg(&certificate).args(extra).current_dir(folder);
+    command.args([
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+    ]);
+    command
+        .arg(format!("/CN=opwatch {name}"))
+        .arg("-keyout")
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate)
+        .args(extra)
+        .current_dir(folder);
     let made = command.output().expect("openssl, which tests/run installs");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     (certificate, key)

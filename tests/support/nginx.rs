@@ -10,8 +10,8 @@ use tokio::process::{Child, Command};
 use super::eventually;
 use super::network::Certificate;
 
-/// nginx with TLS. It asks for a client's certificate of the same authority, except below `/open`, and is slow with what it
-/// answers below `/slow`. It ends when it is dropped.
+/// nginx with TLS. It asks for a client's certificate of the same authority, except below `/open`, and is
+/// slow with what it answers below `/slow`. It ends when it is dropped.
 pub struct Nginx {
     pub addr: SocketAddr,
     _child: Child,
@@ -24,8 +24,13 @@ pub async fn start(certificate: &Certificate, to: SocketAddr) -> Nginx {
     // The port is free again at once, and nobody else here takes one by its number.
     let addr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let path = |path: &Path| path.display().to_string();
-    let (here, chain, key, ca) = (path(folder.path()), path(&certificate.chain), path(&certificate.key), path(&certificate.ca));
-    let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(|what| format!("{what}_temp_path {here}/{what};")).join("\n");
+    let here = path(folder.path());
+    let chain = path(&certificate.chain);
+    let key = path(&certificate.key);
+    let ca = path(&certificate.ca);
+    let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|what| format!("{what}_temp_path {here}/{what};"))
+        .join("\n");
     let configuration = format!(
         "daemon off;
 master_process off;
@@ -54,8 +59,14 @@ http {{
     );
     fs::write(folder.path().join("nginx.conf"), configuration).unwrap();
     let mut command = Command::new("nginx");
-    command.arg("-e").arg(folder.path().join("error.log")).arg("-p").arg(folder.path()).args(["-c", "nginx.conf"]);
-    let child = command.stdin(Stdio::null()).kill_on_drop(true).spawn().expect("nginx, which tests/run installs");
+    command
+        .arg("-e")
+        .arg(folder.path().join("error.log"))
+        .arg("-p")
+        .arg(folder.path())
+        .args(["-c", "nginx.conf"]);
+    let child =
+        command.stdin(Stdio::null()).kill_on_drop(true).spawn().expect("nginx, which tests/run installs");
     eventually("nginx listens", || TcpStream::connect(addr).is_ok()).await;
     Nginx { addr, _child: child, _folder: folder }
 }

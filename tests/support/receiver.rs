@@ -81,7 +81,11 @@ struct Shared {
 impl Receiver {
     /// One that takes everything, on a port of its own.
     pub async fn start() -> Self {
-        let shared = Shared { next: Mutex::default(), standing: Mutex::new(Answer::status(204)), got: Mutex::default() };
+        let shared = Shared {
+            next: Mutex::default(),
+            standing: Mutex::new(Answer::status(204)),
+            got: Mutex::default(),
+        };
         let port = bound(([127, 0, 0, 1], 0).into());
         let addr = port.local_addr().unwrap();
         let receiver = Self { addr, shared: Arc::new(shared), serving: Mutex::default(), _port: port };
@@ -146,7 +150,10 @@ async fn connection(stream: TcpStream, shared: Arc<Shared>) {
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
-async fn respond(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Response<String>, Box<dyn std::error::Error + Send + Sync>> {
+async fn respond(
+    request: Request<Incoming>,
+    shared: Arc<Shared>,
+) -> Result<Response<String>, Box<dyn std::error::Error + Send + Sync>> {
     let (head, mut incoming) = request.into_parts();
     let mut body = Vec::new();
     while let Some(frame) = poll_fn(|context| Pin::new(&mut incoming).poll_frame(context)).await {

@@ -20,20 +20,37 @@ fn home(cloud: &Sim) -> Home {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_goes_to_its_end_over_3_0_under_the_name_that_it_has_over_2_0() {
-    let script = [Answer::status(4), Answer::page(502, ""), Answer::with_instances(3, [("cpm-1", 1), ("cpm-2", 2)])];
+    let script =
+        [Answer::status(4), Answer::page(502, ""), Answer::with_instances(3, [("cpm-1", 1), ("cpm-2", 2)])];
     let cloud = cloud(ends_well().with_task(u64::MAX, script)).await;
     let home = home(&cloud);
     home.list([1, u64::MAX]);
-    home.edit("region = \"bj\"", "region = \"bj\"\nmethod = \"GET\"\nsigned_host = \"BM.tencentcloudapi.com\"");
+    home.edit(
+        "region = \"bj\"",
+        "region = \"bj\"\nmethod = \"GET\"\nsigned_host = \"BM.tencentcloudapi.com\"",
+    );
     let ended = home.run_until_done().await;
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    let event = home.events().into_iter().find(|event| event["subject"] == format!("bm/{}", u64::MAX)).unwrap();
-    assert_eq!((&event["source"], &event["type"]), (&"opwatch/default/bj".into(), &"opwatch.task.finished".into()));
-    assert_eq!((&event["data"]["task"]["operation"], &event["data"]["task"]["region"]), (&"bm".into(), &"bj".into()));
+    let event =
+        home.events().into_iter().find(|event| event["subject"] == format!("bm/{}", u64::MAX)).unwrap();
+    assert_eq!(
+        (&event["source"], &event["type"]),
+        (&"opwatch/default/bj".into(), &"opwatch.task.finished".into())
+    );
+    assert_eq!(
+        (&event["data"]["task"]["operation"], &event["data"]["task"]["region"]),
+        (&"bm".into(), &"bj".into())
+    );
     assert_eq!((&event["data"]["outcome"], &event["data"]["status"]), (&"partial".into(), &3.into()));
-    assert_eq!(event["data"]["instances"][1], serde_json::json!({ "id": "cpm-2", "status": 2, "outcome": "failure" }));
+    assert_eq!(
+        event["data"]["instances"][1],
+        serde_json::json!({ "id": "cpm-2", "status": 2, "outcome": "failure" })
+    );
     for seen in cloud.seen() {
-        assert_eq!((seen.api, seen.action.as_str(), seen.region.as_str()), (Api::V3, "DescribeOperationResult", "ap-beijing"));
+        assert_eq!(
+            (seen.api, seen.action.as_str(), seen.region.as_str()),
+            (Api::V3, "DescribeOperationResult", "ap-beijing")
+        );
         assert_eq!(seen.flaw, None);
     }
 }
@@ -54,10 +71,15 @@ async fn an_account_that_is_switched_to_3_0_goes_on_with_its_tasks() {
     home.account("api = \"3.0\"");
     let ended = home.run_until_done().await;
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    let told: Vec<_> = home.events().iter().map(|event| event["subject"].as_str().unwrap().to_owned()).collect();
+    let told: Vec<_> =
+        home.events().iter().map(|event| event["subject"].as_str().unwrap().to_owned()).collect();
     assert_eq!(told, ["bm/2", "bm/1"]);
     let polls = home.events()[1]["data"]["polls"].as_u64().unwrap();
-    assert_eq!(polls, cloud.seen().iter().filter(|seen| seen.task == "1").count() as u64, "polls over both APIs count");
+    assert_eq!(
+        polls,
+        cloud.seen().iter().filter(|seen| seen.task == "1").count() as u64,
+        "polls over both APIs count"
+    );
     let apis: Vec<_> = cloud.seen()[asked..].iter().map(|seen| (seen.api, seen.task.clone())).collect();
     assert_eq!(apis, [(Api::V3, "1".to_owned()), (Api::V3, "1".to_owned())]);
 }
@@ -68,7 +90,8 @@ async fn a_task_may_name_bm3_whatever_the_account_says() {
     let home = Home::new(&cloud, "[[tasks]]\nid = 1\noperation = \"bm3\"\n[[tasks]]\nid = 1");
     let ended = home.run_until_done().await;
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    let mut told: Vec<_> = home.events().iter().map(|event| event["subject"].as_str().unwrap().to_owned()).collect();
+    let mut told: Vec<_> =
+        home.events().iter().map(|event| event["subject"].as_str().unwrap().to_owned()).collect();
     told.sort();
     assert_eq!(told, ["bm/1", "bm3/1"]);
     assert_eq!(cloud.seen().iter().filter(|seen| seen.api == Api::V3).count(), 1);
@@ -84,12 +107,23 @@ async fn a_wrong_key_holds_the_account_and_the_right_one_mends_it() {
     let child = home.start();
     eventually("the hold is told", || !home.events().is_empty()).await;
     let held = &home.events()[0];
-    assert_eq!((&held["type"], &held["data"]["error"]["code"]), (&"opwatch.account.held".into(), &"AuthFailure.SignatureFailure".into()));
+    assert_eq!(
+        (&held["type"], &held["data"]["error"]["code"]),
+        (&"opwatch.account.held".into(), &"AuthFailure.SignatureFailure".into())
+    );
     home.write("secret_key", SECRET_KEY);
-    eventually("everything is over", || home.events().iter().filter(|event| event["type"] == "opwatch.task.finished").count() == 20).await;
+    eventually("everything is over", || {
+        home.events().iter().filter(|event| event["type"] == "opwatch.task.finished").count() == 20
+    })
+    .await;
     signal(&child, "TERM");
     let ended = said(child).await;
-    assert_eq!((ended.log_lines("account held").len(), ended.log_lines("task abandoned").len()), (1, 0), "{}", ended.stderr);
+    assert_eq!(
+        (ended.log_lines("account held").len(), ended.log_lines("task abandoned").len()),
+        (1, 0),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,7 +134,12 @@ async fn too_many_calls_halve_the_pace() {
     cloud.set_answers("1", [Answer::refusal("RequestLimitExceeded", "slow down"), Answer::status(1)]);
     home.list(1..=20);
     let ended = home.run_until_done().await;
-    assert_eq!((ended.code, ended.stderr.matches("the pace is halved").count()), (Some(0), 1), "{}", ended.stderr);
+    assert_eq!(
+        (ended.code, ended.stderr.matches("the pace is halved").count()),
+        (Some(0), 1),
+        "{}",
+        ended.stderr
+    );
     let seen = cloud.seen();
     let refused = seen.iter().position(|seen| matches!(seen.verdict, Verdict::Refused(_))).unwrap();
     // At 20 a second nine requests take 400 ms, at half of it, climbing back, some 650.
@@ -120,14 +159,19 @@ async fn a_clock_an_hour_off_is_corrected_by_itself_within_three_requests() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_id_is_abandoned_and_a_wrong_region_holds() {
-    let unknown = cloud(ends_well().with_task(7, [Answer::refusal("ResourceNotFound", "no such task")])).await;
+    let unknown =
+        cloud(ends_well().with_task(7, [Answer::refusal("ResourceNotFound", "no such task")])).await;
     let one = home(&unknown);
     one.edit("[store]", "reject_after = \"100ms\"\n[store]");
     one.list(1..=10);
     assert_eq!(one.run_until_done().await.code, Some(0));
-    let abandoned: Vec<_> = one.events().into_iter().filter(|event| event["type"] == "opwatch.task.abandoned").collect();
+    let abandoned: Vec<_> =
+        one.events().into_iter().filter(|event| event["type"] == "opwatch.task.abandoned").collect();
     let [event] = &abandoned[..] else { panic!("{abandoned:?}") };
-    assert_eq!(event["data"]["error"], serde_json::json!({ "code": "ResourceNotFound", "message": "no such task" }));
+    assert_eq!(
+        event["data"]["error"],
+        serde_json::json!({ "code": "ResourceNotFound", "message": "no such task" })
+    );
 
     let elsewhere = cloud(Scenario { regions: Some(vec!["ap-guangzhou".to_owned()]), ..ends_well() }).await;
     let other = home(&elsewhere);
@@ -136,7 +180,12 @@ async fn a_wrong_id_is_abandoned_and_a_wrong_region_holds() {
     elsewhere.wait_until(|seen| seen.len() >= 4).await;
     signal(&child, "TERM");
     let ended = said(child).await;
-    assert_eq!((ended.log_lines("account held").len(), ended.log_lines("task abandoned").len()), (1, 0), "{}", ended.stderr);
+    assert_eq!(
+        (ended.log_lines("account held").len(), ended.log_lines("task abandoned").len()),
+        (1, 0),
+        "{}",
+        ended.stderr
+    );
     assert_eq!(ended.log_lines("account held")[0]["region"], "bj");
 }
 
@@ -149,14 +198,18 @@ async fn neither_signature_nor_token_is_printed_at_trace_though_the_server_repea
     home.edit("secret_id = \"AKIDsimulator\"\nsecret_key_file = \"secret_key\"\n", "");
     home.list([1]);
     let mut command = home.opwatch(&["run", "-c", "opwatch.toml"]);
-    command.env("RUST_LOG", "trace").env("TENCENTCLOUD_SECRET_ID", "AKIDsimulator").env("TENCENTCLOUD_TOKEN", "the-token");
+    command
+        .env("RUST_LOG", "trace")
+        .env("TENCENTCLOUD_SECRET_ID", "AKIDsimulator")
+        .env("TENCENTCLOUD_TOKEN", "the-token");
     let child = command.env("TENCENTCLOUD_SECRET_KEY", SECRET_KEY).spawn().unwrap();
     eventually("some requests", || echo.heads().len() >= 3).await;
     signal(&child, "TERM");
     let ended = said(child).await;
     assert!(ended.stderr.contains("Signature=[secret]"), "{}", ended.stderr);
     for head in echo.heads() {
-        let signature = head.lines().find_map(|line| line.split_once("Signature=")).expect("a signature").1.trim();
+        let signature =
+            head.lines().find_map(|line| line.split_once("Signature=")).expect("a signature").1.trim();
         assert!(signature.len() == 64 && head.contains("x-tc-token: the-token"), "{head}");
         assert!(!ended.stderr.contains(signature), "{}", ended.stderr);
     }

@@ -9,16 +9,26 @@ use crate::support::{Home, Said, cloud, network, said};
 
 async fn check(home: &Home, more: &[&str]) -> Said {
     let ended = said(home.opwatch(&[&["check", "-c", "opwatch.toml"], more].concat()).spawn().unwrap()).await;
-    assert!(!home.path("opwatch.db").exists() && !home.path("events.jsonl").exists(), "something was created");
+    assert!(
+        !home.path("opwatch.db").exists() && !home.path("events.jsonl").exists(),
+        "something was created"
+    );
     assert!(!ended.stdout.contains(SECRET_KEY) && !ended.stderr.contains(SECRET_KEY), "{ended:?}");
-    assert!(ended.stdout.lines().all(|line| line.chars().count() <= 80 || !line.trim().contains(' ')), "{}", ended.stdout);
+    assert!(
+        ended.stdout.lines().all(|line| line.chars().count() <= 80 || !line.trim().contains(' ')),
+        "{}",
+        ended.stdout
+    );
     ended
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_prints_the_pace_of_every_pace_key_and_what_every_sink_hears_of_and_asks_nobody() {
     let cloud = cloud(Scenario::default()).await;
-    let home = Home::new(&cloud, "outcomes = [\"failure\"]\nlabels = { team = \"dba\" }\nbatch = \"30s\"\nrate = \"20/1m\"");
+    let home = Home::new(
+        &cloud,
+        "outcomes = [\"failure\"]\nlabels = { team = \"dba\" }\nbatch = \"30s\"\nrate = \"20/1m\"",
+    );
     home.edit("rate_limit = 500", "rate_limit = 5");
     home.edit("max_interval = \"100ms\"", "max_interval = \"1m\"");
     home.list(1..=600);
@@ -51,7 +61,11 @@ async fn a_wrong_configuration_is_refused_with_all_its_problems() {
     home.write("list.tasks", "1\nx\n");
     let ended = check(&home, &["--live"]).await;
     assert_eq!((ended.code, ended.stdout.as_str(), cloud.requests()), (Some(2), "", 0));
-    for part in ["opwatch.toml:6: accounts.default.secret_key_file: cannot read", "did you mean `max_interval`?", "list.tasks:2: id: "] {
+    for part in [
+        "opwatch.toml:6: accounts.default.secret_key_file: cannot read",
+        "did you mean `max_interval`?",
+        "list.tasks:2: id: ",
+    ] {
         assert!(ended.stderr.contains(part), "{part}: {}", ended.stderr);
     }
 }
@@ -64,7 +78,11 @@ async fn live_signs_one_request_for_the_first_task_and_a_task_that_is_not_there_
         home.list([7, 8]);
         let ended = check(&home, &["--live"]).await;
         assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{}", ended.stdout);
-        assert!(ended.stdout.contains("default: good\n    127.0.0.1 accepted the signature; "), "{}", ended.stdout);
+        assert!(
+            ended.stdout.contains("default: good\n    127.0.0.1 accepted the signature; "),
+            "{}",
+            ended.stdout
+        );
         assert!(ended.stdout.contains("audit: good\n    the file can be created\n"), "{}", ended.stdout);
         assert!(ended.stdout.contains("log: good\n    standard error is open\n"), "{}", ended.stdout);
         let asked: Vec<_> = cloud.seen().into_iter().map(|seen| seen.task).collect();
@@ -89,8 +107,11 @@ async fn live_tells_refused_credentials_and_sinks_that_cannot_be_used_and_exits_
     home.write("secret_key", "wrong");
     let ended = check(&home, &["--live"]).await;
     assert_eq!(ended.code, Some(5), "{}", ended.stdout);
-    for part in ["default: refused\n    127.0.0.1 refuses the credentials: 4100", "other: again later\n", "page: refused\n    cannot run "]
-    {
+    for part in [
+        "default: refused\n    127.0.0.1 refuses the credentials: 4100",
+        "other: again later\n",
+        "page: refused\n    cannot run ",
+    ] {
         assert!(ended.stdout.contains(part), "{part}: {}", ended.stdout);
     }
     assert_eq!(ended.stderr, "opwatch: not usable as it is: account default, sink page, account other\n");
@@ -99,16 +120,31 @@ async fn live_tells_refused_credentials_and_sinks_that_cannot_be_used_and_exits_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn live_connects_to_a_webhook_and_sends_it_neither_an_event_nor_its_secrets() {
-    let (cloud, receiver) = (cloud(Scenario::default()).await, Receiver::start().await);
+    let cloud = cloud(Scenario::default()).await;
+    let receiver = Receiver::start().await;
     let home = Home::new(&cloud, "");
     let sink = |name: &str, addr: &str| {
-        format!("[sinks.{name}]\ntype = \"webhook\"\nurl = \"http://me:hunter2@{addr}/hook/hunter2?key=hunter2\"\n")
+        format!(
+            "[sinks.{name}]\ntype = \"webhook\"\nurl = \"http://me:hunter2@{addr}/hook/hunter2?key=hunter2\"\n"
+        )
     };
-    home.edit("[store]", &format!("{}{}[store]", sink("ops", &receiver.addr.to_string()), sink("gone", "127.0.0.1:1")));
+    home.edit(
+        "[store]",
+        &format!("{}{}[store]", sink("ops", &receiver.addr.to_string()), sink("gone", "127.0.0.1:1")),
+    );
     let ended = check(&home, &["--live"]).await;
-    assert_eq!((ended.code, ended.stderr.as_str()), (Some(1), "opwatch: not usable as it is: sink gone\n"), "{}", ended.stdout);
+    assert_eq!(
+        (ended.code, ended.stderr.as_str()),
+        (Some(1), "opwatch: not usable as it is: sink gone\n"),
+        "{}",
+        ended.stdout
+    );
     assert!(ended.stdout.contains(&format!("ops: webhook {}\n", receiver.addr)), "{}", ended.stdout);
-    assert!(ended.stdout.contains("ops: good\n    a server answers there") && !ended.stdout.contains("hunter2"), "{}", ended.stdout);
+    assert!(
+        ended.stdout.contains("ops: good\n    a server answers there") && !ended.stdout.contains("hunter2"),
+        "{}",
+        ended.stdout
+    );
     let got = receiver.got();
     assert!(got.len() == 1 && got[0].header("authorization").is_empty() && got[0].body.is_empty(), "{got:?}");
 }
@@ -125,15 +161,25 @@ async fn live_exits_with_1_where_nothing_is_refused_but_something_cannot_be_reac
     );
     home.edit(&cloud.endpoint(), "http://127.0.0.1:1");
     let ended = check(&home, &["--live"]).await;
-    assert_eq!((ended.code, ended.stderr.as_str()), (Some(1), "opwatch: not usable as it is: account default\n"), "{}", ended.stdout);
+    assert_eq!(
+        (ended.code, ended.stderr.as_str()),
+        (Some(1), "opwatch: not usable as it is: account default\n"),
+        "{}",
+        ended.stdout
+    );
     for sink in ["page", "shell"] {
-        assert!(ended.stdout.contains(&format!("{sink}: good\n    the program is there\n")), "{}", ended.stdout);
+        assert!(
+            ended.stdout.contains(&format!("{sink}: good\n    the program is there\n")),
+            "{}",
+            ended.stdout
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn live_shows_no_signature_though_the_server_repeats_it_and_does_not_wait_for_one_that_is_silent() {
-    let (cloud, echo) = (cloud(Scenario::default()).await, network::echo().await);
+    let cloud = cloud(Scenario::default()).await;
+    let echo = network::echo().await;
     // It takes connections, and never says a word.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let home = Home::new(&cloud, "");
@@ -146,7 +192,21 @@ async fn live_shows_no_signature_though_the_server_repeats_it_and_does_not_wait_
     home.edit(&cloud.endpoint(), &format!("http://{}", echo.addr));
     let ended = check(&home, &["--live"]).await;
     assert_eq!(ended.code, Some(1), "{}", ended.stdout);
-    let signature = echo.heads()[0].lines().find_map(|line| line.split_once("Signature=")).expect("a signature").1.trim().to_owned();
-    assert!(ended.stdout.contains("Signature=[secret]") && !ended.stdout.contains(&signature), "{}", ended.stdout);
-    assert!(ended.stdout.contains("other: again later\n    no answer of use from 127.0.0.1: timeout"), "{}", ended.stdout);
+    let signature = echo.heads()[0]
+        .lines()
+        .find_map(|line| line.split_once("Signature="))
+        .expect("a signature")
+        .1
+        .trim()
+        .to_owned();
+    assert!(
+        ended.stdout.contains("Signature=[secret]") && !ended.stdout.contains(&signature),
+        "{}",
+        ended.stdout
+    );
+    assert!(
+        ended.stdout.contains("other: again later\n    no answer of use from 127.0.0.1: timeout"),
+        "{}",
+        ended.stdout
+    );
 }

@@ -1,4 +1,5 @@
-//! A local clock that is wrong, or jumps, under the built program: `faketime` stands between it and the system.
+//! A local clock that is wrong, or jumps, under the built program: `faketime` stands between it and the
+//! system.
 
 use std::process::Command;
 
@@ -9,18 +10,25 @@ use crate::support::{Home, Said, cloud, said, signal};
 
 /// The library that fakes time, wherever this system has it.
 fn library() -> String {
-    let output = Command::new("faketime").args(["-f", "+0", "printenv", "LD_PRELOAD"]).output().expect("the Debian package faketime");
+    let output = Command::new("faketime")
+        .args(["-f", "+0", "printenv", "LD_PRELOAD"])
+        .output()
+        .expect("the Debian package faketime");
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-/// Runs one task to its end, with a clock that starts at that time and jumps to the second one after some polls.
+/// Runs one task to its end, with a clock that starts at that time and jumps to the second one after some
+/// polls.
 async fn run(first: &str, second: &str) -> (Said, Vec<Value>) {
     let cloud = cloud(Scenario::default().with_task(1, [Answer::status(4)])).await;
     let home = Home::new(&cloud, "[[tasks]]\nid = 1\ntimeout = \"1h\"\nwarn_after = \"30m\"");
     home.write("time", first);
     let mut command = home.opwatch(&["run", "-c", "opwatch.toml", "--until-done"]);
     command.env("LD_PRELOAD", library()).env("FAKETIME_TIMESTAMP_FILE", home.path("time"));
-    command.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("DONT_FAKE_MONOTONIC", "1");
+    command
+        .env("FAKETIME_NO_CACHE", "1")
+        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+        .env("DONT_FAKE_MONOTONIC", "1");
     let child = command.spawn().unwrap();
     cloud.wait_until(|seen| seen.len() >= 5).await;
     home.write("time", second);
@@ -32,8 +40,12 @@ async fn run(first: &str, second: &str) -> (Said, Vec<Value>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_that_boots_in_1970_or_jumps_five_years_abandons_nothing_and_tells_it() {
-    for (first, second) in [("@1970-01-01 00:00:10", "@1970-01-01 00:01:10"), ("@1970-01-01 00:00:10", "+0"), ("+0", "+5y"), ("+0", "-5y")]
-    {
+    for (first, second) in [
+        ("@1970-01-01 00:00:10", "@1970-01-01 00:01:10"),
+        ("@1970-01-01 00:00:10", "+0"),
+        ("+0", "+5y"),
+        ("+0", "-5y"),
+    ] {
         let (ended, events) = run(first, second).await;
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
         let [event] = &events[..] else { panic!("{first} {second}: {events:?}") };

@@ -1,4 +1,5 @@
-//! A standard output or standard error that is closed holds its sink, and one that leads to /dev/null does not.
+//! A standard output or standard error that is closed holds its sink, and one that leads to /dev/null does
+//! not.
 
 use opwatch::sim::{Answer, Scenario};
 use tokio::process::Child;
@@ -26,8 +27,13 @@ async fn what_a_closed_standard_output_could_not_take_comes_with_the_next_start(
     eventually("the other sink has the event", || home.events().len() == 1).await;
     signal(&child, "TERM");
     let ended = said(child).await;
-    let told = &ended.log_lines("the sink is held: a person must act; its deliveries are kept, and it is tried again rarely")[0];
-    assert_eq!(told["error"], "cannot open standard output: it is closed; restart with a standard output that is read");
+    let told = &ended.log_lines(
+        "the sink is held: a person must act; its deliveries are kept, and it is tried again rarely",
+    )[0];
+    assert_eq!(
+        told["error"],
+        "cannot open standard output: it is closed; restart with a standard output that is read"
+    );
     let next = said(run(&home, "", "--until-done")).await;
     assert_eq!((next.code, next.stdout.lines().count()), (Some(0), 1), "{}", next.stderr);
 }

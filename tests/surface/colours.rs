@@ -1,4 +1,5 @@
-//! No screen has colours where nobody wants them, nor anything that only a clever terminal understands where it is none.
+//! No screen has colours where nobody wants them, nor anything that only a clever terminal understands where
+//! it is none.
 
 use std::process::Stdio;
 
@@ -24,11 +25,15 @@ const SCREENS: &[&str] = &[
 
 async fn screen(home: &Home, cloud: &Sim, typed: &str, variable: (&str, &str)) -> Said {
     let mut command = Command::new("script");
-    command.args(["-qec", &format!("{} {typed}", env!("CARGO_BIN_EXE_opwatch")), "/dev/null"]).current_dir(home.path(""));
+    command
+        .args(["-qec", &format!("{} {typed}", env!("CARGO_BIN_EXE_opwatch")), "/dev/null"])
+        .current_dir(home.path(""));
     command.env_clear().env("PATH", "/usr/bin:/bin").env("TERM", "xterm").env(variable.0, variable.1);
     command.env("TENCENTCLOUD_SECRET_ID", SECRET_ID).env("TENCENTCLOUD_SECRET_KEY", SECRET_KEY);
     if typed.starts_with("wait") {
-        command.env("OPWATCH__ACCOUNTS__DEFAULT__ENDPOINT", cloud.endpoint()).env("OPWATCH__POLL__INITIAL_INTERVAL", "20ms");
+        command
+            .env("OPWATCH__ACCOUNTS__DEFAULT__ENDPOINT", cloud.endpoint())
+            .env("OPWATCH__POLL__INITIAL_INTERVAL", "20ms");
     }
     said(command.kill_on_drop(true).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap()).await
 }
@@ -53,7 +58,10 @@ async fn screens(variable: (&str, &str), is_right: impl Fn(&str) -> bool) -> Vec
 async fn no_color_takes_the_colours_from_every_screen() {
     // A sequence that ends with `m` sets colours and styles; others move the cursor, as a live view does.
     let has_style = |shown: &str| {
-        shown.split("\u{1b}[").skip(1).any(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';').starts_with('m'))
+        shown
+            .split("\u{1b}[")
+            .skip(1)
+            .any(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';').starts_with('m'))
     };
     let none: &[&str] = &[];
     assert_eq!(screens(("NO_COLOR", "1"), |shown| !has_style(shown)).await, none);

@@ -7,15 +7,17 @@ use crate::support::{Home, cloud, said};
 #[tokio::test(flavor = "multi_thread")]
 async fn the_text_form_of_the_log_line_is_as_the_design_has_it() {
     let cloud = cloud(Scenario::default().with_task(1, [Answer::status(1)])).await;
-    let home = Home::new(&cloud, "[[tasks]]\nid = 1\nname = \"reinstall \\\"rack\\\" 7\"\n[log]\nformat = \"text\"");
+    let home =
+        Home::new(&cloud, "[[tasks]]\nid = 1\nname = \"reinstall \\\"rack\\\" 7\"\n[log]\nformat = \"text\"");
     let ended = home.run_until_done().await;
     let line = ended.stderr.lines().find(|line| line.contains("task finished")).expect("a line");
     let (time, rest) = line.split_once(' ').unwrap();
     assert_eq!((time.len(), time.ends_with('Z')), ("2026-11-24T10:00:00.000Z".len(), true), "{line}");
     let elapsed = rest.split("elapsed=").nth(1).unwrap().split(' ').next().unwrap();
     assert!(elapsed.parse::<f64>().is_ok(), "{line}");
-    let expected =
-        format!(r#"task finished task=1 operation=bm outcome=success status=1 elapsed={elapsed} polls=1 name="reinstall \"rack\" 7""#);
+    let expected = format!(
+        r#"task finished task=1 operation=bm outcome=success status=1 elapsed={elapsed} polls=1 name="reinstall \"rack\" 7""#
+    );
     assert_eq!(rest, expected);
 }
 

@@ -36,9 +36,10 @@ fn tccli(token: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_sdk_file_and_that_of_tccli_sign_and_nothing_of_them_is_printed() {
-    for (file, text, token) in
-        [(".tencentcloud/credentials", sdk(SECRET_KEY), None), (".tccli/default.credential", tccli(TOKEN), Some(Secret::new(TOKEN)))]
-    {
+    for (file, text, token) in [
+        (".tencentcloud/credentials", sdk(SECRET_KEY), None),
+        (".tccli/default.credential", tccli(TOKEN), Some(Secret::new(TOKEN))),
+    ] {
         let cloud = cloud(Scenario { token, ..Scenario::default().with_task(1, [Answer::status(1)]) }).await;
         let home = home(&cloud);
         keep(&home, file, &text);
@@ -52,7 +53,10 @@ async fn the_sdk_file_and_that_of_tccli_sign_and_nothing_of_them_is_printed() {
         let ended = said(run(&["run", "-c", "opwatch.toml", "--until-done"])).await;
         assert_eq!((ended.code, home.events().len()), (Some(0), 1), "{file}: {}", ended.stderr);
         for secret in [SECRET_KEY, TOKEN] {
-            assert!(![&checked.stdout, &ended.stdout, &ended.stderr].iter().any(|text| text.contains(secret)), "{secret} of {file}");
+            assert!(
+                ![&checked.stdout, &ended.stdout, &ended.stderr].iter().any(|text| text.contains(secret)),
+                "{secret} of {file}"
+            );
         }
     }
 }
@@ -63,35 +67,61 @@ async fn a_file_that_everyone_can_read_is_doubted_and_one_without_credentials_is
     let home = home(&cloud);
     keep(&home, ".tencentcloud/credentials", &sdk("hunter2"));
     fs::set_permissions(home.path(".tencentcloud/credentials"), PermissionsExt::from_mode(0o644)).unwrap();
-    let check = async || said(home.opwatch(&["check", "-c", "opwatch.toml"]).env("HOME", home.path("")).spawn().unwrap()).await;
+    let check = async || {
+        said(home.opwatch(&["check", "-c", "opwatch.toml"]).env("HOME", home.path("")).spawn().unwrap()).await
+    };
     let doubted = check().await;
     let unwrapped = doubted.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(doubted.code == Some(0) && unwrapped.contains(".tencentcloud/credentials; chmod o-r it"), "{}", doubted.stdout);
+    assert!(
+        doubted.code == Some(0) && unwrapped.contains(".tencentcloud/credentials; chmod o-r it"),
+        "{}",
+        doubted.stdout
+    );
 
     keep(&home, ".tencentcloud/credentials", "[default]\nsecret_key = hunter2\n");
     let refused = check().await;
     assert_eq!((refused.code, refused.stdout.as_str()), (Some(2), ""));
-    let told = refused.stderr.lines().find(|line| line.starts_with("opwatch: opwatch.toml:3: accounts.default: ")).unwrap();
-    assert!(told.contains(".tencentcloud/credentials has no id; write a line [default]") && !told.contains("hunter2"), "{told}");
+    let told = refused
+        .stderr
+        .lines()
+        .find(|line| line.starts_with("opwatch: opwatch.toml:3: accounts.default: "))
+        .unwrap();
+    assert!(
+        told.contains(".tencentcloud/credentials has no id; write a line [default]")
+            && !told.contains("hunter2"),
+        "{told}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_file_mends_a_held_account_whichever_it_came_from() {
-    for (file, wrong, right) in
-        [(".tencentcloud/credentials", sdk("wrong"), sdk(SECRET_KEY)), (".tccli/default.credential", tccli("stale"), tccli(TOKEN))]
-    {
+    for (file, wrong, right) in [
+        (".tencentcloud/credentials", sdk("wrong"), sdk(SECRET_KEY)),
+        (".tccli/default.credential", tccli("stale"), tccli(TOKEN)),
+    ] {
         let token = Path::new(file).starts_with(".tccli").then(|| Secret::new(TOKEN));
         let cloud = cloud(Scenario { token, ..Scenario::default().with_task(1, [Answer::status(1)]) }).await;
         let home = home(&cloud);
-        home.edit("error_interval = \"20ms\"\nerror_max_interval = \"100ms\"", "error_interval = \"1h\"\nerror_max_interval = \"1h\"");
+        home.edit(
+            "error_interval = \"20ms\"\nerror_max_interval = \"100ms\"",
+            "error_interval = \"1h\"\nerror_max_interval = \"1h\"",
+        );
         home.edit("events.jsonl\"\n", "events.jsonl\"\nevents = [\"finished\", \"trouble\"]\n");
         keep(&home, file, &wrong);
         let child = home.opwatch(&["run", "-c", "opwatch.toml"]).env("HOME", home.path("")).spawn().unwrap();
         eventually("the hold is told", || !home.events().is_empty()).await;
         keep(&home, file, &right);
-        eventually("the task is over", || home.events().iter().any(|event| event["type"] == "opwatch.task.finished")).await;
+        eventually("the task is over", || {
+            home.events().iter().any(|event| event["type"] == "opwatch.task.finished")
+        })
+        .await;
         signal(&child, "TERM");
         let ended = said(child).await;
-        assert_eq!((ended.code, ended.log_lines("account held").len()), (Some(0), 1), "{file}: {}", ended.stderr);
+        assert_eq!(
+            (ended.code, ended.log_lines("account held").len()),
+            (Some(0), 1),
+            "{file}: {}",
+            ended.stderr
+        );
     }
 }

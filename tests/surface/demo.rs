@@ -45,7 +45,10 @@ async fn the_demo_narrates_ends_a_fault_a_hold_and_its_release_and_leaves_nothin
     systemd.set_nonblocking(true).unwrap();
     let line = format!("exec {} demo 2>&1", env!("CARGO_BIN_EXE_opwatch"));
     let mut command = home.in_shell(&line);
-    let ended = said(command.env("TMPDIR", home.path("tmp")).env("NOTIFY_SOCKET", home.path("notify")).spawn().unwrap()).await;
+    let ended = said(
+        command.env("TMPDIR", home.path("tmp")).env("NOTIFY_SOCKET", home.path("notify")).spawn().unwrap(),
+    )
+    .await;
     assert_eq!(ended.code, Some(0), "{}", ended.stdout);
     let mut rest = ended.stdout.as_str();
     for next in [
@@ -71,31 +74,51 @@ async fn the_demo_narrates_ends_a_fault_a_hold_and_its_release_and_leaves_nothin
         "# 8 tasks are over, and that was told 8 times: 6 success, 1 failure, 1 partial.",
         "What to do next",
     ] {
-        rest = rest.split_once(next).unwrap_or_else(|| panic!("no {next:?} in its place: {}", ended.stdout)).1;
+        rest =
+            rest.split_once(next).unwrap_or_else(|| panic!("no {next:?} in its place: {}", ended.stdout)).1;
     }
     assert_eq!(ended.stdout.matches(" task finished ").count(), 8);
     assert!(!ended.stdout.contains('\u{1b}') && !ended.stdout.contains(SECRET_KEY), "{}", ended.stdout);
     assert_eq!(left_behind(&home), 0);
-    assert_eq!(systemd.recv(&mut [0; 16]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "only `run` speaks to systemd");
-    let commands: String = rest.lines().filter(|line| line.starts_with("  ")).map(|line| format!("{line}\n")).collect();
+    assert_eq!(
+        systemd.recv(&mut [0; 16]).unwrap_err().kind(),
+        std::io::ErrorKind::WouldBlock,
+        "only `run` speaks to systemd"
+    );
+    let commands: String =
+        rest.lines().filter(|line| line.starts_with("  ")).map(|line| format!("{line}\n")).collect();
     its_commands_work(&home, &commands).await;
 }
 
 async fn its_commands_work(home: &Home, commands: &str) {
     let unlisted = Unlisted::Follows(vec![Answer::status(1)]);
-    let cloud = cloud(Scenario { secret_id: "AKID...".to_owned(), secret_key: Secret::new("..."), unlisted, ..Scenario::default() }).await;
+    let cloud = cloud(Scenario {
+        secret_id: "AKID...".to_owned(),
+        secret_key: Secret::new("..."),
+        unlisted,
+        ..Scenario::default()
+    })
+    .await;
     // What a reader would not write: the cloud is the simulated one, and the daemon ends.
     let script = format!("set -e\n{}", commands.replace(" run -c my.toml", " run -c my.toml --until-done"));
     let mut command = home.in_shell(&script);
-    command.env("OPWATCH__ACCOUNTS__DEFAULT__ENDPOINT", cloud.endpoint()).env("XDG_STATE_HOME", home.path("state"));
+    command
+        .env("OPWATCH__ACCOUNTS__DEFAULT__ENDPOINT", cloud.endpoint())
+        .env("XDG_STATE_HOME", home.path("state"));
     let ended = said(command.spawn().unwrap()).await;
     assert_eq!((ended.code, ended.log_lines("task finished").len()), (Some(0), 1), "{script}{ended:?}");
-    assert!(ended.stdout.contains(" task finished task=1000800001 ") && ended.stdout.contains("my.toml is right: 1 task,"), "{ended:?}");
+    assert!(
+        ended.stdout.contains(" task finished task=1000800001 ")
+            && ended.stdout.contains("my.toml is right: 1 task,"),
+        "{ended:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signal_ends_the_demo_at_once_wherever_it_is_and_leaves_nothing_behind() {
-    for (moment, name, code) in [("# A cloud", "INT", 130), ("# A fault", "TERM", 143), ("# That is loud", "INT", 130)] {
+    for (moment, name, code) in
+        [("# A cloud", "INT", 130), ("# A fault", "TERM", 143), ("# That is loud", "INT", 130)]
+    {
         let home = home().await;
         let mut child = demo(&home).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -103,7 +126,8 @@ async fn a_signal_ends_the_demo_at_once_wherever_it_is_and_leaves_nothing_behind
         signal(&child, name);
         let ended = said(child).await;
         assert_eq!(ended.code, Some(code), "{moment}: {}", ended.stderr);
-        let last = "opwatch: stopped; nothing is left behind: the cloud was simulated, and the store in memory\n";
+        let last =
+            "opwatch: stopped; nothing is left behind: the cloud was simulated, and the store in memory\n";
         assert!(ended.stderr.ends_with(last) && left_behind(&home) == 0, "{moment}: {}", ended.stderr);
     }
 }
@@ -115,8 +139,14 @@ async fn on_a_terminal_its_words_are_bold_unless_no_colours_are_wanted_and_ctrl_
         // `script` lends it a terminal, and hands on keys and its exit code.
         let mut command = Command::new("script");
         command.args(["-qec", &format!("{} demo", env!("CARGO_BIN_EXE_opwatch")), "/dev/null"]);
-        command.env_clear().env("TERM", "xterm").env("TMPDIR", home.path("tmp")).env("NO_COLOR", no_color).kill_on_drop(true);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        command
+            .env_clear()
+            .env("TERM", "xterm")
+            .env("TMPDIR", home.path("tmp"))
+            .env("NO_COLOR", no_color)
+            .kill_on_drop(true);
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut keys = child.stdin.take().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let read = read_until(&mut lines, "watching open_tasks=8").await;

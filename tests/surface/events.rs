@@ -29,10 +29,16 @@ async fn test(home: &Home, arguments: &[&str]) -> Said {
 async fn every_sink_is_handed_the_same_event_that_says_it_is_a_test_and_no_store_is_made() {
     let home = home("cat >\"$1/paged\"", "cat >\"$1/other\"").await;
     let ended = test(&home, &[]).await;
-    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "audit: delivered\nlog: delivered\nother: delivered\npage: delivered\n"));
+    assert_eq!(
+        (ended.code, ended.stdout.as_str()),
+        (Some(0), "audit: delivered\nlog: delivered\nother: delivered\npage: delivered\n")
+    );
     let [event] = &home.events()[..] else { panic!("{:?}", home.events()) };
     for name in ["paged", "other"] {
-        assert_eq!(serde_json::from_str::<Value>(&fs::read_to_string(home.path(name)).unwrap()).unwrap(), *event);
+        assert_eq!(
+            serde_json::from_str::<Value>(&fs::read_to_string(home.path(name)).unwrap()).unwrap(),
+            *event
+        );
     }
     assert_eq!(ended.log_lines("task finished")[0]["name"], "test event from opwatch events test");
     assert_eq!(event["data"]["task"]["labels"]["test"], "true");
@@ -68,15 +74,16 @@ async fn what_came_of_each_is_told_and_the_exit_code_is_that_of_the_worst() {
     one.edit("command = [\"/bin/sh\"", "command = [\"./on-done\"");
     let ended = test(&one, &["page"]).await;
     assert_eq!(ended.code, Some(5));
-    let told =
-        "page: held\n  cannot run ./on-done: there is no such program, or its interpreter is missing;\n  install it, or name another one\n";
+    let told = "page: held\n  cannot run ./on-done: there is no such program, or its interpreter is missing;\n  install it, or name another one\n";
     assert_eq!(ended.stdout, told);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn print_shows_the_event_needs_no_configuration_and_sends_nothing() {
     let home = home("cat >\"$1/paged\"", "exit 1").await;
-    for arguments in [&["events", "test", "--print"][..], &["events", "test", "-c", "opwatch.toml", "--print"]] {
+    for arguments in
+        [&["events", "test", "--print"][..], &["events", "test", "-c", "opwatch.toml", "--print"]]
+    {
         let ended = said(home.opwatch(arguments).spawn().unwrap()).await;
         let event = serde_json::from_str(&ended.stdout).unwrap();
         holds_to_the_schema(&event);
@@ -93,12 +100,17 @@ async fn a_wrong_configuration_is_told_as_it_is_by_run() {
     home.edit("type = \"file\"", "type = \"fiel\"");
     let ended = test(&home, &[]).await;
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""));
-    assert!(ended.stderr.contains("sinks.audit.type: ") && ended.stderr.contains("did you mean `file`?"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("sinks.audit.type: ") && ended.stderr.contains("did you mean `file`?"),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_may_be_run_beside_a_daemon_that_goes_on() {
-    let cloud = cloud(Scenario::default().with_task(1, [Answer::status(1)]).with_task(2, [Answer::status(4)])).await;
+    let cloud =
+        cloud(Scenario::default().with_task(1, [Answer::status(1)]).with_task(2, [Answer::status(4)])).await;
     let home = Home::new(&cloud, "");
     home.list([1, 2]);
     let daemon = home.start();
@@ -108,7 +120,8 @@ async fn it_may_be_run_beside_a_daemon_that_goes_on() {
     eventually("the other is too", || home.events().len() == 3).await;
     signal(&daemon, "TERM");
     assert_eq!(said(daemon).await.code, Some(0));
-    let subjects: Vec<_> = home.events().iter().map(|event| event["subject"].as_str().unwrap().to_owned()).collect();
+    let subjects: Vec<_> =
+        home.events().iter().map(|event| event["subject"].as_str().unwrap().to_owned()).collect();
     assert_eq!(subjects, ["bm/1", "test/test", "bm/2"]);
 }
 

@@ -33,7 +33,10 @@ fn sorted(mut records: Vec<Value>) -> Vec<Value> {
 /// The records that a script wrote into this file, as far as their lines are whole by now.
 fn whole_records(home: &Home, name: &str) -> Vec<Value> {
     let text = fs::read_to_string(home.path(name)).unwrap_or_default();
-    text.split_inclusive('\n').filter(|line| line.ends_with('\n')).filter_map(|line| serde_json::from_str(line).ok()).collect()
+    text.split_inclusive('\n')
+        .filter(|line| line.ends_with('\n'))
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -42,7 +45,10 @@ async fn a_script_is_handed_what_a_file_holds() {
     let home = home(&cloud, "cat >>\"$1/paged.jsonl\"");
     home.list(1..=5);
     assert_eq!(home.run_until_done().await.code, Some(0));
-    assert_eq!((sorted(whole_records(&home, "paged.jsonl")), home.events().len()), (sorted(home.events()), 5));
+    assert_eq!(
+        (sorted(whole_records(&home, "paged.jsonl")), home.events().len()),
+        (sorted(home.events()), 5)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,7 +75,10 @@ async fn a_program_that_is_missing_holds_its_sink_and_is_used_once_it_is_there()
         "[sinks.page]\ntype = \"exec\"\ncommand = [\"bin/on-done\", \"hunter2\"]\nretry = { initial = \"10ms\", max = \"20ms\" }",
     );
     home.list([1]);
-    let child = home.in_shell(&format!("exec {} run -c opwatch.toml 2>log", env!("CARGO_BIN_EXE_opwatch"))).spawn().unwrap();
+    let child = home
+        .in_shell(&format!("exec {} run -c opwatch.toml 2>log", env!("CARGO_BIN_EXE_opwatch")))
+        .spawn()
+        .unwrap();
     let log = || fs::read_to_string(home.path("log")).unwrap_or_default();
     eventually("the hold is told", || log().contains("there is no such program")).await;
     assert!(log().contains("the sink is held: a person must act"), "{}", log());
@@ -91,8 +100,15 @@ async fn what_systemd_and_the_cloud_s_sdk_set_for_the_daemon_is_not_handed_on() 
     home.list([1]);
     let mut command = home.opwatch(&["run", "-c", "opwatch.toml", "--until-done"]);
     let kept = [("PATH", "/usr/bin:/bin"), ("HOME", "/root"), ("LANG", "C.UTF-8"), ("TZ", "Asia/Shanghai")];
-    let others =
-        ["JOURNAL_STREAM", "LISTEN_FDS", "LISTEN_PID", "TENCENTCLOUD_SECRET_ID", "TENCENTCLOUD_SECRET_KEY", "INVOCATION_ID", "LD_X"];
+    let others = [
+        "JOURNAL_STREAM",
+        "LISTEN_FDS",
+        "LISTEN_PID",
+        "TENCENTCLOUD_SECRET_ID",
+        "TENCENTCLOUD_SECRET_KEY",
+        "INVOCATION_ID",
+        "LD_X",
+    ];
     command.envs(kept).envs(others.map(|name| (name, "hunter2"))).env("CREDENTIALS_DIRECTORY", home.path(""));
     let socket = std::os::unix::net::UnixDatagram::bind(home.path("notify")).unwrap();
     command.env("NOTIFY_SOCKET", home.path("notify")).env("OPWATCH__POLL__JITTER", "0.1");
@@ -100,10 +116,25 @@ async fn what_systemd_and_the_cloud_s_sdk_set_for_the_daemon_is_not_handed_on() 
     drop(socket);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let environ = fs::read_to_string(home.path("environ")).unwrap();
-    let names: BTreeSet<&str> = environ.split_terminator('\0').filter_map(|variable| variable.split('=').next()).collect();
-    let of_event = ["TASK", "OPERATION", "OUTCOME", "STATUS", "ELAPSED", "POLLS", "EVENT_ID", "TYPE", "ACCOUNT", "REGION"];
+    let names: BTreeSet<&str> =
+        environ.split_terminator('\0').filter_map(|variable| variable.split('=').next()).collect();
+    let of_event = [
+        "TASK",
+        "OPERATION",
+        "OUTCOME",
+        "STATUS",
+        "ELAPSED",
+        "POLLS",
+        "EVENT_ID",
+        "TYPE",
+        "ACCOUNT",
+        "REGION",
+    ];
     let of_event: Vec<String> = of_event.iter().map(|name| format!("OPWATCH_{name}")).collect();
-    assert_eq!(names, kept.iter().map(|(name, _)| *name).chain(of_event.iter().map(String::as_str)).collect());
+    assert_eq!(
+        names,
+        kept.iter().map(|(name, _)| *name).chain(of_event.iter().map(String::as_str)).collect()
+    );
     assert!(!environ.contains("hunter2"));
 }
 

@@ -15,8 +15,10 @@ const NAME_BYTES: usize = 256;
 
 fn input(path: &str) -> Value {
     let folder = std::env::var("HOSTILE_INPUTS").unwrap_or_else(|_| "target/inputs".to_owned());
-    let text = std::fs::read_to_string(format!("{folder}/{path}")).expect("an input that tests/run --all prepares");
-    let data = text.split_once("export default ").map_or(&*text, |(_, data)| data).trim_end().trim_end_matches(';');
+    let text =
+        std::fs::read_to_string(format!("{folder}/{path}")).expect("an input that tests/run --all prepares");
+    let data =
+        text.split_once("export default ").map_or(&*text, |(_, data)| data).trim_end().trim_end_matches(';');
     serde_json::from_str(data).unwrap()
 }
 
@@ -24,7 +26,12 @@ fn input(path: &str) -> Value {
 #[ignore = "needs inputs that tests/run --all brings"]
 fn no_json_is_an_outcome_that_it_is_not_and_none_breaks_the_reader() {
     let suite = input("json-test-suite/data/parsing.js");
-    let cases: Vec<_> = suite.as_array().unwrap().iter().map(|case| (&case["name"], case["input"].as_str().unwrap())).collect();
+    let cases: Vec<_> = suite
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|case| (&case["name"], case["input"].as_str().unwrap()))
+        .collect();
     assert!(cases.len() > 200, "{}", cases.len());
     for (name, text) in cases {
         for (body, message) in [
@@ -34,7 +41,10 @@ fn no_json_is_an_outcome_that_it_is_not_and_none_breaks_the_reader() {
             (format!(r#"{{"Response":{{"TaskStatus":{text}}}}}"#), None),
             (format!(r#"{{"code":0,"message":{text},"data":{{"status":2}}}}"#), Some(Outcome::Failure)),
         ] {
-            let readings = [read_2_0(&BUILT_IN["bm"], 200, body.as_bytes()), read_3_0(&BUILT_IN["bm3"], 200, body.as_bytes())];
+            let readings = [
+                read_2_0(&BUILT_IN["bm"], 200, body.as_bytes()),
+                read_3_0(&BUILT_IN["bm3"], 200, body.as_bytes()),
+            ];
             for reading in readings.into_iter().flatten() {
                 // Only where the suite's text is beside the status, or is a code that says "well".
                 let may_end = message.is_some() || text.trim() == "0";
@@ -70,7 +80,10 @@ async fn naughty_names_and_messages_arrive_as_they_are_in_one_line_each() {
         let data = &event["data"];
         let id: usize = data["task"]["id"].as_str().unwrap().parse().unwrap();
         let name = names[id - 1];
-        assert_eq!((&data["task"]["name"], &data["task"]["labels"]["said"]), (&Value::from(name.as_str()), &Value::from(name.as_str())));
+        assert_eq!(
+            (&data["task"]["name"], &data["task"]["labels"]["said"]),
+            (&Value::from(name.as_str()), &Value::from(name.as_str()))
+        );
         assert_eq!(data["error"]["message"], name[..name.floor_char_boundary(MESSAGE_BYTES)], "{name:?}");
     }
 }

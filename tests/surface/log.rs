@@ -11,11 +11,15 @@ async fn told(home: &Home, message: &str) -> Value {
 }
 
 async fn told_by(home: &Home, arguments: &str, message: &str) -> Value {
-    let child = home.in_shell(&format!("exec {} {arguments} 2>log", env!("CARGO_BIN_EXE_opwatch"))).spawn().unwrap();
+    let child =
+        home.in_shell(&format!("exec {} {arguments} 2>log", env!("CARGO_BIN_EXE_opwatch"))).spawn().unwrap();
     let mut line = Value::Null;
     eventually(message, || {
         let text = std::fs::read_to_string(home.path("log")).unwrap_or_default();
-        let found = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).find(|line| line["message"] == message);
+        let found = text
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+            .find(|line| line["message"] == message);
         line = found.unwrap_or_default();
         !line.is_null()
     })
@@ -54,33 +58,60 @@ async fn a_request_that_takes_too_long_names_who_was_asked_without_the_query() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_held_account_and_a_held_sink_are_told_with_since_when_what_waits_and_the_next_probe() {
     let cloud = cloud(Scenario::default()).await;
-    let home = Home::new(&cloud, "[sinks.missing]\ntype = \"file\"\npath = \"missing/events.jsonl\"\nevents = [\"trouble\"]");
+    let home = Home::new(
+        &cloud,
+        "[sinks.missing]\ntype = \"file\"\npath = \"missing/events.jsonl\"\nevents = [\"trouble\"]",
+    );
     home.write("secret_key", "wrong");
     home.list([1, 2]);
-    let sink = told(&home, "the sink is held: a person must act; its deliveries are kept, and it is tried again rarely").await;
-    let account = told(&home, "the account is held: a person must act; nothing is abandoned, and it is tried again rarely").await;
+    let sink = told(
+        &home,
+        "the sink is held: a person must act; its deliveries are kept, and it is tried again rarely",
+    )
+    .await;
+    let account = told(
+        &home,
+        "the account is held: a person must act; nothing is abandoned, and it is tried again rarely",
+    )
+    .await;
     assert_eq!(
         (&sink["sink"], &account["account"], &account["tasks"]),
         (&"missing".into(), &"default".into(), &2.into()),
         "{sink} {account}"
     );
-    assert!(sink["waiting"].as_u64() >= Some(1) && account.get("region").is_none() && account.get("held").is_none(), "{sink} {account}");
+    assert!(
+        sink["waiting"].as_u64() >= Some(1)
+            && account.get("region").is_none()
+            && account.get("held").is_none(),
+        "{sink} {account}"
+    );
     for line in [sink, account] {
-        let at = |key: &str| line[key].as_str().filter(|at| at.starts_with("20")).unwrap_or_else(|| panic!("{key}: {line}")).to_owned();
+        let at = |key: &str| {
+            line[key]
+                .as_str()
+                .filter(|at| at.starts_with("20"))
+                .unwrap_or_else(|| panic!("{key}: {line}"))
+                .to_owned()
+        };
         assert!(at("since") < at("next_probe"), "{line}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_tells_what_is_left() {
-    let cloud = cloud(Scenario::default().with_task(1, [Answer::status(1)]).with_task(2, [Answer::status(4)])).await;
+    let cloud =
+        cloud(Scenario::default().with_task(1, [Answer::status(1)]).with_task(2, [Answer::status(4)])).await;
     let home = Home::new(&cloud, "[sinks.missing]\ntype = \"file\"\npath = \"missing/events.jsonl\"");
     home.list([1, 2]);
     let child = home.start();
     eventually("one task is over", || home.events().len() == 1).await;
     signal(&child, "TERM");
     let told = &said(child).await.log_lines("stopped")[0];
-    assert_eq!((&told["open_tasks"], &told["owed_deliveries"], &told["sinks"]), (&1.into(), &1.into(), &"missing (1)".into()), "{told}");
+    assert_eq!(
+        (&told["open_tasks"], &told["owed_deliveries"], &told["sinks"]),
+        (&1.into(), &1.into(), &"missing (1)".into()),
+        "{told}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,8 +120,14 @@ async fn a_run_until_done_says_which_deliveries_it_waits_for() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let home = Home::new(&cloud, &format!("[sinks.hook]\ntype = \"webhook\"\nurl = \"http://{nobody}/\""));
     home.list([1]);
-    let told = told_by(&home, "run -c opwatch.toml --until-done", "no task goes on; deliveries are waited for").await;
-    assert_eq!((&told["open_tasks"], &told["owed_deliveries"], &told["sinks"]), (&0.into(), &1.into(), &"hook (1)".into()), "{told}");
+    let told =
+        told_by(&home, "run -c opwatch.toml --until-done", "no task goes on; deliveries are waited for")
+            .await;
+    assert_eq!(
+        (&told["open_tasks"], &told["owed_deliveries"], &told["sinks"]),
+        (&0.into(), &1.into(), &"hook (1)".into()),
+        "{told}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -98,16 +135,26 @@ async fn a_start_says_how_many_dead_letters_the_store_holds() {
     let cloud = cloud(Scenario::default().with_task(1, [Answer::status(1)])).await;
     let home = Home::new(&cloud, "[sinks.page]\ntype = \"exec\"\ncommand = [\"./refuses\"]");
     home.write("refuses", "#!/bin/sh\nexit 65\n");
-    std::fs::set_permissions(home.path("refuses"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    std::fs::set_permissions(home.path("refuses"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .unwrap();
     home.list([1]);
     let ended = home.run_until_done().await;
     let last = ended.stderr.lines().last().unwrap();
     assert_eq!(
         (ended.code, last),
-        (Some(1), "opwatch: deliveries were given up and are kept as dead letters (1); the log says which and why")
+        (
+            Some(1),
+            "opwatch: deliveries were given up and are kept as dead letters (1); the log says which and why"
+        )
     );
-    let told = told(&home, "deliveries were given up before; they are kept as dead letters for [store] retention").await;
-    assert_eq!((&told["level"], &told["dead_letters"], &told["sinks"]), (&"warn".into(), &1.into(), &"page (1)".into()), "{told}");
+    let told =
+        told(&home, "deliveries were given up before; they are kept as dead letters for [store] retention")
+            .await;
+    assert_eq!(
+        (&told["level"], &told["dead_letters"], &told["sinks"]),
+        (&"warn".into(), &1.into(), &"page (1)".into()),
+        "{told}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -117,6 +164,9 @@ async fn doubts_about_a_configuration_are_told_at_the_start_and_so_is_one_withou
     home.write("secret_key", &format!("{} \n", opwatch::sim::SECRET_KEY));
     let doubts = home.run_until_done().await.log_lines("the configuration can be used, but look at this");
     for part in ["blanks", "tasks: there is none; write [[tasks]]"] {
-        assert!(doubts.iter().any(|line| line["doubt"].as_str().unwrap().contains(part)), "{part}: {doubts:#?}");
+        assert!(
+            doubts.iter().any(|line| line["doubt"].as_str().unwrap().contains(part)),
+            "{part}: {doubts:#?}"
+        );
     }
 }

@@ -20,7 +20,8 @@ async fn run_to_its_end(home: &Home) -> Said {
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_go_through_the_proxy_of_the_account_and_its_password_is_printed_nowhere() {
     for api in ["2.0", "3.0"] {
-        let (cloud, proxy) = (one_task().await, network::proxy().await);
+        let cloud = one_task().await;
+        let proxy = network::proxy().await;
         let home = Home::new(&cloud, "");
         home.account(&format!("api = \"{api}\"\nproxy = \"http://user:{PASSWORD}@{}\"", proxy.addr));
         home.list([1]);
@@ -39,7 +40,8 @@ async fn requests_go_through_the_proxy_of_the_account_and_its_password_is_printe
 
 #[tokio::test(flavor = "multi_thread")]
 async fn plain_http_to_this_machine_takes_no_proxy_of_the_environment() {
-    let (cloud, proxy) = (one_task().await, network::proxy().await);
+    let cloud = one_task().await;
+    let proxy = network::proxy().await;
     let home = Home::new(&cloud, "");
     home.list([1]);
     let mut command = home.opwatch(&["run", "-c", "opwatch.toml", "--until-done"]);
@@ -64,17 +66,26 @@ async fn a_server_that_shows_a_certificate_of_ca_file_is_trusted_also_through_a_
 
     std::fs::copy(&certificate.ca, home.path("corp-ca.pem")).unwrap();
     let proxy = network::proxy().await;
-    home.account(&format!("api = \"3.0\"\nca_file = \"corp-ca.pem\"\nproxy = \"http://user:{PASSWORD}@{}\"", proxy.addr));
+    home.account(&format!(
+        "api = \"3.0\"\nca_file = \"corp-ca.pem\"\nproxy = \"http://user:{PASSWORD}@{}\"",
+        proxy.addr
+    ));
     let ended = run_to_its_end(&home).await;
     let tunnel = format!("CONNECT {} ", tls.addr);
-    assert!(!proxy.heads().is_empty() && proxy.heads().iter().all(|head| head.starts_with(&tunnel)), "{:?}", proxy.heads());
+    assert!(
+        !proxy.heads().is_empty() && proxy.heads().iter().all(|head| head.starts_with(&tunnel)),
+        "{:?}",
+        proxy.heads()
+    );
     assert!(!ended.stderr.contains(PASSWORD), "{}", ended.stderr);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proxy_that_lets_nobody_through_is_told_without_its_password_and_abandons_nothing() {
-    let (cloud, proxy) = (one_task().await, network::closed_proxy().await);
-    for (endpoint, told) in [(cloud.endpoint(), "http_407"), ("https://127.0.0.1:9".to_owned(), "connect: ")] {
+    let cloud = one_task().await;
+    let proxy = network::closed_proxy().await;
+    for (endpoint, told) in [(cloud.endpoint(), "http_407"), ("https://127.0.0.1:9".to_owned(), "connect: ")]
+    {
         let home = Home::new(&cloud, "");
         home.edit(&cloud.endpoint(), &endpoint);
         home.account(&format!("proxy = \"http://user:{PASSWORD}@{}\"", proxy.addr));

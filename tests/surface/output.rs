@@ -37,11 +37,20 @@ async fn the_help_of_every_command_fits_80_columns_and_is_plain_where_it_is_no_t
     for command in COMMANDS {
         let ended = run(&home, &[command, &["--help"][..]].concat()).await;
         assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{command:?}");
-        assert!(ended.stdout.lines().all(|line| line.chars().count() <= 80 && !line.contains('\u{1b}')), "{}", ended.stdout);
-        assert!(command.first().is_none_or(|name| top.contains(&format!("\n  {name}"))), "{command:?} is not in\n{top}");
+        assert!(
+            ended.stdout.lines().all(|line| line.chars().count() <= 80 && !line.contains('\u{1b}')),
+            "{}",
+            ended.stdout
+        );
+        assert!(
+            command.first().is_none_or(|name| top.contains(&format!("\n  {name}"))),
+            "{command:?} is not in\n{top}"
+        );
     }
     let listed = top.split("Commands:").nth(1).and_then(|rest| rest.split("Options:").next()).unwrap();
-    let names = listed.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next().filter(|name| !name.is_empty()));
+    let names = listed
+        .lines()
+        .filter_map(|line| line.strip_prefix("  ")?.split(' ').next().filter(|name| !name.is_empty()));
     for name in names {
         assert!(COMMANDS.iter().any(|command| command.first() == Some(&name)), "{name} is in no test");
     }
@@ -112,7 +121,8 @@ async fn the_manual_page_has_every_command_and_man_shows_it_without_a_complaint(
     }
     assert!(page.contains("Exit codes") && page.contains("opwatch wait 1000800001"), "{page}");
     home.write("opwatch.1", &page);
-    let shown = "PATH=/usr/bin:/bin; command -v man >/dev/null || exit 0; MANWIDTH=80 man --warnings -l opwatch.1";
+    let shown =
+        "PATH=/usr/bin:/bin; command -v man >/dev/null || exit 0; MANWIDTH=80 man --warnings -l opwatch.1";
     let shown = said(home.in_shell(shown).spawn().unwrap()).await;
     assert_eq!((shown.code, shown.stderr.as_str()), (Some(0), ""));
 }

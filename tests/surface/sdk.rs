@@ -1,5 +1,5 @@
-//! The official SDKs for Python as clients of `opwatch sim`: what they accept and what they see as an error is what the cloud's
-//! real answers look like to them.
+//! The official SDKs for Python as clients of `opwatch sim`: what they accept and what they see as an error
+//! is what the cloud's real answers look like to them.
 
 use std::process::Command;
 
@@ -23,15 +23,23 @@ answers = [{ code = 5000, message = "no such task" }]
 async fn answers(script: &str) -> Vec<Value> {
     let home = Home::new(&cloud(Scenario::default()).await, "");
     home.write("scenario.toml", SCENARIO);
-    let mut sim = home.opwatch(&["sim", "--scenario", "scenario.toml", "--listen", "127.0.0.1:0"]).spawn().unwrap();
+    let mut sim =
+        home.opwatch(&["sim", "--scenario", "scenario.toml", "--listen", "127.0.0.1:0"]).spawn().unwrap();
     let mut lines = BufReader::new(sim.stdout.take().unwrap()).lines();
     let line = lines.next_line().await.unwrap().expect("where it listens");
-    let address = line.split("http://").nth(1).and_then(|rest| rest.split('/').next()).expect("an address").to_owned();
+    let address =
+        line.split("http://").nth(1).and_then(|rest| rest.split('/').next()).expect("an address").to_owned();
 
     let python = std::env::var("SDK_PYTHON").unwrap_or_else(|_| "target/sdk/bin/python".to_owned());
     let mut command = Command::new(python);
-    command.arg(format!("tests/support/{script}")).args([&address, SECRET_ID, SECRET_KEY]).env("NO_PROXY", "127.0.0.1");
-    let asked = tokio::task::spawn_blocking(move || command.output()).await.unwrap().expect("a Python that tests/run --all prepares");
+    command
+        .arg(format!("tests/support/{script}"))
+        .args([&address, SECRET_ID, SECRET_KEY])
+        .env("NO_PROXY", "127.0.0.1");
+    let asked = tokio::task::spawn_blocking(move || command.output())
+        .await
+        .unwrap()
+        .expect("a Python that tests/run --all prepares");
     assert!(asked.status.success(), "{}", String::from_utf8_lossy(&asked.stderr));
     signal(&sim, "TERM");
     assert_eq!(said(sim).await.code, Some(0));
@@ -44,9 +52,20 @@ async fn the_sdk_of_api_3_0_is_satisfied_with_good_answers_and_sees_each_refusal
     let answers = answers("sdk_3_0.py").await;
     assert_eq!(answers[0], json!({ "status": 3, "instances": { "cpm-1": 1, "cpm-2": 2 } }));
     assert_eq!(answers[1], json!({ "status": 4, "instances": {} }));
-    assert_eq!(answers[2], json!({ "code": "ResourceNotFound", "message": "no such task", "has_request_id": true }));
+    assert_eq!(
+        answers[2],
+        json!({ "code": "ResourceNotFound", "message": "no such task", "has_request_id": true })
+    );
     let codes: Vec<_> = answers[3..].iter().map(|answer| answer["code"].as_str().unwrap()).collect();
-    assert_eq!(codes, ["AuthFailure.SignatureFailure", "AuthFailure.SecretIdNotFound", "UnsupportedRegion", "InvalidParameter"]);
+    assert_eq!(
+        codes,
+        [
+            "AuthFailure.SignatureFailure",
+            "AuthFailure.SecretIdNotFound",
+            "UnsupportedRegion",
+            "InvalidParameter"
+        ]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -55,8 +74,12 @@ async fn the_sdk_of_api_2_0_gets_its_answers_by_get_and_post_and_with_both_hashe
     let answers = answers("sdk_2_0.py").await;
     assert_eq!(answers.len(), 4 * 3);
     for answer in answers.chunks(3) {
-        let instances = json!([{ "instanceId": "cpm-1", "status": 1 }, { "instanceId": "cpm-2", "status": 2 }]);
-        assert_eq!(answer[0], json!({ "code": 0, "message": "OK", "data": { "status": 3, "instanceIds": instances } }));
+        let instances =
+            json!([{ "instanceId": "cpm-1", "status": 1 }, { "instanceId": "cpm-2", "status": 2 }]);
+        assert_eq!(
+            answer[0],
+            json!({ "code": 0, "message": "OK", "data": { "status": 3, "instanceIds": instances } })
+        );
         assert_eq!(answer[1], json!({ "code": 5000, "message": "no such task" }));
         assert_eq!(answer[2]["code"], 4100);
     }

@@ -9,9 +9,16 @@ async fn each_method_and_hash_and_a_host_of_its_own_is_accepted_and_the_largest_
     for method in ["GET", "POST"] {
         for hash in ["HmacSHA1", "HmacSHA256"] {
             let unlisted = Unlisted::Follows(vec![Answer::status(1)]);
-            let cloud = cloud(Scenario { unlisted, signed_host: Some("bm.api.qcloud.com".to_owned()), ..Scenario::default() }).await;
+            let cloud = cloud(Scenario {
+                unlisted,
+                signed_host: Some("bm.api.qcloud.com".to_owned()),
+                ..Scenario::default()
+            })
+            .await;
             let home = Home::new(&cloud, "");
-            let more = format!("method = \"{method}\"\nsignature_method = \"{hash}\"\nsigned_host = \"bm.api.qcloud.com\"");
+            let more = format!(
+                "method = \"{method}\"\nsignature_method = \"{hash}\"\nsigned_host = \"bm.api.qcloud.com\""
+            );
             home.edit("rate_limit = 500", &format!("rate_limit = 500\n{more}"));
             home.list([u64::MAX]);
             let ended = home.run_until_done().await;

@@ -19,7 +19,10 @@ async fn sim(redirection: &str) -> (Sim, Home, Child) {
     let home = Home::new(&cloud, "");
     home.list([1]);
     home.write("scenario.toml", SCENARIO);
-    let line = format!("exec {} sim --scenario scenario.toml --listen 127.0.0.1:0 {redirection}", env!("CARGO_BIN_EXE_opwatch"));
+    let line = format!(
+        "exec {} sim --scenario scenario.toml --listen 127.0.0.1:0 {redirection}",
+        env!("CARGO_BIN_EXE_opwatch")
+    );
     let mut sim = home.in_shell(&line).spawn().unwrap();
     let mut lines = BufReader::new(sim.stdout.as_mut().unwrap()).lines();
     let endpoint = loop {
@@ -44,24 +47,42 @@ async fn the_simulator_shows_each_request_with_its_answer_or_what_is_wrong_with_
         let mut command = home.opwatch(&["check", "-c", "opwatch.toml", "--live"]);
         said(command.envs(more.iter().copied()).spawn().unwrap())
     };
-    let (host, api) = (("OPWATCH__ACCOUNTS__DEFAULT__SIGNED_HOST", "bm.api.qcloud.com"), ("OPWATCH__ACCOUNTS__DEFAULT__API", "3.0"));
+    let host = ("OPWATCH__ACCOUNTS__DEFAULT__SIGNED_HOST", "bm.api.qcloud.com");
+    let api = ("OPWATCH__ACCOUNTS__DEFAULT__API", "3.0");
     assert_eq!(check(&[]).await.code, Some(5));
     home.write("secret_key", "another-key");
     for more in [&[host][..], &[host, api]] {
         assert_eq!(check(more).await.code, Some(5));
     }
     home.write("secret_key", opwatch::sim::SECRET_KEY);
-    let run = home.opwatch(&["run", "-c", "opwatch.toml", "--until-done"]).env(host.0, host.1).spawn().unwrap();
+    let run =
+        home.opwatch(&["run", "-c", "opwatch.toml", "--until-done"]).env(host.0, host.1).spawn().unwrap();
     assert_eq!(said(run).await.code, Some(0));
     let ended = ended(sim).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let told: Vec<_> = ended.stderr.lines().map(|line| line.split_once("Z ").expect("a time").1).collect();
     let [other_host, other_key, other_key_3_0, rest @ ..] = &told[..] else { panic!("{told:#?}") };
-    assert!(other_host.starts_with("refused api=2.0 action=DescriptionOperationResult region=bj task="), "{told:#?}");
-    assert!(other_host.ends_with(r#" code=4100 with="signed for the host 127.0.0.1, not for bm.api.qcloud.com""#), "{told:#?}");
-    assert!(other_key.ends_with(r#" code=4100 with="signed with another key, or not for the host bm.api.qcloud.com""#), "{told:#?}");
-    assert!(other_key_3_0.starts_with("refused api=3.0 action=DescribeOperationResult region=ap-beijing task="), "{told:#?}");
-    assert!(other_key_3_0.contains("code=AuthFailure.SignatureFailure with=\"signed with another key"), "{told:#?}");
+    assert!(
+        other_host.starts_with("refused api=2.0 action=DescriptionOperationResult region=bj task="),
+        "{told:#?}"
+    );
+    assert!(
+        other_host.ends_with(r#" code=4100 with="signed for the host 127.0.0.1, not for bm.api.qcloud.com""#),
+        "{told:#?}"
+    );
+    assert!(
+        other_key
+            .ends_with(r#" code=4100 with="signed with another key, or not for the host bm.api.qcloud.com""#),
+        "{told:#?}"
+    );
+    assert!(
+        other_key_3_0.starts_with("refused api=3.0 action=DescribeOperationResult region=ap-beijing task="),
+        "{told:#?}"
+    );
+    assert!(
+        other_key_3_0.contains("code=AuthFailure.SignatureFailure with=\"signed with another key"),
+        "{told:#?}"
+    );
     let of_task = "api=2.0 action=DescriptionOperationResult region=bj task=1";
     let wanted = [
         format!("misbehaved {of_task} with=\"a page, with HTTP 502\""),
@@ -84,7 +105,11 @@ async fn a_request_of_no_api_is_shown_with_what_would_be_one() {
     tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
     let ended = ended(sim).await;
-    assert!(ended.stderr.contains("POST /v2/index.php, and POST / method=GET path=\"/v3\""), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("POST /v2/index.php, and POST / method=GET path=\"/v3\""),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

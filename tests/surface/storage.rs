@@ -1,4 +1,5 @@
-//! A disk that is full, read-only or broken, and a process out of descriptors: a clear message each, and every event once it is over.
+//! A disk that is full, read-only or broken, and a process out of descriptors: a clear message each, and
+//! every event once it is over.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -46,7 +47,11 @@ fn run(command: &[&str]) {
 }
 
 async fn cloud_of(tasks: u64, home: impl Fn(&Sim) -> Home) -> (Sim, Home) {
-    let cloud = cloud(Scenario { unlisted: Unlisted::Follows(vec![Answer::status(4), Answer::status(1)]), ..Scenario::default() }).await;
+    let cloud = cloud(Scenario {
+        unlisted: Unlisted::Follows(vec![Answer::status(4), Answer::status(1)]),
+        ..Scenario::default()
+    })
+    .await;
     let home = home(&cloud);
     home.list(1..=tasks);
     (cloud, home)
@@ -56,9 +61,14 @@ async fn cloud_of(tasks: u64, home: impl Fn(&Sim) -> Home) -> (Sim, Home) {
 fn start(home: &Home, before: &[&str]) -> Child {
     let log = std::fs::File::create(home.path("log")).unwrap();
     let opwatch = env!("CARGO_BIN_EXE_opwatch");
-    let words: Vec<_> = before.iter().copied().chain([opwatch, "run", "-c", "opwatch.toml", "--until-done"]).collect();
+    let words: Vec<_> =
+        before.iter().copied().chain([opwatch, "run", "-c", "opwatch.toml", "--until-done"]).collect();
     let mut command = Command::new(words[0]);
-    command.args(&words[1..]).current_dir(home.path("")).env_clear().env("PATH", std::env::var("PATH").unwrap());
+    command
+        .args(&words[1..])
+        .current_dir(home.path(""))
+        .env_clear()
+        .env("PATH", std::env::var("PATH").unwrap());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).kill_on_drop(true).spawn().unwrap()
 }
 
@@ -67,7 +77,8 @@ fn log_says(home: &Home, what: &str) -> bool {
 }
 
 fn all_ended_once(home: &Home, tasks: usize) {
-    let ids: std::collections::BTreeSet<_> = home.events().iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect();
+    let ids: std::collections::BTreeSet<_> =
+        home.events().iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect();
     assert_eq!((ids.len(), home.events().len()), (tasks, tasks));
 }
 
@@ -113,7 +124,10 @@ async fn a_store_whose_file_system_becomes_read_only_is_waited_for_or_left_and_l
     home.edit("[poll]", "[poll]\ninitial_delay = \"500ms\"");
     disk.remount("ro");
     let refused = said(start(&home, &[])).await;
-    assert!(refused.code != Some(0) && log_says(&home, "disk/opwatch.db") && log_says(&home, "read-only"), "{refused:?}");
+    assert!(
+        refused.code != Some(0) && log_says(&home, "disk/opwatch.db") && log_says(&home, "read-only"),
+        "{refused:?}"
+    );
     disk.remount("rw");
     assert_eq!(said(start(&home, &[])).await.code, Some(0));
     all_ended_once(&home, 50);
@@ -134,11 +148,16 @@ async fn after_a_failed_fsync_of_the_store_the_process_ends_and_a_fresh_start_te
             Some(1) => failures += 1,
             other => panic!("{other:?}: {}", std::fs::read_to_string(home.path("log")).unwrap()),
         }
-        assert!(log_says(&home, "opwatch: ") && !log_says(&home, "panicked"), "{}", std::fs::read_to_string(home.path("log")).unwrap());
+        assert!(
+            log_says(&home, "opwatch: ") && !log_says(&home, "panicked"),
+            "{}",
+            std::fs::read_to_string(home.path("log")).unwrap()
+        );
     }
     assert!(failures > 0, "no fault was met");
     assert_eq!(said(start(&home, &[])).await.code, Some(0));
-    let ids: std::collections::BTreeSet<_> = home.events().iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect();
+    let ids: std::collections::BTreeSet<_> =
+        home.events().iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect();
     assert_eq!(ids.len(), 50);
 }
 
@@ -147,7 +166,9 @@ async fn a_process_out_of_descriptors_says_so_and_goes_on_once_it_has_some() {
     let (_cloud, home) = cloud_of(30, |cloud| Home::new(cloud, "")).await;
     home.edit("[poll]", "[poll]\ninitial_delay = \"200ms\"");
     // What it holds open by itself, and none for a connection.
-    let open = |child: &Child| Path::new(&format!("/proc/{}/fd", child.id().unwrap())).read_dir().map(|fds| fds.count()).unwrap_or(0);
+    let open = |child: &Child| {
+        Path::new(&format!("/proc/{}/fd", child.id().unwrap())).read_dir().map(|fds| fds.count()).unwrap_or(0)
+    };
     let child = start(&home, &[]);
     eventually("it watches", || log_says(&home, "\"watching\"")).await;
     let limit = |count: usize| {

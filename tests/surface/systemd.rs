@@ -22,7 +22,10 @@ impl Heard {
     }
 
     fn start(&self, home: &Home) -> Child {
-        home.opwatch(&["run", "-c", "opwatch.toml"]).env("NOTIFY_SOCKET", home.path("notify")).spawn().unwrap()
+        home.opwatch(&["run", "-c", "opwatch.toml"])
+            .env("NOTIFY_SOCKET", home.path("notify"))
+            .spawn()
+            .unwrap()
     }
 
     fn any(&self) -> String {
@@ -74,7 +77,11 @@ async fn wait_says_nothing_to_systemd() {
     let home = Home::new(&cloud, "");
     let socket = UnixDatagram::bind(home.path("notify")).unwrap();
     socket.set_nonblocking(true).unwrap();
-    let child = home.opwatch(&["wait", "1", "-c", "opwatch.toml"]).env("NOTIFY_SOCKET", home.path("notify")).spawn().unwrap();
+    let child = home
+        .opwatch(&["wait", "1", "-c", "opwatch.toml"])
+        .env("NOTIFY_SOCKET", home.path("notify"))
+        .spawn()
+        .unwrap();
     assert_eq!(said(child).await.code, Some(0));
     assert_eq!(socket.recv(&mut [0; 16]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
 }
@@ -86,8 +93,16 @@ fn the_unit_verifies() {
     let file = folder.path().join("opwatch.service");
     // Verifying looks for the program, which is not installed here.
     std::fs::write(&file, unit.replace("/usr/bin/opwatch", env!("CARGO_BIN_EXE_opwatch"))).unwrap();
-    let verified = Command::new("systemd-analyze").arg("verify").arg(&file).output().expect("systemd-analyze, which tests/run installs");
-    assert!(verified.status.success() && verified.stderr.is_empty(), "{}", String::from_utf8_lossy(&verified.stderr));
+    let verified = Command::new("systemd-analyze")
+        .arg("verify")
+        .arg(&file)
+        .output()
+        .expect("systemd-analyze, which tests/run installs");
+    assert!(
+        verified.status.success() && verified.stderr.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&verified.stderr)
+    );
 }
 
 /// What is tried on a real systemd; each `seen NAME …` line is looked at below.
@@ -133,14 +148,22 @@ seen credential status
 fn installed_as_the_readme_says_it_starts_tells_comes_back_after_a_kill_and_stops() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
-    let copied = Command::new("cp").arg("-r").args([env!("CARGO_BIN_EXE_opwatch"), "systemd"]).arg(folder.path()).status().unwrap();
+    let copied = Command::new("cp")
+        .arg("-r")
+        .args([env!("CARGO_BIN_EXE_opwatch"), "systemd"])
+        .arg(folder.path())
+        .status()
+        .unwrap();
     assert!(copied.success());
     let install: Vec<_> = readme::only("sh").into_iter().filter(|block| block.contains("sudo ")).collect();
     write("install.sh", &install.concat().replace("cargo build --release\n", ""));
     write("credential.conf", &readme::only("ini")[0]);
     write("inside.sh", INSIDE);
     write("secret_key", opwatch::sim::SECRET_KEY);
-    write("scenario.toml", "[[tasks]]\nid = 1\nanswers = [{ status = 1 }]\n[[tasks]]\nid = 2\nanswers = [{ status = 4 }]\n");
+    write(
+        "scenario.toml",
+        "[[tasks]]\nid = 1\nanswers = [{ status = 1 }]\n[[tasks]]\nid = 2\nanswers = [{ status = 4 }]\n",
+    );
     write(
         "opwatch.toml",
         &format!(
@@ -152,20 +175,37 @@ fn installed_as_the_readme_says_it_starts_tells_comes_back_after_a_kill_and_stop
     );
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("nspawn");
     let ended = Command::new("tests/support/nspawn.sh").args([&cache, folder.path()]).output().unwrap();
-    let output = format!("{}{}", String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+    let output =
+        format!("{}{}", String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
     assert!(ended.status.success(), "{output}");
     for (name, wanted) in [
         ("started", &["ActiveState=active", "User=opwatch", "NRestarts=0"][..]),
-        ("event", &["\"OPWATCH_OUTCOME\":\"success\"", "\"PRIORITY\":\"6\"", "\"_SYSTEMD_UNIT\":\"opwatch.service\""]),
+        (
+            "event",
+            &[
+                "\"OPWATCH_OUTCOME\":\"success\"",
+                "\"PRIORITY\":\"6\"",
+                "\"_SYSTEMD_UNIT\":\"opwatch.service\"",
+            ],
+        ),
         ("explained", &["Task 1 finished: success"]),
         ("file", &["\"subject\":\"bm/1\""]),
-        ("owners", &["opwatch:opwatch:640:/var/lib/opwatch/opwatch.db", "root:opwatch:640:/etc/opwatch/opwatch.toml"]),
+        (
+            "owners",
+            &[
+                "opwatch:opwatch:640:/var/lib/opwatch/opwatch.db",
+                "root:opwatch:640:/etc/opwatch/opwatch.toml",
+            ],
+        ),
         ("restarted", &["ActiveState=active", "NRestarts=1"]),
         ("stopped", &["ActiveState=inactive", "ExecMainStatus=0", "Result=success"]),
         ("refused", &["ActiveState=failed", "ExecMainStatus=2", "NRestarts=0"]),
         ("credential", &["ActiveState=active", "Result=success"]),
     ] {
-        let line = output.lines().find(|line| line.starts_with(&format!("seen {name} "))).unwrap_or_else(|| panic!("{name}: {output}"));
+        let line = output
+            .lines()
+            .find(|line| line.starts_with(&format!("seen {name} ")))
+            .unwrap_or_else(|| panic!("{name}: {output}"));
         assert!(wanted.iter().all(|wanted| line.contains(wanted)), "{line}\n{output}");
     }
 }

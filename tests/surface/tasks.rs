@@ -6,7 +6,10 @@ use serde_json::Value;
 use crate::support::{Home, cloud, said};
 
 fn kinds(home: &Home) -> Vec<String> {
-    home.events().iter().map(|event| event["type"].as_str().unwrap().trim_start_matches("opwatch.task.").to_owned()).collect()
+    home.events()
+        .iter()
+        .map(|event| event["type"].as_str().unwrap().trim_start_matches("opwatch.task.").to_owned())
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -16,7 +19,12 @@ async fn a_sink_that_asks_for_them_hears_of_progress_and_of_what_is_overdue_in_o
     let home = Home::new(&cloud, "[[tasks]]\nid = 1\nwarn_after = \"100ms\"");
     home.edit("events.jsonl\"\n", "events.jsonl\"\nevents = [\"finished\", \"progressed\", \"overdue\"]\n");
     let ended = home.run_until_done().await;
-    assert_eq!((ended.code, kinds(&home)), (Some(0), vec!["overdue".into(), "progressed".into(), "finished".into()]), "{}", ended.stderr);
+    assert_eq!(
+        (ended.code, kinds(&home)),
+        (Some(0), vec!["overdue".into(), "progressed".into(), "finished".into()]),
+        "{}",
+        ended.stderr
+    );
     let progressed = &home.events()[1]["data"];
     assert_eq!((&progressed["previous_status"], &progressed["status"]), (&4.into(), &5.into()));
     assert!(home.events()[0]["data"]["elapsed_seconds"].as_f64().unwrap() >= 0.1);
@@ -24,8 +32,13 @@ async fn a_sink_that_asks_for_them_hears_of_progress_and_of_what_is_overdue_in_o
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_task_that_is_taken_out_of_the_file_is_removed_at_the_next_start_and_mass_removal_is_not_believed() {
-    let cloud = cloud(Scenario { unlisted: opwatch::sim::Unlisted::Follows(vec![Answer::status(4)]), ..Scenario::default() }).await;
+async fn a_task_that_is_taken_out_of_the_file_is_removed_at_the_next_start_and_mass_removal_is_not_believed()
+{
+    let cloud = cloud(Scenario {
+        unlisted: opwatch::sim::Unlisted::Follows(vec![Answer::status(4)]),
+        ..Scenario::default()
+    })
+    .await;
     let home = Home::new(&cloud, "[[tasks]]\nid = 1");
     home.list(2..=40);
     let start = async |arguments: &[&str], wanted: usize| {
@@ -52,7 +65,11 @@ async fn a_task_that_is_taken_out_of_the_file_is_removed_at_the_next_start_and_m
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_run_registers_a_finished_task_again_and_nothing_else_does() {
-    let cloud = cloud(Scenario { unlisted: opwatch::sim::Unlisted::Follows(vec![Answer::status(1)]), ..Scenario::default() }).await;
+    let cloud = cloud(Scenario {
+        unlisted: opwatch::sim::Unlisted::Follows(vec![Answer::status(1)]),
+        ..Scenario::default()
+    })
+    .await;
     let home = Home::new(&cloud, "[[tasks]]\nid = 1\nname = \"first\"");
     home.run_until_done().await;
     home.edit("name = \"first\"", "name = \"second\"");
@@ -68,7 +85,11 @@ async fn a_changed_run_registers_a_finished_task_again_and_nothing_else_does() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_of_an_account_that_is_gone_is_removed_with_it_and_registered_anew_when_both_come_back() {
-    let cloud = cloud(Scenario { unlisted: opwatch::sim::Unlisted::Follows(vec![Answer::status(4)]), ..Scenario::default() }).await;
+    let cloud = cloud(Scenario {
+        unlisted: opwatch::sim::Unlisted::Follows(vec![Answer::status(4)]),
+        ..Scenario::default()
+    })
+    .await;
     let home = Home::new(&cloud, "");
     let with_one = std::fs::read_to_string(home.path("opwatch.toml")).unwrap();
     let other = with_one.replace(
@@ -84,8 +105,10 @@ async fn a_task_of_an_account_that_is_gone_is_removed_with_it_and_registered_ane
         home.write("opwatch.toml", configuration);
         let before = home.events().len();
         let child = home.start();
-        crate::support::eventually("it is up", || std::fs::read_to_string(home.path("opwatch.db.lock")).is_ok_and(|pid| !pid.is_empty()))
-            .await;
+        crate::support::eventually("it is up", || {
+            std::fs::read_to_string(home.path("opwatch.db.lock")).is_ok_and(|pid| !pid.is_empty())
+        })
+        .await;
         (child, before)
     };
     home.list([1]);
@@ -97,24 +120,35 @@ async fn a_task_of_an_account_that_is_gone_is_removed_with_it_and_registered_ane
     crate::support::eventually("its end is told", || home.events().len() > before).await;
     crate::support::signal(&child, "TERM");
     crate::support::said(child).await;
-    assert_eq!((&home.events()[0]["source"], &home.events()[0]["data"]["reason"]), (&"opwatch/other/gz".into(), &"removed".into()));
+    assert_eq!(
+        (&home.events()[0]["source"], &home.events()[0]["data"]["reason"]),
+        (&"opwatch/other/gz".into(), &"removed".into())
+    );
 
     cloud.set_answers("7", [Answer::status(1)]);
     let (child, before) = start(&with_other).await;
     crate::support::eventually("its new end is told", || home.events().len() > before).await;
     crate::support::signal(&child, "TERM");
     crate::support::said(child).await;
-    assert_eq!((&home.events()[1]["subject"], &home.events()[1]["data"]["outcome"]), (&"bm/7".into(), &"success".into()));
+    assert_eq!(
+        (&home.events()[1]["subject"], &home.events()[1]["data"]["outcome"]),
+        (&"bm/7".into(), &"success".into())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_group_is_told_of_once_when_its_last_task_has_been_over_for_ten_seconds_and_later_tasks_begin_a_new_round() {
+async fn a_group_is_told_of_once_when_its_last_task_has_been_over_for_ten_seconds_and_later_tasks_begin_a_new_round()
+ {
     let ends = [(1, 1), (2, 2), (3, 3), (4, 1)];
-    let scenario = ends.into_iter().fold(Scenario::default(), |scenario, (id, status)| scenario.with_task(id, [Answer::status(status)]));
+    let scenario = ends
+        .into_iter()
+        .fold(Scenario::default(), |scenario, (id, status)| scenario.with_task(id, [Answer::status(status)]));
     let cloud = cloud(scenario).await;
     let home = Home::new(&cloud, "");
     home.edit("events.jsonl\"\n", "events.jsonl\"\nevents = [\"group\"]\nlabels = { team = \"dba\" }\n");
-    let line = |id: u64, team: &str| format!("{{\"id\":{id},\"group\":\"rack 7\",\"labels\":{{\"team\":\"{team}\"}}}}\n");
+    let line = |id: u64, team: &str| {
+        format!("{{\"id\":{id},\"group\":\"rack 7\",\"labels\":{{\"team\":\"{team}\"}}}}\n")
+    };
     home.write("list.tasks", &[line(1, "dba"), line(2, "web"), line(3, "web")].concat());
     let first = home.run_until_done().await;
     assert_eq!((first.code, first.log_lines("group finished").len()), (Some(0), 1), "{}", first.stderr);
@@ -125,7 +159,10 @@ async fn a_group_is_told_of_once_when_its_last_task_has_been_over_for_ten_second
         (&one["type"], &one["source"], &one["subject"]),
         (&"opwatch.group.finished".into(), &"opwatch".into(), &"group/rack%207".into())
     );
-    assert_eq!(one["data"]["counts"], serde_json::json!({"success": 1, "failure": 1, "partial": 1, "abandoned": 0}));
+    assert_eq!(
+        one["data"]["counts"],
+        serde_json::json!({"success": 1, "failure": 1, "partial": 1, "abandoned": 0})
+    );
     assert_eq!((&two["data"]["round"], &two["data"]["counts"]["success"]), (&2.into(), &1.into()));
     assert_ne!(one["id"], two["id"]);
 }
@@ -134,12 +171,17 @@ async fn a_group_is_told_of_once_when_its_last_task_has_been_over_for_ten_second
 async fn a_list_that_is_larger_than_the_memory_is_loaded_line_by_line() {
     let cloud = cloud(Scenario::default()).await;
     let home = Home::new(&cloud, "");
-    let labels: Vec<String> = (0..10).map(|number| format!("\"{number}\": \"{}\"", "x".repeat(250))).collect();
+    let labels: Vec<String> =
+        (0..10).map(|number| format!("\"{number}\": \"{}\"", "x".repeat(250))).collect();
     let line = |id: u64| format!("{{\"id\": {id}, \"labels\": {{{}}}}}\n", labels.join(", "));
     home.write("list.tasks", &(1..=8_000).map(line).collect::<String>());
     // In KiB; the list has twenty million bytes.
-    let ended =
-        said(home.in_shell(&format!("ulimit -d 12000; {} check -c opwatch.toml", env!("CARGO_BIN_EXE_opwatch"))).spawn().unwrap()).await;
+    let ended = said(
+        home.in_shell(&format!("ulimit -d 12000; {} check -c opwatch.toml", env!("CARGO_BIN_EXE_opwatch")))
+            .spawn()
+            .unwrap(),
+    )
+    .await;
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
     assert!(ended.stdout.contains("8,000 tasks"), "{}", ended.stdout);
 }

@@ -22,10 +22,16 @@ async fn a_wrong_command_line_is_told_on_one_line_with_what_to_write_and_exits_w
         ("check opwatch.toml", "opwatch.toml: has no place here; did you mean -c opwatch.toml?"),
         ("operations bm", "bm: has no place here; see opwatch operations --help"),
         ("check -c", "--config <FILE>: its value is missing or empty; write it, or leave the option out"),
-        ("check -c a -c b", "the argument '--config <FILE>' cannot be used multiple times; see opwatch check --help"),
+        (
+            "check -c a -c b",
+            "the argument '--config <FILE>' cannot be used multiple times; see opwatch check --help",
+        ),
         ("events test ops --print", "[SINK]...: does not go with --print; leave one of them out"),
         ("wait", "<ID>...: is missing; see opwatch wait --help"),
-        ("wait 1 --timeout soon", "--timeout <TIME>: \"soon\" does not fit; write a time with its unit, such as \"24h\", or \"never\""),
+        (
+            "wait 1 --timeout soon",
+            "--timeout <TIME>: \"soon\" does not fit; write a time with its unit, such as \"24h\", or \"never\"",
+        ),
         ("wait 1 --param x", "--param <NAME=VALUE>: \"x\" does not fit; write NAME=VALUE"),
         (
             "sim --listen 9465",
@@ -38,7 +44,11 @@ async fn a_wrong_command_line_is_told_on_one_line_with_what_to_write_and_exits_w
         assert_eq!(ended.stderr, format!("opwatch: {expected}\n"), "{typed}");
     }
     let ended = said(home.opwatch(&["check"]).env("OPWATCH_CONFIG", "").spawn().unwrap()).await;
-    assert!(ended.code == Some(2) && ended.stderr.ends_with("; OPWATCH_CONFIG is set to nothing\n"), "{}", ended.stderr);
+    assert!(
+        ended.code == Some(2) && ended.stderr.ends_with("; OPWATCH_CONFIG is set to nothing\n"),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -48,8 +58,17 @@ async fn without_any_configuration_a_newcomer_is_told_how_to_begin() {
     for command in [&["check"][..], &["run"], &["events", "test"]] {
         let ended = said(home.opwatch(command).spawn().unwrap()).await;
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{command:?}");
-        for part in ["opwatch: /etc/opwatch/opwatch.toml: there is no such file; ", "-c FILE", "`opwatch check --help`", "`opwatch demo`"] {
-            assert!(ended.stderr.contains(part) && ended.stderr.lines().count() == 1, "{command:?}: {}", ended.stderr);
+        for part in [
+            "opwatch: /etc/opwatch/opwatch.toml: there is no such file; ",
+            "-c FILE",
+            "`opwatch check --help`",
+            "`opwatch demo`",
+        ] {
+            assert!(
+                ended.stderr.contains(part) && ended.stderr.lines().count() == 1,
+                "{command:?}: {}",
+                ended.stderr
+            );
         }
     }
 }
@@ -60,7 +79,10 @@ async fn the_first_configuration_that_help_shows_is_right() {
     let home = Home::new(&cloud, "");
     let long = said(home.opwatch(&["check", "--help"]).spawn().unwrap()).await.stdout;
     let short = said(home.opwatch(&["check", "-h"]).spawn().unwrap()).await.stdout;
-    assert!(short.len() < long.len() && short.contains("Exit codes:") && !short.contains("[accounts"), "{short}");
+    assert!(
+        short.len() < long.len() && short.contains("Exit codes:") && !short.contains("[accounts"),
+        "{short}"
+    );
     let shown = long.split("alone:\n").nth(1).and_then(|rest| rest.split("Examples:").next()).unwrap();
     home.write("opwatch.toml", &shown.lines().map(|line| format!("{}\n", line.trim())).collect::<String>());
     let ended = said(home.opwatch(&["check", "-c", "opwatch.toml"]).spawn().unwrap()).await;

@@ -13,8 +13,13 @@ use crate::support::{Home, Said, cloud, eventually, holds_to_the_schema, said, s
 
 /// What a user has in the environment, and where the cloud is here, with short times.
 fn with_environment(command: &mut Command, cloud: &Sim) {
-    command.env("TENCENTCLOUD_SECRET_ID", SECRET_ID).env("TENCENTCLOUD_SECRET_KEY", SECRET_KEY).env("TENCENTCLOUD_REGION", "bj");
-    command.env("OPWATCH__ACCOUNTS__DEFAULT__ENDPOINT", cloud.endpoint()).env("OPWATCH__ACCOUNTS__DEFAULT__RATE_LIMIT", "2000");
+    command
+        .env("TENCENTCLOUD_SECRET_ID", SECRET_ID)
+        .env("TENCENTCLOUD_SECRET_KEY", SECRET_KEY)
+        .env("TENCENTCLOUD_REGION", "bj");
+    command
+        .env("OPWATCH__ACCOUNTS__DEFAULT__ENDPOINT", cloud.endpoint())
+        .env("OPWATCH__ACCOUNTS__DEFAULT__RATE_LIMIT", "2000");
     for (key, span) in [("INITIAL", "20ms"), ("MAX", "100ms"), ("ERROR", "20ms"), ("ERROR_MAX", "100ms")] {
         command.env(format!("OPWATCH__POLL__{key}_INTERVAL"), span);
     }
@@ -44,7 +49,9 @@ async fn waited(scenario: Scenario, arguments: &[&str], input: &str) -> Said {
 }
 
 fn ending(answers: &[(u64, i64)]) -> Scenario {
-    let with = |scenario: Scenario, (id, status): &(u64, i64)| scenario.with_task(id, [Answer::status(4), Answer::status(*status)]);
+    let with = |scenario: Scenario, (id, status): &(u64, i64)| {
+        scenario.with_task(id, [Answer::status(4), Answer::status(*status)])
+    };
     answers.iter().fold(Scenario::default(), with)
 }
 
@@ -57,7 +64,12 @@ async fn the_exit_code_is_that_of_the_worst_end() {
     ] {
         let ended = waited(ending(&tasks), &["1", "2"], "").await;
         assert_eq!((ended.code, ended.stderr.as_str()), (Some(code), says), "{ended:?}");
-        assert_eq!(ended.stdout.lines().filter(|line| line.contains(" task finished task=")).count(), 2, "{}", ended.stdout);
+        assert_eq!(
+            ended.stdout.lines().filter(|line| line.contains(" task finished task=")).count(),
+            2,
+            "{}",
+            ended.stdout
+        );
     }
 }
 
@@ -66,8 +78,16 @@ async fn an_id_that_the_cloud_refuses_is_5_before_all_else() {
     let scenario = ending(&[(1, 2)]).with_task(2, [Answer::refusal(5000, "no such task")]);
     let ended = waited(scenario, &["1", "2"], "").await;
     assert_eq!(ended.code, Some(5), "{ended:?}");
-    assert!(ended.stdout.contains("task abandoned task=2 operation=bm reason=rejected error=5000"), "{}", ended.stdout);
-    assert!(ended.stderr.contains("opwatch: of 2 tasks 1 rejected by the cloud, 1 failed\n"), "{}", ended.stderr);
+    assert!(
+        ended.stdout.contains("task abandoned task=2 operation=bm reason=rejected error=5000"),
+        "{}",
+        ended.stdout
+    );
+    assert!(
+        ended.stderr.contains("opwatch: of 2 tasks 1 rejected by the cloud, 1 failed\n"),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -82,7 +102,12 @@ async fn a_task_s_own_deadline_is_4_and_has_an_event() {
 async fn the_command_s_limit_is_4_without_an_event_answer_or_not() {
     for answer in [Answer::status(4), Answer::hang()] {
         let clock = Clock::start();
-        let ended = waited(Scenario::default().with_task(1, [answer]), &["1", "--timeout", "500ms", "--region", "gz"], "").await;
+        let ended = waited(
+            Scenario::default().with_task(1, [answer]),
+            &["1", "--timeout", "500ms", "--region", "gz"],
+            "",
+        )
+        .await;
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(4), ""), "{ended:?}");
         let expected = "opwatch: the limit of 500ms has passed: of 1 task 1 still open; to go on: opwatch wait 1 --region gz\n";
         assert_eq!(ended.stderr, expected);
@@ -100,7 +125,11 @@ async fn a_wrong_key_is_told_within_seconds_and_ends_with_5_after_ten() {
     assert_eq!(ended.code, Some(5), "{ended:?}");
     assert!((10..20).contains(&elapsed(clock).as_secs()), "{:?}", elapsed(clock));
     assert!(ended.stdout.contains(" account held account=default error=4100 "), "{}", ended.stdout);
-    assert!(ended.stderr.contains("opwatch: nothing but held work is left: account default (4100: "), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("opwatch: nothing but held work is left: account default (4100: "),
+        "{}",
+        ended.stderr
+    );
     assert!(ended.stderr.ends_with("to go on: opwatch wait 1 2\n"), "{}", ended.stderr);
     assert!(!format!("{ended:?}").contains("wrong-secret"));
 }
@@ -115,9 +144,13 @@ async fn ids_come_from_standard_input_as_lines_and_as_the_cloud_s_own_answers() 
     let ended = waited(ending(&[(1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (6, 1)]), &["6", "-"], input).await;
     assert_eq!((ended.code, ended.stdout.lines().count()), (Some(0), 6), "{ended:?}");
     assert!(ended.stdout.contains("name=\"rack 7\""), "{}", ended.stdout);
-    let nothing = waited(Scenario::default(), &["-"], "{\"code\":4100,\"message\":\"signature failure\"}\n").await;
+    let nothing =
+        waited(Scenario::default(), &["-"], "{\"code\":4100,\"message\":\"signature failure\"}\n").await;
     assert_eq!(nothing.code, Some(2));
-    assert_eq!(nothing.stderr, "opwatch: -:1: is an error of the cloud, without a task id: 4100 \"signature failure\"\n");
+    assert_eq!(
+        nothing.stderr,
+        "opwatch: -:1: is an error of the cloud, without a task id: 4100 \"signature failure\"\n"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,7 +159,10 @@ async fn json_is_the_final_events_alone_on_standard_output() {
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let records: Vec<Value> = ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     records.iter().for_each(holds_to_the_schema);
-    let mut ends: Vec<_> = records.iter().map(|record| (record["subject"].to_string(), record["data"]["outcome"].to_string())).collect();
+    let mut ends: Vec<_> = records
+        .iter()
+        .map(|record| (record["subject"].to_string(), record["data"]["outcome"].to_string()))
+        .collect();
     ends.sort();
     assert_eq!(ends, [("\"bm/1\"".into(), "\"success\"".into()), ("\"bm/2\"".into(), "\"failure\"".into())]);
 }
@@ -137,7 +173,11 @@ async fn a_configuration_lends_its_accounts_and_neither_its_tasks_nor_its_sinks(
     let home = Home::new(&cloud, "[sinks.none]\ntype = \"exec\"\ncommand = [\"./missing\"]");
     home.list([2]);
     let ended = said(home.opwatch(&["wait", "1", "-c", "opwatch.toml"]).spawn().unwrap()).await;
-    assert_eq!((ended.code, ended.stdout.lines().count(), ended.stderr.as_str()), (Some(0), 1, ""), "{ended:?}");
+    assert_eq!(
+        (ended.code, ended.stdout.lines().count(), ended.stderr.as_str()),
+        (Some(0), 1, ""),
+        "{ended:?}"
+    );
     assert!(!home.path("events.jsonl").exists() && !home.path("opwatch.db").exists());
 }
 
@@ -160,13 +200,22 @@ async fn what_is_missing_or_wrong_is_2_and_told_once() {
             naked("LANG"),
             "opwatch: there is no account; set TENCENTCLOUD_SECRET_ID and TENCENTCLOUD_SECRET_KEY, or name a configuration with -c\n",
         ),
-        (naked("TENCENTCLOUD_SECRET_ID"), "opwatch: TENCENTCLOUD_SECRET_ID: is set and TENCENTCLOUD_SECRET_KEY is not set; set both\n"),
+        (
+            naked("TENCENTCLOUD_SECRET_ID"),
+            "opwatch: TENCENTCLOUD_SECRET_ID: is set and TENCENTCLOUD_SECRET_KEY is not set; set both\n",
+        ),
         (
             without("TENCENTCLOUD_REGION", &["1", "2"]),
             "opwatch: --region: is missing; write it, such as --region bj, or set TENCENTCLOUD_REGION\n",
         ),
-        (without("", &["x"]), "opwatch: id: \"x\" is no id of this operation; write an integer from 0 to 18446744073709551615\n"),
-        (without("", &["1", "2", "--operation", "bmm"]), "opwatch: operation: there is no operation \"bmm\"; did you mean `bm`?"),
+        (
+            without("", &["x"]),
+            "opwatch: id: \"x\" is no id of this operation; write an integer from 0 to 18446744073709551615\n",
+        ),
+        (
+            without("", &["1", "2", "--operation", "bmm"]),
+            "opwatch: operation: there is no operation \"bmm\"; did you mean `bm`?",
+        ),
         (without("", &["1", "-c", "missing.toml"]), "opwatch: missing.toml: there is no such file"),
     ] {
         let ended = said(command.spawn().unwrap()).await;
@@ -186,7 +235,10 @@ async fn an_interrupt_ends_it_at_once_and_it_says_how_to_go_on() {
         signal(&child, name);
         let ended = said(child).await;
         assert_eq!(ended.code, Some(code), "{ended:?}");
-        assert_eq!(ended.stderr, "opwatch: stopped, with 1 of 2 tasks open; to go on: opwatch wait 2 --param 'Env=a b'\n");
+        assert_eq!(
+            ended.stderr,
+            "opwatch: stopped, with 1 of 2 tasks open; to go on: opwatch wait 2 --param 'Env=a b'\n"
+        );
     }
 }
 
@@ -197,7 +249,10 @@ async fn a_reader_that_reads_nothing_keeps_no_interrupt_waiting() {
     let home = Home::new(&cloud, "");
     // Far more lines than a pipe holds.
     home.list(1..=2000);
-    let mut child = waiting(&home, &cloud, &["-"]).stdin(std::fs::File::open(home.path("list.tasks")).unwrap()).spawn().unwrap();
+    let mut child = waiting(&home, &cloud, &["-"])
+        .stdin(std::fs::File::open(home.path("list.tasks")).unwrap())
+        .spawn()
+        .unwrap();
     let unread = child.stdout.take().unwrap();
     eventually("every task is asked", || cloud.requests() >= 2000).await;
     signal(&child, "INT");
@@ -219,7 +274,10 @@ async fn a_closed_standard_output_ends_it_silently() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_ids_are_waited_for() {
-    let scenario = Scenario { unlisted: Unlisted::Follows(vec![Answer::status(4), Answer::status(1)]), ..Scenario::default() };
+    let scenario = Scenario {
+        unlisted: Unlisted::Follows(vec![Answer::status(4), Answer::status(1)]),
+        ..Scenario::default()
+    };
     let ids: String = (1..=1000).map(|id| format!("{id}\n")).collect();
     let ended = waited(scenario, &["-"], &ids).await;
     assert_eq!((ended.code, ended.stdout.lines().count(), ended.stderr.as_str()), (Some(0), 1000, ""));
@@ -229,12 +287,18 @@ async fn a_thousand_ids_are_waited_for() {
 async fn on_a_terminal_a_view_is_redrawn_in_place_and_nothing_of_it_is_left() {
     for no_color in [false, true] {
         let running = Answer::status(4).lasting(Duration::from_secs(2));
-        let scenario = Scenario::default().with_task(1, [running, Answer::status(1)]).with_task(2, [Answer::status(3)]);
+        let scenario =
+            Scenario::default().with_task(1, [running, Answer::status(1)]).with_task(2, [Answer::status(3)]);
         let cloud = cloud(scenario).await;
         // `script` lends it a terminal, and hands on its exit code.
         let mut command = Command::new("script");
         command.args(["-qec", &format!("{} wait 1 2", env!("CARGO_BIN_EXE_opwatch")), "/dev/null"]);
-        command.env_clear().env("TERM", "xterm").kill_on_drop(true).stdin(Stdio::null()).stdout(Stdio::piped());
+        command
+            .env_clear()
+            .env("TERM", "xterm")
+            .kill_on_drop(true)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
         with_environment(&mut command, &cloud);
         if no_color {
             command.env("NO_COLOR", "1");
@@ -244,7 +308,10 @@ async fn on_a_terminal_a_view_is_redrawn_in_place_and_nothing_of_it_is_left() {
         let screen = screen(&ended.stdout);
         // Each event goes over two lines of so narrow a terminal.
         let [second, _, first, _, total, verdict] = &screen[..] else { panic!("{screen:#?}") };
-        assert!(first.contains(" task finished task=1 ") && second.contains(" task finished task=2 "), "{screen:?}");
+        assert!(
+            first.contains(" task finished task=1 ") && second.contains(" task finished task=2 "),
+            "{screen:?}"
+        );
         assert!(total.starts_with("2 of 2 over (1 success, 1 partial); "), "{screen:?}");
         assert_eq!(verdict, "opwatch: of 2 tasks 1 succeeded in part");
         assert!(ended.stdout.contains("status 4  0s"), "the view: {:?}", ended.stdout);
@@ -256,7 +323,9 @@ async fn on_a_terminal_a_view_is_redrawn_in_place_and_nothing_of_it_is_left() {
 /// What is left on a terminal of 80 columns: enough of one for what is written here.
 fn screen(written: &str) -> Vec<String> {
     const COLUMNS: usize = 80;
-    let (mut lines, mut row, mut column) = (Vec::new(), 0_usize, 0);
+    let mut lines = Vec::new();
+    let mut row = 0_usize;
+    let mut column = 0;
     let mut letters = written.chars().peekable();
     while let Some(letter) = letters.next() {
         match letter {

@@ -19,7 +19,12 @@ async fn one_task() -> Sim {
 
 /// A home with one task and a webhook `ops` of these keys.
 fn home(cloud: &Sim, keys: &str) -> Home {
-    let home = Home::new(cloud, &format!("[sinks.ops]\ntype = \"webhook\"\nretry = {{ initial = \"20ms\", max = \"50ms\" }}\n{keys}\n"));
+    let home = Home::new(
+        cloud,
+        &format!(
+            "[sinks.ops]\ntype = \"webhook\"\nretry = {{ initial = \"20ms\", max = \"50ms\" }}\n{keys}\n"
+        ),
+    );
     home.list([1]);
     home
 }
@@ -46,13 +51,21 @@ async fn stopped(child: Child, home: &Home) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn kills_and_outages_lose_no_event_and_each_repetition_has_its_id() {
     const TASKS: u64 = 40;
-    let cloud = cloud(Scenario { unlisted: Unlisted::Follows(vec![Answer::status(4), Answer::status(1)]), ..Scenario::default() }).await;
+    let cloud = cloud(Scenario {
+        unlisted: Unlisted::Follows(vec![Answer::status(4), Answer::status(1)]),
+        ..Scenario::default()
+    })
+    .await;
     let receiver = Receiver::start().await;
     let home = home(&cloud, &format!("url = \"http://{}/hook\"\nsecrets = [\"whsec_{KEY}\"]", receiver.addr));
     home.list(1..=TASKS);
     for kill in 0..8 {
         // The event arrives, and its acknowledgement gets lost on the way; or the gateway is in trouble.
-        receiver.answer_next([receiver::Answer::Cut, receiver::Answer::status(503), receiver::Answer::status(502)]);
+        receiver.answer_next([
+            receiver::Answer::Cut,
+            receiver::Answer::status(503),
+            receiver::Answer::status(502),
+        ]);
         let mut child = home.start();
         eventually("some deliveries", || receiver.got().len() >= 5 * (kill + 1)).await;
         child.kill().await.unwrap();
@@ -85,11 +98,20 @@ fn text(value: &Value) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_template_makes_the_message_and_one_that_fails_is_told_while_the_event_arrives_all_the_same() {
     for (template, content_type, told) in [
-        ("template = '{\"text\": {{ (data.task.id ~ \": \" ~ data.outcome)|tojson }}}'", "application/json", None),
+        (
+            "template = '{\"text\": {{ (data.task.id ~ \": \" ~ data.outcome)|tojson }}}'",
+            "application/json",
+            None,
+        ),
         ("template_file = \"ops.j2\"", "text/plain; charset=UTF-8", None),
-        ("template = '{{ data.task.id() }}'", "application/cloudevents+json; charset=UTF-8", Some("the sink's template failed")),
+        (
+            "template = '{{ data.task.id() }}'",
+            "application/cloudevents+json; charset=UTF-8",
+            Some("the sink's template failed"),
+        ),
     ] {
-        let (cloud, receiver) = (one_task().await, Receiver::start().await);
+        let cloud = one_task().await;
+        let receiver = Receiver::start().await;
         let home = home(&cloud, &format!("url = \"http://{}/hook\"\n{template}", receiver.addr));
         home.write("ops.j2", "task {{ data.task.id }}\n{% if data.outcome == 'success' %}is done{% endif %}");
         let ended = home.run_until_done().await;
@@ -106,19 +128,26 @@ async fn a_template_makes_the_message_and_one_that_fails_is_told_while_the_event
 #[tokio::test(flavor = "multi_thread")]
 async fn with_batch_the_events_go_out_together_as_a_cloudevents_batch() {
     let follows = Scenario { unlisted: Unlisted::Follows(vec![Answer::status(1)]), ..Scenario::default() };
-    let (cloud, receiver) = (cloud(follows).await, Receiver::start().await);
+    let cloud = cloud(follows).await;
+    let receiver = Receiver::start().await;
     let home = home(&cloud, &format!("url = \"http://{}/hook\"\nbatch = \"1s\"", receiver.addr));
     home.list(1..=20);
     assert_eq!(home.run_until_done().await.code, Some(0));
     let got = receiver.got();
-    let sizes: Vec<usize> = got.iter().map(|got| serde_json::from_str::<Vec<Value>>(&got.body).unwrap().len()).collect();
+    let sizes: Vec<usize> =
+        got.iter().map(|got| serde_json::from_str::<Vec<Value>>(&got.body).unwrap().len()).collect();
     assert!(sizes.iter().sum::<usize>() == 20 && sizes.len() < 20, "{sizes:?}");
-    assert!(got.iter().all(|got| got.header("content-type") == "application/cloudevents-batch+json; charset=UTF-8"));
+    assert!(
+        got.iter()
+            .all(|got| got.header("content-type") == "application/cloudevents-batch+json; charset=UTF-8")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_url_file_that_changes_counts_while_the_daemon_runs_and_a_broken_one_does_not() {
-    let (cloud, wrong, right) = (one_task().await, Receiver::start().await, Receiver::start().await);
+    let cloud = one_task().await;
+    let wrong = Receiver::start().await;
+    let right = Receiver::start().await;
     wrong.answer(receiver::Answer::status(404));
     let home = home(&cloud, "url_file = \"ops_url\"");
     home.write("ops_url", &format!("http://{}/{PASSWORD}\n", wrong.addr));
@@ -135,8 +164,11 @@ async fn a_url_file_that_changes_counts_while_the_daemon_runs_and_a_broken_one_d
     replace(&format!("http://{}/{PASSWORD}\n", right.addr));
     eventually("the right one has it", || right.got().len() == 1).await;
     let stderr = stopped(child, &home).await;
-    for told in ["answers HTTP 404: it has nothing at this address; look at `url`", "is plain http beyond this machine", "were read again"]
-    {
+    for told in [
+        "answers HTTP 404: it has nothing at this address; look at `url`",
+        "is plain http beyond this machine",
+        "were read again",
+    ] {
         assert!(stderr.contains(told), "{told} in {stderr}");
     }
     assert_eq!(stderr.matches("cannot be used; what they said before still counts").count(), 1, "{stderr}");
@@ -154,22 +186,34 @@ async fn no_secret_is_printed(with_template: bool) {
     const SECRETS: [&str; 5] = ["path-hunter2", "query-hunter2", "header-hunter2", "template-hunter2", KEY];
     let [path, query, header, template, key] = SECRETS;
     let follows = Scenario { unlisted: Unlisted::Follows(vec![Answer::status(1)]), ..Scenario::default() };
-    let (cloud, receiver) = (cloud(follows).await, Receiver::start().await);
+    let cloud = cloud(follows).await;
+    let receiver = Receiver::start().await;
     let home = home(
         &cloud,
         &format!(
             "url = \"http://{}/{path}?key={query}\"\nheaders = {{ Authorization = \"Bearer {header}\" }}\nsecrets = [\"whsec_{key}\"]\n\
              {}timeout = \"200ms\"",
             receiver.addr,
-            if with_template { format!("template = '{template} {{{{ data.task.id() }}}}'\n") } else { String::new() }
+            if with_template {
+                format!("template = '{template} {{{{ data.task.id() }}}}'\n")
+            } else {
+                String::new()
+            }
         ),
     );
     // Some of them become dead letters.
     home.list(1..=8);
-    let echo = format!("Cannot POST /{path}?key={query} {header} {key} {}", if with_template { template } else { "" });
+    let echo = format!(
+        "Cannot POST /{path}?key={query} {header} {key} {}",
+        if with_template { template } else { "" }
+    );
     receiver.answer_next([400, 401, 404, 422, 429, 500].map(|status| receiver::Answer::says(status, &echo)));
     let location = vec![("location", format!("/{path}?key={query}"))];
-    receiver.answer_next([receiver::Answer::Status(302, location, echo), receiver::Answer::Cut, receiver::Answer::Silent]);
+    receiver.answer_next([
+        receiver::Answer::Status(302, location, echo),
+        receiver::Answer::Cut,
+        receiver::Answer::Silent,
+    ]);
     let child = start_at_trace(&home);
     eventually("the event is taken", || receiver.got().iter().any(|got| got.was_taken)).await;
     receiver.down().await;
@@ -185,11 +229,15 @@ async fn no_secret_is_printed(with_template: bool) {
 async fn a_server_that_asks_for_a_certificate_gets_the_configured_one_and_a_renewed_one_without_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let certificate = network::certificate(folder.path());
-    let (cloud, receiver) = (one_task().await, Receiver::start().await);
+    let cloud = one_task().await;
+    let receiver = Receiver::start().await;
     let nginx = nginx::start(&certificate, receiver.addr).await;
     let home = home(
         &cloud,
-        &format!("url = \"https://{}/hook\"\ntls = {{ ca_file = \"ca.pem\", cert_file = \"me.pem\", key_file = \"me.key\" }}", nginx.addr),
+        &format!(
+            "url = \"https://{}/hook\"\ntls = {{ ca_file = \"ca.pem\", cert_file = \"me.pem\", key_file = \"me.key\" }}",
+            nginx.addr
+        ),
     );
     fs::copy(&certificate.ca, home.path("ca.pem")).unwrap();
     let put = |(certificate, key): &(std::path::PathBuf, std::path::PathBuf)| {
@@ -198,7 +246,8 @@ async fn a_server_that_asks_for_a_certificate_gets_the_configured_one_and_a_rene
     };
     let foreign = tempfile::tempdir().unwrap();
     network::certificate(foreign.path());
-    let (strange, right) = (network::signed(foreign.path(), "me"), network::signed(folder.path(), "me"));
+    let strange = network::signed(foreign.path(), "me");
+    let right = network::signed(folder.path(), "me");
     put(&strange);
     let child = start_at_trace(&home);
     says(&home, "it does not take our certificate; look at `tls.cert_file` and `tls.key_file`").await;
@@ -210,20 +259,28 @@ async fn a_server_that_asks_for_a_certificate_gets_the_configured_one_and_a_rene
     fs::copy(&strange.1, home.path("me.key")).unwrap();
     let ended = home.run_until_done().await;
     assert_eq!(ended.code, Some(2), "{}", ended.stderr);
-    assert!(ended.stderr.contains("sinks.ops.tls.key_file: does not fit `tls.cert_file`"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("sinks.ops.tls.key_file: does not fit `tls.cert_file`"),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_that_nobody_known_signed_passes_and_says_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let certificate = network::certificate(folder.path());
-    let (cloud, receiver) = (one_task().await, Receiver::start().await);
+    let cloud = one_task().await;
+    let receiver = Receiver::start().await;
     let nginx = nginx::start(&certificate, receiver.addr).await;
     let home = home(&cloud, &format!("url = \"https://{}/open\"", nginx.addr));
     let child = start_at_trace(&home);
     says(&home, "shows a certificate that cannot be trusted").await;
     let stderr = stopped(child, &home).await;
-    assert!(stderr.contains("name who signed it in `tls.ca_file`") && stderr.contains("it is tried again"), "{stderr}");
+    assert!(
+        stderr.contains("name who signed it in `tls.ca_file`") && stderr.contains("it is tried again"),
+        "{stderr}"
+    );
     assert_eq!(receiver.got().len(), 0);
 }
 
@@ -231,12 +288,16 @@ async fn a_certificate_that_nobody_known_signed_passes_and_says_what_to_do() {
 async fn a_gateway_whose_server_is_down_is_asked_again_and_a_slow_body_delays_no_acknowledgement() {
     let folder = tempfile::tempdir().unwrap();
     let certificate = network::certificate(folder.path());
-    let (cloud, receiver) = (one_task().await, Receiver::start().await);
+    let cloud = one_task().await;
+    let receiver = Receiver::start().await;
     let nginx = nginx::start(&certificate, receiver.addr).await;
     // At a hundred bytes a second it takes longer than this test would ever wait.
     receiver.answer(receiver::Answer::says(200, &"x".repeat(1 << 20)));
     receiver.down().await;
-    let home = home(&cloud, &format!("url = \"https://{}/slow\"\ntimeout = \"1h\"\ntls = {{ ca_file = \"ca.pem\" }}", nginx.addr));
+    let home = home(
+        &cloud,
+        &format!("url = \"https://{}/slow\"\ntimeout = \"1h\"\ntls = {{ ca_file = \"ca.pem\" }}", nginx.addr),
+    );
     fs::copy(&certificate.ca, home.path("ca.pem")).unwrap();
     let stderr = fs::File::create(home.path("stderr")).unwrap();
     let child = home.opwatch(&["run", "-c", "opwatch.toml", "--until-done"]).stderr(stderr).spawn().unwrap();
@@ -250,9 +311,11 @@ async fn a_gateway_whose_server_is_down_is_asked_again_and_a_slow_body_delays_no
 async fn a_proxy_is_gone_through_and_one_that_knows_nobody_holds_the_sink() {
     let folder = tempfile::tempdir().unwrap();
     let certificate = network::certificate(folder.path());
-    let (cloud, receiver) = (one_task().await, Receiver::start().await);
+    let cloud = one_task().await;
+    let receiver = Receiver::start().await;
     let nginx = nginx::start(&certificate, receiver.addr).await;
-    let (closed, open) = (network::closed_proxy().await, network::proxy().await);
+    let closed = network::closed_proxy().await;
+    let open = network::proxy().await;
     let keys = format!(
         "url = \"https://{}/open\"\ntls = {{ ca_file = \"ca.pem\" }}\nproxy = \"http://user:{PASSWORD}@{}\"",
         nginx.addr, closed.addr
@@ -262,12 +325,19 @@ async fn a_proxy_is_gone_through_and_one_that_knows_nobody_holds_the_sink() {
     let child = start_at_trace(&home);
     eventually("the proxy refuses", || closed.connections() >= 3).await;
     let stderr = stopped(child, &home).await;
-    assert!(stderr.contains("the proxy before") && stderr.contains("write user and password into `proxy`"), "{stderr}");
+    assert!(
+        stderr.contains("the proxy before") && stderr.contains("write user and password into `proxy`"),
+        "{stderr}"
+    );
     assert!(!stderr.contains(PASSWORD), "{stderr}");
 
     home.edit(&closed.addr.to_string(), &open.addr.to_string());
     assert_eq!(home.run_until_done().await.code, Some(0));
     let tunnel = format!("CONNECT {} ", nginx.addr);
-    assert!(!open.heads().is_empty() && open.heads().iter().all(|head| head.starts_with(&tunnel)), "{:?}", open.heads());
+    assert!(
+        !open.heads().is_empty() && open.heads().iter().all(|head| head.starts_with(&tunnel)),
+        "{:?}",
+        open.heads()
+    );
     assert_eq!(receiver.got().len(), 1);
 }

@@ -1,4 +1,5 @@
-//! Wrong configurations on the built program: exit 2, every mistake in its place, no panic, no secret, and nothing is changed.
+//! Wrong configurations on the built program: exit 2, every mistake in its place, no panic, no secret, and
+//! nothing is changed.
 
 use opwatch::sim::{Scenario, Sim};
 
@@ -14,10 +15,20 @@ async fn refused(home: &Home, cloud: &Sim, file: &str, told: &[&str]) {
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{command} {file}: {}", ended.stderr);
         assert_eq!(ended.stderr.lines().count(), told.len(), "{command} {file}: {}", ended.stderr);
         for part in told {
-            let is_told = |line: &str| part.split(" … ").all(|part| line.contains(part)) && line.starts_with("opwatch: ");
-            assert!(ended.stderr.lines().any(is_told), "{command} {file} does not tell {part}: {}", ended.stderr);
+            let is_told = |line: &str| {
+                part.split(" … ").all(|part| line.contains(part)) && line.starts_with("opwatch: ")
+            };
+            assert!(
+                ended.stderr.lines().any(is_told),
+                "{command} {file} does not tell {part}: {}",
+                ended.stderr
+            );
         }
-        assert!(!ended.stderr.contains(SECRET) && !ended.stderr.contains("panicked"), "{command} {file}: {}", ended.stderr);
+        assert!(
+            !ended.stderr.contains(SECRET) && !ended.stderr.contains("panicked"),
+            "{command} {file}: {}",
+            ended.stderr
+        );
     }
     assert!(!home.path("opwatch.db").exists() && cloud.requests() == 0);
 }
@@ -33,7 +44,10 @@ async fn a_file_that_is_none_is_refused_as_what_it_is() {
     // Nobody can read this one, not even root.
     std::os::unix::fs::symlink("/proc/self/mem", home.path("unreadable.toml")).unwrap();
     for (file, told) in [
-        ("missing.toml", "opwatch: missing.toml: there is no such file; write it, or name another one with -c"),
+        (
+            "missing.toml",
+            "opwatch: missing.toml: there is no such file; write it, or name another one with -c",
+        ),
         ("empty.toml", "opwatch: empty.toml: is empty; write"),
         ("bom.toml", "opwatch: bom.toml:1: pol: there is no such section; did you mean `poll`?"),
         ("binary.toml", "opwatch: binary.toml:2: is not UTF-8 text; name a TOML file"),

@@ -35,7 +35,9 @@ const PARTLY_DONE: i64 = 5;
 /// The whole demonstration.
 pub const ACTS: &[Act] = &[
     Act::AllAreAsked,
-    Act::Say("Every task was asked, and all of them are running. Now the first ones end. Each end is told once, in one line:"),
+    Act::Say(
+        "Every task was asked, and all of them are running. Now the first ones end. Each end is told once, in one line:",
+    ),
     Act::Becomes(1, SUCCESS),
     Act::Becomes(2, PARTLY_DONE),
     Act::Becomes(2, SUCCESS),
@@ -47,7 +49,9 @@ pub const ACTS: &[Act] = &[
     ),
     Act::GatewayRecovers,
     Act::Becomes(3, SUCCESS),
-    Act::Say("A mistake: somebody replaces the secret key in the cloud, and opwatch still signs with the one before."),
+    Act::Say(
+        "A mistake: somebody replaces the secret key in the cloud, and opwatch still signs with the one before.",
+    ),
     Act::KeyIsReplaced,
     Act::Say(
         "That is loud, since a person must act. The account is held: no task is given up, and only rare probes go out. You would now write \

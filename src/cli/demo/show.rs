@@ -1,7 +1,9 @@
-//! The demonstration under way: has the cloud do what the acts say, waits for what comes of it, and says what is to be seen.
+//! The demonstration under way: has the cloud do what the acts say, waits for what comes of it, and says what
+//! is to be seen.
 //!
-//! What is told is written by the `log` sink itself, but from here: with a lane of its own its lines could overtake the words that
-//! announce them. Nothing is waited for but events and polls; the pauses are for who reads along on a terminal, and nobody else.
+//! What is told is written by the `log` sink itself, but from here: with a lane of its own its lines could
+//! overtake the words that announce them. Nothing is waited for but events and polls; the pauses are for who
+//! reads along on a terminal, and nobody else.
 
 use std::collections::HashSet;
 use std::io::IsTerminal;
@@ -27,7 +29,8 @@ const NEW_KEY: &str = "simulator-secret-key-2";
 const TO_READ: Duration = Duration::from_millis(1_400);
 /// How long it stays to be seen what came of an act.
 const TO_LOOK: Duration = Duration::from_millis(300);
-/// So many failed polls open a breaker that has seen none but good ones, and this is a few more: some are probes already.
+/// So many failed polls open a breaker that has seen none but good ones, and this is a few more: some are
+/// probes already.
 const OUTAGE_POLLS: usize = 9;
 
 /// What plays the acts.
@@ -107,11 +110,13 @@ impl Show<'_> {
             }
             Act::KeyIsReplaced => {
                 self.sim.set_secret_key(Secret::new(NEW_KEY));
-                self.until(|heard| matches!(heard, Heard::Told(event) if event.kind == Kind::AccountHeld)).await
+                self.until(|heard| matches!(heard, Heard::Told(event) if event.kind == Kind::AccountHeld))
+                    .await
             }
             Act::KeyIsWritten => {
                 std::fs::write(&self.key_file, NEW_KEY).map_err(|error| super::no_key_file(&error))?;
-                self.until(|heard| matches!(heard, Heard::Told(event) if event.kind == Kind::AccountReleased)).await
+                self.until(|heard| matches!(heard, Heard::Told(event) if event.kind == Kind::AccountReleased))
+                    .await
             }
         };
         Ok(goes_on)
@@ -166,8 +171,8 @@ impl Show<'_> {
     }
 }
 
-/// A line or a few of the demonstration itself, apart from those of the log: each begins with a `#`, and all are bold where that
-/// can be seen.
+/// A line or a few of the demonstration itself, apart from those of the log: each begins with a `#`, and all
+/// are bold where that can be seen.
 ///
 /// # Errors
 /// When standard output is closed.

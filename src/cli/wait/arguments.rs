@@ -1,4 +1,5 @@
-//! What `wait` is asked for: its options, the tasks that they and standard input name, and how to ask for the rest of them again.
+//! What `wait` is asked for: its options, the tasks that they and standard input name, and how to ask for the
+//! rest of them again.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -24,7 +25,8 @@ const MOST_IDS_REPEATED: usize = 20;
 pub struct Arguments {
     /// The task ids; `-` reads them from standard input
     ///
-    /// What is read there is lines as in a task file, or the cloud's own answers to the calls that began the tasks.
+    /// What is read there is lines as in a task file, or the cloud's own answers to the calls that began the
+    /// tasks.
     #[arg(value_name = "ID", required = true)]
     ids: Vec<String>,
     /// The account, where the configuration has several [default: `default`, or the only one]
@@ -45,31 +47,36 @@ pub struct Arguments {
     /// Print the final events as JSON lines on standard output
     #[arg(long)]
     pub json: bool,
-    /// The configuration whose accounts are used; none is needed with credentials in the environment, or where the SDK or tccli
-    /// keeps them
+    /// The configuration whose accounts are used; none is needed with credentials in the environment, or
+    /// where the SDK or tccli keeps them
     #[arg(short, long, value_name = "FILE", env = "OPWATCH_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
 }
 
-/// The configuration, with the tasks in it, and the same tasks as they are watched. On a thread of its own: standard input may
-/// keep everything waiting.
+/// The configuration, with the tasks in it, and the same tasks as they are watched. On a thread of its own:
+/// standard input may keep everything waiting.
 pub async fn prepare(arguments: Arguments) -> Result<(Loaded, Vec<NewTask>), Failure> {
     let prepared = tokio::task::spawn_blocking(move || arguments.prepare()).await;
-    prepared.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())).map_err(Failure::Configuration)
+    prepared
+        .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+        .map_err(Failure::Configuration)
 }
 
 impl Arguments {
     fn prepare(&self) -> Result<(Loaded, Vec<NewTask>), Vec<Problem>> {
         let environment = Environment::of_process();
         let loaded = config::load_accounts(self.config_file(&environment).as_deref(), &environment)?;
-        let tasks = self.tasks(|input| std::io::stdin().lock().take(MOST_BYTES as u64 + 1).read_to_end(input))?;
+        let tasks =
+            self.tasks(|input| std::io::stdin().lock().take(MOST_BYTES as u64 + 1).read_to_end(input))?;
         self.find_region(&loaded, &tasks)?;
         let mut resolved = Vec::new();
-        listed(&tasks, &[], &daemon::catalogue(&loaded), |task| resolved.push(task)).map_err(|mut problems| {
-            // What is wrong with an option is wrong with each id.
-            problems.dedup();
-            problems
-        })?;
+        listed(&tasks, &[], &daemon::catalogue(&loaded), |task| resolved.push(task)).map_err(
+            |mut problems| {
+                // What is wrong with an option is wrong with each id.
+                problems.dedup();
+                problems
+            },
+        )?;
         Ok((Loaded { tasks, ..loaded }, resolved))
     }
 
@@ -80,14 +87,17 @@ impl Arguments {
         self.config.clone().or_else(|| usual().filter(|path| path.try_exists().unwrap_or(true)))
     }
 
-    /// It is for those who have no credentials of their own, or name one of its accounts: whoever has some may not even be allowed
-    /// to read it.
+    /// It is for those who have no credentials of their own, or name one of its accounts: whoever has some
+    /// may not even be allowed to read it.
     fn wants_the_usual_file(&self, environment: &Environment) -> bool {
         self.account.is_some() || !config::has_own_credentials(environment)
     }
 
     /// The tasks as they were written.
-    fn tasks(&self, read: impl FnOnce(&mut Vec<u8>) -> std::io::Result<usize>) -> Result<Vec<Listed>, Vec<Problem>> {
+    fn tasks(
+        &self,
+        read: impl FnOnce(&mut Vec<u8>) -> std::io::Result<usize>,
+    ) -> Result<Vec<Listed>, Vec<Problem>> {
         let options = Written {
             operation: self.operation.clone(),
             account: self.account.clone(),
@@ -105,7 +115,9 @@ impl Arguments {
         if tasks.len() < self.ids.len() {
             let mut input = Vec::new();
             let place = Place { file: Some(STANDARD_INPUT.into()), ..Place::default() };
-            read(&mut input).map_err(|error| vec![Problem::new(place, format!("standard input cannot be read: {error}"))])?;
+            read(&mut input).map_err(|error| {
+                vec![Problem::new(place, format!("standard input cannot be read: {error}"))]
+            })?;
             tasks.extend(piped::read(&input, Path::new(STANDARD_INPUT), &options)?);
         }
         for task in &mut tasks {
@@ -119,25 +131,34 @@ impl Arguments {
     /// Told once, and in the words of this command.
     fn find_region(&self, loaded: &Loaded, tasks: &[Listed]) -> Result<(), Vec<Problem>> {
         let has_none = |task: &Listed| task.written.region.is_none() && task.written.account.is_none();
-        let used = loaded.accounts.get("default").or_else(|| loaded.accounts.values().next().filter(|_| loaded.accounts.len() == 1));
+        let used = loaded
+            .accounts
+            .get("default")
+            .or_else(|| loaded.accounts.values().next().filter(|_| loaded.accounts.len() == 1));
         if used.is_some_and(|account| account.region.is_none()) && tasks.iter().any(has_none) {
             let place = Place { key: Some("--region".to_owned()), ..Place::default() };
-            return Err(vec![Problem::new(place, "is missing; write it, such as --region bj, or set TENCENTCLOUD_REGION")]);
+            return Err(vec![Problem::new(
+                place,
+                "is missing; write it, such as --region bj, or set TENCENTCLOUD_REGION",
+            )]);
         }
         Ok(())
     }
 
-    /// How to go on with the tasks that are still open. The cloud knows how they stand, so nothing is lost by asking anew.
+    /// How to go on with the tasks that are still open. The cloud knows how they stand, so nothing is lost by
+    /// asking anew.
     pub fn go_on(&self, tasks: &[NewTask], open: &[String]) -> String {
         let from_input = self.ids.iter().any(|id| id == STANDARD_INPUT);
-        let alike = !from_input || tasks.iter().all(|task| task.target == tasks[0].target && task.settings == tasks[0].settings);
+        let alike = !from_input
+            || tasks.iter().all(|task| task.target == tasks[0].target && task.settings == tasks[0].settings);
         if open.is_empty() || open.len() > MOST_IDS_REPEATED || !alike {
             return "to go on, give the same command again: what is over is told at once".to_owned();
         }
         let mut words = vec!["opwatch".to_owned(), "wait".to_owned()];
         words.extend(open.iter().cloned());
-        let mut option =
-            |name: &str, value: Option<&str>| words.extend(value.map(|value| [name.to_owned(), value.to_owned()]).into_iter().flatten());
+        let mut option = |name: &str, value: Option<&str>| {
+            words.extend(value.map(|value| [name.to_owned(), value.to_owned()]).into_iter().flatten())
+        };
         option("--account", self.account.as_deref());
         option("--region", self.region.as_deref());
         option("--operation", self.operation.as_deref());
@@ -150,7 +171,11 @@ impl Arguments {
 /// A word as a shell takes it.
 fn quoted(word: &str) -> String {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./=:,@%+".contains(letter);
-    if !word.is_empty() && word.chars().all(is_plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    if !word.is_empty() && word.chars().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 fn param(written: &str) -> Result<(String, String), &'static str> {
@@ -201,15 +226,21 @@ mod tests {
     #[test]
     fn whoever_has_credentials_of_his_own_or_names_no_account_needs_not_the_daemon_s_configuration() {
         let home = tempfile::tempdir().unwrap();
-        let variables =
-            |more: &[(&str, &str)]| more.iter().copied().chain([("HOME", home.path().to_str().unwrap())]).collect::<Environment>();
-        let wants = |typed: &str, more: &[(&str, &str)]| arguments(typed).wants_the_usual_file(&variables(more));
+        let variables = |more: &[(&str, &str)]| {
+            more.iter().copied().chain([("HOME", home.path().to_str().unwrap())]).collect::<Environment>()
+        };
+        let wants =
+            |typed: &str, more: &[(&str, &str)]| arguments(typed).wants_the_usual_file(&variables(more));
         assert!(wants("1", &[]));
         assert!(!wants("1", &[("TENCENTCLOUD_SECRET_ID", "AKID"), ("TENCENTCLOUD_SECRET_KEY", "x")]));
         assert!(!wants("1", &[("TENCENTCLOUD_SECRET_ID", "AKID")]), "half of them is told, not passed over");
         assert!(!wants("1", &[("TENCENTCLOUD_CREDENTIALS_FILE", "/missing")]), "likewise");
         std::fs::create_dir(home.path().join(".tccli")).unwrap();
-        std::fs::write(home.path().join(".tccli/default.credential"), "{\"secretId\": \"AKID\", \"secretKey\": \"x\"}").unwrap();
+        std::fs::write(
+            home.path().join(".tccli/default.credential"),
+            "{\"secretId\": \"AKID\", \"secretKey\": \"x\"}",
+        )
+        .unwrap();
         assert!(!wants("1", &[]));
         assert!(wants("1 --account ops", &[]));
     }

@@ -1,7 +1,8 @@
-//! The live view as text: a line for each open task, and one for all of them; no line wider than the terminal.
+//! The live view as text: a line for each open task, and one for all of them; no line wider than the
+//! terminal.
 //!
-//! What ended stands above it, where nothing redraws it. Where there are more open tasks than lines, only those in trouble have
-//! one: they are what a person can do something about.
+//! What ended stands above it, where nothing redraws it. Where there are more open tasks than lines, only
+//! those in trouble have one: they are what a person can do something about.
 
 use std::time::Duration;
 
@@ -33,9 +34,14 @@ const WIDEST_ID: usize = 36;
 pub fn frame(tasks: &Tasks, now: Steady, size: Size, timeout: Limit) -> Vec<String> {
     let room = size.lines.saturating_sub(OTHER_LINES);
     let open: Vec<&Row> = tasks.rows.iter().filter(|row| !row.is_over).collect();
-    let shown: Vec<&Row> =
-        if open.len() <= room { open.clone() } else { open.iter().copied().filter(|row| is_in_trouble(tasks, row)).take(room).collect() };
-    let widest = |texts: &mut dyn Iterator<Item = &str>| texts.map(|text| escaped(text).width()).max().unwrap_or_default();
+    let shown: Vec<&Row> = if open.len() <= room {
+        open.clone()
+    } else {
+        open.iter().copied().filter(|row| is_in_trouble(tasks, row)).take(room).collect()
+    };
+    let widest = |texts: &mut dyn Iterator<Item = &str>| {
+        texts.map(|text| escaped(text).width()).max().unwrap_or_default()
+    };
     let ids = widest(&mut shown.iter().map(|row| row.id.as_str())).min(WIDEST_ID);
     let names = widest(&mut shown.iter().filter_map(|row| row.name.as_deref())).min(size.columns / 4);
     let names = if size.columns < COLUMNS_FOR_NAMES { 0 } else { names };
@@ -66,8 +72,18 @@ pub fn frame(tasks: &Tasks, now: Steady, size: Size, timeout: Limit) -> Vec<Stri
 pub fn total(tasks: &Tasks, now: Steady, timeout: Limit) -> String {
     let Tally { success, failure, partial, deadline, rejected, open } = tasks.tally;
     let all = tasks.rows.len();
-    let ends = [(success, "success"), (failure, "failure"), (partial, "partial"), (deadline, "late"), (rejected, "rejected")];
-    let ends: Vec<String> = ends.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    let ends = [
+        (success, "success"),
+        (failure, "failure"),
+        (partial, "partial"),
+        (deadline, "late"),
+        (rejected, "rejected"),
+    ];
+    let ends: Vec<String> = ends
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
     let mut text = format!("{} of {all} over", all - open);
     if !ends.is_empty() {
         text = format!("{text} ({})", ends.join(", "));
@@ -145,14 +161,29 @@ mod tests {
 
     fn tasks(count: u64, name: &str) -> Tasks {
         let settings = Settings { name: Some(name.to_owned()), ..Settings::default() };
-        let task = |id| NewTask { target: target(), id: TaskId::Int(1_000_800_000 + id), settings: settings.clone(), origin: Origin::File };
+        let task = |id| NewTask {
+            target: target(),
+            id: TaskId::Int(1_000_800_000 + id),
+            settings: settings.clone(),
+            origin: Origin::File,
+        };
         Tasks::new(&(0..count).map(task).collect::<Vec<_>>(), Steady(0))
     }
 
     fn poll(tasks: &mut Tasks, id: u64, poll: Result<i64, &str>) {
-        let fault = |message: &str| Fault { class: Class::Service, code: Code::Int(6000), message: message.to_owned(), retry_after: None };
+        let fault = |message: &str| Fault {
+            class: Class::Service,
+            code: Code::Int(6000),
+            message: message.to_owned(),
+            retry_after: None,
+        };
         let poll = poll.map(Code::Int).map_err(fault);
-        tasks.seen(Seen { target: target(), id: TaskId::Int(1_000_800_000 + id), poll, next: Some(Steady(40 * SECOND)) });
+        tasks.seen(Seen {
+            target: target(),
+            id: TaskId::Int(1_000_800_000 + id),
+            poll,
+            next: Some(Steady(40 * SECOND)),
+        });
     }
 
     fn shown(tasks: &Tasks, lines: usize, columns: usize) -> Vec<String> {
@@ -179,7 +210,10 @@ mod tests {
         poll(&mut tasks, 1, Err("机器不见了\n机器不见了机器不见了机器不见了机器不见了机器不见了机器不见了"));
         for columns in [1, 20, 80, 200] {
             let lines = shown(&tasks, 24, columns);
-            assert!(lines.iter().all(|line| line.width() <= columns && !line.contains(char::is_control)), "{columns}: {lines:#?}");
+            assert!(
+                lines.iter().all(|line| line.width() <= columns && !line.contains(char::is_control)),
+                "{columns}: {lines:#?}"
+            );
             assert!(columns < 20 || lines[0].starts_with("1000800000"), "{lines:#?}");
         }
         // Names are aligned by what is seen, not by characters.

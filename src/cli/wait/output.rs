@@ -1,7 +1,8 @@
-//! Where `wait` says what: a live view on a terminal, lines elsewhere, events as JSON on standard output where they are asked for.
+//! Where `wait` says what: a live view on a terminal, lines elsewhere, events as JSON on standard output
+//! where they are asked for.
 //!
-//! The live view is on standard error. It is there if that is a terminal, and standard output either is one too or is JSON's:
-//! lines in a pipe and a view of the same would only be mixed up on one screen.
+//! The live view is on standard error. It is there if that is a terminal, and standard output either is one
+//! too or is JSON's: lines in a pipe and a view of the same would only be mixed up on one screen.
 
 use std::cell::Cell;
 use std::io::{IsTerminal, Write};
@@ -50,8 +51,11 @@ impl Output {
             telemetry::init(&log, surroundings)?;
         }
         let live = is_live.then(|| {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(FRAMES_A_SECOND));
-            bar.set_style(ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
+            let bar =
+                ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(FRAMES_A_SECOND));
+            bar.set_style(
+                ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()),
+            );
             bar
         });
         Ok(Self { json, live, drawn: Cell::default(), has_colours: surroundings.has_colours() })
@@ -75,14 +79,20 @@ impl Output {
         bar.set_message(lines.join("\n"));
     }
 
-    /// Tells an event. Writing may block for as long as nobody reads, and then it must keep nothing else waiting.
+    /// Tells an event. Writing may block for as long as nobody reads, and then it must keep nothing else
+    /// waiting.
     ///
     /// # Errors
     /// When standard output is closed.
     pub async fn tell(&self, event: Event) -> Result<(), Failure> {
         let is_json_on_the_screen = self.json && std::io::stdout().is_terminal();
-        let is_shown = matches!(event.kind, Kind::Finished | Kind::Abandoned | Kind::Overdue | Kind::AccountHeld | Kind::AccountReleased);
-        if let Some(bar) = self.live.as_ref().filter(|_| is_shown && !(is_json_on_the_screen && event.kind.is_final_word())) {
+        let is_shown = matches!(
+            event.kind,
+            Kind::Finished | Kind::Abandoned | Kind::Overdue | Kind::AccountHeld | Kind::AccountReleased
+        );
+        if let Some(bar) =
+            self.live.as_ref().filter(|_| is_shown && !(is_json_on_the_screen && event.kind.is_final_word()))
+        {
             bar.println(coloured(&event, self.has_colours));
         }
         let text = match (&self.live, self.json) {
@@ -98,10 +108,14 @@ impl Output {
         written.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
     }
 
-    /// Ctrl-C was pressed: most terminals show it, behind the view, whose last line fills the terminal, and so a row below.
+    /// Ctrl-C was pressed: most terminals show it, behind the view, whose last line fills the terminal, and
+    /// so a row below.
     pub fn interrupted(&self) {
         let shows_it = |modes: LocalModes| modes.contains(LocalModes::ECHO | LocalModes::ECHOCTL);
-        if self.live.is_some() && rustix::termios::tcgetattr(std::io::stdin()).is_ok_and(|terminal| shows_it(terminal.local_modes)) {
+        if self.live.is_some()
+            && rustix::termios::tcgetattr(std::io::stdin())
+                .is_ok_and(|terminal| shows_it(terminal.local_modes))
+        {
             // A terminal that is gone is nobody's trouble here.
             let _ = std::io::stderr().write_all(b"\r\x1b[2K\x1b[1A");
         }
@@ -116,8 +130,9 @@ impl Output {
     }
 }
 
-/// Brings the cursor to where the drawing library believes it is, after a change of the width: its lines fill the terminal, so
-/// that nearly all terminals wrap them anew, from `count` rows to `rows`. On one that does not, a line above may be lost.
+/// Brings the cursor to where the drawing library believes it is, after a change of the width: its lines fill
+/// the terminal, so that nearly all terminals wrap them anew, from `count` rows to `rows`. On one that does
+/// not, a line above may be lost.
 fn follow_reflow(bar: &ProgressBar, count: usize, rows: usize) {
     const UP_AND_CLEAR: &str = "\u{1b}[1A\u{1b}[2K";
     let mut terminal = std::io::stderr();
@@ -138,7 +153,9 @@ fn coloured(event: &Event, has_colours: bool) -> String {
     const GREEN: &str = "\u{1b}[32m";
     const YELLOW: &str = "\u{1b}[33m";
     const RED: &str = "\u{1b}[31m";
-    let outcome = |event: &Event| serde_json::from_str::<Value>(&event.body).unwrap_or_default()["data"]["outcome"].clone();
+    let outcome = |event: &Event| {
+        serde_json::from_str::<Value>(&event.body).unwrap_or_default()["data"]["outcome"].clone()
+    };
     let colour = match event.kind {
         Kind::Finished if outcome(event) == "success" => GREEN,
         Kind::Finished if outcome(event) == "partial" => YELLOW,
@@ -151,7 +168,9 @@ fn coloured(event: &Event, has_colours: bool) -> String {
 
 fn size() -> Size {
     match rustix::termios::tcgetwinsize(std::io::stderr()) {
-        Ok(size) if size.ws_col > 0 && size.ws_row > 0 => Size { lines: size.ws_row.into(), columns: size.ws_col.into() },
+        Ok(size) if size.ws_col > 0 && size.ws_row > 0 => {
+            Size { lines: size.ws_row.into(), columns: size.ws_col.into() }
+        }
         Ok(_) | Err(_) => USUAL,
     }
 }

@@ -78,7 +78,11 @@ impl Tasks {
             is_over: false,
         };
         let rows: Vec<Row> = tasks.iter().map(row).collect();
-        let places = rows.iter().enumerate().map(|(place, row)| (((*row.target).clone(), row.id.clone()), place)).collect();
+        let places = rows
+            .iter()
+            .enumerate()
+            .map(|(place, row)| (((*row.target).clone(), row.id.clone()), place))
+            .collect();
         let tally = Tally { open: rows.len(), ..Tally::default() };
         Self { rows, started: now, tally, places, holds: Vec::new() }
     }
@@ -106,7 +110,12 @@ impl Tasks {
                 self.holds.push(hold);
             }
             Kind::AccountReleased => self.release(&hold(data)),
-            Kind::Progressed | Kind::Overdue | Kind::GroupFinished | Kind::SinkHeld | Kind::SinkReleased | Kind::DeliveryDead => {}
+            Kind::Progressed
+            | Kind::Overdue
+            | Kind::GroupFinished
+            | Kind::SinkHeld
+            | Kind::SinkReleased
+            | Kind::DeliveryDead => {}
         }
     }
 
@@ -114,7 +123,11 @@ impl Tasks {
     pub fn hold_of(&self, row: &Row) -> Option<&str> {
         let is_of = |hold: &&Hold| {
             let Target { account, region, operation } = &*row.target;
-            hold.account == *account && hold.region_and_operation.as_ref().is_none_or(|pair| (&pair.0, &pair.1) == (region, operation))
+            hold.account == *account
+                && hold
+                    .region_and_operation
+                    .as_ref()
+                    .is_none_or(|pair| (&pair.0, &pair.1) == (region, operation))
         };
         self.holds.iter().find(is_of).map(|hold| hold.words.as_str())
     }
@@ -132,7 +145,11 @@ impl Tasks {
     fn over(&mut self, data: &Value) {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let task = &data["task"];
-        let target = Target { account: text(&task["account"]), region: text(&task["region"]), operation: text(&task["operation"]) };
+        let target = Target {
+            account: text(&task["account"]),
+            region: text(&task["region"]),
+            operation: text(&task["operation"]),
+        };
         let Some(row) = self.row(target, text(&task["id"])) else { return };
         if std::mem::replace(&mut row.is_over, true) {
             return;
@@ -154,7 +171,9 @@ impl Tasks {
     }
 
     fn release(&mut self, over: &Hold) {
-        self.holds.retain(|hold| (&hold.account, &hold.region_and_operation) != (&over.account, &over.region_and_operation));
+        self.holds.retain(|hold| {
+            (&hold.account, &hold.region_and_operation) != (&over.account, &over.region_and_operation)
+        });
     }
 }
 

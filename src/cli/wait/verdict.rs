@@ -40,13 +40,19 @@ pub fn of(end: &End, tasks: &Tasks, timeout: Limit, go_on: &str) -> Option<Verdi
         of_all(tally.open, "still open"),
     ];
     let all = tasks.rows.len();
-    let mut text =
-        format!("of {all} task{} {}", if all == 1 { "" } else { "s" }, parts.into_iter().flatten().collect::<Vec<_>>().join(", "));
+    let mut text = format!(
+        "of {all} task{} {}",
+        if all == 1 { "" } else { "s" },
+        parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    );
     match end {
         End::Over => {}
         End::Held(names) => {
             let causes = tasks.causes().join("; ");
-            text = format!("nothing but held work is left: {} ({causes}); mend that first. {text}; {go_on}", names.join(", "));
+            text = format!(
+                "nothing but held work is left: {} ({causes}); mend that first. {text}; {go_on}",
+                names.join(", ")
+            );
         }
         End::Limit => text = format!("the limit of {timeout} has passed: {text}; {go_on}"),
     }
@@ -79,7 +85,11 @@ mod tests {
             (End::Over, Tally { partial: 1, ..none }, Some(Worst::Partial)),
             (End::Over, Tally { deadline: 1, partial: 1, ..none }, Some(Worst::Deadline)),
             (End::Over, Tally { failure: 1, deadline: 1, partial: 1, ..none }, Some(Worst::Failure)),
-            (End::Over, Tally { rejected: 1, failure: 1, deadline: 1, partial: 1, ..none }, Some(Worst::Refused)),
+            (
+                End::Over,
+                Tally { rejected: 1, failure: 1, deadline: 1, partial: 1, ..none },
+                Some(Worst::Refused),
+            ),
             (End::Limit, Tally { open: 1, ..none }, Some(Worst::Deadline)),
             (End::Limit, Tally { open: 1, partial: 1, ..none }, Some(Worst::Deadline)),
             (End::Limit, Tally { open: 1, failure: 1, ..none }, Some(Worst::Failure)),

@@ -34,7 +34,10 @@ fn each_status_means_what_its_row_says() {
         (0, Phase::Running),
         (99, Phase::Running),
     ] {
-        assert_eq!(status(&format!(r#"{{"code":0,"data":{{"status":{written}}}}}"#)), (phase, Code::Int(written)));
+        assert_eq!(
+            status(&format!(r#"{{"code":0,"data":{{"status":{written}}}}}"#)),
+            (phase, Code::Int(written))
+        );
     }
 }
 
@@ -49,15 +52,18 @@ fn the_oddities_of_real_answers_are_read() {
     ] {
         assert_eq!(status(body), success, "{body}");
     }
-    let other_name =
-        read(r#"{"code":0,"data":{"status":5,"resourceIds":[{"instanceId ":"a","status ":"1"},{"instanceId":"b","status":4}]}}"#);
-    let outcomes: Vec<_> = other_name.unwrap().instances.into_iter().map(|instance| instance.outcome).collect();
+    let other_name = read(
+        r#"{"code":0,"data":{"status":5,"resourceIds":[{"instanceId ":"a","status ":"1"},{"instanceId":"b","status":4}]}}"#,
+    );
+    let outcomes: Vec<_> =
+        other_name.unwrap().instances.into_iter().map(|instance| instance.outcome).collect();
     assert_eq!(outcomes, [Some(Outcome::Success), None]);
 }
 
 #[test]
 fn an_answer_without_a_status_is_no_outcome_and_no_crash() {
-    for data in ["null", "[]", "{}", "\"\"", "5", "{\"status\":null}", "{\"status\":[]}", "{\"status\":\"\"}"] {
+    for data in ["null", "[]", "{}", "\"\"", "5", "{\"status\":null}", "{\"status\":[]}", "{\"status\":\"\"}"]
+    {
         let fault = read(&format!(r#"{{"code":0,"data":{data}}}"#)).expect_err(data);
         assert_eq!((fault.class, fault.code.to_string().as_str()), (Class::Task, "no_status"), "{data}");
     }
@@ -91,7 +97,8 @@ fn an_answer_of_api_3_0_is_read_with_its_instances_and_as_leniently_as_one_of_2_
     let documented = r#"{"Response":{"TaskStatus":3,"SubtaskStatusSet":[{"InstanceId":"cpm-a","TaskStatus":1},{"InstanceId":"cpm-b","TaskStatus":2}],"RequestId":"r"}}"#;
     let reading = read_3_0(documented).unwrap();
     assert_eq!((reading.phase, reading.status), (Phase::Over(Outcome::Partial), Code::Int(3)));
-    let instances: Vec<_> = reading.instances.iter().map(|instance| (instance.id.as_str(), instance.outcome)).collect();
+    let instances: Vec<_> =
+        reading.instances.iter().map(|instance| (instance.id.as_str(), instance.outcome)).collect();
     assert_eq!(instances, [("cpm-a", Some(Outcome::Success)), ("cpm-b", Some(Outcome::Failure))]);
     for body in [
         r#"{"Response":{"TaskStatus":"1","RequestId":"r"}}"#,
@@ -116,7 +123,10 @@ fn an_error_of_api_3_0_counts_under_http_200_and_beside_a_status() {
         r#"{"Response":{"TaskStatus":1,"Error":[{"Code":"AuthFailure.SignatureFailure","Message":"no"}]}}"#,
     ] {
         let fault = read_3_0(body).expect_err(body);
-        assert_eq!((fault.class, fault.to_string().as_str()), (Class::Account, "AuthFailure.SignatureFailure: no"));
+        assert_eq!(
+            (fault.class, fault.to_string().as_str()),
+            (Class::Account, "AuthFailure.SignatureFailure: no")
+        );
     }
     let slowed = br#"{"Response":{"Error":{"Code":"RequestLimitExceeded","Message":""}}}"#;
     assert_eq!(super::read_3_0(&BUILT_IN["bm3"], 429, slowed).unwrap_err().class, Class::Pace);
@@ -125,13 +135,25 @@ fn an_error_of_api_3_0_counts_under_http_200_and_beside_a_status() {
 #[test]
 fn what_is_no_answer_of_api_3_0_is_a_fault_and_no_crash() {
     let code = |body: &str| read_3_0(body).expect_err(body).code.to_string();
-    for body in ["", "[]", "<html>", "{}", r#"{"Response":null}"#, r#"{"Response":[]}"#, r#"{"code":0,"data":{"status":1}}"#] {
+    for body in [
+        "",
+        "[]",
+        "<html>",
+        "{}",
+        r#"{"Response":null}"#,
+        r#"{"Response":[]}"#,
+        r#"{"code":0,"data":{"status":1}}"#,
+    ] {
         assert_eq!(code(body), "unreadable", "{body}");
     }
-    for body in [r#"{"Response":{"Error":"broken"}}"#, r#"{"Response":{"TaskStatus":1,"Error":{"Message":"no"}}}"#] {
+    for body in
+        [r#"{"Response":{"Error":"broken"}}"#, r#"{"Response":{"TaskStatus":1,"Error":{"Message":"no"}}}"#]
+    {
         assert_eq!(code(body), "unreadable", "{body}");
     }
-    for body in [r#"{"Response":{}}"#, r#"{"Response":{"TaskStatus":null}}"#, r#"{"Response":{"TaskStatus":[]}}"#] {
+    for body in
+        [r#"{"Response":{}}"#, r#"{"Response":{"TaskStatus":null}}"#, r#"{"Response":{"TaskStatus":[]}}"#]
+    {
         assert_eq!(code(body), "no_status", "{body}");
     }
     for status in [302, 404, 502] {

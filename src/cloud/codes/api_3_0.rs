@@ -3,8 +3,8 @@
 use super::blames_another;
 use crate::model::reading::{Class, Code, Fault};
 
-/// Codes of API 3.0 and whose trouble they are (api.md §2). A code that is not listed goes by its part before the first dot; if
-/// that is not listed either, it is the service's trouble.
+/// Codes of API 3.0 and whose trouble they are (api.md §2). A code that is not listed goes by its part before
+/// the first dot; if that is not listed either, it is the service's trouble.
 pub const CODES: &[(&str, Class)] = &[
     ("ActionOffline", Class::PaceKey),
     ("AuthFailure", Class::Account),
@@ -57,18 +57,24 @@ fn class(code: &str, message: &str, id_parameter: &str) -> Class {
     let last = code.rsplit('.').next().unwrap_or_default();
     match listed(code) {
         None if TOO_MANY_CALLS.iter().any(|word| says(last, word)) => Class::Pace,
-        Some(Class::Task) | None if BLAME_A_PARAMETER.contains(&first) && blames_another(message, id_parameter) => Class::PaceKey,
+        Some(Class::Task) | None
+            if BLAME_A_PARAMETER.contains(&first) && blames_another(message, id_parameter) =>
+        {
+            Class::PaceKey
+        }
         Some(class) => class,
         None => listed(first).unwrap_or(Class::Service),
     }
 }
 
-/// Whether a word in lower case is one of those that make up a name in camel case: `RateLimitExceeded` says "rate",
-/// `GenerateFailed` does not.
+/// Whether a word in lower case is one of those that make up a name in camel case: `RateLimitExceeded` says
+/// "rate", `GenerateFailed` does not.
 fn says(name: &str, word: &str) -> bool {
     let lower = name.to_ascii_lowercase();
     lower.match_indices(word).any(|(start, _)| {
-        let begins = start == 0 || !name.as_bytes()[start].is_ascii_lowercase() || !name.as_bytes()[start - 1].is_ascii_alphanumeric();
+        let begins = start == 0
+            || !name.as_bytes()[start].is_ascii_lowercase()
+            || !name.as_bytes()[start - 1].is_ascii_alphanumeric();
         begins && !name.as_bytes().get(start + word.len()).is_some_and(u8::is_ascii_lowercase)
     })
 }

@@ -1,5 +1,5 @@
-//! API 3.0 signatures, `TC3-HMAC-SHA256` (api.md §2): some headers and the body's hash are signed, with a key that holds for one
-//! UTC day and one service.
+//! API 3.0 signatures, `TC3-HMAC-SHA256` (api.md §2): some headers and the body's hash are signed, with a key
+//! that holds for one UTC day and one service.
 
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,8 +15,8 @@ const ALGORITHM: &str = "TC3-HMAC-SHA256";
 const TERMINATOR: &str = "tc3_request";
 const SECONDS_A_DAY: i64 = 86_400;
 
-/// A signer for one key, service and set of headers. The state of the hash after all of the canonical request but the body's
-/// hash is prepared once; the day's key is derived by the first request of a UTC day.
+/// A signer for one key, service and set of headers. The state of the hash after all of the canonical request
+/// but the body's hash is prepared once; the day's key is derived by the first request of a UTC day.
 #[derive(Clone)]
 pub struct Signer {
     secret_id: String,
@@ -47,8 +47,8 @@ pub struct Signed {
 }
 
 impl Signer {
-    /// Prepares a `POST` to `/`. The headers are those that are signed, in byte order of their names, which are in lower case;
-    /// their values stand as they are sent.
+    /// Prepares a `POST` to `/`. The headers are those that are signed, in byte order of their names, which
+    /// are in lower case; their values stand as they are sent.
     pub fn new(secret_id: &str, key: &Secret, service: &str, headers: &[(&str, &str)]) -> Self {
         let signed_headers = headers.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
         let mut head = Sha256::new_with_prefix("POST\n/\n\n");
@@ -75,8 +75,11 @@ impl Signer {
             mac.update(part.as_bytes());
         }
         let signature = hex(&mac.finalize().into_bytes());
-        let (secret_id, signed_headers) = (&self.secret_id, &self.signed_headers);
-        let authorization = format!("{ALGORITHM} Credential={secret_id}/{scope}, SignedHeaders={signed_headers}, Signature={signature}");
+        let secret_id = &self.secret_id;
+        let signed_headers = &self.signed_headers;
+        let authorization = format!(
+            "{ALGORITHM} Credential={secret_id}/{scope}, SignedHeaders={signed_headers}, Signature={signature}"
+        );
         Signed { authorization, signature: Secret::new(signature) }
     }
 
@@ -127,16 +130,28 @@ mod tests {
     const SECRET_ID: &str = "AKIDz8krbsJ5yKBZQpn74WFkmLPx3*******";
     const TIMESTAMP: i64 = 1_551_113_065;
     /// The escapes are sent as they stand.
-    const BODY: &str = r#"{"Limit": 1, "Filters": [{"Values": ["\u672a\u547d\u540d"], "Name": "instance-name"}]}"#;
-    const USUAL: [(&str, &str); 2] = [("content-type", "application/json; charset=utf-8"), ("host", "cvm.tencentcloudapi.com")];
+    const BODY: &str =
+        r#"{"Limit": 1, "Filters": [{"Values": ["\u672a\u547d\u540d"], "Name": "instance-name"}]}"#;
+    const USUAL: [(&str, &str); 2] =
+        [("content-type", "application/json; charset=utf-8"), ("host", "cvm.tencentcloudapi.com")];
 
     #[test]
     fn every_published_vector_of_api_md_comes_out() {
         let with_action = [USUAL[0], USUAL[1], ("x-tc-action", "describeinstances")];
         let canonical = "5ffe6a04c0664d6b969fab9a13bdab201d63ee709638e2749d62a09ca18d7031";
         for (key, headers, canonical, signature) in [
-            ("Gu5t9xGARNpq86cd98joQYCN3*******", &USUAL[..], canonical, "2230eefd229f582d8b1b891af7107b91597240707d778ab3738f756258d7652c"),
-            ("Gu5t9xGARNpq86cd98joQYCN3EXAMPLE", &USUAL, canonical, "72e494ea809ad7a8c8f7a4507b9bddcbaa8e581f516e8da2f66e2c5a96525168"),
+            (
+                "Gu5t9xGARNpq86cd98joQYCN3*******",
+                &USUAL[..],
+                canonical,
+                "2230eefd229f582d8b1b891af7107b91597240707d778ab3738f756258d7652c",
+            ),
+            (
+                "Gu5t9xGARNpq86cd98joQYCN3EXAMPLE",
+                &USUAL,
+                canonical,
+                "72e494ea809ad7a8c8f7a4507b9bddcbaa8e581f516e8da2f66e2c5a96525168",
+            ),
             (
                 "********************************",
                 &with_action,
@@ -152,7 +167,9 @@ mod tests {
             let scope = "2019-02-25/cvm/tc3_request";
             assert_eq!(
                 authorization,
-                format!("TC3-HMAC-SHA256 Credential={SECRET_ID}/{scope}, SignedHeaders={names}, Signature={signature}")
+                format!(
+                    "TC3-HMAC-SHA256 Credential={SECRET_ID}/{scope}, SignedHeaders={names}, Signature={signature}"
+                )
             );
         }
     }
@@ -160,12 +177,20 @@ mod tests {
     #[test]
     fn the_date_is_that_of_the_timestamp_in_utc_and_a_cached_day_ends_with_it() {
         let signer = Signer::new("id", &Secret::new("key"), "bm", &USUAL);
-        let fresh = |timestamp| Signer::new("id", &Secret::new("key"), "bm", &USUAL).sign(timestamp, b"{}").authorization;
-        for (timestamp, date) in
-            [(1_551_139_199, "2019-02-25"), (1_551_139_200, "2019-02-26"), (1_551_139_199, "2019-02-25"), (0, "1970-01-01")]
-        {
+        let fresh = |timestamp| {
+            Signer::new("id", &Secret::new("key"), "bm", &USUAL).sign(timestamp, b"{}").authorization
+        };
+        for (timestamp, date) in [
+            (1_551_139_199, "2019-02-25"),
+            (1_551_139_200, "2019-02-26"),
+            (1_551_139_199, "2019-02-25"),
+            (0, "1970-01-01"),
+        ] {
             let authorization = signer.sign(timestamp, b"{}").authorization;
-            assert!(authorization.contains(&format!("Credential=id/{date}/bm/tc3_request,")), "{authorization}");
+            assert!(
+                authorization.contains(&format!("Credential=id/{date}/bm/tc3_request,")),
+                "{authorization}"
+            );
             assert_eq!(authorization, fresh(timestamp));
         }
     }

@@ -68,7 +68,12 @@ struct Poll {
 }
 
 impl Life {
-    pub fn start(world: &mut World, witness: &mut Witness, runtime: &Runtime, parts: Parts<'_>) -> Result<Self, String> {
+    pub fn start(
+        world: &mut World,
+        witness: &mut Witness,
+        runtime: &Runtime,
+        parts: Parts<'_>,
+    ) -> Result<Self, String> {
         let Parts { cloud, routes, policy, store, listed } = parts;
         let started = world.now;
         let start = Start { policy, routes: Arc::clone(&routes), listed, allow_removals: true };
@@ -80,7 +85,8 @@ impl Life {
             let lane = Lane::new((*name).to_owned(), how, active, world.moment(started).steady);
             sending.push(Sending { lane, attempts: Vec::new(), writes: Vec::new() });
         }
-        let (polls, writes) = (Vec::new(), Vec::new());
+        let polls = Vec::new();
+        let writes = Vec::new();
         let mut life = Self { started, store, machine, polls, writes, routes, sending, owed: true };
         life.write(removed, None, world, witness)?;
         Ok(life)
@@ -95,13 +101,23 @@ impl Life {
         let polls = self.polls.iter().map(|poll| poll.arrives);
         let writes = self.writes.iter().map(|(at, ..)| *at);
         let wake = self.machine.wake(true).map(|wake| wake.0.saturating_add(self.started));
-        let wake = wake
-            .into_iter()
-            .chain(self.sending.iter().filter_map(|sending| sending.lane.wake()).map(|wake| wake.0.saturating_add(self.started)));
-        let ends = self.sending.iter().flat_map(|sending| sending.attempts.iter().map(|attempt| attempt.ends));
+        let wake = wake.into_iter().chain(
+            self.sending
+                .iter()
+                .filter_map(|sending| sending.lane.wake())
+                .map(|wake| wake.0.saturating_add(self.started)),
+        );
+        let ends =
+            self.sending.iter().flat_map(|sending| sending.attempts.iter().map(|attempt| attempt.ends));
         let stored = self.sending.iter().flat_map(|sending| sending.writes.iter().map(|(at, ..)| *at));
         // What became owed is looked for at once.
-        polls.chain(writes).chain(wake).chain(ends).chain(stored).chain(self.owed.then_some(self.started)).min()
+        polls
+            .chain(writes)
+            .chain(wake)
+            .chain(ends)
+            .chain(stored)
+            .chain(self.owed.then_some(self.started))
+            .min()
     }
 
     /// Does what is due now. Whether it died over it.
@@ -135,7 +151,8 @@ impl Life {
         }
         while let Some(index) = self.writes.iter().position(|(at, ..)| *at <= world.now) {
             let (_, number, write) = self.writes.swap_remove(index);
-            let written = runtime.block_on(write.carry_out(self.store.as_ref())).map_err(|error| error.to_string())?;
+            let written =
+                runtime.block_on(write.carry_out(self.store.as_ref())).map_err(|error| error.to_string())?;
             witness.committed(number);
             self.owed = true;
             if dies() {
@@ -172,23 +189,30 @@ impl Life {
         runtime: &Runtime,
         dies: &mut impl FnMut() -> bool,
     ) -> Result<bool, String> {
-        let (name, now) = (SINKS[sink], world.moment(self.started));
+        let name = SINKS[sink];
+        let now = world.moment(self.started);
         let Sending { lane, attempts, writes } = &mut self.sending[sink];
         while let Some(index) = attempts.iter().position(|attempt| attempt.ends <= world.now) {
             let Sent { number, events, result, .. } = attempts.swap_remove(index);
             let (more, _) = lane.ended(number, result, &self.routes, now, world.rng.random());
-            if let Some(lane::Write::Bury(burial)) = more.iter().find(|write| matches!(write, lane::Write::Bury(_))) {
+            if let Some(lane::Write::Bury(burial)) =
+                more.iter().find(|write| matches!(write, lane::Write::Bury(_)))
+            {
                 witness.may_bury(name, &burial.error)?;
             }
             let event = events.into_iter().next();
-            writes.extend(more.into_iter().map(|write| (world.now + world.within(50_000), event.clone(), write)));
+            writes.extend(
+                more.into_iter().map(|write| (world.now + world.within(50_000), event.clone(), write)),
+            );
             if dies() {
                 return Ok(true);
             }
         }
         while let Some(index) = writes.iter().position(|(at, ..)| *at <= world.now) {
             let (_, event, write) = writes.swap_remove(index);
-            let written = runtime.block_on(write.carry_out(self.store.as_ref(), name)).map_err(|error| error.to_string())?;
+            let written = runtime
+                .block_on(write.carry_out(self.store.as_ref(), name))
+                .map_err(|error| error.to_string())?;
             if let (lane::Written::Buried(_), Some(event)) = (written, &event) {
                 witness.received(sink, event)?;
             }
@@ -201,7 +225,8 @@ impl Life {
             self.owed |= written != lane::Written::Done;
         }
         while let Some((after, limit)) = lane.wants() {
-            let page = runtime.block_on(self.store.owed(name, after, limit)).map_err(|error| error.to_string())?;
+            let page =
+                runtime.block_on(self.store.owed(name, after, limit)).map_err(|error| error.to_string())?;
             lane.load(page, limit, now.steady);
         }
         while let Some(Attempt { number, events }) = lane.attempt(now.steady) {
@@ -223,13 +248,15 @@ impl Life {
     ) -> Result<(), String> {
         for write in writes {
             let number = witness.decided(&write, sent_at, world)?;
-            let takes = if world.rng.random_bool(0.1) { world.within(20 * SECOND) } else { world.within(50_000) };
+            let takes =
+                if world.rng.random_bool(0.1) { world.within(20 * SECOND) } else { world.within(50_000) };
             self.writes.push((world.now + takes, number, write));
         }
         Ok(())
     }
 
-    /// A clean stop: what is under way is given up, as after the drain's patience, and the hot rows are stored.
+    /// A clean stop: what is under way is given up, as after the drain's patience, and the hot rows are
+    /// stored.
     pub fn stop(self, world: &World, runtime: &Runtime) -> Result<(), String> {
         let hot = self.machine.unsaved(world.moment(self.started));
         let now = world.moment(self.started).steady;

@@ -1,9 +1,9 @@
-//! Seeded histories: virtual days of the polling loop, the model and the store, with everything that goes wrong, and every promise of
-//! design.md §3 checked over each.
+//! Seeded histories: virtual days of the polling loop, the model and the store, with everything that goes
+//! wrong, and every promise of design.md §3 checked over each.
 //!
-//! `world` is what happens outside (the cloud, its weather, the clocks), `life` one process between a start and a crash, and
-//! `witness` holds what was seen against the promises. Nothing here waits: time is a number. A failure prints its seed, and
-//! `SEED=… cargo nextest run history::one` plays that history alone.
+//! `world` is what happens outside (the cloud, its weather, the clocks), `life` one process between a start
+//! and a crash, and `witness` holds what was seen against the promises. Nothing here waits: time is a number.
+//! A failure prints its seed, and `SEED=… cargo nextest run history::one` plays that history alone.
 
 mod life;
 mod witness;
@@ -72,9 +72,18 @@ impl Stage {
                 "[accounts.{name}]\nregion = \"bj\"\nsecret_id = \"AKID{name}\"\nsecret_key = \"k\"\nendpoint = \"http://127.0.0.1:1\"\n"
             )
         };
-        std::fs::write(&path, account("default") + &account("other") + "[sinks.audit]\ntype = \"file\"\npath = \"e\"\n").unwrap();
+        std::fs::write(
+            &path,
+            account("default") + &account("other") + "[sinks.audit]\ntype = \"file\"\npath = \"e\"\n",
+        )
+        .unwrap();
         let loaded = config::load(&path, &Environment::default()).unwrap();
-        let route = |sink: &&str| Route { sink: (*sink).to_owned(), events: Group::ALL.to_vec(), outcomes: None, labels: BTreeMap::new() };
+        let route = |sink: &&str| Route {
+            sink: (*sink).to_owned(),
+            events: Group::ALL.to_vec(),
+            outcomes: None,
+            labels: BTreeMap::new(),
+        };
         Self {
             runtime: tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap(),
             catalogue: super::catalogue(&loaded),
@@ -88,11 +97,20 @@ impl Stage {
         let mut world = World::new(seed);
         let minutes = *world.pick(&[1, 5, 20]);
         let multiplier = *world.pick(&[1.0, 1.6, 3.0]);
-        let policy = Policy { max_interval: Span::seconds(60 * minutes), multiplier, timeout: Limit(None), ..Policy::default() };
+        let policy = Policy {
+            max_interval: Span::seconds(60 * minutes),
+            multiplier,
+            timeout: Limit(None),
+            ..Policy::default()
+        };
         let store: Arc<dyn Store> = Arc::new(self.runtime.block_on(Sqlite::open(Location::Memory)).unwrap());
-        let (witness, next_disturbance) = (Witness::new(policy), world.within(2 * HOUR));
-        let (file, life, crash_in) = (BTreeMap::new(), None, None);
-        let mut history = History { stage: self, world, witness, store, policy, file, life, crash_in, next_disturbance };
+        let witness = Witness::new(policy);
+        let next_disturbance = world.within(2 * HOUR);
+        let file = BTreeMap::new();
+        let life = None;
+        let crash_in = None;
+        let mut history =
+            History { stage: self, world, witness, store, policy, file, life, crash_in, next_disturbance };
         let played = history.play();
         self.runtime.block_on(history.store.close());
         played
@@ -167,7 +185,8 @@ impl History<'_> {
             8 => self.world.change(Weather::Busy),
             9..=11 => {
                 let sink = self.world.rng.random_range(0..SINKS.len());
-                self.world.moods[sink] = *self.world.pick(&[Mood::Well, Mood::Down, Mood::Refuses, Mood::Picky]);
+                self.world.moods[sink] =
+                    *self.world.pick(&[Mood::Well, Mood::Down, Mood::Refuses, Mood::Picky]);
             }
             _ => self.world.change(Weather::Fair),
         }
@@ -190,7 +209,8 @@ impl History<'_> {
         match self.world.rng.random_range(0..4) {
             0 => self.list_another(),
             1 => {
-                let gone: Vec<u64> = self.file.keys().copied().filter(|_| self.world.rng.random_bool(0.2)).collect();
+                let gone: Vec<u64> =
+                    self.file.keys().copied().filter(|_| self.world.rng.random_bool(0.2)).collect();
                 gone.iter().for_each(|id| _ = self.file.remove(id));
             }
             2 => {
@@ -198,7 +218,10 @@ impl History<'_> {
                 let known: Vec<u64> = self.world.tasks.keys().copied().collect();
                 let id = *self.world.pick(&known);
                 let run = Some(self.world.rng.random_range(0..3).to_string());
-                self.file.entry(id).and_modify(|task| task.run = run.clone()).or_insert_with(|| Written { run, ..written(id) });
+                self.file
+                    .entry(id)
+                    .and_modify(|task| task.run = run.clone())
+                    .or_insert_with(|| Written { run, ..written(id) });
             }
             _ => {
                 // A mistake: promise 8 has it that nothing changes, so the restart keeps what runs.
@@ -217,14 +240,22 @@ impl History<'_> {
 
     fn list_another(&mut self) {
         let id = self.world.add_task();
-        let timeout = *self.world.pick(&[Limit(None), Limit(Some(SECOND_LONG * 3600)), Limit(Some(SECOND_LONG * 3600 * 9))]);
+        let timeout = *self.world.pick(&[
+            Limit(None),
+            Limit(Some(SECOND_LONG * 3600)),
+            Limit(Some(SECOND_LONG * 3600 * 9)),
+        ]);
         let warn_after = *self.world.pick(&[Limit(None), Limit(Some(SECOND_LONG * 600))]);
         self.file.insert(id, Written { timeout: Some(timeout), warn_after: Some(warn_after), ..written(id) });
     }
 
     /// What the file lists, or `None` if it is refused.
     fn read_file(&self) -> Option<Vec<NewTask>> {
-        let entry = |written: &Written| Listed { written: written.clone(), place: Place::default(), lines: Vec::new() };
+        let entry = |written: &Written| Listed {
+            written: written.clone(),
+            place: Place::default(),
+            lines: Vec::new(),
+        };
         let entries: Vec<_> = self.file.values().map(entry).collect();
         let mut tasks = Vec::new();
         listed(&entries, &[], &self.stage.catalogue, |task| tasks.push(task)).ok().map(|_| tasks)
@@ -235,15 +266,26 @@ impl History<'_> {
         self.witness.started(&tasks, &self.world);
         let wall = Wall(self.world.local_wall());
         let due = vec![wall; tasks.len()];
-        let registered = self.stage.runtime.block_on(self.store.register(tasks, wall, due)).map_err(|error| error.to_string())?;
+        let registered = self
+            .stage
+            .runtime
+            .block_on(self.store.register(tasks, wall, due))
+            .map_err(|error| error.to_string())?;
         let mut rows = Rows::default();
         registered.iter().for_each(|registered| rows.insert(registered.row));
-        let (stage, store) = (self.stage, Arc::clone(&self.store));
+        let stage = self.stage;
+        let store = Arc::clone(&self.store);
         let life = Life::start(
             &mut self.world,
             &mut self.witness,
             &stage.runtime,
-            life::Parts { cloud: &stage.cloud, routes: Arc::clone(&stage.routes), policy: self.policy, store, listed: Arc::new(rows) },
+            life::Parts {
+                cloud: &stage.cloud,
+                routes: Arc::clone(&stage.routes),
+                policy: self.policy,
+                store,
+                listed: Arc::new(rows),
+            },
         )?;
         self.life = Some(life);
         Ok(())
@@ -254,7 +296,12 @@ const SECOND_LONG: std::time::Duration = std::time::Duration::from_secs(1);
 
 fn written(id: u64) -> Written {
     let (account, region) = [("default", "bj"), ("default", "gz"), ("other", "bj")][share(id)];
-    Written { id: Some(WrittenId::Int(id)), account: Some(account.to_owned()), region: Some(region.to_owned()), ..Written::default() }
+    Written {
+        id: Some(WrittenId::Int(id)),
+        account: Some(account.to_owned()),
+        region: Some(region.to_owned()),
+        ..Written::default()
+    }
 }
 
 /// The seeds of a run: new ones each time, so that more is seen with every run.
@@ -295,9 +342,11 @@ fn every_broken_variant_is_seen() {
     let stage = Stage::new();
     let unseen = |variant: &Broken| {
         broken::set(Some(*variant));
-        // One that makes the program itself stumble over its own state is no proof of the promise yet: the next seed is.
+        // One that makes the program itself stumble over its own state is no proof of the promise yet: the
+        // next seed is.
         let play = |seed| catch_unwind(AssertUnwindSafe(|| stage.play(seed))).unwrap_or(Ok(()));
-        let seen = (0..UNSEEN).find_map(|seed| play(seed).err().filter(|what| what.contains(variant.breaks())));
+        let seen =
+            (0..UNSEEN).find_map(|seed| play(seed).err().filter(|what| what.contains(variant.breaks())));
         broken::set(None);
         match seen {
             None => true,

@@ -16,7 +16,8 @@ use crate::watch::write::{Step, What, Write};
 
 /// A timer's tick (promise 5).
 const TICK: i64 = 5_000;
-/// What a `Date` of whole seconds, a slow network and an offset that counts as none may be off (design.md §4).
+/// What a `Date` of whole seconds, a slow network and an offset that counts as none may be off (design.md
+/// §4).
 const CLOCK_SLACK: i64 = 7 * SECOND;
 /// An account that is held lets no more than this out in a minute (issue's own bound).
 const HELD_A_MINUTE: usize = 20;
@@ -99,7 +100,9 @@ impl Witness {
                 let exists = world.tasks[&id].exists;
                 *seen = Seen { registered: world.now, listed: true, exists, rounds, ..Seen::default() };
             }
-            let microseconds = |limit: Option<std::time::Duration>| limit.and_then(|limit| i64::try_from(limit.as_micros()).ok());
+            let microseconds = |limit: Option<std::time::Duration>| {
+                limit.and_then(|limit| i64::try_from(limit.as_micros()).ok())
+            };
             if seen.ended.is_none() {
                 seen.timeout = microseconds(task.settings.timeout(self.policy.timeout));
                 seen.warn_after = microseconds(task.settings.warn_after(self.policy.warn_after));
@@ -108,7 +111,8 @@ impl Witness {
         }
     }
 
-    /// Whether every open task has its start by the cloud's clock in the store: only then a jump of the local one can be told.
+    /// Whether every open task has its start by the cloud's clock in the store: only then a jump of the local
+    /// one can be told.
     pub fn all_seen(&self) -> bool {
         self.tasks.values().all(|seen| seen.ended.is_some() || seen.stored)
     }
@@ -116,12 +120,18 @@ impl Witness {
     /// A share in which many open tasks are known to the cloud.
     pub fn share_of_many(&self) -> Option<usize> {
         let open = |which: usize| {
-            self.tasks.iter().filter(|(id, seen)| share(**id) == which && seen.listed && seen.ended.is_none() && seen.exists).count()
+            self.tasks
+                .iter()
+                .filter(|(id, seen)| {
+                    share(**id) == which && seen.listed && seen.ended.is_none() && seen.exists
+                })
+                .count()
         };
         (0..SHARES).find(|which| open(*which) >= 4)
     }
 
-    /// What the cloud knows and has no final word yet. Ids that it does not know may be held for good, if three are refused alike.
+    /// What the cloud knows and has no final word yet. Ids that it does not know may be held for good, if
+    /// three are refused alike.
     pub fn open(&self) -> Vec<u64> {
         self.tasks.iter().filter(|(_, seen)| seen.ended.is_none() && seen.exists).map(|(id, _)| *id).collect()
     }
@@ -136,7 +146,10 @@ impl Witness {
         if let Some(last) = self.last_ask.insert(route.pace_key.clone(), now)
             && now - last < interval - TICK
         {
-            return Err(format!("promise 5: two calls of one pace key leave {} µs apart, not {interval}", now - last));
+            return Err(format!(
+                "promise 5: two calls of one pace key leave {} µs apart, not {interval}",
+                now - last
+            ));
         }
         if world.weather == Weather::WrongKey
             && let Some(asks) = self.while_wrong.get_mut(&route.pace_key.secret_id)
@@ -183,14 +196,20 @@ impl Witness {
         };
         let Step { task, what, .. } = &**step;
         let TaskId::Int(id) = task.id else { return Err("an id became text".to_owned()) };
-        let (seen, plan) = (&self.tasks[&id], &world.tasks[&id]);
+        let seen = &self.tasks[&id];
+        let plan = &world.tasks[&id];
         let was_stored = seen.stored;
         let (line, end) = match what {
-            What::Progressed(previous, reading) => (previous.as_ref().map(|_| format!("progressed {}", reading.status)), None),
+            What::Progressed(previous, reading) => {
+                (previous.as_ref().map(|_| format!("progressed {}", reading.status)), None)
+            }
             What::Overdue => {
                 let due = seen.registered + seen.warn_after.ok_or("overdue without `warn_after`")?;
                 if world.now < due - CLOCK_SLACK {
-                    return Err(format!("design.md §4: task {id} is told as overdue {} s early", (due - world.now) / SECOND));
+                    return Err(format!(
+                        "design.md §4: task {id} is told as overdue {} s early",
+                        (due - world.now) / SECOND
+                    ));
                 }
                 (Some("overdue".to_owned()), None)
             }
@@ -205,11 +224,21 @@ impl Witness {
                 (Some(format!("abandoned {reason}")), Some(Err(*reason)))
             }
         };
-        // A start after a jump of the local clock estimates the cloud's anew, from one `Date` of whole seconds in a slow answer.
+        // A start after a jump of the local clock estimates the cloud's anew, from one `Date` of whole
+        // seconds in a slow answer.
         let slack = if world.jumped { 11.0 } else { 0.002 };
         let is_answer = matches!(what, What::Progressed(..));
         let ended_and_seen = (end == Some(Ok(()))).then_some((plan.ends_at(), world.now));
-        self.decisions.push(Decision { task: id, line, end, committed: false, ended_and_seen, slack, is_answer, was_stored });
+        self.decisions.push(Decision {
+            task: id,
+            line,
+            end,
+            committed: false,
+            ended_and_seen,
+            slack,
+            is_answer,
+            was_stored,
+        });
         Ok(self.decisions.len() - 1)
     }
 
@@ -219,11 +248,15 @@ impl Witness {
             Reason::Deadline => {
                 let deadline = seen.registered + seen.timeout.ok_or("a deadline without `timeout`")?;
                 if sent_at < deadline - CLOCK_SLACK {
-                    return Err(format!("promise 6: task {id} is abandoned {} s before its deadline", (deadline - sent_at) / SECOND));
+                    return Err(format!(
+                        "promise 6: task {id} is abandoned {} s before its deadline",
+                        (deadline - sent_at) / SECOND
+                    ));
                 }
             }
             Reason::Rejected => {
-                let over = seen.refusals.last().zip(seen.refusals.first()).map_or(0, |(last, first)| last - first);
+                let over =
+                    seen.refusals.last().zip(seen.refusals.first()).map_or(0, |(last, first)| last - first);
                 // Two may be: the third that is refused alike tells of a setting.
                 let given_up = &mut self.given_up[share(id)];
                 *given_up += usize::from(seen.exists);
@@ -232,7 +265,10 @@ impl Witness {
                 }
                 if seen.refusals.len() < 3 || over < 30 * SECOND {
                     let count = seen.refusals.len();
-                    return Err(format!("promise 6: task {id} is abandoned after {count} refusals over {} s", over / SECOND));
+                    return Err(format!(
+                        "promise 6: task {id} is abandoned after {count} refusals over {} s",
+                        over / SECOND
+                    ));
                 }
             }
             Reason::Removed if seen.listed => return Err(format!("task {id} is removed while it is listed")),
@@ -276,14 +312,19 @@ impl Witness {
         Ok(())
     }
 
-    /// When all is over: each sink heard of all that was committed, once and in order, and each word says how late it can be.
+    /// When all is over: each sink heard of all that was committed, once and in order, and each word says how
+    /// late it can be.
     pub fn at_the_end(&self) -> Result<(), String> {
         for (sink, received) in SINKS.iter().zip(&self.received) {
             for id in self.tasks.keys() {
-                let of_task =
-                    || self.decisions.iter().filter(|decision| decision.task == *id && decision.committed && decision.line.is_some());
+                let of_task = || {
+                    self.decisions.iter().filter(|decision| {
+                        decision.task == *id && decision.committed && decision.line.is_some()
+                    })
+                };
                 let wanted: Vec<_> = of_task().filter_map(|decision| decision.line.clone()).collect();
-                let heard: Vec<_> = received.iter().filter(|record| record["subject"] == format!("bm/{id}")).collect();
+                let heard: Vec<_> =
+                    received.iter().filter(|record| record["subject"] == format!("bm/{id}")).collect();
                 let lines: Vec<_> = heard.iter().map(|record| line(record)).collect();
                 if lines.len() < wanted.len() {
                     return Err(format!("promise 1: {sink} heard {lines:?} of task {id}, not {wanted:?}"));
@@ -299,8 +340,11 @@ impl Witness {
 
     fn one_final_word_each(&self) -> Result<(), String> {
         for (id, seen) in &self.tasks {
-            let ends =
-                self.decisions.iter().filter(|decision| decision.task == *id && decision.committed && decision.end.is_some()).count();
+            let ends = self
+                .decisions
+                .iter()
+                .filter(|decision| decision.task == *id && decision.committed && decision.end.is_some())
+                .count();
             if ends + usize::from(seen.ended.is_none()) != seen.rounds {
                 return Err(format!("promise 3: task {id} has {ends} final words in {} rounds", seen.rounds));
             }
@@ -327,9 +371,11 @@ fn told_in_time(decision: &Decision, record: &Value) -> Result<(), String> {
     match record["data"]["detected_within_seconds"].as_f64() {
         None if decision.was_stored => Err(format!("promise 9: {record} does not say how late it can be")),
         None => Ok(()),
-        Some(bound) if ((bound + decision.slack) * SECOND as f64) < lag as f64 => {
-            Err(format!("promise 9: task {} ended {} s ago, not at most {bound}", decision.task, lag as f64 / SECOND as f64))
-        }
+        Some(bound) if ((bound + decision.slack) * SECOND as f64) < lag as f64 => Err(format!(
+            "promise 9: task {} ended {} s ago, not at most {bound}",
+            decision.task,
+            lag as f64 / SECOND as f64
+        )),
         Some(_) => Ok(()),
     }
 }

@@ -27,7 +27,8 @@ pub const SIGNATURE: &str = "c2lnbmVkIGJ5IGhhbmQ=";
 /// As `[poll] request_timeout`.
 const REQUEST_TIMEOUT: i64 = 10 * SECOND;
 
-/// Which share of the tasks one belongs to: half of them is asked for with other credentials or in another region.
+/// Which share of the tasks one belongs to: half of them is asked for with other credentials or in another
+/// region.
 pub fn share(id: u64) -> usize {
     [0, 0, 1, 2][(id % 4) as usize]
 }
@@ -122,8 +123,9 @@ impl World {
     pub fn add_task(&mut self) -> u64 {
         let id = self.tasks.len() as u64 + 1;
         let lasts = (12.0 * HOUR as f64).powf(self.rng.random_range(0.7..1.0)) as i64;
-        let mut statuses: Vec<_> =
-            (0..self.rng.random_range(0..3)).map(|_| (self.now + self.within(lasts), *self.pick(&[4, 5, 6, 7]))).collect();
+        let mut statuses: Vec<_> = (0..self.rng.random_range(0..3))
+            .map(|_| (self.now + self.within(lasts), *self.pick(&[4, 5, 6, 7])))
+            .collect();
         statuses.sort_unstable();
         statuses.push((self.now + lasts, *self.pick(&[1, 2, 3])));
         let exists = self.rng.random_bool(0.9);
@@ -137,7 +139,9 @@ impl World {
 
     /// Nothing goes wrong any more, and what runs comes to its end.
     pub fn calm(&mut self) {
-        (self.weather, self.is_calm, self.moods) = (Weather::Fair, true, [Mood::Well; SINKS.len()]);
+        self.weather = Weather::Fair;
+        self.is_calm = true;
+        self.moods = [Mood::Well; SINKS.len()];
     }
 
     /// The local wall clock jumps, by seconds or by years.
@@ -161,7 +165,8 @@ impl World {
         Moment { steady: Steady(self.now - started), wall: Wall(self.local_wall()) }
     }
 
-    /// How each sink is sent to: one takes several events at once and one attempt at a time, the other one event and several.
+    /// How each sink is sent to: one takes several events at once and one attempt at a time, the other one
+    /// event and several.
     pub fn sendings(&self) -> [Sending; SINKS.len()] {
         let one = Sending {
             batch: 4,
@@ -182,12 +187,15 @@ impl World {
         mut accept: impl FnMut(&Event) -> Result<(), String>,
     ) -> Result<(Result<(), Refusal>, i64), String> {
         let takes = if self.rng.random_bool(0.05) { self.within(10 * SECOND) } else { self.within(100_000) };
-        let (fails, unheard) = (self.rng.random_bool(0.1), self.rng.random_bool(0.1));
+        let fails = self.rng.random_bool(0.1);
+        let unheard = self.rng.random_bool(0.1);
         let stray = !self.is_calm && fails;
         let result = match self.moods[sink] {
             Mood::Down => Err(Refusal::passing("500")),
             Mood::Refuses => Err(Refusal::of_sink("401")),
-            Mood::Picky if events.iter().any(|event| event.id.as_u128() % 5 == 0) => Err(Refusal::of_event("413")),
+            Mood::Picky if events.iter().any(|event| event.id.as_u128() % 5 == 0) => {
+                Err(Refusal::of_event("413"))
+            }
             Mood::Well | Mood::Picky if stray => Err(Refusal::passing("502")),
             Mood::Well | Mood::Picky => {
                 events.iter().try_for_each(&mut accept)?;
@@ -199,16 +207,22 @@ impl World {
 
     /// The answer to a request that leaves now, and when it is there.
     pub fn answer(&mut self, id: u64, route: &Route) -> (Answer, i64) {
-        let latency = if self.rng.random_bool(0.1) { self.within(9 * SECOND) } else { 5_000 + self.within(200_000) };
+        let latency =
+            if self.rng.random_bool(0.1) { self.within(9 * SECOND) } else { 5_000 + self.within(200_000) };
         let at = self.now + latency / 2;
         let signature = Secret::new(SIGNATURE);
-        let read = |body: &str| Answer { poll: route.understood(200, body.as_bytes().to_vec(), &signature), date: None };
+        let read = |body: &str| Answer {
+            poll: route.understood(200, body.as_bytes().to_vec(), &signature),
+            date: None,
+        };
         let refused = |code: i64| read(&format!(r#"{{"code":{code},"message":"refused: {SIGNATURE}"}}"#));
         let fault = |class, what: &str| {
-            let fault = Fault { class, code: Code::Text(what.into()), message: String::new(), retry_after: None };
+            let fault =
+                Fault { class, code: Code::Text(what.into()), message: String::new(), retry_after: None };
             Answer { poll: Err(fault), date: None }
         };
-        let (trouble, chance) = (self.rng.random_range(0..6), self.rng.random_bool(if self.is_calm { 0.0 } else { 0.03 }));
+        let trouble = self.rng.random_range(0..6);
+        let chance = self.rng.random_bool(if self.is_calm { 0.0 } else { 0.03 });
         let single = || match trouble {
             0 => (fault(Class::Connection, "connection_lost"), latency),
             1 => (fault(Class::Service, "timeout"), REQUEST_TIMEOUT),
@@ -223,7 +237,9 @@ impl World {
                 return refused(5000);
             }
             let status = plan.status_at(at);
-            read(&format!(r#"{{"code":0,"data":{{"status":{status},"instanceIds":[{{"instanceId":"a","status":{status}}}]}}}}"#))
+            read(&format!(
+                r#"{{"code":0,"data":{{"status":{status},"instanceIds":[{{"instanceId":"a","status":{status}}}]}}}}"#
+            ))
         };
         let (mut answer, latency) = match self.weather {
             _ if chance => single(),

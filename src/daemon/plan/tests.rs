@@ -50,18 +50,28 @@ fn bare(count: u64) -> String {
 fn accounts_of_one_secret_id_share_a_pace_key_and_its_lower_rate_and_an_account_without_a_task_is_named() {
     let own = "{\"id\":1,\"account\":\"same\"}\n{\"id\":2,\"account\":\"same\",\"timeout\":\"1h\"}\n{\"id\":3,\"account\":\"new\"}\n";
     let (plan, doubts) = planned("", &(bare(10) + own));
-    let keys: Vec<_> = plan.keys.iter().map(|key| (key.pace_key.host.as_str(), key.tasks, key.rate.to_string())).collect();
-    assert_eq!(keys, [("bm.api.qcloud.com", 12, "1/1s".to_owned()), ("bm.tencentcloudapi.com", 1, "47.5/1s".to_owned())]);
-    assert_eq!((plan.keys[0].targets.len(), plan.keys[0].own_timeouts, plan.keys[0].documented), (2, 1, None));
+    let keys: Vec<_> =
+        plan.keys.iter().map(|key| (key.pace_key.host.as_str(), key.tasks, key.rate.to_string())).collect();
+    assert_eq!(
+        keys,
+        [("bm.api.qcloud.com", 12, "1/1s".to_owned()), ("bm.tencentcloudapi.com", 1, "47.5/1s".to_owned())]
+    );
+    assert_eq!(
+        (plan.keys[0].targets.len(), plan.keys[0].own_timeouts, plan.keys[0].documented),
+        (2, 1, None)
+    );
     assert_eq!((plan.tasks, plan.idle_accounts, doubts), (13, vec!["idle".to_owned()], Vec::new()));
 }
 
 #[test]
 fn a_list_that_the_rate_does_not_carry_is_doubted_with_its_arithmetic_and_what_helps() {
     let (_, doubts) = planned("", &bare(10_000));
-    let told =
-        "default, bj, bm: the rate is the bottleneck: 10,000 tasks ÷ 95/1m = 1h 45m for one sweep, so an end is seen up to 1h 45m late";
-    assert!(doubts[0].starts_with(told) && doubts[0].contains("api = \"3.0\" in the account (one sweep then takes 3m 31s)"), "{doubts:#?}");
+    let told = "default, bj, bm: the rate is the bottleneck: 10,000 tasks ÷ 95/1m = 1h 45m for one sweep, so an end is seen up to 1h 45m late";
+    assert!(
+        doubts[0].starts_with(told)
+            && doubts[0].contains("api = \"3.0\" in the account (one sweep then takes 3m 31s)"),
+        "{doubts:#?}"
+    );
     assert_eq!(doubts.len(), 1);
 
     let list: String = (1..=4_000).map(|id| format!("{{\"id\":{id},\"account\":\"new\"}}\n")).collect();
@@ -76,5 +86,9 @@ fn what_the_daemon_would_be_refused_for_is_told_at_once() {
     let mut loaded = loaded(folder.path(), "", "1");
     loaded.store.url = Some(format!("sqlite:{}/missing/x.db", folder.path().display()));
     let error = plan(&loaded, ResolvedFormat::Json, Clock::start()).unwrap_err().to_string();
-    assert!(error.contains("opwatch.toml:22: store.url: cannot open the store") && error.contains("its folder does not exist"), "{error}");
+    assert!(
+        error.contains("opwatch.toml:22: store.url: cannot open the store")
+            && error.contains("its folder does not exist"),
+        "{error}"
+    );
 }

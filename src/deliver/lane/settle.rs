@@ -11,7 +11,8 @@ use crate::model::route::Routes;
 use crate::sinks::{Class, Refusal};
 use crate::store::{Burial, Seq};
 
-/// A delivery that is refused so often more, while others are accepted in between, is what is refused, and not the sink's login.
+/// A delivery that is refused so often more, while others are accepted in between, is what is refused, and
+/// not the sink's login.
 const STRIKES: u32 = 2;
 
 /// What an attempt comes to, while it is found out.
@@ -56,17 +57,22 @@ impl Lane {
                 waiting.under_way = false;
             }
         }
-        let mut settling = Settling { routes, now, spread, is_probe, writes: Vec::new(), notices: Vec::new() };
+        let mut settling =
+            Settling { routes, now, spread, is_probe, writes: Vec::new(), notices: Vec::new() };
         match result {
             Ok(()) => self.acknowledged(seqs, &mut settling),
-            Err(Refusal { class: Class::Passing, .. }) if broken!(AcknowledgedUnheard) => self.acknowledged(seqs, &mut settling),
+            Err(Refusal { class: Class::Passing, .. }) if broken!(AcknowledgedUnheard) => {
+                self.acknowledged(seqs, &mut settling)
+            }
             Err(Refusal { class, what, retry_after }) => {
                 if let Some(wait) = retry_after {
                     self.not_before = self.not_before.max(now.steady + wait.min(LONGEST_RETRY_AFTER));
                 }
                 match class {
                     Class::Passing => self.failed(&seqs, what, &mut settling),
-                    Class::Sink if broken!(LoginIsContent) => seqs.iter().for_each(|seq| self.bury(*seq, &what, &mut settling)),
+                    Class::Sink if broken!(LoginIsContent) => {
+                        seqs.iter().for_each(|seq| self.bury(*seq, &what, &mut settling))
+                    }
                     Class::Sink => self.held(&seqs, what, false, &mut settling),
                     Class::Event => self.refused(&seqs, what, &mut settling),
                 }
@@ -86,7 +92,8 @@ impl Lane {
         settling.writes.push(Write::Acknowledge(seqs));
     }
 
-    /// The sink answered for itself: it is held no more, and its breaker closes; but not by what was under way when the trouble was seen.
+    /// The sink answered for itself: it is held no more, and its breaker closes; but not by what was under
+    /// way when the trouble was seen.
     fn is_there(&mut self, settling: &mut Settling<'_>) {
         if self.only_probes().is_some() && !settling.is_probe {
             return;
@@ -98,7 +105,13 @@ impl Lane {
             settling.notices.push(Notice::Released(hold.probes.lasting.lasted(now.steady)));
             if std::mem::take(&mut self.told_of_hold) {
                 let waiting = self.window.len() as u64;
-                let held = HeldSink { sink: &self.name, error: &hold.cause, since: hold.since(), number: self.holds, waiting };
+                let held = HeldSink {
+                    sink: &self.name,
+                    error: &hold.cause,
+                    since: hold.since(),
+                    number: self.holds,
+                    waiting,
+                };
                 settling.tell(sink(&held, true, now.wall));
             }
         }
@@ -107,8 +120,11 @@ impl Lane {
         settling.notices.extend(told.map(|probes| Notice::Closed(probes.lasting.lasted(now.steady))));
         if closed.is_some() || released.is_some() {
             // The trouble was the sink's and not theirs, unless they failed before.
-            for waiting in self.window.values_mut().filter(|waiting| waiting.attempts <= 1 && waiting.strikes == 0) {
-                (waiting.due, waiting.alone) = (waiting.due.min(now.steady), false);
+            for waiting in
+                self.window.values_mut().filter(|waiting| waiting.attempts <= 1 && waiting.strikes == 0)
+            {
+                waiting.due = waiting.due.min(now.steady);
+                waiting.alone = false;
             }
         }
     }
@@ -122,8 +138,10 @@ impl Lane {
             }
             return;
         }
-        let (active, retry) = (self.active(now), self.sending.retry);
-        let (mut first, mut is_news) = (Vec::new(), false);
+        let active = self.active(now);
+        let retry = self.sending.retry;
+        let mut first = Vec::new();
+        let mut is_news = false;
         for seq in seqs {
             let Some(waiting) = self.window.get_mut(seq) else { continue };
             // A delivery that fails again says little of the sink.
@@ -138,7 +156,9 @@ impl Lane {
                 active
             });
             // Only what failed alone is given up.
-            if seqs.len() == 1 && retry.give_up_after.0.is_some_and(|longest| active.saturating_sub(tried) >= longest) {
+            if seqs.len() == 1
+                && retry.give_up_after.0.is_some_and(|longest| active.saturating_sub(tried) >= longest)
+            {
                 self.bury(*seq, &format!("given up: {what}"), settling);
             }
         }
@@ -169,8 +189,8 @@ impl Lane {
         }
     }
 
-    /// A person must act: nothing is counted against the deliveries, unless it is one alone that is refused again and again while
-    /// others are accepted.
+    /// A person must act: nothing is counted against the deliveries, unless it is one alone that is refused
+    /// again and again while others are accepted.
     fn held(&mut self, seqs: &[Seq], what: String, refused_alike: bool, settling: &mut Settling<'_>) {
         let now = settling.now;
         for seq in seqs {
@@ -196,13 +216,23 @@ impl Lane {
             Some(_) => {}
             None => {
                 self.active = self.active(now.steady);
-                (self.failing, self.failing_told) = (None, false);
+                self.failing = None;
+                self.failing_told = false;
                 self.holds = self.holds.wrapping_add(1);
                 // Trouble with a trouble event makes no further event (design.md §4).
-                self.told_of_hold = seqs.iter().filter_map(|seq| self.window.get(seq)).any(|waiting| !waiting.event.kind.is_trouble());
+                self.told_of_hold = seqs
+                    .iter()
+                    .filter_map(|seq| self.window.get(seq))
+                    .any(|waiting| !waiting.event.kind.is_trouble());
                 if self.told_of_hold {
                     let waiting = self.window.len() as u64;
-                    let held = HeldSink { sink: &self.name, error: &what, since: now.wall, number: self.holds, waiting };
+                    let held = HeldSink {
+                        sink: &self.name,
+                        error: &what,
+                        since: now.wall,
+                        number: self.holds,
+                        waiting,
+                    };
                     settling.tell(sink(&held, false, now.wall));
                 }
                 self.hold = Some(Hold::new(what.clone(), refused_alike, self.sending.held, now));
@@ -211,8 +241,8 @@ impl Lane {
         }
     }
 
-    /// The receiver refuses what is said. A batch is sent again one by one; what is refused alone is given up, unless the sink
-    /// accepted nothing yet and refuses everything alike: that tells of a setting.
+    /// The receiver refuses what is said. A batch is sent again one by one; what is refused alone is given
+    /// up, unless the sink accepted nothing yet and refuses everything alike: that tells of a setting.
     fn refused(&mut self, seqs: &[Seq], what: String, settling: &mut Settling<'_>) {
         let &[seq] = seqs else {
             for seq in seqs {
@@ -223,7 +253,9 @@ impl Lane {
             return;
         };
         // All kinds of refusals count as alike: the words differ from event to event.
-        if self.evidence.refused(seq.0, &Code::Int(0)) || self.hold.as_ref().is_some_and(|hold| hold.refused_alike) {
+        if self.evidence.refused(seq.0, &Code::Int(0))
+            || self.hold.as_ref().is_some_and(|hold| hold.refused_alike)
+        {
             return self.held(&[seq], what, true, settling);
         }
         self.is_there(settling);
@@ -236,12 +268,22 @@ impl Lane {
 
     fn bury(&mut self, seq: Seq, error: &str, settling: &mut Settling<'_>) {
         let Some(Waiting { event, attempts, under_way, .. }) = self.window.get_mut(&seq) else { return };
-        // Until that is durable it comes again after a crash, and then no later event of its task may be ahead of it.
+        // Until that is durable it comes again after a crash, and then no later event of its task may be
+        // ahead of it.
         *under_way = true;
         self.buried += 1;
         settling.notices.push(Notice::Dead(error.to_owned()));
-        let (attempts, at) = (*attempts, settling.now.wall);
-        let told = (!event.kind.is_trouble()).then(|| settling.routed(dead(&Dead { sink: &self.name, event, attempts, error }, at)));
-        settling.writes.push(Write::Bury(Burial { sink: self.name.clone(), seq, at, attempts, error: error.to_owned(), event: told }));
+        let attempts = *attempts;
+        let at = settling.now.wall;
+        let told = (!event.kind.is_trouble())
+            .then(|| settling.routed(dead(&Dead { sink: &self.name, event, attempts, error }, at)));
+        settling.writes.push(Write::Bury(Burial {
+            sink: self.name.clone(),
+            seq,
+            at,
+            attempts,
+            error: error.to_owned(),
+            event: told,
+        }));
     }
 }

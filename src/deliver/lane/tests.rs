@@ -38,7 +38,12 @@ fn owed(seq: i64, task: i64) -> Owed {
 }
 
 fn routes() -> Routes {
-    let route = Route { sink: "log".to_owned(), events: Group::ALL.to_vec(), outcomes: None, labels: BTreeMap::new() };
+    let route = Route {
+        sink: "log".to_owned(),
+        events: Group::ALL.to_vec(),
+        outcomes: None,
+        labels: BTreeMap::new(),
+    };
     Routes(vec![route])
 }
 
@@ -69,14 +74,20 @@ impl Play {
     }
 
     /// Plays these seconds; the sink answers each attempt after 20 ms.
-    fn play(&mut self, seconds: std::ops::Range<i64>, answer: impl Fn(&[i64], i64) -> Result<(), Refusal>) -> &mut Self {
+    fn play(
+        &mut self,
+        seconds: std::ops::Range<i64>,
+        answer: impl Fn(&[i64], i64) -> Result<(), Refusal>,
+    ) -> &mut Self {
         for now in (seconds.start * SECOND..seconds.end * SECOND).step_by(10_000) {
             while let Some((after, limit)) = self.lane.wants() {
-                let page: Vec<_> = self.outbox.range(after.0 + 1..).take(limit).map(|(_, owed)| owed.clone()).collect();
+                let page: Vec<_> =
+                    self.outbox.range(after.0 + 1..).take(limit).map(|(_, owed)| owed.clone()).collect();
                 self.lane.load(page, limit, Steady(now));
             }
             self.longest_window = self.longest_window.max(self.lane.window.len());
-            let (over, under_way) = std::mem::take(&mut self.under_way).into_iter().partition(|(until, _)| *until <= now);
+            let (over, under_way) =
+                std::mem::take(&mut self.under_way).into_iter().partition(|(until, _)| *until <= now);
             self.under_way = under_way;
             for (_, Attempt { number, events }) in over {
                 let seqs: Vec<i64> = events.iter().map(|event| event.time.0).collect();
@@ -87,7 +98,9 @@ impl Play {
                 let (writes, notices) = self.lane.ended(number, result, &routes(), moment(now), 0.5);
                 for write in &writes {
                     match write {
-                        Write::Acknowledge(seqs) => seqs.iter().for_each(|seq| _ = self.outbox.remove(&seq.0)),
+                        Write::Acknowledge(seqs) => {
+                            seqs.iter().for_each(|seq| _ = self.outbox.remove(&seq.0))
+                        }
                         Write::Bury(burial) => {
                             self.outbox.remove(&burial.seq.0);
                             self.lane.gone(burial.seq);
@@ -146,7 +159,10 @@ fn a_task_s_events_never_overtake_each_other_and_wait_for_no_other_task_s() {
 
 #[test]
 fn memory_stays_bounded_with_any_number_of_deliveries_waiting() {
-    let mut play = Play::new(Sending { batch: 256, max_in_flight: 1, ..sending() }, (1..=20_000).map(|seq| owed(seq, seq)));
+    let mut play = Play::new(
+        Sending { batch: 256, max_in_flight: 1, ..sending() },
+        (1..=20_000).map(|seq| owed(seq, seq)),
+    );
     play.play(0..5, ok);
     assert_eq!(play.seqs(), (1..=20_000).collect::<Vec<_>>());
     assert!(play.longest_window <= WINDOW);
@@ -176,13 +192,15 @@ fn a_sink_that_fails_for_hours_is_told_again_with_backoff_and_its_end_is_told_on
     for waiting in [1, 100] {
         let mut play = Play::new(Sending { retry, ..sending() }, (1..=waiting).map(|seq| owed(seq, seq)));
         play.play(0..3 * 3600, passing);
-        let told = play
-            .notices
-            .iter()
-            .filter(|notice| if waiting > 1 { matches!(notice, Notice::Open(_)) } else { matches!(notice, Notice::Failed(_)) });
+        let told = play.notices.iter().filter(|notice| {
+            if waiting > 1 { matches!(notice, Notice::Open(_)) } else { matches!(notice, Notice::Failed(_)) }
+        });
         let told = told.count();
         assert!((6..=9).contains(&told), "{told} of {waiting}: {:?}", play.notices);
-        assert!(play.notices.len() <= 10 && play.lane.lasting().is_some_and(|lasting| lasting.since.steady < Steady(60 * SECOND)));
+        assert!(
+            play.notices.len() <= 10
+                && play.lane.lasting().is_some_and(|lasting| lasting.since.steady < Steady(60 * SECOND))
+        );
         play.notices.clear();
         play.play(3 * 3600..3 * 3600 + 200, ok);
         let [Notice::Closed(lasted)] = play.notices[..] else { panic!("{:?}", play.notices) };
@@ -193,13 +211,20 @@ fn a_sink_that_fails_for_hours_is_told_again_with_backoff_and_its_end_is_told_on
 #[test]
 fn a_held_sink_is_told_again_though_its_probes_fail_in_a_way_that_passes_and_its_cause_stays() {
     let mut play = Play::new(sending(), (1..=9).map(|seq| owed(seq, seq)));
-    play.play(0..3 * 3600, |_, now| Err(if now < SECOND { Refusal::of_sink("401") } else { Refusal::passing("timeout") }));
-    let again = play.notices.iter().filter(|notice| **notice == Notice::StillHeld("timeout".to_owned())).count();
+    play.play(0..3 * 3600, |_, now| {
+        Err(if now < SECOND { Refusal::of_sink("401") } else { Refusal::passing("timeout") })
+    });
+    let again =
+        play.notices.iter().filter(|notice| **notice == Notice::StillHeld("timeout".to_owned())).count();
     assert!((5..=8).contains(&again), "{:?}", play.notices);
     assert_eq!(play.lane.cause(), Some("401"));
     play.notices.clear();
     play.play(3 * 3600..3 * 3600 + 400, ok);
-    assert!(matches!(play.notices[..], [Notice::Released(lasted)] if lasted > Duration::from_secs(3 * 3600)), "{:?}", play.notices);
+    assert!(
+        matches!(play.notices[..], [Notice::Released(lasted)] if lasted > Duration::from_secs(3 * 3600)),
+        "{:?}",
+        play.notices
+    );
 }
 
 #[test]
@@ -207,13 +232,29 @@ fn a_refused_login_holds_the_sink_and_drops_nothing_and_a_probe_releases_it() {
     let mut play = Play::new(sending(), (1..=100).map(|seq| owed(seq, seq)));
     play.play(0..600, |_, _| Err(Refusal::of_sink("401: the login is refused")));
     assert!(play.attempts.len() < 25, "{} attempts", play.attempts.len());
-    assert_eq!(play.notices.iter().filter(|notice| matches!(notice, Notice::Held(_))).count(), 1, "{:?}", play.notices);
-    let told: Vec<_> = play.writes.iter().filter(|write| matches!(write, Write::Tell(event, _) if event.kind == Kind::SinkHeld)).collect();
+    assert_eq!(
+        play.notices.iter().filter(|notice| matches!(notice, Notice::Held(_))).count(),
+        1,
+        "{:?}",
+        play.notices
+    );
+    let told: Vec<_> = play
+        .writes
+        .iter()
+        .filter(|write| matches!(write, Write::Tell(event, _) if event.kind == Kind::SinkHeld))
+        .collect();
     assert_eq!((told.len(), play.outbox.len()), (1, 100));
-    assert!(play.lane.is_held() && play.lane.active(Steady(600 * SECOND)) < Duration::from_secs(1), "a hold does not count");
+    assert!(
+        play.lane.is_held() && play.lane.active(Steady(600 * SECOND)) < Duration::from_secs(1),
+        "a hold does not count"
+    );
     play.play(600..1000, ok);
     assert_eq!((play.outbox.len(), play.lane.is_held()), (0, false));
-    assert!(play.writes.iter().any(|write| matches!(write, Write::Tell(event, _) if event.kind == Kind::SinkReleased)));
+    assert!(
+        play.writes
+            .iter()
+            .any(|write| matches!(write, Write::Tell(event, _) if event.kind == Kind::SinkReleased))
+    );
 }
 
 #[test]
@@ -230,9 +271,16 @@ fn an_event_that_is_refused_for_what_it_says_is_a_dead_letter_with_the_words_and
     let mut play = Play::new(sending(), (1..=5).map(|seq| owed(seq, 1)));
     play.play(0..10, |seqs, _| if seqs == [3] { Err(Refusal::of_event("413: too large")) } else { Ok(()) });
     assert_eq!((play.seqs(), play.burials(), play.lane.buried()), (vec![1, 2, 4, 5], vec![3], 1));
-    let burial = play.writes.iter().find_map(|write| if let Write::Bury(burial) = write { Some(burial) } else { None }).unwrap();
+    let burial = play
+        .writes
+        .iter()
+        .find_map(|write| if let Write::Bury(burial) = write { Some(burial) } else { None })
+        .unwrap();
     let (event, sinks) = burial.event.as_ref().unwrap();
-    assert_eq!((burial.error.as_str(), event.kind, sinks.as_slice()), ("413: too large", Kind::DeliveryDead, &["log".to_owned()][..]));
+    assert_eq!(
+        (burial.error.as_str(), event.kind, sinks.as_slice()),
+        ("413: too large", Kind::DeliveryDead, &["log".to_owned()][..])
+    );
     assert!(
         event.body.contains(r#""event":{"id":"00000000-0000-0000-0000-000000000003","type":"opwatch.task.finished","subject":"bm/1"}"#)
     );
@@ -249,7 +297,8 @@ fn a_sink_that_accepted_nothing_yet_and_refuses_three_alike_is_held_instead() {
 
 #[test]
 fn a_refused_batch_is_sent_again_one_by_one_and_only_what_is_refused_alone_is_dead() {
-    let mut play = Play::new(Sending { batch: 10, max_in_flight: 1, ..sending() }, (1..=20).map(|seq| owed(seq, seq)));
+    let mut play =
+        Play::new(Sending { batch: 10, max_in_flight: 1, ..sending() }, (1..=20).map(|seq| owed(seq, seq)));
     play.play(0..10, |seqs, _| if seqs.contains(&13) { Err(Refusal::of_event("422")) } else { Ok(()) });
     assert_eq!(play.burials(), [13]);
     assert_eq!(play.seqs(), (1..=20).filter(|seq| *seq != 13).collect::<Vec<_>>());
@@ -258,7 +307,10 @@ fn a_refused_batch_is_sent_again_one_by_one_and_only_what_is_refused_alone_is_de
 #[test]
 fn events_are_gathered_for_as_long_as_is_asked_for_or_until_the_batch_is_full() {
     let gather = Some(Duration::from_secs(5));
-    let mut play = Play::new(Sending { batch: 10, gather, max_in_flight: 1, ..sending() }, (1..=3).map(|seq| owed(seq, seq)));
+    let mut play = Play::new(
+        Sending { batch: 10, gather, max_in_flight: 1, ..sending() },
+        (1..=3).map(|seq| owed(seq, seq)),
+    );
     play.play(0..4, ok);
     assert_eq!(play.attempts, [0; 0]);
     play.play(4..6, ok);
@@ -271,8 +323,14 @@ fn events_are_gathered_for_as_long_as_is_asked_for_or_until_the_batch_is_full() 
 
 #[test]
 fn a_full_batch_goes_out_in_its_slot_though_more_might_be_gathered() {
-    let (gather, rate) = (Some(Duration::from_secs(3600)), Rate::new(1.0, Duration::from_secs(10)));
-    let mut lane = Lane::new("hook".to_owned(), Sending { batch: 10, gather, rate, ..sending() }, Duration::ZERO, Steady(0));
+    let gather = Some(Duration::from_secs(3600));
+    let rate = Rate::new(1.0, Duration::from_secs(10));
+    let mut lane = Lane::new(
+        "hook".to_owned(),
+        Sending { batch: 10, gather, rate, ..sending() },
+        Duration::ZERO,
+        Steady(0),
+    );
     lane.load((1..=25).map(|seq| owed(seq, seq)).collect(), WINDOW, Steady(0));
     let mut sent = Vec::new();
     let mut now = Steady(0);
@@ -289,7 +347,8 @@ fn a_full_batch_goes_out_in_its_slot_though_more_might_be_gathered() {
 #[test]
 fn a_batch_that_failed_comes_again_when_it_is_due_and_is_not_gathered_once_more() {
     let gather = Some(Duration::from_secs(3600));
-    let mut lane = Lane::new("hook".to_owned(), Sending { batch: 10, gather, ..sending() }, Duration::ZERO, Steady(0));
+    let mut lane =
+        Lane::new("hook".to_owned(), Sending { batch: 10, gather, ..sending() }, Duration::ZERO, Steady(0));
     lane.load((1..=10).map(|seq| owed(seq, seq)).collect(), WINDOW, Steady(0));
     let attempt = lane.attempt(Steady(0)).unwrap();
     lane.ended(attempt.number, passing(&[], 0), &routes(), moment(0), 0.5);
@@ -301,7 +360,8 @@ fn a_batch_that_failed_comes_again_when_it_is_due_and_is_not_gathered_once_more(
 #[test]
 fn a_sink_that_fails_now_and_then_is_told_with_backoff_and_not_each_time() {
     let rate = Rate::new(1.0, Duration::from_secs(1));
-    let mut play = Play::new(Sending { max_in_flight: 1, rate, ..sending() }, (1..=3000).map(|seq| owed(seq, seq)));
+    let mut play =
+        Play::new(Sending { max_in_flight: 1, rate, ..sending() }, (1..=3000).map(|seq| owed(seq, seq)));
     play.play(0..3600, |_, now| if now / SECOND % 5 == 0 { passing(&[], now) } else { Ok(()) });
     let failed = play.notices.iter().filter(|notice| matches!(notice, Notice::Failed(_))).count();
     let closed = play.notices.iter().filter(|notice| matches!(notice, Notice::Closed(_))).count();
@@ -310,11 +370,19 @@ fn a_sink_that_fails_now_and_then_is_told_with_backoff_and_not_each_time() {
 
 #[test]
 fn a_delivery_that_nobody_accepts_is_given_up_so_long_after_its_first_attempt() {
-    let retry = Retry { max: Span::seconds(30), give_up_after: Limit(Some(Duration::from_secs(120))), ..Retry::default() };
+    let retry = Retry {
+        max: Span::seconds(30),
+        give_up_after: Limit(Some(Duration::from_secs(120))),
+        ..Retry::default()
+    };
     let mut play = Play::new(Sending { retry, ..sending() }, [owed(1, 1), owed(2, 2)]);
     play.play(0..300, |seqs, now| if seqs == [1] { passing(seqs, now) } else { Ok(()) });
     assert_eq!((play.seqs(), play.burials()), (vec![2], vec![1]));
-    assert!(play.writes.iter().any(|write| matches!(write, Write::Bury(burial) if burial.error == "given up: 500")));
+    assert!(
+        play.writes
+            .iter()
+            .any(|write| matches!(write, Write::Bury(burial) if burial.error == "given up: 500"))
+    );
     let tried: Vec<_> = play.writes.iter().filter(|write| matches!(write, Write::Tried(..))).collect();
     assert_eq!(tried.len(), 1, "only the first failure is stored");
 }
@@ -336,7 +404,10 @@ fn trouble_with_a_trouble_event_makes_no_further_event() {
     for refusal in [|| Refusal::of_sink("401"), || Refusal::of_event("400")] {
         let mut play = Play::new(sending(), [owed(1, 0)]);
         play.play(0..30, |_, _| Err(refusal()));
-        let told = play.writes.iter().filter(|write| matches!(write, Write::Tell(..) | Write::Bury(Burial { event: Some(_), .. })));
+        let told = play
+            .writes
+            .iter()
+            .filter(|write| matches!(write, Write::Tell(..) | Write::Bury(Burial { event: Some(_), .. })));
         assert_eq!(told.count(), 0, "{:?}", play.writes);
     }
 }
@@ -346,11 +417,14 @@ fn a_wake_up_finds_something_to_do_or_looks_at_a_later_moment() {
     let retry = Retry { initial: Span::seconds(1), max: Span::seconds(20), ..Retry::default() };
     let mut lane = Lane::new("hook".to_owned(), Sending { retry, ..sending() }, Duration::ZERO, Steady(0));
     lane.load((1..=40).map(|seq| owed(seq, seq % 7 + 1)).collect(), WINDOW, Steady(0));
-    let (mut now, mut idle, mut turn) = (Steady(0), 0, 0);
+    let mut now = Steady(0);
+    let mut idle = 0;
+    let mut turn = 0;
     while now < Steady(2_000 * SECOND) {
         match lane.attempt(now) {
             Some(attempt) => {
-                (idle, turn) = (0, turn + 1);
+                idle = 0;
+                turn += 1;
                 let refusal = if turn % 5 == 0 { Refusal::of_sink("401") } else { Refusal::passing("500") };
                 lane.ended(attempt.number, Err(refusal), &routes(), moment(now.0), 0.5);
             }
@@ -371,7 +445,10 @@ fn events_that_a_sink_cannot_stomach_keep_no_other_waiting() {
     for minute in 0..300 {
         play.outbox.insert(minute + 1, owed(minute + 1, minute + 1));
         play.lane.look_again();
-        play.play(minute * 10..minute * 10 + 10, |seqs, now| if seqs[0] % 3 == 0 { passing(seqs, now) } else { Ok(()) });
+        play.play(
+            minute * 10..minute * 10 + 10,
+            |seqs, now| if seqs[0] % 3 == 0 { passing(seqs, now) } else { Ok(()) },
+        );
     }
     let late = 300 - play.seqs().len() - 100;
     assert!(late < 20, "{late} good ones wait");
@@ -379,14 +456,22 @@ fn events_that_a_sink_cannot_stomach_keep_no_other_waiting() {
 
 #[test]
 fn one_event_that_always_fails_takes_none_of_its_batch_with_it() {
-    let retry = Retry { max: Span::seconds(20), give_up_after: Limit(Some(Duration::from_secs(120))), ..Retry::default() };
-    let mut play = Play::new(Sending { batch: 10, max_in_flight: 1, retry, ..sending() }, (1..=40).map(|seq| owed(seq, seq)));
+    let retry = Retry {
+        max: Span::seconds(20),
+        give_up_after: Limit(Some(Duration::from_secs(120))),
+        ..Retry::default()
+    };
+    let mut play = Play::new(
+        Sending { batch: 10, max_in_flight: 1, retry, ..sending() },
+        (1..=40).map(|seq| owed(seq, seq)),
+    );
     play.play(0..600, |seqs, now| if seqs.contains(&13) { passing(seqs, now) } else { Ok(()) });
     assert_eq!((play.seqs().len(), play.burials()), (39, vec![13]));
 }
 
 #[test]
-fn one_event_that_is_refused_like_a_login_while_others_are_accepted_is_a_dead_letter_and_holds_the_sink_but_a_few_times() {
+fn one_event_that_is_refused_like_a_login_while_others_are_accepted_is_a_dead_letter_and_holds_the_sink_but_a_few_times()
+ {
     let mut play = Play::new(sending(), (1..=500).map(|seq| owed(seq, seq)));
     play.play(0..3600, |seqs, _| if seqs == [7] { Err(Refusal::of_sink("403")) } else { Ok(()) });
     let held = play.notices.iter().filter(|notice| matches!(notice, Notice::Held(_))).count();

@@ -40,9 +40,20 @@ pub struct Finished<'a> {
 pub fn group(finished: &Finished<'_>, at: Wall) -> Event {
     let Finished { group, round, counts, started_at, finished_at } = *finished;
     let subject = format!("group/{}", segment(group));
-    let data = Data { group, round, counts, started_at: started_at.to_string(), finished_at: finished_at.to_string() };
+    let data = Data {
+        group,
+        round,
+        counts,
+        started_at: started_at.to_string(),
+        finished_at: finished_at.to_string(),
+    };
     let id = derived_id(SOURCE, &subject, started_at, Kind::GroupFinished, round, at);
-    Event { id, kind: Kind::GroupFinished, time: at, body: record(id, SOURCE, Kind::GroupFinished, &subject, at, data) }
+    Event {
+        id,
+        kind: Kind::GroupFinished,
+        time: at,
+        body: record(id, SOURCE, Kind::GroupFinished, &subject, at, data),
+    }
 }
 
 #[derive(Serialize)]

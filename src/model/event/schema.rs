@@ -24,17 +24,34 @@ const AT: Wall = Wall(1_764_000_000_000);
 /// Events of that kind, with all that they may have and with as little as they can.
 fn samples(kind: Kind) -> Vec<Event> {
     let target = Target { account: "A b/c".into(), region: "bj".into(), operation: "bm".into() };
-    let named = Settings { name: Some("rack 7".into()), labels: [("team".into(), "dba".into())].into(), ..Settings::default() };
-    let (id, text_id) = (TaskId::Int(u64::MAX), TaskId::Text("a/机".into()));
+    let named = Settings {
+        name: Some("rack 7".into()),
+        labels: [("team".into(), "dba".into())].into(),
+        ..Settings::default()
+    };
+    let id = TaskId::Int(u64::MAX);
+    let text_id = TaskId::Text("a/机".into());
     let about = About { target: &target, id: &id, settings: &named, registered_at: AT, sequence: 3 };
     let bare = About { id: &text_id, settings: &Settings::default(), ..about.clone() };
     let instances = [
         Instance { id: "cpm-1".into(), status: Code::Int(1), outcome: Some(Outcome::Partial) },
         Instance { id: "cpm-2".into(), status: Code::read("RUNNING"), outcome: None },
     ];
-    let fault = Fault { class: Class::Task, code: Code::Int(10_001), message: "no such task".into(), retry_after: None };
-    let (one, word) = (Code::Int(1), Code::read("SUCCESS"));
-    let ending = Ending { at: AT, elapsed: Duration::from_millis(1), detected_within: Some(Duration::ZERO), polls: 2, errors: 1 };
+    let fault = Fault {
+        class: Class::Task,
+        code: Code::Int(10_001),
+        message: "no such task".into(),
+        retry_after: None,
+    };
+    let one = Code::Int(1);
+    let word = Code::read("SUCCESS");
+    let ending = Ending {
+        at: AT,
+        elapsed: Duration::from_millis(1),
+        detected_within: Some(Duration::ZERO),
+        polls: 2,
+        errors: 1,
+    };
     let at_once = Ending { detected_within: None, ..ending };
     let reading = |status: &Code, instances: &[Instance], message: Option<&str>| Reading {
         phase: Phase::Running,
@@ -43,22 +60,53 @@ fn samples(kind: Kind) -> Vec<Event> {
         known: true,
         message: message.map(str::to_owned),
     };
-    let held = Held { account: "A b/c", pace_key: Some(("bj", "bm")), cause: &fault, since: AT, number: 1, tasks: 3 };
+    let held = Held {
+        account: "A b/c",
+        pace_key: Some(("bj", "bm")),
+        cause: &fault,
+        since: AT,
+        number: 1,
+        tasks: 3,
+    };
     let whole = Held { pace_key: None, ..held };
-    let held_sink = HeldSink { sink: "page a/b", error: "there is no such program", since: AT, number: 1, waiting: 12 };
+    let held_sink =
+        HeldSink { sink: "page a/b", error: "there is no such program", since: AT, number: 1, waiting: 12 };
     match kind {
         Kind::Finished => vec![
             final_word(
                 &about,
-                &FinalWord::Finished { outcome: Outcome::Partial, status: &one, instances: &instances, message: Some("") },
+                &FinalWord::Finished {
+                    outcome: Outcome::Partial,
+                    status: &one,
+                    instances: &instances,
+                    message: Some(""),
+                },
                 &ending,
             ),
-            final_word(&bare, &FinalWord::Finished { outcome: Outcome::Success, status: &word, instances: &[], message: None }, &at_once),
+            final_word(
+                &bare,
+                &FinalWord::Finished {
+                    outcome: Outcome::Success,
+                    status: &word,
+                    instances: &[],
+                    message: None,
+                },
+                &at_once,
+            ),
         ],
         Kind::Abandoned => {
-            let abandoned = |reason, status, last_seen_at, error| FinalWord::Abandoned { reason, status, last_seen_at, error };
+            let abandoned = |reason, status, last_seen_at, error| FinalWord::Abandoned {
+                reason,
+                status,
+                last_seen_at,
+                error,
+            };
             vec![
-                final_word(&about, &abandoned(Reason::Rejected, Some(&word), Some(AT), Some(&fault)), &ending),
+                final_word(
+                    &about,
+                    &abandoned(Reason::Rejected, Some(&word), Some(AT), Some(&fault)),
+                    &ending,
+                ),
                 final_word(&bare, &abandoned(Reason::Deadline, None, None, None), &at_once),
                 final_word(&bare, &abandoned(Reason::Removed, Some(&one), None, None), &at_once),
             ]
@@ -67,10 +115,16 @@ fn samples(kind: Kind) -> Vec<Event> {
             progressed(&about, &reading(&one, &instances, Some("step 2")), &word, AT),
             progressed(&bare, &reading(&word, &[], None), &one, AT),
         ],
-        Kind::Overdue => vec![overdue(&about, Some(&word), Duration::from_secs(9), AT), overdue(&bare, None, Duration::ZERO, AT)],
+        Kind::Overdue => vec![
+            overdue(&about, Some(&word), Duration::from_secs(9), AT),
+            overdue(&bare, None, Duration::ZERO, AT),
+        ],
         Kind::GroupFinished => {
             let counts = Counts { success: 3, abandoned: 1, ..Counts::default() };
-            vec![group(&Finished { group: "rack 7/机", round: 1, counts, started_at: AT, finished_at: AT }, AT)]
+            vec![group(
+                &Finished { group: "rack 7/机", round: 1, counts, started_at: AT, finished_at: AT },
+                AT,
+            )]
         }
         Kind::AccountHeld => vec![account(&held, false, AT), account(&whole, false, AT)],
         Kind::AccountReleased => vec![account(&held, true, AT), account(&whole, true, AT)],
@@ -78,7 +132,10 @@ fn samples(kind: Kind) -> Vec<Event> {
         Kind::SinkReleased => vec![sink(&HeldSink { waiting: 0, ..held_sink }, true, AT)],
         Kind::DeliveryDead => {
             let undelivered = overdue(&about, None, Duration::ZERO, AT);
-            vec![dead(&Dead { sink: held_sink.sink, event: &undelivered, attempts: 3, error: "too long" }, AT)]
+            vec![dead(
+                &Dead { sink: held_sink.sink, event: &undelivered, attempts: 3, error: "too long" },
+                AT,
+            )]
         }
     }
 }
@@ -108,8 +165,32 @@ fn a_reader_of_the_schema_lets_added_fields_pass() {
 #[test]
 fn every_field_that_is_always_there_is_required() {
     for (kind, fields) in [
-        (Kind::Finished, &["outcome", "status", "finished_at", "elapsed_seconds", "polls", "errors", "task", "registered_at"][..]),
-        (Kind::Abandoned, &["reason", "error", "finished_at", "elapsed_seconds", "polls", "errors", "task", "registered_at"]),
+        (
+            Kind::Finished,
+            &[
+                "outcome",
+                "status",
+                "finished_at",
+                "elapsed_seconds",
+                "polls",
+                "errors",
+                "task",
+                "registered_at",
+            ][..],
+        ),
+        (
+            Kind::Abandoned,
+            &[
+                "reason",
+                "error",
+                "finished_at",
+                "elapsed_seconds",
+                "polls",
+                "errors",
+                "task",
+                "registered_at",
+            ],
+        ),
         (Kind::Progressed, &["status", "previous_status", "task", "registered_at"]),
         (Kind::Overdue, &["elapsed_seconds", "task", "registered_at"]),
         (Kind::GroupFinished, &["group", "round", "counts", "started_at", "finished_at"]),

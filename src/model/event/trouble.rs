@@ -89,10 +89,19 @@ pub struct Dead<'a> {
 pub fn dead(dead: &Dead<'_>, at: Wall) -> Event {
     let Dead { sink, event, attempts, error } = *dead;
     let subject = format!("sink/{}/{}", segment(sink), event.id.hyphenated());
-    let event_part = EventPart { id: event.id.hyphenated().to_string(), r#type: event.kind.name(), subject: event.subject() };
+    let event_part = EventPart {
+        id: event.id.hyphenated().to_string(),
+        r#type: event.kind.name(),
+        subject: event.subject(),
+    };
     let data = DeadData { sink, event: event_part, attempts, error: Words { message: error } };
     let id = derived_id(SOURCE, &subject, event.time, Kind::DeliveryDead, attempts, at);
-    Event { id, kind: Kind::DeliveryDead, time: at, body: record(id, SOURCE, Kind::DeliveryDead, &subject, at, data) }
+    Event {
+        id,
+        kind: Kind::DeliveryDead,
+        time: at,
+        body: record(id, SOURCE, Kind::DeliveryDead, &subject, at, data),
+    }
 }
 
 #[derive(Serialize)]

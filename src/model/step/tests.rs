@@ -16,7 +16,10 @@ fn at(seconds: i64) -> Steady {
 }
 
 fn waiting(timeout_seconds: u64) -> Waiting {
-    Waiting { timeout: Some(Duration::from_secs(timeout_seconds)), ..Waiting::new(Row(1), TaskId::Int(1), TargetIndex(0), moment(0)) }
+    Waiting {
+        timeout: Some(Duration::from_secs(timeout_seconds)),
+        ..Waiting::new(Row(1), TaskId::Int(1), TargetIndex(0), moment(0))
+    }
 }
 
 fn says(status: i64, phase: Phase) -> Result<Reading, Fault> {
@@ -55,10 +58,16 @@ fn the_last_poll_is_planned_for_the_deadline() {
 
 #[test]
 fn only_an_unfinished_answer_to_a_poll_sent_at_the_deadline_abandons() {
-    assert!(matches!(after(waiting(1_000), &unfinished(), 1_000, 1_001), Effect::Abandon(_, Reason::Deadline, None)));
+    assert!(matches!(
+        after(waiting(1_000), &unfinished(), 1_000, 1_001),
+        Effect::Abandon(_, Reason::Deadline, None)
+    ));
     assert!(matches!(after(waiting(1_000), &unfinished(), 999, 1_001), Effect::Progress(..)));
     assert!(matches!(after(waiting(1_000), &trouble(), 1_000, 1_001), Effect::Again(_)));
-    assert!(matches!(after(waiting(1_000), &says(1, Phase::Over(Outcome::Success)), 9_000, 9_001), Effect::Finish(_, Outcome::Success, _)));
+    assert!(matches!(
+        after(waiting(1_000), &says(1, Phase::Over(Outcome::Success)), 9_000, 9_001),
+        Effect::Finish(_, Outcome::Success, _)
+    ));
 }
 
 #[test]
@@ -98,7 +107,10 @@ fn a_refused_id_counts_after_three_equal_refusals_over_reject_after() {
     let almost = after(task.clone(), &gone(10001), 54, 54);
     assert!(matches!(almost, Effect::Again(_)), "{almost:?}");
     let confirmed = after(task.clone(), &gone(10001), 55, 55);
-    assert!(matches!(confirmed, Effect::Abandon(_, Reason::Rejected, Some(_))), "a fault between does not reset the count: {confirmed:?}");
+    assert!(
+        matches!(confirmed, Effect::Abandon(_, Reason::Rejected, Some(_))),
+        "a fault between does not reset the count: {confirmed:?}"
+    );
     task = kept(after(task, &unfinished(), 50, 50));
     assert!(matches!(after(task, &gone(10001), 90, 90), Effect::Again(_)), "a good answer does");
 }
@@ -132,13 +144,16 @@ fn a_jumping_local_clock_abandons_nothing_while_the_cloud_s_clock_does_not_say_s
     let mut task = waiting(3_600);
     task.started.cloud = Some(Wall(EPOCH));
     let jumped = Moment { wall: Wall(EPOCH + 5 * 365 * 86_400_000), ..moment(60) };
-    let draw = Draw { sent: jumped, now: Times { local: jumped, cloud: Some(Wall(EPOCH + 60_000)) }, spread: 0.5 };
+    let draw =
+        Draw { sent: jumped, now: Times { local: jumped, cloud: Some(Wall(EPOCH + 60_000)) }, spread: 0.5 };
     assert!(matches!(step(task, unfinished(), &Policy::default(), draw), Effect::Progress(..)));
 }
 
 #[test]
 fn the_word_at_the_deadline_tells_the_status_of_the_answer_that_brought_it() {
     let task = Waiting { status: Some(Code::Int(4)), seen: Some(moment(900).wall), ..waiting(1_000) };
-    let Effect::Abandon(task, ..) = after(task, &says(5, Phase::Running), 1_000, 1_001) else { panic!("it goes on") };
+    let Effect::Abandon(task, ..) = after(task, &says(5, Phase::Running), 1_000, 1_001) else {
+        panic!("it goes on")
+    };
     assert_eq!((task.status, task.seen), (Some(Code::Int(5)), Some(moment(900).wall)));
 }

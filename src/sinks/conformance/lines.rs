@@ -79,7 +79,14 @@ impl Fifo {
 impl Counterpart for Fifo {
     async fn start() -> Self {
         let mut fifo = Self { folder: tempfile::tempdir().unwrap(), reader: None, taken: Vec::new() };
-        rustix::fs::mknodat(rustix::fs::CWD, fifo.path(), rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            fifo.path(),
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RWXU,
+            0,
+        )
+        .unwrap();
         fifo.turn(Mood::Taking).await;
         fifo
     }
@@ -112,7 +119,8 @@ impl Counterpart for Fifo {
     }
 }
 
-/// A pipe in place of standard error. Its lines are the log's own, so what was taken is told by the tasks' names.
+/// A pipe in place of standard error. Its lines are the log's own, so what was taken is told by the tasks'
+/// names.
 pub struct StandardError {
     reader: Option<File>,
     out: File,
@@ -145,7 +153,13 @@ impl Counterpart for StandardError {
     async fn taken(&mut self) -> Vec<String> {
         self.reader.iter().for_each(|reader| drain(reader, &mut self.taken));
         let text = String::from_utf8(self.taken.clone()).unwrap();
-        let name = |line: &str| line.split("name=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default().to_owned();
+        let name = |line: &str| {
+            line.split("name=\"")
+                .nth(1)
+                .and_then(|rest| rest.split('"').next())
+                .unwrap_or_default()
+                .to_owned()
+        };
         let event = |line| samples::success(&name(line)).body;
         text.lines().map(event).collect()
     }

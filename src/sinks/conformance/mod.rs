@@ -1,7 +1,7 @@
 //! What every kind of sink is held to: a function for each promise, and a line for each counterpart.
 //!
-//! A counterpart stands where the events go, and can be told to misbehave; what its transport cannot do, it cannot be told. A new
-//! sink is an `impl Counterpart` and a line in the list below.
+//! A counterpart stands where the events go, and can be told to misbehave; what its transport cannot do, it
+//! cannot be told. A new sink is an `impl Counterpart` and a line in the list below.
 
 mod lines;
 mod program;
@@ -133,7 +133,8 @@ fn bodies(events: &[Event]) -> Vec<String> {
 }
 
 async fn what_is_acknowledged_has_arrived_once_in_order_and_as_it_was_stored(mut other: impl Counterpart) {
-    let (sink, events) = (other.sink(), events(20));
+    let sink = other.sink();
+    let events = events(20);
     deliver(&*sink, &events[..7]).await.unwrap();
     deliver(&*sink, &events[7..]).await.unwrap();
     assert_eq!(other.taken().await, bodies(&events));
@@ -147,7 +148,8 @@ async fn one_that_is_down_at_the_start_refuses_nothing_for_good(mut other: impl 
     if !other.turn(Mood::Down).await {
         return;
     }
-    let (sink, events) = (other.sink(), events(3));
+    let sink = other.sink();
+    let events = events(3);
     let refusal = refused(&*sink, &events).await;
     assert!(refusal.class != Class::Event && !refusal.what.is_empty(), "{refusal}");
     if other.turn(Mood::Taking).await {
@@ -157,7 +159,8 @@ async fn one_that_is_down_at_the_start_refuses_nothing_for_good(mut other: impl 
 }
 
 async fn one_that_dies_in_the_middle_passes_and_comes_back(mut other: impl Counterpart) {
-    let (sink, events) = (other.sink(), events(6));
+    let sink = other.sink();
+    let events = events(6);
     deliver(&*sink, &events[..3]).await.unwrap();
     if !other.turn(Mood::Dying).await {
         return;
@@ -179,7 +182,8 @@ async fn one_that_never_answers_passes_in_time(mut other: impl Counterpart) {
 }
 
 async fn a_slow_one_is_waited_for(mut other: impl Counterpart) {
-    let (sink, events) = (other.sink(), events(3));
+    let sink = other.sink();
+    let events = events(3);
     if other.turn(Mood::Slow).await {
         deliver(&*sink, &events).await.unwrap();
         assert_eq!(other.taken().await, bodies(&events));
@@ -187,7 +191,8 @@ async fn a_slow_one_is_waited_for(mut other: impl Counterpart) {
 }
 
 async fn one_that_lets_nobody_in_holds_the_sink(mut other: impl Counterpart) {
-    let (sink, events) = (other.sink(), events(3));
+    let sink = other.sink();
+    let events = events(3);
     if other.turn(Mood::Closed).await {
         let refusal = refused(&*sink, &events).await;
         assert_eq!(refusal.class, Class::Sink, "{refusal}");
@@ -208,14 +213,19 @@ async fn a_refused_event_is_told_apart_from_a_trouble_of_the_sink(mut other: imp
 
 async fn no_secret_is_shown_whatever_happens(mut other: impl Counterpart) {
     let log = Captured::default();
-    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(log.clone()).finish();
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(log.clone()).finish();
     let _until_the_end = tracing::subscriber::set_default(subscriber);
-    let (sink, events) = (other.sink(), events(2));
+    let sink = other.sink();
+    let events = events(2);
     let mut shown = String::new();
     for mood in [Mood::Taking, Mood::Slow, Mood::Picky, Mood::Closed, Mood::Silent, Mood::Dying, Mood::Down] {
         if other.turn(mood).await {
             let result = deliver(&*sink, &events).await;
-            shown += &format!("{mood:?}: {result:?} {}\n", result.as_ref().err().map(ToString::to_string).unwrap_or_default());
+            shown += &format!(
+                "{mood:?}: {result:?} {}\n",
+                result.as_ref().err().map(ToString::to_string).unwrap_or_default()
+            );
         }
     }
     shown += &log.text();

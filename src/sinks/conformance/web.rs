@@ -68,7 +68,9 @@ impl Counterpart for Server {
     }
 
     fn secrets(&self) -> Vec<String> {
-        ["hook-hunter2", "query-hunter2", "header-hunter2", "C2FVsBQIhrscChlQIMV+b5sSYspob7oD"].map(str::to_owned).into()
+        ["hook-hunter2", "query-hunter2", "header-hunter2", "C2FVsBQIhrscChlQIMV+b5sSYspob7oD"]
+            .map(str::to_owned)
+            .into()
     }
 }
 

@@ -1,9 +1,9 @@
 //! One run of a program in a process group of its own.
 //!
-//! Its input is fed, its output drained and its end waited for at the same time, so that neither a program that reads nothing
-//! nor one that writes much can stop the other. Whenever the run is given up (it takes too long, or its future is dropped,
-//! which is how the daemon stops), the whole group is killed. What the program left behind in peace when it ended lives on,
-//! and is not waited for.
+//! Its input is fed, its output drained and its end waited for at the same time, so that neither a program
+//! that reads nothing nor one that writes much can stop the other. Whenever the run is given up (it takes too
+//! long, or its future is dropped, which is how the daemon stops), the whole group is killed. What the
+//! program left behind in peace when it ended lives on, and is not waited for.
 
 use std::future::pending;
 use std::io;
@@ -25,7 +25,8 @@ const TOLD_LINES: usize = 3;
 const TOLD_BYTES: usize = 1024;
 /// What is read at once.
 const BLOCK_BYTES: usize = 8192;
-/// How much is read after the end: as much as the largest pipe may hold, since others may still be writing into it.
+/// How much is read after the end: as much as the largest pipe may hold, since others may still be writing
+/// into it.
 const LEFT_BYTES: usize = 1 << 20;
 /// How long a killed program may take to be gone. One that hangs in the kernel is left to be collected later.
 const DYING: Duration = Duration::from_secs(1);
@@ -68,16 +69,16 @@ struct Running {
 }
 
 impl Running {
-    /// On a thread of its own, since the program may lie on a disk that does not answer. If nobody waits for it any more, it is
-    /// dropped there, and so killed.
+    /// On a thread of its own, since the program may lie on a disk that does not answer. If nobody waits for
+    /// it any more, it is dropped there, and so killed.
     async fn start(mut command: Command) -> io::Result<Self> {
         let start = move || {
             // One pipe for both keeps their lines in order.
             let (reading, writing) = io::pipe()?;
             let output = pipe::Receiver::from_owned_fd(reading.into())?;
             command.stdin(Stdio::piped()).stdout(writing.try_clone()?).stderr(writing).process_group(0);
-            // What this process was born with, or a library opened carelessly, is none of the program's. Anew each time, since
-            // nothing tells of such a library.
+            // What this process was born with, or a library opened carelessly, is none of the program's. Anew
+            // each time, since nothing tells of such a library.
             close_fds::set_fds_cloexec_threadsafe(FIRST_OTHER, &[]);
             let group = Group(command.spawn()?);
             Ok(Self { group, output, tail: Tail::default() })
@@ -118,11 +119,13 @@ async fn feed(stdin: Option<ChildStdin>, input: &[u8]) {
     }
 }
 
-/// A program with all that it starts in its process group. Dropped before its end is known, all of it is killed.
+/// A program with all that it starts in its process group. Dropped before its end is known, all of it is
+/// killed.
 struct Group(Child);
 
 impl Group {
-    /// The number of the group is the program's, and stays taken until its end is collected: nobody else can be hit.
+    /// The number of the group is the program's, and stays taken until its end is collected: nobody else can
+    /// be hit.
     fn kill(&self) {
         if let Some(pid) = self.0.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
             // It fails only where nothing is left to kill.
@@ -158,7 +161,8 @@ impl Tail {
     /// The last lines that say something, in one.
     fn last_words(&self) -> String {
         let text = String::from_utf8_lossy(&self.0);
-        let mut lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).rev().take(TOLD_LINES).collect();
+        let mut lines: Vec<&str> =
+            text.lines().map(str::trim).filter(|line| !line.is_empty()).rev().take(TOLD_LINES).collect();
         lines.reverse();
         let words = lines.join(" | ");
         cut(&escaped(&words), TOLD_BYTES).into_owned()

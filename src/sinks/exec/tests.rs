@@ -1,5 +1,5 @@
-//! Runs of small scripts. Each is an argument of `sh`, never a file of its own: a file that was just written cannot be run
-//! while a process that another test starts holds a copy of its descriptor.
+//! Runs of small scripts. Each is an argument of `sh`, never a file of its own: a file that was just written
+//! cannot be run while a process that another test starts holds a copy of its descriptor.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -44,7 +44,8 @@ async fn out(text: &str, event: &Event) -> String {
     String::from_utf8(fs::read(folder.path().join("out")).unwrap()).unwrap()
 }
 
-/// The environment that a program is started with, variable by variable. `env` would show what the shell adds.
+/// The environment that a program is started with, variable by variable. `env` would show what the shell
+/// adds.
 async fn environment(event: &Event) -> BTreeSet<String> {
     let out = out("cat /proc/$$/environ >$1/out", event).await;
     out.split_terminator('\0').map(str::to_owned).collect()
@@ -86,7 +87,9 @@ async fn the_environment_is_as_promised_and_nothing_else() {
 async fn an_event_that_is_no_task_s_names_its_account_too() {
     let body = json!({"type": "opwatch.account.held", "data": {"account": "main", "error": {"code": 4100}, "tasks": 3}}).to_string();
     let found = environment(&Event { kind: Kind::AccountHeld, body, ..samples::success("x") }).await;
-    for wanted in ["OPWATCH_ACCOUNT=main", "OPWATCH_ERROR=4100", "OPWATCH_TASKS=3", "OPWATCH_TYPE=opwatch.account.held"] {
+    for wanted in
+        ["OPWATCH_ACCOUNT=main", "OPWATCH_ERROR=4100", "OPWATCH_TASKS=3", "OPWATCH_TYPE=opwatch.account.held"]
+    {
         assert!(found.contains(wanted), "{found:?}");
     }
 }
@@ -94,16 +97,21 @@ async fn an_event_that_is_no_task_s_names_its_account_too() {
 #[tokio::test]
 async fn the_type_is_that_of_the_event_itself_and_not_of_one_that_it_tells_of() {
     let told_of = json!({"id": "1", "type": "opwatch.task.finished", "subject": "bm/1"});
-    let body = json!({"type": "opwatch.delivery.dead", "data": {"sink": "page", "event": told_of}}).to_string();
+    let body =
+        json!({"type": "opwatch.delivery.dead", "data": {"sink": "page", "event": told_of}}).to_string();
     let found = environment(&Event { kind: Kind::DeliveryDead, body, ..samples::success("x") }).await;
-    assert!(found.contains("OPWATCH_TYPE=opwatch.delivery.dead") && found.contains("OPWATCH_EVENT=1"), "{found:?}");
+    assert!(
+        found.contains("OPWATCH_TYPE=opwatch.delivery.dead") && found.contains("OPWATCH_EVENT=1"),
+        "{found:?}"
+    );
 }
 
 #[tokio::test]
 async fn a_hostile_name_and_labels_stay_one_short_harmless_value() {
     let usual = environment(&samples::success("x")).await.len();
     let mut event = samples::success(&format!("a\0b\nLD_PRELOAD=/x\u{1b}[2J\u{9b}{}", "机".repeat(1000)));
-    event.body = event.body.replacen("\"name\"", "\"labels\":{\"LD_PRELOAD\":\"/x\",\"PATH\":\"/x\"},\"name\"", 1);
+    event.body =
+        event.body.replacen("\"name\"", "\"labels\":{\"LD_PRELOAD\":\"/x\",\"PATH\":\"/x\"},\"name\"", 1);
     let found = environment(&event).await;
     let name = found.iter().find_map(|variable| variable.strip_prefix("OPWATCH_NAME=")).unwrap();
     assert!(name.starts_with("a b LD_PRELOAD=/x [2J 机") && name.ends_with("机…"), "{name}");
@@ -148,14 +156,24 @@ async fn the_exit_code_alone_decides() {
 
 #[tokio::test]
 async fn the_last_lines_of_its_output_are_its_words() {
-    let refusal = run("echo one; echo two >&2; echo; printf 'three\\033[31m\\t\\n'; echo four; exit 65").await.unwrap_err();
-    assert_eq!(refusal.what, r"/bin/sh refused the event (exit code 65); its last words: two | three\u001b[31m | four");
+    let refusal = run("echo one; echo two >&2; echo; printf 'three\\033[31m\\t\\n'; echo four; exit 65")
+        .await
+        .unwrap_err();
+    assert_eq!(
+        refusal.what,
+        r"/bin/sh refused the event (exit code 65); its last words: two | three\u001b[31m | four"
+    );
 }
 
 #[tokio::test]
 async fn ten_mebibytes_of_output_neither_stop_it_nor_are_kept() {
-    let refusal = run("head -c 10485760 /dev/zero | tr '\\0' x; echo; echo the end; exit 65").await.unwrap_err();
-    assert!(refusal.what.starts_with("/bin/sh refused") && refusal.what.len() < 1200, "{}", refusal.what.len());
+    let refusal =
+        run("head -c 10485760 /dev/zero | tr '\\0' x; echo; echo the end; exit 65").await.unwrap_err();
+    assert!(
+        refusal.what.starts_with("/bin/sh refused") && refusal.what.len() < 1200,
+        "{}",
+        refusal.what.len()
+    );
     let refusal = run("head -c 10485760 /dev/zero; exit 75").await.unwrap_err();
     assert!(refusal.what.len() < 1200, "{}", refusal.what.len());
 }
@@ -192,7 +210,11 @@ async fn a_run_that_takes_too_long_is_killed_with_all_that_it_started_and_leaves
         timeout *= 2;
         let slow = Exec { timeout, ..script(TWO, folder.path()) };
         let refusal = slow.send(&samples::successes(1)).await.unwrap_err();
-        assert_eq!((refusal.class, refusal.what.contains("/bin/sh took longer than ")), (Class::Passing, true), "{refusal}");
+        assert_eq!(
+            (refusal.class, refusal.what.contains("/bin/sh took longer than ")),
+            (Class::Passing, true),
+            "{refusal}"
+        );
     }
     both_are_gone(folder.path()).await;
 }
@@ -257,7 +279,10 @@ async fn a_program_that_cannot_be_run_as_it_is_holds_the_sink() {
             refusal = sink.send(&samples::successes(1)).await.unwrap_err();
         }
         assert_eq!(refusal.class, Class::Sink, "{refusal}");
-        assert!(refusal.what.starts_with(&format!("cannot run {program}: ")) && refusal.what.contains(told), "{refusal}");
+        assert!(
+            refusal.what.starts_with(&format!("cannot run {program}: ")) && refusal.what.contains(told),
+            "{refusal}"
+        );
         assert!(!refusal.what.contains("hunter2"), "{refusal}");
     }
 }
@@ -276,7 +301,8 @@ async fn a_bare_name_is_looked_for_in_the_path() {
 
 #[test]
 fn its_arguments_do_not_show_themselves_in_debug() {
-    let config = Config { command: CommandLine(vec!["/bin/x".into(), "hunter2".into()]), ..Config::default() };
+    let config =
+        Config { command: CommandLine(vec!["/bin/x".into(), "hunter2".into()]), ..Config::default() };
     let shown = format!("{config:?} {:?}", Exec::new(&config));
     assert!(shown.contains("/bin/x") && !shown.contains("hunter2"), "{shown}");
 }
@@ -286,7 +312,9 @@ async fn a_program_is_looked_for_and_not_run() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     fs::write(path("text"), "#!/bin/sh\n").unwrap();
-    let reach = async |program: &str| sink(&[program, "-c", "exit 1"], LONG).reach().await.map_err(|refusal| (refusal.class, refusal.what));
+    let reach = async |program: &str| {
+        sink(&[program, "-c", "exit 1"], LONG).reach().await.map_err(|refusal| (refusal.class, refusal.what))
+    };
     for program in ["/bin/sh", "sh"] {
         assert_eq!(reach(program).await, Ok(Some("the program is there")));
     }

@@ -1,8 +1,8 @@
 //! A regular file that holds whole lines only, and those on the disk.
 //!
-//! Lines are appended, synced, and taken back if either fails. A process that was killed cannot take back, so the beginning of
-//! an event behind the last line end is cut off when the file is opened: it was never acknowledged and comes again. Anything
-//! else there is somebody else's, and left alone.
+//! Lines are appended, synced, and taken back if either fails. A process that was killed cannot take back, so
+//! the beginning of an event behind the last line end is cut off when the file is opened: it was never
+//! acknowledged and comes again. Anything else there is somebody else's, and left alone.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Write};
@@ -15,7 +15,8 @@ use tracing::warn;
 use super::turn::Turn;
 use super::{Doing, Trouble};
 
-/// How far back a torn line is looked for. An event is far smaller: answers of the cloud are bounded to 1 MiB.
+/// How far back a torn line is looked for. An event is far smaller: answers of the cloud are bounded to 1
+/// MiB.
 const MAX_TORN_BYTES: u64 = 8 * 1024 * 1024;
 
 /// How much is read at once while looking back.
@@ -80,9 +81,14 @@ impl Regular {
         self.identity
     }
 
-    /// Appends these lines and syncs them. After an error the file is as before and `true` comes with it, or it must be opened
-    /// anew: after a failed sync nothing may be assumed of what this descriptor wrote, and the next sync of it may lie.
-    pub fn append(&self, lines: &[u8], sync: impl Fn(&File) -> io::Result<()>) -> Result<(), (Trouble, bool)> {
+    /// Appends these lines and syncs them. After an error the file is as before and `true` comes with it, or
+    /// it must be opened anew: after a failed sync nothing may be assumed of what this descriptor wrote, and
+    /// the next sync of it may lie.
+    pub fn append(
+        &self,
+        lines: &[u8],
+        sync: impl Fn(&File) -> io::Result<()>,
+    ) -> Result<(), (Trouble, bool)> {
         let _turn = match Turn::of(&self.file) {
             Ok(turn) => turn,
             Err(error) => return Err((Trouble { doing: Doing::Writing, error }, true)),
@@ -142,7 +148,8 @@ fn end_of_last_line(file: &File, length: u64) -> io::Result<u64> {
     Ok(0)
 }
 
-/// Brings the file's name to the disk: at every opening, since a process that created it may have been killed before.
+/// Brings the file's name to the disk: at every opening, since a process that created it may have been killed
+/// before.
 fn sync_folder(path: &Path) -> io::Result<()> {
     // A link's target lies in another folder than the link.
     let target = path.canonicalize()?;
@@ -155,7 +162,9 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     };
     match folder.sync_all() {
         // Some file systems (CIFS, FUSE) cannot sync a folder; they do it by themselves or never.
-        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
+        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {
+            Ok(())
+        }
         other => other,
     }
 }

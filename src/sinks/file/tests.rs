@@ -42,7 +42,10 @@ async fn a_torn_last_line_is_removed_before_the_next_event() {
             let (_folder, path) = folder_and_path();
             fs::write(&path, format!("{whole}{torn}")).unwrap();
             to(&path).send(&samples::successes(1)).await.unwrap();
-            assert_eq!(fs::read_to_string(&path).unwrap(), format!("{whole}{}", lines(&samples::successes(1))));
+            assert_eq!(
+                fs::read_to_string(&path).unwrap(),
+                format!("{whole}{}", lines(&samples::successes(1)))
+            );
         }
     }
 }
@@ -54,13 +57,19 @@ async fn a_line_that_another_process_is_just_writing_is_not_taken_for_a_torn_one
     let other = fs::File::options().append(true).open(&path).unwrap();
     other.lock().unwrap();
     let refusal = refused(&path).await;
-    assert!(refusal.class == Class::Passing && refusal.what.contains("another program keeps it locked"), "{refusal}");
+    assert!(
+        refusal.class == Class::Passing && refusal.what.contains("another program keeps it locked"),
+        "{refusal}"
+    );
     assert_eq!(fs::read_to_string(&path).unwrap(), "{\"specversion\":");
     (&other).write_all(b"1}\n").unwrap();
     other.unlock().unwrap();
     let sink = to(&path);
     sink.send(&samples::successes(1)).await.unwrap();
-    assert_eq!(fs::read_to_string(&path).unwrap(), format!("{{\"specversion\":1}}\n{}", lines(&samples::successes(1))));
+    assert_eq!(
+        fs::read_to_string(&path).unwrap(),
+        format!("{{\"specversion\":1}}\n{}", lines(&samples::successes(1)))
+    );
     other.lock().unwrap();
     assert_eq!(sink.send(&samples::successes(1)).await.unwrap_err().class, Class::Passing);
     other.unlock().unwrap();
@@ -74,11 +83,17 @@ async fn a_last_line_without_an_end_that_is_no_event_is_left_alone_and_holds_the
         fs::write(&path, foreign).unwrap();
         let sink = to(&path);
         let refusal = sink.send(&samples::successes(1)).await.unwrap_err();
-        assert!(refusal.class == Class::Sink && refusal.what.ends_with("end that line, or name another path"), "{refusal}");
+        assert!(
+            refusal.class == Class::Sink && refusal.what.ends_with("end that line, or name another path"),
+            "{refusal}"
+        );
         assert_eq!(fs::read_to_string(&path).unwrap(), foreign);
         fs::write(&path, format!("{foreign}\n")).unwrap();
         sink.send(&samples::successes(1)).await.unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{foreign}\n{}", lines(&samples::successes(1))));
+        assert_eq!(
+            fs::read_to_string(&path).unwrap(),
+            format!("{foreign}\n{}", lines(&samples::successes(1)))
+        );
     }
 }
 
@@ -137,7 +152,10 @@ fn paths_that_lead_to_one_file_resolve_alike_also_before_it_is_there() {
 #[tokio::test]
 async fn a_full_disk_passes_and_says_where() {
     let refusal = refused(Path::new("/dev/full")).await;
-    assert_eq!((refusal.class, refusal.what.as_str()), (Class::Passing, "cannot write /dev/full: no space is left; free some there"));
+    assert_eq!(
+        (refusal.class, refusal.what.as_str()),
+        (Class::Passing, "cannot write /dev/full: no space is left; free some there")
+    );
 }
 
 #[tokio::test]
@@ -176,13 +194,14 @@ fn after_a_failed_sync_the_lines_are_taken_back_and_the_file_is_opened_anew() {
     let (_folder, path) = folder_and_path();
     let file = Regular::at(&path).unwrap();
     file.append(b"first\n", fs::File::sync_data).unwrap();
-    let (trouble, is_usable) = file.append(b"second\n", |_| Err(io::Error::other("input/output error"))).unwrap_err();
+    let (trouble, is_usable) =
+        file.append(b"second\n", |_| Err(io::Error::other("input/output error"))).unwrap_err();
     assert_eq!((is_usable, trouble.refusal(&path).class), (false, Class::Passing));
     assert_eq!(fs::read_to_string(&path).unwrap(), "first\n");
 }
 
-/// Under a limit of file sizes a write is short first and fails then, as on a full disk. The limit is set by the shell, for a
-/// process of its own: this test again.
+/// Under a limit of file sizes a write is short first and fails then, as on a full disk. The limit is set by
+/// the shell, for a process of its own: this test again.
 #[test]
 fn a_short_write_is_taken_back_and_the_next_attempt_begins_a_line() {
     const CHILD: &str = "OPWATCH_TEST_SHORT_WRITE";
@@ -208,7 +227,10 @@ async fn short_write(path: &Path) {
     let sink = to(path);
     sink.send(&samples::successes(1)).await.unwrap();
     let refusal = sink.send(&samples::successes(BATCH)).await.unwrap_err();
-    assert!(refusal.class == Class::Passing && refusal.what.contains("as large as files may be"), "{refusal}");
+    assert!(
+        refusal.class == Class::Passing && refusal.what.contains("as large as files may be"),
+        "{refusal}"
+    );
     assert_eq!(fs::read_to_string(path).unwrap(), lines(&samples::successes(1)));
     sink.send(&samples::successes(1)).await.unwrap();
 }
@@ -219,7 +241,10 @@ async fn a_fifo_waits_for_a_reader_and_is_never_cut() {
     assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
     let sink = to(&path);
     let refusal = sink.send(&samples::successes(1)).await.unwrap_err();
-    assert!(refusal.class == Class::Passing && refusal.what.ends_with("nobody reads it; start a reader"), "{refusal}");
+    assert!(
+        refusal.class == Class::Passing && refusal.what.ends_with("nobody reads it; start a reader"),
+        "{refusal}"
+    );
 
     let reader = std::thread::spawn({
         let path = path.clone();

@@ -1,12 +1,13 @@
-//! One writer of a file at a time, in whichever process: `opwatch events test` beside a daemon must not take a line that is just
-//! being written for a torn one, nor the other take back what it did not write.
+//! One writer of a file at a time, in whichever process: `opwatch events test` beside a daemon must not take
+//! a line that is just being written for a torn one, nor the other take back what it did not write.
 
 use std::fs::{File, TryLockError};
 use std::io;
 use std::thread::sleep;
 use std::time::Duration;
 
-/// How often, and how long after one another, it is tried: together below the five seconds that a stop may last.
+/// How often, and how long after one another, it is tried: together below the five seconds that a stop may
+/// last.
 const TRIES: u32 = 300;
 const WAIT: Duration = Duration::from_millis(10);
 
@@ -32,7 +33,8 @@ impl<'a> Turn<'a> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        // Not left to the closing of the file: a process that is being started may hold a copy of its descriptor.
+        // Not left to the closing of the file: a process that is being started may hold a copy of its
+        // descriptor.
         _ = self.0.unlock();
     }
 }

@@ -1,7 +1,7 @@
 //! What an answer means, or its absence (conventions.md §3), in words that name the receiver and no secret.
 //!
-//! Any 2xx acknowledges. Nothing of the URL is told, nor where a redirect points. Of a refusal the receiver's own words are
-//! told: bounded, without control characters, and without anything secret that they echo.
+//! Any 2xx acknowledges. Nothing of the URL is told, nor where a redirect points. Of a refusal the receiver's
+//! own words are told: bounded, without control characters, and without anything secret that they echo.
 
 use std::time::{Duration, SystemTime};
 
@@ -24,8 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// What is shorter is no secret, and would be taken out of the middle of words.
 const SHORTEST_SECRET_BYTES: usize = 6;
 
-/// What a status means, and what to do about it. Those of a content that is refused, and of a hold, are listed (conventions.md §3);
-/// every other 4xx is about how we ask, which is the same for all events, so it holds too, and drops nothing.
+/// What a status means, and what to do about it. Those of a content that is refused, and of a hold, are
+/// listed (conventions.md §3); every other 4xx is about how we ask, which is the same for all events, so it
+/// holds too, and drops nothing.
 const STATUSES: &[(u16, Class, &str)] = &[
     (400, Class::Event, "it refuses this event"),
     (401, Class::Sink, "it does not know who asks; look at `headers` and `secrets`"),
@@ -44,7 +45,8 @@ const STATUSES: &[(u16, Class, &str)] = &[
     (425, Class::Passing, "it was too early"),
     (429, Class::Passing, "it was asked too often"),
 ];
-/// What nginx writes on the page of its 400 where a client certificate is missing or refused: no event's fault.
+/// What nginx writes on the page of its 400 where a client certificate is missing or refused: no event's
+/// fault.
 const NGINX_ON_CERTIFICATES: &str = "SSL certificate";
 /// What hyper-util says of a proxy's 407 to a CONNECT; it has no type of its own that could be asked for.
 const UNKNOWN_TO_PROXY: &str = "proxy authorization required";
@@ -74,7 +76,11 @@ impl Hidden {
         let decoded = percent_decode_str(text).decode_utf8_lossy();
         for text in [text, &decoded].into_iter().flat_map(|text| text.split_whitespace().chain([text])) {
             if text.len() >= SHORTEST_SECRET_BYTES {
-                let in_html = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
+                let in_html = text
+                    .replace('&', "&amp;")
+                    .replace('<', "&lt;")
+                    .replace('>', "&gt;")
+                    .replace('"', "&quot;");
                 let quoted = serde_json::Value::from(text).to_string();
                 let in_json = &quoted[1..quoted.len() - 1];
                 self.0.extend([text.to_owned(), in_html, in_json.to_owned(), in_json.replace('/', "\\/")]);
@@ -105,8 +111,10 @@ impl Hidden {
 
 /// The text without a secret, in whatever case of ASCII letters it stands there.
 fn without(text: &str, secret: &str) -> String {
-    let (lower, secret) = (text.to_ascii_lowercase(), secret.to_ascii_lowercase());
-    let (mut told, mut from) = (String::with_capacity(text.len()), 0);
+    let lower = text.to_ascii_lowercase();
+    let secret = secret.to_ascii_lowercase();
+    let mut told = String::with_capacity(text.len());
+    let mut from = 0;
     while let Some(at) = lower[from..].find(&secret).filter(|_| !secret.is_empty()) {
         told.push_str(&text[from..from + at]);
         told.push_str("[secret]");
@@ -115,8 +123,8 @@ fn without(text: &str, secret: &str) -> String {
     told + &text[from..]
 }
 
-/// Whether an answer acknowledges; it came at that moment, to a request that carried what is hidden, which is asked for only where
-/// words are told.
+/// Whether an answer acknowledges; it came at that moment, to a request that carried what is hidden, which is
+/// asked for only where words are told.
 pub async fn judge(
     response: Response,
     asked: &str,
@@ -135,7 +143,9 @@ pub async fn judge(
         return Ok(());
     }
     if status.is_redirection() {
-        return Err(Refusal::of_sink(what + "a redirect, which is not followed; write the final address into `url`"));
+        return Err(Refusal::of_sink(
+            what + "a redirect, which is not followed; write the final address into `url`",
+        ));
     }
     if status.is_client_error() {
         let listed = STATUSES.iter().find(|(listed, ..)| *listed == status.as_u16());
@@ -155,25 +165,31 @@ pub async fn judge(
 
 /// What no answer came to; `within` is the time that the attempt had.
 pub fn unanswered(error: reqwest::Error, asked: &str, within: impl std::fmt::Display) -> Refusal {
-    let has_cause = |holds: &dyn Fn(&(dyn std::error::Error + 'static)) -> bool| net::causes(&error).any(holds);
+    let has_cause =
+        |holds: &dyn Fn(&(dyn std::error::Error + 'static)) -> bool| net::causes(&error).any(holds);
     let is_link_local = has_cause(&|cause| cause.is::<LinkLocal>());
-    let is_untrusted = has_cause(&|cause| matches!(cause.downcast_ref(), Some(rustls::Error::InvalidCertificate(_))));
-    let are_we_untrusted =
-        has_cause(&|cause| matches!(cause.downcast_ref(), Some(rustls::Error::AlertReceived(alert)) if refuses_us(*alert)));
-    let (is_timeout, is_connect) = (error.is_timeout(), error.is_connect());
+    let is_untrusted =
+        has_cause(&|cause| matches!(cause.downcast_ref(), Some(rustls::Error::InvalidCertificate(_))));
+    let are_we_untrusted = has_cause(
+        &|cause| matches!(cause.downcast_ref(), Some(rustls::Error::AlertReceived(alert)) if refuses_us(*alert)),
+    );
+    let is_timeout = error.is_timeout();
+    let is_connect = error.is_connect();
     let cause = net::cause(error);
     match () {
-        () if is_link_local => Refusal::of_sink(format!("{asked} {cause}; write another host, or set `allow_link_local`")),
+        () if is_link_local => {
+            Refusal::of_sink(format!("{asked} {cause}; write another host, or set `allow_link_local`"))
+        }
         () if is_timeout => Refusal::passing(format!("{asked} did not answer within {within}")),
         () if is_untrusted => Refusal::passing(format!(
             "{asked} shows a certificate that cannot be trusted ({cause}); renew it there, or name who signed it in `tls.ca_file`"
         )),
-        () if are_we_untrusted => {
-            Refusal::of_sink(format!("{asked} does not take our certificate ({cause}); look at `tls.cert_file` and `tls.key_file`"))
-        }
-        () if cause.contains(UNKNOWN_TO_PROXY) => {
-            Refusal::of_sink(format!("the proxy before {asked} does not know who asks; write user and password into `proxy`"))
-        }
+        () if are_we_untrusted => Refusal::of_sink(format!(
+            "{asked} does not take our certificate ({cause}); look at `tls.cert_file` and `tls.key_file`"
+        )),
+        () if cause.contains(UNKNOWN_TO_PROXY) => Refusal::of_sink(format!(
+            "the proxy before {asked} does not know who asks; write user and password into `proxy`"
+        )),
         () if is_connect => Refusal::passing(format!("cannot reach {asked}: {cause}")),
         () => Refusal::passing(format!("{asked} broke off: {cause}")),
     }

@@ -1,4 +1,5 @@
-//! What `type = "webhook"` says: as written, and as it is used. Everything that is wrong with it is told at once.
+//! What `type = "webhook"` says: as written, and as it is used. Everything that is wrong with it is told at
+//! once.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,19 +21,22 @@ pub struct Config {
     /// Where events are sent; https, or http to a loopback address. It, or `url_file`.
     #[serde(skip_serializing)]
     pub url: Option<Secret>,
-    /// A file that holds the url, read again when it changes; a bare name is looked for in `$CREDENTIALS_DIRECTORY` first.
+    /// A file that holds the url, read again when it changes; a bare name is looked for in
+    /// `$CREDENTIALS_DIRECTORY` first.
     pub url_file: Option<PathBuf>,
     /// `POST` or `PUT`. Default POST.
     pub method: Method,
     /// Sent along with each request, at most 64; a `Content-Type` here wins. Default: none.
     #[serde(serialize_with = "no_table")]
     pub headers: BTreeMap<String, Secret>,
-    /// `whsec_…`: each makes one Standard Webhooks signature; at most 8. Default: none, and nothing is signed.
+    /// `whsec_…`: each makes one Standard Webhooks signature; at most 8. Default: none, and nothing is
+    /// signed.
     #[serde(serialize_with = "no_list")]
     pub secrets: Vec<Secret>,
     /// Certificates; all of them are read again when they change.
     pub tls: Tls,
-    /// The proxy that all requests go through, http or https; it may hold a password. Default: the usual environment variables.
+    /// The proxy that all requests go through, http or https; it may hold a password. Default: the usual
+    /// environment variables.
     #[serde(skip_serializing)]
     pub proxy: Option<Secret>,
     /// How long one attempt may take, connecting included; more than 0s. Default 10s.
@@ -85,7 +89,14 @@ pub struct Settled {
 const MOST_HEADERS: usize = 64;
 const MOST_SECRETS: usize = 8;
 /// Headers that a request has by itself, in lower case.
-const OWN: [&str; 6] = ["connection", "content-length", "transfer-encoding", "webhook-id", "webhook-timestamp", "webhook-signature"];
+const OWN: [&str; 6] = [
+    "connection",
+    "content-length",
+    "transfer-encoding",
+    "webhook-id",
+    "webhook-timestamp",
+    "webhook-signature",
+];
 
 impl Default for Config {
     fn default() -> Self {
@@ -141,7 +152,9 @@ impl Config {
                 continue;
             }
             match HeaderValue::from_str(value.expose()) {
-                Ok(_) if headers.contains_key(&name) => faults.push(fault(&at, "stands there twice, in another case; keep one of the two")),
+                Ok(_) if headers.contains_key(&name) => {
+                    faults.push(fault(&at, "stands there twice, in another case; keep one of the two"))
+                }
                 Ok(mut value) => {
                     value.set_sensitive(true);
                     headers.insert(name, value);
@@ -174,9 +187,13 @@ impl Config {
 
     fn made_template(&self, faults: &mut Vec<Fault>) -> Option<Template> {
         let (key, made) = match (&self.template, &self.template_file) {
-            (Some(_), Some(_)) => ("template_file", Err("stands beside `template`; keep one of the two".to_owned())),
+            (Some(_), Some(_)) => {
+                ("template_file", Err("stands beside `template`; keep one of the two".to_owned()))
+            }
             (Some(source), None) => ("template", Template::new(source.expose())),
-            (None, Some(file)) if file.as_os_str().is_empty() => ("template_file", Err(EMPTY_PATH.to_owned())),
+            (None, Some(file)) if file.as_os_str().is_empty() => {
+                ("template_file", Err(EMPTY_PATH.to_owned()))
+            }
             (None, Some(file)) => ("template_file", Template::read(file)),
             (None, None) => return None,
         };
@@ -194,7 +211,10 @@ impl Config {
 
     /// The files that are read again when they change.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
-        [&self.url_file, &self.tls.ca_file, &self.tls.cert_file, &self.tls.key_file].into_iter().flatten().map(PathBuf::as_path)
+        [&self.url_file, &self.tls.ca_file, &self.tls.cert_file, &self.tls.key_file]
+            .into_iter()
+            .flatten()
+            .map(PathBuf::as_path)
     }
 }
 

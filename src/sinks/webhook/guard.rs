@@ -1,8 +1,8 @@
-//! Keeps a webhook from addresses of this link, where clouds keep their metadata services: whoever may write a webhook's URL, or
-//! the name it holds, must not make this daemon speak to one (design.md §5).
+//! Keeps a webhook from addresses of this link, where clouds keep their metadata services: whoever may write
+//! a webhook's URL, or the name it holds, must not make this daemon speak to one (design.md §5).
 //!
-//! A name is looked at once it is resolved, and only what was looked at is connected to. Where a proxy stands between, the
-//! proxy resolves, and is the one to refuse.
+//! A name is looked at once it is resolved, and only what was looked at is connected to. Where a proxy stands
+//! between, the proxy resolves, and is the one to refuse.
 
 use std::net::SocketAddr;
 

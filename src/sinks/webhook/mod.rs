@@ -1,8 +1,8 @@
-//! Events to an HTTP server: one request per attempt, as CloudEvents (structured JSON) or in the words of a template, signed as
-//! Standard Webhooks where secrets are given.
+//! Events to an HTTP server: one request per attempt, as CloudEvents (structured JSON) or in the words of a
+//! template, signed as Standard Webhooks where secrets are given.
 //!
-//! What an answer means stands in `answer.rs`, where the webhook leads and what of that is read again in `reach.rs`. The URL is a
-//! secret: robots carry their keys in it.
+//! What an answer means stands in `answer.rs`, where the webhook leads and what of that is read again in
+//! `reach.rs`. The URL is a secret: robots carry their keys in it.
 
 pub mod config;
 mod answer;
@@ -65,8 +65,8 @@ struct Message {
 }
 
 impl Webhook {
-    /// The sink of that name. With `is_batched`, a request carries a CloudEvents batch; a template makes one message of one
-    /// event, so with one nothing is batched. Nothing is connected yet.
+    /// The sink of that name. With `is_batched`, a request carries a CloudEvents batch; a template makes one
+    /// message of one event, so with one nothing is batched. Nothing is connected yet.
     ///
     /// # Errors
     /// Everything that is wrong, each with its key, without a secret.
@@ -75,7 +75,16 @@ impl Webhook {
         let Settled { headers, keys, template, reached } = config.settle(|_, _| ())?;
         let is_batched = is_batched && template.is_none();
         let standing = Arc::new(Standing::new(reached));
-        Ok(Self { name: name.to_owned(), config: Arc::new(config.clone()), is_batched, headers, keys, template, standing, clock })
+        Ok(Self {
+            name: name.to_owned(),
+            config: Arc::new(config.clone()),
+            is_batched,
+            headers,
+            keys,
+            template,
+            standing,
+            clock,
+        })
     }
 
     /// Where to send, after a look at the files that may have changed.
@@ -83,11 +92,14 @@ impl Webhook {
         if self.config.files().next().is_none() {
             return Ok(self.standing.current());
         }
-        let (standing, config) = (Arc::clone(&self.standing), Arc::clone(&self.config));
+        let standing = Arc::clone(&self.standing);
+        let config = Arc::clone(&self.config);
         let (reached, change) = blocking(move || Ok(standing.look(&config))).await?;
         match change {
             Change::None => {}
-            Change::Read => tracing::info!(sink = self.name, "the webhook's files changed and were read again"),
+            Change::Read => {
+                tracing::info!(sink = self.name, "the webhook's files changed and were read again")
+            }
             Change::Broken(error) => {
                 tracing::warn!(
                     sink = self.name,
@@ -123,7 +135,11 @@ impl Webhook {
             Ok(response) => {
                 let hidden = || {
                     let login = login(&reached.url);
-                    let sent = self.headers.values().filter_map(|value| value.to_str().ok()).chain([signature.as_str(), &login]);
+                    let sent = self
+                        .headers
+                        .values()
+                        .filter_map(|value| value.to_str().ok())
+                        .chain([signature.as_str(), &login]);
                     Hidden::new(&reached.url, sent.chain(self.config.secrets.iter().map(signature::encoded)))
                 };
                 // What a template says may be a secret, and whoever echoes the body tells it.
@@ -137,7 +153,11 @@ impl Webhook {
     fn message(&self, events: &[Event]) -> Message {
         if self.is_batched {
             let bodies: Vec<_> = events.iter().map(|event| event.body.as_str()).collect();
-            return Message { id: batch_id(events), content_type: STRUCTURED_BATCH, body: format!("[{}]", bodies.join(",")).into_bytes() };
+            return Message {
+                id: batch_id(events),
+                content_type: STRUCTURED_BATCH,
+                body: format!("[{}]", bodies.join(",")).into_bytes(),
+            };
         }
         let event = events.first();
         let id = event.map(|event| event.id.to_string()).unwrap_or_default();
@@ -147,7 +167,11 @@ impl Webhook {
                 let is_json = serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok();
                 Message { id, content_type: if is_json { JSON } else { TEXT }, body: text.into_bytes() }
             }
-            None => Message { id, content_type: STRUCTURED, body: event.map(|event| event.body.clone().into_bytes()).unwrap_or_default() },
+            None => Message {
+                id,
+                content_type: STRUCTURED,
+                body: event.map(|event| event.body.clone().into_bytes()).unwrap_or_default(),
+            },
         }
     }
 }
@@ -162,7 +186,8 @@ impl Sink for Webhook {
         self.config.files().map(Path::to_owned).collect()
     }
 
-    /// Connects, through the proxy and TLS, and asks the server for nothing: not the webhook's path, and without its headers and login.
+    /// Connects, through the proxy and TLS, and asks the server for nothing: not the webhook's path, and
+    /// without its headers and login.
     async fn reach(&self) -> Result<Option<&'static str>, Refusal> {
         let reached = self.reached().await?;
         let mut root = reached.url.clone();
@@ -172,7 +197,9 @@ impl Sink for Webhook {
         let _ = root.set_username("").and_then(|()| root.set_password(None));
         match reached.client.head(root).send().await {
             Ok(_) => Ok(Some("a server answers there; whether it takes events, `opwatch events test` tells")),
-            Err(error) => Err(answer::unanswered(error, &asked(&reached.url), rounded(self.config.timeout.0))),
+            Err(error) => {
+                Err(answer::unanswered(error, &asked(&reached.url), rounded(self.config.timeout.0)))
+            }
         }
     }
 
@@ -185,8 +212,8 @@ impl Sink for Webhook {
     }
 }
 
-/// The `webhook-id` of a batch: its event's own if there is one, else derived from the ids in their order. The same events make
-/// the same id whenever they are sent again; another batch is another message.
+/// The `webhook-id` of a batch: its event's own if there is one, else derived from the ids in their order.
+/// The same events make the same id whenever they are sent again; another batch is another message.
 fn batch_id(events: &[Event]) -> String {
     match events {
         [event] => event.id.to_string(),
@@ -210,5 +237,9 @@ fn login(url: &Url) -> String {
         return String::new();
     }
     let decoded = |text| percent_decode_str(text).decode_utf8_lossy();
-    base64::engine::general_purpose::STANDARD.encode(format!("{}:{}", decoded(url.username()), decoded(url.password().unwrap_or_default())))
+    base64::engine::general_purpose::STANDARD.encode(format!(
+        "{}:{}",
+        decoded(url.username()),
+        decoded(url.password().unwrap_or_default())
+    ))
 }

@@ -1,7 +1,8 @@
 //! Where a webhook leads and the client that gets there, from the configuration and the files that it names.
 //!
-//! The files may change at any time: a token is rotated, a certificate renewed. They are looked at before each attempt, and read
-//! again when they changed; a broken one, or a pair that does not fit, leaves in use what was there.
+//! The files may change at any time: a token is rotated, a certificate renewed. They are looked at before
+//! each attempt, and read again when they changed; a broken one, or a pair that does not fit, leaves in use
+//! what was there.
 
 use std::fs;
 use std::path::Path;
@@ -52,7 +53,8 @@ impl Standing {
         Self(Mutex::new((Arc::new(reached), files)))
     }
 
-    /// Looks at the files, reads them again if they changed, and answers with what is to be used. It may block.
+    /// Looks at the files, reads them again if they changed, and answers with what is to be used. It may
+    /// block.
     pub fn look(&self, config: &Config) -> (Arc<Reached>, Change) {
         let now = stamps(config);
         let mut standing = lock(&self.0);
@@ -93,7 +95,8 @@ pub fn reach(config: &Config, doubt: &mut impl FnMut(&'static str, String)) -> R
         faults.push(fault(&["proxy"], what));
     }
     let ca = config.tls.ca_file.as_deref().map(|file| read_by(file, ca_file::read)).transpose();
-    let ca = ca.map_err(|what| faults.push(fault(&["tls", "ca_file"], what))).ok().flatten().unwrap_or_default();
+    let ca =
+        ca.map_err(|what| faults.push(fault(&["tls", "ca_file"], what))).ok().flatten().unwrap_or_default();
     let identity = identity(config, doubt).map_err(|fault| faults.push(fault)).ok().flatten();
     let (Some(url), true) = (url, faults.is_empty()) else { return Err(faults) };
 
@@ -108,8 +111,16 @@ pub fn reach(config: &Config, doubt: &mut impl FnMut(&'static str, String)) -> R
         let is_ours = is_ours_shown && net::causes(&error).any(|cause| cause.is::<rustls::Error>());
         let cause = net::cause(error);
         vec![match is_ours {
-            true => fault(&["tls", "key_file"], format!("does not fit `tls.cert_file` ({cause}); write the key of its first certificate")),
-            false => fault(&["tls"], format!("cannot be set up ({cause}); check the system's certificates (package ca-certificates)")),
+            true => fault(
+                &["tls", "key_file"],
+                format!("does not fit `tls.cert_file` ({cause}); write the key of its first certificate"),
+            ),
+            false => fault(
+                &["tls"],
+                format!(
+                    "cannot be set up ({cause}); check the system's certificates (package ca-certificates)"
+                ),
+            ),
         }]
     })
 }
@@ -143,29 +154,44 @@ fn checked(written: &Secret, allow_link_local: bool) -> Result<Url, &'static str
     match url.scheme() {
         "https" => Ok(url),
         "http" if address::is_loopback(host) => Ok(url),
-        "http" => Err("is plain http beyond this machine; write https, or a loopback address such as 127.0.0.1"),
+        "http" => {
+            Err("is plain http beyond this machine; write https, or a loopback address such as 127.0.0.1")
+        }
         _ => Err(FORM),
     }
 }
 
 /// What is shown to a server that asks who we are.
-fn identity(config: &Config, doubt: &mut impl FnMut(&'static str, String)) -> Result<Option<Identity>, Fault> {
+fn identity(
+    config: &Config,
+    doubt: &mut impl FnMut(&'static str, String),
+) -> Result<Option<Identity>, Fault> {
     let (certificates, key) = match (&config.tls.cert_file, &config.tls.key_file) {
         (None, None) => return Ok(None),
-        (Some(_), None) => return Err(fault(&["tls", "cert_file"], "has no key beside it; write `key_file`")),
-        (None, Some(_)) => return Err(fault(&["tls", "key_file"], "has no certificate beside it; write `cert_file`")),
+        (Some(_), None) => {
+            return Err(fault(&["tls", "cert_file"], "has no key beside it; write `key_file`"));
+        }
+        (None, Some(_)) => {
+            return Err(fault(&["tls", "key_file"], "has no certificate beside it; write `cert_file`"));
+        }
         (Some(certificates), Some(key)) => (certificates, key),
     };
-    let certificates = read_by(certificates, ca_file::pem).map_err(|what| fault(&["tls", "cert_file"], what))?;
+    let certificates =
+        read_by(certificates, ca_file::pem).map_err(|what| fault(&["tls", "cert_file"], what))?;
     let at_key = |what: String| fault(&["tls", "key_file"], what);
     let shown = key.display();
-    let key = read_by(key, |file| secret::file::read(file, |what| doubt("tls.key_file", what))).map_err(at_key)?;
+    let key =
+        read_by(key, |file| secret::file::read(file, |what| doubt("tls.key_file", what))).map_err(at_key)?;
     if PrivateKeyDer::from_pem_slice(key.expose().as_bytes()).is_err() {
-        return Err(at_key(format!("{shown} holds no private key; write one that begins with -----BEGIN PRIVATE KEY-----")));
+        return Err(at_key(format!(
+            "{shown} holds no private key; write one that begins with -----BEGIN PRIVATE KEY-----"
+        )));
     }
     let both = Secret::new(format!("{certificates}\n{}", key.expose()));
     let identity = Identity::from_pem(both.expose().as_bytes()).map(Some);
-    identity.map_err(|error| at_key(format!("and `tls.cert_file` cannot be used ({}); write them anew", net::cause(error))))
+    identity.map_err(|error| {
+        at_key(format!("and `tls.cert_file` cannot be used ({}); write them anew", net::cause(error)))
+    })
 }
 
 fn read_by<T>(file: &Path, read: impl FnOnce(&Path) -> Result<T, String>) -> Result<T, String> {
@@ -174,6 +200,8 @@ fn read_by<T>(file: &Path, read: impl FnOnce(&Path) -> Result<T, String>) -> Res
 
 fn stamps(config: &Config) -> Vec<Stamp> {
     use std::os::unix::fs::MetadataExt;
-    let stamp = |file| fs::metadata(file).ok().map(|metadata| (metadata.modified().ok(), metadata.len(), metadata.ino()));
+    let stamp = |file| {
+        fs::metadata(file).ok().map(|metadata| (metadata.modified().ok(), metadata.len(), metadata.ino()))
+    };
     config.files().map(stamp).collect()
 }

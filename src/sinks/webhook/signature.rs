@@ -1,4 +1,5 @@
-//! Signatures of Standard Webhooks (conventions.md §3): `v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`.
+//! Signatures of Standard Webhooks (conventions.md §3): `v1,` and the base64 of HMAC-SHA256 over
+//! `id.timestamp.body`.
 
 use base64::Engine;
 use base64::alphabet;
@@ -78,7 +79,10 @@ mod tests {
 
     #[test]
     fn the_vector_of_the_specification_is_met() {
-        assert_eq!(header(&[key(SECRET)], ID, TIMESTAMP, BODY), "v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw=");
+        assert_eq!(
+            header(&[key(SECRET)], ID, TIMESTAMP, BODY),
+            "v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw="
+        );
     }
 
     #[test]
@@ -104,7 +108,13 @@ mod tests {
 
     #[test]
     fn what_is_no_secret_is_refused_without_being_repeated_and_an_unusual_one_is_doubtful() {
-        for wrong in ["", "whsec_", "whsec_hunter2!", "C2FVsBQIhrscChlQIMV+b5sSYspob7oD", "whpk_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"] {
+        for wrong in [
+            "",
+            "whsec_",
+            "whsec_hunter2!",
+            "C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
+            "whpk_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
+        ] {
             assert!(!Key::new(&Secret::new(wrong)).map(|_| ()).unwrap_err().contains("hunter2"), "{wrong}");
         }
         let padded = ["whsec_QUJD", "whsec_QUI=", "whsec_QUI", " whsec_QUI=\n"];

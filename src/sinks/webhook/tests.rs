@@ -52,7 +52,10 @@ async fn an_event_is_sent_as_it_was_stored_signed_and_with_the_headers() {
         (got.method.as_str(), got.target.as_str(), got.body.as_str()),
         ("POST", "/robot-hunter2/send?key=query-hunter2", &*event.body)
     );
-    assert_eq!((got.header("content-type"), got.header("x-env")), ("application/cloudevents+json; charset=UTF-8", "prod"));
+    assert_eq!(
+        (got.header("content-type"), got.header("x-env")),
+        ("application/cloudevents+json; charset=UTF-8", "prod")
+    );
     assert_eq!(got.header("webhook-id"), event.id.to_string());
     let reference = standardwebhooks::Webhook::new(KEY).unwrap();
     reference.verify(got.body.as_bytes(), &got.headers).unwrap();
@@ -78,12 +81,19 @@ async fn a_batch_is_one_request_whose_id_is_the_same_for_the_same_events() {
     let got = receiver.got();
     assert_eq!(got[0].header("content-type"), "application/cloudevents-batch+json; charset=UTF-8");
     let sent: Vec<Value> = serde_json::from_str(&got[0].body).unwrap();
-    assert_eq!((sent.len(), sent[0].to_string()), (3, serde_json::from_str::<Value>(&events[0].body).unwrap().to_string()));
+    assert_eq!(
+        (sent.len(), sent[0].to_string()),
+        (3, serde_json::from_str::<Value>(&events[0].body).unwrap().to_string())
+    );
     let ids: Vec<_> = got.iter().map(|got| got.header("webhook-id")).collect();
     assert!(ids[0] == ids[1] && ids[1] != ids[2] && ids[3] == events[1].id.to_string(), "{ids:?}");
     let reference = standardwebhooks::Webhook::new(KEY).unwrap();
     reference.verify(got[0].body.as_bytes(), &got[0].headers).unwrap();
-    assert_eq!(made(&with_template(&receiver, "x"), true).batch(), 1, "a template makes one message of one event");
+    assert_eq!(
+        made(&with_template(&receiver, "x"), true).batch(),
+        1,
+        "a template makes one message of one event"
+    );
 }
 
 #[tokio::test]
@@ -116,7 +126,10 @@ async fn every_status_is_put_where_it_belongs() {
         for status in statuses {
             let refusal = refused(&receiver, Answer::status(*status)).await;
             assert_eq!(refusal.class, class, "{status}: {refusal}");
-            assert!(refusal.what.starts_with(&format!("{} answers HTTP {status}: ", receiver.addr)), "{refusal}");
+            assert!(
+                refusal.what.starts_with(&format!("{} answers HTTP {status}: ", receiver.addr)),
+                "{refusal}"
+            );
         }
     }
     for status in [200, 201, 202, 204, 299] {
@@ -129,11 +142,19 @@ async fn every_status_is_put_where_it_belongs() {
 async fn retry_after_is_obeyed_in_both_forms_up_to_an_hour() {
     let receiver = Receiver::start().await;
     let date = "Mon, 24 Nov 2025 16:00:00 GMT".to_owned();
-    for (value, seconds) in [("7", Some(7)), ("Mon, 24 Nov 2025 16:00:30 GMT", Some(30)), ("soon", None), ("999999", Some(3600))] {
+    for (value, seconds) in
+        [("7", Some(7)), ("Mon, 24 Nov 2025 16:00:30 GMT", Some(30)), ("soon", None), ("999999", Some(3600))]
+    {
         for status in [429, 503] {
-            let refusal =
-                refused(&receiver, Answer::Status(status, vec![("retry-after", value.into()), ("date", date.clone())], String::new()))
-                    .await;
+            let refusal = refused(
+                &receiver,
+                Answer::Status(
+                    status,
+                    vec![("retry-after", value.into()), ("date", date.clone())],
+                    String::new(),
+                ),
+            )
+            .await;
             assert_eq!(refusal.retry_after, seconds.map(Duration::from_secs), "{value}");
         }
     }
@@ -143,7 +164,10 @@ async fn retry_after_is_obeyed_in_both_forms_up_to_an_hour() {
 async fn the_receivers_words_are_told_cut_and_without_control_characters_or_anything_secret() {
     let receiver = Receiver::start().await;
     let refusal = refused(&receiver, Answer::says(422, "no field\n`team`\u{1b}[31m")).await;
-    assert!(refusal.what.ends_with("it refuses this event, and says: no field `team`\\u{1b}[31m"), "{refusal}");
+    assert!(
+        refusal.what.ends_with("it refuses this event, and says: no field `team`\\u{1b}[31m"),
+        "{refusal}"
+    );
     let refusal = refused(&receiver, Answer::says(400, &"ä".repeat(100_000))).await;
     assert!(refusal.what.len() < 640 && refusal.what.ends_with("ä…"), "{refusal}");
 
@@ -156,8 +180,13 @@ async fn the_receivers_words_are_told_cut_and_without_control_characters_or_anyt
         sent.target.replace('/', "\\/")
     );
     for status in [400, 401, 404, 302, 500] {
-        let refusal = refused(&receiver, Answer::Status(status, vec![("location", format!("http://h/{echo}"))], echo.clone())).await;
-        // The signature is of an earlier moment, if the second went by meanwhile; then it is nobody's any more.
+        let refusal = refused(
+            &receiver,
+            Answer::Status(status, vec![("location", format!("http://h/{echo}"))], echo.clone()),
+        )
+        .await;
+        // The signature is of an earlier moment, if the second went by meanwhile; then it is nobody's any
+        // more.
         assert!(!format!("{refusal} {refusal:?}").contains("hunter2"), "{refusal}");
     }
 }
@@ -178,7 +207,8 @@ async fn what_a_login_in_the_url_becomes_is_hidden_too() {
 #[tokio::test]
 async fn a_client_certificate_that_nginx_misses_is_no_events_fault() {
     let receiver = Receiver::start().await;
-    let refusal = refused(&receiver, Answer::says(400, "<center>No required SSL certificate was sent</center>")).await;
+    let refusal =
+        refused(&receiver, Answer::says(400, "<center>No required SSL certificate was sent</center>")).await;
     assert!(refusal.class == Class::Sink && refusal.what.contains("`tls.cert_file`"), "{refusal}");
 }
 
@@ -194,31 +224,52 @@ async fn a_name_that_leads_to_this_link_holds_the_sink() {
     let receiver = Receiver::start().await;
     let client = crate::net::client(Way { is_plain: true, proxy: None, ca: &[] }).unwrap();
     let client = client.dns_resolver(Everywhere("169.254.0.23:0".parse().unwrap())).build().unwrap();
-    let error = client.get(format!("http://hooks.example:{}/hunter2", receiver.addr.port())).send().await.unwrap_err();
+    let error = client
+        .get(format!("http://hooks.example:{}/hunter2", receiver.addr.port()))
+        .send()
+        .await
+        .unwrap_err();
     let refusal = answer::unanswered(error, "hooks.example:1", "10s");
-    assert!(refusal.class == Class::Sink && refusal.what.contains("allow_link_local") && !refusal.what.contains("hunter2"), "{refusal}");
+    assert!(
+        refusal.class == Class::Sink
+            && refusal.what.contains("allow_link_local")
+            && !refusal.what.contains("hunter2"),
+        "{refusal}"
+    );
 }
 
 #[tokio::test]
 async fn a_host_that_is_not_there_passes() {
     let config = Config { url: Some(Secret::new("https://hooks.invalid/hunter2")), ..Config::default() };
     let refusal = made(&config, false).send(&samples::successes(1)).await.unwrap_err();
-    assert!(refusal.class == Class::Passing && refusal.what.starts_with("cannot reach hooks.invalid:443: "), "{refusal}");
+    assert!(
+        refusal.class == Class::Passing && refusal.what.starts_with("cannot reach hooks.invalid:443: "),
+        "{refusal}"
+    );
 }
 
 #[tokio::test]
 async fn a_url_file_that_changes_counts_from_the_next_attempt_and_a_broken_one_leaves_what_was_there() {
-    let (old, new) = (Receiver::start().await, Receiver::start().await);
+    let old = Receiver::start().await;
+    let new = Receiver::start().await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("url");
     std::fs::write(&file, format!("http://{}/one\n", old.addr)).unwrap();
     let webhook = made(&Config { url: None, url_file: Some(file.clone()), ..config(&old) }, false);
     webhook.send(&samples::successes(1)).await.unwrap();
-    for broken in ["", "hunter2", "http://192.0.2.1/hunter2", "https://169.254.0.23/", "https://[::ffff:a9fe:17]/"] {
+    for broken in
+        ["", "hunter2", "http://192.0.2.1/hunter2", "https://169.254.0.23/", "https://[::ffff:a9fe:17]/"]
+    {
         std::fs::write(&file, broken).unwrap();
         let (_, change) = webhook.standing.look(&webhook.config);
-        assert!(matches!(&change, Change::Broken(what) if what.contains("`url_file`") && !what.contains("hunter2")), "{broken}");
-        assert!(matches!(webhook.standing.look(&webhook.config).1, Change::None), "{broken}: it is told once");
+        assert!(
+            matches!(&change, Change::Broken(what) if what.contains("`url_file`") && !what.contains("hunter2")),
+            "{broken}"
+        );
+        assert!(
+            matches!(webhook.standing.look(&webhook.config).1, Change::None),
+            "{broken}: it is told once"
+        );
         webhook.send(&samples::successes(1)).await.unwrap();
     }
     std::fs::remove_file(&file).unwrap();
@@ -235,7 +286,9 @@ fn all_that_is_wrong_is_told_at_once_with_its_key_and_without_a_secret() {
     let config = Config {
         url: Some(Secret::new("http://hunter2.example/")),
         headers: ["a b", "Content-Length", "X-Line", "x-twice", "X-Twice"]
-            .map(|name| (name.to_owned(), Secret::new(if name == "X-Line" { "hunter2\n" } else { "hunter2" })))
+            .map(|name| {
+                (name.to_owned(), Secret::new(if name == "X-Line" { "hunter2\n" } else { "hunter2" }))
+            })
             .into(),
         secrets: vec![Secret::new(KEY), Secret::new("hunter2")],
         tls: config::Tls { ca_file: Some(missing.clone()), cert_file: None, key_file: Some(missing) },
@@ -246,14 +299,17 @@ fn all_that_is_wrong_is_told_at_once_with_its_key_and_without_a_secret() {
     };
     let faults = config.settle(|_, _| ()).map(|_| ()).unwrap_err();
     let told: Vec<_> = faults.iter().map(|fault| fault.path.join(".")).collect();
-    let wanted =
-        "timeout headers.Content-Length headers.X-Line headers.a b headers.x-twice secrets.1 template url proxy tls.ca_file tls.key_file";
+    let wanted = "timeout headers.Content-Length headers.X-Line headers.a b headers.x-twice secrets.1 template url proxy tls.ca_file tls.key_file";
     assert_eq!(told.join(" "), wanted);
     assert!(!format!("{faults:?} {config:?}").contains("hunter2"), "{faults:?} {config:?}");
     assert!(!json!(config).to_string().contains("hunter2"), "nor is it written out");
     let many = |count: usize| (0..count).map(|number| (number.to_string(), Secret::new("x"))).collect();
-    let config =
-        Config { url: Some(Secret::new("https://h/")), headers: many(65), secrets: vec![Secret::new(KEY); 9], ..Config::default() };
+    let config = Config {
+        url: Some(Secret::new("https://h/")),
+        headers: many(65),
+        secrets: vec![Secret::new(KEY); 9],
+        ..Config::default()
+    };
     let faults = config.settle(|_, _| ()).map(|_| ()).unwrap_err();
     assert_eq!(faults.iter().map(|fault| fault.path.join(".")).collect::<Vec<_>>(), ["headers", "secrets"]);
 }

@@ -11,19 +11,22 @@ use super::location::Location;
 use super::trouble::{Patience, Trouble};
 use crate::store::{Error, Unusable};
 
-/// The schema, a step a version; `PRAGMA user_version` counts those taken. A step that was released is never changed.
+/// The schema, a step a version; `PRAGMA user_version` counts those taken. A step that was released is never
+/// changed.
 const STEPS: &[&str] = &[include_str!("step_1.sql")];
 /// Set by the first step.
 const APPLICATION_ID: i64 = 0x6f70_7761;
 /// How long SQLite itself waits for a foreign lock: short, so that longer waits are seen (trouble.rs).
 const BUSY: Duration = Duration::from_millis(250);
-/// Bounds the memory of each connection. More would not make it faster: keys rise, so what is written lies together.
+/// Bounds the memory of each connection. More would not make it faster: keys rise, so what is written lies
+/// together.
 const CACHE_KIB: i64 = 2 * 1024;
 /// More than there are different statements in this folder.
 const STATEMENTS: usize = 64;
 
 /// Codes of SQLite that say enough, apart from those that are waited for.
-const SAID_BY_SQLITE: &[(ErrorCode, Unusable)] = &[(ErrorCode::NotADatabase, Unusable::Foreign), (ErrorCode::ReadOnly, Unusable::ReadOnly)];
+const SAID_BY_SQLITE: &[(ErrorCode, Unusable)] =
+    &[(ErrorCode::NotADatabase, Unusable::Foreign), (ErrorCode::ReadOnly, Unusable::ReadOnly)];
 /// Errors of the system that do.
 const SAID_BY_THE_SYSTEM: &[(ErrorKind, Unusable)] = &[
     (ErrorKind::NotFound, Unusable::NoFolder),
@@ -46,16 +49,19 @@ enum NotOurs {
     Sqlite(#[from] rusqlite::Error),
 }
 
-/// A connection with our settings, to a database with our schema. A foreign lock and a full disk are waited for, until the patience
-/// ends.
+/// A connection with our settings, to a database with our schema. A foreign lock and a full disk are waited
+/// for, until the patience ends.
 pub fn connect(location: &Location, patience: &mut Patience) -> Result<Connection, Error> {
     let path = match location {
         Location::File(path) => path.as_path(),
         Location::Memory => Path::new(":memory:"),
     };
-    let refused = |reason: NotOurs| Error::Open { path: path.into(), why: reason.why(path), source: reason.into() };
+    let refused =
+        |reason: NotOurs| Error::Open { path: path.into(), why: reason.why(path), source: reason.into() };
     let (connection, version) = loop {
-        match opened(location).and_then(|mut connection| prepared(&mut connection).map(|version| (connection, version))) {
+        match opened(location)
+            .and_then(|mut connection| prepared(&mut connection).map(|version| (connection, version)))
+        {
             Ok(ready) => break ready,
             Err(NotOurs::Sqlite(error)) => match passing(&error) {
                 Some(remedy) if patience.wait(&error, remedy) => {}
@@ -71,10 +77,15 @@ pub fn connect(location: &Location, patience: &mut Patience) -> Result<Connectio
     }
 }
 
-/// What to do about trouble that passes by itself; what is missing or forbidden at the start is a mistake more often.
+/// What to do about trouble that passes by itself; what is missing or forbidden at the start is a mistake
+/// more often.
 fn passing(error: &rusqlite::Error) -> Option<&'static str> {
-    const WAITED_FOR: [ErrorCode; 4] =
-        [ErrorCode::DatabaseBusy, ErrorCode::DatabaseLocked, ErrorCode::FileLockingProtocolFailed, ErrorCode::DiskFull];
+    const WAITED_FOR: [ErrorCode; 4] = [
+        ErrorCode::DatabaseBusy,
+        ErrorCode::DatabaseLocked,
+        ErrorCode::FileLockingProtocolFailed,
+        ErrorCode::DiskFull,
+    ];
     error.sqlite_error_code().filter(|code| WAITED_FOR.contains(code))?;
     match Trouble::of(error) {
         Trouble::Passing(remedy) => Some(remedy),
@@ -88,7 +99,8 @@ pub fn unusable(path: &Path, error: io::Error) -> Error {
 }
 
 impl NotOurs {
-    /// In words for people. SQLite says of many causes only that it cannot open the file, so the system is asked once more.
+    /// In words for people. SQLite says of many causes only that it cannot open the file, so the system is
+    /// asked once more.
     fn why(&self, path: &Path) -> Unusable {
         let code = match self {
             Self::Foreign => return Unusable::Foreign,
@@ -106,20 +118,25 @@ impl NotOurs {
 }
 
 fn said_by_the_system(error: &io::Error) -> Unusable {
-    SAID_BY_THE_SYSTEM.iter().find(|(known, _)| *known == error.kind()).map_or(Unusable::Other, |(_, why)| *why)
+    SAID_BY_THE_SYSTEM
+        .iter()
+        .find(|(known, _)| *known == error.kind())
+        .map_or(Unusable::Other, |(_, why)| *why)
 }
 
 fn opened(location: &Location) -> Result<Connection, NotOurs> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = match location {
         Location::File(path) => Connection::open_with_flags(path, flags)?,
         Location::Memory => Connection::open_in_memory()?,
     };
     connection.busy_timeout(BUSY)?;
-    let (objects, application): (i64, i64) =
-        connection.query_row("SELECT count(*), (SELECT application_id FROM pragma_application_id) FROM sqlite_schema", [], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })?;
+    let (objects, application): (i64, i64) = connection.query_row(
+        "SELECT count(*), (SELECT application_id FROM pragma_application_id) FROM sqlite_schema",
+        [],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
     if objects > 0 && application != APPLICATION_ID {
         return Err(NotOurs::Foreign);
     }
@@ -127,8 +144,8 @@ fn opened(location: &Location) -> Result<Connection, NotOurs> {
     if journal != "wal" && matches!(location, Location::File(_)) {
         return Err(NotOurs::NoWal(journal));
     }
-    // FULL: a commit is on the disk when it returns. Checkpoints are the worker's, which sees their errors; SQLite's own hides
-    // them. Temporary files would need room in a second place.
+    // FULL: a commit is on the disk when it returns. Checkpoints are the worker's, which sees their errors;
+    // SQLite's own hides them. Temporary files would need room in a second place.
     connection.execute_batch(&format!(
         "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 0;
          PRAGMA cache_size = -{CACHE_KIB}; PRAGMA temp_store = MEMORY;"

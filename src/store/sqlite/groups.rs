@@ -10,7 +10,8 @@ use crate::store::{GroupRound, GroupRow};
 
 /// The round that a task of that group joins now: the open one, else a new one.
 pub fn join(connection: &Connection, name: &str, now: Wall) -> rusqlite::Result<GroupRow> {
-    let mut open = connection.prepare_cached("SELECT group_row FROM task_group WHERE name = ?1 AND finished_at IS NULL")?;
+    let mut open = connection
+        .prepare_cached("SELECT group_row FROM task_group WHERE name = ?1 AND finished_at IS NULL")?;
     if let Some(group) = open.query_row([name], |record| record.get(0)).optional()? {
         return Ok(group);
     }
@@ -25,7 +26,10 @@ pub fn join(connection: &Connection, name: &str, now: Wall) -> rusqlite::Result<
 /// Puts a task into the round of its group, or into none.
 pub fn put(connection: &Connection, row: Row, name: Option<&str>, now: Wall) -> rusqlite::Result<()> {
     let group = name.map(|name| join(connection, name, now)).transpose()?;
-    connection.prepare_cached("UPDATE task SET group_row = ?2 WHERE task_row = ?1")?.execute(params![row, group]).map(drop)
+    connection
+        .prepare_cached("UPDATE task SET group_row = ?2 WHERE task_row = ?1")?
+        .execute(params![row, group])
+        .map(drop)
 }
 
 /// Open rounds with tasks of which none is open, walked by the index of groups.
@@ -39,10 +43,21 @@ pub const OVER: &str =
 pub fn over(connection: &Connection) -> rusqlite::Result<Vec<GroupRound>> {
     let mut select = connection.prepare_cached(OVER)?;
     let found = select.query_map([], |record| {
-        let (row, name, round, started_at) = (record.get(0)?, record.get(1)?, record.get(2)?, record.get(3)?);
+        let row = record.get(0)?;
+        let name = record.get(1)?;
+        let round = record.get(2)?;
+        let started_at = record.get(3)?;
         // A round whose tasks all left it for another group has no end of its own.
         let finished_at = record.get::<_, Option<Wall>>(4)?.unwrap_or(started_at);
-        Ok(GroupRound { row, name, round, started_at, finished_at, counts: Counts::default(), settings: Vec::new() })
+        Ok(GroupRound {
+            row,
+            name,
+            round,
+            started_at,
+            finished_at,
+            counts: Counts::default(),
+            settings: Vec::new(),
+        })
     })?;
     let mut rounds: Vec<GroupRound> = found.collect::<rusqlite::Result<_>>()?;
     rounds.iter_mut().try_for_each(|round| count(connection, round))?;
@@ -50,7 +65,8 @@ pub fn over(connection: &Connection) -> rusqlite::Result<Vec<GroupRound>> {
 }
 
 fn count(connection: &Connection, round: &mut GroupRound) -> rusqlite::Result<()> {
-    let mut select = connection.prepare_cached("SELECT outcome, count(*) FROM task WHERE group_row = ?1 GROUP BY outcome")?;
+    let mut select = connection
+        .prepare_cached("SELECT outcome, count(*) FROM task WHERE group_row = ?1 GROUP BY outcome")?;
     let mut rows = select.query([round.row])?;
     while let Some(record) = rows.next()? {
         let count = record.get::<_, i64>(1)?.unsigned_abs();
@@ -62,6 +78,7 @@ fn count(connection: &Connection, round: &mut GroupRound) -> rusqlite::Result<()
         }
     }
     let mut select = connection.prepare_cached("SELECT DISTINCT settings FROM task WHERE group_row = ?1")?;
-    round.settings = select.query_map([round.row], |record| settings(record, 0))?.collect::<rusqlite::Result<_>>()?;
+    round.settings =
+        select.query_map([round.row], |record| settings(record, 0))?.collect::<rusqlite::Result<_>>()?;
     Ok(())
 }

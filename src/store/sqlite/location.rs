@@ -17,24 +17,35 @@ pub enum Location {
 
 const FILE_NAME: &str = "opwatch.db";
 
-/// Where that configuration has its database; `variable` looks into the environment. The default folder is created where it is
-/// ours to create; one that somebody wrote must exist, since a misspelt path would begin an empty store.
+/// Where that configuration has its database; `variable` looks into the environment. The default folder is
+/// created where it is ours to create; one that somebody wrote must exist, since a misspelt path would begin
+/// an empty store.
 pub fn location(config: &Config, variable: impl Fn(&str) -> Option<OsString>) -> Result<Location, Problem> {
     let (file, our_folder) = named(config, variable)?;
     if let Some(folder) = our_folder {
         std::fs::create_dir_all(&folder).map_err(|error| {
-            problem(config, format!("cannot create the default folder {} ({error}); write \"sqlite:PATH\"", folder.display()))
+            problem(
+                config,
+                format!(
+                    "cannot create the default folder {} ({error}); write \"sqlite:PATH\"",
+                    folder.display()
+                ),
+            )
         })?;
     }
     Ok(Location::File(file))
 }
 
-/// The same for who only looks: nothing is created, and a written path whose folder is missing is told as it will be when the
-/// store is opened.
-pub fn location_to_be(config: &Config, variable: impl Fn(&str) -> Option<OsString>) -> Result<Location, Problem> {
+/// The same for who only looks: nothing is created, and a written path whose folder is missing is told as it
+/// will be when the store is opened.
+pub fn location_to_be(
+    config: &Config,
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> Result<Location, Problem> {
     let (file, our_folder) = named(config, variable)?;
     let is_missing = |folder: &Path| !folder.as_os_str().is_empty() && !folder.is_dir();
-    let refused = |why: Unusable| Err(problem(config, format!("cannot open the store {}: {why}", file.display())));
+    let refused =
+        |why: Unusable| Err(problem(config, format!("cannot open the store {}: {why}", file.display())));
     if file.is_dir() {
         return refused(Unusable::Folder);
     }
@@ -52,7 +63,10 @@ fn named(config: &Config, variable: impl Fn(&str) -> Option<OsString>) -> Result
     match url.strip_prefix("sqlite:") {
         Some("") => Err(problem(config, "the path is missing; write \"sqlite:PATH\"")),
         Some(path) => Ok((path.into(), None)),
-        None => Err(problem(config, format!("{} is not a store that opwatch knows; write \"sqlite:PATH\"", scheme(url)))),
+        None => Err(problem(
+            config,
+            format!("{} is not a store that opwatch knows; write \"sqlite:PATH\"", scheme(url)),
+        )),
     }
 }
 
@@ -106,18 +120,29 @@ mod tests {
 
     fn at(url: Option<&str>, environment: &[(&str, &str)]) -> Result<Location, String> {
         let config = Config { url: url.map(Into::into), ..Config::default() };
-        let variable = |name: &str| environment.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into());
+        let variable =
+            |name: &str| environment.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into());
         location(&config, variable).map_err(|problem| problem.to_string())
     }
 
     #[test]
     fn a_written_path_is_taken_as_it_is() {
-        assert_eq!(at(Some("sqlite:/var/lib/my ops.db"), &[]), Ok(Location::File("/var/lib/my ops.db".into())));
+        assert_eq!(
+            at(Some("sqlite:/var/lib/my ops.db"), &[]),
+            Ok(Location::File("/var/lib/my ops.db".into()))
+        );
     }
 
     #[test]
     fn the_first_state_directory_goes_before_the_xdg_folder() {
-        let found = at(None, &[("STATE_DIRECTORY", "/var/lib/opwatch:/var/lib/other"), ("XDG_STATE_HOME", "/x"), ("HOME", "/h")]);
+        let found = at(
+            None,
+            &[
+                ("STATE_DIRECTORY", "/var/lib/opwatch:/var/lib/other"),
+                ("XDG_STATE_HOME", "/x"),
+                ("HOME", "/h"),
+            ],
+        );
         assert_eq!(found, Ok(Location::File("/var/lib/opwatch/opwatch.db".into())));
     }
 
@@ -135,18 +160,28 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let look = |url: Option<String>| {
             let config = Config { url, ..Config::default() };
-            location_to_be(&config, |name| (name == "HOME").then(|| home.path().into())).map_err(|problem| problem.to_string())
+            location_to_be(&config, |name| (name == "HOME").then(|| home.path().into()))
+                .map_err(|problem| problem.to_string())
         };
         assert_eq!(look(None), Ok(Location::File(home.path().join(".local/state/opwatch/opwatch.db"))));
-        assert!(look(Some(format!("sqlite:{}/missing/x.db", home.path().display()))).unwrap_err().contains("its folder does not exist"));
-        assert!(look(Some(format!("sqlite:{}", home.path().display()))).unwrap_err().contains("it is a folder"));
+        assert!(
+            look(Some(format!("sqlite:{}/missing/x.db", home.path().display())))
+                .unwrap_err()
+                .contains("its folder does not exist")
+        );
+        assert!(
+            look(Some(format!("sqlite:{}", home.path().display()))).unwrap_err().contains("it is a folder")
+        );
         assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
     }
 
     #[test]
     fn what_is_not_sqlite_is_refused_without_showing_its_password() {
         let refused = at(Some("postgres://me:hunter2@db/ops"), &[]).unwrap_err();
-        assert_eq!(refused, "store.url: \"postgres:…\" is not a store that opwatch knows; write \"sqlite:PATH\"");
+        assert_eq!(
+            refused,
+            "store.url: \"postgres:…\" is not a store that opwatch knows; write \"sqlite:PATH\""
+        );
         assert!(at(Some("opwatch.db"), &[]).unwrap_err().contains("sqlite:PATH"));
         assert!(at(Some("sqlite:"), &[]).unwrap_err().contains("sqlite:PATH"));
         assert!(at(None, &[]).unwrap_err().contains("STATE_DIRECTORY"));

@@ -1,7 +1,8 @@
 //! The lock file beside the database: one daemon to a store.
 //!
-//! SQLite's own exclusive mode would keep a second daemon out as well, but backups with it. The kernel lets go of the lock with
-//! the process, however that ends; the file itself stays, since removing it would race with the next holder.
+//! SQLite's own exclusive mode would keep a second daemon out as well, but backups with it. The kernel lets
+//! go of the lock with the process, however that ends; the file itself stays, since removing it would race
+//! with the next holder.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
@@ -12,7 +13,8 @@ use super::connect;
 use super::location::beside;
 use crate::store::Error;
 
-/// A program that a killed daemon was just starting has its lock until it is started: that is over within a moment.
+/// A program that a killed daemon was just starting has its lock until it is started: that is over within a
+/// moment.
 const TRIES: u32 = 40;
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -29,12 +31,20 @@ impl Lock {
         let resolved = database.canonicalize().unwrap_or_else(|_| database.into());
         let unusable = |error| connect::unusable(database, error);
         let path = beside(&resolved, ".lock");
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(unusable)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .map_err(unusable)?;
         for tries_left in (0..TRIES).rev() {
             match file.try_lock() {
                 Ok(()) => break,
                 Err(TryLockError::WouldBlock) if tries_left > 0 => std::thread::sleep(PAUSE),
-                Err(TryLockError::WouldBlock) => return Err(Error::InUse { path: database.into(), holder: holder(&file) }),
+                Err(TryLockError::WouldBlock) => {
+                    return Err(Error::InUse { path: database.into(), holder: holder(&file) });
+                }
                 Err(TryLockError::Error(error)) => return Err(unusable(error)),
             }
         }
@@ -56,7 +66,9 @@ fn holder(file: &File) -> String {
     const LONGEST_BYTES: u64 = 32;
     let mut written = String::new();
     match file.take(LONGEST_BYTES).read_to_string(&mut written).map(|_| written.trim()) {
-        Ok(pid) if !pid.is_empty() && pid.bytes().all(|byte| byte.is_ascii_digit()) => format!("process {pid}"),
+        Ok(pid) if !pid.is_empty() && pid.bytes().all(|byte| byte.is_ascii_digit()) => {
+            format!("process {pid}")
+        }
         Ok(_) | Err(_) => "its lock file does not say which".into(),
     }
 }

@@ -1,7 +1,7 @@
 //! The store in one SQLite file, or in memory.
 //!
-//! Two threads do the work (worker.rs): a writer with group commit, and a reader. Here each call of the trait becomes a job;
-//! the statements are in tasks.rs and outbox.rs.
+//! Two threads do the work (worker.rs): a writer with group commit, and a reader. Here each call of the trait
+//! becomes a job; the statements are in tasks.rs and outbox.rs.
 
 mod connect;
 mod groups;
@@ -30,7 +30,10 @@ use self::lock::Lock;
 use self::trouble::Patience;
 use self::wal::Wal;
 use self::worker::{Poison, Role, Worker};
-use super::{Burial, Commit, Error, GroupRound, GroupRow, Hot, OpenTask, Owed, Past, Record, Registered, Seq, Store, TargetRow};
+use super::{
+    Burial, Commit, Error, GroupRound, GroupRow, Hot, OpenTask, Owed, Past, Record, Registered, Seq, Store,
+    TargetRow,
+};
 use crate::clock::Wall;
 use crate::model::event::Event;
 use crate::model::task::{NewTask, Row, Target};
@@ -44,8 +47,8 @@ pub struct Sqlite {
 }
 
 impl Sqlite {
-    /// Opens the store, creating the file and bringing its schema up to date as needed. A foreign lock and a full disk are waited
-    /// for, visibly, until the future is dropped.
+    /// Opens the store, creating the file and bringing its schema up to date as needed. A foreign lock and a
+    /// full disk are waited for, visibly, until the future is dropped.
     ///
     /// # Errors
     /// When it is in use by another daemon, was written by a later version, or cannot be opened.
@@ -64,7 +67,8 @@ impl Sqlite {
         };
         let mut patience = Patience::new(path.clone(), closing);
         let start = |connection, role| {
-            Worker::start(connection, path.clone(), role, poison.clone()).map_err(|error| connect::unusable(&path, error))
+            Worker::start(connection, path.clone(), role, poison.clone())
+                .map_err(|error| connect::unusable(&path, error))
         };
         match location {
             Location::Memory => {
@@ -72,7 +76,8 @@ impl Sqlite {
                 Ok(Self { writer: start(writer, Role::Writer { _lock: None, wal: None })?, reader: None })
             }
             Location::File(path) => {
-                // Before the first look, so that two that start at once never bring the schema up to date together.
+                // Before the first look, so that two that start at once never bring the schema up to date
+                // together.
                 let lock = Lock::take(path)?;
                 let writer = connect::connect(location, &mut patience)?;
                 let reader = connect::connect(location, &mut patience)?;
@@ -89,7 +94,12 @@ impl Sqlite {
 
 #[async_trait]
 impl Store for Sqlite {
-    async fn register(&self, tasks: Vec<NewTask>, now: Wall, due: Vec<Wall>) -> Result<Vec<Registered>, Error> {
+    async fn register(
+        &self,
+        tasks: Vec<NewTask>,
+        now: Wall,
+        due: Vec<Wall>,
+    ) -> Result<Vec<Registered>, Error> {
         self.writer.ask(move |connection| tasks::register(connection, &tasks, now, &due)).await
     }
 
@@ -114,7 +124,9 @@ impl Store for Sqlite {
     }
 
     async fn keep(&self, hot: Vec<Hot>) -> Result<(), Error> {
-        self.writer.ask(move |connection| hot.iter().try_for_each(|hot| tasks::keep(connection, hot).map(drop))).await
+        self.writer
+            .ask(move |connection| hot.iter().try_for_each(|hot| tasks::keep(connection, hot).map(drop)))
+            .await
     }
 
     async fn owed(&self, sink: &str, after: Seq, limit: usize) -> Result<Vec<Owed>, Error> {
@@ -146,7 +158,12 @@ impl Store for Sqlite {
         self.writer.ask(move |connection| outbox::bury(connection, &burial)).await
     }
 
-    async fn bury_paused(&self, configured: Vec<String>, before: Wall, at: Wall) -> Result<HashMap<String, u64>, Error> {
+    async fn bury_paused(
+        &self,
+        configured: Vec<String>,
+        before: Wall,
+        at: Wall,
+    ) -> Result<HashMap<String, u64>, Error> {
         self.writer.ask(move |connection| outbox::bury_paused(connection, &configured, before, at)).await
     }
 

@@ -1,4 +1,5 @@
-//! The statements about events and deliveries. Each function is the body of a job (worker.rs), and may run more than once.
+//! The statements about events and deliveries. Each function is the body of a job (worker.rs), and may run
+//! more than once.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -19,36 +20,40 @@ pub fn commit(connection: &Connection, commit: &Commit) -> rusqlite::Result<bool
         return Ok(false);
     }
     if let Some(End { at, word }) = end {
-        connection.prepare_cached("UPDATE task SET ended_at = ?2, outcome = ?3, reason = ?4 WHERE task_row = ?1")?.execute(params![
-            hot.row,
-            at,
-            word.as_ref().ok(),
-            word.as_ref().err()
-        ])?;
+        connection
+            .prepare_cached("UPDATE task SET ended_at = ?2, outcome = ?3, reason = ?4 WHERE task_row = ?1")?
+            .execute(params![hot.row, at, word.as_ref().ok(), word.as_ref().err()])?;
     }
     if let Some((event, sinks)) = event {
-        connection.prepare_cached("UPDATE task SET sequence = sequence + 1 WHERE task_row = ?1")?.execute([hot.row])?;
+        connection
+            .prepare_cached("UPDATE task SET sequence = sequence + 1 WHERE task_row = ?1")?
+            .execute([hot.row])?;
         insert_event(connection, Some(hot.row), event, sinks)?;
     }
     Ok(true)
 }
 
 /// An event, of a task or of none, and what is owed of it.
-pub fn insert_event(connection: &Connection, row: Option<Row>, event: &Event, sinks: &[String]) -> rusqlite::Result<()> {
-    connection.prepare_cached("INSERT INTO event (task_row, event_id, kind, time, body) VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(params![
-        row,
-        event.id.as_bytes(),
-        event.kind,
-        event.time,
-        event.body
-    ])?;
+pub fn insert_event(
+    connection: &Connection,
+    row: Option<Row>,
+    event: &Event,
+    sinks: &[String],
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO event (task_row, event_id, kind, time, body) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![row, event.id.as_bytes(), event.kind, event.time, event.body])?;
     let seq = connection.last_insert_rowid();
     // Sinks are a set: one that is named twice is owed the event once.
-    let mut insert = connection.prepare_cached("INSERT INTO delivery (sink, seq) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?;
+    let mut insert = connection
+        .prepare_cached("INSERT INTO delivery (sink, seq) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?;
     sinks.iter().try_for_each(|sink| insert.execute(params![sink, seq]).map(drop))
 }
 
-/// A range of the outbox's key, and each event by its own: the cost is that of the page, however much is owed.
+/// A range of the outbox's key, and each event by its own: the cost is that of the page, however much is
+/// owed.
 pub const OWED: &str = "SELECT seq, task_row, attempts, tried, event_id, kind, time, body FROM delivery CROSS JOIN event USING (seq)
      WHERE sink = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
 
@@ -57,7 +62,13 @@ pub fn owed(connection: &Connection, sink: &str, after: Seq, limit: usize) -> ru
     let mut select = connection.prepare_cached(OWED)?;
     let found = select.query_map(params![sink, after, at_most(limit)], |record| {
         let tried = record.get::<_, Option<i64>>(3)?.map(|tried| Duration::from_millis(tried.unsigned_abs()));
-        Ok(Owed { seq: record.get(0)?, task: record.get(1)?, attempts: record.get(2)?, tried, event: event(record, 4)? })
+        Ok(Owed {
+            seq: record.get(0)?,
+            task: record.get(1)?,
+            attempts: record.get(2)?,
+            tried,
+            event: event(record, 4)?,
+        })
     })?;
     found.collect()
 }
@@ -85,7 +96,9 @@ pub fn active(connection: &Connection, sink: &str) -> rusqlite::Result<Duration>
 
 /// Keeps how the sink's own clock stands.
 pub fn keep_active(connection: &Connection, sink: &str, active: Duration) -> rusqlite::Result<()> {
-    let mut upsert = connection.prepare_cached("INSERT INTO sink (name, active) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET active = ?2")?;
+    let mut upsert = connection.prepare_cached(
+        "INSERT INTO sink (name, active) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET active = ?2",
+    )?;
     upsert.execute(params![sink, milliseconds(active)]).map(drop)
 }
 
@@ -95,7 +108,12 @@ fn milliseconds(span: Duration) -> i64 {
 }
 
 /// Closes a round and tells of it, unless a task joined it since; `false`: nothing was written.
-pub fn finish_group(connection: &Connection, group: GroupRow, event: &Event, sinks: &[String]) -> rusqlite::Result<bool> {
+pub fn finish_group(
+    connection: &Connection,
+    group: GroupRow,
+    event: &Event,
+    sinks: &[String],
+) -> rusqlite::Result<bool> {
     let mut update = connection.prepare_cached(
         "UPDATE task_group SET finished_at = ?2 WHERE group_row = ?1 AND finished_at IS NULL
            AND NOT EXISTS (SELECT 1 FROM task WHERE task.group_row = ?1 AND ended_at IS NULL)",
@@ -109,18 +127,29 @@ pub fn finish_group(connection: &Connection, group: GroupRow, event: &Event, sin
 /// From the outbox to the dead letters.
 pub fn bury(connection: &Connection, burial: &Burial) -> rusqlite::Result<()> {
     let Burial { sink, seq, at, attempts, error, event } = burial;
-    let owed = connection.prepare_cached("DELETE FROM delivery WHERE sink = ?1 AND seq = ?2")?.execute(params![sink, seq])?;
+    let owed = connection
+        .prepare_cached("DELETE FROM delivery WHERE sink = ?1 AND seq = ?2")?
+        .execute(params![sink, seq])?;
     if owed == 0 {
         return Ok(());
     }
-    let mut insert = connection.prepare_cached("INSERT INTO dead_letter (sink, seq, at, attempts, error) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO dead_letter (sink, seq, at, attempts, error) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
     insert.execute(params![sink, seq, at, attempts, error])?;
     event.iter().try_for_each(|(event, sinks)| insert_event(connection, None, event, sinks))
 }
 
 /// What is owed to sinks that are not configured, and is old.
-pub fn bury_paused(connection: &Connection, configured: &[String], before: Wall, at: Wall) -> rusqlite::Result<HashMap<String, u64>> {
-    let mut seen = connection.prepare_cached("INSERT INTO sink (name, seen) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET seen = ?2")?;
+pub fn bury_paused(
+    connection: &Connection,
+    configured: &[String],
+    before: Wall,
+    at: Wall,
+) -> rusqlite::Result<HashMap<String, u64>> {
+    let mut seen = connection.prepare_cached(
+        "INSERT INTO sink (name, seen) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET seen = ?2",
+    )?;
     configured.iter().try_for_each(|sink| seen.execute(params![sink, at]).map(drop))?;
     let mut select = connection.prepare_cached(
         "SELECT sink, seq, attempts FROM delivery JOIN event USING (seq) LEFT JOIN sink ON sink.name = delivery.sink
@@ -139,14 +168,16 @@ pub fn bury_paused(connection: &Connection, configured: &[String], before: Wall,
     Ok(buried)
 }
 
-/// Events that are no task's, since those of a task go with it; and rounds of groups of which no task is left. The last round of each
-/// group stays, so that no later one has its number.
+/// Events that are no task's, since those of a task go with it; and rounds of groups of which no task is
+/// left. The last round of each group stays, so that no later one has its number.
 pub fn forget_told(connection: &Connection, before: Wall, limit: usize) -> rusqlite::Result<u64> {
     let mut select = connection.prepare_cached(
         "SELECT seq FROM event WHERE task_row IS NULL AND time < ?1 AND seq NOT IN (SELECT seq FROM delivery)
            AND seq NOT IN (SELECT seq FROM dead_letter WHERE at >= ?1) ORDER BY seq LIMIT ?2",
     )?;
-    let seqs: Vec<Seq> = select.query_map(params![before, at_most(limit)], |record| record.get(0))?.collect::<rusqlite::Result<_>>()?;
+    let seqs: Vec<Seq> = select
+        .query_map(params![before, at_most(limit)], |record| record.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
     for seq in &seqs {
         connection.prepare_cached("DELETE FROM dead_letter WHERE seq = ?1")?.execute([seq])?;
         connection.prepare_cached("DELETE FROM event WHERE seq = ?1")?.execute([seq])?;
@@ -160,7 +191,10 @@ pub fn forget_told(connection: &Connection, before: Wall, limit: usize) -> rusql
 
 /// The time of the latest event.
 pub fn newest(connection: &Connection) -> rusqlite::Result<Option<Wall>> {
-    connection.prepare_cached("SELECT time FROM event ORDER BY seq DESC LIMIT 1")?.query_row([], |record| record.get(0)).optional()
+    connection
+        .prepare_cached("SELECT time FROM event ORDER BY seq DESC LIMIT 1")?
+        .query_row([], |record| record.get(0))
+        .optional()
 }
 
 /// How much each sink is owed.
@@ -175,6 +209,7 @@ pub fn dead_letters(connection: &Connection) -> rusqlite::Result<HashMap<String,
 
 fn counts(connection: &Connection, by_sink: &str) -> rusqlite::Result<HashMap<String, u64>> {
     let mut select = connection.prepare_cached(by_sink)?;
-    let found = select.query_map([], |record| Ok((record.get(0)?, record.get::<_, i64>(1)?.unsigned_abs())))?;
+    let found =
+        select.query_map([], |record| Ok((record.get(0)?, record.get::<_, i64>(1)?.unsigned_abs())))?;
     found.collect()
 }

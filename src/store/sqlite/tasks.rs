@@ -1,4 +1,5 @@
-//! The statements about targets and tasks. Each function is the body of a job (worker.rs), and may run more than once.
+//! The statements about targets and tasks. Each function is the body of a job (worker.rs), and may run more
+//! than once.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,9 +13,14 @@ use crate::model::step::Reason;
 use crate::model::task::{NewTask, Row, Target};
 use crate::store::{Hot, OpenTask, Past, Record, Registered, State, TargetRow};
 
-/// Registers tasks that fall due at the moments beside them. What is known is looked up and not upserted: a start that brings
-/// nothing new writes nothing, and so needs no room on the disk.
-pub fn register(connection: &Connection, tasks: &[NewTask], now: Wall, due: &[Wall]) -> rusqlite::Result<Vec<Registered>> {
+/// Registers tasks that fall due at the moments beside them. What is known is looked up and not upserted: a
+/// start that brings nothing new writes nothing, and so needs no room on the disk.
+pub fn register(
+    connection: &Connection,
+    tasks: &[NewTask],
+    now: Wall,
+    due: &[Wall],
+) -> rusqlite::Result<Vec<Registered>> {
     let mut insert = connection
         .prepare_cached("INSERT INTO task (target, id, origin, registered_at, settings, due, since) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)")?;
     let mut last: Option<(&Arc<Target>, TargetRow)> = None;
@@ -55,19 +61,26 @@ fn known(
     text: Option<&str>,
     now: Wall,
 ) -> rusqlite::Result<Option<Registered>> {
-    let mut select =
-        connection.prepare_cached("SELECT task_row, ended_at IS NOT NULL, settings IS ?3 FROM task WHERE target = ?1 AND id = ?2")?;
-    let found =
-        select.query_row(params![target, task.id, text], |record| Ok((record.get(0)?, record.get(1)?, record.get(2)?))).optional()?;
+    let mut select = connection.prepare_cached(
+        "SELECT task_row, ended_at IS NOT NULL, settings IS ?3 FROM task WHERE target = ?1 AND id = ?2",
+    )?;
+    let found = select
+        .query_row(params![target, task.id, text], |record| {
+            Ok((record.get(0)?, record.get(1)?, record.get(2)?))
+        })
+        .optional()?;
     let Some((row, over, same)) = found else { return Ok(None) };
     let (row, over, same): (Row, bool, bool) = (row, over, same);
     if over {
         return Ok(Some(Registered { row, state: State::Over }));
     }
     if !same {
-        let mut select = connection.prepare_cached("SELECT settings ->> '$.group' FROM task WHERE task_row = ?1")?;
+        let mut select =
+            connection.prepare_cached("SELECT settings ->> '$.group' FROM task WHERE task_row = ?1")?;
         let group: Option<String> = select.query_row([row], |record| record.get(0))?;
-        connection.prepare_cached("UPDATE task SET settings = ?2 WHERE task_row = ?1")?.execute(params![row, text])?;
+        connection
+            .prepare_cached("UPDATE task SET settings = ?2 WHERE task_row = ?1")?
+            .execute(params![row, text])?;
         if group != task.settings.group {
             groups::put(connection, row, task.settings.group.as_deref(), now)?;
         }
@@ -75,15 +88,24 @@ fn known(
     Ok(Some(Registered { row, state: State::Known }))
 }
 
-/// Whether a task that is over begins again: it is listed with another `run` than it had, or was over only since it was not listed.
+/// Whether a task that is over begins again: it is listed with another `run` than it had, or was over only
+/// since it was not listed.
 fn goes_on(connection: &Connection, row: Row, task: &NewTask) -> rusqlite::Result<bool> {
-    let mut select = connection.prepare_cached("SELECT settings ->> '$.run' IS NOT ?2 OR reason IS ?3 FROM task WHERE task_row = ?1")?;
+    let mut select = connection.prepare_cached(
+        "SELECT settings ->> '$.run' IS NOT ?2 OR reason IS ?3 FROM task WHERE task_row = ?1",
+    )?;
     select.query_row(params![row, task.settings.run, Reason::Removed], |record| record.get(0))
 }
 
-/// The task as if it were registered for the first time; its events stay. Its start is another one whatever the clock says now:
-/// the ids of its events derive from that.
-fn begin_again(connection: &Connection, row: Row, settings: Option<&str>, now: Wall, due: Wall) -> rusqlite::Result<()> {
+/// The task as if it were registered for the first time; its events stay. Its start is another one whatever
+/// the clock says now: the ids of its events derive from that.
+fn begin_again(
+    connection: &Connection,
+    row: Row,
+    settings: Option<&str>,
+    now: Wall,
+    due: Wall,
+) -> rusqlite::Result<()> {
     let mut update = connection.prepare_cached(
         "UPDATE task SET settings = ?2, registered_at = max(?3, registered_at + 1), due = ?4, since = ?4, registered_cloud = NULL, warned = 0, seen = NULL,
              digest = 0, status = NULL, polls = 0, errors = 0, streak = 0, sequence = 0, ended_at = NULL, outcome = NULL, reason = NULL
@@ -94,19 +116,27 @@ fn begin_again(connection: &Connection, row: Row, settings: Option<&str>, now: W
 
 fn intern(connection: &Connection, target: &Target) -> rusqlite::Result<TargetRow> {
     let key = params![target.account, target.region, target.operation];
-    let mut select = connection.prepare_cached("SELECT target_row FROM target WHERE account = ?1 AND region = ?2 AND operation = ?3")?;
+    let mut select = connection.prepare_cached(
+        "SELECT target_row FROM target WHERE account = ?1 AND region = ?2 AND operation = ?3",
+    )?;
     if let Some(row) = select.query_row(key, |record| record.get(0)).optional()? {
         return Ok(row);
     }
-    connection.prepare_cached("INSERT INTO target (account, region, operation) VALUES (?1, ?2, ?3)")?.execute(key)?;
+    connection
+        .prepare_cached("INSERT INTO target (account, region, operation) VALUES (?1, ?2, ?3)")?
+        .execute(key)?;
     Ok(TargetRow(connection.last_insert_rowid()))
 }
 
 /// All targets.
 pub fn targets(connection: &Connection) -> rusqlite::Result<HashMap<TargetRow, Target>> {
-    let mut select = connection.prepare_cached("SELECT target_row, account, region, operation FROM target")?;
+    let mut select =
+        connection.prepare_cached("SELECT target_row, account, region, operation FROM target")?;
     let found = select.query_map([], |record| {
-        Ok((record.get(0)?, Target { account: record.get(1)?, region: record.get(2)?, operation: record.get(3)? }))
+        Ok((
+            record.get(0)?,
+            Target { account: record.get(1)?, region: record.get(2)?, operation: record.get(3)? },
+        ))
     })?;
     found.collect()
 }
@@ -132,16 +162,29 @@ pub fn open(connection: &Connection, after: Row, limit: usize) -> rusqlite::Resu
             registered_cloud: record.get(13)?,
             warned: record.get(14)?,
         };
-        Ok(OpenTask { target: record.get(1)?, id: record.get(2)?, registered_at: record.get(3)?, settings: settings(record, 4)?, hot })
+        Ok(OpenTask {
+            target: record.get(1)?,
+            id: record.get(2)?,
+            registered_at: record.get(3)?,
+            settings: settings(record, 4)?,
+            hot,
+        })
     })?;
     found.collect()
 }
 
 /// What an event tells of a task.
 pub fn record(connection: &Connection, row: Row) -> rusqlite::Result<Option<Record>> {
-    let mut select = connection.prepare_cached("SELECT settings, registered_at, sequence FROM task WHERE task_row = ?1")?;
+    let mut select = connection
+        .prepare_cached("SELECT settings, registered_at, sequence FROM task WHERE task_row = ?1")?;
     select
-        .query_row([row], |record| Ok(Record { settings: settings(record, 0)?, registered_at: record.get(1)?, sequence: record.get(2)? }))
+        .query_row([row], |record| {
+            Ok(Record {
+                settings: settings(record, 0)?,
+                registered_at: record.get(1)?,
+                sequence: record.get(2)?,
+            })
+        })
         .optional()
 }
 
@@ -153,16 +196,28 @@ pub fn keep(connection: &Connection, hot: &Hot) -> rusqlite::Result<bool> {
          WHERE task_row = ?1 AND ended_at IS NULL",
     )?;
     let Hot { row, due, since, seen, digest, status, polls, errors, streak, registered_cloud, warned } = hot;
-    let changed =
-        update.execute(params![row, due, since, seen, digest.cast_signed(), status, polls, errors, streak, registered_cloud, warned])?;
+    let changed = update.execute(params![
+        row,
+        due,
+        since,
+        seen,
+        digest.cast_signed(),
+        status,
+        polls,
+        errors,
+        streak,
+        registered_cloud,
+        warned
+    ])?;
     Ok(changed > 0)
 }
 
 /// A page of what ended before that moment and is owed nothing.
 pub fn past(connection: &Connection, before: Wall, after: Past, limit: usize) -> rusqlite::Result<Vec<Past>> {
     let mut select = connection.prepare_cached(PAST)?;
-    let found = select
-        .query_map(params![before, after.at, after.row, at_most(limit)], |record| Ok(Past { at: record.get(0)?, row: record.get(1)? }))?;
+    let found = select.query_map(params![before, after.at, after.row, at_most(limit)], |record| {
+        Ok(Past { at: record.get(0)?, row: record.get(1)? })
+    })?;
     found.collect()
 }
 
@@ -176,7 +231,8 @@ pub const PAST: &str = "SELECT ended_at, task_row FROM task
 
 /// Forgets tasks and their events, unless [`past`] does not find them any more.
 pub fn forget(connection: &Connection, before: Wall, tasks: &[Past]) -> rusqlite::Result<()> {
-    let mut dead = connection.prepare_cached("DELETE FROM dead_letter WHERE seq IN (SELECT seq FROM event WHERE task_row = ?1)")?;
+    let mut dead = connection
+        .prepare_cached("DELETE FROM dead_letter WHERE seq IN (SELECT seq FROM event WHERE task_row = ?1)")?;
     let mut events = connection.prepare_cached("DELETE FROM event WHERE task_row = ?1")?;
     let mut task = connection.prepare_cached("DELETE FROM task WHERE task_row = ?1")?;
     for found in tasks {

@@ -29,7 +29,12 @@ async fn refusal(path: &Path) -> String {
 
 fn tasks(ids: std::ops::Range<u64>) -> Vec<NewTask> {
     let target = Arc::new(Target { account: "default".into(), region: "bj".into(), operation: "bm".into() });
-    let task = |id| NewTask { target: target.clone(), id: TaskId::Int(id), settings: Settings::default(), origin: Origin::File };
+    let task = |id| NewTask {
+        target: target.clone(),
+        id: TaskId::Int(id),
+        settings: Settings::default(),
+        origin: Origin::File,
+    };
     ids.map(task).collect()
 }
 
@@ -65,16 +70,28 @@ async fn a_store_of_a_later_version_is_refused() {
 #[tokio::test]
 async fn a_file_that_is_no_database_of_ours_is_refused_and_left_alone() {
     let (_folder, path) = place();
-    std::fs::write(&path, "these are my notes, and long enough to be looked at as a header; ".repeat(20)).unwrap();
+    std::fs::write(&path, "these are my notes, and long enough to be looked at as a header; ".repeat(20))
+        .unwrap();
     let refused = refusal(&path).await;
-    assert!(refused.starts_with(&format!("cannot open the store {}: it is not a store of opwatch; ", path.display())), "{refused}");
+    assert!(
+        refused.starts_with(&format!(
+            "cannot open the store {}: it is not a store of opwatch; ",
+            path.display()
+        )),
+        "{refused}"
+    );
     assert!(refused.ends_with(": file is not a database"), "{refused}");
 
     std::fs::remove_file(&path).unwrap();
     let foreign = Connection::open(&path).unwrap();
     foreign.execute_batch("CREATE TABLE note (text)").unwrap();
-    assert!(refusal(&path).await.ends_with(": it is the database of another program"), "{}", refusal(&path).await);
-    let tables: i64 = foreign.query_row("SELECT count(*) FROM sqlite_schema", [], |record| record.get(0)).unwrap();
+    assert!(
+        refusal(&path).await.ends_with(": it is the database of another program"),
+        "{}",
+        refusal(&path).await
+    );
+    let tables: i64 =
+        foreign.query_row("SELECT count(*) FROM sqlite_schema", [], |record| record.get(0)).unwrap();
     assert_eq!(tables, 1);
 }
 
@@ -93,15 +110,25 @@ async fn a_path_that_is_written_wrong_is_told_as_what_it_is() {
         assert!(why == wanted && why.needs_a_person(), "{path:?}: {why}");
     }
     let refused = refusal(cases[0].0).await;
-    assert!(refused.contains("/nowhere/at/all/opwatch.db: its folder does not exist; create it"), "{refused}");
+    assert!(
+        refused.contains("/nowhere/at/all/opwatch.db: its folder does not exist; create it"),
+        "{refused}"
+    );
 }
 
 #[test]
 fn what_a_person_must_mend_is_told_from_what_passes() {
     use std::io::{Error as Refused, ErrorKind};
-    let kinds = [ErrorKind::PermissionDenied, ErrorKind::ReadOnlyFilesystem, ErrorKind::StorageFull, ErrorKind::Other];
+    let kinds = [
+        ErrorKind::PermissionDenied,
+        ErrorKind::ReadOnlyFilesystem,
+        ErrorKind::StorageFull,
+        ErrorKind::Other,
+    ];
     let whys = kinds.map(|kind| {
-        let Error::Open { why, .. } = connect::unusable(Path::new("x"), Refused::from(kind)) else { panic!("{kind}") };
+        let Error::Open { why, .. } = connect::unusable(Path::new("x"), Refused::from(kind)) else {
+            panic!("{kind}")
+        };
         why
     });
     assert_eq!(whys, [Unusable::Denied, Unusable::ReadOnly, Unusable::Full, Unusable::Other]);
@@ -208,21 +235,30 @@ async fn the_write_ahead_log_is_emptied_when_it_has_grown_and_gone_after_a_close
 
 #[test]
 fn the_pages_that_the_loops_ask_for_are_walks_along_an_index() {
-    let connection = connect::connect(&Location::Memory, &mut Patience::new(PathBuf::new(), std::sync::mpsc::channel().1)).unwrap();
+    let connection =
+        connect::connect(&Location::Memory, &mut Patience::new(PathBuf::new(), std::sync::mpsc::channel().1))
+            .unwrap();
     let plan = |sql: &str, params: &[&dyn rusqlite::ToSql]| {
         let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
-        let steps: Result<Vec<String>, _> = explain.query_map(params, |record| record.get(3)).unwrap().collect();
+        let steps: Result<Vec<String>, _> =
+            explain.query_map(params, |record| record.get(3)).unwrap().collect();
         steps.unwrap().join("; ")
     };
     let open = plan(tasks::OPEN, params![0, 1]);
     assert_eq!(open, "SEARCH task USING INDEX task_by_end (ended_at=? AND rowid>?)");
     let owed = plan(outbox::OWED, params!["hook", 0, 1]);
-    assert_eq!(owed, "SEARCH delivery USING PRIMARY KEY (sink=? AND seq>?); SEARCH event USING INTEGER PRIMARY KEY (rowid=?)");
+    assert_eq!(
+        owed,
+        "SEARCH delivery USING PRIMARY KEY (sink=? AND seq>?); SEARCH event USING INTEGER PRIMARY KEY (rowid=?)"
+    );
     let past = plan(tasks::PAST, params![0, 0, 0, 1]);
     assert!(past.starts_with("SEARCH task USING INDEX task_by_end (") && !past.contains("TEMP"), "{past}");
     assert!(!past.contains("SCAN"), "{past}");
     let over = plan(groups::OVER, params![]);
-    assert!(over.contains("task_group_open") && !over.contains("SCAN task ") && !over.ends_with("SCAN task"), "{over}");
+    assert!(
+        over.contains("task_group_open") && !over.contains("SCAN task ") && !over.ends_with("SCAN task"),
+        "{over}"
+    );
 }
 
 /// Run with `--release -- --ignored --nocapture`; the number is for people.

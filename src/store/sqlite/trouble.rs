@@ -1,8 +1,8 @@
 //! Tells the trouble that passes from that which does not, and waits the first kind out, loudly.
 //!
-//! A full disk or somebody else's lock is no reason to lose a task: the same batch is written again until it succeeds. After an
-//! I/O error, a failed fsync above all, nothing may be assumed written (the kernel may have dropped the pages), so that only a
-//! fresh start from what is on the disk is safe.
+//! A full disk or somebody else's lock is no reason to lose a task: the same batch is written again until it
+//! succeeds. After an I/O error, a failed fsync above all, nothing may be assumed written (the kernel may
+//! have dropped the pages), so that only a fresh start from what is on the disk is safe.
 
 use std::convert::Infallible;
 use std::path::PathBuf;
@@ -50,7 +50,8 @@ const FATAL: &[ErrorCode] = &[
 impl Trouble {
     /// What that error means.
     pub fn of(error: &rusqlite::Error) -> Self {
-        // The shared-memory index could not grow: this is how a full disk shows there, and no row was touched.
+        // The shared-memory index could not grow: this is how a full disk shows there, and no row was
+        // touched.
         if error.sqlite_extended_error_code() == Some(SQLITE_IOERR_SHMSIZE) {
             return Self::Passing("free some space on its disk");
         }
@@ -93,7 +94,8 @@ impl Patience {
         let lasted = now - since;
         let told = lasted >= tell_after;
         if told {
-            let (path, lasted) = (self.path.display(), rounded(lasted));
+            let path = self.path.display();
+            let lasted = rounded(lasted);
             tracing::error!(%path, %error, %lasted, remedy, "the store cannot be used; opwatch waits and tries again");
         }
         let tell_after = if told { (tell_after * 2).max(Self::TELL_AGAIN) } else { tell_after };

@@ -96,7 +96,8 @@ impl ToSql for Kind {
 impl FromSql for Kind {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         let name = value.as_str()?;
-        Self::of_name(name).ok_or_else(|| FromSqlError::Other(format!("unknown type of event: {name}").into()))
+        Self::of_name(name)
+            .ok_or_else(|| FromSqlError::Other(format!("unknown type of event: {name}").into()))
     }
 }
 
@@ -105,13 +106,16 @@ pub fn settings_text(settings: &Settings) -> rusqlite::Result<Option<String>> {
     if *settings == Settings::default() {
         return Ok(None);
     }
-    serde_json::to_string(settings).map(Some).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+    serde_json::to_string(settings)
+        .map(Some)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
 }
 
 /// The settings in that column.
 pub fn settings(record: &Record<'_>, column: usize) -> rusqlite::Result<Settings> {
     let Some(text) = record.get_ref(column)?.as_str_or_null()? else { return Ok(Settings::default()) };
-    serde_json::from_str(text).map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into()))
+    serde_json::from_str(text)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into()))
 }
 
 /// The event in the columns `event_id, kind, time, body` from that one on.

@@ -1,6 +1,7 @@
 //! Keeps the write-ahead log short.
 //!
-//! SQLite's automatic checkpoint hides its errors, a failed fsync among them, and never makes the file shorter.
+//! SQLite's automatic checkpoint hides its errors, a failed fsync among them, and never makes the file
+//! shorter.
 
 use std::path::{Path, PathBuf};
 
@@ -8,8 +9,9 @@ use rusqlite::Connection;
 
 use super::location::beside;
 
-/// The log is emptied when it has grown to the size of the database, within these bounds: a small store must not fill a small disk
-/// with its log, and beyond five hundred pages the hot ones are written but once anyway.
+/// The log is emptied when it has grown to the size of the database, within these bounds: a small store must
+/// not fill a small disk with its log, and beyond five hundred pages the hot ones are written but once
+/// anyway.
 const FULL_BYTES: std::ops::RangeInclusive<u64> = 256 << 10..=2 << 20;
 /// Somebody must have read for very long for the log to grow to this.
 const WARN_BYTES: u64 = 256 << 20;
@@ -19,7 +21,8 @@ const WARN_BYTES: u64 = 256 << 20;
 pub struct Wal {
     database: PathBuf,
     path: PathBuf,
-    /// A size at which it could not be emptied: not tried again after every commit, since each try may wait for a reader.
+    /// A size at which it could not be emptied: not tried again after every commit, since each try may wait
+    /// for a reader.
     stuck_bytes: u64,
 }
 
@@ -49,7 +52,8 @@ impl Wal {
     /// Empties the log, unless somebody still reads from it.
     pub fn empty(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         let before = size_bytes(&self.path);
-        let busy: bool = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |record| record.get(0))?;
+        let busy: bool =
+            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |record| record.get(0))?;
         self.stuck_bytes = if busy { before } else { 0 };
         Ok(())
     }

@@ -1,8 +1,9 @@
 //! A thread with a connection, and the jobs that it carries out.
 //!
-//! SQLite blocks, so it stays off the async threads. The writer gathers what is queued into one transaction: one fsync
-//! acknowledges them all (group commit). Each job has a savepoint, so that one which fails hurts no other. The reader has a
-//! connection of its own and no transaction that outlives a job, which would keep the write-ahead log from being emptied.
+//! SQLite blocks, so it stays off the async threads. The writer gathers what is queued into one transaction:
+//! one fsync acknowledges them all (group commit). Each job has a savepoint, so that one which fails hurts no
+//! other. The reader has a connection of its own and no transaction that outlives a job, which would keep the
+//! write-ahead log from being emptied.
 
 use std::convert::Infallible;
 use std::path::PathBuf;
@@ -20,7 +21,8 @@ use crate::store::Error;
 
 /// Jobs that wait for the thread; whoever comes next waits for a place.
 const QUEUE: usize = 1024;
-/// Jobs in one transaction: beyond some hundred the fsync no longer counts, and all of them wait for the last.
+/// Jobs in one transaction: beyond some hundred the fsync no longer counts, and all of them wait for the
+/// last.
 const BATCH: usize = 256;
 /// How long a close waits for a thread: less than what systemd waits for the process.
 const CLOSE_LONGEST: Duration = Duration::from_secs(10);
@@ -181,8 +183,8 @@ impl Thread {
         execute("COMMIT").map(drop)
     }
 
-    /// On a full disk the log itself may take the room: what is committed in it moves to where pages are used again. Its failure is
-    /// the next attempt's to tell.
+    /// On a full disk the log itself may take the room: what is committed in it moves to where pages are used
+    /// again. Its failure is the next attempt's to tell.
     fn make_room(&mut self) {
         if let Role::Writer { wal: Some(wal), .. } = &mut self.role {
             let _ = wal.empty(&self.connection);
@@ -197,7 +199,9 @@ impl Thread {
         if let Err(error) = tend(wal, &self.connection) {
             match Trouble::of(&error) {
                 Trouble::Fatal => self.fail(error),
-                Trouble::Passing(remedy) => tracing::warn!(%error, remedy, "the store's write-ahead log cannot be emptied yet"),
+                Trouble::Passing(remedy) => {
+                    tracing::warn!(%error, remedy, "the store's write-ahead log cannot be emptied yet")
+                }
                 Trouble::Own => tracing::warn!(%error, "the store's write-ahead log cannot be emptied yet"),
             }
         }

@@ -9,7 +9,8 @@ use super::*;
 fn worker() -> Worker {
     let connection = Connection::open_in_memory().unwrap();
     connection.execute_batch("CREATE TABLE number (number INTEGER PRIMARY KEY)").unwrap();
-    Worker::start(connection, ":memory:".into(), Role::Writer { _lock: None, wal: None }, Poison::default()).unwrap()
+    Worker::start(connection, ":memory:".into(), Role::Writer { _lock: None, wal: None }, Poison::default())
+        .unwrap()
 }
 
 fn failure(code: std::ffi::c_int) -> rusqlite::Error {
@@ -21,7 +22,10 @@ fn insert(connection: &Connection, number: i64) -> rusqlite::Result<()> {
 }
 
 async fn count(worker: &Worker) -> i64 {
-    worker.ask(|connection| connection.query_row("SELECT count(*) FROM number", [], |record| record.get(0))).await.unwrap()
+    worker
+        .ask(|connection| connection.query_row("SELECT count(*) FROM number", [], |record| record.get(0)))
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
@@ -65,7 +69,11 @@ async fn after_a_failed_fsync_nobody_is_told_that_anything_was_written() {
     for answer in [failed, later] {
         let error = answer.unwrap_err();
         assert!(matches!(error, Error::Failed(_)), "{error:?}");
-        assert!(crate::problem::chain(&error).ends_with("disk I/O error"), "{}", crate::problem::chain(&error));
+        assert!(
+            crate::problem::chain(&error).ends_with("disk I/O error"),
+            "{}",
+            crate::problem::chain(&error)
+        );
     }
 }
 
@@ -84,7 +92,12 @@ async fn a_panic_in_the_thread_is_an_error_for_all_who_wait_and_come() {
 #[tokio::test]
 async fn a_close_finishes_what_is_queued() {
     let worker = worker();
-    let inserts = async { tokio::join!(worker.ask(|connection| insert(connection, 1)), worker.ask(|connection| insert(connection, 2))) };
+    let inserts = async {
+        tokio::join!(
+            worker.ask(|connection| insert(connection, 1)),
+            worker.ask(|connection| insert(connection, 2))
+        )
+    };
     // The inserts are polled first, so that they are queued before the close.
     let ((one, two), ()) = tokio::join!(inserts, worker.close());
     one.unwrap();

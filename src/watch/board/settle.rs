@@ -1,5 +1,5 @@
-//! What an answer means: for its task, by the model; for its pace key and its account, here. Whom a fault touches is decided in
-//! this file alone.
+//! What an answer means: for its task, by the model; for its pace key and its account, here. Whom a fault
+//! touches is decided in this file alone.
 
 use super::{AccountIndex, Board, KeyIndex, Scope, Share};
 use crate::clock::{Moment, Wall};
@@ -44,7 +44,14 @@ pub struct Settled {
 
 impl Board {
     /// An answer to a poll sent then: what it means for its task, its pace key and its account.
-    pub fn settle(&mut self, slot: Slot, mut answer: Answer, sent: Moment, now: Moment, spread: f64) -> Option<Settled> {
+    pub fn settle(
+        &mut self,
+        slot: Slot,
+        mut answer: Answer,
+        sent: Moment,
+        now: Moment,
+        spread: f64,
+    ) -> Option<Settled> {
         let mut task = self.table[slot as usize].take()?;
         task.under_way = false;
         self.away.insert(slot);
@@ -90,8 +97,8 @@ impl Board {
         self.keys[key.0].probe.take_if(|probe| *probe == slot).map(|_| Scope::Key(key))
     }
 
-    /// Whether one task alone is refused as if by a setting: it held its pace key before, and others were answered well since. It
-    /// backs off by itself then, and holds nobody.
+    /// Whether one task alone is refused as if by a setting: it held its pace key before, and others were
+    /// answered well since. It backs off by itself then, and holds nobody.
     fn is_its_own(&mut self, task: &Waiting, key: KeyIndex, fault: &Fault) -> bool {
         /// More of them are no exceptions any more.
         const MOST: usize = 1_000;
@@ -103,7 +110,14 @@ impl Board {
     }
 
     /// What was under way when something was held says nothing new of it: only its probe releases it.
-    fn answered_well(&mut self, key: KeyIndex, account: AccountIndex, probed: Option<Scope>, now: Moment, notices: &mut Vec<Notice>) {
+    fn answered_well(
+        &mut self,
+        key: KeyIndex,
+        account: AccountIndex,
+        probed: Option<Scope>,
+        now: Moment,
+        notices: &mut Vec<Notice>,
+    ) {
         if probed == Some(Scope::Account(account)) {
             self.release(Scope::Account(account), now, notices);
         }
@@ -153,7 +167,8 @@ impl Board {
         }
     }
 
-    /// What a fault means for pace key and account. Whether it tells of a setting, though it looks like the task's own.
+    /// What a fault means for pace key and account. Whether it tells of a setting, though it looks like the
+    /// task's own.
     fn failed(
         &mut self,
         task: &Waiting,
@@ -169,7 +184,8 @@ impl Board {
             self.keys[key.0].pace.retry_after(wait, now.steady);
         }
         match fault.class {
-            // A probe has no free try: else a peer that closes every connection is asked at the full rate, one new task after the other.
+            // A probe has no free try: else a peer that closes every connection is asked at the full rate,
+            // one new task after the other.
             Class::Connection if !task.lost_connection && probed.is_none() => return false,
             Class::Connection | Class::Service => {
                 if self.keys[key.0].breaker.failed(waits, now) {
@@ -218,7 +234,8 @@ impl Board {
         false
     }
 
-    /// Holds it, or counts the failed probe of one that is held. Always true: nothing is counted against the task.
+    /// Holds it, or counts the failed probe of one that is held. Always true: nothing is counted against the
+    /// task.
     fn hold(
         &mut self,
         scope: Scope,

@@ -23,12 +23,19 @@ fn board(keys: usize, calls_a_second: f64, max_in_flight: u32, tasks: i64) -> Bo
         let key = board.add_key(Rate::new(calls_a_second, Duration::from_secs(1)).unwrap(), Steady(0));
         board.add_target(account, key);
     }
-    (0..tasks).for_each(|number| _ = board.add(task(number as u32 % keys as u32, number, Steady(0)), moment(0)));
+    (0..tasks)
+        .for_each(|number| _ = board.add(task(number as u32 % keys as u32, number, Steady(0)), moment(0)));
     board
 }
 
 fn running() -> Answer {
-    let reading = Reading { phase: Phase::Running, status: Code::Int(4), instances: Vec::new(), known: true, message: None };
+    let reading = Reading {
+        phase: Phase::Running,
+        status: Code::Int(4),
+        instances: Vec::new(),
+        known: true,
+        message: None,
+    };
     Answer { poll: Ok(reading), date: None }
 }
 
@@ -37,9 +44,15 @@ fn refused(class: Class, code: i64) -> Answer {
     Answer { poll: Err(fault), date: None }
 }
 
-/// Plays a board for so many seconds: each poll is answered at once. Which tasks were polled when, and what was told.
-fn play(board: &mut Board, seconds: std::ops::Range<i64>, answer: impl Fn(Row, i64) -> Answer) -> (Vec<(i64, Row)>, Vec<Notice>) {
-    let (mut polls, mut notices) = (Vec::new(), Vec::new());
+/// Plays a board for so many seconds: each poll is answered at once. Which tasks were polled when, and what
+/// was told.
+fn play(
+    board: &mut Board,
+    seconds: std::ops::Range<i64>,
+    answer: impl Fn(Row, i64) -> Answer,
+) -> (Vec<(i64, Row)>, Vec<Notice>) {
+    let mut polls = Vec::new();
+    let mut notices = Vec::new();
     for now in (seconds.start * 1_000_000..seconds.end * 1_000_000).step_by(20_000) {
         while let Some((slot, task)) = board.take(Steady(now)) {
             let row = task.row;
@@ -92,7 +105,8 @@ fn when_the_rate_is_the_bottleneck_none_starves() {
 #[test]
 fn one_pace_key_does_not_delay_another() {
     let mut board = board(2, 10.0, 32, 50);
-    let rows: Vec<_> = std::iter::from_fn(|| board.take(Steady(100_000)).map(|(_, task)| task.target)).collect();
+    let rows: Vec<_> =
+        std::iter::from_fn(|| board.take(Steady(100_000)).map(|(_, task)| task.target)).collect();
     assert_eq!(rows, [TargetIndex(0), TargetIndex(1)]);
 }
 
@@ -172,15 +186,21 @@ fn a_pace_that_is_too_fast_again_and_again_is_told_with_backoff() {
 
 #[test]
 fn a_hold_is_told_again_though_its_probes_fail_in_a_way_that_passes() {
-    for (held_by, scope) in [(Class::Account, Scope::Account(AccountIndex(0))), (Class::PaceKey, Scope::Key(KeyIndex(0)))] {
+    for (held_by, scope) in
+        [(Class::Account, Scope::Account(AccountIndex(0))), (Class::PaceKey, Scope::Key(KeyIndex(0)))]
+    {
         let mut board = board(1, 10.0, 32, 100);
-        let answer = |_, now| if now < 5_000_000 { refused(held_by, 4100) } else { refused(Class::Service, 6000) };
+        let answer =
+            |_, now| if now < 5_000_000 { refused(held_by, 4100) } else { refused(Class::Service, 6000) };
         let (_, notices) = play(&mut board, 0..4 * 3600, answer);
         let again =
             notices.iter().filter(|notice| matches!(notice, Notice::StillHeld(of, fault) if *of == scope && fault.class == Class::Service));
         let again = again.count();
         assert!((5..=9).contains(&again), "{again} times: {notices:?}");
-        assert!(board.cause(scope).is_some_and(|cause| cause.class == held_by), "what must be mended stays its cause");
+        assert!(
+            board.cause(scope).is_some_and(|cause| cause.class == held_by),
+            "what must be mended stays its cause"
+        );
     }
 }
 
@@ -213,12 +233,15 @@ fn a_wake_up_finds_somebody_to_ask_or_looks_at_a_later_moment() {
         board.add_target(account, key);
     }
     (0..4).for_each(|number| _ = board.add(task(number as u32 % 2, number, Steady(0)), moment(0)));
-    let (mut now, mut idle) = (Steady(0), 0);
+    let mut now = Steady(0);
+    let mut idle = 0;
     while now < Steady(600_000_000) {
         match board.take(now) {
             Some((slot, _)) => {
                 idle = 0;
-                let settled = board.settle(slot, refused(Class::Account, 4100), moment(now.0), moment(now.0), 0.5).unwrap();
+                let settled = board
+                    .settle(slot, refused(Class::Account, 4100), moment(now.0), moment(now.0), 0.5)
+                    .unwrap();
                 let Effect::Again(task) = settled.effect else { panic!("{settled:?}") };
                 board.put_back(slot, task);
             }
@@ -232,7 +255,8 @@ fn a_wake_up_finds_somebody_to_ask_or_looks_at_a_later_moment() {
 #[test]
 fn accounts_with_one_pace_key_share_its_lower_rate_and_nothing_else() {
     let mut board = Board::new(Policy::default());
-    let (mistyped, right) = (board.add_account(1), board.add_account(2));
+    let mistyped = board.add_account(1);
+    let right = board.add_account(2);
     let key = board.add_key(Rate::new(10.0, Duration::from_secs(1)).unwrap(), Steady(0));
     board.lower_rate(key, Rate::ONE_A_SECOND);
     board.lower_rate(key, Rate::new(5.0, Duration::from_secs(1)).unwrap());
@@ -249,7 +273,8 @@ fn accounts_with_one_pace_key_share_its_lower_rate_and_nothing_else() {
 #[test]
 fn tasks_that_nobody_can_be_asked_about_wait_and_are_named_as_held() {
     let mut board = board(1, 10.0, 32, 0);
-    let (nobody, key) = (board.add_account(0), board.add_key(Rate::ONE_A_SECOND, Steady(0)));
+    let nobody = board.add_account(0);
+    let key = board.add_key(Rate::ONE_A_SECOND, Steady(0));
     board.add_target(nobody, key);
     board.add(task(1, 1, Steady(0)), moment(0));
     assert!(board.take(Steady(9_000_000)).is_none());
