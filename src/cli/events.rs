@@ -9,12 +9,13 @@ use tokio_util::sync::CancellationToken;
 use super::run::{load, stop_on_signals};
 use super::{Failure, print};
 use crate::clock::{Clock, Wall};
+use crate::model::delivery::{Refusal, RefusalClass};
 use crate::model::event::{About, Ending, Event, FinalWord, final_word};
 use crate::model::reading::{Code, Outcome};
 use crate::model::task::{Settings, Target, TaskId};
 use crate::problem::{Place, Problem};
 use crate::section::suggestion;
-use crate::sinks::{self, Class, Refusal, Sink};
+use crate::sinks::{self, Sink};
 use crate::telemetry::{self, ResolvedFormat, Surroundings};
 
 /// What the account, region and operation of a test are called. No operation of the cloud's is, so neither
@@ -59,11 +60,11 @@ pub struct NotAccepted {
 }
 
 impl NotAccepted {
-    fn note(&mut self, name: &str, class: Class) {
+    fn note(&mut self, name: &str, class: RefusalClass) {
         self.sinks.push(name.to_owned());
         self.for_good |= match class {
-            Class::Sink | Class::Event => true,
-            Class::Passing => false,
+            RefusalClass::Sink | RefusalClass::Event => true,
+            RefusalClass::Passing => false,
         };
     }
 }
@@ -152,9 +153,9 @@ async fn attempt(sink: &dyn Sink, event: &Event, stop: &CancellationToken) -> Re
 fn report(name: &str, result: &Result<(), Refusal>) -> String {
     let Err(refusal) = result else { return format!("{name}: delivered") };
     let word = match refusal.class {
-        Class::Passing => "again later",
-        Class::Event => "refused",
-        Class::Sink => "held",
+        RefusalClass::Passing => "again later",
+        RefusalClass::Event => "refused",
+        RefusalClass::Sink => "held",
     };
     format!("{name}: {word}\n{}", print::wrapped(&refusal.to_string(), "  ", "  "))
 }

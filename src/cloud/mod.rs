@@ -12,7 +12,6 @@ mod form_3_0;
 pub mod operations;
 mod route;
 pub mod sign;
-pub mod skew;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -23,8 +22,7 @@ use reqwest::Client;
 pub use route::Route;
 
 use crate::clock::Wall;
-use crate::model::reading::{Fault, Reading};
-use crate::model::task::Target;
+use crate::model::task::{PaceKey, Target};
 use crate::secret::Secret;
 use account::Account;
 use operations::Api;
@@ -42,33 +40,11 @@ struct Asked {
     unpooled: Client,
 }
 
-/// What came back from one request.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    /// What it means.
-    pub poll: Result<Reading, Fault>,
-    /// The server's time, where it told it.
-    pub date: Option<Wall>,
-}
-
 /// A request that is ready to leave.
 struct Sent {
     request: reqwest::Request,
     /// What an answer may echo of it, and nobody else may see.
     signature: Secret,
-}
-
-/// What the cloud's rate limit counts (design.md §1); targets that resolve to the same one share its pace.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PaceKey {
-    /// The key's id; the account's name where that changes with each temporary key.
-    pub secret_id: String,
-    /// The region as it is sent.
-    pub region: String,
-    /// The host, as it is signed.
-    pub host: String,
-    /// The API's action.
-    pub action: String,
 }
 
 /// What makes a request fresh: the server refuses a pair that it has seen (api.md §1).

@@ -1,12 +1,14 @@
 //! How one target is asked: one call is one signed request and its answer.
 
+use reqwest::Client;
 use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
-use reqwest::{Client, Response};
 
 use super::operations::{Api, Operation};
-use super::{Answer, PaceKey, Sent, Stamp, answer, codes, form_2_0, form_3_0, sign};
+use super::{Sent, Stamp, answer, codes, form_2_0, form_3_0, sign};
 use crate::clock::Wall;
+use crate::model::reading::Response;
 use crate::model::reading::{Class, Fault, Reading};
+use crate::model::task::PaceKey;
 use crate::model::task::TaskId;
 use crate::net;
 use crate::secret::Secret;
@@ -47,7 +49,7 @@ impl Route {
         params: &[(String, String)],
         stamp: Stamp,
         new_connection: bool,
-    ) -> Answer {
+    ) -> Response {
         let Sent { request, signature } = self.request(id, params, stamp);
         let client = if new_connection { &self.unpooled } else { &self.client };
         let mut date = None;
@@ -62,10 +64,13 @@ impl Route {
             }
             Err(error) => Err(unanswered(error, true)),
         };
-        Answer { poll: answered.map_err(|fault| Fault { retry_after, ..fault }), date: date.map(Wall::from) }
+        Response {
+            poll: answered.map_err(|fault| Fault { retry_after, ..fault }),
+            date: date.map(Wall::from),
+        }
     }
 
-    async fn read(&self, mut response: Response, signature: &Secret) -> Result<Reading, Fault> {
+    async fn read(&self, mut response: reqwest::Response, signature: &Secret) -> Result<Reading, Fault> {
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| unanswered(error, false))? {
             if body.len() + chunk.len() > BODY_BYTES {

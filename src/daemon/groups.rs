@@ -8,8 +8,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Steady};
 use crate::model::event::{Finished, group};
+use crate::model::records::GroupRound;
 use crate::model::route::Routes;
-use crate::store::{Error, GroupRound, Store};
+use crate::store::{Error, Store};
 
 /// How long the last task must have been over: a script that lists one task after the other is one round
 /// (design.md §4).
@@ -52,7 +53,7 @@ impl Groups {
     /// Tells of those that are over for long enough; whether any is over and not for long enough yet.
     async fn look(&self) -> Result<bool, Error> {
         let mut waits = false;
-        for round in self.store.groups_over().await? {
+        for round in self.store.finished_groups().await? {
             // An end in the future tells of a clock that was set back since.
             let now = self.clock.now().wall;
             if round.finished_at <= now && now - round.finished_at < QUIET {
@@ -69,7 +70,7 @@ impl Groups {
         let event =
             group(&Finished { group: &name, round, counts, started_at, finished_at }, self.clock.now().wall);
         let sinks = self.routes.of_group(event.kind, &settings);
-        if self.store.finish_group(row, event, sinks).await? {
+        if self.store.close_group(row, event, sinks).await? {
             self.owed.send_replace(());
         }
         Ok(())

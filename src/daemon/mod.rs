@@ -25,6 +25,7 @@ use crate::deliver::{self, Deliver};
 use crate::model::delivery::Sending;
 use crate::model::event::Event;
 use crate::model::policy::Policy;
+use crate::model::records::{Registered, RegisteredState, RowSet};
 use crate::model::route::{Group, LOG, Route, Routes};
 use crate::model::task::NewTask;
 use crate::problem::{Problem, lines};
@@ -33,7 +34,7 @@ use crate::register::listed::listed;
 use crate::sinks::channel::Channel;
 use crate::sinks::{self, Sink};
 use crate::store::sqlite::{Location, Sqlite};
-use crate::store::{self, Registered, Rows, State, Store};
+use crate::store::{self, Store};
 use crate::telemetry::ResolvedFormat;
 use crate::units::Span;
 use crate::watch::{Seen, Standing, Start, Watch};
@@ -362,7 +363,7 @@ async fn register_listed(
     catalogue: Arc<Catalogue>,
     store: &dyn Store,
     clock: Clock,
-) -> Result<Rows, Error> {
+) -> Result<RowSet, Error> {
     let policy = loaded.poll;
     let (sender, mut batches) = mpsc::channel::<Vec<NewTask>>(1);
     let reader = tokio::task::spawn_blocking(move || {
@@ -377,7 +378,7 @@ async fn register_listed(
         let _ = sender.blocking_send(batch);
         Ok(())
     });
-    let mut rows = Rows::default();
+    let mut rows = RowSet::default();
     let mut counts = HashMap::new();
     while let Some(batch) = batches.recv().await {
         let now = clock.now().wall;
@@ -393,9 +394,9 @@ async fn register_listed(
     }
     let count = |state| counts.get(&state).copied().unwrap_or_default();
     tracing::info!(
-        new = count(State::New),
-        known = count(State::Known),
-        over = count(State::Over),
+        new = count(RegisteredState::New),
+        known = count(RegisteredState::Known),
+        over = count(RegisteredState::Over),
         "tasks registered"
     );
     Ok(rows)

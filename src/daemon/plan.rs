@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use super::{Error, build_sinks, catalogue, routes};
 use crate::clock::Clock;
+use crate::cloud::Cloud;
 use crate::cloud::operations::{self, Api};
-use crate::cloud::{Cloud, PaceKey};
 use crate::config::Loaded;
 use crate::model::delivery::Sending;
 use crate::model::policy::Policy;
 use crate::model::route::Route;
 use crate::model::sweep::{Bottleneck, Sweep};
+use crate::model::task::PaceKey;
 use crate::model::task::{NewTask, Target};
 use crate::problem::Problem;
 use crate::register::listed::listed;

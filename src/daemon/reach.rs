@@ -11,13 +11,15 @@ use tokio::task::JoinSet;
 use super::plan::Plan;
 use super::{Error, build_sinks, catalogue};
 use crate::clock::{Clock, Steady, Wall};
-use crate::cloud::{Answer, Cloud, PaceKey, Route, Stamp};
+use crate::cloud::{Cloud, Route, Stamp};
 use crate::config::Loaded;
+use crate::model::delivery::{Refusal, RefusalClass};
+use crate::model::reading::Response;
 use crate::model::reading::{Class, Fault};
 use crate::model::task::NewTask;
+use crate::model::task::PaceKey;
 use crate::problem::Place;
 use crate::register::{Written, WrittenId};
-use crate::sinks;
 use crate::telemetry::ResolvedFormat;
 use crate::units::{Span, rounded};
 
@@ -93,7 +95,7 @@ pub async fn reach(
         looked_at.spawn(async move {
             let reached = tokio::time::timeout(PATIENCE, sink.reach()).await.unwrap_or_else(|_| {
                 let patience = Span(PATIENCE);
-                Err(sinks::Refusal::passing(format!(
+                Err(Refusal::passing(format!(
                     "nothing was found out within {patience}; see to the disk or the network behind it"
                 )))
             });
@@ -125,7 +127,7 @@ async fn asked_once(route: &Route, task: NewTask, clock: Clock) -> Reached {
     let params: Vec<_> = task.settings.params.into_iter().collect();
     let ask = async |at: Wall| route.ask(&task.id, &params, Stamp { nonce: clock.nonce(), at }, true).await;
     let here = clock.now().wall;
-    let Answer { poll, date } = ask(here).await;
+    let Response { poll, date } = ask(here).await;
     let refused_unread = poll.as_ref().is_err_and(|fault| fault.class == Class::Clock);
     let (poll, clocks) = match date.filter(|_| refused_unread) {
         Some(there) => {
@@ -181,7 +183,7 @@ fn of_fault(host: &str, fault: &Fault) -> (Stand, String) {
     }
 }
 
-fn of_sink(reached: Result<Option<&'static str>, sinks::Refusal>) -> Reached {
+fn of_sink(reached: Result<Option<&'static str>, Refusal>) -> Reached {
     match reached {
         Ok(Some(what)) => Reached { stand: Stand::Good, what: what.to_owned() },
         Ok(None) => Reached {
@@ -190,8 +192,8 @@ fn of_sink(reached: Result<Option<&'static str>, sinks::Refusal>) -> Reached {
         },
         Err(refusal) => {
             let stand = match refusal.class {
-                sinks::Class::Passing => Stand::Later,
-                sinks::Class::Sink | sinks::Class::Event => Stand::Refused,
+                RefusalClass::Passing => Stand::Later,
+                RefusalClass::Sink | RefusalClass::Event => Stand::Refused,
             };
             Reached { stand, what: refusal.what }
         }

@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 use super::per_sink;
 use crate::clock::{Clock, Wall};
 use crate::deliver::Standing;
-use crate::store::{Error, Past, Rows, Store};
+use crate::model::records::{FinishedTask, RowSet};
+use crate::store::{Error, Store};
 use crate::units::Limit;
 
 /// How often what is over is looked through; a record may live that much longer than it must.
@@ -28,7 +29,7 @@ pub struct Retention {
     /// How long what is over is kept.
     pub kept: Limit,
     /// What the file lists.
-    pub listed: Arc<Rows>,
+    pub listed: Arc<RowSet>,
     /// The configured sinks.
     pub sinks: Vec<String>,
     /// Where each sink stands: what is given up here is counted there, too.
@@ -63,7 +64,7 @@ impl Retention {
     }
 
     async fn prune(&self, before: Wall, now: Wall) -> Result<(), Error> {
-        let paused = self.store.bury_paused(self.sinks.clone(), before, now).await?;
+        let paused = self.store.expire_unconfigured(self.sinks.clone(), before, now).await?;
         if !paused.is_empty() {
             let dead_letters = paused.values().sum::<u64>();
             let sinks = per_sink(&paused);
@@ -80,10 +81,10 @@ impl Retention {
                 }
             });
         }
-        while self.store.forget_told(before, PAGE).await? == PAGE as u64 {}
-        let mut after = Past::default();
+        while self.store.delete_events(before, PAGE).await? == PAGE as u64 {}
+        let mut after = FinishedTask::default();
         loop {
-            let over = self.store.past(before, after, PAGE).await?;
+            let over = self.store.finished_before(before, after, PAGE).await?;
             let Some(last) = over.last() else { return Ok(()) };
             after = *last;
             let forgotten: Vec<_> = over.into_iter().filter(|past| !self.listed.contains(past.row)).collect();
@@ -92,7 +93,7 @@ impl Retention {
                     tasks = forgotten.len(),
                     "forgetting tasks that are over for longer than [store] retention"
                 );
-                self.store.forget(before, forgotten).await?;
+                self.store.delete_finished(before, forgotten).await?;
             }
         }
     }
@@ -113,7 +114,7 @@ mod tests {
             let store = Arc::new(Sqlite::open(Location::Memory).await.unwrap());
             let event =
                 Event { id: uuid::Uuid::nil(), kind: Kind::AccountHeld, time: Wall(0), body: String::new() };
-            store.tell(event, vec!["gone".to_owned(), "audit".to_owned()]).await.unwrap();
+            store.add_event(event, vec!["gone".to_owned(), "audit".to_owned()]).await.unwrap();
             let (standing, mut stands) = watch::channel(BTreeMap::new());
             let retention = Retention {
                 store,

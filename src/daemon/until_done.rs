@@ -143,7 +143,7 @@ impl UntilDone {
             return Ok(Left::Deliveries);
         }
         // A group is told of some seconds after its last task.
-        if !self.store.groups_over().await?.is_empty() {
+        if !self.store.finished_groups().await?.is_empty() {
             return Ok(Left::Work);
         }
         let mut stuck: Vec<_> = outbox.iter().filter(|(_, owed)| **owed > 0).collect();
@@ -178,7 +178,7 @@ mod tests {
         let store = Sqlite::open(Location::Memory).await.unwrap();
         let event =
             Event { id: uuid::Uuid::nil(), kind: Kind::AccountHeld, time: Wall(0), body: String::new() };
-        store.tell(event, sinks.iter().map(ToString::to_string).collect()).await.unwrap();
+        store.add_event(event, sinks.iter().map(ToString::to_string).collect()).await.unwrap();
         let (telling, sinks_stand) = watch::channel(log(IDLE));
         let store = Arc::new(store);
         let sinks = vec!["log".to_owned()];
@@ -241,7 +241,7 @@ mod tests {
         let mut waiting = std::pin::pin!(done.wait());
         assert!(tokio::time::timeout(PATIENCE * 2, &mut waiting).await.is_err());
         standing.send_replace(stands(0, &[]));
-        let seq = store.owed("log", crate::store::Seq(0), 1).await.unwrap()[0].seq;
+        let seq = store.undelivered("log", crate::model::records::Seq(0), 1).await.unwrap()[0].seq;
         store.acknowledge("log", vec![seq]).await.unwrap();
         telling.send_replace(log(IDLE));
         assert_eq!(waiting.await.unwrap(), [""; 0]);

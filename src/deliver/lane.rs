@@ -16,8 +16,9 @@ use crate::model::event::Event;
 use crate::model::hold::{Evidence, Hold};
 use crate::model::lasting::Lasting;
 use crate::model::pace::Pace;
+use crate::model::records::{DeadLetter, OutboxRow, Seq};
 use crate::model::task::Row;
-use crate::store::{Burial, Error, Owed, Seq, Store};
+use crate::store::{Error, Store};
 
 /// So many deliveries that did not fail are in memory at most, however many are owed; more than any batch and
 /// bound in flight take at once.
@@ -116,7 +117,7 @@ pub enum Write {
     /// These failed for the first time, when the sink's own clock stood there.
     Tried(Vec<Seq>, Duration),
     /// This one is given up.
-    Bury(Burial),
+    Bury(DeadLetter),
     /// An event beside the deliveries, and the sinks that hear of it.
     Tell(Event, Vec<String>),
 }
@@ -140,12 +141,12 @@ impl Write {
     pub async fn carry_out(self, store: &dyn Store, sink: &str) -> Result<Written, Error> {
         match self {
             Self::Acknowledge(seqs) => store.acknowledge(sink, seqs).await.map(|()| Written::Done),
-            Self::Tried(seqs, active) => store.tried(sink, seqs, active).await.map(|()| Written::Done),
+            Self::Tried(seqs, active) => store.mark_tried(sink, seqs, active).await.map(|()| Written::Done),
             Self::Bury(burial) => {
                 let seq = burial.seq;
-                store.bury(burial).await.map(|()| Written::Buried(seq))
+                store.dead_letter(burial).await.map(|()| Written::Buried(seq))
             }
-            Self::Tell(event, sinks) => store.tell(event, sinks).await.map(|()| Written::Owed),
+            Self::Tell(event, sinks) => store.add_event(event, sinks).await.map(|()| Written::Owed),
         }
     }
 }
@@ -217,9 +218,9 @@ impl Lane {
     }
 
     /// What the store answered to that.
-    pub fn load(&mut self, page: Vec<Owed>, asked_for: usize, now: Steady) {
+    pub fn load(&mut self, page: Vec<OutboxRow>, asked_for: usize, now: Steady) {
         self.more = page.len() == asked_for;
-        for Owed { seq, task, attempts, tried, event } in page {
+        for OutboxRow { seq, task, attempts, tried, event } in page {
             let waiting = Waiting {
                 order: Order::of(task, &event),
                 event,

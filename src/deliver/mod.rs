@@ -17,10 +17,12 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Steady};
+use crate::model::delivery::Refusal;
 use crate::model::delivery::Sending;
+use crate::model::records::Seq;
 use crate::model::route::Routes;
-use crate::sinks::{Refusal, Sink};
-use crate::store::{Error, Seq, Store};
+use crate::sinks::Sink;
+use crate::store::{Error, Store};
 use crate::watch::resume_panic;
 use lane::{Attempt, Lane, Write, Written};
 use tell::tell;
@@ -143,7 +145,7 @@ impl Running {
                     let now = self.parts.clock.now().steady;
                     give_up = Some(now + DRAIN);
                     // At once: an attempt under way may take longer than the stop does.
-                    self.parts.store.keep_active(&self.parts.name, self.lane.active(now)).await?;
+                    self.parts.store.save_active(&self.parts.name, self.lane.active(now)).await?;
                 }
             }
         }
@@ -152,7 +154,7 @@ impl Running {
 
     async fn load(&mut self) -> Result<(), Error> {
         while let Some((after, limit)) = self.lane.wants() {
-            let page = self.parts.store.owed(&self.parts.name, after, limit).await?;
+            let page = self.parts.store.undelivered(&self.parts.name, after, limit).await?;
             self.lane.load(page, limit, self.parts.clock.now().steady);
         }
         Ok(())

@@ -37,7 +37,7 @@ async fn a_stop_that_does_not_wait_for_an_attempt_keeps_the_sink_s_own_clock() {
         time: crate::clock::Wall(0),
         body: String::new(),
     };
-    store.tell(event, vec!["hook".to_owned()]).await.unwrap();
+    store.add_event(event, vec!["hook".to_owned()]).await.unwrap();
     let (attempted, mut attempts) = tokio::sync::mpsc::unbounded_channel();
     let retry = Retry::default();
     let held = Policy::default().error_waits();
@@ -52,7 +52,7 @@ async fn a_stop_that_does_not_wait_for_an_attempt_keeps_the_sink_s_own_clock() {
         standing: watch::channel(BTreeMap::new()).0,
     };
     let before = Duration::from_secs(5);
-    store.keep_active("hook", before).await.unwrap();
+    store.save_active("hook", before).await.unwrap();
     let stop = CancellationToken::new();
     let kept = async {
         attempts.recv().await.unwrap();

@@ -38,6 +38,46 @@ pub struct Sending {
     pub held: Waits,
 }
 
+/// Why an attempt failed, and whose trouble that is.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub struct Refusal {
+    /// Whose trouble it is.
+    pub class: RefusalClass,
+    /// What failed, where, and what to do; without any secret.
+    pub what: String,
+    /// How long the receiver asked to be left alone.
+    pub retry_after: Option<Duration>,
+}
+
+/// Whose trouble a refusal is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusalClass {
+    /// It passes: try again.
+    Passing,
+    /// A person must act: the sink as it is configured cannot work.
+    Sink,
+    /// These events are refused for what they say; others may well be accepted.
+    Event,
+}
+
+impl Refusal {
+    /// It passes; `what` says what failed, where, and what to do.
+    pub fn passing(what: impl Into<String>) -> Self {
+        Self { class: RefusalClass::Passing, what: what.into(), retry_after: None }
+    }
+
+    /// These events are refused for what they say; `what` has the receiver's words.
+    pub fn of_event(what: impl Into<String>) -> Self {
+        Self { class: RefusalClass::Event, what: what.into(), retry_after: None }
+    }
+
+    /// A person must act; `what` says what failed, where, and what to do.
+    pub fn of_sink(what: impl Into<String>) -> Self {
+        Self { class: RefusalClass::Sink, what: what.into(), retry_after: None }
+    }
+}
+
 impl Default for Retry {
     fn default() -> Self {
         Self {

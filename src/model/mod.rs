@@ -5,6 +5,7 @@
 
 pub mod backoff;
 pub mod breaker;
+pub mod clock_offset;
 pub mod delivery;
 pub mod due;
 pub mod event;
@@ -13,6 +14,7 @@ pub mod lasting;
 pub mod pace;
 pub mod policy;
 pub mod reading;
+pub mod records;
 pub mod route;
 pub mod step;
 pub mod sweep;

@@ -6,6 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha1::{Digest, Sha1};
 
+use crate::clock::Wall;
+
 /// A code or status as the cloud wrote it: an integer where it reads as one (`0` and `"0"` alike), else text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Code {
@@ -49,6 +51,15 @@ pub struct Reading {
     pub known: bool,
     /// The cloud's own words, where the row has them.
     pub message: Option<String>,
+}
+
+/// What came back from one request.
+#[derive(Clone, Debug)]
+pub struct Response {
+    /// What it means.
+    pub poll: Result<Reading, Fault>,
+    /// The server's time, where it told it.
+    pub date: Option<Wall>,
 }
 
 /// One instance of an answer.

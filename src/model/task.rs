@@ -20,6 +20,19 @@ pub struct Target {
     pub operation: String,
 }
 
+/// What the cloud's rate limit counts (design.md §1); targets that resolve to the same one share its pace.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PaceKey {
+    /// The key's id; the account's name where that changes with each temporary key.
+    pub secret_id: String,
+    /// The region as it is sent.
+    pub region: String,
+    /// The host, as it is signed.
+    pub host: String,
+    /// The API's action.
+    pub action: String,
+}
+
 /// A task id in the canonical form of its row's type (design.md §1): an integer up to 2^64-1, or text as
 /// written.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -3,7 +3,8 @@
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
-use super::{Refusal, Sink};
+use super::Sink;
+use crate::model::delivery::Refusal;
 use crate::model::event::Event;
 
 /// As many as are handed over in one attempt.

@@ -24,7 +24,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use self::environment::Inherited;
 use self::run::End;
-use super::{Refusal, Sink, blocking};
+use super::{Sink, blocking};
+use crate::model::delivery::Refusal;
 use crate::model::event::Event;
 use crate::units::Span;
 

@@ -22,7 +22,8 @@ use rustix::fs::{Access, access};
 use serde::{Deserialize, Serialize};
 
 use self::regular::{Identity, Regular};
-use super::{Refusal, Sink, blocking};
+use super::{Sink, blocking};
+use crate::model::delivery::Refusal;
 use crate::model::event::Event;
 use crate::telemetry::closed::was_standard_output_closed;
 use crate::telemetry::output::{Lines, lock, write_waiting};

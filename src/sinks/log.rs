@@ -11,7 +11,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::journal::{self, Journal};
-use super::{Refusal, Sink, blocking, fields};
+use super::{Sink, blocking, fields};
+use crate::model::delivery::Refusal;
 use crate::model::event::Event;
 use crate::telemetry::ResolvedFormat;
 use crate::telemetry::closed::was_standard_error_closed;
@@ -149,7 +150,8 @@ mod tests {
     use std::io::Read;
 
     use super::*;
-    use crate::sinks::{Class, samples};
+    use crate::model::delivery::RefusalClass;
+    use crate::sinks::samples;
 
     fn to(file: File) -> Arc<Mutex<Lines>> {
         Arc::new(Mutex::new(Lines::new(file)))
@@ -198,14 +200,14 @@ mod tests {
         let sink = Log(Arc::new(Out::Text(lines)));
         let refusal =
             samples::once_its_reader_is_gone(async || sink.send(&samples::successes(1)).await).await;
-        assert_eq!(refusal.class, Class::Sink, "{refusal}");
+        assert_eq!(refusal.class, RefusalClass::Sink, "{refusal}");
     }
 
     #[tokio::test]
     async fn a_full_disk_under_standard_error_passes() {
         let full = File::options().append(true).open("/dev/full").unwrap();
         let refusal = Log(Arc::new(Out::Json(to(full)))).send(&samples::successes(1)).await.unwrap_err();
-        assert_eq!(refusal.class, Class::Passing);
+        assert_eq!(refusal.class, RefusalClass::Passing);
         assert!(refusal.what.contains("no space"), "{refusal}");
     }
 }

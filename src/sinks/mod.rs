@@ -19,13 +19,12 @@ pub(crate) mod receiver;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
-use crate::model::delivery::Retry;
+use crate::model::delivery::{Refusal, Retry};
 use crate::model::event::Event;
 use crate::model::reading::Outcome;
 use crate::model::route::Group;
@@ -170,46 +169,6 @@ pub fn build(
     }
 }
 
-/// Why an attempt failed, and whose trouble that is.
-#[derive(Debug, thiserror::Error)]
-#[error("{what}")]
-pub struct Refusal {
-    /// Whose trouble it is.
-    pub class: Class,
-    /// What failed, where, and what to do; without any secret.
-    pub what: String,
-    /// How long the receiver asked to be left alone.
-    pub retry_after: Option<Duration>,
-}
-
-/// Whose trouble a refusal is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
-    /// It passes: try again.
-    Passing,
-    /// A person must act: the sink as it is configured cannot work.
-    Sink,
-    /// These events are refused for what they say; others may well be accepted.
-    Event,
-}
-
-impl Refusal {
-    /// It passes; `what` says what failed, where, and what to do.
-    pub fn passing(what: impl Into<String>) -> Self {
-        Self { class: Class::Passing, what: what.into(), retry_after: None }
-    }
-
-    /// These events are refused for what they say; `what` has the receiver's words.
-    pub fn of_event(what: impl Into<String>) -> Self {
-        Self { class: Class::Event, what: what.into(), retry_after: None }
-    }
-
-    /// A person must act; `what` says what failed, where, and what to do.
-    pub fn of_sink(what: impl Into<String>) -> Self {
-        Self { class: Class::Sink, what: what.into(), retry_after: None }
-    }
-}
-
 /// Runs what may block (files, pipes, a full disk) where it keeps no other task waiting.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
@@ -225,8 +184,8 @@ pub(crate) mod samples {
     use serde_json::{Value, json};
     use uuid::Uuid;
 
-    use super::Refusal;
     use crate::clock::Wall;
+    use crate::model::delivery::Refusal;
     use crate::model::event::{Event, Kind};
 
     /// An event of that kind and data about the task of design.md §7 with that name.

@@ -7,9 +7,12 @@ use uuid::Uuid;
 
 use super::sqlite::{Location, Sqlite};
 use super::*;
+use crate::model::event::Counts;
 use crate::model::event::Kind;
+use crate::model::reading::{Code, Outcome};
+use crate::model::records::{DeadLetter, End, FinishedTask, RegisteredState};
 use crate::model::step::Reason;
-use crate::model::task::Origin;
+use crate::model::task::{Origin, Settings, TaskId};
 
 /// A store that can be opened, and opened again.
 trait Engine {
@@ -104,8 +107,8 @@ fn named(id: u64, name: &str) -> NewTask {
     NewTask { settings: Settings { name: Some(name.into()), ..Settings::default() }, ..task(id) }
 }
 
-fn hot(row: Row) -> Hot {
-    Hot {
+fn hot(row: Row) -> HotRow {
+    HotRow {
         row,
         due: NOW,
         since: NOW,
@@ -153,8 +156,8 @@ async fn open_rows(store: &dyn Store) -> Vec<Row> {
     store.open_tasks(Row(0), 1000).await.unwrap().into_iter().map(|task| task.hot.row).collect()
 }
 
-async fn owed(store: &dyn Store, sink: &str) -> Vec<Owed> {
-    store.owed(sink, Seq(0), 1000).await.unwrap()
+async fn undelivered(store: &dyn Store, sink: &str) -> Vec<OutboxRow> {
+    store.undelivered(sink, Seq(0), 1000).await.unwrap()
 }
 
 async fn registering_twice_is_registering_once(engine: impl Engine) {
@@ -162,12 +165,12 @@ async fn registering_twice_is_registering_once(engine: impl Engine) {
     let first = register(&*store, &[task(1), task(2), task(1)]).await;
     assert_eq!(
         first.iter().map(|task| task.state).collect::<Vec<_>>(),
-        [State::New, State::New, State::Known]
+        [RegisteredState::New, RegisteredState::New, RegisteredState::Known]
     );
     assert_eq!(first[0].row, first[2].row);
     let later = Wall(NOW.0 + 5);
     let second = store.register(vec![task(2)], later, vec![later]).await.unwrap();
-    assert_eq!(second, [Registered { row: first[1].row, state: State::Known }]);
+    assert_eq!(second, [Registered { row: first[1].row, state: RegisteredState::Known }]);
     let open = store.open_tasks(Row(0), 10).await.unwrap();
     assert_eq!(
         open.iter().map(|task| (task.registered_at, task.hot.due)).collect::<Vec<_>>(),
@@ -199,7 +202,10 @@ async fn what_is_over_stays_over(engine: impl Engine) {
     let store = engine.open().await;
     let row = register(&*store, &[named(1, "before")]).await[0].row;
     assert!(store.commit(finished(row, NOW, &[])).await.unwrap());
-    assert_eq!(register(&*store, &[named(1, "after")]).await, [Registered { row, state: State::Over }]);
+    assert_eq!(
+        register(&*store, &[named(1, "after")]).await,
+        [Registered { row, state: RegisteredState::Over }]
+    );
     assert_eq!(open_rows(&*store).await, []);
     assert_eq!(store.record(row).await.unwrap().unwrap().settings.name.as_deref(), Some("before"));
 }
@@ -212,11 +218,11 @@ async fn what_was_removed_and_is_listed_again_is_registered_anew(engine: impl En
         let end = Some(End { at: NOW, word: Err(reason) });
         assert!(store.commit(Commit { end, ..finished(row, NOW, &["hook"]) }).await.unwrap());
         let again = register(&*store, &[task(1)]).await;
-        let expected = if reason == Reason::Removed { State::New } else { State::Over };
+        let expected = if reason == Reason::Removed { RegisteredState::New } else { RegisteredState::Over };
         assert_eq!(again, [Registered { row, state: expected }]);
         // The ids of its events derive from its start, and no two rounds may share one.
         let after = store.record(row).await.unwrap().unwrap();
-        assert_eq!(after.registered_at > before.registered_at, expected == State::New);
+        assert_eq!(after.registered_at > before.registered_at, expected == RegisteredState::New);
     }
 }
 
@@ -229,24 +235,24 @@ async fn the_final_word_is_said_once(engine: impl Engine) {
     );
     assert_ne!(one.unwrap(), other.unwrap());
     assert!(!store.commit(finished(row, NOW, &["hook"])).await.unwrap());
-    assert_eq!(owed(&*store, "hook").await.len(), 1);
+    assert_eq!(undelivered(&*store, "hook").await.len(), 1);
 }
 
 async fn a_refused_commit_writes_nothing(engine: impl Engine) {
     let store = engine.open().await;
     let row = rows(&*store, 1).await[0];
     store.commit(finished(row, NOW, &["hook"])).await.unwrap();
-    let before = (store.record(row).await.unwrap(), owed(&*store, "hook").await);
+    let before = (store.record(row).await.unwrap(), undelivered(&*store, "hook").await);
     assert!(!store.commit(Commit { end: None, ..finished(row, NOW, &["hook", "file"]) }).await.unwrap());
     assert!(!store.commit(finished(Row(999), NOW, &["file"])).await.unwrap());
-    assert_eq!((store.record(row).await.unwrap(), owed(&*store, "hook").await), before);
-    assert_eq!(owed(&*store, "file").await, []);
+    assert_eq!((store.record(row).await.unwrap(), undelivered(&*store, "hook").await), before);
+    assert_eq!(undelivered(&*store, "file").await, []);
 }
 
 async fn a_step_counts_its_events_and_keeps_the_task_open(engine: impl Engine) {
     let store = engine.open().await;
     let row = rows(&*store, 1).await[0];
-    let moved = Hot {
+    let moved = HotRow {
         seen: Some(Wall(NOW.0 + 1)),
         digest: u64::MAX,
         status: Some(Code::Text("0".into())),
@@ -270,12 +276,12 @@ async fn every_sink_is_owed_an_event_until_it_acknowledges_that(engine: impl Eng
     }
     let outbox = store.outbox().await.unwrap();
     assert_eq!(outbox, HashMap::from([("hook".into(), 2), ("file".into(), 2)]));
-    let first = owed(&*store, "hook").await.remove(0);
+    let first = undelivered(&*store, "hook").await.remove(0);
     store.acknowledge("hook", vec![first.seq]).await.unwrap();
     store.acknowledge("hook", vec![first.seq, Seq(999)]).await.unwrap();
     assert_eq!(store.outbox().await.unwrap(), HashMap::from([("hook".into(), 1), ("file".into(), 2)]));
-    assert_eq!(owed(&*store, "file").await[0], first);
-    assert_ne!(owed(&*store, "hook").await[0], first);
+    assert_eq!(undelivered(&*store, "file").await[0], first);
+    assert_ne!(undelivered(&*store, "hook").await[0], first);
 }
 
 async fn what_is_owed_comes_in_order_and_page_by_page(engine: impl Engine) {
@@ -288,49 +294,49 @@ async fn what_is_owed_comes_in_order_and_page_by_page(engine: impl Engine) {
     let expected: Vec<_> = rows.iter().map(|row| event(u128::from(row.0.unsigned_abs()))).collect();
     let mut seen = Vec::new();
     let mut after = Seq(0);
-    while let page @ [_, ..] = &*store.owed("hook", after, 2).await.unwrap() {
+    while let page @ [_, ..] = &*store.undelivered("hook", after, 2).await.unwrap() {
         assert!(page.len() <= 2);
         after = page[page.len() - 1].seq;
         seen.extend(page.iter().map(|owed| owed.event.clone()));
     }
     assert_eq!(seen, expected);
-    assert_eq!(owed(&*store, "nobody").await, []);
+    assert_eq!(undelivered(&*store, "nobody").await, []);
 }
 
 async fn a_failure_is_counted_from_the_first_on_the_sink_s_own_clock(engine: impl Engine) {
     let store = engine.open().await;
     let row = rows(&*store, 1).await[0];
     store.commit(finished(row, NOW, &["hook", "file"])).await.unwrap();
-    let owed_before = owed(&*store, "hook").await.remove(0);
+    let owed_before = undelivered(&*store, "hook").await.remove(0);
     assert_eq!((owed_before.task, owed_before.attempts, owed_before.tried), (Some(row), 0, None));
     for seconds in [5, 9] {
-        store.tried("hook", vec![owed_before.seq], Duration::from_secs(seconds)).await.unwrap();
+        store.mark_tried("hook", vec![owed_before.seq], Duration::from_secs(seconds)).await.unwrap();
     }
-    let after = owed(&*store, "hook").await.remove(0);
+    let after = undelivered(&*store, "hook").await.remove(0);
     assert_eq!((after.attempts, after.tried), (2, Some(Duration::from_secs(5))));
     assert_eq!(
         (store.active("hook").await.unwrap(), store.active("file").await.unwrap()),
         (Duration::from_secs(9), Duration::ZERO)
     );
-    store.keep_active("hook", Duration::from_secs(30)).await.unwrap();
+    store.save_active("hook", Duration::from_secs(30)).await.unwrap();
     assert_eq!(store.active("hook").await.unwrap(), Duration::from_secs(30));
-    assert_eq!(owed(&*store, "file").await[0].attempts, 0);
+    assert_eq!(undelivered(&*store, "file").await[0].attempts, 0);
 }
 
 async fn a_dead_letter_is_owed_no_more_and_what_tells_of_it_is(engine: impl Engine) {
     let store = engine.open().await;
     let row = rows(&*store, 1).await[0];
     store.commit(finished(row, NOW, &["hook"])).await.unwrap();
-    let seq = owed(&*store, "hook").await[0].seq;
+    let seq = undelivered(&*store, "hook").await[0].seq;
     let event = Some((event(77), vec!["log".to_owned()]));
-    let burial = Burial { sink: "hook".into(), seq, at: NOW, attempts: 3, error: "413".into(), event };
-    store.bury(burial.clone()).await.unwrap();
-    store.bury(burial).await.unwrap();
+    let burial = DeadLetter { sink: "hook".into(), seq, at: NOW, attempts: 3, error: "413".into(), event };
+    store.dead_letter(burial.clone()).await.unwrap();
+    store.dead_letter(burial).await.unwrap();
     assert_eq!(store.outbox().await.unwrap(), HashMap::from([("log".into(), 1)]));
-    assert_eq!(owed(&*store, "log").await[0].event, self::event(77));
+    assert_eq!(undelivered(&*store, "log").await[0].event, self::event(77));
     assert_eq!(store.dead_letters().await.unwrap(), HashMap::from([("hook".into(), 1)]));
-    let past = store.past(Wall(i64::MAX), Past::default(), 10).await.unwrap();
-    store.forget(Wall(i64::MAX), past).await.unwrap();
+    let past = store.finished_before(Wall(i64::MAX), FinishedTask::default(), 10).await.unwrap();
+    store.delete_finished(Wall(i64::MAX), past).await.unwrap();
     assert_eq!(store.record(row).await.unwrap(), None);
     assert_eq!(store.dead_letters().await.unwrap(), HashMap::new());
 }
@@ -339,15 +345,22 @@ async fn what_was_buried_since_it_was_found_is_not_forgotten(engine: impl Engine
     let store = engine.open().await;
     let row = rows(&*store, 1).await[0];
     store.commit(finished(row, Wall(10), &["hook"])).await.unwrap();
-    let seq = owed(&*store, "hook").await[0].seq;
+    let seq = undelivered(&*store, "hook").await[0].seq;
     store
-        .bury(Burial { sink: "hook".into(), seq, at: NOW, attempts: 3, error: "413".into(), event: None })
+        .dead_letter(DeadLetter {
+            sink: "hook".into(),
+            seq,
+            at: NOW,
+            attempts: 3,
+            error: "413".into(),
+            event: None,
+        })
         .await
         .unwrap();
-    let found = vec![Past { at: Wall(10), row }];
-    store.forget(Wall(100), found.clone()).await.unwrap();
+    let found = vec![FinishedTask { at: Wall(10), row }];
+    store.delete_finished(Wall(100), found.clone()).await.unwrap();
     assert!(store.record(row).await.unwrap().is_some());
-    store.forget(Wall(NOW.0 + 1), found).await.unwrap();
+    store.delete_finished(Wall(NOW.0 + 1), found).await.unwrap();
     assert_eq!(store.record(row).await.unwrap(), None);
 }
 
@@ -359,7 +372,7 @@ async fn what_is_owed_to_a_sink_that_is_gone_dies_after_the_retention(engine: im
     let end = Some(End { at: NOW, word: Ok(Outcome::Success) });
     store.commit(Commit { hot: hot(rows[1]), end, event: Some((later, vec!["gone".into()])) }).await.unwrap();
     assert_eq!(
-        store.bury_paused(vec!["hook".into()], Wall(NOW.0 + 500), NOW).await.unwrap(),
+        store.expire_unconfigured(vec!["hook".into()], Wall(NOW.0 + 500), NOW).await.unwrap(),
         HashMap::from([("gone".into(), 1)])
     );
     assert_eq!(store.outbox().await.unwrap(), HashMap::from([("gone".into(), 1), ("hook".into(), 1)]));
@@ -376,27 +389,27 @@ async fn a_group_is_over_with_its_last_task_and_later_tasks_begin_a_new_round(en
     store.commit(finished(rows[0], Wall(NOW.0 + 1), &[])).await.unwrap();
     let end = Some(End { at: Wall(NOW.0 + 9), word: Err(Reason::Deadline) });
     store.commit(Commit { end, ..finished(rows[1], NOW, &[]) }).await.unwrap();
-    assert_eq!(store.groups_over().await.unwrap(), []);
+    assert_eq!(store.finished_groups().await.unwrap(), []);
     // The third leaves the group before it is over.
     register(&*store, &[grouped(3, None)]).await;
-    let over = store.groups_over().await.unwrap().remove(0);
+    let over = store.finished_groups().await.unwrap().remove(0);
     let counts = Counts { success: 1, abandoned: 1, ..Counts::default() };
     assert_eq!((over.name.as_str(), over.round, over.counts, over.started_at), ("rack", 1, counts, NOW));
     assert_eq!((over.finished_at, over.settings.len()), (Wall(NOW.0 + 9), 1));
     assert_eq!(
-        store.past(Wall(i64::MAX), Past::default(), 10).await.unwrap(),
+        store.finished_before(Wall(i64::MAX), FinishedTask::default(), 10).await.unwrap(),
         [],
         "what an open round counts is not forgotten"
     );
-    assert!(store.finish_group(over.row, event(50), vec!["hook".into()]).await.unwrap());
-    assert!(!store.finish_group(over.row, event(51), vec!["hook".into()]).await.unwrap());
-    assert_eq!(owed(&*store, "hook").await.len(), 1);
+    assert!(store.close_group(over.row, event(50), vec!["hook".into()]).await.unwrap());
+    assert!(!store.close_group(over.row, event(51), vec!["hook".into()]).await.unwrap());
+    assert_eq!(undelivered(&*store, "hook").await.len(), 1);
     let row = register(&*store, &in_group(7..8)).await[0].row;
     store.commit(finished(row, NOW, &[])).await.unwrap();
-    let second = store.groups_over().await.unwrap().remove(0);
+    let second = store.finished_groups().await.unwrap().remove(0);
     assert_eq!((second.round, second.counts), (2, Counts { success: 1, ..Counts::default() }));
     register(&*store, &in_group(8..9)).await;
-    assert!(!store.finish_group(second.row, event(52), vec![]).await.unwrap(), "another task joined it");
+    assert!(!store.close_group(second.row, event(52), vec![]).await.unwrap(), "another task joined it");
 }
 
 async fn events_of_no_task_are_forgotten_once_they_are_owed_to_nobody(engine: impl Engine) {
@@ -404,12 +417,12 @@ async fn events_of_no_task_are_forgotten_once_they_are_owed_to_nobody(engine: im
     let row = rows(&*store, 1).await[0];
     store.commit(finished(row, NOW, &[])).await.unwrap();
     for (number, sinks) in [(1, vec!["log".to_owned()]), (2, vec![]), (3, vec![])] {
-        store.tell(event(number), sinks).await.unwrap();
+        store.add_event(event(number), sinks).await.unwrap();
     }
-    assert_eq!(store.forget_told(NOW, 10).await.unwrap(), 0);
-    assert_eq!(store.forget_told(Wall(NOW.0 + 60_000), 1).await.unwrap(), 1);
-    assert_eq!(store.forget_told(Wall(NOW.0 + 60_000), 10).await.unwrap(), 1);
-    assert_eq!(owed(&*store, "log").await.len(), 1);
+    assert_eq!(store.delete_events(NOW, 10).await.unwrap(), 0);
+    assert_eq!(store.delete_events(Wall(NOW.0 + 60_000), 1).await.unwrap(), 1);
+    assert_eq!(store.delete_events(Wall(NOW.0 + 60_000), 10).await.unwrap(), 1);
+    assert_eq!(undelivered(&*store, "log").await.len(), 1);
 }
 
 async fn open_tasks_come_in_order_and_page_by_page(engine: impl Engine) {
@@ -428,8 +441,8 @@ async fn keeping_leaves_alone_what_is_over(engine: impl Engine) {
     let store = engine.open().await;
     let rows = rows(&*store, 2).await;
     store.commit(finished(rows[0], NOW, &[])).await.unwrap();
-    let polled = |row| Hot { polls: 9, ..hot(row) };
-    store.keep(rows.iter().map(|row| polled(*row)).collect()).await.unwrap();
+    let polled = |row| HotRow { polls: 9, ..hot(row) };
+    store.save(rows.iter().map(|row| polled(*row)).collect()).await.unwrap();
     let open = store.open_tasks(Row(0), 10).await.unwrap();
     assert_eq!(open.into_iter().map(|task| task.hot).collect::<Vec<_>>(), [polled(rows[1])]);
 }
@@ -437,8 +450,8 @@ async fn keeping_leaves_alone_what_is_over(engine: impl Engine) {
 async fn the_largest_id_stays_exact(engine: impl Engine) {
     let store = engine.open().await;
     let ids = [u64::MAX, i64::MAX.cast_unsigned() + 1, i64::MAX.cast_unsigned(), 0];
-    assert!(register(&*store, &ids.map(task)).await.iter().all(|task| task.state == State::New));
-    assert!(register(&*store, &ids.map(task)).await.iter().all(|task| task.state == State::Known));
+    assert!(register(&*store, &ids.map(task)).await.iter().all(|task| task.state == RegisteredState::New));
+    assert!(register(&*store, &ids.map(task)).await.iter().all(|task| task.state == RegisteredState::Known));
     let open = store.open_tasks(Row(0), 10).await.unwrap();
     assert_eq!(open.into_iter().map(|task| task.id).collect::<Vec<_>>(), ids.map(TaskId::Int));
 }
@@ -448,7 +461,7 @@ async fn a_number_and_its_digits_as_text_are_two_tasks(engine: impl Engine) {
     let text = NewTask { id: TaskId::Text("42".into()), ..task(42) };
     let elsewhere = NewTask { target: target("flow"), ..text.clone() };
     let tasks = [task(42), text, elsewhere];
-    assert!(register(&*store, &tasks).await.iter().all(|task| task.state == State::New));
+    assert!(register(&*store, &tasks).await.iter().all(|task| task.state == RegisteredState::New));
     let targets = store.targets().await.unwrap();
     let open = store.open_tasks(Row(0), 10).await.unwrap();
     assert_eq!(targets.len(), 2);
@@ -471,23 +484,23 @@ async fn only_what_is_over_and_owed_nothing_can_be_forgotten(engine: impl Engine
     for (row, at, sinks) in ends {
         store.commit(finished(row, Wall(at), sinks)).await.unwrap();
     }
-    let past = |row, at| Past { at: Wall(at), row };
+    let past = |row, at| FinishedTask { at: Wall(at), row };
     let expected = [past(rows[4], 11), past(rows[3], 12), past(rows[5], 12)];
-    assert_eq!(store.past(Wall(100), Past::default(), 10).await.unwrap(), expected);
-    assert_eq!(store.past(Wall(100), expected[0], 1).await.unwrap(), expected[1..2]);
-    assert_eq!(store.past(Wall(100), expected[1], 10).await.unwrap(), expected[2..]);
+    assert_eq!(store.finished_before(Wall(100), FinishedTask::default(), 10).await.unwrap(), expected);
+    assert_eq!(store.finished_before(Wall(100), expected[0], 1).await.unwrap(), expected[1..2]);
+    assert_eq!(store.finished_before(Wall(100), expected[1], 10).await.unwrap(), expected[2..]);
 
     // The second page's task is left out, as one that is still listed is.
     store
-        .forget(Wall(100), vec![expected[0], expected[2], past(rows[0], 0), past(rows[2], 10)])
+        .delete_finished(Wall(100), vec![expected[0], expected[2], past(rows[0], 0), past(rows[2], 10)])
         .await
         .unwrap();
     assert_eq!(
-        store.past(Wall(i64::MAX), Past::default(), 10).await.unwrap(),
+        store.finished_before(Wall(i64::MAX), FinishedTask::default(), 10).await.unwrap(),
         [expected[1], past(rows[1], 100)]
     );
     assert_eq!(open_rows(&*store).await, [rows[0]]);
-    assert_eq!(owed(&*store, "hook").await.len(), 1);
+    assert_eq!(undelivered(&*store, "hook").await.len(), 1);
     assert_eq!(store.record(rows[4]).await.unwrap(), None);
 }
 
@@ -496,7 +509,7 @@ async fn what_is_registered_again_meanwhile_is_not_forgotten(engine: impl Engine
     let row = rows(&*store, 1).await[0];
     store.commit(finished(row, Wall(10), &[])).await.unwrap();
     // An end at another moment is the end of another round.
-    store.forget(NOW, vec![Past { at: Wall(9), row }]).await.unwrap();
+    store.delete_finished(NOW, vec![FinishedTask { at: Wall(9), row }]).await.unwrap();
     assert!(store.record(row).await.unwrap().is_some());
 }
 
@@ -504,13 +517,13 @@ async fn a_forgotten_key_is_never_given_out_again(engine: impl Engine) {
     let store = engine.open().await;
     let row = rows(&*store, 1).await[0];
     store.commit(finished(row, Wall(10), &["hook"])).await.unwrap();
-    let seq = owed(&*store, "hook").await[0].seq;
+    let seq = undelivered(&*store, "hook").await[0].seq;
     store.acknowledge("hook", vec![seq]).await.unwrap();
-    store.forget(NOW, vec![Past { at: Wall(10), row }]).await.unwrap();
+    store.delete_finished(NOW, vec![FinishedTask { at: Wall(10), row }]).await.unwrap();
     let again = rows(&*store, 1).await[0];
     assert!(again > row);
     store.commit(finished(again, Wall(11), &["hook"])).await.unwrap();
-    assert!(owed(&*store, "hook").await[0].seq > seq);
+    assert!(undelivered(&*store, "hook").await[0].seq > seq);
 }
 
 async fn commits_at_once_all_arrive(engine: impl Engine) {
@@ -529,7 +542,7 @@ async fn a_closed_store_says_so(engine: impl Engine) {
     store.close().await;
     store.close().await;
     assert!(matches!(store.outbox().await, Err(Error::Closed)));
-    assert!(matches!(store.keep(vec![]).await, Err(Error::Closed)));
+    assert!(matches!(store.save(vec![]).await, Err(Error::Closed)));
 }
 
 async fn an_opened_store_has_all_that_was_acknowledged(engine: impl Engine) {
@@ -539,14 +552,14 @@ async fn an_opened_store_has_all_that_was_acknowledged(engine: impl Engine) {
     let before = (
         store.open_tasks(Row(0), 10).await.unwrap(),
         store.record(row).await.unwrap(),
-        owed(&*store, "hook").await,
+        undelivered(&*store, "hook").await,
     );
     store.close().await;
     let store = engine.open().await;
     let after = (
         store.open_tasks(Row(0), 10).await.unwrap(),
         store.record(row).await.unwrap(),
-        owed(&*store, "hook").await,
+        undelivered(&*store, "hook").await,
     );
     assert_eq!(after == before, engine.durable(), "{after:?}");
 }

@@ -7,10 +7,7 @@
 
 #[cfg(test)]
 mod conformance;
-mod rows;
 pub mod sqlite;
-
-pub use rows::Rows;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -20,10 +17,12 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Wall;
-use crate::model::event::{Counts, Event};
-use crate::model::reading::{Code, Outcome};
-use crate::model::step::Reason;
-use crate::model::task::{NewTask, Row, Settings, Target, TaskId};
+use crate::model::event::Event;
+use crate::model::records::{
+    Commit, DeadLetter, FinishedTask, GroupRound, GroupRow, HotRow, OpenTask, OutboxRow, Record, Registered,
+    Seq, TargetRow,
+};
+use crate::model::task::{NewTask, Row, Target};
 use crate::problem::Place;
 use crate::units::{Limit, Span};
 
@@ -116,172 +115,6 @@ impl Unusable {
     }
 }
 
-/// The key of a target in the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TargetRow(pub i64);
-
-/// The key of a round of a group in the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct GroupRow(pub i64);
-
-/// A round of a group whose tasks are all over.
-#[derive(Clone, Debug, PartialEq)]
-pub struct GroupRound {
-    /// Its key.
-    pub row: GroupRow,
-    /// The group's name.
-    pub name: String,
-    /// Counted from 1.
-    pub round: u32,
-    /// When its first task was registered.
-    pub started_at: Wall,
-    /// When its last task ended.
-    pub finished_at: Wall,
-    /// What its tasks came to.
-    pub counts: Counts,
-    /// What was asked for, each once: by that the sinks are chosen which hear of it.
-    pub settings: Vec<Settings>,
-}
-
-/// The number of an event: the order in which events were committed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Seq(pub i64);
-
-/// What became of a task at its registration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Registered {
-    /// Its key.
-    pub row: Row,
-    /// Whether it is watched from now on, was watched already, or is over.
-    pub state: State,
-}
-
-/// Where a registered task stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum State {
-    /// Registered just now.
-    New,
-    /// Known and still watched; changed settings were taken over.
-    Known,
-    /// Known and over: it is not watched again, unless it is listed with another `run`, or was abandoned as
-    /// removed.
-    Over,
-}
-
-/// The hot part of an open task, with wall times; what a poll may change.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hot {
-    /// Whose it is.
-    pub row: Row,
-    /// When the next poll falls due.
-    pub due: Wall,
-    /// When the first poll fell due, or the last change was seen.
-    pub since: Wall,
-    /// When the last poll that was answered well was sent, by the cloud's clock where its offset was known.
-    pub seen: Option<Wall>,
-    /// The digest of the last reading.
-    pub digest: u64,
-    /// The status of the last reading.
-    pub status: Option<Code>,
-    /// Polls so far.
-    pub polls: u32,
-    /// Polls that brought a fault so far.
-    pub errors: u32,
-    /// Faults since the last good answer.
-    pub streak: u16,
-    /// When it was registered by the cloud's clock, once that is known.
-    pub registered_cloud: Option<Wall>,
-    /// Whether it was told as overdue.
-    pub warned: bool,
-}
-
-/// An open task, as it is loaded.
-#[derive(Clone, Debug, PartialEq)]
-pub struct OpenTask {
-    /// Its id.
-    pub id: TaskId,
-    /// Where it is asked for: an entry of [`Store::targets`].
-    pub target: TargetRow,
-    /// When it was registered.
-    pub registered_at: Wall,
-    /// What was asked for.
-    pub settings: Settings,
-    /// Where its polling stands.
-    pub hot: Hot,
-}
-
-/// What an event tells of its task.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Record {
-    /// What was asked for.
-    pub settings: Settings,
-    /// When it was registered.
-    pub registered_at: Wall,
-    /// How many events it had since.
-    pub sequence: u32,
-}
-
-/// One durable step of a task: all of it happens, or nothing.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Commit {
-    /// The task as it stands now.
-    pub hot: Hot,
-    /// How it ended, if it did.
-    pub end: Option<End>,
-    /// The event that tells of it, and the sinks that are owed it.
-    pub event: Option<(Event, Vec<String>)>,
-}
-
-/// How a task ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct End {
-    /// When it was seen.
-    pub at: Wall,
-    /// What it came to, or why it was abandoned.
-    pub word: Result<Outcome, Reason>,
-}
-
-/// A delivery that is owed.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Owed {
-    /// The event's number; deliveries of a sink go out in this order.
-    pub seq: Seq,
-    /// Whose event it is; `None`: no task's.
-    pub task: Option<Row>,
-    /// Failed attempts so far; after a crash a lower bound.
-    pub attempts: u32,
-    /// When it was tried first, on the sink's own clock; `None`: never.
-    pub tried: Option<Duration>,
-    /// The event.
-    pub event: Event,
-}
-
-/// Deliveries that are given up.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Burial {
-    /// To whom they were owed.
-    pub sink: String,
-    /// Which.
-    pub seq: Seq,
-    /// When.
-    pub at: Wall,
-    /// Failed attempts.
-    pub attempts: u32,
-    /// The receiver's words, or what happened.
-    pub error: String,
-    /// The event that tells of it, and the sinks that are owed that.
-    pub event: Option<(Event, Vec<String>)>,
-}
-
-/// A task that is over. Its default lies before every other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Past {
-    /// When it ended.
-    pub at: Wall,
-    /// Its key.
-    pub row: Row,
-}
-
 /// What every store promises; `store/conformance.rs` holds an engine to it.
 ///
 /// Each call may wait long (a full disk, a foreign lock): callers bound nothing, and a stop drops the future.
@@ -311,34 +144,34 @@ pub trait Store: Send + Sync {
     async fn commit(&self, commit: Commit) -> Result<bool, Error>;
 
     /// Makes an event durable that is no task's, with the sinks that are owed it.
-    async fn tell(&self, event: Event, sinks: Vec<String>) -> Result<(), Error>;
+    async fn add_event(&self, event: Event, sinks: Vec<String>) -> Result<(), Error>;
 
     /// Keeps where the polling of these tasks stands, at a clean stop; those that are over by now are left
     /// alone.
-    async fn keep(&self, hot: Vec<Hot>) -> Result<(), Error>;
+    async fn save(&self, hot: Vec<HotRow>) -> Result<(), Error>;
 
     /// At most `limit` deliveries owed to that sink, oldest first, after that number.
-    async fn owed(&self, sink: &str, after: Seq, limit: usize) -> Result<Vec<Owed>, Error>;
+    async fn undelivered(&self, sink: &str, after: Seq, limit: usize) -> Result<Vec<OutboxRow>, Error>;
 
     /// These deliveries arrived.
     async fn acknowledge(&self, sink: &str, seqs: Vec<Seq>) -> Result<(), Error>;
 
     /// These deliveries failed for the first time, when the sink's own clock stood there.
-    async fn tried(&self, sink: &str, seqs: Vec<Seq>, active: Duration) -> Result<(), Error>;
+    async fn mark_tried(&self, sink: &str, seqs: Vec<Seq>, active: Duration) -> Result<(), Error>;
 
     /// How the sink's own clock stood when it was last kept: for how long it was used and not held.
     async fn active(&self, sink: &str) -> Result<Duration, Error>;
 
     /// Keeps how the sink's own clock stands.
-    async fn keep_active(&self, sink: &str, active: Duration) -> Result<(), Error>;
+    async fn save_active(&self, sink: &str, active: Duration) -> Result<(), Error>;
 
     /// A delivery becomes a dead letter, and the event that tells of it is owed; nothing happens to one that
     /// is not owed any more.
-    async fn bury(&self, burial: Burial) -> Result<(), Error>;
+    async fn dead_letter(&self, burial: DeadLetter) -> Result<(), Error>;
 
     /// These sinks are configured now. What is owed to others that were last configured before that moment
     /// becomes dead letters; how many of each.
-    async fn bury_paused(
+    async fn expire_unconfigured(
         &self,
         configured: Vec<String>,
         before: Wall,
@@ -353,37 +186,36 @@ pub trait Store: Send + Sync {
 
     /// At most `limit` tasks that ended before that moment, whose events are owed to nobody and no dead
     /// letter since, in the order in which they ended, after that one. Retention looks here, leaves out what
-    /// is still listed, and hands the rest to [`Store::forget`].
-    async fn past(&self, before: Wall, after: Past, limit: usize) -> Result<Vec<Past>, Error>;
+    /// is still listed, and hands the rest to [`Store::delete_finished`].
+    async fn finished_before(
+        &self,
+        before: Wall,
+        after: FinishedTask,
+        limit: usize,
+    ) -> Result<Vec<FinishedTask>, Error>;
 
-    /// Forgets these tasks with their events and dead letters, except those that [`Store::past`] does not
+    /// Forgets these tasks with their events and dead letters, except those that [`Store::finished_before`] does not
     /// find any more.
-    async fn forget(&self, before: Wall, tasks: Vec<Past>) -> Result<(), Error>;
+    async fn delete_finished(&self, before: Wall, tasks: Vec<FinishedTask>) -> Result<(), Error>;
 
     /// The open rounds of groups whose tasks are all over.
-    async fn groups_over(&self) -> Result<Vec<GroupRound>, Error>;
+    async fn finished_groups(&self) -> Result<Vec<GroupRound>, Error>;
 
     /// Closes a round of a group, and makes the event durable that tells of it, with the sinks that are owed
     /// it. `false`: another task joined it, or it is closed already, and nothing was written.
-    async fn finish_group(&self, group: GroupRow, event: Event, sinks: Vec<String>) -> Result<bool, Error>;
+    async fn close_group(&self, group: GroupRow, event: Event, sinks: Vec<String>) -> Result<bool, Error>;
 
     /// The time of the latest event.
     async fn newest(&self) -> Result<Option<Wall>, Error>;
 
     /// Forgets at most `limit` events from before that moment that are no task's and are owed to nobody; how
     /// many.
-    async fn forget_told(&self, before: Wall, limit: usize) -> Result<u64, Error>;
+    async fn delete_events(&self, before: Wall, limit: usize) -> Result<u64, Error>;
 
     /// Writes what was asked for until now and lets go of the store, so that it can be opened again. Every
     /// later call answers [`Error::Closed`]. What cannot be written within some seconds is given up, and its
     /// callers are told.
     async fn close(&self);
-}
-
-impl Default for Past {
-    fn default() -> Self {
-        Self { at: Wall(i64::MIN), row: Row(0) }
-    }
 }
 
 impl Default for Config {

@@ -13,8 +13,8 @@ use std::time::Duration;
 pub use settle::{Notice, Settled};
 
 use crate::clock::{Moment, Steady, Wall};
-use crate::cloud::skew::Skew;
 use crate::model::breaker::{Breaker, Probes};
+use crate::model::clock_offset::ClockOffset;
 use crate::model::due::{Queue, Slot};
 use crate::model::hold::{Evidence, Hold};
 use crate::model::lasting::Lasting;
@@ -97,7 +97,7 @@ struct Account {
     /// Zero for one that is not configured any more: its tasks wait.
     max_in_flight: u32,
     hold: Option<Hold<Fault>>,
-    skew: Skew,
+    skew: ClockOffset,
     /// When it is told that its calls are too many.
     throttled: Option<Lasting>,
     /// The probe under way.
@@ -116,7 +116,7 @@ impl Board {
             in_flight: 0,
             max_in_flight,
             hold: None,
-            skew: Skew::default(),
+            skew: ClockOffset::default(),
             throttled: None,
             probe: None,
         });
@@ -365,7 +365,7 @@ impl Board {
         self.table.iter().flatten()
     }
 
-    fn skew(&self, target: TargetIndex) -> &Skew {
+    fn skew(&self, target: TargetIndex) -> &ClockOffset {
         &self.accounts[self.share_of(target).account.0].skew
     }
 

@@ -11,10 +11,11 @@ use crate::clock::Moment;
 use crate::cloud::Cloud;
 use crate::model::due::Slot;
 use crate::model::policy::Policy;
+use crate::model::records::{HotRow, OpenTask, RowSet, TargetRow};
 use crate::model::route::Routes;
 use crate::model::task::Row;
 use crate::model::waiting::{Started, TargetIndex, Waiting};
-use crate::store::{Error, Hot, OpenTask, Rows, Store, TargetRow};
+use crate::store::{Error, Store};
 
 /// How many open tasks are read at once: enough to be fast, few enough to stay small.
 const PAGE: usize = 5_000;
@@ -28,7 +29,7 @@ pub struct Start {
     /// Which sinks hear of what.
     pub routes: Arc<Routes>,
     /// What the file lists.
-    pub listed: Arc<Rows>,
+    pub listed: Arc<RowSet>,
     /// Whether a start may remove more than half of a list.
     pub allow_removals: bool,
 }
@@ -130,7 +131,7 @@ fn waiting(task: OpenTask, target: TargetIndex, policy: &Policy, now: Moment) ->
 }
 
 /// No poll is ever planned further ahead: a stored time beyond it tells of a clock that was set back.
-fn longest_wait(policy: &Policy, hot: &Hot, initial_delay: Duration) -> Duration {
+fn longest_wait(policy: &Policy, hot: &HotRow, initial_delay: Duration) -> Duration {
     match (hot.polls, hot.streak) {
         (0, _) => initial_delay,
         (_, 0) => policy.max_interval.0.mul_f64(1.0 + policy.jitter),
@@ -150,7 +151,7 @@ mod tests {
         let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
         let start = Wall(1_700_000_000_000);
         let now = Moment { steady: Steady(0), wall: start + minutes(2) };
-        let hot = |polls| Hot {
+        let hot = |polls| HotRow {
             row: Row(1),
             due: start + minutes(5),
             since: start + minutes(5),

@@ -10,14 +10,16 @@ use std::sync::Arc;
 use super::board::{AccountIndex, Board, KeyIndex, Settled};
 use super::write::{Step, What, Word, Write, Written, hot};
 use crate::clock::{Moment, Steady, Wall};
-use crate::cloud::{Answer, Cloud, PaceKey, Route};
+use crate::cloud::{Cloud, Route};
 use crate::model::due::Slot;
 use crate::model::reading::Code;
+use crate::model::reading::Response;
+use crate::model::records::HotRow;
 use crate::model::route::Routes;
 use crate::model::step::{Effect, Reason};
+use crate::model::task::PaceKey;
 use crate::model::task::{Target, TaskId};
 use crate::model::waiting::{TargetIndex, Times, Waiting};
-use crate::store::Hot;
 use crate::units::Rate;
 
 /// What the loop knows and decides.
@@ -90,7 +92,7 @@ impl Machine {
     pub fn answered(
         &mut self,
         slot: Slot,
-        answer: Answer,
+        answer: Response,
         sent: Moment,
         now: Moment,
         spread: f64,
@@ -164,7 +166,7 @@ impl Machine {
     }
 
     /// Where the tasks stand that were polled since they were last stored.
-    pub fn unsaved(&self, now: Moment) -> Vec<Hot> {
+    pub fn unsaved(&self, now: Moment) -> Vec<HotRow> {
         self.board.tasks().filter(|task| task.unsaved).map(|task| hot(task, now)).collect()
     }
 

@@ -21,8 +21,9 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Moment, Steady};
-use crate::cloud::{Answer, Cloud, Stamp};
+use crate::cloud::{Cloud, Stamp};
 use crate::model::due::Slot;
+use crate::model::reading::Response;
 use crate::store::{Error, Store};
 pub use load::Start;
 use machine::{Ask, Machine};
@@ -62,7 +63,7 @@ struct Polled {
     slot: Slot,
     sent: Moment,
     now: Moment,
-    answer: Answer,
+    answer: Response,
 }
 
 impl Watch {
@@ -230,7 +231,7 @@ impl Watch {
             }
         }
         for rows in self.machine.unsaved(clock.now()).chunks(KEPT_AT_ONCE) {
-            self.store.keep(rows.to_vec()).await?;
+            self.store.save(rows.to_vec()).await?;
         }
         self.standing.send_replace(self.machine.stands());
         Ok(())

@@ -8,13 +8,15 @@ use super::machine::Machine;
 use crate::clock::{Moment, Steady, Wall};
 use crate::cloud::account::Account;
 use crate::cloud::operations::BUILT_IN;
-use crate::cloud::{Answer, Cloud, answer};
+use crate::cloud::{Cloud, answer};
 use crate::model::policy::Policy;
+use crate::model::reading::Response;
+use crate::model::records::RowSet;
 use crate::model::route::Routes;
 use crate::model::task::{IdType, NewTask, Origin, Row, Settings, Target};
 use crate::secret::Secret;
+use crate::store::Store;
 use crate::store::sqlite::{Location, Sqlite};
-use crate::store::{Rows, Store};
 use crate::telemetry::captured;
 
 /// What is to come of a code.
@@ -79,7 +81,7 @@ async fn machine() -> Machine {
     };
     let registered =
         store.register(vec![task("bj"), task("gz")], at(0).wall, vec![at(0).wall; 2]).await.unwrap();
-    let mut listed = Rows::default();
+    let mut listed = RowSet::default();
     registered.iter().for_each(|registered| listed.insert(registered.row));
     let start = Start {
         policy,
@@ -101,7 +103,7 @@ fn comes_of(machine: &mut Machine, body: &str) -> (Comes, bool) {
     let target = machine.board.get(first.slot).unwrap().target;
     let spacing = machine.board.spacing(target);
     let poll = answer::read_2_0(&BUILT_IN["bm"], 200, body.as_bytes());
-    let writes = machine.answered(first.slot, Answer { poll, date: None }, at(1), at(1), 0.5);
+    let writes = machine.answered(first.slot, Response { poll, date: None }, at(1), at(1), 0.5);
     let stands = machine.stands();
     let other = machine
         .ask(at(2))

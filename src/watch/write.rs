@@ -6,11 +6,12 @@ use crate::clock::{Moment, Steady};
 use crate::model::due::Slot;
 use crate::model::event::{About, Ending, Event, FinalWord, final_word, overdue, progressed};
 use crate::model::reading::{Code, Fault, Outcome, Reading};
+use crate::model::records::{Commit, End, HotRow, Record};
 use crate::model::route::Routes;
 use crate::model::step::Reason;
 use crate::model::task::Target;
 use crate::model::waiting::{TargetIndex, Times, Waiting};
-use crate::store::{Commit, End, Error, Hot, Record, Store};
+use crate::store::{Error, Store};
 
 /// One thing that is to be made durable.
 pub enum Write {
@@ -77,7 +78,7 @@ impl Write {
     pub async fn carry_out(self, store: &dyn Store) -> Result<Written, Error> {
         match self {
             Self::Step(step) => step.carry_out(store).await,
-            Self::Told(event, sinks) => store.tell(event, sinks).await.map(|()| Written::Told),
+            Self::Told(event, sinks) => store.add_event(event, sinks).await.map(|()| Written::Told),
         }
     }
 }
@@ -169,8 +170,8 @@ fn last_event(task: &Waiting, about: &About<'_>, word: &Word, now: Times) -> Eve
 }
 
 /// The stored form of where a task stands.
-pub fn hot(task: &Waiting, now: Moment) -> Hot {
-    Hot {
+pub fn hot(task: &Waiting, now: Moment) -> HotRow {
+    HotRow {
         row: task.row,
         due: now.wall_of(task.due),
         since: now.wall_of(task.since),

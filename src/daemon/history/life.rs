@@ -9,15 +9,17 @@ use super::SINKS;
 use super::witness::Witness;
 use super::world::{SECOND, World};
 use crate::clock::Moment;
-use crate::cloud::{Answer, Cloud};
+use crate::cloud::Cloud;
 use crate::deliver::lane::{self, Attempt, Lane};
+use crate::model::delivery::Refusal;
 use crate::model::due::Slot;
 use crate::model::event::Event;
 use crate::model::policy::Policy;
+use crate::model::reading::Response;
+use crate::model::records::RowSet;
 use crate::model::route::Routes;
 use crate::model::task::TaskId;
-use crate::sinks::Refusal;
-use crate::store::{Error, Rows, Store};
+use crate::store::{Error, Store};
 use crate::watch::Start;
 use crate::watch::machine::{Ask, Machine};
 use crate::watch::write::Write;
@@ -27,7 +29,7 @@ pub struct Parts<'a> {
     pub routes: Arc<Routes>,
     pub policy: Policy,
     pub store: Arc<dyn Store>,
-    pub listed: Arc<Rows>,
+    pub listed: Arc<RowSet>,
 }
 
 pub struct Life {
@@ -63,7 +65,7 @@ struct Poll {
     id: u64,
     slot: Slot,
     sent: (Moment, i64),
-    answer: Answer,
+    answer: Response,
     arrives: i64,
 }
 
@@ -225,8 +227,9 @@ impl Life {
             self.owed |= written != lane::Written::Done;
         }
         while let Some((after, limit)) = lane.wants() {
-            let page =
-                runtime.block_on(self.store.owed(name, after, limit)).map_err(|error| error.to_string())?;
+            let page = runtime
+                .block_on(self.store.undelivered(name, after, limit))
+                .map_err(|error| error.to_string())?;
             lane.load(page, limit, now.steady);
         }
         while let Some(Attempt { number, events }) = lane.attempt(now.steady) {
@@ -261,9 +264,9 @@ impl Life {
         let hot = self.machine.unsaved(world.moment(self.started));
         let now = world.moment(self.started).steady;
         let kept = async {
-            self.store.keep(hot).await?;
+            self.store.save(hot).await?;
             for (name, sending) in SINKS.iter().zip(&self.sending) {
-                self.store.keep_active(name, sending.lane.active(now)).await?;
+                self.store.save_active(name, sending.lane.active(now)).await?;
             }
             Ok::<_, Error>(())
         };

@@ -20,14 +20,15 @@ use crate::clock::Wall;
 use crate::cloud::Cloud;
 use crate::config::{self, Environment};
 use crate::model::policy::Policy;
+use crate::model::records::RowSet;
 use crate::model::route::{Group, LOG, Route, Routes};
 use crate::model::task::NewTask;
 use crate::problem::Place;
 use crate::register::catalogue::Catalogue;
 use crate::register::listed::{Listed, listed};
 use crate::register::{Written, WrittenId};
+use crate::store::Store;
 use crate::store::sqlite::{Location, Sqlite};
-use crate::store::{Rows, Store};
 use crate::units::{Limit, Span};
 use life::Life;
 use witness::Witness;
@@ -271,7 +272,7 @@ impl History<'_> {
             .runtime
             .block_on(self.store.register(tasks, wall, due))
             .map_err(|error| error.to_string())?;
-        let mut rows = Rows::default();
+        let mut rows = RowSet::default();
         registered.iter().for_each(|registered| rows.insert(registered.row));
         let stage = self.stage;
         let store = Arc::clone(&self.store);

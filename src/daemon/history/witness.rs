@@ -6,11 +6,13 @@ use serde_json::Value;
 
 use super::SINKS;
 use super::world::{MINUTE, SECOND, SHARES, SIGNATURE, Weather, World, share};
-use crate::cloud::{Answer, PaceKey, Route};
+use crate::cloud::Route;
 use crate::model::event::{Event, schema};
 use crate::model::policy::Policy;
+use crate::model::reading::Response;
 use crate::model::reading::{Class, Code};
 use crate::model::step::Reason;
+use crate::model::task::PaceKey;
 use crate::model::task::{NewTask, TaskId};
 use crate::watch::write::{Step, What, Write};
 
@@ -163,7 +165,7 @@ impl Witness {
         Ok(())
     }
 
-    pub fn answered(&mut self, id: u64, answer: &Answer, now: i64) {
+    pub fn answered(&mut self, id: u64, answer: &Response, now: i64) {
         let seen = self.tasks.entry(id).or_default();
         match &answer.poll {
             Ok(_) => {

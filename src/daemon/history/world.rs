@@ -7,13 +7,14 @@ use rand::{RngExt, SeedableRng};
 
 use super::SINKS;
 use crate::clock::{Moment, Steady, Wall};
-use crate::cloud::{Answer, Route};
+use crate::cloud::Route;
+use crate::model::delivery::Refusal;
 use crate::model::delivery::{Retry, Sending};
 use crate::model::event::Event;
 use crate::model::policy::Policy;
+use crate::model::reading::Response;
 use crate::model::reading::{Class, Code, Fault};
 use crate::secret::Secret;
-use crate::sinks::Refusal;
 use crate::units::{Limit, Span};
 
 /// Microseconds.
@@ -206,12 +207,12 @@ impl World {
     }
 
     /// The answer to a request that leaves now, and when it is there.
-    pub fn answer(&mut self, id: u64, route: &Route) -> (Answer, i64) {
+    pub fn answer(&mut self, id: u64, route: &Route) -> (Response, i64) {
         let latency =
             if self.rng.random_bool(0.1) { self.within(9 * SECOND) } else { 5_000 + self.within(200_000) };
         let at = self.now + latency / 2;
         let signature = Secret::new(SIGNATURE);
-        let read = |body: &str| Answer {
+        let read = |body: &str| Response {
             poll: route.understood(200, body.as_bytes().to_vec(), &signature),
             date: None,
         };
@@ -219,7 +220,7 @@ impl World {
         let fault = |class, what: &str| {
             let fault =
                 Fault { class, code: Code::Text(what.into()), message: String::new(), retry_after: None };
-            Answer { poll: Err(fault), date: None }
+            Response { poll: Err(fault), date: None }
         };
         let trouble = self.rng.random_range(0..6);
         let chance = self.rng.random_bool(if self.is_calm { 0.0 } else { 0.03 });

@@ -2,14 +2,14 @@
 
 use super::{Lane, Notice, Waiting, Write};
 use crate::clock::Moment;
+use crate::model::delivery::{Refusal, RefusalClass};
 use crate::model::event::{Dead, Event, HeldSink, dead, sink};
 use crate::model::hold::Hold;
 use crate::model::lasting::Lasting;
 use crate::model::pace::LONGEST_RETRY_AFTER;
 use crate::model::reading::Code;
+use crate::model::records::{DeadLetter, Seq};
 use crate::model::route::Routes;
-use crate::sinks::{Class, Refusal};
-use crate::store::{Burial, Seq};
 
 /// A delivery that is refused so often more, while others are accepted in between, is what is refused, and
 /// not the sink's login.
@@ -61,7 +61,7 @@ impl Lane {
             Settling { routes, now, spread, is_probe, writes: Vec::new(), notices: Vec::new() };
         match result {
             Ok(()) => self.acknowledged(seqs, &mut settling),
-            Err(Refusal { class: Class::Passing, .. }) if broken!(AcknowledgedUnheard) => {
+            Err(Refusal { class: RefusalClass::Passing, .. }) if broken!(AcknowledgedUnheard) => {
                 self.acknowledged(seqs, &mut settling)
             }
             Err(Refusal { class, what, retry_after }) => {
@@ -69,12 +69,12 @@ impl Lane {
                     self.not_before = self.not_before.max(now.steady + wait.min(LONGEST_RETRY_AFTER));
                 }
                 match class {
-                    Class::Passing => self.failed(&seqs, what, &mut settling),
-                    Class::Sink if broken!(LoginIsContent) => {
+                    RefusalClass::Passing => self.failed(&seqs, what, &mut settling),
+                    RefusalClass::Sink if broken!(LoginIsContent) => {
                         seqs.iter().for_each(|seq| self.bury(*seq, &what, &mut settling))
                     }
-                    Class::Sink => self.held(&seqs, what, false, &mut settling),
-                    Class::Event => self.refused(&seqs, what, &mut settling),
+                    RefusalClass::Sink => self.held(&seqs, what, false, &mut settling),
+                    RefusalClass::Event => self.refused(&seqs, what, &mut settling),
                 }
             }
         }
@@ -277,7 +277,7 @@ impl Lane {
         let at = settling.now.wall;
         let told = (!event.kind.is_trouble())
             .then(|| settling.routed(dead(&Dead { sink: &self.name, event, attempts, error }, at)));
-        settling.writes.push(Write::Bury(Burial {
+        settling.writes.push(Write::Bury(DeadLetter {
             sink: self.name.clone(),
             seq,
             at,

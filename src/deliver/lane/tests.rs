@@ -3,12 +3,12 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::clock::Moment;
 use crate::clock::Wall;
+use crate::model::delivery::Refusal;
 use crate::model::delivery::Retry;
 use crate::model::event::Kind;
 use crate::model::policy::Waits;
+use crate::model::records::DeadLetter;
 use crate::model::route::{Group, Route, Routes};
-use crate::sinks::Refusal;
-use crate::store::Burial;
 use crate::units::{Limit, Rate, Span};
 use uuid::Uuid;
 
@@ -30,11 +30,11 @@ fn sending() -> Sending {
 }
 
 /// A delivery of the event of that number, about that task.
-fn owed(seq: i64, task: i64) -> Owed {
+fn owed(seq: i64, task: i64) -> OutboxRow {
     let kind = if task == 0 { Kind::AccountHeld } else { Kind::Finished };
     let body = format!(r#"{{"subject":"bm/{task}"}}"#);
     let event = Event { id: Uuid::from_u128(seq.unsigned_abs().into()), kind, time: Wall(seq), body };
-    Owed { seq: Seq(seq), task: (task != 0).then_some(Row(task)), attempts: 0, tried: None, event }
+    OutboxRow { seq: Seq(seq), task: (task != 0).then_some(Row(task)), attempts: 0, tried: None, event }
 }
 
 fn routes() -> Routes {
@@ -50,7 +50,7 @@ fn routes() -> Routes {
 /// A lane with an outbox and a sink: what it delivered when, and what it told.
 struct Play {
     lane: Lane,
-    outbox: BTreeMap<i64, Owed>,
+    outbox: BTreeMap<i64, OutboxRow>,
     delivered: Vec<(i64, i64)>,
     attempts: Vec<i64>,
     notices: Vec<Notice>,
@@ -60,7 +60,7 @@ struct Play {
 }
 
 impl Play {
-    fn new(sending: Sending, outbox: impl IntoIterator<Item = Owed>) -> Self {
+    fn new(sending: Sending, outbox: impl IntoIterator<Item = OutboxRow>) -> Self {
         Self {
             lane: Lane::new("hook".to_owned(), sending, Duration::ZERO, Steady(0)),
             outbox: outbox.into_iter().map(|owed| (owed.seq.0, owed)).collect(),
@@ -404,10 +404,9 @@ fn trouble_with_a_trouble_event_makes_no_further_event() {
     for refusal in [|| Refusal::of_sink("401"), || Refusal::of_event("400")] {
         let mut play = Play::new(sending(), [owed(1, 0)]);
         play.play(0..30, |_, _| Err(refusal()));
-        let told = play
-            .writes
-            .iter()
-            .filter(|write| matches!(write, Write::Tell(..) | Write::Bury(Burial { event: Some(_), .. })));
+        let told = play.writes.iter().filter(|write| {
+            matches!(write, Write::Tell(..) | Write::Bury(DeadLetter { event: Some(_), .. }))
+        });
         assert_eq!(told.count(), 0, "{:?}", play.writes);
     }
 }

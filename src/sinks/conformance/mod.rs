@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::{Class, Refusal, Sink, samples};
+use super::{Sink, samples};
+use crate::model::delivery::{Refusal, RefusalClass};
 use crate::model::event::Event;
 
 /// The other end of a sink.
@@ -151,7 +152,7 @@ async fn one_that_is_down_at_the_start_refuses_nothing_for_good(mut other: impl 
     let sink = other.sink();
     let events = events(3);
     let refusal = refused(&*sink, &events).await;
-    assert!(refusal.class != Class::Event && !refusal.what.is_empty(), "{refusal}");
+    assert!(refusal.class != RefusalClass::Event && !refusal.what.is_empty(), "{refusal}");
     if other.turn(Mood::Taking).await {
         deliver_at_last(&*sink, &events).await;
         assert!(other.taken().await.ends_with(&bodies(&events)));
@@ -166,7 +167,7 @@ async fn one_that_dies_in_the_middle_passes_and_comes_back(mut other: impl Count
         return;
     }
     let refusal = refused(&*sink, &events[3..]).await;
-    assert_eq!(refusal.class, Class::Passing, "{refusal}");
+    assert_eq!(refusal.class, RefusalClass::Passing, "{refusal}");
     assert!(other.turn(Mood::Taking).await);
     deliver_at_last(&*sink, &events[3..]).await;
     let taken = other.taken().await;
@@ -177,7 +178,7 @@ async fn one_that_never_answers_passes_in_time(mut other: impl Counterpart) {
     let sink = other.sink();
     if other.turn(Mood::Silent).await {
         let refusal = refused(&*sink, &events(1000)).await;
-        assert_eq!(refusal.class, Class::Passing, "{refusal}");
+        assert_eq!(refusal.class, RefusalClass::Passing, "{refusal}");
     }
 }
 
@@ -195,7 +196,7 @@ async fn one_that_lets_nobody_in_holds_the_sink(mut other: impl Counterpart) {
     let events = events(3);
     if other.turn(Mood::Closed).await {
         let refusal = refused(&*sink, &events).await;
-        assert_eq!(refusal.class, Class::Sink, "{refusal}");
+        assert_eq!(refusal.class, RefusalClass::Sink, "{refusal}");
         assert!(refusal.what.contains(';'), "it says what to do: {refusal}");
         assert!(other.turn(Mood::Taking).await);
         deliver(&*sink, &events).await.unwrap();
@@ -207,7 +208,7 @@ async fn a_refused_event_is_told_apart_from_a_trouble_of_the_sink(mut other: imp
     let sink = other.sink();
     if other.turn(Mood::Picky).await {
         let refusal = refused(&*sink, &events(1)).await;
-        assert_eq!(refusal.class, Class::Event, "{refusal}");
+        assert_eq!(refusal.class, RefusalClass::Event, "{refusal}");
     }
 }
 

@@ -9,8 +9,9 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use serde_json::json;
 
 use super::*;
+use crate::model::delivery::RefusalClass;
 use crate::model::event::Kind;
-use crate::sinks::{Class, samples};
+use crate::sinks::samples;
 
 /// Longer than any machine takes for what is tried here.
 const LONG: Duration = Duration::from_secs(600);
@@ -143,11 +144,11 @@ async fn sigpipe_ends_it_as_it_ends_any_program_and_no_signal_is_blocked_by_us()
 async fn the_exit_code_alone_decides() {
     assert_eq!(run("echo trouble >&2; exit 0").await.map_err(|refusal| refusal.what), Ok(()));
     for (text, class, told) in [
-        ("exit 65", Class::Event, "/bin/sh refused the event (exit code 65)"),
-        ("exit 75", Class::Passing, "/bin/sh wants the event later (exit code 75)"),
-        ("exit 1", Class::Passing, "/bin/sh failed (exit code 1); see to it"),
-        ("exit 127", Class::Passing, "/bin/sh failed (exit code 127); see to it"),
-        ("kill -9 $$", Class::Passing, "/bin/sh was ended by signal 9; see to it"),
+        ("exit 65", RefusalClass::Event, "/bin/sh refused the event (exit code 65)"),
+        ("exit 75", RefusalClass::Passing, "/bin/sh wants the event later (exit code 75)"),
+        ("exit 1", RefusalClass::Passing, "/bin/sh failed (exit code 1); see to it"),
+        ("exit 127", RefusalClass::Passing, "/bin/sh failed (exit code 127); see to it"),
+        ("kill -9 $$", RefusalClass::Passing, "/bin/sh was ended by signal 9; see to it"),
     ] {
         let refusal = run(text).await.unwrap_err();
         assert_eq!((refusal.class, refusal.what.as_str()), (class, told), "{text}");
@@ -212,7 +213,7 @@ async fn a_run_that_takes_too_long_is_killed_with_all_that_it_started_and_leaves
         let refusal = slow.send(&samples::successes(1)).await.unwrap_err();
         assert_eq!(
             (refusal.class, refusal.what.contains("/bin/sh took longer than ")),
-            (Class::Passing, true),
+            (RefusalClass::Passing, true),
             "{refusal}"
         );
     }
@@ -278,7 +279,7 @@ async fn a_program_that_cannot_be_run_as_it_is_holds_the_sink() {
         while refusal.what.contains(busy) {
             refusal = sink.send(&samples::successes(1)).await.unwrap_err();
         }
-        assert_eq!(refusal.class, Class::Sink, "{refusal}");
+        assert_eq!(refusal.class, RefusalClass::Sink, "{refusal}");
         assert!(
             refusal.what.starts_with(&format!("cannot run {program}: ")) && refusal.what.contains(told),
             "{refusal}"
@@ -290,7 +291,7 @@ async fn a_program_that_cannot_be_run_as_it_is_holds_the_sink() {
 #[test]
 fn a_program_that_is_being_written_and_a_lack_of_processes_pass() {
     for kind in [ErrorKind::ExecutableFileBusy, ErrorKind::WouldBlock, ErrorKind::OutOfMemory] {
-        assert_eq!(not_started("x", &kind.into()).class, Class::Passing, "{kind}");
+        assert_eq!(not_started("x", &kind.into()).class, RefusalClass::Passing, "{kind}");
     }
 }
 
@@ -326,6 +327,6 @@ async fn a_program_is_looked_for_and_not_run() {
         (&path("text/below"), "a part of the path is no folder"),
     ] {
         let (class, what) = reach(program).await.unwrap_err();
-        assert!(class == Class::Sink && what.contains(words), "{what}");
+        assert!(class == RefusalClass::Sink && what.contains(words), "{what}");
     }
 }

@@ -3,7 +3,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::process::Command;
 
 use super::*;
-use crate::sinks::Class;
+use crate::model::delivery::RefusalClass;
 use crate::sinks::samples::{self, once_its_reader_is_gone};
 
 fn to(path: &Path) -> File {
@@ -58,7 +58,7 @@ async fn a_line_that_another_process_is_just_writing_is_not_taken_for_a_torn_one
     other.lock().unwrap();
     let refusal = refused(&path).await;
     assert!(
-        refusal.class == Class::Passing && refusal.what.contains("another program keeps it locked"),
+        refusal.class == RefusalClass::Passing && refusal.what.contains("another program keeps it locked"),
         "{refusal}"
     );
     assert_eq!(fs::read_to_string(&path).unwrap(), "{\"specversion\":");
@@ -71,7 +71,7 @@ async fn a_line_that_another_process_is_just_writing_is_not_taken_for_a_torn_one
         format!("{{\"specversion\":1}}\n{}", lines(&samples::successes(1)))
     );
     other.lock().unwrap();
-    assert_eq!(sink.send(&samples::successes(1)).await.unwrap_err().class, Class::Passing);
+    assert_eq!(sink.send(&samples::successes(1)).await.unwrap_err().class, RefusalClass::Passing);
     other.unlock().unwrap();
     sink.send(&samples::successes(1)).await.unwrap();
 }
@@ -84,7 +84,8 @@ async fn a_last_line_without_an_end_that_is_no_event_is_left_alone_and_holds_the
         let sink = to(&path);
         let refusal = sink.send(&samples::successes(1)).await.unwrap_err();
         assert!(
-            refusal.class == Class::Sink && refusal.what.ends_with("end that line, or name another path"),
+            refusal.class == RefusalClass::Sink
+                && refusal.what.ends_with("end that line, or name another path"),
             "{refusal}"
         );
         assert_eq!(fs::read_to_string(&path).unwrap(), foreign);
@@ -106,7 +107,7 @@ async fn a_torn_line_longer_than_a_block_is_found_and_one_longer_than_any_event_
 
     fs::write(&path, "x".repeat(9 << 20)).unwrap();
     let refusal = refused(&path).await;
-    assert_eq!(refusal.class, Class::Sink, "{refusal}");
+    assert_eq!(refusal.class, RefusalClass::Sink, "{refusal}");
     assert_eq!(fs::metadata(&path).unwrap().len(), 9 << 20);
 }
 
@@ -154,7 +155,7 @@ async fn a_full_disk_passes_and_says_where() {
     let refusal = refused(Path::new("/dev/full")).await;
     assert_eq!(
         (refusal.class, refusal.what.as_str()),
-        (Class::Passing, "cannot write /dev/full: no space is left; free some there")
+        (RefusalClass::Passing, "cannot write /dev/full: no space is left; free some there")
     );
 }
 
@@ -164,7 +165,7 @@ async fn a_missing_folder_holds_the_sink_until_it_is_created() {
     let path = folder.path().join("logs/events.jsonl");
     let sink = to(&path);
     let refusal = sink.send(&samples::successes(1)).await.unwrap_err();
-    assert_eq!(refusal.class, Class::Sink);
+    assert_eq!(refusal.class, RefusalClass::Sink);
     assert!(refusal.what.contains("events.jsonl: its folder does not exist; create it"), "{refusal}");
     fs::create_dir(path.parent().unwrap()).unwrap();
     sink.send(&samples::successes(1)).await.unwrap();
@@ -174,18 +175,18 @@ async fn a_missing_folder_holds_the_sink_until_it_is_created() {
 async fn a_folder_in_place_of_a_file_holds_the_sink() {
     let folder = tempfile::tempdir().unwrap();
     let refusal = refused(folder.path()).await;
-    assert_eq!(refusal.class, Class::Sink);
+    assert_eq!(refusal.class, RefusalClass::Sink);
     assert!(refusal.what.contains("it is a folder"), "{refusal}");
     let (_folder, path) = folder_and_path();
     fs::write(&path, "").unwrap();
-    assert_eq!(refused(&path.join("below")).await.class, Class::Sink);
+    assert_eq!(refused(&path.join("below")).await.class, RefusalClass::Sink);
 }
 
 #[test]
 fn a_denied_permission_holds_the_sink() {
     let trouble = Trouble { doing: Doing::Opening, error: ErrorKind::PermissionDenied.into() };
     let refusal = trouble.refusal(Path::new("/x"));
-    assert_eq!(refusal.class, Class::Sink);
+    assert_eq!(refusal.class, RefusalClass::Sink);
     assert!(refusal.what.starts_with("cannot open /x: permission denied; "), "{refusal}");
 }
 
@@ -196,7 +197,7 @@ fn after_a_failed_sync_the_lines_are_taken_back_and_the_file_is_opened_anew() {
     file.append(b"first\n", fs::File::sync_data).unwrap();
     let (trouble, is_usable) =
         file.append(b"second\n", |_| Err(io::Error::other("input/output error"))).unwrap_err();
-    assert_eq!((is_usable, trouble.refusal(&path).class), (false, Class::Passing));
+    assert_eq!((is_usable, trouble.refusal(&path).class), (false, RefusalClass::Passing));
     assert_eq!(fs::read_to_string(&path).unwrap(), "first\n");
 }
 
@@ -228,7 +229,7 @@ async fn short_write(path: &Path) {
     sink.send(&samples::successes(1)).await.unwrap();
     let refusal = sink.send(&samples::successes(BATCH)).await.unwrap_err();
     assert!(
-        refusal.class == Class::Passing && refusal.what.contains("as large as files may be"),
+        refusal.class == RefusalClass::Passing && refusal.what.contains("as large as files may be"),
         "{refusal}"
     );
     assert_eq!(fs::read_to_string(path).unwrap(), lines(&samples::successes(1)));
@@ -242,7 +243,7 @@ async fn a_fifo_waits_for_a_reader_and_is_never_cut() {
     let sink = to(&path);
     let refusal = sink.send(&samples::successes(1)).await.unwrap_err();
     assert!(
-        refusal.class == Class::Passing && refusal.what.ends_with("nobody reads it; start a reader"),
+        refusal.class == RefusalClass::Passing && refusal.what.ends_with("nobody reads it; start a reader"),
         "{refusal}"
     );
 
@@ -268,14 +269,17 @@ async fn a_reader_that_leaves_a_fifo_passes() {
     while sink.send(&[]).await.is_err() {}
     drop(reader.join().unwrap());
     let refusal = once_its_reader_is_gone(async || sink.send(&samples::successes(1)).await).await;
-    assert!(refusal.class == Class::Passing && refusal.what.contains("its reader is gone"), "{refusal}");
+    assert!(
+        refusal.class == RefusalClass::Passing && refusal.what.contains("its reader is gone"),
+        "{refusal}"
+    );
 }
 
 #[test]
 fn a_closed_standard_output_holds_the_sink() {
     let trouble = Trouble { doing: Doing::Writing, error: ErrorKind::BrokenPipe.into() };
     let refusal = trouble.refusal(Path::new("-"));
-    assert_eq!(refusal.class, Class::Sink);
+    assert_eq!(refusal.class, RefusalClass::Sink);
     assert!(refusal.what.starts_with("cannot write standard output: it is closed"), "{refusal}");
 }
 
@@ -301,11 +305,11 @@ async fn what_an_attempt_would_find_is_told_without_creating_anything() {
         (folder.path().to_owned(), "it is a folder"),
     ] {
         let (class, what) = reach(&wrong).await.unwrap_err();
-        assert!(class == Class::Sink && what.contains(words), "{what}");
+        assert!(class == RefusalClass::Sink && what.contains(words), "{what}");
     }
     assert!(!path.exists());
     fs::write(&path, "").unwrap();
     assert_eq!(reach(&path).await, Ok(Some("the file can be written")));
     let (class, what) = reach(&path.join("below")).await.unwrap_err();
-    assert!(class == Class::Sink && what.contains("a part of the path is no folder"), "{what}");
+    assert!(class == RefusalClass::Sink && what.contains("a part of the path is no folder"), "{what}");
 }

@@ -11,9 +11,9 @@ use reqwest::{Response, Url};
 use rustls::AlertDescription;
 
 use super::guard::LinkLocal;
+use crate::model::delivery::{Refusal, RefusalClass};
 use crate::model::pace::LONGEST_RETRY_AFTER;
 use crate::net;
-use crate::sinks::{Class, Refusal};
 
 /// A refusal is told in a few sentences; what is longer is a page, and of that the beginning is enough.
 const BODY_BYTES: usize = 64 * 1024;
@@ -27,23 +27,23 @@ const SHORTEST_SECRET_BYTES: usize = 6;
 /// What a status means, and what to do about it. Those of a content that is refused, and of a hold, are
 /// listed (conventions.md §3); every other 4xx is about how we ask, which is the same for all events, so it
 /// holds too, and drops nothing.
-const STATUSES: &[(u16, Class, &str)] = &[
-    (400, Class::Event, "it refuses this event"),
-    (401, Class::Sink, "it does not know who asks; look at `headers` and `secrets`"),
-    (403, Class::Sink, "it refuses who asks; look at `headers` and `secrets`, and whom it lets in"),
-    (404, Class::Sink, "it has nothing at this address; look at `url`"),
-    (405, Class::Sink, "it has another method there; look at `method` and `url`"),
-    (407, Class::Sink, "the proxy does not know who asks; write user and password into `proxy`"),
-    (408, Class::Passing, "it waited too long for the event"),
+const STATUSES: &[(u16, RefusalClass, &str)] = &[
+    (400, RefusalClass::Event, "it refuses this event"),
+    (401, RefusalClass::Sink, "it does not know who asks; look at `headers` and `secrets`"),
+    (403, RefusalClass::Sink, "it refuses who asks; look at `headers` and `secrets`, and whom it lets in"),
+    (404, RefusalClass::Sink, "it has nothing at this address; look at `url`"),
+    (405, RefusalClass::Sink, "it has another method there; look at `method` and `url`"),
+    (407, RefusalClass::Sink, "the proxy does not know who asks; write user and password into `proxy`"),
+    (408, RefusalClass::Passing, "it waited too long for the event"),
     // What a receiver that has the event already may say, and no repetition changes.
-    (409, Class::Event, "the event is in conflict with what it has"),
-    (410, Class::Sink, "what was at this address is gone; look at `url`, or leave this sink out"),
-    (413, Class::Event, "the event is too large for it"),
-    (415, Class::Event, "it does not take this form of an event; look at `template`"),
-    (422, Class::Event, "it refuses this event"),
-    (423, Class::Passing, "it is locked"),
-    (425, Class::Passing, "it was too early"),
-    (429, Class::Passing, "it was asked too often"),
+    (409, RefusalClass::Event, "the event is in conflict with what it has"),
+    (410, RefusalClass::Sink, "what was at this address is gone; look at `url`, or leave this sink out"),
+    (413, RefusalClass::Event, "the event is too large for it"),
+    (415, RefusalClass::Event, "it does not take this form of an event; look at `template`"),
+    (422, RefusalClass::Event, "it refuses this event"),
+    (423, RefusalClass::Passing, "it is locked"),
+    (425, RefusalClass::Passing, "it was too early"),
+    (429, RefusalClass::Passing, "it was asked too often"),
 ];
 /// What nginx writes on the page of its 400 where a client certificate is missing or refused: no event's
 /// fault.
@@ -150,11 +150,12 @@ pub async fn judge(
     if status.is_client_error() {
         let listed = STATUSES.iter().find(|(listed, ..)| *listed == status.as_u16());
         let (class, meaning) = match listed {
-            Some((400, ..)) if words.contains(NGINX_ON_CERTIFICATES) => {
-                (Class::Sink, "it does not take our certificate; look at `tls.cert_file` and `tls.key_file`")
-            }
+            Some((400, ..)) if words.contains(NGINX_ON_CERTIFICATES) => (
+                RefusalClass::Sink,
+                "it does not take our certificate; look at `tls.cert_file` and `tls.key_file`",
+            ),
             Some((_, class, meaning)) => (*class, *meaning),
-            None => (Class::Sink, "it refuses how it is asked; look at `url` and `headers`"),
+            None => (RefusalClass::Sink, "it refuses how it is asked; look at `url` and `headers`"),
         };
         let words = if with_words { hidden().told(&words) } else { String::new() };
         let words = if words.is_empty() { words } else { format!(", and says: {words}") };

@@ -4,10 +4,11 @@ use serde_json::{Value, json};
 
 use super::guard::tests::Everywhere;
 use super::*;
+use crate::model::delivery::RefusalClass;
 use crate::net::Way;
 use crate::secret::Secret;
 use crate::sinks::receiver::{Answer, Got, Receiver};
-use crate::sinks::{Class, samples};
+use crate::sinks::samples;
 use crate::units::Span;
 
 const KEY: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
@@ -118,10 +119,10 @@ async fn a_template_makes_the_body_its_type_follows_and_one_that_fails_leaves_th
 async fn every_status_is_put_where_it_belongs() {
     let receiver = Receiver::start().await;
     for (statuses, class) in [
-        (&[301, 302, 304, 307, 308][..], Class::Sink),
-        (&[401, 402, 403, 404, 405, 406, 407, 410, 414, 418, 421, 451, 499], Class::Sink),
-        (&[400, 409, 413, 415, 422], Class::Event),
-        (&[408, 423, 425, 429, 500, 501, 502, 503, 504, 599, 600, 999], Class::Passing),
+        (&[301, 302, 304, 307, 308][..], RefusalClass::Sink),
+        (&[401, 402, 403, 404, 405, 406, 407, 410, 414, 418, 421, 451, 499], RefusalClass::Sink),
+        (&[400, 409, 413, 415, 422], RefusalClass::Event),
+        (&[408, 423, 425, 429, 500, 501, 502, 503, 504, 599, 600, 999], RefusalClass::Passing),
     ] {
         for status in statuses {
             let refusal = refused(&receiver, Answer::status(*status)).await;
@@ -209,7 +210,7 @@ async fn a_client_certificate_that_nginx_misses_is_no_events_fault() {
     let receiver = Receiver::start().await;
     let refusal =
         refused(&receiver, Answer::says(400, "<center>No required SSL certificate was sent</center>")).await;
-    assert!(refusal.class == Class::Sink && refusal.what.contains("`tls.cert_file`"), "{refusal}");
+    assert!(refusal.class == RefusalClass::Sink && refusal.what.contains("`tls.cert_file`"), "{refusal}");
 }
 
 #[tokio::test]
@@ -231,7 +232,7 @@ async fn a_name_that_leads_to_this_link_holds_the_sink() {
         .unwrap_err();
     let refusal = answer::unanswered(error, "hooks.example:1", "10s");
     assert!(
-        refusal.class == Class::Sink
+        refusal.class == RefusalClass::Sink
             && refusal.what.contains("allow_link_local")
             && !refusal.what.contains("hunter2"),
         "{refusal}"
@@ -243,7 +244,8 @@ async fn a_host_that_is_not_there_passes() {
     let config = Config { url: Some(Secret::new("https://hooks.invalid/hunter2")), ..Config::default() };
     let refusal = made(&config, false).send(&samples::successes(1)).await.unwrap_err();
     assert!(
-        refusal.class == Class::Passing && refusal.what.starts_with("cannot reach hooks.invalid:443: "),
+        refusal.class == RefusalClass::Passing
+            && refusal.what.starts_with("cannot reach hooks.invalid:443: "),
         "{refusal}"
     );
 }

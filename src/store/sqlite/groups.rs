@@ -5,8 +5,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::values::settings;
 use crate::clock::Wall;
 use crate::model::event::Counts;
+use crate::model::records::{GroupRound, GroupRow};
 use crate::model::task::Row;
-use crate::store::{GroupRound, GroupRow};
 
 /// The round that a task of that group joins now: the open one, else a new one.
 pub fn join(connection: &Connection, name: &str, now: Wall) -> rusqlite::Result<GroupRow> {

@@ -30,12 +30,13 @@ use self::lock::Lock;
 use self::trouble::Patience;
 use self::wal::Wal;
 use self::worker::{Poison, Role, Worker};
-use super::{
-    Burial, Commit, Error, GroupRound, GroupRow, Hot, OpenTask, Owed, Past, Record, Registered, Seq, Store,
-    TargetRow,
-};
+use super::{Error, Store};
 use crate::clock::Wall;
 use crate::model::event::Event;
+use crate::model::records::{
+    Commit, DeadLetter, FinishedTask, GroupRound, GroupRow, HotRow, OpenTask, OutboxRow, Record, Registered,
+    Seq, TargetRow,
+};
 use crate::model::task::{NewTask, Row, Target};
 
 /// An open SQLite store. Dropped without [`Store::close`], its threads end a little later by themselves.
@@ -119,19 +120,19 @@ impl Store for Sqlite {
         self.writer.ask(move |connection| outbox::commit(connection, &commit)).await
     }
 
-    async fn tell(&self, event: Event, sinks: Vec<String>) -> Result<(), Error> {
+    async fn add_event(&self, event: Event, sinks: Vec<String>) -> Result<(), Error> {
         self.writer.ask(move |connection| outbox::insert_event(connection, None, &event, &sinks)).await
     }
 
-    async fn keep(&self, hot: Vec<Hot>) -> Result<(), Error> {
+    async fn save(&self, hot: Vec<HotRow>) -> Result<(), Error> {
         self.writer
-            .ask(move |connection| hot.iter().try_for_each(|hot| tasks::keep(connection, hot).map(drop)))
+            .ask(move |connection| hot.iter().try_for_each(|hot| tasks::save(connection, hot).map(drop)))
             .await
     }
 
-    async fn owed(&self, sink: &str, after: Seq, limit: usize) -> Result<Vec<Owed>, Error> {
+    async fn undelivered(&self, sink: &str, after: Seq, limit: usize) -> Result<Vec<OutboxRow>, Error> {
         let sink = sink.to_owned();
-        self.reader().ask(move |connection| outbox::owed(connection, &sink, after, limit)).await
+        self.reader().ask(move |connection| outbox::undelivered(connection, &sink, after, limit)).await
     }
 
     async fn acknowledge(&self, sink: &str, seqs: Vec<Seq>) -> Result<(), Error> {
@@ -139,9 +140,9 @@ impl Store for Sqlite {
         self.writer.ask(move |connection| outbox::acknowledge(connection, &sink, &seqs)).await
     }
 
-    async fn tried(&self, sink: &str, seqs: Vec<Seq>, active: Duration) -> Result<(), Error> {
+    async fn mark_tried(&self, sink: &str, seqs: Vec<Seq>, active: Duration) -> Result<(), Error> {
         let sink = sink.to_owned();
-        self.writer.ask(move |connection| outbox::tried(connection, &sink, &seqs, active)).await
+        self.writer.ask(move |connection| outbox::mark_tried(connection, &sink, &seqs, active)).await
     }
 
     async fn active(&self, sink: &str) -> Result<Duration, Error> {
@@ -149,22 +150,24 @@ impl Store for Sqlite {
         self.reader().ask(move |connection| outbox::active(connection, &sink)).await
     }
 
-    async fn keep_active(&self, sink: &str, active: Duration) -> Result<(), Error> {
+    async fn save_active(&self, sink: &str, active: Duration) -> Result<(), Error> {
         let sink = sink.to_owned();
-        self.writer.ask(move |connection| outbox::keep_active(connection, &sink, active)).await
+        self.writer.ask(move |connection| outbox::save_active(connection, &sink, active)).await
     }
 
-    async fn bury(&self, burial: Burial) -> Result<(), Error> {
-        self.writer.ask(move |connection| outbox::bury(connection, &burial)).await
+    async fn dead_letter(&self, burial: DeadLetter) -> Result<(), Error> {
+        self.writer.ask(move |connection| outbox::dead_letter(connection, &burial)).await
     }
 
-    async fn bury_paused(
+    async fn expire_unconfigured(
         &self,
         configured: Vec<String>,
         before: Wall,
         at: Wall,
     ) -> Result<HashMap<String, u64>, Error> {
-        self.writer.ask(move |connection| outbox::bury_paused(connection, &configured, before, at)).await
+        self.writer
+            .ask(move |connection| outbox::expire_unconfigured(connection, &configured, before, at))
+            .await
     }
 
     async fn outbox(&self) -> Result<HashMap<String, u64>, Error> {
@@ -175,28 +178,33 @@ impl Store for Sqlite {
         self.reader().ask(outbox::dead_letters).await
     }
 
-    async fn past(&self, before: Wall, after: Past, limit: usize) -> Result<Vec<Past>, Error> {
-        self.reader().ask(move |connection| tasks::past(connection, before, after, limit)).await
+    async fn finished_before(
+        &self,
+        before: Wall,
+        after: FinishedTask,
+        limit: usize,
+    ) -> Result<Vec<FinishedTask>, Error> {
+        self.reader().ask(move |connection| tasks::finished_before(connection, before, after, limit)).await
     }
 
-    async fn forget(&self, before: Wall, tasks: Vec<Past>) -> Result<(), Error> {
-        self.writer.ask(move |connection| tasks::forget(connection, before, &tasks)).await
+    async fn delete_finished(&self, before: Wall, tasks: Vec<FinishedTask>) -> Result<(), Error> {
+        self.writer.ask(move |connection| tasks::delete_finished(connection, before, &tasks)).await
     }
 
-    async fn groups_over(&self) -> Result<Vec<GroupRound>, Error> {
+    async fn finished_groups(&self) -> Result<Vec<GroupRound>, Error> {
         self.reader().ask(groups::over).await
     }
 
-    async fn finish_group(&self, group: GroupRow, event: Event, sinks: Vec<String>) -> Result<bool, Error> {
-        self.writer.ask(move |connection| outbox::finish_group(connection, group, &event, &sinks)).await
+    async fn close_group(&self, group: GroupRow, event: Event, sinks: Vec<String>) -> Result<bool, Error> {
+        self.writer.ask(move |connection| outbox::close_group(connection, group, &event, &sinks)).await
     }
 
     async fn newest(&self) -> Result<Option<Wall>, Error> {
         self.reader().ask(outbox::newest).await
     }
 
-    async fn forget_told(&self, before: Wall, limit: usize) -> Result<u64, Error> {
-        self.writer.ask(move |connection| outbox::forget_told(connection, before, limit)).await
+    async fn delete_events(&self, before: Wall, limit: usize) -> Result<u64, Error> {
+        self.writer.ask(move |connection| outbox::delete_events(connection, before, limit)).await
     }
 
     async fn close(&self) {

@@ -10,13 +10,13 @@ use super::tasks;
 use super::values::{at_most, event};
 use crate::clock::Wall;
 use crate::model::event::Event;
+use crate::model::records::{Commit, DeadLetter, End, GroupRow, OutboxRow, Seq};
 use crate::model::task::Row;
-use crate::store::{Burial, Commit, End, GroupRow, Owed, Seq};
 
 /// One step of a task; `false`: it is over already, and nothing was written.
 pub fn commit(connection: &Connection, commit: &Commit) -> rusqlite::Result<bool> {
     let Commit { hot, end, event } = commit;
-    if !tasks::keep(connection, hot)? {
+    if !tasks::save(connection, hot)? {
         return Ok(false);
     }
     if let Some(End { at, word }) = end {
@@ -58,11 +58,16 @@ pub const OWED: &str = "SELECT seq, task_row, attempts, tried, event_id, kind, t
      WHERE sink = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
 
 /// A page of what a sink is owed.
-pub fn owed(connection: &Connection, sink: &str, after: Seq, limit: usize) -> rusqlite::Result<Vec<Owed>> {
+pub fn undelivered(
+    connection: &Connection,
+    sink: &str,
+    after: Seq,
+    limit: usize,
+) -> rusqlite::Result<Vec<OutboxRow>> {
     let mut select = connection.prepare_cached(OWED)?;
     let found = select.query_map(params![sink, after, at_most(limit)], |record| {
         let tried = record.get::<_, Option<i64>>(3)?.map(|tried| Duration::from_millis(tried.unsigned_abs()));
-        Ok(Owed {
+        Ok(OutboxRow {
             seq: record.get(0)?,
             task: record.get(1)?,
             attempts: record.get(2)?,
@@ -80,11 +85,16 @@ pub fn acknowledge(connection: &Connection, sink: &str, seqs: &[Seq]) -> rusqlit
 }
 
 /// Counts a first failure.
-pub fn tried(connection: &Connection, sink: &str, seqs: &[Seq], active: Duration) -> rusqlite::Result<()> {
+pub fn mark_tried(
+    connection: &Connection,
+    sink: &str,
+    seqs: &[Seq],
+    active: Duration,
+) -> rusqlite::Result<()> {
     let mut update = connection
         .prepare_cached("UPDATE delivery SET attempts = attempts + 1, tried = coalesce(tried, ?3) WHERE sink = ?1 AND seq = ?2")?;
     seqs.iter().try_for_each(|seq| update.execute(params![sink, seq, milliseconds(active)]).map(drop))?;
-    keep_active(connection, sink, active)
+    save_active(connection, sink, active)
 }
 
 /// How the sink's own clock stood.
@@ -95,7 +105,7 @@ pub fn active(connection: &Connection, sink: &str) -> rusqlite::Result<Duration>
 }
 
 /// Keeps how the sink's own clock stands.
-pub fn keep_active(connection: &Connection, sink: &str, active: Duration) -> rusqlite::Result<()> {
+pub fn save_active(connection: &Connection, sink: &str, active: Duration) -> rusqlite::Result<()> {
     let mut upsert = connection.prepare_cached(
         "INSERT INTO sink (name, active) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET active = ?2",
     )?;
@@ -108,7 +118,7 @@ fn milliseconds(span: Duration) -> i64 {
 }
 
 /// Closes a round and tells of it, unless a task joined it since; `false`: nothing was written.
-pub fn finish_group(
+pub fn close_group(
     connection: &Connection,
     group: GroupRow,
     event: &Event,
@@ -125,8 +135,8 @@ pub fn finish_group(
 }
 
 /// From the outbox to the dead letters.
-pub fn bury(connection: &Connection, burial: &Burial) -> rusqlite::Result<()> {
-    let Burial { sink, seq, at, attempts, error, event } = burial;
+pub fn dead_letter(connection: &Connection, burial: &DeadLetter) -> rusqlite::Result<()> {
+    let DeadLetter { sink, seq, at, attempts, error, event } = burial;
     let owed = connection
         .prepare_cached("DELETE FROM delivery WHERE sink = ?1 AND seq = ?2")?
         .execute(params![sink, seq])?;
@@ -141,7 +151,7 @@ pub fn bury(connection: &Connection, burial: &Burial) -> rusqlite::Result<()> {
 }
 
 /// What is owed to sinks that are not configured, and is old.
-pub fn bury_paused(
+pub fn expire_unconfigured(
     connection: &Connection,
     configured: &[String],
     before: Wall,
@@ -162,7 +172,7 @@ pub fn bury_paused(
         if !configured.contains(&sink) {
             let error = "the sink was not configured for longer than [store] retention".to_owned();
             *buried.entry(sink.clone()).or_default() += 1;
-            bury(connection, &Burial { sink, seq, at, attempts, error, event: None })?;
+            dead_letter(connection, &DeadLetter { sink, seq, at, attempts, error, event: None })?;
         }
     }
     Ok(buried)
@@ -170,7 +180,7 @@ pub fn bury_paused(
 
 /// Events that are no task's, since those of a task go with it; and rounds of groups of which no task is
 /// left. The last round of each group stays, so that no later one has its number.
-pub fn forget_told(connection: &Connection, before: Wall, limit: usize) -> rusqlite::Result<u64> {
+pub fn delete_events(connection: &Connection, before: Wall, limit: usize) -> rusqlite::Result<u64> {
     let mut select = connection.prepare_cached(
         "SELECT seq FROM event WHERE task_row IS NULL AND time < ?1 AND seq NOT IN (SELECT seq FROM delivery)
            AND seq NOT IN (SELECT seq FROM dead_letter WHERE at >= ?1) ORDER BY seq LIMIT ?2",

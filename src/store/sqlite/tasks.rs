@@ -9,9 +9,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::groups;
 use super::values::{at_most, settings, settings_text};
 use crate::clock::Wall;
+use crate::model::records::{FinishedTask, HotRow, OpenTask, Record, Registered, RegisteredState, TargetRow};
 use crate::model::step::Reason;
 use crate::model::task::{NewTask, Row, Target};
-use crate::store::{Hot, OpenTask, Past, Record, Registered, State, TargetRow};
 
 /// Registers tasks that fall due at the moments beside them. What is known is looked up and not upserted: a
 /// start that brings nothing new writes nothing, and so needs no room on the disk.
@@ -34,10 +34,10 @@ pub fn register(
         last = Some((&task.target, target));
         let text = settings_text(&task.settings)?;
         registered.push(match known(connection, target, task, text.as_deref(), now)? {
-            Some(Registered { row, state: State::Over }) if goes_on(connection, row, task)? => {
+            Some(Registered { row, state: RegisteredState::Over }) if goes_on(connection, row, task)? => {
                 begin_again(connection, row, text.as_deref(), now, *due)?;
                 groups::put(connection, row, task.settings.group.as_deref(), now)?;
-                Registered { row, state: State::New }
+                Registered { row, state: RegisteredState::New }
             }
             Some(known) => known,
             None => {
@@ -46,7 +46,7 @@ pub fn register(
                 if let Some(group) = &task.settings.group {
                     groups::put(connection, row, Some(group), now)?;
                 }
-                Registered { row, state: State::New }
+                Registered { row, state: RegisteredState::New }
             }
         });
     }
@@ -72,7 +72,7 @@ fn known(
     let Some((row, over, same)) = found else { return Ok(None) };
     let (row, over, same): (Row, bool, bool) = (row, over, same);
     if over {
-        return Ok(Some(Registered { row, state: State::Over }));
+        return Ok(Some(Registered { row, state: RegisteredState::Over }));
     }
     if !same {
         let mut select =
@@ -85,7 +85,7 @@ fn known(
             groups::put(connection, row, task.settings.group.as_deref(), now)?;
         }
     }
-    Ok(Some(Registered { row, state: State::Known }))
+    Ok(Some(Registered { row, state: RegisteredState::Known }))
 }
 
 /// Whether a task that is over begins again: it is listed with another `run` than it had, or was over only
@@ -149,7 +149,7 @@ pub const OPEN: &str = "SELECT task_row, target, id, registered_at, settings, du
 pub fn open(connection: &Connection, after: Row, limit: usize) -> rusqlite::Result<Vec<OpenTask>> {
     let mut select = connection.prepare_cached(OPEN)?;
     let found = select.query_map(params![after, at_most(limit)], |record| {
-        let hot = Hot {
+        let hot = HotRow {
             row: record.get(0)?,
             due: record.get(5)?,
             since: record.get(6)?,
@@ -189,13 +189,14 @@ pub fn record(connection: &Connection, row: Row) -> rusqlite::Result<Option<Reco
 }
 
 /// Stores the hot part of a task that is still open; `false`: there is none.
-pub fn keep(connection: &Connection, hot: &Hot) -> rusqlite::Result<bool> {
+pub fn save(connection: &Connection, hot: &HotRow) -> rusqlite::Result<bool> {
     let mut update = connection.prepare_cached(
         "UPDATE task SET due = ?2, since = ?3, seen = ?4, digest = ?5, status = ?6, polls = ?7, errors = ?8, streak = ?9,
              registered_cloud = ?10, warned = ?11
          WHERE task_row = ?1 AND ended_at IS NULL",
     )?;
-    let Hot { row, due, since, seen, digest, status, polls, errors, streak, registered_cloud, warned } = hot;
+    let HotRow { row, due, since, seen, digest, status, polls, errors, streak, registered_cloud, warned } =
+        hot;
     let changed = update.execute(params![
         row,
         due,
@@ -213,10 +214,15 @@ pub fn keep(connection: &Connection, hot: &Hot) -> rusqlite::Result<bool> {
 }
 
 /// A page of what ended before that moment and is owed nothing.
-pub fn past(connection: &Connection, before: Wall, after: Past, limit: usize) -> rusqlite::Result<Vec<Past>> {
+pub fn finished_before(
+    connection: &Connection,
+    before: Wall,
+    after: FinishedTask,
+    limit: usize,
+) -> rusqlite::Result<Vec<FinishedTask>> {
     let mut select = connection.prepare_cached(PAST)?;
     let found = select.query_map(params![before, after.at, after.row, at_most(limit)], |record| {
-        Ok(Past { at: record.get(0)?, row: record.get(1)? })
+        Ok(FinishedTask { at: record.get(0)?, row: record.get(1)? })
     })?;
     found.collect()
 }
@@ -230,14 +236,18 @@ pub const PAST: &str = "SELECT ended_at, task_row FROM task
      ORDER BY ended_at, task_row LIMIT ?4";
 
 /// Forgets tasks and their events, unless [`past`] does not find them any more.
-pub fn forget(connection: &Connection, before: Wall, tasks: &[Past]) -> rusqlite::Result<()> {
+pub fn delete_finished(
+    connection: &Connection,
+    before: Wall,
+    tasks: &[FinishedTask],
+) -> rusqlite::Result<()> {
     let mut dead = connection
         .prepare_cached("DELETE FROM dead_letter WHERE seq IN (SELECT seq FROM event WHERE task_row = ?1)")?;
     let mut events = connection.prepare_cached("DELETE FROM event WHERE task_row = ?1")?;
     let mut task = connection.prepare_cached("DELETE FROM task WHERE task_row = ?1")?;
     for found in tasks {
-        let just_before = Past { row: Row(found.row.0 - 1), ..*found };
-        if past(connection, before, just_before, 1)? == [*found] {
+        let just_before = FinishedTask { row: Row(found.row.0 - 1), ..*found };
+        if finished_before(connection, before, just_before, 1)? == [*found] {
             dead.execute([found.row])?;
             events.execute([found.row])?;
             task.execute([found.row])?;

@@ -227,7 +227,7 @@ async fn the_write_ahead_log_is_emptied_when_it_has_grown_and_gone_after_a_close
         store.register(vec![task], Wall(0), vec![Wall(0)]).await.unwrap();
     }
     // An answer comes before the log is tended; the next job finds that done.
-    store.keep(vec![]).await.unwrap();
+    store.save(vec![]).await.unwrap();
     assert!(size_bytes("-wal").unwrap() < 10 << 20, "{:?}", size_bytes("-wal"));
     store.close().await;
     assert_eq!(size_bytes("-wal"), None);
@@ -278,7 +278,7 @@ async fn how_long_200_000_bare_tasks_take() {
     let open = store.open_tasks(Row(0), 200_000).await.unwrap();
     println!("loaded {}: {:?}", open.len(), clock.now().steady - crate::clock::Steady(0));
     let clock = crate::clock::Clock::start();
-    store.keep(open.into_iter().map(|task| task.hot).collect()).await.unwrap();
+    store.save(open.into_iter().map(|task| task.hot).collect()).await.unwrap();
     println!("kept: {:?}", clock.now().steady - crate::clock::Steady(0));
     store.close().await;
     println!("{} bytes a task", std::fs::metadata(&path).unwrap().len() / 200_000);

@@ -7,9 +7,9 @@ use uuid::Uuid;
 use crate::clock::Wall;
 use crate::model::event::{Event, Kind};
 use crate::model::reading::{Code, Outcome};
+use crate::model::records::{GroupRow, Seq, TargetRow};
 use crate::model::step::Reason;
 use crate::model::task::{Origin, Row, Settings, TaskId};
-use crate::store::{GroupRow, Seq, TargetRow};
 
 /// A newtype over an integer stands as that integer.
 macro_rules! as_integer {

@@ -3,11 +3,11 @@
 
 use super::{AccountIndex, Board, KeyIndex, Scope, Share};
 use crate::clock::{Moment, Wall};
-use crate::cloud::Answer;
 use crate::model::breaker::Probes;
 use crate::model::due::Slot;
 use crate::model::hold::Hold;
 use crate::model::lasting::Lasting;
+use crate::model::reading::Response;
 use crate::model::reading::{Class, Fault};
 use crate::model::step::{Draw, Effect, parked, step};
 use crate::model::waiting::{Times, Waiting};
@@ -47,7 +47,7 @@ impl Board {
     pub fn settle(
         &mut self,
         slot: Slot,
-        mut answer: Answer,
+        mut answer: Response,
         sent: Moment,
         now: Moment,
         spread: f64,

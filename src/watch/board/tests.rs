@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use super::*;
-use crate::cloud::Answer;
+use crate::model::reading::Response;
 use crate::model::reading::{Class, Fault};
 use crate::model::reading::{Code, Phase, Reading};
 use crate::model::step::Effect;
@@ -28,7 +28,7 @@ fn board(keys: usize, calls_a_second: f64, max_in_flight: u32, tasks: i64) -> Bo
     board
 }
 
-fn running() -> Answer {
+fn running() -> Response {
     let reading = Reading {
         phase: Phase::Running,
         status: Code::Int(4),
@@ -36,12 +36,12 @@ fn running() -> Answer {
         known: true,
         message: None,
     };
-    Answer { poll: Ok(reading), date: None }
+    Response { poll: Ok(reading), date: None }
 }
 
-fn refused(class: Class, code: i64) -> Answer {
+fn refused(class: Class, code: i64) -> Response {
     let fault = Fault { class, code: Code::Int(code), message: "refused".into(), retry_after: None };
-    Answer { poll: Err(fault), date: None }
+    Response { poll: Err(fault), date: None }
 }
 
 /// Plays a board for so many seconds: each poll is answered at once. Which tasks were polled when, and what
@@ -49,7 +49,7 @@ fn refused(class: Class, code: i64) -> Answer {
 fn play(
     board: &mut Board,
     seconds: std::ops::Range<i64>,
-    answer: impl Fn(Row, i64) -> Answer,
+    answer: impl Fn(Row, i64) -> Response,
 ) -> (Vec<(i64, Row)>, Vec<Notice>) {
     let mut polls = Vec::new();
     let mut notices = Vec::new();

@@ -4,9 +4,9 @@ use crate::model::task::Row;
 
 /// A set of tasks: one bit for each key of the store, which hands them out without gaps.
 #[derive(Debug, Default)]
-pub struct Rows(Vec<u64>);
+pub struct RowSet(Vec<u64>);
 
-impl Rows {
+impl RowSet {
     /// Adds a task.
     pub fn insert(&mut self, row: Row) {
         let (word, bit) = Self::place(row);
@@ -34,7 +34,7 @@ mod tests {
 
     #[test]
     fn a_set_of_rows_holds_what_was_added_and_nothing_else() {
-        let mut rows = Rows::default();
+        let mut rows = RowSet::default();
         [1, 63, 64, 1_000_000].into_iter().for_each(|row| rows.insert(Row(row)));
         let held: Vec<_> = (0..=1_000_001).filter(|row| rows.contains(Row(*row))).collect();
         assert_eq!(held, [1, 63, 64, 1_000_000]);

@@ -3,15 +3,15 @@
 //! Signing uses it only once the server says that a request expired; deadlines and elapsed time use it as
 //! soon as it is known (design.md §4).
 
+use super::waiting::Times;
 use crate::clock::{Moment, Steady, Wall};
-use crate::model::waiting::Times;
 
 /// An offset under this is what a `Date` of whole seconds and a slow network make of two clocks that agree.
 const AGREE_MILLISECONDS: i64 = 5_000;
 
 /// The offset to one account's cloud.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Skew {
+pub struct ClockOffset {
     /// The cloud's time minus the steady one, in milliseconds: a local wall clock that jumps moves nothing
     /// here.
     cloud: Option<i64>,
@@ -20,7 +20,7 @@ pub struct Skew {
     signs: bool,
 }
 
-impl Skew {
+impl ClockOffset {
     /// Learns from an answer that came now, to a request sent then: it was dated at some moment between the
     /// two. The new offset to the local wall clock in milliseconds, where it is worth telling.
     pub fn measured(&mut self, date: Wall, sent: Steady, now: Moment) -> Option<i64> {
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn the_offset_signs_only_once_a_request_was_refused_for_its_time() {
-        let mut skew = Skew::default();
+        let mut skew = ClockOffset::default();
         assert_eq!(skew.measured(Wall(3_600_000), Steady(0), at(0)), Some(3_600_000));
         let later = Moment { steady: Steady(1_000_000), wall: Wall(1_000) };
         assert_eq!(skew.stamp(later), Wall(1_000));
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn clocks_that_agree_within_five_seconds_have_no_offset_and_a_change_is_told_once() {
-        let mut skew = Skew::default();
+        let mut skew = ClockOffset::default();
         assert_eq!(skew.measured(Wall(4_999), Steady(0), at(0)), None);
         assert_eq!(skew.times(at(0)).cloud, Some(Wall(0)));
         assert_eq!(skew.measured(Wall(-9_000), Steady(0), at(0)), Some(-9_000));
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn a_slow_answer_is_no_offset() {
-        let mut skew = Skew::default();
+        let mut skew = ClockOffset::default();
         let now = Moment { steady: Steady(9_000_000), wall: Wall(9_000) };
         assert_eq!(skew.measured(Wall(1_000), Steady(0), now), None);
         assert_eq!(skew.measured(Wall(-6_000), Steady(0), now), Some(-6_000));
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn a_local_clock_that_jumps_moves_no_time_of_the_cloud() {
-        let mut skew = Skew::default();
+        let mut skew = ClockOffset::default();
         skew.measured(Wall(10_000), Steady(0), at(10_000));
         let jumped = Moment { steady: Steady(60_000_000), wall: Wall(999_999_999) };
         assert_eq!(skew.times(jumped).cloud, Some(Wall(70_000)));
