@@ -14,8 +14,8 @@
 //! A file imports only from the folders and files named before its own, and from its own (`tests/layers.rs`
 //! reads this list):
 //!
-//! `broken` (in the test build alone) `clock` `secret` `units` `problem` `section` `net` `telemetry` `model`
-//! `cloud` `sim` `store` `sinks` `register` `watch` `deliver` `config` `daemon` `cli`
+//! `clock` `secret` `units` `problem` `section` `net` `telemetry` `model`
+//! `cloud` `sim` `store` `sinks` `register` `live` `watch` `deliver` `config` `daemon` `cli`
 //!
 //! # A task's life
 //! 1. A line of a file becomes a [`register::Written`] task, is validated and resolved once, and is kept by
@@ -33,19 +33,6 @@
 //!    [`sinks::Sink::send`], one attempt at a time.
 //! 3. What the sink acknowledged leaves the outbox; all else stays and comes again.
 
-/// Whether a history has that promise broken: never, but in the test build (`broken.rs`).
-macro_rules! broken {
-    ($variant:ident) => {{
-        #[cfg(test)]
-        let broken = $crate::broken::is($crate::broken::Broken::$variant);
-        #[cfg(not(test))]
-        let broken = false;
-        broken
-    }};
-}
-
-#[cfg(test)]
-mod broken;
 pub mod clock;
 pub mod secret;
 pub mod units;
@@ -59,6 +46,7 @@ pub mod sim;
 pub mod store;
 pub mod sinks;
 pub mod register;
+pub mod live;
 pub mod watch;
 pub mod deliver;
 pub mod config;

@@ -21,7 +21,7 @@ use crate::clock::Clock;
 use crate::cloud::account::Account;
 use crate::cloud::credentials::{CredentialFile, Form};
 use crate::config::Loaded;
-use crate::daemon::{self, Daemon, Ended, Options};
+use crate::daemon::{Daemon, Ended, Options};
 use crate::model::policy::Policy;
 use crate::model::reading::Code;
 use crate::problem::{Place, Problem};
@@ -81,9 +81,8 @@ async fn demonstrate(clock: Clock) -> Result<(), Failure> {
     let mut show =
         Show { sim: &sim, key_file: key_file.path().to_owned(), events, polls, log, clock, ends: Vec::new() };
     open(&sim, &mut show).await?;
-    let daemon =
-        async { Ok(Daemon::start(loaded, options).await?.run().await.map_err(daemon::Error::Store)?) };
-    let (Ended { held, .. }, ()) = tokio::try_join!(daemon, show.play())?;
+    let daemon = async { Ok(Daemon::start(loaded, options).await?.run().await?) };
+    let (Ended { on_hold: held, .. }, ()) = tokio::try_join!(daemon, show.play())?;
     if held.is_empty() { close(&show) } else { Err(Failure::Held(held)) }
 }
 

@@ -196,7 +196,7 @@ impl Failure {
                 store::Error::Open { why, .. } if why.needs_a_person() => 2,
                 store::Error::Open { .. } | store::Error::Failed(_) | store::Error::Closed => 1,
             },
-            Self::Runtime(_) | Self::Output(_) => 1,
+            Self::Daemon(daemon::Error::Thread(_)) | Self::Runtime(_) | Self::Output(_) => 1,
         }
     }
 }

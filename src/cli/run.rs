@@ -22,7 +22,7 @@ pub async fn run(path: &Path, until_done: bool, allow_removals: bool, clock: Clo
     let signalled = stop_on_signals()?;
     let stop = signalled.child_token();
     let loaded = tokio::select! {
-        loaded = daemon::patiently(clock, load(path.to_owned())) => loaded?,
+        loaded = daemon::systemd::patiently(clock, load(path.to_owned())) => loaded?,
         () = stop.cancelled() => return Ok(()),
     };
     let surroundings = Surroundings::of_process();
@@ -31,11 +31,10 @@ pub async fn run(path: &Path, until_done: bool, allow_removals: bool, clock: Clo
         tracing::warn!(%doubt, "the configuration can be used, but look at this");
     }
     let format = loaded.log.format.resolve(surroundings);
-    let location = sqlite::location(&loaded.store, |name| std::env::var_os(name))?;
+    _ = sqlite::location(&loaded.store, |name| std::env::var_os(name))?;
     let until_done = until_done.then_some(HELD_FOR_LONG);
     let stopping = stop.clone();
     let options = Options {
-        location,
         until_done,
         allow_removals,
         format,
@@ -45,11 +44,11 @@ pub async fn run(path: &Path, until_done: bool, allow_removals: bool, clock: Clo
         listener: None,
     };
     let daemon = tokio::select! {
-        daemon = daemon::patiently(clock, Daemon::start(loaded, options)) => daemon?,
+        daemon = daemon::systemd::patiently(clock, Daemon::start(loaded, options)) => daemon?,
         // A start may wait long, for a full disk or somebody else's lock.
         () = stop.cancelled() => return Ok(()),
     };
-    let Ended { held, buried } = daemon.run().await.map_err(daemon::Error::Store)?;
+    let Ended { on_hold: held, dead_letters: buried } = daemon.run().await?;
     match (signalled.is_cancelled(), buried) {
         (true, _) => Ok(()),
         (false, _) if !held.is_empty() => Err(Failure::Held(held)),

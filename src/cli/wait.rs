@@ -23,10 +23,10 @@ pub use verdict::{Verdict, Worst};
 use super::Failure;
 use crate::clock::Clock;
 use crate::config::Loaded;
-use crate::daemon::{self, Daemon, Ended, Options};
+use crate::daemon::{Daemon, Ended, Options};
 use crate::model::event::Event;
 use crate::units::{Limit, Span};
-use crate::watch::Seen;
+use crate::watch::PollReport;
 use output::Output;
 use tasks::Tasks;
 
@@ -107,16 +107,15 @@ async fn watch(
     let (options, events, polls) = Options::looked_on(HELD_FOR_LONG, clock);
     let Limit(timeout) = arguments.timeout;
     let limit = timeout.map(|timeout| clock.now().steady + timeout);
-    let daemon =
-        async { Ok(Daemon::start(loaded, options).await?.run().await.map_err(daemon::Error::Store)?) };
+    let daemon = async { Ok(Daemon::start(loaded, options).await?.run().await?) };
     let shown = Shown { events, polls, tasks, output, clock, timeout: arguments.timeout };
     tokio::select! {
         biased;
         () = clock.sleep_until(limit.unwrap_or_default()), if limit.is_some() => Ok(End::Limit),
         // Side by side: a slow reader keeps no poll waiting.
         ended = async { tokio::try_join!(daemon, show(shown)) } => Ok(match ended?.0 {
-            Ended { held, .. } if held.is_empty() => End::Over,
-            Ended { held, .. } => End::Held(held),
+            Ended { on_hold, .. } if on_hold.is_empty() => End::Over,
+            Ended { on_hold, .. } => End::Held(on_hold),
         }),
     }
 }
@@ -124,7 +123,7 @@ async fn watch(
 /// What is shown, and where.
 struct Shown<'a> {
     events: mpsc::Receiver<Event>,
-    polls: mpsc::Receiver<Seen>,
+    polls: mpsc::Receiver<PollReport>,
     tasks: &'a mut Tasks,
     output: &'a Output,
     clock: Clock,

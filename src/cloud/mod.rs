@@ -15,6 +15,7 @@ pub mod sign;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Client;
@@ -30,7 +31,7 @@ use route::Form;
 
 /// The accounts of one configuration, each with its pool of connections.
 pub struct Cloud {
-    accounts: HashMap<String, Asked>,
+    accounts: HashMap<String, Arc<Asked>>,
 }
 
 /// An account, and how its requests are sent.
@@ -101,7 +102,7 @@ impl Cloud {
                     .map_err(|source| Error::Client { account: name.clone(), source })
             };
             let (client, unpooled) = (client(true)?, client(false)?);
-            Ok((name, Asked { account, client, unpooled }))
+            Ok((name, Arc::new(Asked { account, client, unpooled })))
         };
         Ok(Self { accounts: accounts.into_iter().map(with_pool).collect::<Result<_, _>>()? })
     }
@@ -111,8 +112,9 @@ impl Cloud {
     /// # Errors
     /// When its account or operation is not there any more, or its host makes no URL.
     pub fn route(&self, target: &Target) -> Result<Route, Error> {
-        let Asked { account, client, unpooled } =
+        let asked =
             self.accounts.get(&target.account).ok_or_else(|| Error::NoAccount(target.account.clone()))?;
+        let Asked { account, client, unpooled } = &**asked;
         let operation = operations::meant(&target.operation, account.api)
             .ok_or_else(|| Error::NoOperation(target.operation.clone()))?;
         let (form, host, region) = match operation.api {
@@ -148,24 +150,39 @@ impl Cloud {
 }
 
 impl Cloud {
-    /// Reads an account's credentials again, where they came from a file. `None`: they did not, or they are
-    /// still the same.
+    /// The same accounts, with credentials of one read again from their file. `None`: they are not from a file, or did not
+    /// change.
     ///
     /// # Errors
-    /// When the file cannot be read, or holds no credentials; those before stay in use.
-    pub fn read_key_again(&mut self, account: &str) -> Option<Result<(), String>> {
-        let account = &mut self.accounts.get_mut(account)?.account;
+    /// When the file cannot be read, or holds no credentials.
+    pub fn with_credentials_read_again(&self, name: &str) -> Option<Result<Self, String>> {
+        let asked = self.accounts.get(name)?;
+        let account = &asked.account;
         let mut doubts = Vec::new();
         match account.kept_in.as_ref()?.read(&account.secret_id, &mut |doubt| doubts.push(doubt)) {
             Ok(read) if account.signs_with(&read) => None,
             Ok(read) => {
                 doubts.iter().for_each(|doubt| {
-                    tracing::warn!(doubt, "the key that was read again can be used, but look at this")
+                    tracing::warn!(doubt, "the key that was read again can be used, but look at this");
                 });
+                let mut account = account.clone();
                 account.sign_with(read);
-                Some(Ok(()))
+                let client = asked.client.clone();
+                let unpooled = asked.unpooled.clone();
+                let mut accounts = self.accounts.clone();
+                accounts.insert(name.to_owned(), Arc::new(Asked { account, client, unpooled }));
+                Some(Ok(Self { accounts }))
             }
             Err(what) => Some(Err(what)),
+        }
+    }
+
+    /// Whether an account is the same, credentials included, in another snapshot.
+    pub fn has_same_account(&self, other: &Self, name: &str) -> bool {
+        match (self.accounts.get(name), other.accounts.get(name)) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
         }
     }
 

@@ -7,9 +7,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Steady};
+use crate::live::{self, Live};
 use crate::model::event::{Finished, group};
 use crate::model::records::GroupRound;
-use crate::model::route::Routes;
 use crate::store::{Error, Store};
 
 /// How long the last task must have been over: a script that lists one task after the other is one round
@@ -20,12 +20,12 @@ const QUIET: Duration = Duration::from_secs(10);
 pub struct Groups {
     /// Whose tasks.
     pub store: Arc<dyn Store>,
-    /// Which sinks hear of it.
-    pub routes: Arc<Routes>,
+    /// The live configuration: its filters choose the sinks.
+    pub live: Live,
     /// Time.
     pub clock: Clock,
-    /// Tells, and is told, that something may be owed: a task may have ended.
-    pub owed: watch::Sender<()>,
+    /// Notifies, and is notified, that the outbox may have new rows: a task may have ended.
+    pub outbox: watch::Sender<()>,
 }
 
 impl Groups {
@@ -34,7 +34,7 @@ impl Groups {
     /// # Errors
     /// When the store fails.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
-        let mut owed = self.owed.subscribe();
+        let mut outbox = self.outbox.subscribe();
         // What ended before the start is looked at first.
         let mut look_at: Option<Steady> = Some(self.clock.now().steady);
         loop {
@@ -42,7 +42,7 @@ impl Groups {
                 () = self.clock.sleep_until(look_at.unwrap_or_default()), if look_at.is_some() => {
                     look_at = self.look().await?.then(|| self.clock.now().steady + QUIET / 5);
                 }
-                Ok(()) = owed.changed() => {
+                Ok(()) = outbox.changed() => {
                     look_at = look_at.or(Some(self.clock.now().steady + QUIET));
                 }
                 () = stop.cancelled() => return Ok(()),
@@ -69,9 +69,9 @@ impl Groups {
         let GroupRound { row, name, round, started_at, finished_at, counts, settings } = round;
         let event =
             group(&Finished { group: &name, round, counts, started_at, finished_at }, self.clock.now().wall);
-        let sinks = self.routes.of_group(event.kind, &settings);
+        let sinks = live::current(&self.live).routes.of_group(event.kind, &settings);
         if self.store.close_group(row, event, sinks).await? {
-            self.owed.send_replace(());
+            self.outbox.send_replace(());
         }
         Ok(())
     }

@@ -174,7 +174,7 @@ fn of_fault(host: &str, fault: &Fault) -> (Stand, String) {
             Stand::Later,
             format!("{host} finds the request expired or seen before: {answer}; set this machine's clock"),
         ),
-        Class::Pace | Class::AccountPace => {
+        Class::Throttled | Class::AccountThrottled => {
             (Stand::Later, format!("{host} is asked too often: {answer}; see who else uses this key"))
         }
         Class::Connection | Class::Service => {

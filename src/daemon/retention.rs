@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::per_sink;
 use crate::clock::{Clock, Wall};
-use crate::deliver::Standing;
-use crate::model::records::{FinishedTask, RowSet};
+use crate::deliver::LaneStatus;
+use crate::live::{self, Live};
+use crate::model::records::FinishedTask;
 use crate::store::{Error, Store};
 use crate::units::Limit;
 
@@ -28,12 +29,10 @@ pub struct Retention {
     pub clock: Clock,
     /// How long what is over is kept.
     pub kept: Limit,
-    /// What the file lists.
-    pub listed: Arc<RowSet>,
-    /// The configured sinks.
-    pub sinks: Vec<String>,
-    /// Where each sink stands: what is given up here is counted there, too.
-    pub standing: watch::Sender<BTreeMap<String, Standing>>,
+    /// The live configuration: the listed tasks, and the configured sinks.
+    pub live: Live,
+    /// The state of each sink: dead letters that are made here count there, too.
+    pub status: watch::Sender<BTreeMap<String, LaneStatus>>,
     /// The time of the latest event at the start; `None`: there was none.
     pub newest: Option<Wall>,
 }
@@ -64,7 +63,9 @@ impl Retention {
     }
 
     async fn prune(&self, before: Wall, now: Wall) -> Result<(), Error> {
-        let paused = self.store.expire_unconfigured(self.sinks.clone(), before, now).await?;
+        let current = live::current(&self.live);
+        let paused =
+            self.store.expire_unconfigured(current.sinks.iter().cloned().collect(), before, now).await?;
         if !paused.is_empty() {
             let dead_letters = paused.values().sum::<u64>();
             let sinks = per_sink(&paused);
@@ -73,11 +74,11 @@ impl Retention {
                 sinks,
                 "what was owed for longer than [store] retention to sinks that are not configured was given up"
             );
-            self.standing.send_modify(|standing| {
-                for (sink, buried) in paused {
+            self.status.send_modify(|status| {
+                for (sink, dead_letters) in paused {
                     let stands =
-                        standing.entry(sink).or_insert(Standing { is_idle: true, ..Standing::default() });
-                    stands.buried += buried;
+                        status.entry(sink).or_insert(LaneStatus { is_idle: true, ..LaneStatus::default() });
+                    stands.dead_letters += dead_letters;
                 }
             });
         }
@@ -87,7 +88,8 @@ impl Retention {
             let over = self.store.finished_before(before, after, PAGE).await?;
             let Some(last) = over.last() else { return Ok(()) };
             after = *last;
-            let forgotten: Vec<_> = over.into_iter().filter(|past| !self.listed.contains(past.row)).collect();
+            let forgotten: Vec<_> =
+                over.into_iter().filter(|past| !current.listed.contains(past.row)).collect();
             if !forgotten.is_empty() {
                 tracing::info!(
                     tasks = forgotten.len(),
@@ -120,9 +122,8 @@ mod tests {
                 store,
                 clock: Clock::start(),
                 kept: Limit(Some(Duration::from_secs(60))),
-                listed: Arc::default(),
-                sinks: vec!["audit".to_owned()],
-                standing,
+                live: live::of_sinks(&["audit"]),
+                status: standing,
                 newest,
             };
             let stop = CancellationToken::new();
@@ -140,7 +141,10 @@ mod tests {
             ended.unwrap();
             assert_eq!(
                 stands,
-                BTreeMap::from([("gone".to_owned(), Standing { is_idle: true, is_held: false, buried: 1 })])
+                BTreeMap::from([(
+                    "gone".to_owned(),
+                    LaneStatus { is_idle: true, is_on_hold: false, dead_letters: 1 }
+                )])
             );
         }
     }

@@ -12,7 +12,7 @@ use crate::clock::{Clock, Steady};
 use crate::deliver;
 use crate::model::lasting::Lasting;
 use crate::store::{Error, Store};
-use crate::watch::Standing;
+use crate::watch::WatchStatus;
 
 /// What is left is told once it has been all that is left for so long: most deliveries are made within
 /// moments.
@@ -25,11 +25,11 @@ pub struct UntilDone {
     /// The configured sinks.
     pub sinks: Vec<String>,
     /// Where the watch stands.
-    pub standing: watch::Receiver<Standing>,
+    pub status: watch::Receiver<WatchStatus>,
     /// Where each of them stands.
-    pub sinks_stand: watch::Receiver<BTreeMap<String, deliver::Standing>>,
+    pub sinks_status: watch::Receiver<BTreeMap<String, deliver::LaneStatus>>,
     /// Told when something may be owed, or a group was told of.
-    pub owed: watch::Receiver<()>,
+    pub outbox: watch::Receiver<()>,
     /// How long nothing but held work may be left.
     pub patience: Duration,
     /// Time.
@@ -58,12 +58,12 @@ impl UntilDone {
         let mut left_since: Option<Lasting> = None;
         loop {
             // Registered before looking, so that no change between the two is missed.
-            let standing = self.standing.borrow_and_update().clone();
-            let sinks_stand = self.sinks_stand.borrow_and_update().clone();
-            self.owed.borrow_and_update();
+            let standing = self.status.borrow_and_update().clone();
+            let sinks_status = self.sinks_status.borrow_and_update().clone();
+            self.outbox.borrow_and_update();
             let now = self.clock.now();
             let open_tasks = standing.open;
-            let left = self.left(standing, &sinks_stand).await?;
+            let left = self.left(standing, &sinks_status).await?;
             match &left {
                 Left::Nothing => return Ok(Vec::new()),
                 Left::Work => left_since = None,
@@ -84,9 +84,9 @@ impl UntilDone {
             let wake = give_up.into_iter().chain(left_since.as_ref().map(Lasting::tell_again)).min();
             tokio::select! {
                 // An error means that the loop is gone, and then the daemon ends by itself.
-                Ok(()) = self.standing.changed() => {}
-                Ok(()) = self.sinks_stand.changed() => {}
-                Ok(()) = self.owed.changed() => {}
+                Ok(()) = self.status.changed() => {}
+                Ok(()) = self.sinks_status.changed() => {}
+                Ok(()) = self.outbox.changed() => {}
                 () = self.clock.sleep_until(wake.unwrap_or_default()), if wake.is_some() => {}
                 else => std::future::pending().await,
             }
@@ -120,13 +120,13 @@ impl UntilDone {
 
     async fn left(
         &self,
-        standing: Standing,
-        sinks_stand: &BTreeMap<String, deliver::Standing>,
+        standing: WatchStatus,
+        sinks_status: &BTreeMap<String, deliver::LaneStatus>,
     ) -> Result<Left, Error> {
-        let Standing { open, mut held } = standing;
+        let WatchStatus { open, on_hold: mut held } = standing;
         // Counting what is owed takes the longer the more is owed: it is done only once nothing goes on.
-        let stands = |sink: &String| sinks_stand.get(sink).copied().unwrap_or_default();
-        let goes_on = |sink: &String| !stands(sink).is_idle && !stands(sink).is_held;
+        let stands = |sink: &String| sinks_status.get(sink).copied().unwrap_or_default();
+        let goes_on = |sink: &String| !stands(sink).is_idle && !stands(sink).is_on_hold;
         if open > 0 && held.is_empty() {
             return Ok(Left::Work);
         }
@@ -138,7 +138,7 @@ impl UntilDone {
         if self
             .sinks
             .iter()
-            .any(|sink| outbox.get(sink).is_some_and(|owed| *owed > 0) && !stands(sink).is_held)
+            .any(|sink| outbox.get(sink).is_some_and(|owed| *owed > 0) && !stands(sink).is_on_hold)
         {
             return Ok(Left::Deliveries);
         }
@@ -163,9 +163,10 @@ mod tests {
     use crate::model::event::{Event, Kind};
     use crate::store::sqlite::{Location, Sqlite};
 
-    const IDLE: deliver::Standing = deliver::Standing { is_idle: true, is_held: false, buried: 0 };
+    const IDLE: deliver::LaneStatus =
+        deliver::LaneStatus { is_idle: true, is_on_hold: false, dead_letters: 0 };
 
-    fn log(standing: deliver::Standing) -> BTreeMap<String, deliver::Standing> {
+    fn log(standing: deliver::LaneStatus) -> BTreeMap<String, deliver::LaneStatus> {
         BTreeMap::from([("log".to_owned(), standing)])
     }
 
@@ -173,13 +174,13 @@ mod tests {
 
     async fn with_outbox(
         sinks: &[&str],
-        standing: watch::Receiver<Standing>,
-    ) -> (UntilDone, watch::Sender<BTreeMap<String, deliver::Standing>>) {
+        standing: watch::Receiver<WatchStatus>,
+    ) -> (UntilDone, watch::Sender<BTreeMap<String, deliver::LaneStatus>>) {
         let store = Sqlite::open(Location::Memory).await.unwrap();
         let event =
             Event { id: uuid::Uuid::nil(), kind: Kind::AccountHeld, time: Wall(0), body: String::new() };
         store.add_event(event, sinks.iter().map(ToString::to_string).collect()).await.unwrap();
-        let (telling, sinks_stand) = watch::channel(log(IDLE));
+        let (telling, sinks_status) = watch::channel(log(IDLE));
         let store = Arc::new(store);
         let sinks = vec!["log".to_owned()];
         let clock = Clock::start();
@@ -187,9 +188,9 @@ mod tests {
             UntilDone {
                 store,
                 sinks,
-                standing,
-                sinks_stand,
-                owed: watch::channel(()).1,
+                status: standing,
+                sinks_status,
+                outbox: watch::channel(()).1,
                 patience: PATIENCE,
                 clock,
             },
@@ -197,8 +198,8 @@ mod tests {
         )
     }
 
-    fn stands(open: usize, held: &[&str]) -> Standing {
-        Standing { open, held: held.iter().map(ToString::to_string).collect() }
+    fn stands(open: usize, held: &[&str]) -> WatchStatus {
+        WatchStatus { open, on_hold: held.iter().map(ToString::to_string).collect() }
     }
 
     #[tokio::test]
@@ -214,7 +215,7 @@ mod tests {
         let (done, telling) = with_outbox(&["log"], standing).await;
         let mut waiting = std::pin::pin!(done.wait());
         assert!(tokio::time::timeout(PATIENCE * 2, &mut waiting).await.is_err(), "it may only be late");
-        telling.send_replace(log(deliver::Standing { is_held: true, ..IDLE }));
+        telling.send_replace(log(deliver::LaneStatus { is_on_hold: true, ..IDLE }));
         assert_eq!(waiting.await.unwrap(), ["deliveries to the sink log (1), which is held"]);
     }
 

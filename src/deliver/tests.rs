@@ -45,11 +45,12 @@ async fn a_stop_that_does_not_wait_for_an_attempt_keeps_the_sink_s_own_clock() {
         name: "hook".to_owned(),
         sink: Arc::new(Silent(attempted)),
         sending: Sending { batch: 1, gather: None, max_in_flight: 1, rate: None, retry, held },
-        routes: Arc::default(),
+        live: live::of_sinks(&["hook"]),
         store: Arc::clone(&store),
         clock: Clock::start(),
-        owed: watch::channel(()).0,
-        standing: watch::channel(BTreeMap::new()).0,
+        outbox: watch::channel(()).0,
+        status: watch::channel(BTreeMap::new()).0,
+        commands: crate::live::command::channel().1,
     };
     let before = Duration::from_secs(5);
     store.save_active("hook", before).await.unwrap();

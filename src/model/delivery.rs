@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::backoff;
+use super::gate::GateWaits;
 use super::policy::Waits;
 use crate::units::{Limit, Rate, Span};
 
@@ -85,6 +86,13 @@ impl Default for Retry {
             max: Span::seconds(600),
             give_up_after: Limit(Some(Duration::from_secs(3 * 24 * 3600))),
         }
+    }
+}
+
+impl Sending {
+    /// The waits of the sink's gate.
+    pub fn waits(&self) -> GateWaits {
+        GateWaits { on_hold: self.held, breaker_open: self.retry.waits() }
     }
 }
 

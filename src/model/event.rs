@@ -249,9 +249,7 @@ fn of_task(about: &About<'_>, kind: Kind, at: Wall, data: TaskData<'_>) -> Event
 /// final word (design.md §3, promise 2): a final word that is made again after a crash keeps its id.
 fn derived_id(source: &str, subject: &str, start: Wall, kind: Kind, sequence: u32, time: Wall) -> Uuid {
     let mut name = serde_json::json!([source, subject, start.0, kind.name(), sequence]);
-    if broken!(OneIdForTwo) {
-        name = serde_json::json!([source, subject, start.0, kind.name()]);
-    } else if let (false, Some(parts)) = (kind.is_final_word(), name.as_array_mut()) {
+    if let (false, Some(parts)) = (kind.is_final_word(), name.as_array_mut()) {
         parts.push(time.0.into());
     }
     Uuid::new_v5(&NAMESPACE, name.to_string().as_bytes())

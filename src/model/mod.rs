@@ -3,13 +3,15 @@
 //! No `async`, clock, randomness, file or socket: moments and spreads come in as arguments, so that a test
 //! can replay any history. The loops carry out what these functions answer and judge nothing themselves.
 
+pub mod attribution;
 pub mod backoff;
-pub mod breaker;
+pub mod board;
 pub mod clock_offset;
 pub mod delivery;
 pub mod due;
 pub mod event;
-pub mod hold;
+pub mod gate;
+pub mod lane;
 pub mod lasting;
 pub mod pace;
 pub mod policy;

@@ -35,12 +35,12 @@ impl Pace {
     /// must not call faster than one that runs.
     pub fn new(rate: Rate, started: Steady) -> Self {
         let interval = rate.interval();
-        let started = if broken!(BurstAtStart) {
-            Steady(started.0 - i64::try_from(interval.as_micros()).unwrap_or(0))
-        } else {
-            started
-        };
         Self { interval, part: 1.0, slowed: started, next: started + interval }
+    }
+
+    /// A pace without a rate of its own, which only a `Retry-After` blocks.
+    pub fn unlimited() -> Self {
+        Self { interval: Duration::ZERO, part: 1.0, slowed: Steady(i64::MIN), next: Steady(i64::MIN) }
     }
 
     /// Another user of the same pace allows itself no more than this.

@@ -98,10 +98,10 @@ pub enum Class {
     Account,
     /// The authorisation's or configuration's: this action in this region.
     PaceKey,
-    /// Too many calls of this pace key.
-    Pace,
-    /// Too many calls of the account, over all its pace keys.
-    AccountPace,
+    /// The rate limit of this pace key.
+    Throttled,
+    /// The rate limit of the account, over all its pace keys.
+    AccountThrottled,
     /// A connection died before any byte of an answer: nobody's.
     Connection,
     /// The service's or the network's.
@@ -168,8 +168,8 @@ impl fmt::Display for Class {
             Self::Clock => "clock",
             Self::Account => "account",
             Self::PaceKey => "pace_key",
-            Self::Pace => "pace",
-            Self::AccountPace => "account_pace",
+            Self::Throttled => "throttled",
+            Self::AccountThrottled => "account_throttled",
             Self::Connection => "connection",
             Self::Service => "service",
         })

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::attribution::Attribution;
 use super::backoff;
 use super::policy::Policy;
-use super::reading::{Class, Code, Fault, Outcome, Phase, Reading};
+use super::reading::{Code, Fault, Outcome, Phase, Reading};
 use super::waiting::{Refusals, Times, Waiting};
 use crate::clock::{Moment, Steady};
 
@@ -54,7 +55,12 @@ pub enum Reason {
 
 /// What one poll means for its task. The moment and the spread come from the caller, so that a test can
 /// replay any history.
-pub fn step(mut task: Waiting, poll: Result<Reading, Fault>, policy: &Policy, draw: Draw) -> Effect {
+pub fn step(
+    mut task: Waiting,
+    poll: Result<Reading, (Fault, Attribution)>,
+    policy: &Policy,
+    draw: Draw,
+) -> Effect {
     task.polls = task.polls.saturating_add(1);
     task.unsaved = true;
     task.started.learn(draw.now);
@@ -70,7 +76,7 @@ pub fn step(mut task: Waiting, poll: Result<Reading, Fault>, policy: &Policy, dr
             Effect::Abandon(task, Reason::Deadline, None)
         }
         Ok(reading) => answered(task, reading, policy, draw),
-        Err(fault) => faulty(task, fault, policy, draw),
+        Err((fault, scope)) => faulty(task, fault, scope, policy, draw),
     }
 }
 
@@ -83,8 +89,7 @@ fn answered(mut task: Waiting, reading: Reading, policy: &Policy, draw: Draw) ->
     }
     task.digest = digest;
     let previous = task.status.replace(reading.status.clone());
-    task.seen =
-        Some(if broken!(LagFromTheAnswer) { draw.now.agreed() } else { draw.now.at(draw.sent).agreed() });
+    task.seen = Some(draw.now.at(draw.sent).agreed());
     task.streak = 0;
     task.lost_connection = false;
     task.refusals = None;
@@ -93,33 +98,26 @@ fn answered(mut task: Waiting, reading: Reading, policy: &Policy, draw: Draw) ->
     if changed { Effect::Progress(task, previous, reading) } else { Effect::Again(task) }
 }
 
-fn faulty(mut task: Waiting, fault: Fault, policy: &Policy, draw: Draw) -> Effect {
-    let first = task.streak == 0;
-    match fault.class {
-        // It is sent again on a new connection; if that dies too, it is a fault like any other.
-        Class::Connection if !task.lost_connection => {
-            task.lost_connection = true;
-            return Effect::AtOnce(task);
-        }
-        Class::Connection
-        | Class::Task
-        | Class::Clock
-        | Class::Account
-        | Class::PaceKey
-        | Class::Pace
-        | Class::AccountPace
-        | Class::Service => {}
+fn faulty(mut task: Waiting, fault: Fault, scope: Attribution, policy: &Policy, draw: Draw) -> Effect {
+    if scope == Attribution::Nothing {
+        // Sent again on a new connection; if that closes too, it is a fault like any other.
+        task.lost_connection = true;
+        return Effect::AtOnce(task);
     }
+    let is_first = task.streak == 0;
     task.lost_connection = false;
     task.errors = task.errors.saturating_add(1);
     task.streak = task.streak.saturating_add(1);
-    match fault.class {
-        Class::Task => refused(task, fault, policy, draw),
-        Class::Clock if first => Effect::AtOnce(task),
-        // It is not the task's trouble: it keeps its turn, and its hold decides when that comes.
-        Class::Account | Class::PaceKey => Effect::Again(parked(task, draw)),
-        Class::Clock | Class::Pace | Class::AccountPace | Class::Service | Class::Connection => {
-            Effect::Again(troubled(task, policy, draw))
+    match scope {
+        Attribution::Nothing | Attribution::Throttled | Attribution::AccountThrottled => Effect::AtOnce(task),
+        Attribution::Clock if is_first => Effect::AtOnce(task),
+        Attribution::Task => refused(task, fault, policy, draw),
+        // The gate decides on the hold; the task keeps its turn.
+        Attribution::Account | Attribution::PaceKey | Attribution::RefusedAlike => {
+            Effect::Again(on_hold(task, draw))
+        }
+        Attribution::Clock | Attribution::TaskAlone | Attribution::Service => {
+            Effect::Again(backed_off(task, policy, draw))
         }
     }
 }
@@ -131,24 +129,23 @@ fn refused(mut task: Waiting, fault: Fault, policy: &Policy, draw: Draw) -> Effe
         before.unwrap_or_else(|| Box::new(Refusals { code: fault.code.clone(), count: 0, since: now }));
     refusals.count = refusals.count.saturating_add(1);
     let confirmed = refusals.count >= EQUAL_REFUSALS && now - refusals.since >= policy.reject_after.0;
-    let confirmed = confirmed || broken!(OneRefusalIsEnough);
     task.refusals = Some(refusals);
     if confirmed {
         Effect::Abandon(task, Reason::Rejected, Some(fault))
     } else {
-        Effect::Again(troubled(task, policy, draw))
+        Effect::Again(backed_off(task, policy, draw))
     }
 }
 
-/// A task whose refusal is not its own trouble: nothing is counted against it, and it keeps its turn.
-pub fn parked(mut task: Waiting, draw: Draw) -> Waiting {
+/// A task of an account or pace key on hold: nothing is counted against the task, and it keeps its turn.
+fn on_hold(mut task: Waiting, draw: Draw) -> Waiting {
     task.refusals = None;
     task.streak = 0;
     task.due = draw.now.local.steady;
     task
 }
 
-fn troubled(task: Waiting, policy: &Policy, draw: Draw) -> Waiting {
+fn backed_off(task: Waiting, policy: &Policy, draw: Draw) -> Waiting {
     let first = policy.error_interval.0;
     let longest = policy.error_max_interval.0;
     let wait = backoff::after_failure(first, longest, u32::from(task.streak), draw.spread);
@@ -165,16 +162,26 @@ fn planned(mut task: Waiting, now: Times, wait: Duration) -> Waiting {
     task
 }
 
-/// Whether the one `overdue` event is due, and if not, when to look again.
-pub fn overdue(task: &Waiting, now: Times) -> Result<(), Option<Steady>> {
-    let Some(warn_after) = task.warn_after.filter(|_| !task.warned) else { return Err(None) };
-    // After a start the cloud's clock is known with the first answer: until then half of what is known is
-    // missing.
+/// The state of the one `overdue` event of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overdue {
+    /// The event is due now.
+    Now,
+    /// Check again then.
+    LookAt(Steady),
+    /// The task has no `warn_after`, or had its event.
+    Never,
+}
+
+/// Whether the one `overdue` event is due.
+pub fn overdue(task: &Waiting, now: Times) -> Overdue {
+    let Some(warn_after) = task.warn_after.filter(|_| !task.warned) else { return Overdue::Never };
+    // After a start the cloud's clock is known with the first response: until then half of the clocks is missing.
     if task.started.cloud.is_some() && now.cloud.is_none() {
-        return Err(Some(now.local.steady + CLOCK_LEARNED));
+        return Overdue::LookAt(now.local.steady + CLOCK_LEARNED);
     }
     let remaining = task.started.remaining(warn_after, now);
-    if remaining.is_zero() { Ok(()) } else { Err(Some(now.local.steady + remaining)) }
+    if remaining.is_zero() { Overdue::Now } else { Overdue::LookAt(now.local.steady + remaining) }
 }
 
 /// The reason as it stands in events and logs.

@@ -33,6 +33,14 @@ pub struct PaceKey {
     pub action: String,
 }
 
+impl fmt::Display for PaceKey {
+    /// The form under which evidence of the pace key is stored: it never changes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { secret_id, region, host, action } = self;
+        write!(f, "{secret_id} {region} {host} {action}")
+    }
+}
+
 /// A task id in the canonical form of its row's type (design.md §1): an integer up to 2^64-1, or text as
 /// written.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

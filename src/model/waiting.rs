@@ -35,7 +35,7 @@ pub struct Waiting {
     /// From registration to the one `overdue` event; `None`: never.
     pub warn_after: Option<Duration>,
     /// When it was last asked.
-    pub asked: Option<Steady>,
+    pub polled: Option<Steady>,
     /// When the last poll that was answered well was sent, by the clock of [`Times::agreed`], so that a start
     /// after a jump of the local one knows how long ago it was; after a crash the last one that was stored.
     pub seen: Option<Wall>,
@@ -54,7 +54,7 @@ pub struct Waiting {
     /// Whether it was told as overdue.
     pub warned: bool,
     /// Whether a poll of it is under way.
-    pub under_way: bool,
+    pub in_flight: bool,
     /// Whether its last connection died before it answered: the next poll takes a new one.
     pub lost_connection: bool,
     /// Whether it was polled since it was last stored.
@@ -105,7 +105,7 @@ impl Waiting {
             started: Started { steady: now.steady, local: now.wall, cloud: None },
             timeout: None,
             warn_after: None,
-            asked: None,
+            polled: None,
             seen: None,
             digest: 0,
             status: None,
@@ -114,7 +114,7 @@ impl Waiting {
             errors: 0,
             streak: 0,
             warned: false,
-            under_way: false,
+            in_flight: false,
             lost_connection: false,
             unsaved: false,
         }
@@ -127,11 +127,7 @@ impl Started {
     /// cloud's that is not known; with no vote at all it has not passed (design.md §4).
     pub fn remaining(&self, span: Duration, at: Times) -> Duration {
         let local = (at.local.wall >= self.local).then(|| (self.local + span) - at.local.wall);
-        let cloud = self
-            .cloud
-            .filter(|_| !broken!(LocalDeadline))
-            .zip(at.cloud)
-            .map(|(started, now)| (started + span) - now);
+        let cloud = self.cloud.zip(at.cloud).map(|(started, now)| (started + span) - now);
         local.max(cloud).unwrap_or(span.max(Duration::from_secs(1)))
     }
 

@@ -10,7 +10,7 @@ use super::*;
 use crate::model::event::Counts;
 use crate::model::event::Kind;
 use crate::model::reading::{Code, Outcome};
-use crate::model::records::{DeadLetter, End, FinishedTask, RegisteredState};
+use crate::model::records::{Conclusion, DeadLetter, End, FinishedTask, RegisteredState};
 use crate::model::step::Reason;
 use crate::model::task::{Origin, Settings, TaskId};
 
@@ -134,7 +134,7 @@ fn event(number: u128) -> Event {
 
 /// The end of a task at that moment, of which these sinks are owed an event.
 fn finished(row: Row, at: Wall, sinks: &[&str]) -> Commit {
-    let end = Some(End { at, word: Ok(Outcome::Success) });
+    let end = Some(End { at, conclusion: Conclusion::Finished(Outcome::Success) });
     let number = u128::from(row.0.unsigned_abs());
     Commit {
         hot: hot(row),
@@ -215,7 +215,7 @@ async fn what_was_removed_and_is_listed_again_is_registered_anew(engine: impl En
     let row = register(&*store, &[task(1)]).await[0].row;
     for reason in [Reason::Removed, Reason::Removed, Reason::Deadline] {
         let before = store.record(row).await.unwrap().unwrap();
-        let end = Some(End { at: NOW, word: Err(reason) });
+        let end = Some(End { at: NOW, conclusion: Conclusion::Abandoned(reason) });
         assert!(store.commit(Commit { end, ..finished(row, NOW, &["hook"]) }).await.unwrap());
         let again = register(&*store, &[task(1)]).await;
         let expected = if reason == Reason::Removed { RegisteredState::New } else { RegisteredState::Over };
@@ -369,7 +369,7 @@ async fn what_is_owed_to_a_sink_that_is_gone_dies_after_the_retention(engine: im
     let rows = rows(&*store, 2).await;
     store.commit(finished(rows[0], NOW, &["gone", "hook"])).await.unwrap();
     let later = Event { time: Wall(NOW.0 + 1_000), ..event(2) };
-    let end = Some(End { at: NOW, word: Ok(Outcome::Success) });
+    let end = Some(End { at: NOW, conclusion: Conclusion::Finished(Outcome::Success) });
     store.commit(Commit { hot: hot(rows[1]), end, event: Some((later, vec!["gone".into()])) }).await.unwrap();
     assert_eq!(
         store.expire_unconfigured(vec!["hook".into()], Wall(NOW.0 + 500), NOW).await.unwrap(),
@@ -387,7 +387,7 @@ async fn a_group_is_over_with_its_last_task_and_later_tasks_begin_a_new_round(en
     let in_group = |ids: std::ops::Range<u64>| ids.map(|id| grouped(id, Some("rack"))).collect::<Vec<_>>();
     let rows: Vec<_> = register(&*store, &in_group(1..4)).await.into_iter().map(|task| task.row).collect();
     store.commit(finished(rows[0], Wall(NOW.0 + 1), &[])).await.unwrap();
-    let end = Some(End { at: Wall(NOW.0 + 9), word: Err(Reason::Deadline) });
+    let end = Some(End { at: Wall(NOW.0 + 9), conclusion: Conclusion::Abandoned(Reason::Deadline) });
     store.commit(Commit { end, ..finished(rows[1], NOW, &[]) }).await.unwrap();
     assert_eq!(store.finished_groups().await.unwrap(), []);
     // The third leaves the group before it is over.

@@ -205,6 +205,15 @@ pub trait Store: Send + Sync {
     /// it. `false`: another task joined it, or it is closed already, and nothing was written.
     async fn close_group(&self, group: GroupRow, event: Event, sinks: Vec<String>) -> Result<bool, Error>;
 
+    /// SHIM
+    async fn evidence(&self) -> Result<Vec<crate::model::records::EvidenceRow>, Error> {
+        Ok(Vec::new())
+    }
+    /// SHIM
+    async fn save_evidence(&self, _: Vec<crate::model::records::EvidenceRow>) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// The time of the latest event.
     async fn newest(&self) -> Result<Option<Wall>, Error>;
 
@@ -223,4 +232,10 @@ impl Default for Config {
         let url_place = Place { key: Some("store.url".to_owned()), ..Place::default() };
         Self { url: None, url_place, retention: Limit(Some(Span(Duration::from_secs(30 * 24 * 3600)).0)) }
     }
+}
+/// SHIM
+pub async fn open(config: &Config) -> Result<std::sync::Arc<dyn Store>, Error> {
+    let location =
+        sqlite::location_to_be(config, |name| std::env::var_os(name)).map_err(|_| Error::Closed)?;
+    Ok(std::sync::Arc::new(sqlite::Sqlite::open(location).await?))
 }

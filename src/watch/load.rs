@@ -1,61 +1,40 @@
-//! From the store's open tasks to the board.
+//! Loading of the open tasks from the store onto the board.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::board::Board;
 use super::machine::Machine;
 use super::write::Write;
 use crate::clock::Moment;
-use crate::cloud::Cloud;
+use crate::live::Current;
 use crate::model::due::Slot;
+use crate::model::gate::Evidence;
 use crate::model::policy::Policy;
-use crate::model::records::{HotRow, OpenTask, RowSet, TargetRow};
-use crate::model::route::Routes;
+use crate::model::records::{EvidenceRow, HotRow, OpenTask, TargetRow};
 use crate::model::task::Row;
 use crate::model::waiting::{Started, TargetIndex, Waiting};
 use crate::store::{Error, Store};
 
-/// How many open tasks are read at once: enough to be fast, few enough to stay small.
+/// Open tasks in one page: enough to be fast, few enough to stay small.
 const PAGE: usize = 5_000;
-/// So many open tasks are a list, of which more than half does not vanish by intent (design.md §4).
+/// From this many open tasks on, a start that would remove more than half of them is refused.
 const MANY: usize = 20;
 
-/// What a watch starts with, beside the store.
-pub struct Start {
-    /// How tasks are polled.
-    pub policy: Policy,
-    /// Which sinks hear of what.
-    pub routes: Arc<Routes>,
-    /// What the file lists.
-    pub listed: Arc<RowSet>,
-    /// Whether a start may remove more than half of a list.
-    pub allow_removals: bool,
-}
-
 impl Machine {
-    /// Loads every open task; those that the file does not list any more are over, which is what is to be
-    /// made durable first. Tasks whose account or operation is not configured any more wait, and are told.
+    /// Loads every open task. Tasks that the file does not list any more end, which is the first write. Tasks whose
+    /// account or operation is not configured any more wait, and are logged.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn load(
-        start: Start,
-        cloud: &Cloud,
+        current: Arc<Current>,
+        allow_removals: bool,
         store: &dyn Store,
         now: impl Fn() -> Moment,
     ) -> Result<(Self, Vec<Write>), Error> {
-        let Start { policy, routes, listed, allow_removals } = start;
-        let board = Board::new(policy);
-        let mut machine = Self {
-            board,
-            targets: Vec::new(),
-            accounts: HashMap::new(),
-            keys: HashMap::new(),
-            routes,
-            troubles: 0,
-        };
+        let evidence = store.evidence().await?.into_iter().map(restored).collect();
+        let mut machine = Self::new(Arc::clone(&current), evidence);
         let targets = store.targets().await?;
         let mut known: HashMap<TargetRow, TargetIndex> = HashMap::new();
         let mut gone = Vec::new();
@@ -66,12 +45,11 @@ impl Machine {
             after = last.hot.row;
             let now = now();
             for task in page {
-                let is_gone = !listed.contains(task.hot.row);
+                let is_gone = !current.listed.contains(task.hot.row);
                 // A target is never deleted, and was written before its task.
                 let Some(target) = targets.get(&task.target) else { continue };
-                let target =
-                    *known.entry(task.target).or_insert_with(|| machine.add_target(cloud, target, now));
-                let slot = machine.board.add(waiting(task, target, &policy, now), now);
+                let target = *known.entry(task.target).or_insert_with(|| machine.add_target(target, now));
+                let slot = machine.board.add(waiting(task, target, &current.policy, now), now);
                 gone.extend(is_gone.then_some(slot));
             }
         }
@@ -93,6 +71,12 @@ impl Machine {
         }
         gone.into_iter().filter_map(|slot| self.removed(slot, now)).collect()
     }
+}
+
+fn restored(row: EvidenceRow) -> (String, Evidence) {
+    let refused =
+        row.refused.into_iter().map(|(code, rows)| (code, rows.into_iter().map(|Row(row)| row).collect()));
+    (row.pace_key, Evidence { has_succeeded: row.had_good_response, refused: refused.collect() })
 }
 
 fn waiting(task: OpenTask, target: TargetIndex, policy: &Policy, now: Moment) -> Waiting {
@@ -119,7 +103,7 @@ fn waiting(task: OpenTask, target: TargetIndex, policy: &Policy, now: Moment) ->
         timeout,
         warn_after: settings.warn_after(policy.warn_after),
         warned: hot.warned,
-        seen: hot.seen.map(|seen| if broken!(LagFromTheStart) { now.wall } else { seen }),
+        seen: hot.seen,
         digest: hot.digest,
         status: hot.status,
         polls: hot.polls,

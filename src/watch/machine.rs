@@ -1,192 +1,206 @@
-//! The polling loop without its waiting: plain and synchronous, so that a test can play any history through
-//! it.
+//! The polling loop without its waiting: synchronous, and without I/O.
 //!
-//! In come moments, answers and what was made durable; out come polls to be sent and [`Write`]s to be made
-//! durable.
+//! It joins the board (which task is polled next, and what a response means) to the cloud (how a target is polled).
+//! Input: moments, responses, and what was made durable. Output: polls to be sent, and [`Write`]s to be made durable.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::board::{AccountIndex, Board, KeyIndex, Settled};
-use super::write::{Step, What, Word, Write, Written, hot};
+use super::write::{FinalStep, Step, What, Write, Written, hot_row};
 use crate::clock::{Moment, Steady, Wall};
-use crate::cloud::{Cloud, Route};
+use crate::cloud::Route;
+use crate::live::Current;
+use crate::model::board::{AccountIndex, Board, KeyIndex, Scope, Settled};
 use crate::model::due::Slot;
-use crate::model::reading::Code;
-use crate::model::reading::Response;
+use crate::model::gate::Evidence;
+use crate::model::reading::{Code, Response};
 use crate::model::records::HotRow;
-use crate::model::route::Routes;
 use crate::model::step::{Effect, Reason};
-use crate::model::task::PaceKey;
-use crate::model::task::{Target, TaskId};
+use crate::model::task::{PaceKey, Target, TaskId};
 use crate::model::waiting::{TargetIndex, Times, Waiting};
 use crate::units::Rate;
 
-/// What the loop knows and decides.
+/// The state of the polling loop.
 pub struct Machine {
+    pub(super) current: Arc<Current>,
     pub(super) board: Board,
     pub(super) targets: Vec<Known>,
-    pub(super) accounts: HashMap<String, AccountIndex>,
-    pub(super) keys: HashMap<PaceKey, KeyIndex>,
-    pub(super) routes: Arc<Routes>,
-    /// Holds and releases that were told: no two of one millisecond share an id.
-    pub(super) troubles: u32,
+    accounts: HashMap<String, AccountIndex>,
+    keys: HashMap<PaceKey, KeyIndex>,
+    pub(super) target_of_account: HashMap<AccountIndex, TargetIndex>,
+    pub(super) target_of_key: HashMap<KeyIndex, TargetIndex>,
+    /// The evidence of earlier runs, by the text of the pace key, until its first target is added.
+    evidence: HashMap<String, Evidence>,
+    /// Number of events of holds and releases: no two of one millisecond share an id.
+    pub(super) hold_events: u32,
 }
 
-/// A target, and how it is asked.
+/// A target, and how it is polled.
 pub(super) struct Known {
     pub(super) target: Arc<Target>,
     /// `None`: its account or operation is not configured any more; its tasks wait.
     pub(super) route: Option<Arc<Route>>,
-    pub(super) account: AccountIndex,
-    pub(super) key: KeyIndex,
     pub(super) trouble: Option<Trouble>,
-    /// The last status that its row does not know, so that each is told once.
+    /// The last status that its row does not know: each is logged once.
     pub(super) unknown: Option<Code>,
 }
 
-/// A fault of a target that was told.
+/// A fault of a target that was logged.
 pub(super) struct Trouble {
     pub(super) code: Code,
-    /// When the last poll of the target failed.
+    /// The last failed poll of the target.
     pub(super) last: Steady,
 }
 
 /// A poll that is to be sent.
-pub struct Ask {
-    /// Whose answer it will bring.
+pub struct PollRequest {
+    /// The slot of the polled task.
     pub slot: Slot,
-    /// How it is asked.
+    /// The way to its target.
     pub route: Arc<Route>,
-    /// For whom.
+    /// The task id.
     pub id: TaskId,
     /// Further request parameters.
     pub params: Box<[(String, String)]>,
-    /// Whether it must not use a connection again.
+    /// Whether it must not reuse a connection.
     pub new_connection: bool,
-    /// What the request is stamped with.
+    /// The timestamp of the request.
     pub at: Wall,
 }
 
 impl Machine {
-    /// The next poll, if any may leave now.
-    pub fn ask(&mut self, now: Moment) -> Option<Ask> {
+    /// A loop without tasks.
+    pub(super) fn new(current: Arc<Current>, evidence: HashMap<String, Evidence>) -> Self {
+        Self {
+            board: Board::new(current.policy),
+            current,
+            targets: Vec::new(),
+            accounts: HashMap::new(),
+            keys: HashMap::new(),
+            target_of_account: HashMap::new(),
+            target_of_key: HashMap::new(),
+            evidence,
+            hold_events: 0,
+        }
+    }
+
+    /// The next poll, if one may leave now.
+    pub fn next_poll(&mut self, now: Moment) -> Option<PollRequest> {
         let (slot, task) = self.board.take(now.steady)?;
         let target = task.target;
         let id = task.id.clone();
         let params = task.params.clone();
         let new_connection = task.lost_connection;
-        // One without a route belongs to an account that lets nothing out.
+        // An account without a route has no room for requests.
         let route = self.targets[target.0 as usize].route.clone()?;
-        Some(Ask {
-            slot,
-            route,
-            id,
-            params: params.unwrap_or_default(),
-            new_connection,
-            at: self.board.stamp(target, now),
-        })
+        let at = self.board.stamp(target, now);
+        Some(PollRequest { slot, route, id, params: params.unwrap_or_default(), new_connection, at })
     }
 
-    /// The answer to a poll sent then: what is to be made durable.
-    pub fn answered(
+    /// The response to a poll: the writes that follow.
+    pub fn settle(
         &mut self,
         slot: Slot,
-        answer: Response,
+        response: Response,
         sent: Moment,
         now: Moment,
         spread: f64,
     ) -> Vec<Write> {
-        self.tell_poll(slot, &answer.poll, now.steady);
-        let Some(Settled { effect, now, notices }) = self.board.settle(slot, answer, sent, now, spread)
-        else {
-            return Vec::new();
-        };
+        self.log_poll(slot, &response.poll, now.steady);
+        let Some(settled) = self.board.settle(slot, response, sent, now, spread) else { return Vec::new() };
+        let Settled { effect, now, notices, evidence } = settled;
         let mut writes: Vec<_> =
-            notices.iter().filter_map(|notice| self.tell_notice(notice, now.local)).collect();
+            notices.iter().filter_map(|notice| self.log_notice(notice, now.local)).collect();
+        writes.extend(evidence.and_then(|(key, evidence)| self.evidence_write(key, evidence)));
         match effect {
             Effect::Again(task) => self.board.put_back(slot, task),
             Effect::AtOnce(task) => self.board.put_back_at_once(slot, task, now.local.steady),
-            Effect::Progress(task, previous, reading) if broken!(OutOfOrder) => {
-                self.board.put_back(slot, task.clone());
+            Effect::Progress(task, previous, reading) => {
                 writes.push(self.step(slot, task, now, What::Progressed(previous, reading)));
             }
-            Effect::Progress(task, previous, reading) => {
-                writes.push(self.step(slot, task, now, What::Progressed(previous, reading)))
-            }
             Effect::Finish(task, outcome, reading) => {
-                writes.push(self.end(slot, task, now, Ok((outcome, reading))))
+                writes.push(self.step(slot, task, now, What::Ended(FinalStep::Finished(outcome, reading))));
             }
             Effect::Abandon(task, reason, fault) => {
-                writes.push(self.end(slot, task, now, Err((reason, fault))))
+                writes.push(self.step(slot, task, now, What::Ended(FinalStep::Abandoned(reason, fault))));
             }
         }
         writes
     }
 
-    /// The next task that is overdue and was not told so yet.
+    /// The next task whose `overdue` event is due.
     pub fn overdue(&mut self, now: Moment) -> Option<Write> {
         let (slot, task, times) = self.board.take_overdue(now)?;
         Some(self.step(slot, task, times, What::Overdue))
     }
 
-    /// The step was made durable: its task goes on, or is gone.
+    /// A write is durable: its task goes on, or is gone.
     pub fn written(&mut self, written: Written) {
         match written {
             Written::Change(slot, task) => self.board.put_back(slot, *task),
-            Written::End(..) if broken!(AskedAfterItsEnd) => {}
             Written::End(slot, target) => self.board.remove(slot, target),
-            Written::Told => {}
+            Written::Other => {}
         }
     }
 
-    /// When there is something to do next, if no answer comes before; the overdue ones where that is asked
-    /// for.
-    pub fn wake(&self, overdue: bool) -> Option<Steady> {
+    /// The moment of the next poll, if no response arrives before; the `overdue` events too where that is asked for.
+    pub fn wake(&mut self, overdue: bool) -> Option<Steady> {
         self.board.wake(overdue)
     }
 
-    /// The task was taken out of the file.
+    /// The file does not list the task any more.
     pub(super) fn removed(&mut self, slot: Slot, now: Moment) -> Option<Write> {
         let task = self.board.take_away(slot)?;
         let times = self.board.times(task.target, now);
-        Some(self.end(slot, task, times, Err((Reason::Removed, None))))
-    }
-
-    fn end(&mut self, slot: Slot, task: Waiting, now: Times, word: Word) -> Write {
-        if broken!(AskedAfterItsEnd) {
-            self.board.put_back(slot, Waiting { due: now.local.steady, ..task.clone() });
-        }
-        self.step(slot, task, now, What::Ended(word))
+        Some(self.step(slot, task, times, What::Ended(FinalStep::Abandoned(Reason::Removed, None))))
     }
 
     fn step(&self, slot: Slot, task: Waiting, now: Times, what: What) -> Write {
         let target = Arc::clone(&self.targets[task.target.0 as usize].target);
-        Write::Step(Box::new(Step { slot, task, target, routes: Arc::clone(&self.routes), now, what }))
+        Write::Step(Box::new(Step { slot, task, target, current: Arc::clone(&self.current), now, what }))
     }
 
-    /// Where the tasks stand that were polled since they were last stored.
+    fn evidence_write(&self, key: KeyIndex, evidence: Evidence) -> Option<Write> {
+        let target = self.target_of_key.get(&key)?;
+        let route = self.targets[target.0 as usize].route.as_ref()?;
+        Some(Write::Evidence(route.pace_key.to_string(), evidence))
+    }
+
+    /// The hot rows of the tasks that were polled since they were last stored.
     pub fn unsaved(&self, now: Moment) -> Vec<HotRow> {
-        self.board.tasks().filter(|task| task.unsaved).map(|task| hot(task, now)).collect()
+        self.board.tasks().filter(|task| task.unsaved).map(|task| hot_row(task, now)).collect()
     }
 
-    /// An account's key was read again: its targets are asked with that from now on, and a held one is tried
-    /// at once.
-    pub fn use_new_key(&mut self, cloud: &Cloud, account: &str, now: Steady) {
-        for known in self.targets.iter_mut().filter(|known| known.target.account == account) {
+    /// Uses a new snapshot from now on. An account on hold whose credentials changed is probed now.
+    pub fn replace(&mut self, current: Arc<Current>, now: Steady) {
+        let before = std::mem::replace(&mut self.current, current);
+        let cloud = &self.current.cloud;
+        for known in self.targets.iter_mut() {
             known.route = cloud.route(&known.target).ok().map(Arc::new).or(known.route.take());
         }
-        tracing::info!(account, "the key of a held account was read again; it is tried at once");
-        if let Some(index) = self.accounts.get(account) {
-            self.board.try_now(*index, now);
-        }
+        let changed: Vec<_> = self
+            .accounts
+            .iter()
+            .filter(|(name, _)| !cloud.has_same_account(&before.cloud, name))
+            .map(|(_, account)| *account)
+            .collect();
+        changed.into_iter().for_each(|account| self.board.probe_now(account, now));
     }
 
-    /// The index of a target, new to the board. One that cannot be asked is told, and its tasks wait.
-    pub(super) fn add_target(&mut self, cloud: &Cloud, target: &Target, now: Moment) -> TargetIndex {
-        let board = &mut self.board;
-        let (route, account, key) = match cloud.route(target) {
+    /// The hold of that account is probed now. Whether there is such an account.
+    pub fn retry(&mut self, account: &str, now: Steady) -> bool {
+        let Some(account) = self.accounts.get(account) else { return false };
+        self.board.probe_now(*account, now);
+        true
+    }
+
+    /// Adds a target to the board. If it cannot be polled, its tasks wait, and that is logged.
+    pub(super) fn add_target(&mut self, target: &Target, now: Moment) -> TargetIndex {
+        // As many targets as 2^32 would not fit into memory.
+        let index = TargetIndex(u32::try_from(self.targets.len()).unwrap_or(u32::MAX));
+        let (route, account, key) = match self.current.cloud.route(target) {
             Ok(route) => {
+                let board = &mut self.board;
                 let account = *self
                     .accounts
                     .entry(target.account.clone())
@@ -196,24 +210,28 @@ impl Machine {
                     .entry(route.pace_key.clone())
                     .or_insert_with(|| board.add_key(route.rate, now.steady));
                 board.lower_rate(key, route.rate);
+                if let Some(evidence) = self.evidence.remove(&route.pace_key.to_string()) {
+                    board.gate_mut(Scope::Key(key)).restore(evidence);
+                }
                 (Some(Arc::new(route)), account, key)
             }
             Err(error) => {
                 let Target { account, region, operation } = target;
                 tracing::error!(account, region, operation, %error, "open tasks cannot be asked about; they wait in the store");
-                (None, board.add_account(0), board.add_key(Rate::ONE_A_SECOND, now.steady))
+                let account = self.board.add_account(0);
+                (None, account, self.board.add_key(Rate::ONE_A_SECOND, now.steady))
             }
         };
-        board.add_target(account, key);
-        self.targets.push(Known {
-            target: Arc::new(target.clone()),
-            route,
-            account,
-            key,
-            trouble: None,
-            unknown: None,
-        });
-        // As many targets as that would not fit into memory.
-        TargetIndex(u32::try_from(self.targets.len() - 1).unwrap_or(u32::MAX))
+        self.board.add_target(account, key);
+        self.target_of_account.entry(account).or_insert(index);
+        self.target_of_key.entry(key).or_insert(index);
+        self.targets.push(Known { target: Arc::new(target.clone()), route, trouble: None, unknown: None });
+        index
+    }
+
+    /// The present spacing of a target's requests.
+    #[cfg(test)]
+    pub(super) fn spacing(&self, target: TargetIndex) -> std::time::Duration {
+        self.board.gate(Scope::Key(self.board.key_of(target))).pace.spacing()
     }
 }

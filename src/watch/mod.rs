@@ -1,69 +1,76 @@
-//! The polling loop: it waits, sends what [`machine`] says is due, hands it the answers, and has the store
-//! keep what comes of them.
+//! The polling loop: it waits, sends the polls that [`machine`] plans, hands it the responses, and has the store keep
+//! what follows.
 //!
-//! It judges nothing itself. A task whose end, or change, is being made durable is out of the queue until it
-//! is.
+//! It decides nothing itself. A task whose end, or change, is being made durable is out of the queue until it is.
 
-pub mod board;
 mod load;
+mod log;
 pub mod machine;
-mod tell;
 #[cfg(test)]
 mod tests;
 pub mod write;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::{Clock, Moment, Steady};
-use crate::cloud::{Cloud, Stamp};
+use crate::clock::{Clock, Moment};
+use crate::cloud::Stamp;
+use crate::live::command::{Action, Command, Refused};
+use crate::live::{self, Live};
 use crate::model::due::Slot;
 use crate::model::reading::Response;
 use crate::store::{Error, Store};
-pub use load::Start;
-use machine::{Ask, Machine};
-pub use tell::{Seen, Standing};
+pub use log::{PollReport, WatchStatus};
+use machine::{Machine, PollRequest};
 use write::{Write, Written};
 
-/// How long a stop waits for answers that are under way: an end that is seen now need not be asked for again.
+/// Wait of a stop for the responses in flight: an end that is detected now needs no further poll.
 const DRAIN: Duration = Duration::from_secs(2);
-/// So many writes are under way at once: as many as a few group commits take, and no more memory than that.
+/// Writes in flight: as many as a few group commits take, and no more memory than that.
 const WRITES: usize = 1_024;
-/// How many hot rows are stored in one write at a stop.
-const KEPT_AT_ONCE: usize = 5_000;
-/// How often the key files of held accounts are looked at: as fast as somebody who just wrote one waits.
-const KEY_FILES: Duration = Duration::from_secs(1);
+/// Hot rows in one write at a stop.
+const SAVED_AT_ONCE: usize = 5_000;
+
+/// The parts that a polling loop is built from.
+pub struct Start {
+    /// The live configuration.
+    pub live: Live,
+    /// Whether the start may remove more than half of a list.
+    pub allow_removals: bool,
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// Time and randomness.
+    pub clock: Clock,
+    /// The state of the loop, for others.
+    pub status: watch::Sender<WatchStatus>,
+    /// Notifies the delivery loop that the outbox may have new rows.
+    pub outbox: watch::Sender<()>,
+    /// Commands into the loop.
+    pub commands: mpsc::Receiver<Command>,
+    /// Reports of polls, for a view in the same process.
+    pub reports: Option<mpsc::Sender<PollReport>>,
+}
 
 /// The loop, loaded and ready to run.
 pub struct Watch {
-    cloud: Cloud,
-    store: Arc<dyn Store>,
-    clock: Clock,
+    parts: Start,
     machine: Machine,
-    /// When each key file was last seen to change, while its account is held.
-    key_files: HashMap<String, Option<SystemTime>>,
-    next_look_at_key_files: Steady,
     polls: JoinSet<Polled>,
     writes: JoinSet<Result<Written, Error>>,
-    /// What waits for room among the writes.
+    /// Writes that wait for room.
     backlog: VecDeque<Write>,
-    standing: watch::Sender<Standing>,
-    /// Told that something may be owed to sinks.
-    owed: watch::Sender<()>,
-    /// Told what each poll brought, where somebody looks on.
-    seen: Option<mpsc::Sender<Seen>>,
 }
 
 struct Polled {
     slot: Slot,
     sent: Moment,
     now: Moment,
-    answer: Response,
+    response: Response,
 }
 
 impl Watch {
@@ -71,74 +78,43 @@ impl Watch {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn load(
-        start: Start,
-        cloud: Cloud,
-        store: Arc<dyn Store>,
-        clock: Clock,
-        standing: watch::Sender<Standing>,
-        owed: watch::Sender<()>,
-    ) -> Result<Self, Error> {
-        let (machine, first) = Machine::load(start, &cloud, store.as_ref(), || clock.now()).await?;
-        standing.send_replace(machine.stands());
-        let key_files = HashMap::new();
-        let next_look_at_key_files = Steady::default();
+    pub async fn load(parts: Start) -> Result<Self, Error> {
+        let current = live::current(&parts.live);
+        let clock = parts.clock;
+        let loading = Machine::load(current, parts.allow_removals, parts.store.as_ref(), || clock.now());
+        let (machine, first) = loading.await?;
+        parts.status.send_replace(machine.status());
         let polls = JoinSet::new();
         let writes = JoinSet::new();
-        let seen = None;
-        let mut watch = Self {
-            cloud,
-            store,
-            clock,
-            machine,
-            key_files,
-            next_look_at_key_files,
-            polls,
-            writes,
-            backlog: VecDeque::new(),
-            standing,
-            owed,
-            seen,
-        };
+        let mut watch = Self { parts, machine, polls, writes, backlog: VecDeque::new() };
         watch.write(first);
         Ok(watch)
     }
 
-    /// Tells from now on what each poll brings.
-    pub fn tell_polls(&mut self, seen: Option<mpsc::Sender<Seen>>) {
-        self.seen = seen;
-    }
-
-    /// Polls until the stop, then drains within a few seconds: answers under way are waited for, and where
-    /// each task stands is stored.
+    /// Polls until the stop, then drains within a few seconds: it waits for the responses in flight, and saves the hot
+    /// rows.
     ///
     /// # Errors
     /// When the store fails; nothing that was acknowledged is lost then.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), Error> {
         while !stop.is_cancelled() {
-            self.look_at_key_files();
-            let now = self.clock.now();
-            while self.is_unhurried()
+            let now = self.parts.clock.now();
+            while self.has_room_for_writes()
                 && let Some(write) = self.machine.overdue(now)
             {
                 self.write([write]);
             }
             self.send_due(now);
-            let standing = self.machine.stands();
-            self.standing.send_if_modified(|before| {
-                let changed = *before != standing;
-                *before = standing;
-                changed
-            });
-            let wake = self.machine.wake(self.is_unhurried());
-            let key_files = self.machine.board.any_account_held().then_some(self.next_look_at_key_files);
-            let wake = wake.into_iter().chain(key_files).min();
+            self.publish_status();
+            let wake = self.machine.wake(self.has_room_for_writes());
             tokio::select! {
-                // Answers first: what they bring may be an end.
+                // Responses first: one of them may be an end.
                 biased;
                 Some(polled) = self.polls.join_next() => self.polled(polled),
                 Some(written) = self.writes.join_next() => self.written(written)?,
-                () = self.clock.sleep_until(wake.unwrap_or_default()), if wake.is_some() => {}
+                () = self.parts.clock.sleep_until(wake.unwrap_or_default()), if wake.is_some() => {}
+                Ok(()) = self.parts.live.changed() => self.replace(),
+                Some(command) = self.parts.commands.recv() => self.carry_out(command),
                 () = stop.cancelled() => {}
             }
         }
@@ -146,31 +122,32 @@ impl Watch {
     }
 
     fn send_due(&mut self, now: Moment) {
-        let clock = self.clock;
-        while let Some(Ask { slot, route, id, params, new_connection, at }) = self.machine.ask(now) {
+        let clock = self.parts.clock;
+        while let Some(PollRequest { slot, route, id, params, new_connection, at }) =
+            self.machine.next_poll(now)
+        {
             let stamp = Stamp { nonce: clock.nonce(), at };
             self.polls.spawn(async move {
-                let answer = route.ask(&id, &params, stamp, new_connection).await;
-                Polled { slot, sent: now, now: clock.now(), answer }
+                let response = route.ask(&id, &params, stamp, new_connection).await;
+                Polled { slot, sent: now, now: clock.now(), response }
             });
         }
     }
 
     fn polled(&mut self, polled: Result<Polled, JoinError>) {
-        let Polled { slot, sent, now, answer } = polled.unwrap_or_else(|error| resume_panic(error));
-        let seen = self.seen.as_ref().and_then(|_| self.machine.seen(slot, &answer.poll));
-        let writes = self.machine.answered(slot, answer, sent, now, self.clock.spread());
-        if let (Some(sender), Some(seen)) = (&self.seen, seen) {
+        let Polled { slot, sent, now, response } = polled.unwrap_or_else(|error| resume_panic(error));
+        let report = self.parts.reports.as_ref().and_then(|_| self.machine.report(slot, &response.poll));
+        let writes = self.machine.settle(slot, response, sent, now, self.parts.clock.spread());
+        if let (Some(sender), Some(report)) = (&self.parts.reports, report) {
             let changed = writes.iter().find_map(|write| write.due_of(slot));
             let next = changed.or_else(|| self.machine.board.get(slot).map(|task| task.due));
-            // Who looks on too slowly misses a poll, and sees the next one of that task.
-            let _ = sender.try_send(Seen { next, ..seen });
+            // A view that is too slow misses a poll, and receives the next one of that task.
+            let _ = sender.try_send(PollReport { next, ..report });
         }
         self.write(writes);
     }
 
-    /// Whether there is room for what can wait.
-    fn is_unhurried(&self) -> bool {
+    fn has_room_for_writes(&self) -> bool {
         self.backlog.is_empty() && self.writes.len() < WRITES
     }
 
@@ -179,7 +156,7 @@ impl Watch {
         while self.writes.len() < WRITES
             && let Some(write) = self.backlog.pop_front()
         {
-            let store = Arc::clone(&self.store);
+            let store = Arc::clone(&self.parts.store);
             self.writes.spawn(async move { write.carry_out(store.as_ref()).await });
         }
     }
@@ -187,41 +164,35 @@ impl Watch {
     fn written(&mut self, written: Result<Result<Written, Error>, JoinError>) -> Result<(), Error> {
         self.machine.written(written.unwrap_or_else(|error| resume_panic(error))?);
         self.write([]);
-        self.owed.send_replace(());
+        self.parts.outbox.send_replace(());
         Ok(())
     }
 
-    /// Reads the key files of held accounts again when they changed: a right key mends everything without a
-    /// restart.
-    fn look_at_key_files(&mut self) {
-        let now = self.clock.now().steady;
-        if !self.machine.board.any_account_held() || now < self.next_look_at_key_files {
-            return;
-        }
-        self.next_look_at_key_files = now + KEY_FILES;
-        let modified = |path: &std::path::Path| std::fs::metadata(path).and_then(|file| file.modified()).ok();
-        let files: Vec<_> =
-            self.cloud.key_files().map(|(name, path)| (name.to_owned(), modified(path))).collect();
-        for (name, modified) in files {
-            if self.key_files.insert(name.clone(), modified) == Some(modified) {
-                continue;
-            }
-            match self.cloud.read_key_again(&name) {
-                None => {}
-                Some(Err(what)) => {
-                    tracing::error!(
-                        account = name,
-                        error = what,
-                        "the key of a held account could not be read again; the one before stays"
-                    )
-                }
-                Some(Ok(())) => self.machine.use_new_key(&self.cloud, &name, now),
-            }
-        }
+    fn publish_status(&self) {
+        let status = self.machine.status();
+        self.parts.status.send_if_modified(|before| {
+            let is_new = *before != status;
+            *before = status;
+            is_new
+        });
+    }
+
+    fn replace(&mut self) {
+        let current = Arc::clone(&self.parts.live.borrow_and_update());
+        self.machine.replace(current, self.parts.clock.now().steady);
+    }
+
+    fn carry_out(&mut self, command: Command) {
+        let now = self.parts.clock.now().steady;
+        let result = match &command.action {
+            Action::Retry(account) if self.machine.retry(account, now) => Ok(()),
+            Action::Retry(_) => Err(Refused::Unknown),
+        };
+        command.answer(result);
     }
 
     async fn drain(mut self) -> Result<(), Error> {
-        let clock = self.clock;
+        let clock = self.parts.clock;
         let until = clock.now().steady + DRAIN;
         while !(self.polls.is_empty() && self.writes.is_empty() && self.backlog.is_empty()) {
             tokio::select! {
@@ -230,10 +201,10 @@ impl Watch {
                 () = clock.sleep_until(until) => break,
             }
         }
-        for rows in self.machine.unsaved(clock.now()).chunks(KEPT_AT_ONCE) {
-            self.store.save(rows.to_vec()).await?;
+        for rows in self.machine.unsaved(clock.now()).chunks(SAVED_AT_ONCE) {
+            self.parts.store.save(rows.to_vec()).await?;
         }
-        self.standing.send_replace(self.machine.stands());
+        self.parts.status.send_replace(self.machine.status());
         Ok(())
     }
 }

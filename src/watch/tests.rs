@@ -1,14 +1,16 @@
 //! Each code of api.md §1, from its answer to what comes of it: for the task, its pace key, its account, the
 //! pace, and the log.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::load::Start;
 use super::machine::Machine;
+use super::write::Write;
 use crate::clock::{Moment, Steady, Wall};
 use crate::cloud::account::Account;
 use crate::cloud::operations::BUILT_IN;
 use crate::cloud::{Cloud, answer};
+use crate::live::Current;
 use crate::model::policy::Policy;
 use crate::model::reading::Response;
 use crate::model::records::RowSet;
@@ -83,13 +85,8 @@ async fn machine() -> Machine {
         store.register(vec![task("bj"), task("gz")], at(0).wall, vec![at(0).wall; 2]).await.unwrap();
     let mut listed = RowSet::default();
     registered.iter().for_each(|registered| listed.insert(registered.row));
-    let start = Start {
-        policy,
-        routes: Arc::new(Routes::default()),
-        listed: Arc::new(listed),
-        allow_removals: false,
-    };
-    Machine::load(start, &cloud, &store, || at(0)).await.unwrap().0
+    let current = Current { policy, cloud, routes: Routes::default(), listed, sinks: BTreeSet::new() };
+    Machine::load(Arc::new(current), false, &store, || at(0)).await.unwrap().0
 }
 
 fn at(seconds: i64) -> Moment {
@@ -98,21 +95,22 @@ fn at(seconds: i64) -> Moment {
 
 /// What comes of that answer to the first task's first poll.
 fn comes_of(machine: &mut Machine, body: &str) -> (Comes, bool) {
-    let first = machine.ask(at(1)).expect("the first task");
+    let first = machine.next_poll(at(1)).expect("the first task");
     assert_eq!(machine.board.get(first.slot).map(|task| task.row), Some(Row(1)));
     let target = machine.board.get(first.slot).unwrap().target;
-    let spacing = machine.board.spacing(target);
+    let spacing = machine.spacing(target);
     let poll = answer::read_2_0(&BUILT_IN["bm"], 200, body.as_bytes());
-    let writes = machine.answered(first.slot, Response { poll, date: None }, at(1), at(1), 0.5);
-    let stands = machine.stands();
+    let writes = machine.settle(first.slot, Response { poll, date: None }, at(1), at(1), 0.5);
+    let stands = machine.status();
     let other = machine
-        .ask(at(2))
+        .next_poll(at(2))
         .is_some_and(|ask| machine.board.get(ask.slot).is_some_and(|task| task.row == Row(2)));
     let task = machine.board.get(first.slot).expect("nothing is abandoned at once");
+    let has_event = writes.iter().any(|write| matches!(write, Write::Event(..)));
     let comes = match () {
-        () if !writes.is_empty() && !other => Comes::AccountHeld,
-        () if !writes.is_empty() => Comes::KeyHeld,
-        () if machine.board.spacing(target) > spacing => Comes::Slower,
+        () if has_event && !other => Comes::AccountHeld,
+        () if has_event => Comes::KeyHeld,
+        () if machine.spacing(target) > spacing => Comes::Slower,
         () if task.due <= at(1).steady => Comes::AtOnce,
         () => Comes::Again,
     };

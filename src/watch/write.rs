@@ -1,115 +1,125 @@
-//! What is to be made durable: a change of a task, its one final word, an event beside the polling.
+//! The writes of the polling loop: a change of a task, its final event, an event of an account, evidence.
 
 use std::sync::Arc;
 
 use crate::clock::{Moment, Steady};
+use crate::live::Current;
 use crate::model::due::Slot;
 use crate::model::event::{About, Ending, Event, FinalWord, final_word, overdue, progressed};
+use crate::model::gate::Evidence;
 use crate::model::reading::{Code, Fault, Outcome, Reading};
-use crate::model::records::{Commit, End, HotRow, Record};
-use crate::model::route::Routes;
+use crate::model::records::{Commit, Conclusion, End, EvidenceRow, HotRow, Record};
 use crate::model::step::Reason;
-use crate::model::task::Target;
+use crate::model::task::{Row, Target};
 use crate::model::waiting::{TargetIndex, Times, Waiting};
 use crate::store::{Error, Store};
 
-/// One thing that is to be made durable.
+/// One write of the polling loop.
 pub enum Write {
-    /// A step of a task, which waits for it.
+    /// A step of a task; the task waits for it.
     Step(Box<Step>),
-    /// An event that is no task's, and the sinks that hear of it.
-    Told(Event, Vec<String>),
+    /// An event of an account or pace key, with its sinks.
+    Event(Event, Vec<String>),
+    /// The evidence of a pace key.
+    Evidence(String, Evidence),
 }
 
-/// A step of a task that is to be made durable.
+/// A step of a task.
 pub struct Step {
-    /// Where the task belongs on the board.
+    /// The slot of the task on the board.
     pub slot: Slot,
-    /// As it stands after the step.
+    /// The task after the step.
     pub task: Waiting,
-    /// Where it is asked for.
+    /// Its target.
     pub target: Arc<Target>,
-    /// Which sinks hear of it.
-    pub routes: Arc<Routes>,
-    /// When the step was taken.
+    /// The snapshot whose filters choose the sinks.
+    pub current: Arc<Current>,
+    /// The moment of the step.
     pub now: Times,
-    /// What happened.
+    /// The kind of the step.
     pub what: What,
 }
 
-/// What happened to a task.
+/// The kind of a step.
 pub enum What {
-    /// Its status changed, from that one if there was one before.
+    /// The status changed, from that one if there was one before.
     Progressed(Option<Code>, Reading),
-    /// It came to its end.
-    Ended(Word),
-    /// It takes longer than `warn_after`.
+    /// The task ended.
+    Ended(FinalStep),
+    /// The task takes longer than `warn_after`.
     Overdue,
 }
 
-/// The word that a task ends with: an outcome and the answer that told it, or why it was given up.
-pub type Word = Result<(Outcome, Reading), (Reason, Option<Fault>)>;
+/// The last step of a task.
+pub enum FinalStep {
+    /// It finished, with that outcome in that response.
+    Finished(Outcome, Reading),
+    /// It was abandoned; with the fault, if that is the reason.
+    Abandoned(Reason, Option<Fault>),
+}
 
-/// What was made durable.
+/// A write that is durable.
 pub enum Written {
     /// A step of a task that goes on.
     Change(Slot, Box<Waiting>),
     /// The end of a task.
     End(Slot, TargetIndex),
-    /// An event beside the polling.
-    Told,
+    /// A write that no task waits for.
+    Other,
 }
 
 impl Write {
-    /// When the task of that slot is asked next, if this is a step of it, and not its last.
+    /// The next poll of the task of that slot, if this is a step of it, and not its last.
     pub fn due_of(&self, slot: Slot) -> Option<Steady> {
         match self {
             Self::Step(step) if step.slot == slot && !matches!(step.what, What::Ended(_)) => {
                 Some(step.task.due)
             }
-            Self::Step(_) | Self::Told(..) => None,
+            Self::Step(_) | Self::Event(..) | Self::Evidence(..) => None,
         }
     }
 
-    /// Makes it durable.
+    /// Makes the write durable.
     ///
     /// # Errors
-    /// When the store fails; then nothing of it happened.
+    /// When the store fails; then nothing of the write happened.
     pub async fn carry_out(self, store: &dyn Store) -> Result<Written, Error> {
         match self {
-            Self::Step(step) => step.carry_out(store).await,
-            Self::Told(event, sinks) => store.add_event(event, sinks).await.map(|()| Written::Told),
+            Self::Step(step) => return step.carry_out(store).await,
+            Self::Event(event, sinks) => store.add_event(event, sinks).await?,
+            Self::Evidence(pace_key, Evidence { has_succeeded, refused }) => {
+                let refused =
+                    refused.into_iter().map(|(code, rows)| (code, rows.into_iter().map(Row).collect()));
+                let had_good_response = has_succeeded;
+                let row = EvidenceRow { pace_key, had_good_response, refused: refused.collect() };
+                store.save_evidence(vec![row]).await?;
+            }
         }
+        Ok(Written::Other)
     }
 }
 
 impl Step {
     async fn carry_out(self, store: &dyn Store) -> Result<Written, Error> {
         let row = self.task.row;
-        // The first answer is a change without an event, and needs no record.
+        // The first response is a change without an event, and needs no record.
         let record =
             if matches!(self.what, What::Progressed(None, _)) { None } else { store.record(row).await? };
-        let event = record.map(|record| {
+        let event = record.and_then(|record| {
             let event = self.event(&record)?;
-            let lost = broken!(LostDelivery) && matches!(self.what, What::Ended(_));
-            let sinks = if lost {
-                Vec::new()
-            } else {
-                self.routes.of_task(event.kind, &record.settings, self.outcome())
-            };
+            let sinks = self.current.routes.of_task(event.kind, &record.settings, self.outcome());
             Some((event, sinks))
         });
         let Self { slot, task, now, what, .. } = self;
-        let end = match what {
-            What::Ended(word) => Some(End {
-                at: now.local.wall,
-                word: word.map(|(outcome, _)| outcome).map_err(|(reason, _)| reason),
-            }),
+        let conclusion = match what {
+            What::Ended(FinalStep::Finished(outcome, _)) => Some(Conclusion::Finished(outcome)),
+            What::Ended(FinalStep::Abandoned(reason, _)) => Some(Conclusion::Abandoned(reason)),
             What::Progressed(..) | What::Overdue => None,
         };
-        let over = end.is_some();
-        let open = store.commit(Commit { hot: hot(&task, now.local), end, event: event.flatten() }).await?;
-        Ok(if open && !over {
+        let is_last = conclusion.is_some();
+        let end = conclusion.map(|conclusion| End { at: now.local.wall, conclusion });
+        let open = store.commit(Commit { hot: hot_row(&task, now.local), end, event }).await?;
+        Ok(if open && !is_last {
             Written::Change(slot, Box::new(Waiting { unsaved: false, ..task }))
         } else {
             Written::End(slot, task.target)
@@ -118,8 +128,8 @@ impl Step {
 
     fn outcome(&self) -> Option<Outcome> {
         match &self.what {
-            What::Ended(Ok((outcome, _))) => Some(*outcome),
-            What::Ended(Err(_)) | What::Progressed(..) | What::Overdue => None,
+            What::Ended(FinalStep::Finished(outcome, _)) => Some(*outcome),
+            What::Ended(FinalStep::Abandoned(..)) | What::Progressed(..) | What::Overdue => None,
         }
     }
 
@@ -132,7 +142,7 @@ impl Step {
             What::Progressed(previous, reading) => {
                 previous.as_ref().map(|previous| progressed(&about, reading, previous, now.local.wall))
             }
-            What::Ended(word) => Some(last_event(task, &about, word, *now)),
+            What::Ended(last) => Some(final_event(task, &about, last, *now)),
             What::Overdue => {
                 Some(overdue(&about, task.status.as_ref(), task.started.elapsed(*now), now.local.wall))
             }
@@ -140,7 +150,7 @@ impl Step {
     }
 }
 
-fn last_event(task: &Waiting, about: &About<'_>, word: &Word, now: Times) -> Event {
+fn final_event(task: &Waiting, about: &About<'_>, last: &FinalStep, now: Times) -> Event {
     let ending = Ending {
         at: now.local.wall,
         elapsed: task.started.elapsed(now),
@@ -148,14 +158,14 @@ fn last_event(task: &Waiting, about: &About<'_>, word: &Word, now: Times) -> Eve
         polls: task.polls,
         errors: task.errors,
     };
-    let word = match word {
-        Ok((outcome, Reading { status, instances, message, .. })) => {
+    let word = match last {
+        FinalStep::Finished(outcome, Reading { status, instances, message, .. }) => {
             FinalWord::Finished { outcome: *outcome, status, instances, message: message.as_deref() }
         }
-        Err((reason, error)) => {
+        FinalStep::Abandoned(reason, error) => {
             let ago = match reason {
-                // The answer to the last poll is what it was given up over.
-                Reason::Deadline => task.asked.map(|asked| now.local.steady - asked),
+                // The response to the last poll is the reason.
+                Reason::Deadline => task.polled.map(|polled| now.local.steady - polled),
                 Reason::Rejected | Reason::Removed => task.seen.map(|seen| now.agreed() - seen),
             };
             FinalWord::Abandoned {
@@ -169,8 +179,8 @@ fn last_event(task: &Waiting, about: &About<'_>, word: &Word, now: Times) -> Eve
     final_word(about, &word, &ending)
 }
 
-/// The stored form of where a task stands.
-pub fn hot(task: &Waiting, now: Moment) -> HotRow {
+/// The hot row of a task, as it is stored.
+pub fn hot_row(task: &Waiting, now: Moment) -> HotRow {
     HotRow {
         row: task.row,
         due: now.wall_of(task.due),

@@ -21,7 +21,7 @@ use crate::sim::{Answer, Sim};
 use crate::sinks::Sink;
 use crate::sinks::log::Log;
 use crate::telemetry::Surroundings;
-use crate::watch::Seen;
+use crate::watch::PollReport;
 
 /// The key that the cloud knows in the end. It opens nothing.
 const NEW_KEY: &str = "simulator-secret-key-2";
@@ -42,7 +42,7 @@ pub struct Show<'a> {
     /// What the daemon tells.
     pub events: mpsc::Receiver<Event>,
     /// What each poll brought.
-    pub polls: mpsc::Receiver<Seen>,
+    pub polls: mpsc::Receiver<PollReport>,
     /// Writes what is told.
     pub log: Log,
     /// Time.
@@ -54,7 +54,7 @@ pub struct Show<'a> {
 /// What is heard next.
 enum Heard {
     Told(Event),
-    Polled(Seen),
+    Polled(PollReport),
     /// It is time to go on.
     Time,
     /// The daemon is gone.
@@ -99,14 +99,14 @@ impl Show<'_> {
                 self.sim.outage(Some(Answer::page(502, "Bad Gateway")));
                 let mut failed = 0;
                 self.until(|heard| {
-                    failed += usize::from(matches!(heard, Heard::Polled(Seen { poll: Err(_), .. })));
+                    failed += usize::from(matches!(heard, Heard::Polled(PollReport { poll: Err(_), .. })));
                     failed == OUTAGE_POLLS
                 })
                 .await
             }
             Act::GatewayRecovers => {
                 self.sim.outage(None);
-                self.until(|heard| matches!(heard, Heard::Polled(Seen { poll: Ok(_), .. }))).await
+                self.until(|heard| matches!(heard, Heard::Polled(PollReport { poll: Ok(_), .. }))).await
             }
             Act::KeyIsReplaced => {
                 self.sim.set_secret_key(Secret::new(NEW_KEY));

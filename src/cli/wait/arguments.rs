@@ -70,7 +70,7 @@ impl Arguments {
             self.tasks(|input| std::io::stdin().lock().take(MOST_BYTES as u64 + 1).read_to_end(input))?;
         self.find_region(&loaded, &tasks)?;
         let mut resolved = Vec::new();
-        listed(&tasks, &[], &daemon::catalogue(&loaded), |task| resolved.push(task)).map_err(
+        listed(&tasks, &[], &daemon::parts::catalogue(&loaded), |task| resolved.push(task)).map_err(
             |mut problems| {
                 // What is wrong with an option is wrong with each id.
                 problems.dedup();

@@ -151,7 +151,7 @@ mod tests {
     use super::*;
     use crate::model::reading::{Class, Code, Fault};
     use crate::model::task::{NewTask, Origin, Settings, Target, TaskId};
-    use crate::watch::Seen;
+    use crate::watch::PollReport;
 
     const SECOND: i64 = 1_000_000;
 
@@ -178,7 +178,7 @@ mod tests {
             retry_after: None,
         };
         let poll = poll.map(Code::Int).map_err(fault);
-        tasks.seen(Seen {
+        tasks.seen(PollReport {
             target: target(),
             id: TaskId::Int(1_000_800_000 + id),
             poll,

@@ -9,7 +9,7 @@ use crate::clock::Steady;
 use crate::model::event::{Event, Kind};
 use crate::model::reading::Code;
 use crate::model::task::{NewTask, Target};
-use crate::watch::Seen;
+use crate::watch::PollReport;
 
 /// All tasks of the command.
 pub struct Tasks {
@@ -88,7 +88,7 @@ impl Tasks {
     }
 
     /// A poll was answered, or failed.
-    pub fn seen(&mut self, seen: Seen) {
+    pub fn seen(&mut self, seen: PollReport) {
         let Some(row) = self.row((*seen.target).clone(), seen.id.to_string()) else { return };
         row.next = seen.next;
         match seen.poll {

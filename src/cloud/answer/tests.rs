@@ -129,7 +129,7 @@ fn an_error_of_api_3_0_counts_under_http_200_and_beside_a_status() {
         );
     }
     let slowed = br#"{"Response":{"Error":{"Code":"RequestLimitExceeded","Message":""}}}"#;
-    assert_eq!(super::read_3_0(&BUILT_IN["bm3"], 429, slowed).unwrap_err().class, Class::Pace);
+    assert_eq!(super::read_3_0(&BUILT_IN["bm3"], 429, slowed).unwrap_err().class, Class::Throttled);
 }
 
 #[test]

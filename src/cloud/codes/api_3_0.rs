@@ -24,10 +24,10 @@ pub const CODES: &[(&str, Class)] = &[
     ("NoSuchProduct", Class::PaceKey),
     ("NoSuchVersion", Class::PaceKey),
     ("OperationDenied", Class::PaceKey),
-    ("RequestLimitExceeded", Class::Pace),
-    ("RequestLimitExceeded.GlobalRegionUinLimitExceeded", Class::AccountPace),
-    ("RequestLimitExceeded.IPLimitExceeded", Class::AccountPace),
-    ("RequestLimitExceeded.UinLimitExceeded", Class::AccountPace),
+    ("RequestLimitExceeded", Class::Throttled),
+    ("RequestLimitExceeded.GlobalRegionUinLimitExceeded", Class::AccountThrottled),
+    ("RequestLimitExceeded.IPLimitExceeded", Class::AccountThrottled),
+    ("RequestLimitExceeded.UinLimitExceeded", Class::AccountThrottled),
     ("ResourceInUse", Class::Service),
     ("ResourceInsufficient", Class::Service),
     ("ResourceNotFound", Class::Task),
@@ -56,7 +56,7 @@ fn class(code: &str, message: &str, id_parameter: &str) -> Class {
     let first = code.split('.').next().unwrap_or_default();
     let last = code.rsplit('.').next().unwrap_or_default();
     match listed(code) {
-        None if TOO_MANY_CALLS.iter().any(|word| says(last, word)) => Class::Pace,
+        None if TOO_MANY_CALLS.iter().any(|word| says(last, word)) => Class::Throttled,
         Some(Class::Task) | None
             if BLAME_A_PARAMETER.contains(&first) && blames_another(message, id_parameter) =>
         {
@@ -99,14 +99,14 @@ mod tests {
             ("ResourceInsufficient", "", Class::Service),
             ("ResourceInsufficient.X", "", Class::Service),
             ("ServiceUnavailable", "", Class::Service),
-            ("RequestLimitExceeded", "", Class::Pace),
-            ("RequestLimitExceeded.X", "", Class::Pace),
-            ("LimitExceeded.RateLimitExceeded", "", Class::Pace),
-            ("LimitExceeded.FrequencyLimit", "", Class::Pace),
-            ("FailedOperation.CallRate", "", Class::Pace),
-            ("RequestLimitExceeded.UinLimitExceeded", "", Class::AccountPace),
-            ("RequestLimitExceeded.GlobalRegionUinLimitExceeded", "", Class::AccountPace),
-            ("RequestLimitExceeded.IPLimitExceeded", "", Class::AccountPace),
+            ("RequestLimitExceeded", "", Class::Throttled),
+            ("RequestLimitExceeded.X", "", Class::Throttled),
+            ("LimitExceeded.RateLimitExceeded", "", Class::Throttled),
+            ("LimitExceeded.FrequencyLimit", "", Class::Throttled),
+            ("FailedOperation.CallRate", "", Class::Throttled),
+            ("RequestLimitExceeded.UinLimitExceeded", "", Class::AccountThrottled),
+            ("RequestLimitExceeded.GlobalRegionUinLimitExceeded", "", Class::AccountThrottled),
+            ("RequestLimitExceeded.IPLimitExceeded", "", Class::AccountThrottled),
             ("LimitExceeded", "", Class::Service),
             ("LimitExceeded.Quota", "", Class::Service),
             ("AuthFailure.SignatureExpire", "", Class::Clock),

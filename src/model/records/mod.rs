@@ -133,10 +133,30 @@ pub struct Commit {
 /// How a task ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct End {
-    /// When it was seen.
+    /// The moment at which the end was detected, by the local wall clock.
     pub at: Wall,
-    /// What it came to, or why it was abandoned.
-    pub word: Result<Outcome, Reason>,
+    /// The outcome, or the reason of the abandonment.
+    pub conclusion: Conclusion,
+}
+
+/// The conclusion of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Conclusion {
+    /// The task finished with that outcome.
+    Finished(Outcome),
+    /// The task was abandoned for that reason.
+    Abandoned(Reason),
+}
+
+/// The evidence of one pace key, kept over restarts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EvidenceRow {
+    /// The text of the pace key.
+    pub pace_key: String,
+    /// Whether any task of the pace key ever had a good response.
+    pub had_good_response: bool,
+    /// The tasks that were refused, by code.
+    pub refused: Vec<(Code, Vec<Row>)>,
 }
 
 /// A delivery that is owed.

@@ -3,7 +3,7 @@
 use crate::model::task::Row;
 
 /// A set of tasks: one bit for each key of the store, which hands them out without gaps.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct RowSet(Vec<u64>);
 
 impl RowSet {

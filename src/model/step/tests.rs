@@ -1,6 +1,6 @@
 use super::*;
 use crate::clock::Wall;
-use crate::model::reading::Code;
+use crate::model::reading::{Class, Code};
 use crate::model::task::{Row, TaskId};
 use crate::model::waiting::TargetIndex;
 
@@ -40,7 +40,11 @@ fn trouble() -> Result<Reading, Fault> {
 
 fn after(task: Waiting, poll: &Result<Reading, Fault>, sent: i64, now: i64) -> Effect {
     let now = Times { local: moment(now), cloud: None };
-    step(task, poll.clone(), &Policy::default(), Draw { sent: moment(sent), now, spread: 0.5 })
+    let poll = poll.clone().map_err(|fault| {
+        let scope = Attribution::of(fault.class, &task);
+        (fault, scope)
+    });
+    step(task, poll, &Policy::default(), Draw { sent: moment(sent), now, spread: 0.5 })
 }
 
 fn kept(effect: Effect) -> Waiting {
@@ -146,7 +150,10 @@ fn a_jumping_local_clock_abandons_nothing_while_the_cloud_s_clock_does_not_say_s
     let jumped = Moment { wall: Wall(EPOCH + 5 * 365 * 86_400_000), ..moment(60) };
     let draw =
         Draw { sent: jumped, now: Times { local: jumped, cloud: Some(Wall(EPOCH + 60_000)) }, spread: 0.5 };
-    assert!(matches!(step(task, unfinished(), &Policy::default(), draw), Effect::Progress(..)));
+    assert!(matches!(
+        step(task, unfinished().map_err(|fault| (fault, Attribution::Service)), &Policy::default(), draw),
+        Effect::Progress(..)
+    ));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::tasks;
 use super::values::{at_most, event};
 use crate::clock::Wall;
 use crate::model::event::Event;
-use crate::model::records::{Commit, DeadLetter, End, GroupRow, OutboxRow, Seq};
+use crate::model::records::{Commit, Conclusion, DeadLetter, End, GroupRow, OutboxRow, Seq};
 use crate::model::task::Row;
 
 /// One step of a task; `false`: it is over already, and nothing was written.
@@ -19,10 +19,14 @@ pub fn commit(connection: &Connection, commit: &Commit) -> rusqlite::Result<bool
     if !tasks::save(connection, hot)? {
         return Ok(false);
     }
-    if let Some(End { at, word }) = end {
+    if let Some(End { at, conclusion }) = end {
+        let (outcome, reason) = match conclusion {
+            Conclusion::Finished(outcome) => (Some(outcome), None),
+            Conclusion::Abandoned(reason) => (None, Some(reason)),
+        };
         connection
             .prepare_cached("UPDATE task SET ended_at = ?2, outcome = ?3, reason = ?4 WHERE task_row = ?1")?
-            .execute(params![hot.row, at, word.as_ref().ok(), word.as_ref().err()])?;
+            .execute(params![hot.row, at, outcome, reason])?;
     }
     if let Some((event, sinks)) = event {
         connection

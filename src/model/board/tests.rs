@@ -1,9 +1,8 @@
 use std::collections::HashMap;
 
 use super::*;
-use crate::model::reading::Response;
-use crate::model::reading::{Class, Fault};
-use crate::model::reading::{Code, Phase, Reading};
+use crate::model::gate::Change;
+use crate::model::reading::{Class, Code, Fault, Phase, Reading, Response};
 use crate::model::step::Effect;
 use crate::model::task::{Row, TaskId};
 
@@ -63,7 +62,7 @@ fn play(
                 Effect::Again(task) | Effect::Progress(task, ..) => board.put_back(slot, task),
                 Effect::AtOnce(task) => board.put_back_at_once(slot, task, Steady(now)),
                 Effect::Finish(task, ..) | Effect::Abandon(task, ..) => {
-                    notices.push(Notice::ClockOff(AccountIndex(99), task.row.0));
+                    notices.push(Notice::ClockOffset(AccountIndex(99), task.row.0));
                     board.remove(slot, task.target);
                 }
             }
@@ -74,7 +73,7 @@ fn play(
 
 /// The rows of tasks that came to their end in a play.
 fn ended(notices: &[Notice]) -> usize {
-    notices.iter().filter(|notice| matches!(notice, Notice::ClockOff(AccountIndex(99), _))).count()
+    notices.iter().filter(|notice| matches!(notice, Notice::ClockOffset(AccountIndex(99), _))).count()
 }
 
 #[test]
@@ -115,19 +114,19 @@ fn a_refused_key_holds_the_account_at_once_and_a_probe_that_is_answered_releases
     let mut board = board(2, 10.0, 32, 100);
     let (polls, notices) = play(&mut board, 0..60, |_, _| refused(Class::Account, 4100));
     assert!(polls.len() <= 20, "{} requests in the first minute", polls.len());
-    assert!(matches!(notices[..], [Notice::Held(Scope::Account(_), ..)]), "{notices:?}");
-    assert_eq!(board.all_held(), [Scope::Account(AccountIndex(0))]);
+    assert!(matches!(notices[..], [Notice::Gate(Scope::Account(_), Change::Held(_))]), "{notices:?}");
+    assert_eq!(board.all_on_hold(), [Scope::Account(AccountIndex(0))]);
     let rows: std::collections::HashSet<_> = polls.iter().map(|(_, row)| row).collect();
     assert_eq!(rows.len(), polls.len(), "each probe takes another task, never-asked first");
     let (_, notices) = play(&mut board, 60..600, |_, _| running());
-    assert!(matches!(notices[..], [Notice::Released(Scope::Account(_), ..)]), "{notices:?}");
+    assert!(matches!(notices[..], [Notice::Gate(Scope::Account(_), Change::Released(_))]), "{notices:?}");
 }
 
 #[test]
 fn a_changed_key_is_tried_at_once() {
     let mut board = board(1, 10.0, 32, 100);
     play(&mut board, 0..200, |_, _| refused(Class::Account, 4100));
-    board.try_now(AccountIndex(0), Steady(200_000_000));
+    board.probe_now(AccountIndex(0), Steady(200_000_000));
     let (polls, _) = play(&mut board, 200..201, |_, _| running());
     assert!(!polls.is_empty());
 }
@@ -136,7 +135,10 @@ fn a_changed_key_is_tried_at_once() {
 fn a_list_that_is_refused_alike_holds_its_pace_key_and_abandons_nothing() {
     let mut board = board(1, 10.0, 32, 500);
     let (polls, notices) = play(&mut board, 0..3600, |_, _| refused(Class::Task, 5000));
-    assert!(notices.iter().any(|notice| matches!(notice, Notice::Held(Scope::Key(_), ..))), "{notices:?}");
+    assert!(
+        notices.iter().any(|notice| matches!(notice, Notice::Gate(Scope::Key(_), Change::Held(_)))),
+        "{notices:?}"
+    );
     assert!(polls.len() < 40 && ended(&notices) == 0, "{} polls, {} ended", polls.len(), ended(&notices));
 }
 
@@ -153,10 +155,15 @@ fn an_outage_lets_only_probes_out_and_afterwards_the_rate_climbs_back_and_nobody
     let mut board = board(1, 50.0, 32, 10_000);
     play(&mut board, 0..210, |_, _| running());
     let (polls, notices) = play(&mut board, 210..810, |_, _| refused(Class::Service, 6000));
-    assert!(notices.iter().all(|notice| matches!(notice, Notice::Open(..))), "{notices:?}");
+    assert!(
+        notices
+            .iter()
+            .all(|notice| matches!(notice, Notice::Gate(_, Change::Opened(_) | Change::StillOpen(_)))),
+        "{notices:?}"
+    );
     assert!(polls.len() < 30, "{} polls in ten minutes of outage", polls.len());
     let (polls, notices) = play(&mut board, 810..1500, |_, _| running());
-    assert!(matches!(notices[..], [Notice::Closed(..)]), "{notices:?}");
+    assert!(matches!(notices[..], [Notice::Gate(_, Change::Closed(_))]), "{notices:?}");
     let gaps = polls.windows(2).map(|pair| pair[1].0 - pair[0].0);
     assert!(gaps.min().unwrap() >= 20_000 - 5_000);
     let rows: std::collections::HashSet<_> = polls.iter().map(|(_, row)| row).collect();
@@ -167,16 +174,19 @@ fn an_outage_lets_only_probes_out_and_afterwards_the_rate_climbs_back_and_nobody
 fn an_outage_that_lasts_is_told_again_with_backoff() {
     let mut board = board(1, 50.0, 32, 100);
     let (_, notices) = play(&mut board, 0..4 * 3600, |_, _| refused(Class::Service, 6000));
-    let told = notices.iter().filter(|notice| matches!(notice, Notice::Open(..))).count();
+    let told = notices
+        .iter()
+        .filter(|notice| matches!(notice, Notice::Gate(_, Change::Opened(_) | Change::StillOpen(_))))
+        .count();
     assert!((6..=10).contains(&told) && told == notices.len(), "{notices:?}");
     let (_, notices) = play(&mut board, 4 * 3600..4 * 3600 + 400, |_, _| running());
-    let [Notice::Closed(_, probes)] = &notices[..] else { panic!("{notices:?}") };
+    let [Notice::Gate(_, Change::Closed(probes))] = &notices[..] else { panic!("{notices:?}") };
     assert!(probes.lasting.since.steady < Steady(60_000_000), "{probes:?}");
 }
 
 #[test]
 fn a_pace_that_is_too_fast_again_and_again_is_told_with_backoff() {
-    for class in [Class::Pace, Class::AccountPace] {
+    for class in [Class::Throttled, Class::AccountThrottled] {
         let mut board = board(1, 20.0, 32, 100);
         let (_, notices) = play(&mut board, 0..3600, |_, _| refused(class, 4400));
         let told = notices.iter().filter(|notice| matches!(notice, Notice::Throttled(..))).count();
@@ -194,11 +204,11 @@ fn a_hold_is_told_again_though_its_probes_fail_in_a_way_that_passes() {
             |_, now| if now < 5_000_000 { refused(held_by, 4100) } else { refused(Class::Service, 6000) };
         let (_, notices) = play(&mut board, 0..4 * 3600, answer);
         let again =
-            notices.iter().filter(|notice| matches!(notice, Notice::StillHeld(of, fault) if *of == scope && fault.class == Class::Service));
+            notices.iter().filter(|notice| matches!(notice, Notice::Gate(of, Change::StillHeld(fault)) if *of == scope && fault.class == Class::Service));
         let again = again.count();
         assert!((5..=9).contains(&again), "{again} times: {notices:?}");
         assert!(
-            board.cause(scope).is_some_and(|cause| cause.class == held_by),
+            board.gate(scope).hold().is_some_and(|hold| hold.cause.class == held_by),
             "what must be mended stays its cause"
         );
     }
@@ -278,7 +288,7 @@ fn tasks_that_nobody_can_be_asked_about_wait_and_are_named_as_held() {
     board.add_target(nobody, key);
     board.add(task(1, 1, Steady(0)), moment(0));
     assert!(board.take(Steady(9_000_000)).is_none());
-    assert_eq!((board.wake(true), board.all_held()), (None, vec![Scope::Account(nobody)]));
+    assert_eq!((board.wake(true), board.all_on_hold()), (None, vec![Scope::Account(nobody)]));
 }
 
 #[test]
@@ -286,7 +296,7 @@ fn one_task_that_alone_is_refused_as_if_by_a_setting_slows_nobody_for_long() {
     let mut board = board(1, 10.0, 32, 50);
     let answer = |row, _| if row == Row(7) { refused(Class::PaceKey, 4102) } else { running() };
     let (polls, notices) = play(&mut board, 0..600, answer);
-    let held = notices.iter().filter(|notice| matches!(notice, Notice::Held(..))).count();
+    let held = notices.iter().filter(|notice| matches!(notice, Notice::Gate(_, Change::Held(_)))).count();
     assert_eq!((held, board.open()), (1, 50), "{notices:?}");
     let alone = polls.iter().filter(|(_, row)| *row == Row(7)).count();
     assert!(alone < 20 && polls.len() > 500, "{alone} of {} polls", polls.len());
@@ -304,5 +314,5 @@ fn what_was_under_way_when_an_account_was_held_does_not_release_it() {
             Effect::AtOnce(_) | Effect::Finish(..) | Effect::Abandon(..) => panic!("it is over"),
         }
     }
-    assert_eq!(board.all_held(), [Scope::Account(AccountIndex(0))]);
+    assert_eq!(board.all_on_hold(), [Scope::Account(AccountIndex(0))]);
 }

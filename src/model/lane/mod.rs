@@ -1,8 +1,8 @@
-//! The queue of one sink, without its waiting: plain and synchronous, as watch's board is.
+//! The lane: the queue of one sink, and which of its deliveries is attempted next.
 //!
-//! In come what the store says is owed, moments, and what came of attempts (settle.rs); out come attempts to
-//! be made and [`Write`]s to be made durable. Deliveries go out oldest first; those of one task never
-//! overtake each other, and never wait for another's.
+//! Input: rows of the outbox, moments, results of attempts (settle.rs). Output: attempts to be made and
+//! [`OutboxWrite`]s to be made durable. Deliveries go out oldest first; those of one task never overtake each other, and
+//! never wait for those of another task.
 
 mod settle;
 
@@ -10,15 +10,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use crate::clock::Steady;
-use crate::model::breaker::{Breaker, Probes};
 use crate::model::delivery::Sending;
 use crate::model::event::Event;
-use crate::model::hold::{Evidence, Hold};
+use crate::model::gate::{Change, Gate, Probes};
 use crate::model::lasting::Lasting;
 use crate::model::pace::Pace;
 use crate::model::records::{DeadLetter, OutboxRow, Seq};
 use crate::model::task::Row;
-use crate::store::{Error, Store};
 
 /// So many deliveries that did not fail are in memory at most, however many are owed; more than any batch and
 /// bound in flight take at once.
@@ -31,7 +29,7 @@ const FAILED: usize = 3 * WINDOW;
 pub struct Lane {
     name: String,
     sending: Sending,
-    window: BTreeMap<Seq, Waiting>,
+    window: BTreeMap<Seq, Pending>,
     /// The last one that was loaded.
     loaded: Seq,
     /// Whether the store may have more.
@@ -44,32 +42,26 @@ pub struct Lane {
     /// When such failures are told: those that come and go are one trouble.
     failures: Option<Lasting>,
     /// Whether the present ones were told, so that their end is to be.
-    failing_told: bool,
+    failing_is_logged: bool,
     /// How many attempts were accepted.
     accepted: u64,
     /// How often it was held: no two holds of one millisecond share an id.
     holds: u32,
     next_attempt: u64,
-    /// The attempt that is a probe.
-    probe: Option<u64>,
-    pace: Option<Pace>,
-    not_before: Steady,
+    gate: Gate<String>,
     /// When it last was looked at for an attempt.
     looked: Steady,
-    breaker: Breaker,
-    hold: Option<Hold<String>>,
     /// Whether an event told of the hold.
-    told_of_hold: bool,
-    evidence: Evidence,
+    has_hold_event: bool,
     /// For how long it was used and not held before `active_since`.
     active: Duration,
     active_since: Steady,
-    buried: u64,
+    dead_letters: u64,
 }
 
 /// A delivery in memory.
 #[derive(Debug)]
-struct Waiting {
+struct Pending {
     order: Order,
     event: Event,
     attempts: u32,
@@ -78,7 +70,7 @@ struct Waiting {
     since: Steady,
     due: Steady,
     last: Option<Steady>,
-    under_way: bool,
+    in_flight: bool,
     /// Whether a batch that it was in was refused, or failed again: it is sent on its own.
     alone: bool,
     /// How often the sink refused it as if a person must act, while others were accepted; and how many were
@@ -109,65 +101,30 @@ pub struct Attempt {
     pub events: Vec<Event>,
 }
 
-/// What is to be made durable.
+/// A change of the outbox that is to be made durable.
 #[derive(Debug, PartialEq)]
-pub enum Write {
-    /// These arrived.
+pub enum OutboxWrite {
+    /// These deliveries were acknowledged.
     Acknowledge(Vec<Seq>),
-    /// These failed for the first time, when the sink's own clock stood there.
-    Tried(Vec<Seq>, Duration),
-    /// This one is given up.
-    Bury(DeadLetter),
-    /// An event beside the deliveries, and the sinks that hear of it.
-    Tell(Event, Vec<String>),
+    /// These deliveries failed for the first time, at that moment of the sink's own clock.
+    FirstFailure(Vec<Seq>, Duration),
+    /// This delivery becomes a dead letter.
+    DeadLetter(DeadLetter),
+    /// An event of the sink itself, with its sinks.
+    Event(Event, Vec<String>),
 }
 
-/// What was made durable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Written {
-    /// Nothing that anybody waits for.
-    Done,
-    /// Something is owed that was not before.
-    Owed,
-    /// This one is a dead letter, and what tells of it is owed.
-    Buried(Seq),
-}
-
-impl Write {
-    /// Makes it durable, for the sink of that name.
-    ///
-    /// # Errors
-    /// When the store fails; then nothing of it happened.
-    pub async fn carry_out(self, store: &dyn Store, sink: &str) -> Result<Written, Error> {
-        match self {
-            Self::Acknowledge(seqs) => store.acknowledge(sink, seqs).await.map(|()| Written::Done),
-            Self::Tried(seqs, active) => store.mark_tried(sink, seqs, active).await.map(|()| Written::Done),
-            Self::Bury(burial) => {
-                let seq = burial.seq;
-                store.dead_letter(burial).await.map(|()| Written::Buried(seq))
-            }
-            Self::Tell(event, sinks) => store.add_event(event, sinks).await.map(|()| Written::Owed),
-        }
-    }
-}
-
-/// What is to be told in the log.
+/// A change of a lane that is logged.
 #[derive(Debug, PartialEq)]
-pub enum Notice {
-    /// It is held: a person must act.
-    Held(String),
-    /// It is still held, and the loud line is due again; that is what the last probe met.
-    StillHeld(String),
-    /// A probe was accepted, after so long.
-    Released(Duration),
-    /// Most attempts fail, or still do and the line is due again: only probes go out.
-    Open(String),
-    /// Attempts fail and come again, or still do and the line is due again.
-    Failed(String),
-    /// It accepts again, after so long.
-    Closed(Duration),
-    /// A delivery was given up.
-    Dead(String),
+pub enum LaneNotice {
+    /// The gate of the sink changed.
+    Gate(Change<String>),
+    /// Attempts fail and are made again, or still do and the log line is due again.
+    Failing(String),
+    /// Attempts are acknowledged again, after that time.
+    Recovered(Duration),
+    /// A delivery became a dead letter.
+    DeadLetter(String),
 }
 
 impl Lane {
@@ -183,21 +140,19 @@ impl Lane {
             failed: 0,
             failing: None,
             failures: None,
-            failing_told: false,
+            failing_is_logged: false,
             accepted: 0,
             holds: 0,
             next_attempt: 0,
-            probe: None,
-            pace: sending.rate.map(|rate| Pace::new(rate, now)),
-            not_before: now,
+            gate: Gate::new(
+                sending.rate.map_or_else(Pace::unlimited, |rate| Pace::new(rate, now)),
+                sending.waits(),
+            ),
             looked: now,
-            breaker: Breaker::default(),
-            hold: None,
-            told_of_hold: false,
-            evidence: Evidence::default(),
+            has_hold_event: false,
             active,
             active_since: now,
-            buried: 0,
+            dead_letters: 0,
         }
     }
 
@@ -221,7 +176,7 @@ impl Lane {
     pub fn load(&mut self, page: Vec<OutboxRow>, asked_for: usize, now: Steady) {
         self.more = page.len() == asked_for;
         for OutboxRow { seq, task, attempts, tried, event } in page {
-            let waiting = Waiting {
+            let waiting = Pending {
                 order: Order::of(task, &event),
                 event,
                 attempts,
@@ -229,7 +184,7 @@ impl Lane {
                 since: now,
                 due: now,
                 last: None,
-                under_way: false,
+                in_flight: false,
                 alone: false,
                 strikes: 0,
                 struck_at: None,
@@ -243,30 +198,26 @@ impl Lane {
     /// The next attempt, if one may be made now.
     pub fn attempt(&mut self, now: Steady) -> Option<Attempt> {
         self.looked = now;
-        if self.attempts.len() >= self.sending.max_in_flight || self.next_slot() > now {
+        if self.attempts.len() >= self.sending.max_in_flight || self.gate.pace.next() > now {
             return None;
         }
-        let probes = self.next_probe();
-        let seqs = match probes {
+        let seqs = match self.next_probe() {
             Some(next) if !self.attempts.is_empty() || next > now => return None,
-            Some(_) => self.probed().into_iter().collect(),
+            Some(_) => self.probe().into_iter().collect(),
             None => self.batch(now),
         };
         if seqs.is_empty() {
             return None;
         }
-        if let Some(pace) = &mut self.pace {
-            pace.take(now);
-        }
         let mut events = Vec::with_capacity(seqs.len());
         for seq in &seqs {
             let waiting = self.window.get_mut(seq)?;
-            waiting.under_way = true;
+            waiting.in_flight = true;
             waiting.last = Some(now);
             events.push(waiting.event.clone());
         }
         self.next_attempt += 1;
-        self.probe = probes.map(|_| self.next_attempt);
+        self.gate.leave(self.next_attempt, now);
         self.attempts.insert(self.next_attempt, seqs);
         Some(Attempt { number: self.next_attempt, events })
     }
@@ -280,10 +231,10 @@ impl Lane {
             Some(_) if !self.attempts.is_empty() || self.heads().next().is_none() => None,
             Some(next) => Some(next),
             // A batch that was full before its slot came is no longer gathered for.
-            None if self.looked < self.next_slot() => self.heads().map(|(_, waiting)| waiting.due).min(),
+            None if self.looked < self.gate.pace.next() => self.heads().map(|(_, waiting)| waiting.due).min(),
             None => self.heads().map(|(_, waiting)| self.ripe(waiting)).min(),
         };
-        due.map(|due| due.max(self.next_slot()))
+        due.map(|due| due.max(self.gate.pace.next()))
     }
 
     /// The delivery is a dead letter, durably.
@@ -294,30 +245,28 @@ impl Lane {
     }
 
     /// A file changed that may mend the sink: its next probe goes out at once.
-    pub fn try_now(&mut self, now: Steady) {
-        if let Some(hold) = &mut self.hold {
-            hold.probes.at_once(now);
-        }
+    pub fn probe_now(&mut self, now: Steady) {
+        self.gate.probe_now(now);
     }
 
     /// Whether a person must act.
-    pub fn is_held(&self) -> bool {
-        self.hold.is_some()
+    pub fn is_on_hold(&self) -> bool {
+        self.gate.hold().is_some()
     }
 
     /// Why it is held, if it is.
     pub fn cause(&self) -> Option<&str> {
-        self.hold.as_ref().map(|hold| hold.cause.as_str())
+        self.gate.hold().map(|hold| hold.cause.as_str())
     }
 
     /// Since when it is in trouble, if it is.
     pub fn lasting(&self) -> Option<&Lasting> {
-        self.only_probes().map(|probes| &probes.lasting).or(self.failing.as_ref())
+        self.gate.probes().map(|probes| &probes.lasting).or(self.failing.as_ref())
     }
 
     /// When the next probe may leave, where only probes do.
     pub fn next_probe(&self) -> Option<Steady> {
-        self.only_probes().map(Probes::next)
+        self.gate.probes().map(Probes::next)
     }
 
     /// Its sink's name.
@@ -331,28 +280,19 @@ impl Lane {
     }
 
     /// How many deliveries it gave up.
-    pub fn buried(&self) -> u64 {
-        self.buried
+    pub fn dead_letters(&self) -> u64 {
+        self.dead_letters
     }
 
     /// How the sink's own clock stands: for how long it was used and not held.
     pub fn active(&self, now: Steady) -> Duration {
-        let running = if self.hold.is_none() { now - self.active_since } else { Duration::ZERO };
+        let running = if self.gate.hold().is_none() { now - self.active_since } else { Duration::ZERO };
         self.active + running
-    }
-
-    /// When the next attempt may leave at all.
-    fn next_slot(&self) -> Steady {
-        self.not_before.max(self.pace.as_ref().map_or(self.not_before, Pace::next))
-    }
-
-    fn only_probes(&self) -> Option<&Probes> {
-        self.hold.as_ref().map(|hold| &hold.probes).or(self.breaker.open())
     }
 
     /// When a delivery may go: once it is due, and events were gathered for as long as is asked for; what was
     /// tried is not gathered again.
-    fn ripe(&self, waiting: &Waiting) -> Steady {
+    fn ripe(&self, waiting: &Pending) -> Steady {
         match self.sending.gather {
             Some(gather) if waiting.attempts == 0 && !waiting.alone => {
                 waiting.due.max(waiting.since + gather)
@@ -362,17 +302,17 @@ impl Lane {
     }
 
     /// The oldest delivery of each task, or of what else it is about, unless that is under way.
-    fn heads(&self) -> impl Iterator<Item = (Seq, &Waiting)> {
+    fn heads(&self) -> impl Iterator<Item = (Seq, &Pending)> {
         let mut seen = HashSet::new();
         self.window
             .iter()
-            .filter(move |(_, waiting)| seen.insert(&waiting.order) && !waiting.under_way)
+            .filter(move |(_, waiting)| seen.insert(&waiting.order) && !waiting.in_flight)
             .map(|(seq, waiting)| (*seq, waiting))
     }
 
     /// The delivery for a probe: one that was never tried, the latest first, so that the oldest, should the
     /// sink not stomach them, do not keep it shut; then the one tried longest ago.
-    fn probed(&self) -> Option<Seq> {
+    fn probe(&self) -> Option<Seq> {
         let never =
             self.heads().filter(|(_, waiting)| waiting.last.is_none() && waiting.attempts == 0).last();
         never.or_else(|| self.heads().min_by_key(|(_, waiting)| waiting.last)).map(|(seq, _)| seq)
@@ -384,8 +324,8 @@ impl Lane {
         let mut batch = Vec::new();
         let mut is_ripe = false;
         for (seq, waiting) in &self.window {
-            let waits = waiting.under_way || waiting.due > now || (waiting.alone && !batch.is_empty());
-            if waits || (blocked.contains(&waiting.order) && !broken!(Overtaking)) {
+            let waits = waiting.in_flight || waiting.due > now || (waiting.alone && !batch.is_empty());
+            if waits || blocked.contains(&waiting.order) {
                 blocked.insert(&waiting.order);
                 continue;
             }

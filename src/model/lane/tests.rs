@@ -53,8 +53,8 @@ struct Play {
     outbox: BTreeMap<i64, OutboxRow>,
     delivered: Vec<(i64, i64)>,
     attempts: Vec<i64>,
-    notices: Vec<Notice>,
-    writes: Vec<Write>,
+    notices: Vec<LaneNotice>,
+    writes: Vec<OutboxWrite>,
     under_way: Vec<(i64, Attempt)>,
     longest_window: usize,
 }
@@ -95,17 +95,17 @@ impl Play {
                 if result.is_ok() {
                     self.delivered.extend(seqs.iter().map(|seq| (*seq, now)));
                 }
-                let (writes, notices) = self.lane.ended(number, result, &routes(), moment(now), 0.5);
+                let (writes, notices) = self.lane.settle(number, result, &routes(), moment(now), 0.5);
                 for write in &writes {
                     match write {
-                        Write::Acknowledge(seqs) => {
+                        OutboxWrite::Acknowledge(seqs) => {
                             seqs.iter().for_each(|seq| _ = self.outbox.remove(&seq.0))
                         }
-                        Write::Bury(burial) => {
+                        OutboxWrite::DeadLetter(burial) => {
                             self.outbox.remove(&burial.seq.0);
                             self.lane.gone(burial.seq);
                         }
-                        Write::Tried(..) | Write::Tell(..) => {}
+                        OutboxWrite::FirstFailure(..) | OutboxWrite::Event(..) => {}
                     }
                 }
                 self.writes.extend(writes);
@@ -124,9 +124,9 @@ impl Play {
     }
 
     fn burials(&self) -> Vec<i64> {
-        let seq = |write: &Write| match write {
-            Write::Bury(burial) => Some(burial.seq.0),
-            Write::Acknowledge(_) | Write::Tried(..) | Write::Tell(..) => None,
+        let seq = |write: &OutboxWrite| match write {
+            OutboxWrite::DeadLetter(burial) => Some(burial.seq.0),
+            OutboxWrite::Acknowledge(_) | OutboxWrite::FirstFailure(..) | OutboxWrite::Event(..) => None,
         };
         self.writes.iter().filter_map(seq).collect()
     }
@@ -174,7 +174,11 @@ fn a_sink_that_fails_for_an_hour_gets_probes_alone_and_then_everything_in_order_
     let mut play = Play::new(Sending { rate, ..sending() }, (1..=100_000).map(|seq| owed(seq, seq)));
     play.play(0..3600, passing);
     assert!(play.attempts.len() < 40, "{} attempts in an hour", play.attempts.len());
-    assert!(play.notices.iter().any(|notice| matches!(notice, Notice::Open(_))));
+    assert!(
+        play.notices
+            .iter()
+            .any(|notice| matches!(notice, LaneNotice::Gate(Change::Opened(_) | Change::StillOpen(_))))
+    );
     play.play(3600..6400, ok);
     let seqs = play.seqs();
     assert_eq!(seqs.len(), 100_000);
@@ -193,7 +197,11 @@ fn a_sink_that_fails_for_hours_is_told_again_with_backoff_and_its_end_is_told_on
         let mut play = Play::new(Sending { retry, ..sending() }, (1..=waiting).map(|seq| owed(seq, seq)));
         play.play(0..3 * 3600, passing);
         let told = play.notices.iter().filter(|notice| {
-            if waiting > 1 { matches!(notice, Notice::Open(_)) } else { matches!(notice, Notice::Failed(_)) }
+            if waiting > 1 {
+                matches!(notice, LaneNotice::Gate(Change::Opened(_) | Change::StillOpen(_)))
+            } else {
+                matches!(notice, LaneNotice::Failing(_))
+            }
         });
         let told = told.count();
         assert!((6..=9).contains(&told), "{told} of {waiting}: {:?}", play.notices);
@@ -203,7 +211,13 @@ fn a_sink_that_fails_for_hours_is_told_again_with_backoff_and_its_end_is_told_on
         );
         play.notices.clear();
         play.play(3 * 3600..3 * 3600 + 200, ok);
-        let [Notice::Closed(lasted)] = play.notices[..] else { panic!("{:?}", play.notices) };
+        let lasted = match &play.notices[..] {
+            [LaneNotice::Gate(Change::Closed(probes))] => {
+                probes.lasting.lasted(Steady((3 * 3600 + 200) * SECOND))
+            }
+            [LaneNotice::Recovered(lasted)] => *lasted,
+            other => panic!("{other:?}"),
+        };
         assert!(lasted > Duration::from_secs(3 * 3600 - 60) && play.lane.lasting().is_none(), "{lasted:?}");
     }
 }
@@ -214,14 +228,17 @@ fn a_held_sink_is_told_again_though_its_probes_fail_in_a_way_that_passes_and_its
     play.play(0..3 * 3600, |_, now| {
         Err(if now < SECOND { Refusal::of_sink("401") } else { Refusal::passing("timeout") })
     });
-    let again =
-        play.notices.iter().filter(|notice| **notice == Notice::StillHeld("timeout".to_owned())).count();
+    let again = play
+        .notices
+        .iter()
+        .filter(|notice| **notice == LaneNotice::Gate(Change::StillHeld("timeout".to_owned())))
+        .count();
     assert!((5..=8).contains(&again), "{:?}", play.notices);
     assert_eq!(play.lane.cause(), Some("401"));
     play.notices.clear();
     play.play(3 * 3600..3 * 3600 + 400, ok);
     assert!(
-        matches!(play.notices[..], [Notice::Released(lasted)] if lasted > Duration::from_secs(3 * 3600)),
+        matches!(play.notices[..], [LaneNotice::Gate(Change::Released(ref hold))] if hold.probes.lasting.since.steady < Steady(SECOND)),
         "{:?}",
         play.notices
     );
@@ -233,7 +250,7 @@ fn a_refused_login_holds_the_sink_and_drops_nothing_and_a_probe_releases_it() {
     play.play(0..600, |_, _| Err(Refusal::of_sink("401: the login is refused")));
     assert!(play.attempts.len() < 25, "{} attempts", play.attempts.len());
     assert_eq!(
-        play.notices.iter().filter(|notice| matches!(notice, Notice::Held(_))).count(),
+        play.notices.iter().filter(|notice| matches!(notice, LaneNotice::Gate(Change::Held(_)))).count(),
         1,
         "{:?}",
         play.notices
@@ -241,19 +258,19 @@ fn a_refused_login_holds_the_sink_and_drops_nothing_and_a_probe_releases_it() {
     let told: Vec<_> = play
         .writes
         .iter()
-        .filter(|write| matches!(write, Write::Tell(event, _) if event.kind == Kind::SinkHeld))
+        .filter(|write| matches!(write, OutboxWrite::Event(event, _) if event.kind == Kind::SinkHeld))
         .collect();
     assert_eq!((told.len(), play.outbox.len()), (1, 100));
     assert!(
-        play.lane.is_held() && play.lane.active(Steady(600 * SECOND)) < Duration::from_secs(1),
+        play.lane.is_on_hold() && play.lane.active(Steady(600 * SECOND)) < Duration::from_secs(1),
         "a hold does not count"
     );
     play.play(600..1000, ok);
-    assert_eq!((play.outbox.len(), play.lane.is_held()), (0, false));
+    assert_eq!((play.outbox.len(), play.lane.is_on_hold()), (0, false));
     assert!(
         play.writes
             .iter()
-            .any(|write| matches!(write, Write::Tell(event, _) if event.kind == Kind::SinkReleased))
+            .any(|write| matches!(write, OutboxWrite::Event(event, _) if event.kind == Kind::SinkReleased))
     );
 }
 
@@ -261,7 +278,7 @@ fn a_refused_login_holds_the_sink_and_drops_nothing_and_a_probe_releases_it() {
 fn a_changed_file_is_tried_at_once() {
     let mut play = Play::new(sending(), [owed(1, 1)]);
     play.play(0..300, |_, _| Err(Refusal::of_sink("401")));
-    play.lane.try_now(Steady(300 * SECOND));
+    play.lane.probe_now(Steady(300 * SECOND));
     play.play(300..301, ok);
     assert_eq!(play.seqs(), [1]);
 }
@@ -270,11 +287,11 @@ fn a_changed_file_is_tried_at_once() {
 fn an_event_that_is_refused_for_what_it_says_is_a_dead_letter_with_the_words_and_the_next_goes_on() {
     let mut play = Play::new(sending(), (1..=5).map(|seq| owed(seq, 1)));
     play.play(0..10, |seqs, _| if seqs == [3] { Err(Refusal::of_event("413: too large")) } else { Ok(()) });
-    assert_eq!((play.seqs(), play.burials(), play.lane.buried()), (vec![1, 2, 4, 5], vec![3], 1));
+    assert_eq!((play.seqs(), play.burials(), play.lane.dead_letters()), (vec![1, 2, 4, 5], vec![3], 1));
     let burial = play
         .writes
         .iter()
-        .find_map(|write| if let Write::Bury(burial) = write { Some(burial) } else { None })
+        .find_map(|write| if let OutboxWrite::DeadLetter(burial) = write { Some(burial) } else { None })
         .unwrap();
     let (event, sinks) = burial.event.as_ref().unwrap();
     assert_eq!(
@@ -290,7 +307,7 @@ fn an_event_that_is_refused_for_what_it_says_is_a_dead_letter_with_the_words_and
 fn a_sink_that_accepted_nothing_yet_and_refuses_three_alike_is_held_instead() {
     let mut play = Play::new(Sending { max_in_flight: 1, ..sending() }, (1..=50).map(|seq| owed(seq, seq)));
     play.play(0..3600, |_, _| Err(Refusal::of_event("400: bad request")));
-    assert_eq!((play.burials(), play.lane.is_held()), (vec![1, 2], true));
+    assert_eq!((play.burials(), play.lane.is_on_hold()), (vec![1, 2], true));
     play.play(3600..4000, ok);
     assert_eq!(play.outbox.len(), 0);
 }
@@ -338,7 +355,7 @@ fn a_full_batch_goes_out_in_its_slot_though_more_might_be_gathered() {
         now = now.max(wake);
         if let Some(attempt) = lane.attempt(now) {
             sent.push((now.0 / SECOND, attempt.events.len()));
-            lane.ended(attempt.number, Ok(()), &routes(), moment(now.0), 0.5);
+            lane.settle(attempt.number, Ok(()), &routes(), moment(now.0), 0.5);
         }
     }
     assert_eq!(sent, [(10, 10), (20, 10)]);
@@ -351,7 +368,7 @@ fn a_batch_that_failed_comes_again_when_it_is_due_and_is_not_gathered_once_more(
         Lane::new("hook".to_owned(), Sending { batch: 10, gather, ..sending() }, Duration::ZERO, Steady(0));
     lane.load((1..=10).map(|seq| owed(seq, seq)).collect(), WINDOW, Steady(0));
     let attempt = lane.attempt(Steady(0)).unwrap();
-    lane.ended(attempt.number, passing(&[], 0), &routes(), moment(0), 0.5);
+    lane.settle(attempt.number, passing(&[], 0), &routes(), moment(0), 0.5);
     let wake = lane.wake().unwrap();
     assert!(wake <= Steady(0) + Retry::default().initial.0, "{wake:?}");
     assert_eq!(lane.attempt(wake).unwrap().events.len(), 10);
@@ -363,8 +380,12 @@ fn a_sink_that_fails_now_and_then_is_told_with_backoff_and_not_each_time() {
     let mut play =
         Play::new(Sending { max_in_flight: 1, rate, ..sending() }, (1..=3000).map(|seq| owed(seq, seq)));
     play.play(0..3600, |_, now| if now / SECOND % 5 == 0 { passing(&[], now) } else { Ok(()) });
-    let failed = play.notices.iter().filter(|notice| matches!(notice, Notice::Failed(_))).count();
-    let closed = play.notices.iter().filter(|notice| matches!(notice, Notice::Closed(_))).count();
+    let failed = play.notices.iter().filter(|notice| matches!(notice, LaneNotice::Failing(_))).count();
+    let closed = play
+        .notices
+        .iter()
+        .filter(|notice| matches!(notice, LaneNotice::Gate(Change::Closed(_)) | LaneNotice::Recovered(_)))
+        .count();
     assert!((5..=7).contains(&failed) && closed <= failed, "{:?}", play.notices);
 }
 
@@ -381,9 +402,10 @@ fn a_delivery_that_nobody_accepts_is_given_up_so_long_after_its_first_attempt() 
     assert!(
         play.writes
             .iter()
-            .any(|write| matches!(write, Write::Bury(burial) if burial.error == "given up: 500"))
+            .any(|write| matches!(write, OutboxWrite::DeadLetter(burial) if burial.error == "given up: 500"))
     );
-    let tried: Vec<_> = play.writes.iter().filter(|write| matches!(write, Write::Tried(..))).collect();
+    let tried: Vec<_> =
+        play.writes.iter().filter(|write| matches!(write, OutboxWrite::FirstFailure(..))).collect();
     assert_eq!(tried.len(), 1, "only the first failure is stored");
 }
 
@@ -405,7 +427,10 @@ fn trouble_with_a_trouble_event_makes_no_further_event() {
         let mut play = Play::new(sending(), [owed(1, 0)]);
         play.play(0..30, |_, _| Err(refusal()));
         let told = play.writes.iter().filter(|write| {
-            matches!(write, Write::Tell(..) | Write::Bury(DeadLetter { event: Some(_), .. }))
+            matches!(
+                write,
+                OutboxWrite::Event(..) | OutboxWrite::DeadLetter(DeadLetter { event: Some(_), .. })
+            )
         });
         assert_eq!(told.count(), 0, "{:?}", play.writes);
     }
@@ -425,7 +450,7 @@ fn a_wake_up_finds_something_to_do_or_looks_at_a_later_moment() {
                 idle = 0;
                 turn += 1;
                 let refusal = if turn % 5 == 0 { Refusal::of_sink("401") } else { Refusal::passing("500") };
-                lane.ended(attempt.number, Err(refusal), &routes(), moment(now.0), 0.5);
+                lane.settle(attempt.number, Err(refusal), &routes(), moment(now.0), 0.5);
             }
             None => idle += 1,
         }
@@ -473,7 +498,8 @@ fn one_event_that_is_refused_like_a_login_while_others_are_accepted_is_a_dead_le
  {
     let mut play = Play::new(sending(), (1..=500).map(|seq| owed(seq, seq)));
     play.play(0..3600, |seqs, _| if seqs == [7] { Err(Refusal::of_sink("403")) } else { Ok(()) });
-    let held = play.notices.iter().filter(|notice| matches!(notice, Notice::Held(_))).count();
+    let held =
+        play.notices.iter().filter(|notice| matches!(notice, LaneNotice::Gate(Change::Held(_)))).count();
     assert_eq!((play.seqs().len(), play.burials()), (499, vec![7]));
     assert!(held <= 3, "held {held} times");
 }
@@ -483,9 +509,9 @@ fn what_was_under_way_when_a_sink_was_held_does_not_release_it() {
     let mut lane = Lane::new("hook".to_owned(), sending(), Duration::ZERO, Steady(0));
     lane.load((1..=3).map(|seq| owed(seq, seq)).collect(), WINDOW, Steady(0));
     let attempts: Vec<_> = std::iter::from_fn(|| lane.attempt(Steady(0))).collect();
-    lane.ended(attempts[0].number, Err(Refusal::of_sink("401")), &routes(), moment(1), 0.5);
-    lane.ended(attempts[1].number, Ok(()), &routes(), moment(2), 0.5);
-    assert!(lane.is_held());
+    lane.settle(attempts[0].number, Err(Refusal::of_sink("401")), &routes(), moment(1), 0.5);
+    lane.settle(attempts[1].number, Ok(()), &routes(), moment(2), 0.5);
+    assert!(lane.is_on_hold());
 }
 
 #[test]
@@ -495,11 +521,11 @@ fn two_holds_of_one_millisecond_have_two_ids() {
     lane.load((1..=50).map(|seq| owed(seq, seq)).collect(), WINDOW, Steady(0));
     let mut told = 0;
     for turn in 0..20 {
-        lane.try_now(Steady(0));
+        lane.probe_now(Steady(0));
         let attempt = lane.attempt(Steady(0)).unwrap();
         let result = if turn % 2 == 0 { Err(Refusal::of_sink("401")) } else { Ok(()) };
-        for write in lane.ended(attempt.number, result, &routes(), moment(0), 0.5).0 {
-            if let Write::Tell(event, _) = write {
+        for write in lane.settle(attempt.number, result, &routes(), moment(0), 0.5).0 {
+            if let OutboxWrite::Event(event, _) = write {
                 told += 1;
                 ids.insert(event.id);
             }
@@ -530,9 +556,9 @@ fn while_the_only_delivery_is_being_buried_nobody_spins() {
     while let Some(wake) = lane.wake().filter(|_| now < Steady(900 * SECOND)) {
         now = now.max(wake);
         while let Some(attempt) = lane.attempt(now) {
-            lane.ended(attempt.number, Err(Refusal::passing("500")), &routes(), moment(now.0), 0.5);
+            lane.settle(attempt.number, Err(Refusal::passing("500")), &routes(), moment(now.0), 0.5);
         }
         assert!(lane.wake().is_none_or(|wake| wake > now), "it spins at {now:?}");
     }
-    assert_eq!((lane.buried(), lane.wake()), (6, None));
+    assert_eq!((lane.dead_letters(), lane.wake()), (6, None));
 }

@@ -1,49 +1,50 @@
-//! What the loop tells: holds and their ends as events and as loud lines, and the rest in the program's own
+//! The log lines and events of the polling loop: holds and their ends as events, everything else in the program's own
 //! log.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::board::{Notice, Scope};
 use super::machine::{Known, Machine, Trouble};
 use super::write::Write;
 use crate::clock::{Moment, Steady, Wall};
+use crate::model::board::{Notice, Scope};
 use crate::model::due::Slot;
 use crate::model::event::{self, Held};
+use crate::model::gate::{Change, Hold};
 use crate::model::reading::{Class, Code, Fault, Reading};
 use crate::model::task::{Target, TaskId};
 use crate::units::rounded;
 
-/// A target that failed is told again only after so long without a fault: the longest usual wait between two
-/// polls of one task.
+/// A fault of a target is logged again only after this time without a fault: the longest usual wait between two polls of
+/// one task.
 const QUIET: Duration = Duration::from_secs(300);
 
-/// Where the watch stands, for whoever waits for its end.
+/// The state of the polling loop, for callers that wait for its end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
-    /// How many tasks are open.
+pub struct WatchStatus {
+    /// Number of open tasks.
     pub open: usize,
-    /// What is held, where nothing but held work is left.
-    pub held: Vec<String>,
+    /// The accounts and pace keys on hold, if all open tasks are theirs.
+    pub on_hold: Vec<String>,
 }
 
-/// What one poll brought, for whoever looks on; more than is told of most polls.
+/// The result of one poll, for a view in the same process.
 #[derive(Clone, Debug)]
-pub struct Seen {
-    /// Where the task was asked for.
+pub struct PollReport {
+    /// The target of the task.
     pub target: Arc<Target>,
-    /// Which task.
+    /// The task.
     pub id: TaskId,
-    /// Its status, or why there was none.
+    /// Its status, or the fault.
     pub poll: Result<Code, Fault>,
-    /// When it is asked next; `None` if it is not, or not before its hold ends.
+    /// The next poll; `None` if there is none, or not before a hold ends.
     pub next: Option<Steady>,
 }
 
 impl Machine {
-    /// The first fault of a target and its end are told at levels that people read; each poll only to who
-    /// asks for it. A status that the operation's row does not know is told once.
-    pub(super) fn tell_poll(&mut self, slot: Slot, poll: &Result<Reading, Fault>, now: Steady) {
+    /// Logs the first fault of a target and its end; each poll at level debug. A status that the operation's row does not
+    /// know is logged once.
+    pub(super) fn log_poll(&mut self, slot: Slot, poll: &Result<Reading, Fault>, now: Steady) {
         let Some(task) = self.board.get(slot) else { return };
         let known = &mut self.targets[task.target.0 as usize];
         let Target { account, region, operation } = &*known.target;
@@ -60,10 +61,14 @@ impl Machine {
             }
             Err(fault) => {
                 tracing::debug!(task = %task.id, operation, class = %fault.class, %fault, "poll failed");
-                // Holds and throttling are told by themselves, and a lost connection is nobody's trouble.
+                // Holds and throttling have lines of their own, and a lost connection is sent again at once.
                 if matches!(
                     fault.class,
-                    Class::Account | Class::PaceKey | Class::Pace | Class::AccountPace | Class::Connection
+                    Class::Account
+                        | Class::PaceKey
+                        | Class::Throttled
+                        | Class::AccountThrottled
+                        | Class::Connection
                 ) {
                     return;
                 }
@@ -75,11 +80,11 @@ impl Machine {
         }
     }
 
-    /// What this answer brings, as far as it is known before it is judged.
-    pub(super) fn seen(&self, slot: Slot, poll: &Result<Reading, Fault>) -> Option<Seen> {
+    /// The report of a poll, before its consequences are known.
+    pub(super) fn report(&self, slot: Slot, poll: &Result<Reading, Fault>) -> Option<PollReport> {
         let task = self.board.get(slot)?;
         let poll = poll.as_ref().map(|reading| reading.status.clone()).map_err(Fault::clone);
-        Some(Seen {
+        Some(PollReport {
             target: Arc::clone(&self.targets[task.target.0 as usize].target),
             id: task.id.clone(),
             poll,
@@ -87,41 +92,20 @@ impl Machine {
         })
     }
 
-    /// Tells it in the log; the answer is the event that tells it to the sinks, if there is one.
-    pub(super) fn tell_notice(&mut self, notice: &Notice, now: Moment) -> Option<Write> {
+    /// Logs a change. The event for the sinks, if there is one.
+    pub(super) fn log_notice(&mut self, notice: &Notice, now: Moment) -> Option<Write> {
         match notice {
-            Notice::Held(scope, fault, since) => {
-                _ = self.tell_held(*scope, fault, now);
-                return self.trouble(*scope, fault, *since, now, false);
-            }
-            Notice::StillHeld(scope, fault) => _ = self.tell_held(*scope, fault, now),
-            Notice::Released(scope, hold) => {
-                let (account, region, operation) = self.words(*scope)?;
-                let lasted = rounded(hold.probes.lasting.lasted(now.steady));
-                tracing::info!(account, region, operation, %lasted, "a probe was answered well; what was held is used again");
-                return self.trouble(*scope, &hold.cause, hold.since(), now, true);
-            }
-            Notice::Open(key, fault) => {
-                let scope = Scope::Key(*key);
-                let (account, region, operation) = self.words(scope)?;
-                let (since, next_probe) = self.since_and_next_probe(scope, now)?;
-                let tasks = self.board.tasks_of(scope);
-                tracing::warn!(
-                    account, region, operation, %fault, %since, tasks, %next_probe,
-                    "most polls fail; only probes go out until one is answered"
-                );
-            }
-            Notice::Closed(key, probes) => {
-                let (account, region, operation) = self.words(Scope::Key(*key))?;
-                let lasted = rounded(probes.lasting.lasted(now.steady));
-                tracing::info!(account, region, operation, %lasted, "the service answers again; the rate climbs back");
-            }
+            Notice::Gate(scope, change) => return self.log_gate(*scope, change, now),
             Notice::Throttled(scope, fault) => {
-                let (account, region, operation) = self.words(*scope)?;
+                let (account, region, operation) = self.names(*scope)?;
                 tracing::warn!(account, region, operation, %fault, "too many calls; the pace is halved and climbs back by itself");
             }
-            Notice::ClockOff(account, offset) => {
-                let (account, ..) = self.words(Scope::Account(*account))?;
+            Notice::ClockOffset(account, offset) => {
+                let (account, ..) = self.names(Scope::Account(*account))?;
+                if *offset == 0 {
+                    tracing::info!(account, "the cloud's clock and this machine's agree again");
+                    return None;
+                }
                 let ahead = rounded(Duration::from_millis(offset.unsigned_abs()));
                 let direction = if *offset < 0 { "behind" } else { "ahead of" };
                 tracing::warn!(
@@ -134,12 +118,41 @@ impl Machine {
         None
     }
 
-    /// The loud line: what is held, why, and what to do. The last probe may have met another fault than that
-    /// which holds it.
-    fn tell_held(&self, scope: Scope, last: &Fault, now: Moment) -> Option<()> {
-        let (account, region, operation) = self.words(scope)?;
-        let (since, next_probe) = self.since_and_next_probe(scope, now)?;
-        let fault = self.board.cause(scope)?;
+    fn log_gate(&mut self, scope: Scope, change: &Change<Fault>, now: Moment) -> Option<Write> {
+        let (account, region, operation) = self.names(scope)?;
+        match change {
+            Change::Held(fault) => {
+                self.log_hold(scope, fault, now);
+                let hold = self.board.gate(scope).hold()?.clone();
+                return self.hold_event(scope, &hold, now, false);
+            }
+            Change::StillHeld(last) => self.log_hold(scope, last, now),
+            Change::Released(hold) => {
+                let lasted = rounded(hold.probes.lasting.lasted(now.steady));
+                tracing::info!(account, region, operation, %lasted, "a probe was answered well; what was held is used again");
+                return self.hold_event(scope, hold, now, true);
+            }
+            Change::Opened(fault) | Change::StillOpen(fault) => {
+                let (since, next_probe) = self.since_and_next_probe(scope, now)?;
+                let tasks = self.board.tasks_of(scope);
+                tracing::warn!(
+                    account, region, operation, %fault, %since, tasks, %next_probe,
+                    "most polls fail; only probes go out until one is answered"
+                );
+            }
+            Change::Closed(probes) => {
+                let lasted = rounded(probes.lasting.lasted(now.steady));
+                tracing::info!(account, region, operation, %lasted, "the service answers again; the rate climbs back");
+            }
+        }
+        None
+    }
+
+    /// Logs a hold: scope, cause, and what to do. The last probe may have met another fault than the cause.
+    fn log_hold(&self, scope: Scope, last: &Fault, now: Moment) {
+        let Some((account, region, operation)) = self.names(scope) else { return };
+        let Some((since, next_probe)) = self.since_and_next_probe(scope, now) else { return };
+        let fault = self.board.gate(scope).hold().map_or(last, |hold| &hold.cause);
         let last_fault = (last != fault).then(|| tracing::field::display(last));
         let tasks = self.board.tasks_of(scope);
         let remedy = match (scope, fault.class) {
@@ -160,41 +173,32 @@ impl Machine {
             }
         };
         tracing::error!(account, region, operation, %fault, last_fault, %since, tasks, %next_probe, remedy, "{message}");
-        Some(())
     }
 
-    /// Since when only probes go out, and when the next one does.
+    /// The start of the hold or of the open circuit breaker, and the next probe.
     fn since_and_next_probe(&self, scope: Scope, now: Moment) -> Option<(Wall, Wall)> {
-        let probes = self.board.probes_of(scope)?;
+        let probes = self.board.gate(scope).probes()?;
         Some((probes.lasting.since.wall, now.wall_of(probes.next())))
     }
 
-    fn trouble(
-        &mut self,
-        scope: Scope,
-        cause: &Fault,
-        since: Wall,
-        now: Moment,
-        released: bool,
-    ) -> Option<Write> {
-        self.troubles = self.troubles.wrapping_add(1);
-        let number = self.troubles;
-        let (account, region, operation) = self.words(scope)?;
+    fn hold_event(&mut self, scope: Scope, hold: &Hold<Fault>, now: Moment, is_over: bool) -> Option<Write> {
+        self.hold_events = self.hold_events.wrapping_add(1);
+        let (account, region, operation) = self.names(scope)?;
         let held = Held {
             account,
             pace_key: region.zip(operation),
-            cause,
-            since,
-            number,
+            cause: &hold.cause,
+            since: hold.since(),
+            number: self.hold_events,
             tasks: self.board.tasks_of(scope),
         };
-        let event = event::account(&held, released, now.wall);
-        let sinks = self.routes.of_trouble(event.kind);
-        Some(Write::Told(event, sinks))
+        let event = event::account(&held, is_over, now.wall);
+        let sinks = self.current.routes.of_trouble(event.kind);
+        Some(Write::Event(event, sinks))
     }
 
-    /// Account, region and operation, as each line and event names them: of an account the name alone.
-    fn words(&self, scope: Scope) -> Option<(&str, Option<&str>, Option<&str>)> {
+    /// Account, region and operation, as each line and event names them; of an account the name alone.
+    fn names(&self, scope: Scope) -> Option<(&str, Option<&str>, Option<&str>)> {
         let Target { account, region, operation } = &*self.known(scope)?.target;
         Some(match scope {
             Scope::Account(_) => (account, None, None),
@@ -202,11 +206,12 @@ impl Machine {
         })
     }
 
-    /// Where the watch stands now.
-    pub fn stands(&self) -> Standing {
-        Standing {
+    /// The state of the loop.
+    pub fn status(&self) -> WatchStatus {
+        let on_hold = self.board.all_on_hold();
+        WatchStatus {
             open: self.board.open(),
-            held: self.board.all_held().into_iter().map(|scope| self.name(scope)).collect(),
+            on_hold: on_hold.into_iter().map(|scope| self.name(scope)).collect(),
         }
     }
 
@@ -222,11 +227,12 @@ impl Machine {
         }
     }
 
-    /// A target of what is meant, for its names.
+    /// The first target of an account or pace key, for its names.
     fn known(&self, scope: Scope) -> Option<&Known> {
-        self.targets.iter().find(|known| match scope {
-            Scope::Account(account) => account == known.account,
-            Scope::Key(key) => key == known.key,
-        })
+        let target = match scope {
+            Scope::Account(account) => self.target_of_account.get(&account),
+            Scope::Key(key) => self.target_of_key.get(&key),
+        };
+        target.and_then(|target| self.targets.get(target.0 as usize))
     }
 }

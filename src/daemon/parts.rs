@@ -1,0 +1,68 @@
+//! The parts that a loaded configuration describes: the catalogue, the filters, the sinks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Error;
+use crate::clock::Clock;
+use crate::cloud::operations::BUILT_IN;
+use crate::config::Loaded;
+use crate::model::delivery::Sending;
+use crate::model::policy::Policy;
+use crate::model::route::{Group, LOG, Route, Routes};
+use crate::register::catalogue::Catalogue;
+use crate::sinks::{self, Sink};
+use crate::telemetry::ResolvedFormat;
+use crate::units::Span;
+
+/// The names that a task of this configuration may use.
+pub fn catalogue(loaded: &Loaded) -> Catalogue {
+    let accounts = loaded.accounts.iter().map(|(name, account)| (name.clone(), account.region.clone()));
+    Catalogue::new(accounts, &BUILT_IN, loaded.sinks.keys().cloned()).polled_by(Some(loaded.poll))
+}
+
+/// The sinks by name, with the keys that their lanes obey.
+pub type Built = BTreeMap<String, (Arc<dyn Sink>, Sending)>;
+
+/// The filters of the configured sinks.
+pub fn routes(loaded: &Loaded) -> Routes {
+    let usual = |name: &str| if name == LOG { Group::ALL.to_vec() } else { Group::USUAL.to_vec() };
+    let route = |(name, config): (&String, &sinks::Config)| Route {
+        sink: name.clone(),
+        events: config.common.events.clone().unwrap_or_else(|| usual(name)),
+        outcomes: config.common.outcomes.clone(),
+        labels: config.common.labels.clone(),
+    };
+    Routes(loaded.sinks.iter().map(route).collect())
+}
+
+/// Builds the configured sinks.
+///
+/// # Errors
+/// All sinks that cannot be built.
+pub fn build_sinks(loaded: &Loaded, format: ResolvedFormat, clock: Clock) -> Result<Built, Error> {
+    let mut problems = Vec::new();
+    let mut built = BTreeMap::new();
+    for (name, config) in &loaded.sinks {
+        match sinks::build(config, name, format, clock) {
+            Ok(sink) => {
+                let sending = sending(&config.common, sink.as_ref(), &loaded.poll);
+                built.insert(name.clone(), (Arc::from(sink), sending));
+            }
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if problems.is_empty() { Ok(built) } else { Err(Error::Configuration(problems)) }
+}
+
+/// The keys that the lane of a sink obeys.
+pub fn sending(common: &sinks::Common, sink: &dyn Sink, policy: &Policy) -> Sending {
+    Sending {
+        batch: sink.batch(),
+        gather: common.batch.map(|Span(gather)| gather),
+        max_in_flight: common.max_in_flight.min(sink.max_in_flight()),
+        rate: common.rate,
+        retry: common.retry,
+        held: policy.error_waits(),
+    }
+}

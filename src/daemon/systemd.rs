@@ -1,0 +1,31 @@
+//! The service manager: notifications of start, stop and slow starts.
+
+use std::time::Duration;
+
+pub use sd_notify::NotifyState;
+
+use crate::clock::Clock;
+
+/// Time between two requests for more time during a slow start.
+const EXTENDS_EVERY: Duration = Duration::from_secs(3);
+/// The time of one request: a machine may be so busy that nothing moves for a while.
+const EXTENDS_BY_MICROSECONDS: u32 = 30_000_000;
+
+/// Waits for a part of a start, and has systemd wait as well: a long list, a big store and somebody else's
+/// lock take as long as they take.
+pub async fn patiently<T>(clock: Clock, part: impl Future<Output = T>) -> T {
+    let mut part = std::pin::pin!(part);
+    loop {
+        tokio::select! {
+            done = &mut part => return done,
+            () = clock.sleep_until(clock.now().steady + EXTENDS_EVERY) => notify(NotifyState::ExtendTimeoutUsec(EXTENDS_BY_MICROSECONDS)),
+        }
+    }
+}
+
+/// Notifies systemd, where it listens.
+pub fn notify(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "systemd could not be notified");
+    }
+}

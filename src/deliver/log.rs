@@ -1,0 +1,68 @@
+//! The log lines of a lane, in the program's own log.
+
+use crate::clock::Moment;
+use crate::model::gate::Change;
+use crate::model::lane::{Lane, LaneNotice};
+use crate::units::rounded;
+
+/// Whether the line says how many deliveries wait: the lines of trouble that lasts do.
+pub fn needs_waiting(notice: &LaneNotice) -> bool {
+    match notice {
+        LaneNotice::Gate(change) => match change {
+            Change::Held(_) | Change::StillHeld(_) | Change::Opened(_) | Change::StillOpen(_) => true,
+            Change::Released(_) | Change::Closed(_) => false,
+        },
+        LaneNotice::Failing(_) => true,
+        LaneNotice::Recovered(_) | LaneNotice::DeadLetter(_) => false,
+    }
+}
+
+/// Logs a change; `waiting` is the number of deliveries in the outbox of the sink, where it is known.
+pub fn log(lane: &Lane, notice: LaneNotice, waiting: Option<u64>, now: Moment) {
+    let sink = lane.name();
+    let since = lane.lasting().map(|lasting| tracing::field::display(lasting.since.wall));
+    let next_probe = lane.next_probe().map(|next| tracing::field::display(now.wall_of(next)));
+    match notice {
+        LaneNotice::Gate(Change::Held(last) | Change::StillHeld(last)) => {
+            // A probe may have met another error than the cause, on which a person must act.
+            let error = lane.cause().unwrap_or(&last);
+            let last_error = Some(&last).filter(|last| *last != error);
+            tracing::error!(
+                sink,
+                error,
+                last_error,
+                since,
+                waiting,
+                next_probe,
+                "the sink is held: a person must act; its deliveries are kept, and it is tried again rarely"
+            );
+        }
+        LaneNotice::Gate(Change::Opened(error) | Change::StillOpen(error)) => {
+            tracing::warn!(
+                sink,
+                error,
+                since,
+                waiting,
+                next_probe,
+                "most deliveries fail; only probes go out until one is accepted"
+            );
+        }
+        LaneNotice::Failing(error) => {
+            tracing::warn!(sink, error, since, waiting, "a delivery failed; it is tried again with backoff")
+        }
+        LaneNotice::Gate(Change::Released(hold)) => {
+            let lasted = rounded(hold.probes.lasting.lasted(now.steady));
+            tracing::info!(sink, %lasted, "a probe was accepted; the sink is used again");
+        }
+        LaneNotice::Gate(Change::Closed(probes)) => {
+            let lasted = rounded(probes.lasting.lasted(now.steady));
+            tracing::info!(sink, %lasted, "the sink accepts events again");
+        }
+        LaneNotice::Recovered(lasted) => {
+            tracing::info!(sink, lasted = %rounded(lasted), "the sink accepts events again");
+        }
+        LaneNotice::DeadLetter(error) => {
+            tracing::error!(sink, error, "a delivery was given up; it is kept as a dead letter")
+        }
+    }
+}

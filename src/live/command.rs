@@ -1,0 +1,60 @@
+//! Commands into a loop; each is answered once.
+
+use tokio::sync::{mpsc, oneshot};
+
+/// Commands that wait for a loop: it takes all of them in its next turn.
+const WAITING: usize = 64;
+
+/// A command, and where its result is expected.
+pub struct Command {
+    /// The requested action.
+    pub action: Action,
+    result: oneshot::Sender<Result<(), Refused>>,
+}
+
+/// An action of a loop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Probes the hold of that account or sink now.
+    Retry(String),
+}
+
+/// The reason why a command changed nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The loop knows no such account or sink.
+    #[error("there is no such account or sink")]
+    Unknown,
+    /// The loop ended.
+    #[error("the daemon is stopping")]
+    Stopping,
+}
+
+/// The way into a loop.
+#[derive(Clone, Debug)]
+pub struct Commands(mpsc::Sender<Command>);
+
+/// A new way into a loop, and the loop's end of it.
+pub fn channel() -> (Commands, mpsc::Receiver<Command>) {
+    let (sender, receiver) = mpsc::channel(WAITING);
+    (Commands(sender), receiver)
+}
+
+impl Commands {
+    /// Sends an action to the loop and waits for its result.
+    ///
+    /// # Errors
+    /// When the loop refused the action, or ended.
+    pub async fn send(&self, action: Action) -> Result<(), Refused> {
+        let (result, response) = oneshot::channel();
+        self.0.send(Command { action, result }).await.map_err(|_| Refused::Stopping)?;
+        response.await.map_err(|_| Refused::Stopping)?
+    }
+}
+
+impl Command {
+    /// Answers the sender, who may have gone.
+    pub fn answer(self, result: Result<(), Refused>) {
+        let _ = self.result.send(result);
+    }
+}

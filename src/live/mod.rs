@@ -1,0 +1,58 @@
+//! The live configuration: one snapshot for all loops, and the commands that reach a loop while it runs.
+//!
+//! Everything that can fail is built before a snapshot is published; a loop sees either the old one or the new one.
+
+pub mod command;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::cloud::Cloud;
+use crate::model::policy::Policy;
+use crate::model::records::RowSet;
+use crate::model::route::Routes;
+
+/// One configuration, as all loops use it.
+pub struct Current {
+    /// The defaults of every task.
+    pub policy: Policy,
+    /// The accounts and operations, ready to be polled.
+    pub cloud: Cloud,
+    /// The filters of the sinks.
+    pub routes: Routes,
+    /// The tasks that the file lists.
+    pub listed: RowSet,
+    /// The names of the configured sinks.
+    pub sinks: BTreeSet<String>,
+}
+
+impl Current {
+    /// The same configuration with other accounts.
+    pub fn with_cloud(&self, cloud: Cloud) -> Self {
+        let Self { policy, cloud: _, routes, listed, sinks } = self;
+        Self { policy: *policy, cloud, routes: routes.clone(), listed: listed.clone(), sinks: sinks.clone() }
+    }
+}
+
+/// The snapshot that is in use, and the wake-up when it is replaced.
+pub type Live = watch::Receiver<Arc<Current>>;
+
+/// A snapshot that no one replaces, without accounts, for tests.
+#[cfg(test)]
+pub fn of_sinks(sinks: &[&str]) -> Live {
+    let current = Current {
+        policy: Policy::default(),
+        cloud: Cloud::new(std::collections::BTreeMap::new(), std::time::Duration::ZERO).unwrap(),
+        routes: Routes::default(),
+        listed: RowSet::default(),
+        sinks: sinks.iter().map(ToString::to_string).collect(),
+    };
+    watch::channel(Arc::new(current)).1
+}
+
+/// The snapshot that is in use now.
+pub fn current(live: &Live) -> Arc<Current> {
+    Arc::clone(&live.borrow())
+}

@@ -1,0 +1,56 @@
+//! The agenda of the board: which share, pace key or account has a turn next, and when.
+//!
+//! A binary heap with one live entry for each of them. An entry is a moment to look, not a promise: whoever pops it
+//! computes the moment anew. Re-arming for an earlier moment adds an entry; the later one is skipped when popped.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+
+use crate::clock::Steady;
+
+/// An entry of the agenda.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Turn {
+    /// The polls of a share.
+    Share(usize),
+    /// The probe of a pace key.
+    Key(usize),
+    /// The probe of an account.
+    Account(usize),
+}
+
+/// The next moment of each share, pace key and account that has one.
+#[derive(Debug, Default)]
+pub struct Agenda {
+    heap: BinaryHeap<Reverse<(Steady, Turn)>>,
+    armed: HashMap<Turn, Steady>,
+}
+
+impl Agenda {
+    /// Looks at that turn at that moment, or earlier if it is armed for an earlier one.
+    pub fn arm(&mut self, turn: Turn, at: Steady) {
+        if self.armed.get(&turn).is_none_or(|armed| at < *armed) {
+            self.armed.insert(turn, at);
+            self.heap.push(Reverse((at, turn)));
+        }
+    }
+
+    /// The next turn that is due; it has to be armed again.
+    pub fn pop(&mut self, now: Steady) -> Option<Turn> {
+        self.next().filter(|at| *at <= now)?;
+        let Reverse((_, turn)) = self.heap.pop()?;
+        self.armed.remove(&turn);
+        Some(turn)
+    }
+
+    /// The moment of the next turn.
+    pub fn next(&mut self) -> Option<Steady> {
+        while let Some(Reverse((at, turn))) = self.heap.peek() {
+            if self.armed.get(turn) == Some(at) {
+                return Some(*at);
+            }
+            self.heap.pop();
+        }
+        None
+    }
+}

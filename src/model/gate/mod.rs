@@ -1,0 +1,247 @@
+//! The gate of whatever is called: an account, a pace key or a sink.
+//!
+//! A gate decides when the next call may leave. Four things close it: the pace, a circuit breaker (the other side
+//! fails), a hold (a person must act), and a probe in flight while one of the latter two lasts. Evidence tells a
+//! wrong setting from a wrong id. The caller decides what a result means; the gate decides what follows from it.
+
+mod breaker;
+mod evidence;
+mod probes;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use super::lasting::Lasting;
+use super::pace::Pace;
+use super::policy::Waits;
+use super::reading::Code;
+use crate::clock::{Moment, Steady, Wall};
+use breaker::Breaker;
+pub use evidence::Evidence;
+pub use probes::Probes;
+
+/// The gate of one account, pace key or sink; `Cause` is the reason of a hold.
+#[derive(Debug)]
+pub struct Gate<Cause> {
+    /// The even spacing of calls, and how long the other side asked not to be called.
+    pub pace: Pace,
+    waits: GateWaits,
+    hold: Option<Hold<Cause>>,
+    breaker: Breaker,
+    evidence: Evidence,
+    /// The number of the probe in flight.
+    probe: Option<u64>,
+    /// The throttling that was logged last.
+    throttling: Option<Lasting>,
+}
+
+/// Waits between the probes of a gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GateWaits {
+    /// While it is on hold.
+    pub on_hold: Waits,
+    /// While its circuit breaker is open.
+    pub breaker_open: Waits,
+}
+
+/// The reason of a hold, and the times of its probes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hold<Cause> {
+    /// The refusal that a person must act on.
+    pub cause: Cause,
+    /// Times of the probes.
+    pub probes: Probes,
+    /// Whether ids or events that were refused alike caused the hold: only a good response releases it then.
+    pub refused_alike: bool,
+}
+
+/// A change of a gate that is logged, or a repetition of its log line that is due.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change<Cause> {
+    /// On hold from now on.
+    Held(Cause),
+    /// Still on hold, and the log line is due again; the cause is that of the last probe.
+    StillHeld(Cause),
+    /// A probe of the hold succeeded.
+    Released(Hold<Cause>),
+    /// The circuit breaker opened.
+    Opened(Cause),
+    /// The circuit breaker is still open, and the log line is due again; the cause is that of the last probe.
+    StillOpen(Cause),
+    /// The circuit breaker closed; these were its probes.
+    Closed(Probes),
+}
+
+impl<Cause> Hold<Cause> {
+    /// The start of the hold, by the local wall clock.
+    pub fn since(&self) -> Wall {
+        self.probes.lasting.since.wall
+    }
+}
+
+impl<Cause: Clone> Gate<Cause> {
+    /// An open gate.
+    pub fn new(pace: Pace, waits: GateWaits) -> Self {
+        Self {
+            pace,
+            waits,
+            hold: None,
+            breaker: Breaker::default(),
+            evidence: Evidence::default(),
+            probe: None,
+            throttling: None,
+        }
+    }
+
+    /// The hold, if a person must act.
+    pub fn hold(&self) -> Option<&Hold<Cause>> {
+        self.hold.as_ref()
+    }
+
+    /// The probes, if only those may leave: of the hold, else of the open circuit breaker.
+    pub fn probes(&self) -> Option<&Probes> {
+        self.hold.as_ref().map(|hold| &hold.probes).or(self.breaker.probes())
+    }
+
+    /// The earliest moment of the next call; `None`: not before the probe in flight ends.
+    pub fn next(&self) -> Option<Steady> {
+        match self.probes() {
+            None => Some(self.pace.next()),
+            Some(_) if self.probe.is_some() => None,
+            Some(probes) => Some(probes.next().max(self.pace.next())),
+        }
+    }
+
+    /// A call of that number leaves now. Whether it is a probe.
+    pub fn leave(&mut self, call: u64, now: Steady) -> bool {
+        self.pace.take(now);
+        let is_probe = self.probes().is_some();
+        if is_probe {
+            self.probe = Some(call);
+        }
+        is_probe
+    }
+
+    /// The call of that number ended. Whether it was the probe.
+    pub fn end(&mut self, call: u64) -> bool {
+        self.probe.take_if(|probe| *probe == call).is_some()
+    }
+
+    /// No call is available for a probe: the next one is due later.
+    pub fn postpone_probe(&mut self, now: Steady) {
+        if let Some(probes) = self.probes_mut() {
+            probes.postpone(now);
+        }
+    }
+
+    /// A change may have removed the cause of the hold: its next probe is due now.
+    pub fn probe_now(&mut self, now: Steady) {
+        if let Some(hold) = &mut self.hold {
+            hold.probes.restart(now);
+        }
+    }
+
+    /// A call succeeded. A call that was in flight when the trouble began says nothing new: only a probe releases a
+    /// hold or closes the circuit breaker.
+    pub fn succeeded(&mut self, is_probe: bool, now: Moment) -> Option<Change<Cause>> {
+        self.evidence.add_success();
+        self.pace.answered_well();
+        self.responded(is_probe, now)
+    }
+
+    /// The other side responded, though not well: the hold and the circuit breaker end, the evidence stays.
+    pub fn responded(&mut self, is_probe: bool, now: Moment) -> Option<Change<Cause>> {
+        if self.probes().is_some() && !is_probe {
+            return None;
+        }
+        let closed = self.breaker.succeeded();
+        let released = self.hold.take();
+        if closed.is_some() || released.is_some() {
+            self.pace.resumed(now.steady);
+        }
+        released.map(Change::Released).or(closed.map(Change::Closed))
+    }
+
+    /// The other side failed in a way that passes. `counts` is false where the failure says little of the other side.
+    pub fn failed(
+        &mut self,
+        cause: &Cause,
+        counts: bool,
+        is_probe: bool,
+        now: Moment,
+    ) -> Option<Change<Cause>> {
+        if counts && self.hold.is_none() && self.breaker.failed(self.waits.breaker_open, now) {
+            return Some(Change::Opened(cause.clone()));
+        }
+        self.probe_failed(cause, is_probe, now)
+    }
+
+    /// A call ended without success: if it was the probe, the next one is due later.
+    pub fn probe_failed(&mut self, cause: &Cause, is_probe: bool, now: Moment) -> Option<Change<Cause>> {
+        let is_held = self.hold.is_some();
+        let probes = self.probes_mut().filter(|_| is_probe)?;
+        let change = if is_held { Change::StillHeld } else { Change::StillOpen };
+        probes.failed(now.steady).then(|| change(cause.clone()))
+    }
+
+    /// A person must act: puts the gate on hold, or counts the failed probe of one that is on hold. A call that was in
+    /// flight when the hold began says nothing new.
+    pub fn put_on_hold(
+        &mut self,
+        cause: &Cause,
+        refused_alike: bool,
+        is_probe: bool,
+        now: Moment,
+    ) -> Option<Change<Cause>> {
+        match &mut self.hold {
+            None => {
+                let probes = Probes::new(self.waits.on_hold, now);
+                self.hold = Some(Hold { cause: cause.clone(), probes, refused_alike });
+                Some(Change::Held(cause.clone()))
+            }
+            Some(hold) if is_probe => {
+                hold.cause = cause.clone();
+                self.probe_failed(cause, true, now)
+            }
+            Some(_) => None,
+        }
+    }
+
+    /// A task or a delivery was refused for its content. Whether that is a fault of a setting: nothing ever succeeded
+    /// and several were refused alike, or the gate is on hold for that reason.
+    pub fn is_refused_alike(&mut self, key: i64, code: &Code) -> bool {
+        self.evidence.add_refusal(key, code) || self.hold.as_ref().is_some_and(|hold| hold.refused_alike)
+    }
+
+    /// A call was throttled. Whether the log line is due.
+    pub fn throttled(&mut self, now: Moment) -> bool {
+        Lasting::recurs(&mut self.throttling, now)
+    }
+
+    /// The trouble began earlier than the opening of the circuit breaker.
+    pub fn backdate(&mut self, since: Moment) {
+        if let Some(probes) = self.probes_mut() {
+            probes.lasting.since = since;
+        }
+    }
+
+    /// The duration of the hold or of the open circuit breaker.
+    pub fn lasted(&self, now: Steady) -> Option<Duration> {
+        self.probes().map(|probes| probes.lasting.lasted(now))
+    }
+
+    /// The evidence of earlier runs, or of this one.
+    pub fn evidence(&self) -> &Evidence {
+        &self.evidence
+    }
+
+    /// Restores the evidence of earlier runs.
+    pub fn restore(&mut self, evidence: Evidence) {
+        self.evidence = evidence;
+    }
+
+    fn probes_mut(&mut self) -> Option<&mut Probes> {
+        self.hold.as_mut().map(|hold| &mut hold.probes).or(self.breaker.probes_mut())
+    }
+}

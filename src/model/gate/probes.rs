@@ -1,0 +1,47 @@
+//! Times of the single calls that leave while a gate is on hold or its circuit breaker is open.
+
+use std::time::Duration;
+
+use super::super::lasting::Lasting;
+use super::super::policy::Waits;
+use crate::clock::{Moment, Steady};
+
+/// The times of probes: the first wait, then doubling up to the longest; and the duration of the trouble.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Probes {
+    /// The trouble, and when its log line is due again.
+    pub lasting: Lasting,
+    next: Steady,
+    wait: Duration,
+    waits: Waits,
+}
+
+impl Probes {
+    /// Probes whose first one is due after the first wait from now.
+    pub fn new(waits: Waits, now: Moment) -> Self {
+        Self { lasting: Lasting::new(now), next: now.steady + waits.first, wait: waits.first, waits }
+    }
+
+    /// The earliest moment of the next probe.
+    pub fn next(&self) -> Steady {
+        self.next
+    }
+
+    /// A probe failed: the next one waits twice as long. Whether the log line is due again.
+    pub fn failed(&mut self, now: Steady) -> bool {
+        self.postpone(now);
+        self.lasting.goes_on(now)
+    }
+
+    /// No call was available: the next probe waits twice as long.
+    pub fn postpone(&mut self, now: Steady) {
+        self.wait = (self.wait * 2).min(self.waits.longest);
+        self.next = now + self.wait;
+    }
+
+    /// The next probe is due now, and the waits start over.
+    pub fn restart(&mut self, now: Steady) {
+        self.next = now;
+        self.wait = self.waits.first;
+    }
+}

@@ -1,0 +1,254 @@
+//! The consequences of an attempt: for its deliveries, and for the gate of the sink.
+
+use super::{Lane, LaneNotice, OutboxWrite, Pending};
+use crate::clock::Moment;
+use crate::model::delivery::{Refusal, RefusalClass};
+use crate::model::event::{Dead, Event, HeldSink, dead, sink};
+use crate::model::gate::{Change, Hold};
+use crate::model::lasting::Lasting;
+use crate::model::reading::Code;
+use crate::model::records::{DeadLetter, Seq};
+use crate::model::route::Routes;
+
+/// A delivery that is refused this often more, while others are acknowledged in between, is itself at fault, and not
+/// the login of the sink.
+const STRIKES: u32 = 2;
+/// All refusals of content count as alike: their texts differ from event to event.
+const ALIKE: Code = Code::Int(0);
+
+/// An attempt while its consequences are found.
+struct Settling<'a> {
+    routes: &'a Routes,
+    now: Moment,
+    /// For jitter, in `0.0..1.0`.
+    spread: f64,
+    is_probe: bool,
+    writes: Vec<OutboxWrite>,
+    notices: Vec<LaneNotice>,
+}
+
+impl Settling<'_> {
+    /// The event, with its sinks.
+    fn routed(&self, event: Event) -> (Event, Vec<String>) {
+        let sinks = self.routes.of_trouble(event.kind);
+        (event, sinks)
+    }
+
+    fn add_event(&mut self, event: Event) {
+        let (event, sinks) = self.routed(event);
+        self.writes.push(OutboxWrite::Event(event, sinks));
+    }
+}
+
+impl Lane {
+    /// The consequences of an attempt: the writes, and the changes to be logged. `spread` is drawn from `0.0..1.0`.
+    pub fn settle(
+        &mut self,
+        number: u64,
+        result: Result<(), Refusal>,
+        routes: &Routes,
+        now: Moment,
+        spread: f64,
+    ) -> (Vec<OutboxWrite>, Vec<LaneNotice>) {
+        let seqs = self.attempts.remove(&number).unwrap_or_default();
+        // An attempt that was in flight when the trouble began says nothing new.
+        let is_probe = self.gate.end(number);
+        for seq in &seqs {
+            if let Some(pending) = self.window.get_mut(seq) {
+                pending.in_flight = false;
+            }
+        }
+        let mut settling =
+            Settling { routes, now, spread, is_probe, writes: Vec::new(), notices: Vec::new() };
+        match result {
+            Ok(()) => self.acknowledged(seqs, &mut settling),
+            Err(Refusal { class, what, retry_after }) => {
+                if let Some(wait) = retry_after {
+                    self.gate.pace.retry_after(wait, now.steady);
+                }
+                match class {
+                    RefusalClass::Passing => self.failed(&seqs, what, &mut settling),
+                    RefusalClass::Sink => self.put_on_hold(&seqs, what, false, &mut settling),
+                    RefusalClass::Event => self.refused(&seqs, what, &mut settling),
+                }
+            }
+        }
+        (settling.writes, settling.notices)
+    }
+
+    fn acknowledged(&mut self, seqs: Vec<Seq>, settling: &mut Settling<'_>) {
+        self.accepted += 1;
+        let change = self.gate.succeeded(settling.is_probe, settling.now);
+        self.recovered(change, settling);
+        let failing = self.failing.clone();
+        seqs.iter().for_each(|seq| self.gone(*seq));
+        let is_over = self.failing.is_none();
+        let ended = failing.filter(|_| is_over && std::mem::take(&mut self.failing_is_logged));
+        let recovered = ended.map(|failing| LaneNotice::Recovered(failing.lasted(settling.now.steady)));
+        settling.notices.extend(recovered);
+        settling.writes.push(OutboxWrite::Acknowledge(seqs));
+    }
+
+    /// The gate opened, unless there is no change.
+    fn recovered(&mut self, change: Option<Change<String>>, settling: &mut Settling<'_>) {
+        let Some(change) = change else { return };
+        let now = settling.now;
+        if let Change::Released(hold) = &change {
+            self.active_since = now.steady;
+            if std::mem::take(&mut self.has_hold_event) {
+                let event = self.hold_event(hold, true, now);
+                settling.add_event(event);
+            }
+        }
+        settling.notices.push(LaneNotice::Gate(change));
+        // The trouble was the sink's and not that of its deliveries, unless they failed before.
+        let of_sink = |pending: &&mut Pending| pending.attempts <= 1 && pending.strikes == 0;
+        for pending in self.window.values_mut().filter(of_sink) {
+            pending.due = pending.due.min(now.steady);
+            pending.alone = false;
+        }
+    }
+
+    /// A failure that passes: the deliveries are attempted again, or become dead letters.
+    fn failed(&mut self, seqs: &[Seq], what: String, settling: &mut Settling<'_>) {
+        if self.gate.hold().is_some() {
+            let change = self.gate.probe_failed(&what, settling.is_probe, settling.now);
+            return settling.notices.extend(change.map(LaneNotice::Gate));
+        }
+        let is_news = self.retry(seqs, &what, settling);
+        let change = self.gate.failed(&what, is_news, settling.is_probe, settling.now);
+        if let Some(Change::Opened(_)) = change {
+            if let Some(failing) = self.failing.take() {
+                self.gate.backdate(failing.since);
+            }
+            self.failing_is_logged = false;
+        }
+        settling.notices.extend(change.map(LaneNotice::Gate));
+        if self.gate.probes().is_none() {
+            self.failing.get_or_insert_with(|| Lasting::new(settling.now));
+            if Lasting::recurs(&mut self.failures, settling.now) {
+                self.failing_is_logged = true;
+                settling.notices.push(LaneNotice::Failing(what));
+            }
+        }
+    }
+
+    /// Plans the next attempt of each delivery, or gives it up. Whether any of them failed for the first time: a
+    /// delivery that fails again says little of the sink.
+    fn retry(&mut self, seqs: &[Seq], what: &str, settling: &mut Settling<'_>) -> bool {
+        let now = settling.now.steady;
+        let active = self.active(now);
+        let retry = self.sending.retry;
+        let mut first = Vec::new();
+        let mut is_news = false;
+        for seq in seqs {
+            let Some(pending) = self.window.get_mut(seq) else { continue };
+            is_news |= pending.attempts == 0;
+            self.failed += usize::from(pending.attempts == 0);
+            // In a batch that fails again one delivery may be the cause.
+            pending.alone |= pending.attempts > 0;
+            pending.attempts = pending.attempts.saturating_add(1);
+            pending.due = now + retry.wait(pending.attempts, settling.spread);
+            let tried = *pending.tried.get_or_insert_with(|| {
+                first.push(*seq);
+                active
+            });
+            let is_given_up =
+                retry.give_up_after.0.is_some_and(|longest| active.saturating_sub(tried) >= longest);
+            // Only a delivery that failed alone is given up.
+            if seqs.len() == 1 && is_given_up {
+                self.make_dead_letter(*seq, &format!("given up: {what}"), settling);
+            }
+        }
+        if !first.is_empty() {
+            settling.writes.push(OutboxWrite::FirstFailure(first, active));
+        }
+        is_news
+    }
+
+    /// A person must act: nothing is counted against the deliveries, unless one alone is refused again and again while
+    /// others are acknowledged.
+    fn put_on_hold(&mut self, seqs: &[Seq], what: String, refused_alike: bool, settling: &mut Settling<'_>) {
+        let now = settling.now;
+        for seq in seqs {
+            let Some(pending) = self.window.get_mut(seq) else { continue };
+            let before = pending.struck_at.replace(self.accepted);
+            pending.strikes += u32::from(before.is_some_and(|before| before < self.accepted));
+            if pending.strikes > 0 {
+                pending.alone = true;
+                pending.due = now.steady + self.sending.retry.wait(pending.strikes + 1, settling.spread);
+            }
+            if seqs.len() == 1 && pending.strikes >= STRIKES {
+                let change = self.gate.responded(settling.is_probe, now);
+                self.recovered(change, settling);
+                return self.make_dead_letter(*seq, &what, settling);
+            }
+        }
+        let active = self.active(now.steady);
+        let change = self.gate.put_on_hold(&what, refused_alike, settling.is_probe, now);
+        if let (Some(Change::Held(_)), Some(hold)) = (&change, self.gate.hold()) {
+            self.active = active;
+            self.failing = None;
+            self.failing_is_logged = false;
+            self.holds = self.holds.wrapping_add(1);
+            // A failed delivery of a trouble event makes no further event.
+            let is_trouble = |seq| self.window.get(seq).is_none_or(|pending| pending.event.kind.is_trouble());
+            self.has_hold_event = !seqs.iter().all(is_trouble);
+            if self.has_hold_event {
+                let event = self.hold_event(hold, false, now);
+                settling.add_event(event);
+            }
+        }
+        settling.notices.extend(change.map(LaneNotice::Gate));
+    }
+
+    fn hold_event(&self, hold: &Hold<String>, is_over: bool, now: Moment) -> Event {
+        let held = HeldSink {
+            sink: &self.name,
+            error: &hold.cause,
+            since: hold.since(),
+            number: self.holds,
+            waiting: self.window.len() as u64,
+        };
+        sink(&held, is_over, now.wall)
+    }
+
+    /// The receiver refuses the content. A batch is sent again one by one; a delivery that is refused alone becomes a
+    /// dead letter, unless the sink never acknowledged anything and refuses all alike: then a setting is wrong.
+    fn refused(&mut self, seqs: &[Seq], what: String, settling: &mut Settling<'_>) {
+        let &[seq] = seqs else {
+            for seq in seqs {
+                if let Some(pending) = self.window.get_mut(seq) {
+                    pending.alone = true;
+                }
+            }
+            return;
+        };
+        if self.gate.is_refused_alike(seq.0, &ALIKE) {
+            return self.put_on_hold(&[seq], what, true, settling);
+        }
+        let change = self.gate.responded(settling.is_probe, settling.now);
+        self.recovered(change, settling);
+        if let Some(pending) = self.window.get_mut(&seq) {
+            self.failed += usize::from(pending.attempts == 0);
+            pending.attempts = pending.attempts.saturating_add(1);
+        }
+        self.make_dead_letter(seq, &what, settling);
+    }
+
+    fn make_dead_letter(&mut self, seq: Seq, error: &str, settling: &mut Settling<'_>) {
+        let Some(Pending { event, attempts, in_flight, .. }) = self.window.get_mut(&seq) else { return };
+        // Until it is durable a crash brings the delivery back, so no later event of its task may overtake it.
+        *in_flight = true;
+        self.dead_letters += 1;
+        settling.notices.push(LaneNotice::DeadLetter(error.to_owned()));
+        let attempts = *attempts;
+        let at = settling.now.wall;
+        let has_event = !event.kind.is_trouble();
+        let event =
+            has_event.then(|| settling.routed(dead(&Dead { sink: &self.name, event, attempts, error }, at)));
+        let letter =
+            DeadLetter { sink: self.name.clone(), seq, at, attempts, error: error.to_owned(), event };
+        settling.writes.push(OutboxWrite::DeadLetter(letter));
+    }
+}
