@@ -14,8 +14,8 @@
 //! A file imports only from the folders and files named before its own, and from its own (`tests/layers.rs`
 //! reads this list):
 //!
-//! `clock` `secret` `units` `problem` `section` `net` `telemetry` `model`
-//! `cloud` `sim` `store` `sinks` `register` `live` `watch` `deliver` `config` `daemon` `cli`
+//! `clock` `secret` `units` `problem` `section` `net` `model` `lines` `telemetry` `cloud` `sim` `store`
+//! `sinks` `register` `live` `watch` `deliver` `config` `daemon` `cli`
 //!
 //! # A task's life
 //! 1. A line of a file becomes a [`register::Written`] task, is validated and resolved once, and is kept by
@@ -39,8 +39,9 @@ pub mod units;
 pub mod problem;
 pub mod section;
 pub mod net;
-pub mod telemetry;
 pub mod model;
+pub mod lines;
+pub mod telemetry;
 pub mod cloud;
 pub mod sim;
 pub mod store;

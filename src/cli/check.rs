@@ -11,11 +11,11 @@ use crate::clock::Clock;
 use crate::config::Loaded;
 use crate::daemon::plan::{Heard, Plan, Watched, plan};
 use crate::daemon::reach::{Found, Reached, Stand, reach};
+use crate::lines::line::escaped;
 use crate::model::policy::Policy;
 use crate::model::sweep::Bottleneck;
 use crate::store::sqlite::Location;
 use crate::telemetry::Surroundings;
-use crate::telemetry::line::escaped;
 use crate::units::{Limit, Span, coarse, grouped, rounded};
 
 /// Where the facts of a block begin, behind their words.

@@ -23,7 +23,7 @@ use crate::cloud::credentials::{CredentialFile, Form};
 use crate::config::Loaded;
 use crate::daemon::{Daemon, Ended, Options};
 use crate::model::policy::Policy;
-use crate::model::reading::Code;
+use crate::model::reading::{Code, Outcome};
 use crate::problem::{Place, Problem};
 use crate::register::listed::Listed;
 use crate::register::{Written, WrittenId};
@@ -102,9 +102,7 @@ async fn open(sim: &Sim, show: &mut Show<'_>) -> Result<(), Failure> {
 /// What it came to, and what to do next.
 fn close(show: &Show<'_>) -> Result<(), Failure> {
     let over: HashSet<&str> = show.ends.iter().map(|end| end.subject()).collect();
-    let count = |outcome: &str| {
-        show.ends.iter().filter(|end| end.body.contains(&format!("\"outcome\":\"{outcome}\""))).count()
-    };
+    let count = |outcome| show.ends.iter().filter(|end| end.outcome() == Some(outcome)).count();
     let too_many = match show.sim.seen().iter().filter(|seen| seen.flaw == Some(TOO_MANY)).count() {
         0 => "none".to_owned(),
         refused => refused.to_string(),
@@ -114,9 +112,9 @@ fn close(show: &Show<'_>) -> Result<(), Failure> {
          refused {too_many} of them as too many.",
         over.len(),
         show.ends.len(),
-        count("success"),
-        count("failure"),
-        count("partial"),
+        count(Outcome::Success),
+        count(Outcome::Failure),
+        count(Outcome::Partial),
         show.sim.requests(),
     ))?;
     print::line(&what_next(&program()))

@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Write};
 use textwrap::{Options, WordSplitter};
 
 use super::Failure;
-use crate::telemetry::line::escaped;
+use crate::lines::line::escaped;
 
 /// The width of a terminal that nobody made wider. Reports are as wide on any: what is read in columns is
 /// read best in narrow ones.

@@ -14,11 +14,11 @@ use super::run::stop_on_signals;
 use super::{Failure, print};
 use crate::clock::{Clock, Moment};
 use crate::cloud::operations::Api;
+use crate::lines::line::{Fields, Level, Line};
+use crate::lines::output::{standard_error, write_waiting};
 use crate::problem::{Place, Problem};
 use crate::sim::{SECRET_KEY, Scenario, Seen, Sim, Verdict};
-use crate::telemetry::line::{Fields, Line};
-use crate::telemetry::output::{standard_error, write_waiting};
-use crate::telemetry::{self, Format, Level, Surroundings};
+use crate::telemetry::{self, Format, Surroundings};
 
 /// How long the reader of standard error may take nothing before it misses lines.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -117,7 +117,7 @@ fn line(seen: &Seen, now: Moment) -> String {
     if *after_end {
         fields.push(("after_its_end", true.into()));
     }
-    Line { time: now.wall_of(*arrived), level: None, message, fields: &fields }.text(false)
+    Line { time: now.wall_of(*arrived), level: None, message, fields }.text(false)
 }
 
 /// The configuration that points opwatch at the simulator, but for the endpoint, which is the last line.

@@ -114,8 +114,7 @@ mod tests {
      {
         for newest in [Some(Wall(120_000)), None] {
             let store = Arc::new(Sqlite::open(Location::Memory).await.unwrap());
-            let event =
-                Event { id: uuid::Uuid::nil(), kind: Kind::AccountHeld, time: Wall(0), body: String::new() };
+            let event = Event::stored(uuid::Uuid::nil(), Kind::AccountHeld, Wall(0), String::new());
             store.add_event(event, vec!["gone".to_owned(), "audit".to_owned()]).await.unwrap();
             let (standing, mut stands) = watch::channel(BTreeMap::new());
             let retention = Retention {

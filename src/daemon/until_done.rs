@@ -177,8 +177,7 @@ mod tests {
         standing: watch::Receiver<WatchStatus>,
     ) -> (UntilDone, watch::Sender<BTreeMap<String, deliver::LaneStatus>>) {
         let store = Sqlite::open(Location::Memory).await.unwrap();
-        let event =
-            Event { id: uuid::Uuid::nil(), kind: Kind::AccountHeld, time: Wall(0), body: String::new() };
+        let event = Event::stored(uuid::Uuid::nil(), Kind::AccountHeld, Wall(0), String::new());
         store.add_event(event, sinks.iter().map(ToString::to_string).collect()).await.unwrap();
         let (telling, sinks_status) = watch::channel(log(IDLE));
         let store = Arc::new(store);

@@ -31,12 +31,7 @@ impl Sink for Silent {
 #[tokio::test]
 async fn a_stop_that_does_not_wait_for_an_attempt_keeps_the_sink_s_own_clock() {
     let store: Arc<dyn Store> = Arc::new(Sqlite::open(Location::Memory).await.unwrap());
-    let event = Event {
-        id: uuid::Uuid::nil(),
-        kind: Kind::AccountHeld,
-        time: crate::clock::Wall(0),
-        body: String::new(),
-    };
+    let event = Event::stored(uuid::Uuid::nil(), Kind::AccountHeld, crate::clock::Wall(0), String::new());
     store.add_event(event, vec!["hook".to_owned()]).await.unwrap();
     let (attempted, mut attempts) = tokio::sync::mpsc::unbounded_channel();
     let retry = Retry::default();

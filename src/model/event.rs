@@ -1,21 +1,26 @@
-//! The event: a CloudEvents 1.0 record (design.md §7), made once and stored as the text that every sink is
-//! handed.
+//! The event: a CloudEvents 1.0 record (design.md §7), made once and stored as the text that every sink
+//! receives.
+//!
+//! `event/content.rs` has the one type that this text is written from and read into again.
 
-use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Serialize;
 use uuid::Uuid;
 
+mod content;
 mod group;
+#[cfg(test)]
+pub(crate) mod samples;
 #[cfg(test)]
 pub(crate) mod schema;
 mod trouble;
 
-pub use group::{Counts, Finished, group};
-pub use trouble::{Dead, Held, HeldSink, account, dead, sink};
+pub use content::{CloudEvent, Data, ErrorData, TaskData, TaskPart};
+pub use group::{Counts, Finished, GroupData, group};
+pub use trouble::{AccountData, Dead, DeliveryData, Held, HeldSink, SinkData, account, dead, sink};
 
 use super::reading::{Code, Fault, Instance, Outcome, Reading};
 use super::step::Reason;
@@ -55,7 +60,7 @@ pub enum Kind {
 }
 
 /// An event as it is stored and delivered.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Event {
     /// The same for every repeat, and for no other event.
     pub id: Uuid,
@@ -65,6 +70,9 @@ pub struct Event {
     pub time: Wall,
     /// The whole record as one line of JSON, without a line end.
     pub body: String,
+    /// The content of the body: known since the event was made, else read at its first use. `None`: the body
+    /// cannot be read.
+    content: OnceLock<Option<Box<CloudEvent>>>,
 }
 
 /// Whose event it is.
@@ -124,11 +132,50 @@ pub enum FinalWord<'a> {
     },
 }
 
+/// The content follows from the body.
+impl PartialEq for Event {
+    fn eq(&self, other: &Self) -> bool {
+        (self.id, self.kind, self.time, &self.body) == (other.id, other.kind, other.time, &other.body)
+    }
+}
+
+impl Eq for Event {}
+
 impl Event {
-    /// What it is about, as it stands in the record: percent-encoded, so that the next quote ends it.
+    /// An event as the store keeps it.
+    pub fn stored(id: Uuid, kind: Kind, time: Wall, body: String) -> Self {
+        Self { id, kind, time, body, content: OnceLock::new() }
+    }
+
+    /// A new event: its id is derived, and its body written.
+    fn new(kind: Kind, time: Wall, origin: Origin, data: Data) -> Self {
+        let id = derived_id(&origin, kind, time);
+        let content = CloudEvent::new(id, kind, time, origin, data);
+        let body = content.body();
+        Self { id, kind, time, body, content: OnceLock::from(Some(Box::new(content))) }
+    }
+
+    /// The content of the body. `None`: the body cannot be read; this program writes no such body.
+    pub fn content(&self) -> Option<&CloudEvent> {
+        self.content.get_or_init(|| serde_json::from_str(&self.body).ok()).as_deref()
+    }
+
+    /// The data of its type.
+    pub fn data(&self) -> Option<&Data> {
+        self.content().map(|content| &content.data)
+    }
+
+    /// The subject, percent-encoded as in the record.
     pub fn subject(&self) -> &str {
-        let after = self.body.split_once("\"subject\":\"").map_or("", |(_, after)| after);
-        after.split('"').next().unwrap_or_default()
+        self.content().map_or("", |content| &content.subject)
+    }
+
+    /// The outcome of a finished task.
+    pub fn outcome(&self) -> Option<Outcome> {
+        match self.data()? {
+            Data::Task(task) => task.outcome,
+            Data::Group(_) | Data::Account(_) | Data::Sink(_) | Data::Delivery(_) => None,
+        }
     }
 }
 
@@ -192,20 +239,19 @@ pub fn final_word(about: &About<'_>, word: &FinalWord<'_>, ending: &Ending) -> E
         FinalWord::Finished { outcome, status, instances, message } => {
             let data = TaskData {
                 outcome: Some(*outcome),
-                status: Some(*status),
-                instances,
-                message: *message,
+                status: Some((*status).clone()),
+                instances: instances.to_vec(),
+                message: message.map(str::to_owned),
                 ..TaskData::of(about)
             };
             (Kind::Finished, data)
         }
         FinalWord::Abandoned { reason, status, last_seen_at, error } => {
-            let last_seen_at = last_seen_at.map(|at| at.to_string());
             let data = TaskData {
-                reason: Some(reason.to_string()),
-                status: *status,
-                last_seen_at,
-                error: error.map(ErrorPart::of),
+                reason: Some(*reason),
+                status: status.cloned(),
+                last_seen_at: last_seen_at.map(|at| at.to_string()),
+                error: error.map(ErrorData::of),
                 ..TaskData::of(about)
             };
             (Kind::Abandoned, data)
@@ -222,10 +268,10 @@ pub fn final_word(about: &About<'_>, word: &FinalWord<'_>, ending: &Ending) -> E
 /// A task's status, or an instance's, changed.
 pub fn progressed(about: &About<'_>, reading: &Reading, previous: &Code, at: Wall) -> Event {
     let data = TaskData {
-        status: Some(&reading.status),
-        previous_status: Some(previous),
-        instances: &reading.instances,
-        message: reading.message.as_deref(),
+        status: Some(reading.status.clone()),
+        previous_status: Some(previous.clone()),
+        instances: reading.instances.clone(),
+        message: reading.message.clone(),
         ..TaskData::of(about)
     };
     of_task(about, Kind::Progressed, at, data)
@@ -233,44 +279,43 @@ pub fn progressed(about: &About<'_>, reading: &Reading, previous: &Code, at: Wal
 
 /// A task takes longer than it was expected to; the watch goes on.
 pub fn overdue(about: &About<'_>, status: Option<&Code>, elapsed: Duration, at: Wall) -> Event {
-    let data = TaskData { status, elapsed_seconds: Some(seconds(elapsed)), ..TaskData::of(about) };
+    let data =
+        TaskData { status: status.cloned(), elapsed_seconds: Some(seconds(elapsed)), ..TaskData::of(about) };
     of_task(about, Kind::Overdue, at, data)
 }
 
-fn of_task(about: &About<'_>, kind: Kind, at: Wall, data: TaskData<'_>) -> Event {
+fn of_task(about: &About<'_>, kind: Kind, at: Wall, data: TaskData) -> Event {
     let Target { account, region, operation } = about.target;
-    let source = format!("opwatch/{}/{}", segment(account), segment(region));
-    let subject = format!("{}/{}", segment(operation), segment(&about.id.to_string()));
-    let id = derived_id(&source, &subject, about.registered_at, kind, about.sequence, at);
-    Event { id, kind, time: at, body: record(id, &source, kind, &subject, at, data) }
+    let origin = Origin {
+        source: format!("opwatch/{}/{}", segment(account), segment(region)),
+        subject: format!("{}/{}", segment(operation), segment(&about.id.to_string())),
+        start: about.registered_at,
+        sequence: about.sequence,
+    };
+    Event::new(kind, at, origin, Data::Task(Box::new(data)))
+}
+
+/// The parts of an event's id, beside its type and time.
+struct Origin {
+    /// The CloudEvents source.
+    source: String,
+    /// The CloudEvents subject.
+    subject: String,
+    /// The start of the registration, of the group's round, or of the hold.
+    start: Wall,
+    /// The number of the event since the start.
+    sequence: u32,
 }
 
 /// UUIDv5 over compact JSON `[source, subject, start_ms, type, sequence]`, with the time added unless it is a
 /// final word (design.md §3, promise 2): a final word that is made again after a crash keeps its id.
-fn derived_id(source: &str, subject: &str, start: Wall, kind: Kind, sequence: u32, time: Wall) -> Uuid {
+fn derived_id(origin: &Origin, kind: Kind, time: Wall) -> Uuid {
+    let Origin { source, subject, start, sequence } = origin;
     let mut name = serde_json::json!([source, subject, start.0, kind.name(), sequence]);
     if let (false, Some(parts)) = (kind.is_final_word(), name.as_array_mut()) {
         parts.push(time.0.into());
     }
     Uuid::new_v5(&NAMESPACE, name.to_string().as_bytes())
-}
-
-fn record(id: Uuid, source: &str, kind: Kind, subject: &str, time: Wall, data: impl Serialize) -> String {
-    let record = Record {
-        specversion: "1.0",
-        id,
-        source,
-        r#type: kind.name(),
-        subject,
-        time: time.to_string(),
-        datacontenttype: "application/json",
-        data,
-    };
-    #[expect(
-        clippy::expect_used,
-        reason = "strings, numbers and lists of them, in structs: nothing in it can fail to serialize"
-    )]
-    serde_json::to_string(&record).expect("a record of strings and numbers")
 }
 
 fn segment(text: &str) -> impl fmt::Display {
@@ -280,116 +325,6 @@ fn segment(text: &str) -> impl fmt::Display {
 /// Seconds with a resolution of a millisecond, as a number that JSON writes short.
 fn seconds(span: Duration) -> f64 {
     span.as_millis() as f64 / 1000.0
-}
-
-#[derive(Serialize)]
-struct Record<'a, D> {
-    specversion: &'static str,
-    #[serde(serialize_with = "hyphenated")]
-    id: Uuid,
-    source: &'a str,
-    r#type: &'static str,
-    subject: &'a str,
-    time: String,
-    datacontenttype: &'static str,
-    data: D,
-}
-
-fn hyphenated<S: serde::Serializer>(id: &Uuid, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&id.hyphenated())
-}
-
-#[derive(Serialize)]
-struct TaskData<'a> {
-    task: TaskPart<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    outcome: Option<Outcome>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<&'a Code>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    previous_status: Option<&'a Code>,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    instances: &'a [Instance],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<ErrorPart<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_seen_at: Option<String>,
-    registered_at: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    finished_at: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    elapsed_seconds: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    detected_within_seconds: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    polls: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    errors: Option<u32>,
-}
-
-impl<'a> TaskData<'a> {
-    /// Nothing but whose it is.
-    fn of(about: &About<'a>) -> Self {
-        Self {
-            task: TaskPart::of(about),
-            outcome: None,
-            reason: None,
-            status: None,
-            previous_status: None,
-            instances: &[],
-            message: None,
-            error: None,
-            last_seen_at: None,
-            registered_at: about.registered_at.to_string(),
-            finished_at: None,
-            elapsed_seconds: None,
-            detected_within_seconds: None,
-            polls: None,
-            errors: None,
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct ErrorPart<'a> {
-    code: &'a Code,
-    message: &'a str,
-}
-
-impl<'a> ErrorPart<'a> {
-    fn of(fault: &'a Fault) -> Self {
-        Self { code: &fault.code, message: &fault.message }
-    }
-}
-
-#[derive(Serialize)]
-struct TaskPart<'a> {
-    id: String,
-    operation: &'a str,
-    account: &'a str,
-    region: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'a str>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    labels: &'a BTreeMap<String, String>,
-}
-
-impl<'a> TaskPart<'a> {
-    fn of(about: &About<'a>) -> Self {
-        let Target { account, region, operation } = about.target;
-        Self {
-            id: about.id.to_string(),
-            operation,
-            account,
-            region,
-            name: about.settings.name.as_deref(),
-            labels: &about.settings.labels,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -459,5 +394,27 @@ mod tests {
     #[test]
     fn segments_of_source_and_subject_are_percent_encoded() {
         assert_eq!(segment("a/b c~机").to_string(), "a%2Fb%20c~%E6%9C%BA");
+    }
+
+    #[test]
+    fn an_event_from_the_store_has_the_content_that_it_was_made_with() {
+        for made in Kind::ALL.into_iter().flat_map(schema::samples) {
+            let stored = Event::stored(made.id, made.kind, made.time, made.body.clone());
+            assert_eq!(stored.content(), made.content(), "{}", made.body);
+            assert_eq!(stored.content().unwrap().body(), made.body);
+        }
+    }
+
+    #[test]
+    fn fields_that_a_later_version_adds_are_passed_over() {
+        let made = finished(1, 100);
+        let later = made.body.replacen("\"data\":{", "\"added\":[1],\"data\":{\"added\":{\"a\":1},", 1);
+        assert_eq!(Event::stored(made.id, made.kind, made.time, later).content(), made.content());
+    }
+
+    #[test]
+    fn a_body_that_cannot_be_read_has_no_content() {
+        let stored = Event::stored(Uuid::nil(), Kind::Finished, Wall(0), "{".to_owned());
+        assert_eq!((stored.content(), stored.subject(), stored.outcome()), (None, "", None));
     }
 }

@@ -63,7 +63,7 @@ pub struct Response {
 }
 
 /// One instance of an answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instance {
     /// The cloud's id for it.
     pub id: String,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::attribution::Attribution;
 use super::backoff;
 use super::policy::Policy;
@@ -43,7 +45,8 @@ pub enum Effect {
 }
 
 /// Why a task was abandoned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Reason {
     /// It was still unfinished in an answer to a poll sent at or after its deadline.
     Deadline,

@@ -23,10 +23,10 @@ use serde::{Deserialize, Serialize};
 
 use self::regular::{Identity, Regular};
 use super::{Sink, blocking};
+use crate::lines::closed::was_standard_output_closed;
+use crate::lines::output::{Lines, lock, write_waiting};
 use crate::model::delivery::Refusal;
 use crate::model::event::Event;
-use crate::telemetry::closed::was_standard_output_closed;
-use crate::telemetry::output::{Lines, lock, write_waiting};
 
 /// A few hundred kilobytes at most as a rule, and one sync for all of them.
 const BATCH: usize = 256;

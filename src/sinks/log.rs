@@ -10,14 +10,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::journal::{self, Journal};
-use super::{Sink, blocking, fields};
+use super::{Sink, blocking};
+use crate::lines::closed::was_standard_error_closed;
+use crate::lines::event::line;
+use crate::lines::journal::{self, Journal};
+use crate::lines::line::Line;
+use crate::lines::output::{Lines, standard_error, write_waiting};
 use crate::model::delivery::Refusal;
 use crate::model::event::Event;
 use crate::telemetry::ResolvedFormat;
-use crate::telemetry::closed::was_standard_error_closed;
-use crate::telemetry::line::Line;
-use crate::telemetry::output::{Lines, standard_error, write_waiting};
 
 /// Some ten kilobytes of lines: an attempt that is repeated after a crash repeats no more.
 const BATCH: usize = 256;
@@ -108,10 +109,7 @@ impl Out {
 fn joined(events: &[Event], form: impl Fn(&Line<'_>) -> String) -> Vec<u8> {
     let mut lines = Vec::with_capacity(events.len() * 160);
     for event in events {
-        let (message, fields) = fields::of(event);
-        lines.extend_from_slice(
-            form(&Line { time: event.time, level: None, message, fields: &fields }).as_bytes(),
-        );
+        lines.extend_from_slice(form(&line(event)).as_bytes());
         lines.push(b'\n');
     }
     lines

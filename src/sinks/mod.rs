@@ -5,9 +5,7 @@
 
 pub mod channel;
 pub mod exec;
-pub mod fields;
 pub mod file;
-mod journal;
 pub mod log;
 pub mod template;
 pub mod webhook;
@@ -181,34 +179,8 @@ async fn blocking<T: Send + 'static>(
 /// Events for the tests of sinks.
 #[cfg(test)]
 pub(crate) mod samples {
-    use serde_json::{Value, json};
-    use uuid::Uuid;
-
-    use crate::clock::Wall;
     use crate::model::delivery::Refusal;
-    use crate::model::event::{Event, Kind};
-
-    /// An event of that kind and data about the task of design.md §7 with that name.
-    pub fn event(kind: Kind, name: &str, data: Value) -> Event {
-        let mut data = data;
-        data["task"] = json!({"id": "1000800001", "operation": "bm", "account": "default", "region": "bj", "name": name});
-        data["elapsed_seconds"] = 723.4.into();
-        data["polls"] = 17.into();
-        let body =
-            json!({"specversion": "1.0", "type": kind.name(), "subject": "bm/1000800001", "data": data})
-                .to_string();
-        Event { id: Uuid::from_u128(1), kind, time: Wall(1_764_000_000_000), body }
-    }
-
-    /// A task of that name that ended well.
-    pub fn success(name: &str) -> Event {
-        event(Kind::Finished, name, json!({"outcome": "success", "status": 1}))
-    }
-
-    /// The same line so often.
-    pub fn successes(count: usize) -> Vec<Event> {
-        vec![success("reinstall rack 7"); count]
-    }
+    pub use crate::model::event::samples::*;
 
     /// The refusal after a reader closed its end. A process that another test starts holds a copy of that end
     /// between its fork and its exec, and until then writing succeeds.

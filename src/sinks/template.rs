@@ -15,9 +15,11 @@ use std::sync::Mutex;
 
 use minijinja::value::Serde;
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value, context};
+use uuid::Uuid;
 
-use crate::model::event::Event;
-use crate::telemetry::output::lock;
+use crate::clock::Wall;
+use crate::lines::output::lock;
+use crate::model::event::{Event, Kind};
 
 /// What a webhook or a robot takes is far below; what is beyond is no template.
 const LARGEST_BYTES: u64 = 64 * 1024;
@@ -60,7 +62,8 @@ impl Template {
         environment.set_fuel(Some(FUEL));
         environment.add_template_owned(NAME, source.to_owned()).map_err(|error| told(&error))?;
         let template = Self { environment, told: Mutex::default() };
-        match template.render(SAMPLE) {
+        let sample = Event::stored(Uuid::nil(), Kind::Finished, Wall(0), SAMPLE.to_owned());
+        match template.render(&sample) {
             Err(error) if MISSPELT.contains(&error.kind()) => Err(told(&error)),
             // Another failure may be this sample's alone.
             Ok(_) | Err(_) => Ok(template),
@@ -82,7 +85,7 @@ impl Template {
     /// What the template makes of an event for that sink; `None`: it failed, which is told, and the sink says
     /// what it says without one.
     pub fn text(&self, event: &Event, sink: &str) -> Option<String> {
-        match self.render(&event.body) {
+        match self.render(event) {
             Ok(text) => Some(text),
             Err(error) => {
                 let is_new = {
@@ -100,10 +103,11 @@ impl Template {
         }
     }
 
-    fn render(&self, record: &str) -> Result<String, Error> {
-        let record: serde_json::Value = serde_json::from_str(record)
-            .map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))?;
-        let event = Value::from(Serde(&record));
+    fn render(&self, event: &Event) -> Result<String, Error> {
+        let content = event
+            .content()
+            .ok_or_else(|| Error::new(ErrorKind::BadSerialization, "the event cannot be read"))?;
+        let event = Value::from(Serde(content));
         let mut out = Bounded(Vec::new());
         self.environment
             .get_template(NAME)?
@@ -215,9 +219,7 @@ mod tests {
             "{{ 'hunter2'|tojson(x='hunter2') }}",
         ] {
             let error = match Template::new(source) {
-                Ok(template) => {
-                    template.render(&samples::success("x").body).map_err(|error| told(&error)).err()
-                }
+                Ok(template) => template.render(&samples::success("x")).map_err(|error| told(&error)).err(),
                 Err(what) => Some(what),
             };
             assert!(!error.clone().unwrap_or_default().contains("hunter2"), "{source}: {error:?}");

@@ -124,12 +124,8 @@ fn hot(row: Row) -> HotRow {
 }
 
 fn event(number: u128) -> Event {
-    Event {
-        id: Uuid::from_u128(number),
-        kind: Kind::Finished,
-        time: Wall(NOW.0 + 7),
-        body: format!("{{\"number\":{number}}}"),
-    }
+    let body = format!("{{\"number\":{number}}}");
+    Event::stored(Uuid::from_u128(number), Kind::Finished, Wall(NOW.0 + 7), body)
 }
 
 /// The end of a task at that moment, of which these sinks are owed an event.
@@ -368,7 +364,8 @@ async fn what_is_owed_to_a_sink_that_is_gone_dies_after_the_retention(engine: im
     let store = engine.open().await;
     let rows = rows(&*store, 2).await;
     store.commit(finished(rows[0], NOW, &["gone", "hook"])).await.unwrap();
-    let later = Event { time: Wall(NOW.0 + 1_000), ..event(2) };
+    let mut later = event(2);
+    later.time = Wall(NOW.0 + 1_000);
     let end = Some(End { at: NOW, conclusion: Conclusion::Finished(Outcome::Success) });
     store.commit(Commit { hot: hot(rows[1]), end, event: Some((later, vec!["gone".into()])) }).await.unwrap();
     assert_eq!(

@@ -12,7 +12,9 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Layer, Registry};
 
 use super::layer::{Form, LineLayer, is_ours};
-use super::{Config, Format, Level, ResolvedFormat, Surroundings, output};
+use super::{Config, Format, ResolvedFormat, Surroundings};
+use crate::lines::line::Level;
+use crate::lines::output;
 use crate::problem::{Place, Problem};
 
 type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
@@ -90,7 +92,7 @@ mod tests {
     use tracing::{debug, error, info};
 
     use super::*;
-    use crate::telemetry::output::Lines;
+    use crate::lines::output::Lines;
 
     /// What is written while `talk` runs, under that level and that `$RUST_LOG`.
     fn said(form: Form, level: Level, rust_log: &str, talk: impl FnOnce()) -> String {

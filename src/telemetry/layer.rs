@@ -15,10 +15,9 @@ use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-use super::Level;
-use super::line::{Fields, Line, MAX_VALUE_BYTES, cut};
-use super::output::{Lines, write_waiting};
 use crate::clock::Clock;
+use crate::lines::line::{Fields, Level, Line, MAX_VALUE_BYTES, cut};
+use crate::lines::output::{Lines, write_waiting};
 use crate::problem::chain;
 
 /// How long a line may wait for its reader. Then it is dropped, and so are the next ones without a wait: the
@@ -65,7 +64,7 @@ impl<S: Subscriber> Layer<S> for LineLayer {
             time: self.clock.now().wall,
             level: Some(level(event.metadata())),
             message: &message,
-            fields: &fields,
+            fields,
         };
         let mut written = match self.form {
             Form::Text { has_colours } => line.text(has_colours),

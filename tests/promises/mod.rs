@@ -1,9 +1,11 @@
-//! A file for each promise of the design, named like it.
+//! A file for each promise of design.md §3, named after its title.
 
 mod bad_configuration_changes_nothing;
-mod faults_are_put_where_they_belong;
+mod fault_isolation;
 mod nothing_lost;
-mod one_final_word;
-mod polite;
+mod one_final_event;
+mod order;
+mod rate_limit_respected;
+mod same_event_same_id;
 mod secrets_stay_inside;
 mod the_lag_is_known;

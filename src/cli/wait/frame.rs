@@ -11,7 +11,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 use super::brief;
 use super::tasks::{Row, Tally, Tasks};
 use crate::clock::Steady;
-use crate::telemetry::line::escaped;
+use crate::lines::line::escaped;
 use crate::units::{Limit, Span};
 
 /// The size of a terminal.

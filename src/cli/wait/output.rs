@@ -9,15 +9,15 @@ use std::io::{IsTerminal, Write};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rustix::termios::LocalModes;
-use serde_json::Value;
 
 use super::frame::Size;
 
 use crate::cli::{Failure, print};
+use crate::lines::event::line;
+use crate::lines::line::Level;
 use crate::model::event::{Event, Kind};
-use crate::sinks::fields;
-use crate::telemetry::line::Line;
-use crate::telemetry::{self, Format, Level, Surroundings};
+use crate::model::reading::Outcome;
+use crate::telemetry::{self, Format, Surroundings};
 
 /// How often a terminal is written to at most.
 const FRAMES_A_SECOND: u8 = 10;
@@ -97,7 +97,7 @@ impl Output {
         }
         let text = match (&self.live, self.json) {
             (_, true) if event.kind.is_final_word() => event.body,
-            (None, false) => line(&event),
+            (None, false) => line(&event).text(false),
             (Some(_), false) | (_, true) => return Ok(()),
         };
         let bar = self.live.clone();
@@ -144,26 +144,19 @@ fn follow_reflow(bar: &ProgressBar, count: usize, rows: usize) {
 }
 
 /// The line that the `log` sink writes, in its text form.
-fn line(event: &Event) -> String {
-    let (message, fields) = fields::of(event);
-    Line { time: event.time, level: None, message, fields: &fields }.text(false)
-}
-
 fn coloured(event: &Event, has_colours: bool) -> String {
     const GREEN: &str = "\u{1b}[32m";
     const YELLOW: &str = "\u{1b}[33m";
     const RED: &str = "\u{1b}[31m";
-    let outcome = |event: &Event| {
-        serde_json::from_str::<Value>(&event.body).unwrap_or_default()["data"]["outcome"].clone()
-    };
     let colour = match event.kind {
-        Kind::Finished if outcome(event) == "success" => GREEN,
-        Kind::Finished if outcome(event) == "partial" => YELLOW,
+        Kind::Finished if event.outcome() == Some(Outcome::Success) => GREEN,
+        Kind::Finished if event.outcome() == Some(Outcome::Partial) => YELLOW,
         Kind::Finished | Kind::Abandoned | Kind::AccountHeld | Kind::SinkHeld | Kind::DeliveryDead => RED,
         Kind::Overdue => YELLOW,
         Kind::Progressed | Kind::GroupFinished | Kind::AccountReleased | Kind::SinkReleased => "",
     };
-    if has_colours && !colour.is_empty() { format!("{colour}{}\u{1b}[0m", line(event)) } else { line(event) }
+    let text = line(event).text(false);
+    if has_colours && !colour.is_empty() { format!("{colour}{text}\u{1b}[0m") } else { text }
 }
 
 fn size() -> Size {

@@ -3,11 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use crate::clock::Steady;
-use crate::model::event::{Event, Kind};
-use crate::model::reading::Code;
+use crate::model::event::{AccountData, Data, Event, Kind, TaskData, TaskPart};
+use crate::model::reading::{Code, Outcome};
+use crate::model::step::Reason;
 use crate::model::task::{NewTask, Target};
 use crate::watch::PollReport;
 
@@ -99,23 +98,14 @@ impl Tasks {
 
     /// Something happened.
     pub fn told(&mut self, event: &Event) {
-        // It was made within this process.
-        let record: Value = serde_json::from_str(&event.body).unwrap_or_default();
-        let data = &record["data"];
-        match event.kind {
-            Kind::Finished | Kind::Abandoned => self.over(data),
-            Kind::AccountHeld => {
+        match event.data() {
+            Some(Data::Task(data)) if event.kind.is_final_word() => self.over(data),
+            Some(Data::Account(data)) => {
                 let hold = hold(data);
                 self.release(&hold);
-                self.holds.push(hold);
+                self.holds.extend((event.kind == Kind::AccountHeld).then_some(hold));
             }
-            Kind::AccountReleased => self.release(&hold(data)),
-            Kind::Progressed
-            | Kind::Overdue
-            | Kind::GroupFinished
-            | Kind::SinkHeld
-            | Kind::SinkReleased
-            | Kind::DeliveryDead => {}
+            Some(Data::Task(_) | Data::Group(_) | Data::Sink(_) | Data::Delivery(_)) | None => {}
         }
     }
 
@@ -142,26 +132,20 @@ impl Tasks {
         self.rows.iter().filter(|row| !row.is_over).map(|row| row.id.clone()).collect()
     }
 
-    fn over(&mut self, data: &Value) {
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let task = &data["task"];
-        let target = Target {
-            account: text(&task["account"]),
-            region: text(&task["region"]),
-            operation: text(&task["operation"]),
-        };
-        let Some(row) = self.row(target, text(&task["id"])) else { return };
+    fn over(&mut self, data: &TaskData) {
+        let TaskPart { id, operation, account, region, .. } = data.task.clone();
+        let Some(row) = self.row(Target { account, region, operation }, id) else { return };
         if std::mem::replace(&mut row.is_over, true) {
             return;
         }
         self.tally.open -= 1;
-        let end = match (data["outcome"].as_str(), data["reason"].as_str()) {
-            (Some("success"), _) => &mut self.tally.success,
-            (Some("partial"), _) => &mut self.tally.partial,
-            (None, Some("deadline")) => &mut self.tally.deadline,
-            (None, Some("rejected")) => &mut self.tally.rejected,
+        let end = match (data.outcome, data.reason) {
+            (Some(Outcome::Success), _) => &mut self.tally.success,
+            (Some(Outcome::Partial), _) => &mut self.tally.partial,
+            (None, Some(Reason::Deadline)) => &mut self.tally.deadline,
+            (None, Some(Reason::Rejected)) => &mut self.tally.rejected,
             // Nothing else is made here, and what is not known to be well is not.
-            (Some(_) | None, _) => &mut self.tally.failure,
+            (Some(Outcome::Failure), _) | (None, Some(Reason::Removed) | None) => &mut self.tally.failure,
         };
         *end += 1;
     }
@@ -177,14 +161,12 @@ impl Tasks {
     }
 }
 
-fn hold(data: &Value) -> Hold {
-    let text = |key: &str| data[key].as_str().map(str::to_owned);
-    let code = &data["error"]["code"];
-    let code = code.as_str().map_or_else(|| code.to_string(), str::to_owned);
-    let message = data["error"]["message"].as_str().unwrap_or_default();
+fn hold(data: &AccountData) -> Hold {
+    let AccountData { account, region, operation, error, .. } = data;
+    let code = error.code.as_ref().map(|code| format!("{code}: ")).unwrap_or_default();
     Hold {
-        account: text("account").unwrap_or_default(),
-        region_and_operation: text("region").zip(text("operation")),
-        words: format!("{code}: {message}"),
+        account: account.clone(),
+        region_and_operation: region.clone().zip(operation.clone()),
+        words: format!("{code}{}", error.message),
     }
 }

@@ -22,7 +22,7 @@ pub(crate) fn told(record: &Value) -> Vec<String> {
 const AT: Wall = Wall(1_764_000_000_000);
 
 /// Events of that kind, with all that they may have and with as little as they can.
-fn samples(kind: Kind) -> Vec<Event> {
+pub(crate) fn samples(kind: Kind) -> Vec<Event> {
     let target = Target { account: "A b/c".into(), region: "bj".into(), operation: "bm".into() };
     let named = Settings {
         name: Some("rack 7".into()),

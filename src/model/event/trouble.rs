@@ -1,9 +1,9 @@
 //! Events of trouble with opwatch's own work: what is held or used again, and deliveries that were given up.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::group::SOURCE;
-use super::{ErrorPart, Event, Kind, derived_id, record, segment};
+use super::{Data, ErrorData, Event, Kind, Origin, segment};
 use crate::clock::Wall;
 use crate::model::reading::Fault;
 
@@ -36,15 +36,15 @@ pub fn account(held: &Held<'_>, released: bool, at: Wall) -> Event {
         None => format!("account/{}", segment(held.account)),
     };
     let data = AccountData {
-        account: held.account,
-        region: held.pace_key.map(|(region, _)| region),
-        operation: held.pace_key.map(|(_, operation)| operation),
-        error: ErrorPart::of(held.cause),
+        account: held.account.to_owned(),
+        region: held.pace_key.map(|(region, _)| region.to_owned()),
+        operation: held.pace_key.map(|(_, operation)| operation.to_owned()),
+        error: ErrorData::of(held.cause),
         since: held.since.to_string(),
         tasks: held.tasks,
     };
-    let id = derived_id(&source, &subject, held.since, kind, held.number, at);
-    Event { id, kind, time: at, body: record(id, &source, kind, &subject, at, data) }
+    let origin = Origin { source, subject, start: held.since, sequence: held.number };
+    Event::new(kind, at, origin, Data::Account(data))
 }
 
 /// A sink that is held, or was.
@@ -65,11 +65,19 @@ pub struct HeldSink<'a> {
 /// A sink is held (`released` is false) or used again.
 pub fn sink(held: &HeldSink<'_>, released: bool, at: Wall) -> Event {
     let kind = if released { Kind::SinkReleased } else { Kind::SinkHeld };
-    let subject = format!("sink/{}", segment(held.sink));
-    let error = Words { message: held.error };
-    let data = SinkData { sink: held.sink, error, since: held.since.to_string(), waiting: held.waiting };
-    let id = derived_id(SOURCE, &subject, held.since, kind, held.number, at);
-    Event { id, kind, time: at, body: record(id, SOURCE, kind, &subject, at, data) }
+    let origin = Origin {
+        source: SOURCE.to_owned(),
+        subject: format!("sink/{}", segment(held.sink)),
+        start: held.since,
+        sequence: held.number,
+    };
+    let data = SinkData {
+        sink: held.sink.to_owned(),
+        error: ErrorData::without_code(held.error),
+        since: held.since.to_string(),
+        waiting: held.waiting,
+    };
+    Event::new(kind, at, origin, Data::Sink(data))
 }
 
 /// A delivery that was given up.
@@ -88,59 +96,56 @@ pub struct Dead<'a> {
 /// A delivery was given up.
 pub fn dead(dead: &Dead<'_>, at: Wall) -> Event {
     let Dead { sink, event, attempts, error } = *dead;
-    let subject = format!("sink/{}/{}", segment(sink), event.id.hyphenated());
-    let event_part = EventPart {
-        id: event.id.hyphenated().to_string(),
-        r#type: event.kind.name(),
-        subject: event.subject(),
+    let id = event.id.hyphenated().to_string();
+    let origin = Origin {
+        source: SOURCE.to_owned(),
+        subject: format!("sink/{}/{id}", segment(sink)),
+        start: event.time,
+        sequence: attempts,
     };
-    let data = DeadData { sink, event: event_part, attempts, error: Words { message: error } };
-    let id = derived_id(SOURCE, &subject, event.time, Kind::DeliveryDead, attempts, at);
-    Event {
-        id,
-        kind: Kind::DeliveryDead,
-        time: at,
-        body: record(id, SOURCE, Kind::DeliveryDead, &subject, at, data),
-    }
+    let event = EventPart { id, r#type: event.kind.name().to_owned(), subject: event.subject().to_owned() };
+    let data = DeliveryData { sink: sink.to_owned(), event, attempts, error: ErrorData::without_code(error) };
+    Event::new(Kind::DeliveryDead, at, origin, Data::Delivery(data))
 }
 
-#[derive(Serialize)]
-struct AccountData<'a> {
-    account: &'a str,
+/// The data of the events of an account or a pace key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields of the record, as design.md §7 names them")]
+pub struct AccountData {
+    pub account: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    region: Option<&'a str>,
+    pub region: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    operation: Option<&'a str>,
-    error: ErrorPart<'a>,
-    since: String,
-    tasks: usize,
+    pub operation: Option<String>,
+    pub error: ErrorData,
+    pub since: String,
+    pub tasks: usize,
 }
 
-#[derive(Serialize)]
-struct SinkData<'a> {
-    sink: &'a str,
-    error: Words<'a>,
-    since: String,
-    waiting: u64,
+/// The data of the events of a sink.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields of the record, as design.md §7 names them")]
+pub struct SinkData {
+    pub sink: String,
+    pub error: ErrorData,
+    pub since: String,
+    pub waiting: u64,
 }
 
-#[derive(Serialize)]
-struct DeadData<'a> {
-    sink: &'a str,
-    event: EventPart<'a>,
-    attempts: u32,
-    error: Words<'a>,
+/// The data of a dead letter's event.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields of the record, as design.md §7 names them")]
+pub struct DeliveryData {
+    pub sink: String,
+    pub event: EventPart,
+    pub attempts: u32,
+    pub error: ErrorData,
 }
 
-#[derive(Serialize)]
-struct EventPart<'a> {
-    id: String,
-    r#type: &'static str,
-    subject: &'a str,
-}
-
-/// An error that has no code.
-#[derive(Serialize)]
-struct Words<'a> {
-    message: &'a str,
+/// The event of a dead letter.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EventPart {
+    pub id: String,
+    pub r#type: String,
+    pub subject: String,
 }

@@ -5,7 +5,7 @@ use crate::clock::Moment;
 use crate::clock::Wall;
 use crate::model::delivery::Refusal;
 use crate::model::delivery::Retry;
-use crate::model::event::Kind;
+use crate::model::event::{Kind, samples};
 use crate::model::policy::Waits;
 use crate::model::records::DeadLetter;
 use crate::model::route::{Group, Route, Routes};
@@ -32,9 +32,14 @@ fn sending() -> Sending {
 /// A delivery of the event of that number, about that task.
 fn owed(seq: i64, task: i64) -> OutboxRow {
     let kind = if task == 0 { Kind::AccountHeld } else { Kind::Finished };
-    let body = format!(r#"{{"subject":"bm/{task}"}}"#);
-    let event = Event { id: Uuid::from_u128(seq.unsigned_abs().into()), kind, time: Wall(seq), body };
+    let event = event(seq, kind, &format!("bm/{task}"));
     OutboxRow { seq: Seq(seq), task: (task != 0).then_some(Row(task)), attempts: 0, tried: None, event }
+}
+
+/// The event of that number and subject, as the store has it.
+fn event(seq: i64, kind: Kind, subject: &str) -> Event {
+    let body = samples::success("x").body.replacen("bm/1000800001", subject, 1);
+    Event::stored(Uuid::from_u128(seq.unsigned_abs().into()), kind, Wall(seq), body)
 }
 
 fn routes() -> Routes {
@@ -538,7 +543,7 @@ fn two_holds_of_one_millisecond_have_two_ids() {
 fn trouble_of_one_account_waits_for_no_other_s() {
     let about = |seq: i64, subject: &str| {
         let mut owed = owed(seq, 0);
-        owed.event.body = format!(r#"{{"source":"opwatch","subject":"{subject}"}}"#);
+        owed.event = event(seq, Kind::AccountHeld, subject);
         owed
     };
     let outbox = [about(1, "account/a"), about(2, "account/b"), about(3, "account/a"), about(4, "group/7")];

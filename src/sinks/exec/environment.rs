@@ -11,9 +11,9 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::model::event::Event;
-use crate::sinks::fields;
-use crate::telemetry::line::cut;
+use crate::lines::event::line;
+use crate::lines::line::cut;
+use crate::model::event::{Data, Event};
 
 /// What a program needs to find others, its user's files, and its language and time zone.
 const INHERITED: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
@@ -21,15 +21,6 @@ const INHERITED: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
 /// What is kept of one value: more than any name needs, and all of them together stay far below what the
 /// system passes on.
 const VALUE_BYTES: usize = 1024;
-
-/// What is of use to a script beside the log line's fields, in place of one of the same name (a dead
-/// delivery's line has the type of what was not delivered): `OPWATCH_TYPE` is always that of the event
-/// itself. With a JSON pointer for the records of tasks and one for others.
-const BESIDE: [(&str, [&str; 2]); 3] = [
-    ("OPWATCH_TYPE", ["/type", "/type"]),
-    ("OPWATCH_ACCOUNT", ["/data/task/account", "/data/account"]),
-    ("OPWATCH_REGION", ["/data/task/region", "/data/region"]),
-];
 
 /// The daemon's variables that its programs see too.
 #[derive(Clone, Debug)]
@@ -67,21 +58,29 @@ impl Inherited {
 /// The facts of an event: `OPWATCH_` and the log line's keys in upper case, and a few more. What it lacks is
 /// not set.
 pub fn of(event: &Event) -> BTreeMap<String, String> {
-    let (_, fields) = fields::of(event);
-    let mut variables: BTreeMap<String, String> = fields
+    let mut variables: BTreeMap<String, String> = line(event)
+        .fields
         .iter()
         .map(|(key, value)| (format!("OPWATCH_{}", key.to_ascii_uppercase()), harmless(value)))
         .collect();
-    variables.insert("OPWATCH_EVENT_ID".to_owned(), event.id.hyphenated().to_string());
-    // The record was written by this program. Should it not parse after all, the id still says which event it
-    // is.
-    let record: Value = serde_json::from_str(&event.body).unwrap_or_default();
-    for (name, pointers) in BESIDE {
-        if let Some(value) = pointers.iter().find_map(|pointer| record.pointer(pointer)) {
-            variables.insert(name.to_owned(), harmless(value));
-        }
-    }
+    let (account, region) = account_and_region(event);
+    let beside = [
+        ("OPWATCH_EVENT_ID", Some(event.id.hyphenated().to_string())),
+        // In place of the log line's key: a dead letter's line has the type of the undelivered event.
+        ("OPWATCH_TYPE", Some(event.kind.name().to_owned())),
+        ("OPWATCH_ACCOUNT", account.map(|account| harmless(&account.into()))),
+        ("OPWATCH_REGION", region.map(|region| harmless(&region.into()))),
+    ];
+    variables.extend(beside.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
     variables
+}
+
+fn account_and_region(event: &Event) -> (Option<&str>, Option<&str>) {
+    match event.data() {
+        Some(Data::Task(data)) => (Some(&data.task.account), Some(&data.task.region)),
+        Some(Data::Account(data)) => (Some(&data.account), data.region.as_deref()),
+        Some(Data::Group(_) | Data::Sink(_) | Data::Delivery(_)) | None => (None, None),
+    }
 }
 
 /// A value as one line of bounded text: a NUL would end it, and other control characters would command the

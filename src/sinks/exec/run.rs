@@ -16,7 +16,7 @@ use tokio::net::unix::pipe;
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::timeout;
 
-use crate::telemetry::line::{cut, escaped};
+use crate::lines::line::{cut, escaped};
 
 /// The last output that is kept: enough for the message at the end of a stack trace.
 const KEPT_BYTES: usize = 4096;

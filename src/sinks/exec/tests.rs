@@ -6,11 +6,11 @@ use std::fs;
 use std::path::Path;
 
 use rustix::io::{FdFlags, fcntl_setfd};
-use serde_json::json;
 
 use super::*;
 use crate::model::delivery::RefusalClass;
 use crate::model::event::Kind;
+use crate::model::reading::{Code, Outcome};
 use crate::sinks::samples;
 
 /// Longer than any machine takes for what is tried here.
@@ -54,7 +54,7 @@ async fn environment(event: &Event) -> BTreeSet<String> {
 
 /// An event that is so long.
 fn long_event(bytes: usize) -> Event {
-    samples::event(Kind::Finished, "x", json!({"outcome": "success", "message": "x".repeat(bytes)}))
+    samples::task(Kind::Finished, "x", |data| data.message = Some("x".repeat(bytes)))
 }
 
 #[tokio::test]
@@ -86,8 +86,7 @@ async fn the_environment_is_as_promised_and_nothing_else() {
 
 #[tokio::test]
 async fn an_event_that_is_no_task_s_names_its_account_too() {
-    let body = json!({"type": "opwatch.account.held", "data": {"account": "main", "error": {"code": 4100}, "tasks": 3}}).to_string();
-    let found = environment(&Event { kind: Kind::AccountHeld, body, ..samples::success("x") }).await;
+    let found = environment(&samples::hold(false)).await;
     for wanted in
         ["OPWATCH_ACCOUNT=main", "OPWATCH_ERROR=4100", "OPWATCH_TASKS=3", "OPWATCH_TYPE=opwatch.account.held"]
     {
@@ -97,22 +96,23 @@ async fn an_event_that_is_no_task_s_names_its_account_too() {
 
 #[tokio::test]
 async fn the_type_is_that_of_the_event_itself_and_not_of_one_that_it_tells_of() {
-    let told_of = json!({"id": "1", "type": "opwatch.task.finished", "subject": "bm/1"});
-    let body =
-        json!({"type": "opwatch.delivery.dead", "data": {"sink": "page", "event": told_of}}).to_string();
-    let found = environment(&Event { kind: Kind::DeliveryDead, body, ..samples::success("x") }).await;
-    assert!(
-        found.contains("OPWATCH_TYPE=opwatch.delivery.dead") && found.contains("OPWATCH_EVENT=1"),
-        "{found:?}"
-    );
+    let dead = samples::dead_letter(&samples::success("x"));
+    let found = environment(&dead).await;
+    for wanted in ["OPWATCH_TYPE=opwatch.delivery.dead", "OPWATCH_EVENT=00000000-0000-0000-0000-000000000001"]
+    {
+        assert!(found.contains(wanted), "{found:?}");
+    }
 }
 
 #[tokio::test]
 async fn a_hostile_name_and_labels_stay_one_short_harmless_value() {
     let usual = environment(&samples::success("x")).await.len();
-    let mut event = samples::success(&format!("a\0b\nLD_PRELOAD=/x\u{1b}[2J\u{9b}{}", "机".repeat(1000)));
-    event.body =
-        event.body.replacen("\"name\"", "\"labels\":{\"LD_PRELOAD\":\"/x\",\"PATH\":\"/x\"},\"name\"", 1);
+    let name = format!("a\0b\nLD_PRELOAD=/x\u{1b}[2J\u{9b}{}", "机".repeat(1000));
+    let event = samples::task(Kind::Finished, &name, |data| {
+        data.outcome = Some(Outcome::Success);
+        data.status = Some(Code::Int(1));
+        data.task.labels = ["LD_PRELOAD", "PATH"].map(|name| (name.to_owned(), "/x".to_owned())).into();
+    });
     let found = environment(&event).await;
     let name = found.iter().find_map(|variable| variable.strip_prefix("OPWATCH_NAME=")).unwrap();
     assert!(name.starts_with("a b LD_PRELOAD=/x [2J 机") && name.ends_with("机…"), "{name}");

@@ -15,10 +15,10 @@ use rustls::pki_types::pem::PemObject;
 
 use super::config::{Config, EMPTY_PATH, fault};
 use super::guard::Guard;
+use crate::lines::output::lock;
 use crate::net::{self, Way, address, ca_file};
 use crate::secret::{self, Secret};
 use crate::section::Fault;
-use crate::telemetry::output::lock;
 
 /// The address and the client for it.
 pub struct Reached {

@@ -120,12 +120,8 @@ pub fn settings(record: &Record<'_>, column: usize) -> rusqlite::Result<Settings
 
 /// The event in the columns `event_id, kind, time, body` from that one on.
 pub fn event(record: &Record<'_>, column: usize) -> rusqlite::Result<Event> {
-    Ok(Event {
-        id: Uuid::from_bytes(record.get(column)?),
-        kind: record.get(column + 1)?,
-        time: record.get(column + 2)?,
-        body: record.get(column + 3)?,
-    })
+    let id = Uuid::from_bytes(record.get(column)?);
+    Ok(Event::stored(id, record.get(column + 1)?, record.get(column + 2)?, record.get(column + 3)?))
 }
 
 /// A number of rows for `LIMIT`.

@@ -7,9 +7,9 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Level;
 use crate::clock::Wall;
 
 /// What is kept of one value. Cloud messages and names are far shorter; a line stays readable and below what
@@ -29,7 +29,37 @@ pub struct Line<'a> {
     /// Fixed words.
     pub message: &'a str,
     /// The values.
-    pub fields: &'a Fields,
+    pub fields: Fields,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// A person must act.
+    Error,
+    /// Something may need a person soon.
+    Warn,
+    /// What an operator wants to have seen.
+    #[default]
+    Info,
+    /// Each poll and attempt.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl Level {
+    /// As it is written in the configuration, in `$RUST_LOG` and in a line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
 }
 
 impl Line<'_> {
@@ -48,7 +78,7 @@ impl Line<'_> {
     /// `message key=value …`: the text without its time and level.
     pub fn words(&self) -> String {
         let mut words = escaped(&cut(self.message, MAX_VALUE_BYTES)).into_owned();
-        for (key, value) in self.fields {
+        for (key, value) in &self.fields {
             // Writing to a string cannot fail.
             _ = write!(words, " {key}={}", written(value));
         }
@@ -63,7 +93,7 @@ impl Line<'_> {
             _ = write!(object, ",\"level\":\"{}\"", level.name());
         }
         _ = write!(object, ",\"message\":{}", Value::from(cut(self.message, MAX_VALUE_BYTES)));
-        for (key, value) in self.fields {
+        for (key, value) in &self.fields {
             _ = write!(object, ",{}:{value}", Value::from(*key));
         }
         object.push('}');
@@ -143,7 +173,7 @@ mod tests {
         ]
     }
 
-    fn line(fields: &Fields) -> Line<'_> {
+    fn line(fields: Fields) -> Line<'static> {
         Line { time: Wall(1_764_000_000_000), level: None, message: "task finished", fields }
     }
 
@@ -151,30 +181,30 @@ mod tests {
 
     #[test]
     fn only_values_that_could_be_misread_are_quoted() {
-        let text = line(&with_name("rack-7_a.b")).text(false);
+        let text = line(with_name("rack-7_a.b")).text(false);
         assert_eq!(
             text,
             "2025-11-24T16:00:00.000Z task finished task=1000800001 elapsed=723.4 name=rack-7_a.b"
         );
-        assert!(line(&with_name("")).text(false).ends_with(r#"name="""#));
-        assert!(line(&with_name("a=b")).text(false).ends_with(r#"name="a=b""#));
+        assert!(line(with_name("")).text(false).ends_with(r#"name="""#));
+        assert!(line(with_name("a=b")).text(false).ends_with(r#"name="a=b""#));
     }
 
     #[test]
     fn a_hostile_value_neither_breaks_the_line_nor_reaches_the_terminal() {
-        let fields = with_name(HOSTILE);
-        for written in [line(&fields).text(false), line(&fields).json()] {
+        let line = line(with_name(HOSTILE));
+        for written in [line.text(false), line.json()] {
             assert!(!written.contains(is_unprintable), "{written:?}");
         }
     }
 
     #[test]
     fn a_hostile_value_reads_back_from_text_and_from_json() {
-        let fields = with_name(HOSTILE);
-        let text = line(&fields).text(false);
+        let line = line(with_name(HOSTILE));
+        let text = line.text(false);
         let quoted = text.split_once("name=").unwrap().1;
         assert_eq!(serde_json::from_str::<String>(quoted).unwrap(), HOSTILE);
-        let object: Value = serde_json::from_str(&line(&fields).json()).unwrap();
+        let object: Value = serde_json::from_str(&line.json()).unwrap();
         assert_eq!(object["name"], HOSTILE);
         assert_eq!(object["time"], "2025-11-24T16:00:00.000Z");
         assert_eq!(object["message"], "task finished");
@@ -190,8 +220,7 @@ mod tests {
 
     #[test]
     fn a_level_stands_after_the_time() {
-        let fields = Fields::new();
-        let line = Line { level: Some(Level::Warn), ..line(&fields) };
+        let line = Line { level: Some(Level::Warn), ..line(Fields::new()) };
         assert_eq!(line.text(false), "2025-11-24T16:00:00.000Z WARN  task finished");
         assert!(line.text(true).contains("\u{1b}[33mWARN "));
         assert!(line.json().contains(r#""level":"warn","message":"#));

@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::fields::{self, Row};
+use super::event::{line, message_id};
+use super::line::cut;
 use crate::model::event::{Event, Kind};
-use crate::telemetry::line::{Line, cut};
+use crate::model::reading::Outcome;
 
 /// Where journald listens.
 pub const SOCKET: &str = "/run/systemd/journal/socket";
@@ -73,16 +74,14 @@ impl Journal {
 
 /// The datagram: one field after the other.
 fn entry(event: &Event, value_bytes: usize) -> Vec<u8> {
-    let (message, fields) = fields::of(event);
-    let words = Line { time: event.time, level: None, message, fields: &fields }.words();
-    let outcome = fields.iter().find(|(key, _)| *key == "outcome").and_then(|(_, value)| value.as_str());
+    let line = line(event);
     let mut datagram = Vec::with_capacity(1024);
-    put(&mut datagram, "MESSAGE", &cut(&words, value_bytes));
-    put(&mut datagram, "MESSAGE_ID", &Row::of(event.kind).message_id.simple().to_string());
-    put(&mut datagram, "PRIORITY", priority(event.kind, outcome));
+    put(&mut datagram, "MESSAGE", &cut(&line.words(), value_bytes));
+    put(&mut datagram, "MESSAGE_ID", &message_id(event.kind).simple().to_string());
+    put(&mut datagram, "PRIORITY", priority(event.kind, event.outcome()));
     put(&mut datagram, "SYSLOG_IDENTIFIER", "opwatch");
     put(&mut datagram, "OPWATCH_TIME", &event.time.to_string());
-    for (key, value) in &fields {
+    for (key, value) in &line.fields {
         let name = format!("OPWATCH_{}", key.to_ascii_uppercase());
         let bare = value.as_str().map_or_else(|| Value::to_string(value), str::to_owned);
         put(&mut datagram, &name, &cut(&bare, value_bytes));
@@ -105,10 +104,10 @@ fn put(datagram: &mut Vec<u8>, name: &str, value: &str) {
 }
 
 /// syslog(3)'s levels: 3 error, 4 warning, 6 informational.
-fn priority(kind: Kind, outcome: Option<&str>) -> &'static str {
+fn priority(kind: Kind, outcome: Option<Outcome>) -> &'static str {
     match kind {
-        Kind::Finished if outcome == Some("success") => "6",
-        Kind::Finished if outcome == Some("failure") => "3",
+        Kind::Finished if outcome == Some(Outcome::Success) => "6",
+        Kind::Finished if outcome == Some(Outcome::Failure) => "3",
         Kind::AccountHeld | Kind::SinkHeld | Kind::DeliveryDead => "3",
         Kind::Finished | Kind::Abandoned | Kind::Overdue => "4",
         Kind::Progressed | Kind::GroupFinished | Kind::AccountReleased | Kind::SinkReleased => "6",
@@ -117,10 +116,9 @@ fn priority(kind: Kind, outcome: Option<&str>) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-    use crate::sinks::samples;
+    use crate::model::event::samples;
+    use crate::model::step::Reason;
 
     fn journal() -> (tempfile::TempDir, UnixDatagram, Journal) {
         let folder = tempfile::tempdir().unwrap();
@@ -172,8 +170,8 @@ mod tests {
 
     #[test]
     fn the_priority_matches_what_happened() {
-        let priorities =
-            ["success", "partial", "failure"].map(|outcome| priority(Kind::Finished, Some(outcome)));
+        let priorities = [Outcome::Success, Outcome::Partial, Outcome::Failure]
+            .map(|outcome| priority(Kind::Finished, Some(outcome)));
         assert_eq!(priorities, ["6", "4", "3"]);
         assert_eq!(priority(Kind::Abandoned, None), "4");
     }
@@ -182,7 +180,7 @@ mod tests {
     fn a_journal_that_is_away_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let journal = Journal::new(folder.path().join("none")).unwrap();
-        let event = samples::event(Kind::Abandoned, "x", json!({"reason": "deadline"}));
+        let event = samples::task(Kind::Abandoned, "x", |data| data.reason = Some(Reason::Deadline));
         assert_eq!(journal.send(&event).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }
