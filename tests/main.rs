@@ -10,5 +10,6 @@
 mod layers;
 mod promises;
 mod readme;
+mod stores;
 mod support;
 mod surface;

@@ -14,7 +14,6 @@ use crate::daemon::reach::{Found, Reached, Stand, reach};
 use crate::lines::line::escaped;
 use crate::model::policy::Policy;
 use crate::model::sweep::Bottleneck;
-use crate::store::sqlite::Location;
 use crate::telemetry::Surroundings;
 use crate::units::{Limit, Span, coarse, grouped, rounded};
 
@@ -81,12 +80,9 @@ fn report(path: &Path, loaded: &Loaded, plan: &Plan) -> String {
     parts.push(format!("\nEach task, unless it says otherwise:\n{}", defaults(&loaded.poll)));
     parts.push("\nWho would hear of it:".to_owned());
     parts.extend(plan.sinks.iter().map(heard));
-    let location = match &plan.location {
-        Location::File(file) => file.display().to_string(),
-        Location::Memory => "in memory".to_owned(),
-    };
+    let place = &plan.store_place;
     parts.push(wrapped(
-        &format!("The store: {location}; what is over is kept: {kept}.", kept = kept(loaded.store.retention)),
+        &format!("The store: {place}; what is over is kept: {kept}.", kept = kept(loaded.store.retention)),
         "\n",
         "  ",
     ));

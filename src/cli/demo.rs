@@ -188,7 +188,7 @@ fn configuration(sim: &Sim, key_file: &Path) -> Loaded {
         accounts: BTreeMap::from([("default".to_owned(), account)]),
         poll,
         sinks: BTreeMap::new(),
-        store: store::Config::default(),
+        store: store::Config::in_memory(),
         log: telemetry::Config { format: Format::Text, ..telemetry::Config::default() },
         tasks: (0..TASKS).map(task).collect(),
         task_files: Vec::new(),

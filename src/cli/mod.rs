@@ -22,7 +22,6 @@ use clap_complete::Shell;
 use crate::clock::Clock;
 use crate::daemon;
 use crate::problem::{Problem, chain, lines};
-use crate::store;
 
 /// Watches asynchronous cloud operations until they are over, then tells your systems.
 #[derive(Parser)]
@@ -191,11 +190,9 @@ impl Failure {
             Self::Stopped(wait::Stopped { signal, .. }) => 128 + signal,
             Self::Configuration(_)
             | Self::Daemon(daemon::Error::Configuration(_) | daemon::Error::Cloud(_)) => 2,
-            Self::Daemon(daemon::Error::Opening(_, error) | daemon::Error::Store(error)) => match error {
-                store::Error::InUse { .. } | store::Error::Newer { .. } => 2,
-                store::Error::Open { why, .. } if why.needs_a_person() => 2,
-                store::Error::Open { .. } | store::Error::Failed(_) | store::Error::Closed => 1,
-            },
+            Self::Daemon(daemon::Error::Opening(_, error) | daemon::Error::Store(error)) => {
+                if error.needs_a_person() { 2 } else { 1 }
+            }
             Self::Daemon(daemon::Error::Thread(_)) | Self::Runtime(_) | Self::Output(_) => 1,
         }
     }

@@ -11,7 +11,6 @@ use crate::clock::Clock;
 use crate::config::{self, Environment, Loaded};
 use crate::daemon::{self, Daemon, Ended, Options};
 use crate::problem::{Place, Problem};
-use crate::store::sqlite;
 use crate::telemetry::{self, Surroundings};
 
 /// How long nothing but held work may be left before `--until-done` gives up (design.md §6).
@@ -31,7 +30,6 @@ pub async fn run(path: &Path, until_done: bool, allow_removals: bool, clock: Clo
         tracing::warn!(%doubt, "the configuration can be used, but look at this");
     }
     let format = loaded.log.format.resolve(surroundings);
-    _ = sqlite::location(&loaded.store, |name| std::env::var_os(name))?;
     let until_done = until_done.then_some(HELD_FOR_LONG);
     let stopping = stop.clone();
     let options = Options {

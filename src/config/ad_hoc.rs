@@ -58,7 +58,7 @@ pub fn load_accounts(path: Option<&Path>, environment: &Environment) -> Result<L
                 accounts,
                 poll,
                 sinks: BTreeMap::new(),
-                store: store::Config::default(),
+                store: store::Config::in_memory(),
                 log: telemetry::Config::default(),
                 tasks: Vec::new(),
                 task_files: Vec::new(),

@@ -71,26 +71,14 @@ pub fn poll(policy: &Policy) -> Vec<Check> {
 
 /// `[store]`.
 pub fn store(config: &store::Config) -> Vec<Check> {
-    let path = config.url.as_ref().map(|url| url.strip_prefix("sqlite:").unwrap_or_default());
-    let names_a_file = path.is_none_or(|path| !path.is_empty() && !path.contains(char::is_control));
-    // Others take `sqlite:///x` for a path from here, or from the root.
-    let has_no_host = path.is_none_or(|path| !path.starts_with("//"));
+    let flaw = config.url.as_deref().and_then(store::url_flaw);
     vec![
         check(
             &["retention"],
             positive(config.retention),
             "would forget every task at once; write more than 0s, or \"forever\"",
         ),
-        check(
-            &["url"],
-            has_no_host,
-            "has slashes that mean different things to different programs; write sqlite: and the path alone",
-        ),
-        check(
-            &["url"],
-            names_a_file,
-            "names no store; write sqlite: and a path, such as \"sqlite:opwatch.db\"",
-        ),
+        check(&["url"], flaw.is_none(), flaw.unwrap_or_default()),
     ]
 }
 

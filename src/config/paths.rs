@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use super::environment::Environment;
+use crate::store;
 
 /// The value of that key with its path made whole; other values are left as they are. `None`: the folder's
 /// own path is no text, and a configuration is.
@@ -22,11 +23,8 @@ pub fn rebase(key: &[String], value: String, folder: &Path, environment: &Enviro
                 None => join(folder, &value),
             }
         }
-        ["store", "url"] => match value.strip_prefix("sqlite:") {
-            // `sqlite:` alone is told later, as what it is.
-            Some(path) if !path.is_empty() => join(folder, path).map(|path| format!("sqlite:{path}")),
-            Some(_) | None => Some(value),
-        },
+        // A URL with a flaw stays as it is, and is refused later.
+        ["store", "url"] => store::rebased(value, |path| join(folder, path)),
         _ => Some(value),
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::{Error, build_sinks, catalogue, routes};
+use super::{Error, build_sinks, catalogue, not_opened, routes};
 use crate::clock::Clock;
 use crate::cloud::Cloud;
 use crate::cloud::operations::{self, Api};
@@ -19,7 +19,7 @@ use crate::model::task::PaceKey;
 use crate::model::task::{NewTask, Target};
 use crate::problem::Problem;
 use crate::register::listed::listed;
-use crate::store::sqlite::{Location, location_to_be};
+use crate::store;
 use crate::telemetry::ResolvedFormat;
 use crate::units::{Rate, coarse, grouped, rounded};
 
@@ -36,8 +36,8 @@ pub struct Plan {
     pub idle_accounts: Vec<String>,
     /// The sinks, by name.
     pub sinks: Vec<Heard>,
-    /// Where the store will be.
-    pub location: Location,
+    /// The place of the store.
+    pub store_place: String,
 }
 
 /// The tasks of one pace key.
@@ -80,9 +80,9 @@ pub struct Heard {
 /// When the daemon could not be built of it, or a task file is not as it was when it was loaded.
 pub fn plan(loaded: &Loaded, format: ResolvedFormat, clock: Clock) -> Result<Plan, Error> {
     let cloud = Cloud::new(loaded.accounts.clone(), loaded.poll.request_timeout.0)?;
-    let location = location_to_be(&loaded.store, |name| std::env::var_os(name));
-    let (built, location) = match (build_sinks(loaded, format, clock), location) {
-        (Ok(built), Ok(location)) => (built, location),
+    let store_place = store::place(&loaded.store).map_err(|error| not_opened(&loaded.store, &error));
+    let (built, store_place) = match (build_sinks(loaded, format, clock), store_place) {
+        (Ok(built), Ok(store_place)) => (built, store_place),
         (Err(Error::Configuration(mut problems)), Err(problem)) => {
             problems.push(problem);
             return Err(Error::Configuration(problems));
@@ -109,7 +109,7 @@ pub fn plan(loaded: &Loaded, format: ResolvedFormat, clock: Clock) -> Result<Pla
     let heard =
         |route: Route| Some(Heard { shown: shown(&route.sink), sending: built.get(&route.sink)?.1, route });
     let sinks = routes(loaded).0.into_iter().filter_map(heard).collect();
-    Ok(Plan { tasks, keys: keys(&cloud, loaded, counts)?, first_tasks, idle_accounts, sinks, location })
+    Ok(Plan { tasks, keys: keys(&cloud, loaded, counts)?, first_tasks, idle_accounts, sinks, store_place })
 }
 
 fn keys(

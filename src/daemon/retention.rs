@@ -107,13 +107,13 @@ mod tests {
 
     use super::*;
     use crate::model::event::{Event, Kind};
-    use crate::store::sqlite::{Location, Sqlite};
+    use crate::store;
 
     #[tokio::test]
     async fn what_is_given_up_for_a_sink_that_is_not_configured_any_more_is_counted_also_if_the_store_was_empty_at_the_start()
      {
         for newest in [Some(Wall(120_000)), None] {
-            let store = Arc::new(Sqlite::open(Location::Memory).await.unwrap());
+            let store = store::open(&store::Config::in_memory()).await.unwrap();
             let event = Event::stored(uuid::Uuid::nil(), Kind::AccountHeld, Wall(0), String::new());
             store.add_event(event, vec!["gone".to_owned(), "audit".to_owned()]).await.unwrap();
             let (standing, mut stands) = watch::channel(BTreeMap::new());

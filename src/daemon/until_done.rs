@@ -161,7 +161,7 @@ mod tests {
     use super::*;
     use crate::clock::Wall;
     use crate::model::event::{Event, Kind};
-    use crate::store::sqlite::{Location, Sqlite};
+    use crate::store;
 
     const IDLE: deliver::LaneStatus =
         deliver::LaneStatus { is_idle: true, is_on_hold: false, dead_letters: 0 };
@@ -176,11 +176,10 @@ mod tests {
         sinks: &[&str],
         standing: watch::Receiver<WatchStatus>,
     ) -> (UntilDone, watch::Sender<BTreeMap<String, deliver::LaneStatus>>) {
-        let store = Sqlite::open(Location::Memory).await.unwrap();
+        let store = store::open(&store::Config::in_memory()).await.unwrap();
         let event = Event::stored(uuid::Uuid::nil(), Kind::AccountHeld, Wall(0), String::new());
         store.add_event(event, sinks.iter().map(ToString::to_string).collect()).await.unwrap();
         let (telling, sinks_status) = watch::channel(log(IDLE));
-        let store = Arc::new(store);
         let sinks = vec!["log".to_owned()];
         let clock = Clock::start();
         (

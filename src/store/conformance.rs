@@ -1,11 +1,9 @@
 //! What every store is held to: a function for each promise of the trait, and a line for each engine.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::sqlite::{Location, Sqlite};
 use super::*;
 use crate::model::event::Counts;
 use crate::model::event::Kind;
@@ -13,13 +11,14 @@ use crate::model::reading::{Code, Outcome};
 use crate::model::records::{Conclusion, DeadLetter, End, FinishedTask, RegisteredState};
 use crate::model::step::Reason;
 use crate::model::task::{Origin, Settings, TaskId};
+use crate::units::Span;
 
 /// A store that can be opened, and opened again.
 trait Engine {
     /// Whether what is in it survives a close.
     fn durable(&self) -> bool;
 
-    async fn open(&self) -> Box<dyn Store>;
+    async fn open(&self) -> Arc<dyn Store>;
 }
 
 /// The promises, once for all engines; each name is the sentence that it proves.
@@ -43,12 +42,14 @@ macro_rules! held_to_the_promises {
                 a_group_is_over_with_its_last_task_and_later_tasks_begin_a_new_round
                 events_of_no_task_are_forgotten_once_they_are_owed_to_nobody
                 open_tasks_come_in_order_and_page_by_page
+                open_tasks_of_some_targets_alone_are_found_where_these_are_named
                 keeping_leaves_alone_what_is_over
                 the_largest_id_stays_exact
                 a_number_and_its_digits_as_text_are_two_tasks
                 only_what_is_over_and_owed_nothing_can_be_forgotten
                 what_is_registered_again_meanwhile_is_not_forgotten
                 a_forgotten_key_is_never_given_out_again
+                evidence_is_saved_for_each_pace_key_in_place_of_the_one_before
                 commits_at_once_all_arrive
                 a_closed_store_says_so
                 an_opened_store_has_all_that_was_acknowledged
@@ -77,9 +78,9 @@ impl Engine for InFile {
         true
     }
 
-    async fn open(&self) -> Box<dyn Store> {
-        let path: PathBuf = self.0.path().join("opwatch.db");
-        Box::new(Sqlite::open(Location::File(path)).await.unwrap())
+    async fn open(&self) -> Arc<dyn Store> {
+        let url = Some(format!("sqlite:{}", self.0.path().join("opwatch.db").display()));
+        super::open(&Config { url, ..Config::default() }).await.unwrap()
     }
 }
 
@@ -88,8 +89,8 @@ impl Engine for InMemory {
         false
     }
 
-    async fn open(&self) -> Box<dyn Store> {
-        Box::new(Sqlite::open(Location::Memory).await.unwrap())
+    async fn open(&self) -> Arc<dyn Store> {
+        super::open(&Config::in_memory()).await.unwrap()
     }
 }
 
@@ -149,7 +150,7 @@ async fn rows(store: &dyn Store, count: u64) -> Vec<Row> {
 }
 
 async fn open_rows(store: &dyn Store) -> Vec<Row> {
-    store.open_tasks(Row(0), 1000).await.unwrap().into_iter().map(|task| task.hot.row).collect()
+    store.open_tasks(None, Row(0), 1000).await.unwrap().into_iter().map(|task| task.hot.row).collect()
 }
 
 async fn undelivered(store: &dyn Store, sink: &str) -> Vec<OutboxRow> {
@@ -167,7 +168,7 @@ async fn registering_twice_is_registering_once(engine: impl Engine) {
     let later = Wall(NOW.0 + 5);
     let second = store.register(vec![task(2)], later, vec![later]).await.unwrap();
     assert_eq!(second, [Registered { row: first[1].row, state: RegisteredState::Known }]);
-    let open = store.open_tasks(Row(0), 10).await.unwrap();
+    let open = store.open_tasks(None, Row(0), 10).await.unwrap();
     assert_eq!(
         open.iter().map(|task| (task.registered_at, task.hot.due)).collect::<Vec<_>>(),
         [(NOW, NOW), (NOW, NOW)]
@@ -190,7 +191,7 @@ async fn changed_settings_of_an_open_task_are_taken_over(engine: impl Engine) {
     for settings in [Settings::default(), full.clone(), full, Settings::default()] {
         let row = register(&*store, &[NewTask { settings: settings.clone(), ..task(1) }]).await[0].row;
         assert_eq!(store.record(row).await.unwrap().map(|record| record.settings), Some(settings.clone()));
-        assert_eq!(store.open_tasks(Row(0), 1).await.unwrap()[0].settings, settings);
+        assert_eq!(store.open_tasks(None, Row(0), 1).await.unwrap()[0].settings, settings);
     }
 }
 
@@ -260,7 +261,7 @@ async fn a_step_counts_its_events_and_keeps_the_task_open(engine: impl Engine) {
     let step = Commit { hot: moved.clone(), end: None, event: Some((event(1), vec!["hook".into()])) };
     assert!(store.commit(step).await.unwrap());
     assert!(store.commit(Commit { hot: moved.clone(), end: None, event: None }).await.unwrap());
-    assert_eq!(store.open_tasks(Row(0), 10).await.unwrap()[0].hot, moved);
+    assert_eq!(store.open_tasks(None, Row(0), 10).await.unwrap()[0].hot, moved);
     assert_eq!(store.record(row).await.unwrap().unwrap().sequence, 1);
     assert_eq!(store.record(Row(999)).await.unwrap(), None);
 }
@@ -426,12 +427,37 @@ async fn open_tasks_come_in_order_and_page_by_page(engine: impl Engine) {
     let store = engine.open().await;
     let rows = rows(&*store, 5).await;
     store.commit(finished(rows[1], NOW, &[])).await.unwrap();
-    let page = |after| store.open_tasks(after, 2);
+    let page = |after| store.open_tasks(None, after, 2);
     let found = [page(Row(0)).await.unwrap(), page(rows[2]).await.unwrap(), page(rows[4]).await.unwrap()];
     assert_eq!(
         found.map(|page| page.iter().map(|task| task.hot.row).collect::<Vec<_>>()),
         [vec![rows[0], rows[2]], vec![rows[3], rows[4]], vec![]]
     );
+}
+
+async fn open_tasks_of_some_targets_alone_are_found_where_these_are_named(engine: impl Engine) {
+    let store = engine.open().await;
+    let tasks = [("bm", 1), ("flow", 2), ("bm", 3), ("other", 4), ("flow", 5)];
+    let tasks = tasks.map(|(operation, id)| NewTask { target: target(operation), ..task(id) });
+    let rows: Vec<_> = register(&*store, &tasks).await.into_iter().map(|registered| registered.row).collect();
+    let targets = store.targets().await.unwrap();
+    let of = |names: &[&str]| -> Vec<TargetRow> {
+        let named = targets.iter().filter(|(_, target)| names.contains(&target.operation.as_str()));
+        named.map(|(row, _)| *row).collect()
+    };
+    for (names, expected) in [
+        (&["bm"] as &[&str], vec![rows[0], rows[2]]),
+        (&["bm", "flow"], vec![rows[0], rows[1], rows[2], rows[4]]),
+        (&[], vec![]),
+    ] {
+        let mut found = Vec::new();
+        let mut after = Row(0);
+        while let page @ [_, ..] = &*store.open_tasks(Some(&of(names)), after, 2).await.unwrap() {
+            after = page[page.len() - 1].hot.row;
+            found.extend(page.iter().map(|task| task.hot.row));
+        }
+        assert_eq!(found, expected, "{names:?}");
+    }
 }
 
 async fn keeping_leaves_alone_what_is_over(engine: impl Engine) {
@@ -440,7 +466,7 @@ async fn keeping_leaves_alone_what_is_over(engine: impl Engine) {
     store.commit(finished(rows[0], NOW, &[])).await.unwrap();
     let polled = |row| HotRow { polls: 9, ..hot(row) };
     store.save(rows.iter().map(|row| polled(*row)).collect()).await.unwrap();
-    let open = store.open_tasks(Row(0), 10).await.unwrap();
+    let open = store.open_tasks(None, Row(0), 10).await.unwrap();
     assert_eq!(open.into_iter().map(|task| task.hot).collect::<Vec<_>>(), [polled(rows[1])]);
 }
 
@@ -449,7 +475,7 @@ async fn the_largest_id_stays_exact(engine: impl Engine) {
     let ids = [u64::MAX, i64::MAX.cast_unsigned() + 1, i64::MAX.cast_unsigned(), 0];
     assert!(register(&*store, &ids.map(task)).await.iter().all(|task| task.state == RegisteredState::New));
     assert!(register(&*store, &ids.map(task)).await.iter().all(|task| task.state == RegisteredState::Known));
-    let open = store.open_tasks(Row(0), 10).await.unwrap();
+    let open = store.open_tasks(None, Row(0), 10).await.unwrap();
     assert_eq!(open.into_iter().map(|task| task.id).collect::<Vec<_>>(), ids.map(TaskId::Int));
 }
 
@@ -460,7 +486,7 @@ async fn a_number_and_its_digits_as_text_are_two_tasks(engine: impl Engine) {
     let tasks = [task(42), text, elsewhere];
     assert!(register(&*store, &tasks).await.iter().all(|task| task.state == RegisteredState::New));
     let targets = store.targets().await.unwrap();
-    let open = store.open_tasks(Row(0), 10).await.unwrap();
+    let open = store.open_tasks(None, Row(0), 10).await.unwrap();
     assert_eq!(targets.len(), 2);
     for (open, task) in open.iter().zip(&tasks) {
         assert_eq!((&open.id, &targets[&open.target]), (&task.id, &*task.target));
@@ -523,8 +549,34 @@ async fn a_forgotten_key_is_never_given_out_again(engine: impl Engine) {
     assert!(undelivered(&*store, "hook").await[0].seq > seq);
 }
 
+async fn evidence_is_saved_for_each_pace_key_in_place_of_the_one_before(engine: impl Engine) {
+    let store = engine.open().await;
+    assert_eq!(store.evidence().await.unwrap(), []);
+    let evidence = |pace_key: &str, had_good_response, refused: &[(Code, Vec<Row>)]| EvidenceRow {
+        pace_key: pace_key.into(),
+        had_good_response,
+        refused: refused.to_vec(),
+    };
+    let codes = [
+        (Code::Int(10001), vec![Row(3), Row(i64::MAX)]),
+        (Code::Text("AuthFailure".into()), vec![]),
+        (Code::Text("ResourceNotFound.\"x\"".into()), vec![Row(1)]),
+    ];
+    let one = evidence("AKID/bj/bm.api.qcloud.com/Describe", false, &codes);
+    let other = evidence("a", false, &[]);
+    store.save_evidence(vec![one.clone(), other.clone()]).await.unwrap();
+    assert_eq!(store.evidence().await.unwrap(), [one.clone(), other]);
+    let good = evidence("a", true, &codes[2..]);
+    store.save_evidence(vec![good.clone()]).await.unwrap();
+    store.save_evidence(vec![]).await.unwrap();
+    assert_eq!(store.evidence().await.unwrap(), [one.clone(), good.clone()]);
+    store.close().await;
+    let after = engine.open().await.evidence().await.unwrap();
+    assert_eq!(after, if engine.durable() { vec![one, good] } else { vec![] });
+}
+
 async fn commits_at_once_all_arrive(engine: impl Engine) {
-    let store: Arc<dyn Store> = engine.open().await.into();
+    let store = engine.open().await;
     let mut commits = tokio::task::JoinSet::new();
     for row in rows(&*store, 700).await {
         let store = store.clone();
@@ -547,14 +599,14 @@ async fn an_opened_store_has_all_that_was_acknowledged(engine: impl Engine) {
     let row = register(&*store, &[named(1, "rack 7"), task(2)]).await[0].row;
     store.commit(finished(row, NOW, &["hook"])).await.unwrap();
     let before = (
-        store.open_tasks(Row(0), 10).await.unwrap(),
+        store.open_tasks(None, Row(0), 10).await.unwrap(),
         store.record(row).await.unwrap(),
         undelivered(&*store, "hook").await,
     );
     store.close().await;
     let store = engine.open().await;
     let after = (
-        store.open_tasks(Row(0), 10).await.unwrap(),
+        store.open_tasks(None, Row(0), 10).await.unwrap(),
         store.record(row).await.unwrap(),
         undelivered(&*store, "hook").await,
     );

@@ -7,10 +7,10 @@
 
 #[cfg(test)]
 mod conformance;
-pub mod sqlite;
+mod sqlite;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,12 +19,13 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Wall;
 use crate::model::event::Event;
 use crate::model::records::{
-    Commit, DeadLetter, FinishedTask, GroupRound, GroupRow, HotRow, OpenTask, OutboxRow, Record, Registered,
-    Seq, TargetRow,
+    Commit, DeadLetter, EvidenceRow, FinishedTask, GroupRound, GroupRow, HotRow, OpenTask, OutboxRow, Record,
+    Registered, Seq, TargetRow,
 };
 use crate::model::task::{NewTask, Row, Target};
 use crate::problem::Place;
-use crate::units::{Limit, Span};
+use crate::units::Limit;
+use sqlite::Sqlite;
 
 /// `[store]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,81 +38,112 @@ pub struct Config {
     pub url_place: Place,
     /// How long what is over is kept, or forever. Default 30d.
     pub retention: Limit,
+    /// Whether the store is kept in memory alone, for `wait`, `demo` and tests. Then each call is answered in
+    /// the thread of the caller, before its future returns for the first time.
+    #[serde(skip)]
+    pub in_memory: bool,
+}
+
+impl Config {
+    /// A store in memory.
+    pub fn in_memory() -> Self {
+        Self { in_memory: true, ..Self::default() }
+    }
 }
 
 /// Why the store cannot be used. Every case needs a person, or a restart.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Another daemon holds the lock file.
-    #[error("{path} is in use by another opwatch ({holder}); stop that one, or give this one its own [store] url", path = .path.display())]
+    /// The configuration names no place for a store.
+    #[error("{0}")]
+    Config(String),
+    /// Another daemon holds the store.
+    #[error(
+        "{place} is in use by another opwatch ({holder}); stop that one, or give this one its own [store] url"
+    )]
     InUse {
-        /// The database.
-        path: PathBuf,
-        /// Who holds it, as far as the lock file tells.
+        /// The place of the store.
+        place: String,
+        /// The other daemon, as far as that is known.
         holder: String,
     },
-    /// It could not be opened.
-    #[error("cannot open the store {path}: {why}", path = .path.display())]
+    /// The store could not be opened.
+    #[error("cannot open the store {place}: {why}")]
     Open {
-        /// The database.
-        path: PathBuf,
-        /// Why not, for people.
-        why: Unusable,
-        /// Why not, in the words of who refused it.
+        /// The place of the store.
+        place: String,
+        /// The reason and the fix, for people.
+        why: String,
+        /// Whether another try is of no use before a person acted.
+        needs_a_person: bool,
+        /// The words of the engine or of the system.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// It was written by a later version.
-    #[error("the store {path} was written by a later opwatch (schema {found}, this one knows {known}); install that version again", path = .path.display())]
+    /// The store was written by a later version.
+    #[error(
+        "the store {place} was written by a later opwatch (schema {found}, this one knows {known}); install that version again"
+    )]
     Newer {
-        /// The database.
-        path: PathBuf,
-        /// Its schema version.
+        /// The place of the store.
+        place: String,
+        /// The schema version of the store.
         found: i64,
-        /// The latest that this program knows.
+        /// The latest schema version that this program knows.
         known: i64,
     },
-    /// A read or a write failed in a way that waiting does not mend: nothing may be assumed of what was not
-    /// acknowledged.
+    /// A read or a write failed for good: nothing may be assumed of what was not acknowledged.
     #[error("the store failed; opwatch ends here and starts afresh from what is safely written")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The store's thread is gone, since the program is ending.
+    /// The store is closed, since the program ends.
     #[error("the store is closed")]
     Closed,
 }
 
-/// Why a store cannot be opened, and what to do about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unusable {
-    /// A part of the path is missing, or is no folder.
-    #[error("its folder does not exist; create it, or name another path")]
-    NoFolder,
-    /// The path is that of a folder.
-    #[error("it is a folder; name a file in it")]
-    Folder,
-    /// The file is no database, or another program's.
-    #[error("it is not a store of opwatch; name another path")]
-    Foreign,
-    /// This user may not use it.
-    #[error("permission denied; let this user read and write the file, and create files in its folder")]
-    Denied,
-    /// Nobody may write it.
-    #[error("it is read-only; make the file, its folder and its file system writable, or name another path")]
-    ReadOnly,
-    /// Its disk is full.
-    #[error("no space is left; free some on its disk")]
-    Full,
-    /// Whatever has no words of its own.
-    #[error("see to the cause, or name another path")]
-    Other,
+impl Error {
+    /// Whether only a person can remove the cause, so that another start is of no use.
+    pub fn needs_a_person(&self) -> bool {
+        match self {
+            Self::Config(_) | Self::InUse { .. } | Self::Newer { .. } => true,
+            Self::Open { needs_a_person, .. } => *needs_a_person,
+            Self::Failed(_) | Self::Closed => false,
+        }
+    }
 }
 
-impl Unusable {
-    /// Whether only a person can mend it, so that trying again is of no use.
-    pub fn needs_a_person(self) -> bool {
-        match self {
-            Self::NoFolder | Self::Folder | Self::Foreign | Self::Denied | Self::ReadOnly => true,
-            Self::Full | Self::Other => false,
-        }
+/// Opens the store of a configuration, and creates it as needed. The only function that chooses an engine.
+///
+/// # Errors
+/// When the store cannot be used. Whatever passes by itself is waited for until the future is dropped.
+pub async fn open(config: &Config) -> Result<Arc<dyn Store>, Error> {
+    if config.in_memory {
+        return Ok(Arc::new(Sqlite::in_memory()?));
+    }
+    let path = sqlite::location(config, |name| std::env::var_os(name))?;
+    Ok(Arc::new(Sqlite::open(path).await?))
+}
+
+/// The place of the store of a configuration, for people. Nothing is opened or created.
+///
+/// # Errors
+/// When the store could not be opened at that place.
+pub fn place(config: &Config) -> Result<String, Error> {
+    if config.in_memory {
+        return Ok("in memory".to_owned());
+    }
+    let path = sqlite::location_to_be(config, |name| std::env::var_os(name))?;
+    Ok(path.display().to_string())
+}
+
+/// The flaw of a URL, and the fix; `None`: it names a store.
+pub fn url_flaw(url: &str) -> Option<&'static str> {
+    sqlite::path_of(url).err()
+}
+
+/// The URL with its path made absolute by that function; a URL without a path as it is.
+pub fn rebased(url: String, absolute: impl FnOnce(&str) -> Option<String>) -> Option<String> {
+    match sqlite::path_of(&url) {
+        Ok(path) => absolute(path).map(|path| sqlite::url_of(&path)),
+        Err(_) => Some(url),
     }
 }
 
@@ -133,8 +165,14 @@ pub trait Store: Send + Sync {
     /// The targets that any task was registered with.
     async fn targets(&self) -> Result<HashMap<TargetRow, Target>, Error>;
 
-    /// At most `limit` open tasks in the order of their keys, after that key.
-    async fn open_tasks(&self, after: Row, limit: usize) -> Result<Vec<OpenTask>, Error>;
+    /// At most `limit` open tasks of these targets in the order of their keys, after that key. `None`: of all
+    /// targets.
+    async fn open_tasks(
+        &self,
+        targets: Option<&[TargetRow]>,
+        after: Row,
+        limit: usize,
+    ) -> Result<Vec<OpenTask>, Error>;
 
     /// What an event tells of that task; `None` if it is not known.
     async fn record(&self, row: Row) -> Result<Option<Record>, Error>;
@@ -205,14 +243,11 @@ pub trait Store: Send + Sync {
     /// it. `false`: another task joined it, or it is closed already, and nothing was written.
     async fn close_group(&self, group: GroupRow, event: Event, sinks: Vec<String>) -> Result<bool, Error>;
 
-    /// SHIM
-    async fn evidence(&self) -> Result<Vec<crate::model::records::EvidenceRow>, Error> {
-        Ok(Vec::new())
-    }
-    /// SHIM
-    async fn save_evidence(&self, _: Vec<crate::model::records::EvidenceRow>) -> Result<(), Error> {
-        Ok(())
-    }
+    /// The evidence of each pace key that was saved, in the order of the keys.
+    async fn evidence(&self) -> Result<Vec<EvidenceRow>, Error>;
+
+    /// Saves the evidence of these pace keys in place of what was saved for them before.
+    async fn save_evidence(&self, rows: Vec<EvidenceRow>) -> Result<(), Error>;
 
     /// The time of the latest event.
     async fn newest(&self) -> Result<Option<Wall>, Error>;
@@ -230,12 +265,7 @@ pub trait Store: Send + Sync {
 impl Default for Config {
     fn default() -> Self {
         let url_place = Place { key: Some("store.url".to_owned()), ..Place::default() };
-        Self { url: None, url_place, retention: Limit(Some(Span(Duration::from_secs(30 * 24 * 3600)).0)) }
+        let retention = Limit(Some(Duration::from_secs(30 * 24 * 3600)));
+        Self { url: None, url_place, retention, in_memory: false }
     }
-}
-/// SHIM
-pub async fn open(config: &Config) -> Result<std::sync::Arc<dyn Store>, Error> {
-    let location =
-        sqlite::location_to_be(config, |name| std::env::var_os(name)).map_err(|_| Error::Closed)?;
-    Ok(std::sync::Arc::new(sqlite::Sqlite::open(location).await?))
 }

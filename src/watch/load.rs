@@ -40,7 +40,7 @@ impl Machine {
         let mut gone = Vec::new();
         let mut after = Row(0);
         loop {
-            let page = store.open_tasks(after, PAGE).await?;
+            let page = store.open_tasks(None, after, PAGE).await?;
             let Some(last) = page.last() else { break };
             after = last.hot.row;
             let now = now();

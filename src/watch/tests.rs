@@ -17,8 +17,7 @@ use crate::model::records::RowSet;
 use crate::model::route::Routes;
 use crate::model::task::{IdType, NewTask, Origin, Row, Settings, Target};
 use crate::secret::Secret;
-use crate::store::Store;
-use crate::store::sqlite::{Location, Sqlite};
+use crate::store;
 use crate::telemetry::captured;
 
 /// What is to come of a code.
@@ -75,7 +74,7 @@ async fn machine() -> Machine {
     };
     let policy = Policy::default();
     let cloud = Cloud::new([("default".to_owned(), account)].into(), policy.request_timeout.0).unwrap();
-    let store = Sqlite::open(Location::Memory).await.unwrap();
+    let store = store::open(&store::Config::in_memory()).await.unwrap();
     let task = |region: &str| {
         let target = Target { account: "default".into(), region: region.into(), operation: "bm".into() };
         let id = IdType::Int.canonical("1").unwrap();
@@ -86,7 +85,7 @@ async fn machine() -> Machine {
     let mut listed = RowSet::default();
     registered.iter().for_each(|registered| listed.insert(registered.row));
     let current = Current { policy, cloud, routes: Routes::default(), listed, sinks: BTreeSet::new() };
-    Machine::load(Arc::new(current), false, &store, || at(0)).await.unwrap().0
+    Machine::load(Arc::new(current), false, &*store, || at(0)).await.unwrap().0
 }
 
 fn at(seconds: i64) -> Moment {

@@ -27,8 +27,7 @@ use crate::problem::Place;
 use crate::register::catalogue::Catalogue;
 use crate::register::listed::{Listed, listed};
 use crate::register::{Written, WrittenId};
-use crate::store::Store;
-use crate::store::sqlite::{Location, Sqlite};
+use crate::store::{self, Store};
 use crate::units::{Limit, Span};
 use life::Life;
 use witness::Witness;
@@ -104,7 +103,7 @@ impl Stage {
             timeout: Limit(None),
             ..Policy::default()
         };
-        let store: Arc<dyn Store> = Arc::new(self.runtime.block_on(Sqlite::open(Location::Memory)).unwrap());
+        let store: Arc<dyn Store> = self.runtime.block_on(store::open(&store::Config::in_memory())).unwrap();
         let witness = Witness::new(policy);
         let next_disturbance = world.within(2 * HOUR);
         let file = BTreeMap::new();

@@ -148,17 +148,6 @@ pub enum Conclusion {
     Abandoned(Reason),
 }
 
-/// The evidence of one pace key, kept over restarts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EvidenceRow {
-    /// The text of the pace key.
-    pub pace_key: String,
-    /// Whether any task of the pace key ever had a good response.
-    pub had_good_response: bool,
-    /// The tasks that were refused, by code.
-    pub refused: Vec<(Code, Vec<Row>)>,
-}
-
 /// A delivery that is owed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OutboxRow {
@@ -189,6 +178,17 @@ pub struct DeadLetter {
     pub error: String,
     /// The event that tells of it, and the sinks that are owed that.
     pub event: Option<(Event, Vec<String>)>,
+}
+
+/// The evidence of a pace key about refusals of its tasks (design.md §3, promise 6).
+#[derive(Clone, Debug, PartialEq)]
+pub struct EvidenceRow {
+    /// The pace key, as text.
+    pub pace_key: String,
+    /// Whether one of its tasks ever had a good response.
+    pub had_good_response: bool,
+    /// The tasks that were refused, by error code.
+    pub refused: Vec<(Code, Vec<Row>)>,
 }
 
 /// A task that is over. Its default lies before every other.

@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
-use super::location::Location;
 use super::trouble::{Patience, Trouble};
-use crate::store::{Error, Unusable};
+use crate::store::Error;
 
 /// The schema, a step a version; `PRAGMA user_version` counts those taken. A step that was released is never
 /// changed.
-const STEPS: &[&str] = &[include_str!("step_1.sql")];
+const STEPS: &[&str] = &[include_str!("step_1.sql"), include_str!("step_2.sql")];
 /// Set by the first step.
 const APPLICATION_ID: i64 = 0x6f70_7761;
 /// How long SQLite itself waits for a foreign lock: short, so that longer waits are seen (trouble.rs).
@@ -38,6 +37,52 @@ const SAID_BY_THE_SYSTEM: &[(ErrorKind, Unusable)] = &[
     (ErrorKind::QuotaExceeded, Unusable::Full),
 ];
 
+/// Why a store cannot be opened, and the fix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// A part of the path is missing, or is no folder.
+    #[error("its folder does not exist; create it, or name another path")]
+    NoFolder,
+    /// The path is that of a folder.
+    #[error("it is a folder; name a file in it")]
+    Folder,
+    /// The file is no database, or another program's.
+    #[error("it is not a store of opwatch; name another path")]
+    Foreign,
+    /// This user may not use it.
+    #[error("permission denied; let this user read and write the file, and create files in its folder")]
+    Denied,
+    /// The file, its folder or its file system is read-only for all.
+    #[error("it is read-only; make the file, its folder and its file system writable, or name another path")]
+    ReadOnly,
+    /// Its disk is full.
+    #[error("no space is left; free some on its disk")]
+    Full,
+    /// Any other cause.
+    #[error("see to the cause, or name another path")]
+    Other,
+}
+
+impl Unusable {
+    /// Whether only a person can remove the cause, so that trying again is of no use.
+    pub fn needs_a_person(self) -> bool {
+        match self {
+            Self::NoFolder | Self::Folder | Self::Foreign | Self::Denied | Self::ReadOnly => true,
+            Self::Full | Self::Other => false,
+        }
+    }
+
+    /// The error that says so of that database.
+    pub fn of(self, path: &Path, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+        Error::Open {
+            place: path.display().to_string(),
+            why: self.to_string(),
+            needs_a_person: self.needs_a_person(),
+            source: source.into(),
+        }
+    }
+}
+
 /// Why a file is not our database, beside what SQLite finds.
 #[derive(Debug, thiserror::Error)]
 enum NotOurs {
@@ -51,15 +96,10 @@ enum NotOurs {
 
 /// A connection with our settings, to a database with our schema. A foreign lock and a full disk are waited
 /// for, until the patience ends.
-pub fn connect(location: &Location, patience: &mut Patience) -> Result<Connection, Error> {
-    let path = match location {
-        Location::File(path) => path.as_path(),
-        Location::Memory => Path::new(":memory:"),
-    };
-    let refused =
-        |reason: NotOurs| Error::Open { path: path.into(), why: reason.why(path), source: reason.into() };
+pub fn connect(path: &Path, patience: &mut Patience) -> Result<Connection, Error> {
+    let refused = |reason: NotOurs| reason.why(path).of(path, reason);
     let (connection, version) = loop {
-        match opened(location)
+        match opened(path)
             .and_then(|mut connection| prepared(&mut connection).map(|version| (connection, version)))
         {
             Ok(ready) => break ready,
@@ -72,9 +112,22 @@ pub fn connect(location: &Location, patience: &mut Patience) -> Result<Connectio
     };
     patience.over();
     match i64::try_from(STEPS.len()) {
-        Ok(known) if version > known => Err(Error::Newer { path: path.into(), found: version, known }),
+        Ok(known) if version > known => {
+            Err(Error::Newer { place: path.display().to_string(), found: version, known })
+        }
         Ok(_) | Err(_) => Ok(connection),
     }
+}
+
+/// The connection to a new database in memory, with our settings and our schema.
+pub fn in_memory() -> Result<Connection, Error> {
+    let prepared = || {
+        let mut connection = Connection::open_in_memory()?;
+        configure(&connection)?;
+        prepared(&mut connection)?;
+        Ok(connection)
+    };
+    prepared().map_err(|reason: NotOurs| Unusable::Other.of(Path::new(":memory:"), reason))
 }
 
 /// What to do about trouble that passes by itself; what is missing or forbidden at the start is a mistake
@@ -95,7 +148,7 @@ fn passing(error: &rusqlite::Error) -> Option<&'static str> {
 
 /// The error of a database, or of a file beside it, that the system refuses.
 pub fn unusable(path: &Path, error: io::Error) -> Error {
-    Error::Open { path: path.into(), why: said_by_the_system(&error), source: error.into() }
+    said_by_the_system(&error).of(path, error)
 }
 
 impl NotOurs {
@@ -124,13 +177,10 @@ fn said_by_the_system(error: &io::Error) -> Unusable {
         .map_or(Unusable::Other, |(_, why)| *why)
 }
 
-fn opened(location: &Location) -> Result<Connection, NotOurs> {
+fn opened(path: &Path) -> Result<Connection, NotOurs> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = match location {
-        Location::File(path) => Connection::open_with_flags(path, flags)?,
-        Location::Memory => Connection::open_in_memory()?,
-    };
+    let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY)?;
     let (objects, application): (i64, i64) = connection.query_row(
         "SELECT count(*), (SELECT application_id FROM pragma_application_id) FROM sqlite_schema",
@@ -141,9 +191,14 @@ fn opened(location: &Location) -> Result<Connection, NotOurs> {
         return Err(NotOurs::Foreign);
     }
     let journal: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
-    if journal != "wal" && matches!(location, Location::File(_)) {
+    if journal != "wal" {
         return Err(NotOurs::NoWal(journal));
     }
+    configure(&connection)?;
+    Ok(connection)
+}
+
+fn configure(connection: &Connection) -> rusqlite::Result<()> {
     // FULL: a commit is on the disk when it returns. Checkpoints are the worker's, which sees their errors;
     // SQLite's own hides them. Temporary files would need room in a second place.
     connection.execute_batch(&format!(
@@ -151,7 +206,7 @@ fn opened(location: &Location) -> Result<Connection, NotOurs> {
          PRAGMA cache_size = -{CACHE_KIB}; PRAGMA temp_store = MEMORY;"
     ))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    Ok(connection)
+    Ok(())
 }
 
 /// Takes the steps that are missing, all or none; answers the version that is there afterwards.

@@ -1,76 +1,101 @@
-//! Where the database is: what `[store] url` means, and where it is when nobody wrote one.
+//! The place of the database: the meaning of `[store] url`, and the default without one.
 
 use std::ffi::OsString;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use crate::problem::Problem;
-use crate::store::{Config, Unusable};
+use super::connect::Unusable;
+use crate::store::{Config, Error};
 
-/// Where a database is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Location {
-    /// In that file.
-    File(PathBuf),
-    /// In memory, until it is closed: for `demo`, and for `wait` without a daemon.
-    Memory,
-}
-
+const SCHEME: &str = "sqlite:";
 const FILE_NAME: &str = "opwatch.db";
+/// The default folder is for its owner alone, as the XDG specification has it.
+const FOLDER_MODE: u32 = 0o700;
 
-/// Where that configuration has its database; `variable` looks into the environment. The default folder is
-/// created where it is ours to create; one that somebody wrote must exist, since a misspelt path would begin
-/// an empty store.
-pub fn location(config: &Config, variable: impl Fn(&str) -> Option<OsString>) -> Result<Location, Problem> {
+/// The database of that configuration; `variable` looks into the environment. The default folder is created
+/// where it belongs to opwatch. A folder that a person wrote must exist: a misspelt path would begin an empty
+/// store.
+pub fn location(config: &Config, variable: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, Error> {
     let (file, our_folder) = named(config, variable)?;
     if let Some(folder) = our_folder {
-        std::fs::create_dir_all(&folder).map_err(|error| {
-            problem(
-                config,
-                format!(
-                    "cannot create the default folder {} ({error}); write \"sqlite:PATH\"",
-                    folder.display()
-                ),
-            )
+        DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(&folder).map_err(|error| {
+            let folder = folder.display();
+            Error::Config(format!(
+                "cannot create the default folder {folder} ({error}); write \"sqlite:PATH\""
+            ))
         })?;
     }
-    Ok(Location::File(file))
+    Ok(file)
 }
 
-/// The same for who only looks: nothing is created, and a written path whose folder is missing is told as it
-/// will be when the store is opened.
+/// The same without creating anything. A folder that is missing is refused as it is when the store is opened.
 pub fn location_to_be(
     config: &Config,
     variable: impl Fn(&str) -> Option<OsString>,
-) -> Result<Location, Problem> {
+) -> Result<PathBuf, Error> {
     let (file, our_folder) = named(config, variable)?;
     let is_missing = |folder: &Path| !folder.as_os_str().is_empty() && !folder.is_dir();
-    let refused =
-        |why: Unusable| Err(problem(config, format!("cannot open the store {}: {why}", file.display())));
+    let refused = |why: Unusable| Error::Config(format!("cannot open the store {}: {why}", file.display()));
     if file.is_dir() {
-        return refused(Unusable::Folder);
+        return Err(refused(Unusable::Folder));
     }
     if our_folder.is_none() && file.parent().is_some_and(is_missing) {
-        return refused(Unusable::NoFolder);
+        return Err(refused(Unusable::NoFolder));
     }
-    Ok(Location::File(file))
+    Ok(file)
 }
 
-/// The file, and its folder where that is ours to create.
+/// The path in a URL, or the flaw of the URL and the fix. Options and other kinds of databases are refused:
+/// opwatch would create a file of that very name.
+pub fn path_of(url: &str) -> Result<&str, &'static str> {
+    let Some(path) = url.strip_prefix(SCHEME) else {
+        return Err(
+            "names no store that opwatch knows; write sqlite: and a path, such as \"sqlite:opwatch.db\"",
+        );
+    };
+    if path.is_empty() || path.contains(char::is_control) {
+        return Err("names no store; write sqlite: and a path, such as \"sqlite:opwatch.db\"");
+    }
+    // Other programs read `sqlite:///x` as a relative or as an absolute path.
+    if path.starts_with("//") {
+        return Err(
+            "has slashes that mean different things to different programs; write sqlite: and the path alone",
+        );
+    }
+    if path.contains('?') {
+        return Err("has options after a question mark; write sqlite: and the path alone");
+    }
+    if path.split('/').any(|part| part.starts_with(':') || part.starts_with("file:")) {
+        return Err(
+            "names a special database of SQLite, and opwatch keeps its store in a file; write sqlite: and a path",
+        );
+    }
+    if path.ends_with('/') {
+        return Err("names a folder; write sqlite: and the path of a file in it");
+    }
+    Ok(path)
+}
+
+/// The URL of that path.
+pub fn url_of(path: &str) -> String {
+    format!("{SCHEME}{path}")
+}
+
+/// The file, and its folder where that is for opwatch to create.
 type Named = (PathBuf, Option<PathBuf>);
 
-fn named(config: &Config, variable: impl Fn(&str) -> Option<OsString>) -> Result<Named, Problem> {
-    let Some(url) = &config.url else { return default_file(config, variable) };
-    match url.strip_prefix("sqlite:") {
-        Some("") => Err(problem(config, "the path is missing; write \"sqlite:PATH\"")),
-        Some(path) => Ok((path.into(), None)),
-        None => Err(problem(
-            config,
-            format!("{} is not a store that opwatch knows; write \"sqlite:PATH\"", scheme(url)),
-        )),
+fn named(config: &Config, variable: impl Fn(&str) -> Option<OsString>) -> Result<Named, Error> {
+    match &config.url {
+        Some(url) => match path_of(url) {
+            Ok(path) => Ok((path.into(), None)),
+            Err(flaw) => Err(Error::Config(flaw.to_owned())),
+        },
+        None => default_file(variable),
     }
 }
 
-fn default_file(config: &Config, variable: impl Fn(&str) -> Option<OsString>) -> Result<Named, Problem> {
+fn default_file(variable: impl Fn(&str) -> Option<OsString>) -> Result<Named, Error> {
     // systemd names several folders with colons between them, and has created them all.
     let state_directory = absolute(&variable, "STATE_DIRECTORY", ":");
     if let Some(folder) = state_directory {
@@ -79,32 +104,18 @@ fn default_file(config: &Config, variable: impl Fn(&str) -> Option<OsString>) ->
     let xdg = absolute(&variable, "XDG_STATE_HOME", "\0");
     let home = || absolute(&variable, "HOME", "\0").map(|home| home.join(".local/state"));
     let Some(state) = xdg.or_else(home) else {
-        return Err(problem(
-            config,
-            "there is no default, since none of STATE_DIRECTORY, XDG_STATE_HOME and HOME is set; write \"sqlite:PATH\"",
-        ));
+        let what = "there is no default, since none of STATE_DIRECTORY, XDG_STATE_HOME and HOME is set; write \"sqlite:PATH\"";
+        return Err(Error::Config(what.to_owned()));
     };
     let folder = state.join("opwatch");
     Ok((folder.join(FILE_NAME), Some(folder)))
 }
 
-/// The first path in that variable, if it is absolute: others are to be ignored, says the XDG specification.
+/// The first path in that variable, if it is absolute: the XDG specification has others ignored.
 fn absolute(variable: impl Fn(&str) -> Option<OsString>, name: &str, separator: &str) -> Option<PathBuf> {
     let value = variable(name)?;
     let first = value.to_str().and_then(|text| text.split(separator).next()).map(PathBuf::from);
     Some(first.unwrap_or_else(|| value.into())).filter(|path| path.is_absolute())
-}
-
-/// The part of a URL that may be shown: what follows can hold a password.
-fn scheme(url: &str) -> String {
-    match url.split_once(':') {
-        Some((scheme, _)) => format!("\"{scheme}:…\""),
-        None => "what is written here".into(),
-    }
-}
-
-fn problem(config: &Config, what: impl Into<String>) -> Problem {
-    Problem::new(config.url_place.clone(), what)
 }
 
 /// The file beside the database that has this ending added to the whole name.
@@ -116,21 +127,20 @@ pub fn beside(database: &Path, ending: &str) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
-    fn at(url: Option<&str>, environment: &[(&str, &str)]) -> Result<Location, String> {
+    fn at(url: Option<&str>, environment: &[(&str, &str)]) -> Result<PathBuf, String> {
         let config = Config { url: url.map(Into::into), ..Config::default() };
         let variable =
             |name: &str| environment.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into());
-        location(&config, variable).map_err(|problem| problem.to_string())
+        location(&config, variable).map_err(|error| error.to_string())
     }
 
     #[test]
     fn a_written_path_is_taken_as_it_is() {
-        assert_eq!(
-            at(Some("sqlite:/var/lib/my ops.db"), &[]),
-            Ok(Location::File("/var/lib/my ops.db".into()))
-        );
+        assert_eq!(at(Some("sqlite:/var/lib/my ops.db"), &[]), Ok("/var/lib/my ops.db".into()));
     }
 
     #[test]
@@ -143,47 +153,63 @@ mod tests {
                 ("HOME", "/h"),
             ],
         );
-        assert_eq!(found, Ok(Location::File("/var/lib/opwatch/opwatch.db".into())));
+        assert_eq!(found, Ok("/var/lib/opwatch/opwatch.db".into()));
     }
 
     #[test]
-    fn the_xdg_folder_is_created_and_a_relative_one_is_ignored() {
+    fn the_xdg_folder_is_created_for_its_owner_alone_and_a_relative_one_is_ignored() {
         let home = tempfile::tempdir().unwrap();
         let found = at(None, &[("XDG_STATE_HOME", "state"), ("HOME", home.path().to_str().unwrap())]);
         let folder = home.path().join(".local/state/opwatch");
-        assert_eq!(found, Ok(Location::File(folder.join("opwatch.db"))));
-        assert!(folder.is_dir());
+        assert_eq!(found, Ok(folder.join("opwatch.db")));
+        for folder in folder.ancestors().take(3) {
+            assert_eq!(
+                folder.metadata().unwrap().permissions().mode() & 0o777,
+                0o700,
+                "{}",
+                folder.display()
+            );
+        }
     }
 
     #[test]
-    fn who_only_looks_creates_nothing_and_is_told_what_an_open_would_tell() {
+    fn a_look_creates_nothing_and_refuses_as_an_open_does() {
         let home = tempfile::tempdir().unwrap();
         let look = |url: Option<String>| {
             let config = Config { url, ..Config::default() };
             location_to_be(&config, |name| (name == "HOME").then(|| home.path().into()))
-                .map_err(|problem| problem.to_string())
+                .map_err(|error| error.to_string())
         };
-        assert_eq!(look(None), Ok(Location::File(home.path().join(".local/state/opwatch/opwatch.db"))));
-        assert!(
-            look(Some(format!("sqlite:{}/missing/x.db", home.path().display())))
-                .unwrap_err()
-                .contains("its folder does not exist")
-        );
-        assert!(
-            look(Some(format!("sqlite:{}", home.path().display()))).unwrap_err().contains("it is a folder")
-        );
+        assert_eq!(look(None), Ok(home.path().join(".local/state/opwatch/opwatch.db")));
+        let refused = [("/missing/x.db", "its folder does not exist"), ("", "it is a folder")];
+        for (path, why) in refused {
+            let refusal = look(Some(format!("sqlite:{}{path}", home.path().display()))).unwrap_err();
+            assert!(refusal.contains(why), "{refusal}");
+        }
         assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
     }
 
     #[test]
-    fn what_is_not_sqlite_is_refused_without_showing_its_password() {
-        let refused = at(Some("postgres://me:hunter2@db/ops"), &[]).unwrap_err();
-        assert_eq!(
-            refused,
-            "store.url: \"postgres:…\" is not a store that opwatch knows; write \"sqlite:PATH\""
-        );
-        assert!(at(Some("opwatch.db"), &[]).unwrap_err().contains("sqlite:PATH"));
-        assert!(at(Some("sqlite:"), &[]).unwrap_err().contains("sqlite:PATH"));
+    fn a_url_of_another_kind_is_refused_without_showing_its_password() {
+        for (url, flaw) in [
+            ("postgres://me:hunter2@db/ops", "names no store that opwatch knows"),
+            ("opwatch.db", "names no store that opwatch knows"),
+            ("sqlite3:opwatch.db", "names no store that opwatch knows"),
+            ("sqlite:", "names no store;"),
+            ("sqlite:a\nb", "names no store;"),
+            ("sqlite:///var/lib/x.db", "slashes"),
+            ("sqlite::memory:", "special database"),
+            ("sqlite:/var/lib/:memory:", "special database"),
+            ("sqlite:file:x.db", "special database"),
+            ("sqlite:/var/lib/file::memory:", "special database"),
+            ("sqlite:opwatch.db?mode=ro", "question mark"),
+            ("sqlite:/var/lib/x.db?mode=memory&cache=shared", "question mark"),
+            ("sqlite:/var/lib/opwatch/", "names a folder"),
+        ] {
+            let refused = at(Some(url), &[]).unwrap_err();
+            assert!(refused.contains(flaw) && refused.contains("sqlite: and "), "{url}: {refused}");
+            assert!(!refused.contains("hunter2"), "{refused}");
+        }
         assert!(at(None, &[]).unwrap_err().contains("STATE_DIRECTORY"));
     }
 }

@@ -43,7 +43,10 @@ impl Lock {
                 Ok(()) => break,
                 Err(TryLockError::WouldBlock) if tries_left > 0 => std::thread::sleep(PAUSE),
                 Err(TryLockError::WouldBlock) => {
-                    return Err(Error::InUse { path: database.into(), holder: holder(&file) });
+                    return Err(Error::InUse {
+                        place: database.display().to_string(),
+                        holder: holder(&file),
+                    });
                 }
                 Err(TryLockError::Error(error)) => return Err(unusable(error)),
             }

@@ -1,10 +1,13 @@
 //! The store in one SQLite file, or in memory.
 //!
-//! Two threads do the work (worker.rs): a writer with group commit, and a reader. Here each call of the trait
-//! becomes a job; the statements are in tasks.rs and outbox.rs.
+//! For a file two threads do the work (worker.rs): a writer with group commit, and a reader. In memory the
+//! thread of the caller does it (inline.rs). Here each call of the trait becomes a job; the statements are in
+//! tasks.rs, groups.rs, outbox.rs and evidence.rs.
 
 mod connect;
+mod evidence;
 mod groups;
+mod inline;
 mod job;
 mod location;
 mod lock;
@@ -19,13 +22,15 @@ mod worker;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use rusqlite::Connection;
 
-pub use self::location::{Location, location, location_to_be};
+use self::inline::Inline;
+pub use self::location::{location, location_to_be, path_of, url_of};
 use self::lock::Lock;
 use self::trouble::Patience;
 use self::wal::Wal;
@@ -34,62 +39,81 @@ use super::{Error, Store};
 use crate::clock::Wall;
 use crate::model::event::Event;
 use crate::model::records::{
-    Commit, DeadLetter, FinishedTask, GroupRound, GroupRow, HotRow, OpenTask, OutboxRow, Record, Registered,
-    Seq, TargetRow,
+    Commit, DeadLetter, EvidenceRow, FinishedTask, GroupRound, GroupRow, HotRow, OpenTask, OutboxRow, Record,
+    Registered, Seq, TargetRow,
 };
 use crate::model::task::{NewTask, Row, Target};
 
 /// An open SQLite store. Dropped without [`Store::close`], its threads end a little later by themselves.
 #[derive(Debug)]
-pub struct Sqlite {
-    writer: Worker,
-    /// None in memory, where the writer's connection is the only one that sees the data.
-    reader: Option<Worker>,
+pub enum Sqlite {
+    /// In a file.
+    File {
+        /// Writes, with group commit.
+        writer: Worker,
+        /// Reads.
+        reader: Worker,
+    },
+    /// In memory, where one connection alone sees the data.
+    Memory(Inline),
 }
 
 impl Sqlite {
-    /// Opens the store, creating the file and bringing its schema up to date as needed. A foreign lock and a
-    /// full disk are waited for, visibly, until the future is dropped.
+    /// Opens the store in that file, creating the file and bringing its schema up to date as needed. A foreign
+    /// lock and a full disk are waited for, visibly, until the future is dropped.
     ///
     /// # Errors
     /// When it is in use by another daemon, was written by a later version, or cannot be opened.
-    pub async fn open(location: Location) -> Result<Self, Error> {
+    pub async fn open(path: PathBuf) -> Result<Self, Error> {
         let (open, closing) = std::sync::mpsc::channel();
-        let opened = tokio::task::spawn_blocking(move || Self::open_waiting(&location, closing)).await;
+        let opened = tokio::task::spawn_blocking(move || Self::open_waiting(&path, closing)).await;
         drop(open);
         opened.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
     }
 
-    fn open_waiting(location: &Location, closing: Receiver<Infallible>) -> Result<Self, Error> {
+    fn open_waiting(path: &Path, closing: Receiver<Infallible>) -> Result<Self, Error> {
         let poison = Poison::default();
-        let path = match location {
-            Location::File(path) => path.clone(),
-            Location::Memory => PathBuf::from(":memory:"),
-        };
-        let mut patience = Patience::new(path.clone(), closing);
+        let mut patience = Patience::new(path.into(), closing);
         let start = |connection, role| {
-            Worker::start(connection, path.clone(), role, poison.clone())
-                .map_err(|error| connect::unusable(&path, error))
+            Worker::start(connection, path.into(), role, poison.clone())
+                .map_err(|error| connect::unusable(path, error))
         };
-        match location {
-            Location::Memory => {
-                let writer = connect::connect(location, &mut patience)?;
-                Ok(Self { writer: start(writer, Role::Writer { _lock: None, wal: None })?, reader: None })
-            }
-            Location::File(path) => {
-                // Before the first look, so that two that start at once never bring the schema up to date
-                // together.
-                let lock = Lock::take(path)?;
-                let writer = connect::connect(location, &mut patience)?;
-                let reader = connect::connect(location, &mut patience)?;
-                let role = Role::Writer { _lock: Some(lock), wal: Some(Wal::of(path)) };
-                Ok(Self { writer: start(writer, role)?, reader: Some(start(reader, Role::Reader)?) })
-            }
+        // Before the first look, so that two that start at once never bring the schema up to date together.
+        let lock = Lock::take(path)?;
+        let writer = connect::connect(path, &mut patience)?;
+        let reader = connect::connect(path, &mut patience)?;
+        let role = Role::Writer { _lock: Some(lock), wal: Some(Wal::of(path)) };
+        Ok(Self::File { writer: start(writer, role)?, reader: start(reader, Role::Reader)? })
+    }
+
+    /// An empty store in memory.
+    ///
+    /// # Errors
+    /// When SQLite refuses it, for want of memory.
+    pub fn in_memory() -> Result<Self, Error> {
+        Ok(Self::Memory(Inline::new(connect::in_memory()?)))
+    }
+
+    async fn write<T, W>(&self, work: W) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        W: FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        match self {
+            Self::File { writer, .. } => writer.ask(work).await,
+            Self::Memory(inline) => inline.ask(work),
         }
     }
 
-    fn reader(&self) -> &Worker {
-        self.reader.as_ref().unwrap_or(&self.writer)
+    async fn read<T, W>(&self, work: W) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        W: FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        match self {
+            Self::File { reader, .. } => reader.ask(work).await,
+            Self::Memory(inline) => inline.ask(work),
+        }
     }
 }
 
@@ -101,62 +125,67 @@ impl Store for Sqlite {
         now: Wall,
         due: Vec<Wall>,
     ) -> Result<Vec<Registered>, Error> {
-        self.writer.ask(move |connection| tasks::register(connection, &tasks, now, &due)).await
+        self.write(move |connection| tasks::register(connection, &tasks, now, &due)).await
     }
 
     async fn targets(&self) -> Result<HashMap<TargetRow, Target>, Error> {
-        self.reader().ask(tasks::targets).await
+        self.read(tasks::targets).await
     }
 
-    async fn open_tasks(&self, after: Row, limit: usize) -> Result<Vec<OpenTask>, Error> {
-        self.reader().ask(move |connection| tasks::open(connection, after, limit)).await
+    async fn open_tasks(
+        &self,
+        targets: Option<&[TargetRow]>,
+        after: Row,
+        limit: usize,
+    ) -> Result<Vec<OpenTask>, Error> {
+        let targets = targets.map(tasks::numbers);
+        self.read(move |connection| tasks::open(connection, targets.as_deref(), after, limit)).await
     }
 
     async fn record(&self, row: Row) -> Result<Option<Record>, Error> {
-        self.reader().ask(move |connection| tasks::record(connection, row)).await
+        self.read(move |connection| tasks::record(connection, row)).await
     }
 
     async fn commit(&self, commit: Commit) -> Result<bool, Error> {
-        self.writer.ask(move |connection| outbox::commit(connection, &commit)).await
+        self.write(move |connection| outbox::commit(connection, &commit)).await
     }
 
     async fn add_event(&self, event: Event, sinks: Vec<String>) -> Result<(), Error> {
-        self.writer.ask(move |connection| outbox::insert_event(connection, None, &event, &sinks)).await
+        self.write(move |connection| outbox::insert_event(connection, None, &event, &sinks)).await
     }
 
     async fn save(&self, hot: Vec<HotRow>) -> Result<(), Error> {
-        self.writer
-            .ask(move |connection| hot.iter().try_for_each(|hot| tasks::save(connection, hot).map(drop)))
+        self.write(move |connection| hot.iter().try_for_each(|hot| tasks::save(connection, hot).map(drop)))
             .await
     }
 
     async fn undelivered(&self, sink: &str, after: Seq, limit: usize) -> Result<Vec<OutboxRow>, Error> {
         let sink = sink.to_owned();
-        self.reader().ask(move |connection| outbox::undelivered(connection, &sink, after, limit)).await
+        self.read(move |connection| outbox::undelivered(connection, &sink, after, limit)).await
     }
 
     async fn acknowledge(&self, sink: &str, seqs: Vec<Seq>) -> Result<(), Error> {
         let sink = sink.to_owned();
-        self.writer.ask(move |connection| outbox::acknowledge(connection, &sink, &seqs)).await
+        self.write(move |connection| outbox::acknowledge(connection, &sink, &seqs)).await
     }
 
     async fn mark_tried(&self, sink: &str, seqs: Vec<Seq>, active: Duration) -> Result<(), Error> {
         let sink = sink.to_owned();
-        self.writer.ask(move |connection| outbox::mark_tried(connection, &sink, &seqs, active)).await
+        self.write(move |connection| outbox::mark_tried(connection, &sink, &seqs, active)).await
     }
 
     async fn active(&self, sink: &str) -> Result<Duration, Error> {
         let sink = sink.to_owned();
-        self.reader().ask(move |connection| outbox::active(connection, &sink)).await
+        self.read(move |connection| outbox::active(connection, &sink)).await
     }
 
     async fn save_active(&self, sink: &str, active: Duration) -> Result<(), Error> {
         let sink = sink.to_owned();
-        self.writer.ask(move |connection| outbox::save_active(connection, &sink, active)).await
+        self.write(move |connection| outbox::save_active(connection, &sink, active)).await
     }
 
     async fn dead_letter(&self, burial: DeadLetter) -> Result<(), Error> {
-        self.writer.ask(move |connection| outbox::dead_letter(connection, &burial)).await
+        self.write(move |connection| outbox::dead_letter(connection, &burial)).await
     }
 
     async fn expire_unconfigured(
@@ -165,17 +194,15 @@ impl Store for Sqlite {
         before: Wall,
         at: Wall,
     ) -> Result<HashMap<String, u64>, Error> {
-        self.writer
-            .ask(move |connection| outbox::expire_unconfigured(connection, &configured, before, at))
-            .await
+        self.write(move |connection| outbox::expire_unconfigured(connection, &configured, before, at)).await
     }
 
     async fn outbox(&self) -> Result<HashMap<String, u64>, Error> {
-        self.reader().ask(outbox::outbox).await
+        self.read(outbox::outbox).await
     }
 
     async fn dead_letters(&self) -> Result<HashMap<String, u64>, Error> {
-        self.reader().ask(outbox::dead_letters).await
+        self.read(outbox::dead_letters).await
     }
 
     async fn finished_before(
@@ -184,34 +211,45 @@ impl Store for Sqlite {
         after: FinishedTask,
         limit: usize,
     ) -> Result<Vec<FinishedTask>, Error> {
-        self.reader().ask(move |connection| tasks::finished_before(connection, before, after, limit)).await
+        self.read(move |connection| tasks::finished_before(connection, before, after, limit)).await
     }
 
     async fn delete_finished(&self, before: Wall, tasks: Vec<FinishedTask>) -> Result<(), Error> {
-        self.writer.ask(move |connection| tasks::delete_finished(connection, before, &tasks)).await
+        self.write(move |connection| tasks::delete_finished(connection, before, &tasks)).await
     }
 
     async fn finished_groups(&self) -> Result<Vec<GroupRound>, Error> {
-        self.reader().ask(groups::over).await
+        self.read(groups::over).await
     }
 
     async fn close_group(&self, group: GroupRow, event: Event, sinks: Vec<String>) -> Result<bool, Error> {
-        self.writer.ask(move |connection| outbox::close_group(connection, group, &event, &sinks)).await
+        self.write(move |connection| outbox::close_group(connection, group, &event, &sinks)).await
+    }
+
+    async fn evidence(&self) -> Result<Vec<EvidenceRow>, Error> {
+        self.read(evidence::all).await
+    }
+
+    async fn save_evidence(&self, rows: Vec<EvidenceRow>) -> Result<(), Error> {
+        self.write(move |connection| evidence::save(connection, &rows)).await
     }
 
     async fn newest(&self) -> Result<Option<Wall>, Error> {
-        self.reader().ask(outbox::newest).await
+        self.read(outbox::newest).await
     }
 
     async fn delete_events(&self, before: Wall, limit: usize) -> Result<u64, Error> {
-        self.writer.ask(move |connection| outbox::delete_events(connection, before, limit)).await
+        self.write(move |connection| outbox::delete_events(connection, before, limit)).await
     }
 
     async fn close(&self) {
-        // The reader first: the writer then empties the log, and the last connection removes it.
-        if let Some(reader) = &self.reader {
-            reader.close().await;
+        match self {
+            Self::File { writer, reader } => {
+                // The reader first: the writer then empties the log, and the last connection removes it.
+                reader.close().await;
+                writer.close().await;
+            }
+            Self::Memory(inline) => inline.close(),
         }
-        self.writer.close().await;
     }
 }

@@ -143,12 +143,24 @@ pub fn targets(connection: &Connection) -> rusqlite::Result<HashMap<TargetRow, T
 
 /// The index is named, so that no statistics can lead the planner past all that are over.
 pub const OPEN: &str = "SELECT task_row, target, id, registered_at, settings, due, since, seen, digest, status, polls, errors, streak, registered_cloud, warned
-     FROM task INDEXED BY task_by_end WHERE ended_at IS NULL AND task_row > ?1 ORDER BY task_row LIMIT ?2";
+     FROM task INDEXED BY task_by_end WHERE ended_at IS NULL AND task_row > ?1
+       AND (?3 IS NULL OR target IN (SELECT value FROM json_each(?3))) ORDER BY task_row LIMIT ?2";
 
-/// A page of the open tasks.
-pub fn open(connection: &Connection, after: Row, limit: usize) -> rusqlite::Result<Vec<OpenTask>> {
+/// The keys of targets as a JSON array, which a statement takes as one parameter.
+pub fn numbers(targets: &[TargetRow]) -> String {
+    let numbers: Vec<_> = targets.iter().map(|TargetRow(number)| number.to_string()).collect();
+    format!("[{}]", numbers.join(","))
+}
+
+/// A page of the open tasks of these targets; `None`: of all.
+pub fn open(
+    connection: &Connection,
+    targets: Option<&str>,
+    after: Row,
+    limit: usize,
+) -> rusqlite::Result<Vec<OpenTask>> {
     let mut select = connection.prepare_cached(OPEN)?;
-    let found = select.query_map(params![after, at_most(limit)], |record| {
+    let found = select.query_map(params![after, at_most(limit), targets], |record| {
         let hot = HotRow {
             row: record.get(0)?,
             due: record.get(5)?,

@@ -7,11 +7,11 @@ use std::time::Duration;
 use rusqlite::{Connection, params};
 use tempfile::{TempDir, tempdir};
 
+use super::connect::Unusable;
 use super::location::beside;
 use super::*;
 use crate::model::task::{Origin, Settings, TaskId};
 use crate::problem::chain;
-use crate::store::Unusable;
 
 fn place() -> (TempDir, PathBuf) {
     let folder = tempdir().unwrap();
@@ -20,7 +20,7 @@ fn place() -> (TempDir, PathBuf) {
 }
 
 async fn opened(path: &Path) -> Result<Sqlite, Error> {
-    Sqlite::open(Location::File(path.into())).await
+    Sqlite::open(path.into()).await
 }
 
 async fn refusal(path: &Path) -> String {
@@ -52,7 +52,10 @@ async fn a_second_daemon_is_refused_and_told_who_is_there() {
     std::os::unix::fs::symlink(&path, &link).unwrap();
     for name in [&path, &link] {
         let refused = opened(name).await.unwrap_err();
-        assert!(matches!(&refused, Error::InUse { path, .. } if path == name), "{refused:?}");
+        assert!(
+            matches!(&refused, Error::InUse { place, .. } if *place == name.display().to_string()),
+            "{refused:?}"
+        );
         assert!(refused.to_string().contains(&format!("(process {})", std::process::id())), "{refused}");
     }
     store.close().await;
@@ -64,7 +67,7 @@ async fn a_store_of_a_later_version_is_refused() {
     let (_folder, path) = place();
     opened(&path).await.unwrap().close().await;
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
-    assert!(matches!(opened(&path).await, Err(Error::Newer { found: 99, known: 1, .. })));
+    assert!(matches!(opened(&path).await, Err(Error::Newer { found: 99, known: 2, .. })));
 }
 
 #[tokio::test]
@@ -106,8 +109,8 @@ async fn a_path_that_is_written_wrong_is_told_as_what_it_is() {
         (folder.path(), Unusable::Folder),
     ];
     for (path, wanted) in cases {
-        let Err(Error::Open { why, .. }) = opened(path).await else { panic!("{path:?}") };
-        assert!(why == wanted && why.needs_a_person(), "{path:?}: {why}");
+        let Err(Error::Open { why, needs_a_person, .. }) = opened(path).await else { panic!("{path:?}") };
+        assert!(why == wanted.to_string() && needs_a_person, "{path:?}: {why}");
     }
     let refused = refusal(cases[0].0).await;
     assert!(
@@ -125,14 +128,17 @@ fn what_a_person_must_mend_is_told_from_what_passes() {
         ErrorKind::StorageFull,
         ErrorKind::Other,
     ];
-    let whys = kinds.map(|kind| {
-        let Error::Open { why, .. } = connect::unusable(Path::new("x"), Refused::from(kind)) else {
-            panic!("{kind}")
-        };
-        why
+    let whys = kinds.map(|kind| match connect::unusable(Path::new("x"), Refused::from(kind)) {
+        Error::Open { why, needs_a_person, .. } => (why, needs_a_person),
+        other => panic!("{kind}: {other:?}"),
     });
-    assert_eq!(whys, [Unusable::Denied, Unusable::ReadOnly, Unusable::Full, Unusable::Other]);
-    assert_eq!(whys.map(Unusable::needs_a_person), [true, true, false, false]);
+    let expected = [
+        (Unusable::Denied, true),
+        (Unusable::ReadOnly, true),
+        (Unusable::Full, false),
+        (Unusable::Other, false),
+    ];
+    assert_eq!(whys, expected.map(|(why, needs_a_person)| (why.to_string(), needs_a_person)));
 }
 
 #[tokio::test]
@@ -145,7 +151,7 @@ async fn a_foreign_lock_is_waited_out_and_nobody_sees_an_error() {
     let holding = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
         // Reading goes on meanwhile.
-        assert!(store.open_tasks(Row(0), 10).await.unwrap().is_empty());
+        assert!(store.open_tasks(None, Row(0), 10).await.unwrap().is_empty());
         foreign.execute_batch("COMMIT").unwrap();
     };
     let (registered, ()) = tokio::join!(registering, holding);
@@ -181,7 +187,7 @@ async fn what_is_acknowledged_is_in_the_files_before_any_close() {
     register(&store, 0..3).await;
     let copy = folder.path().join("copy.db");
     copied(&path, &copy);
-    assert_eq!(opened(&copy).await.unwrap().open_tasks(Row(0), 10).await.unwrap().len(), 3);
+    assert_eq!(opened(&copy).await.unwrap().open_tasks(None, Row(0), 10).await.unwrap().len(), 3);
 }
 
 #[tokio::test]
@@ -192,7 +198,7 @@ async fn a_backup_can_be_made_while_the_daemon_runs() {
     let backup = folder.path().join("backup.db");
     Connection::open(&path).unwrap().execute("VACUUM INTO ?1", [backup.to_str()]).unwrap();
     register(&store, 3..6).await;
-    assert_eq!(opened(&backup).await.unwrap().open_tasks(Row(0), 10).await.unwrap().len(), 3);
+    assert_eq!(opened(&backup).await.unwrap().open_tasks(None, Row(0), 10).await.unwrap().len(), 3);
 }
 
 #[tokio::test]
@@ -235,17 +241,18 @@ async fn the_write_ahead_log_is_emptied_when_it_has_grown_and_gone_after_a_close
 
 #[test]
 fn the_pages_that_the_loops_ask_for_are_walks_along_an_index() {
-    let connection =
-        connect::connect(&Location::Memory, &mut Patience::new(PathBuf::new(), std::sync::mpsc::channel().1))
-            .unwrap();
+    let connection = connect::in_memory().unwrap();
     let plan = |sql: &str, params: &[&dyn rusqlite::ToSql]| {
         let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
         let steps: Result<Vec<String>, _> =
             explain.query_map(params, |record| record.get(3)).unwrap().collect();
         steps.unwrap().join("; ")
     };
-    let open = plan(tasks::OPEN, params![0, 1]);
-    assert_eq!(open, "SEARCH task USING INDEX task_by_end (ended_at=? AND rowid>?)");
+    for targets in [None, Some("[1]")] {
+        let open = plan(tasks::OPEN, params![0, 1, targets]);
+        assert!(open.starts_with("SEARCH task USING INDEX task_by_end (ended_at=? AND rowid>?)"), "{open}");
+        assert!(!open.contains("TEMP"), "{open}");
+    }
     let owed = plan(outbox::OWED, params!["hook", 0, 1]);
     assert_eq!(
         owed,
@@ -259,6 +266,24 @@ fn the_pages_that_the_loops_ask_for_are_walks_along_an_index() {
         over.contains("task_group_open") && !over.contains("SCAN task ") && !over.ends_with("SCAN task"),
         "{over}"
     );
+}
+
+/// The first poll of a call has the answer: a runtime whose time is paused has no moment to move on.
+#[test]
+fn in_memory_each_call_is_answered_before_its_future_first_returns() {
+    fn at_once<T>(future: impl Future<Output = T>) -> T {
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        match std::pin::pin!(future).poll(&mut context) {
+            std::task::Poll::Ready(answer) => answer,
+            std::task::Poll::Pending => panic!("it waits"),
+        }
+    }
+    let store = at_once(crate::store::open(&crate::store::Config::in_memory())).unwrap();
+    let registered = at_once(store.register(tasks(0..3), Wall(0), vec![Wall(0); 3])).unwrap();
+    assert_eq!(at_once(store.open_tasks(None, Row(0), 10)).unwrap().len(), registered.len());
+    at_once(store.save(Vec::new())).unwrap();
+    at_once(store.close());
+    assert!(matches!(at_once(store.outbox()), Err(Error::Closed)));
 }
 
 /// Run with `--release -- --ignored --nocapture`; the number is for people.
@@ -275,7 +300,7 @@ async fn how_long_200_000_bare_tasks_take() {
         println!("{word}: {:?}", clock.now().steady - crate::clock::Steady(0));
     }
     let clock = crate::clock::Clock::start();
-    let open = store.open_tasks(Row(0), 200_000).await.unwrap();
+    let open = store.open_tasks(None, Row(0), 200_000).await.unwrap();
     println!("loaded {}: {:?}", open.len(), clock.now().steady - crate::clock::Steady(0));
     let clock = crate::clock::Clock::start();
     store.save(open.into_iter().map(|task| task.hot).collect()).await.unwrap();
