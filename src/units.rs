@@ -91,6 +91,11 @@ impl Rate {
         Duration::from_secs_f64((self.per.as_secs_f64() / self.calls).min(LONGEST.as_secs_f64()))
     }
 
+    /// The time for which the number of calls is counted.
+    pub fn period(&self) -> Duration {
+        self.per
+    }
+
     /// The same rate, so many times as fast.
     pub fn times(&self, factor: f64) -> Self {
         Self { calls: self.calls * factor, per: self.per }

@@ -98,7 +98,7 @@ impl Machine {
             Notice::Gate(scope, change) => return self.log_gate(*scope, change, now),
             Notice::Throttled(scope, fault) => {
                 let (account, region, operation) = self.names(*scope)?;
-                tracing::warn!(account, region, operation, %fault, "too many calls; the pace is halved and climbs back by itself");
+                tracing::warn!(account, region, operation, %fault, "too many calls; the rate is reduced, and full again within 2m after the last refusal");
             }
             Notice::ClockOffset(account, offset) => {
                 let (account, ..) = self.names(Scope::Account(*account))?;

@@ -231,7 +231,7 @@ impl Machine {
 
     /// The present spacing of a target's requests.
     #[cfg(test)]
-    pub(super) fn spacing(&self, target: TargetIndex) -> std::time::Duration {
-        self.board.gate(Scope::Key(self.board.key_of(target))).pace.spacing()
+    pub(super) fn spacing(&self, target: TargetIndex, now: Steady) -> std::time::Duration {
+        self.board.gate(Scope::Key(self.board.key_of(target))).pace.spacing(now)
     }
 }

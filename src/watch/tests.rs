@@ -31,7 +31,7 @@ enum Comes {
     AccountHeld,
     /// This action in this region is held, and another region goes on.
     KeyHeld,
-    /// The pace is halved.
+    /// The rate is reduced.
     Slower,
 }
 
@@ -97,7 +97,7 @@ fn comes_of(machine: &mut Machine, body: &str) -> (Comes, bool) {
     let first = machine.next_poll(at(1)).expect("the first task");
     assert_eq!(machine.board.get(first.slot).map(|task| task.row), Some(Row(1)));
     let target = machine.board.get(first.slot).unwrap().target;
-    let spacing = machine.spacing(target);
+    let spacing = machine.spacing(target, at(1).steady);
     let poll = answer::read_2_0(&BUILT_IN["bm"], 200, body.as_bytes());
     let writes = machine.settle(first.slot, Response { poll, date: None }, at(1), at(1), 0.5);
     let stands = machine.status();
@@ -109,7 +109,7 @@ fn comes_of(machine: &mut Machine, body: &str) -> (Comes, bool) {
     let comes = match () {
         () if has_event && !other => Comes::AccountHeld,
         () if has_event => Comes::KeyHeld,
-        () if machine.spacing(target) > spacing => Comes::Slower,
+        () if machine.spacing(target, at(1).steady) > spacing => Comes::Slower,
         () if task.due <= at(1).steady => Comes::AtOnce,
         () => Comes::Again,
     };

@@ -135,14 +135,14 @@ async fn too_many_calls_halve_the_pace() {
     home.list(1..=20);
     let ended = home.run_until_done().await;
     assert_eq!(
-        (ended.code, ended.stderr.matches("the pace is halved").count()),
+        (ended.code, ended.stderr.matches("the rate is reduced").count()),
         (Some(0), 1),
         "{}",
         ended.stderr
     );
     let seen = cloud.seen();
     let refused = seen.iter().position(|seen| matches!(seen.verdict, Verdict::Refused(_))).unwrap();
-    // At 20 a second nine requests take 400 ms, at half of it, climbing back, some 650.
+    // At 20 a second nine requests take 400 ms, at half of it some 800.
     let after: Vec<_> = seen[refused + 1..].iter().take(9).map(|seen| seen.arrived).collect();
     assert!(after.len() == 9 && after[8] - after[0] >= Duration::from_millis(500), "{after:?}");
 }

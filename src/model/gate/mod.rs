@@ -146,7 +146,6 @@ impl<Cause: Clone> Gate<Cause> {
     /// hold or closes the circuit breaker.
     pub fn succeeded(&mut self, is_probe: bool, now: Moment) -> Option<Change<Cause>> {
         self.evidence.add_success();
-        self.pace.answered_well();
         self.responded(is_probe, now)
     }
 

@@ -1,0 +1,245 @@
+//! The share of the configured rate that is used: 1, and less after a refusal or an outage. It is restored by
+//! time alone, so a slow pace recovers as soon as a fast one (design.md §4, "Rate").
+//!
+//! **Cut.** The first refusal sets the share to its base: 95 % of the measured quota, at least half of the
+//! share before. The quota is measured as the requests of the last window that were not refused: a server with a
+//! sliding window refuses exactly when this number is its quota. The window is the period of the rate, or 5 s
+//! where that is shorter: a period of 1 s holds too few requests for a measurement. The next cut needs a refusal
+//! of a request that left one period after the last cut. All earlier requests share a window with requests that
+//! left before the cut, so their refusals do not show that the base is too high.
+//!
+//! **Pause.** A server with a fixed window refuses everything until its window ends. The refusals that cause no
+//! cut double a pause instead: 2, 4, 8, … intervals, until one period after the cut.
+//!
+//! **Recovery.** `x` is the time since the last refusal, as a part of 2 min. The base grows slowly (5 % in 64
+//! requests, but not before 8 periods), and the share is `base + (1 − base) × x²⁴`. Up to `x = 0.8` the last
+//! term is below 0.5 %, at `x = 0.97` it is half, at `x = 1` the share is 1. A lower exponent meets the quota
+//! earlier, so refusals are more frequent. A higher one meets it at a higher rate, so more requests are in
+//! flight when the refusal arrives.
+//!
+//! **Arithmetic.** 95 a minute with a real quota of 31 a minute: 62 requests are accepted in 2 min, and 2 refusals
+//! are 3 %. At a latency of 2 s, 3 further requests are in flight at the full rate. The least possible is one
+//! refusal in 2 min: a quota of 9 a minute cannot have less than 5 %. 47.5 a second with a real quota of 15 a
+//! second: the base grows from 95 % to 100 % of the quota in 8 s, during which 117 requests are accepted, and 1
+//! refusal is below 1 %.
+//!
+//! **Larger quota.** A fixed window makes the measurement too high, by up to a factor of 2: the last period
+//! covers two windows. A base may therefore rise by 5 % only, and by twice that exponent after each
+//! recovery that reached a rate above the quota: 5 %, 10 %, 22 %, 48 %, 100 %.
+
+use std::time::Duration;
+
+use crate::clock::Steady;
+use crate::units::Rate;
+
+/// Smallest share of the rate: a pace that is refused for hours is still used.
+const SMALLEST_SHARE: f64 = 1.0 / 64.0;
+/// Time from the last refusal to the full rate (design.md §4).
+const RECOVERY: Duration = Duration::from_secs(120);
+/// Exponent of the recovery.
+const STEEPNESS: i32 = 24;
+/// Base as a part of the measured quota.
+const MARGIN: f64 = 0.95;
+/// Requests, and periods, in which the base grows from the margin to the quota: the longer time of both.
+const GROWTH_REQUESTS: f64 = 64.0;
+const GROWTH_PERIODS: f64 = 8.0;
+/// Factor by which a base may exceed the one before, at first and at most.
+const FIRST_RAISE: f64 = 1.05;
+const LARGEST_RAISE: f64 = 2.0;
+/// Share of the rate right after an outage, and time from there to the full rate.
+const SHARE_AFTER_OUTAGE: f64 = 0.25;
+const RESTORATION: Duration = Duration::from_secs(60);
+/// Shortest window in which requests are counted.
+const SHORTEST_WINDOW: Duration = Duration::from_secs(5);
+/// Parts of a window in which requests are counted. Counts are kept for two windows: a refusal may arrive one
+/// window late.
+const SLICES: i64 = 32;
+const SLICES_KEPT: usize = 64;
+
+/// The state of one rate.
+#[derive(Clone, Debug)]
+pub(super) struct Throttle {
+    rate: Rate,
+    counts: Counts,
+    cut: Option<Cut>,
+    /// End of the last outage or hold.
+    resumed: Option<Steady>,
+}
+
+/// A cut of the rate, and the refusals since.
+#[derive(Clone, Debug)]
+struct Cut {
+    at: Steady,
+    /// Share right after the last refusal.
+    base: f64,
+    /// Factor by which the next base may exceed this one.
+    raise: f64,
+    last_refusal: Steady,
+    /// Refusals since the cut, the one that caused it included.
+    refusals: u32,
+}
+
+impl Throttle {
+    pub(super) fn new(rate: Rate) -> Self {
+        Self { rate, counts: Counts::new(rate), cut: None, resumed: None }
+    }
+
+    pub(super) fn lower(&mut self, rate: Rate) {
+        if rate.interval() > self.rate.interval() {
+            self.rate = rate;
+            self.counts = Counts::new(rate);
+        }
+    }
+
+    pub(super) fn interval(&self) -> Duration {
+        self.rate.interval()
+    }
+
+    pub(super) fn spacing(&self, now: Steady) -> Duration {
+        self.interval().div_f64(self.share(now))
+    }
+
+    pub(super) fn used_rate(&self, now: Steady) -> f64 {
+        self.measured_share(now) / self.interval().as_secs_f64()
+    }
+
+    pub(super) fn is_throttled(&self, now: Steady) -> bool {
+        self.cut.as_ref().is_some_and(|cut| now < cut.last_refusal + RECOVERY)
+    }
+
+    /// Earliest moment at which the full rate is certain.
+    pub(super) fn full_from(&self) -> Steady {
+        let recovered = self.cut.as_ref().map(|cut| cut.last_refusal + RECOVERY);
+        let restored = self.resumed.map(|at| at + RESTORATION);
+        recovered.max(restored).unwrap_or(Steady(i64::MIN))
+    }
+
+    pub(super) fn resumed(&mut self, now: Steady) {
+        self.resumed = Some(now);
+    }
+
+    pub(super) fn sent(&mut self, now: Steady) {
+        self.counts.add(now);
+    }
+
+    /// A request was refused. Returns the time until the next one.
+    pub(super) fn refused(&mut self, sent: Steady, now: Steady) -> Duration {
+        self.counts.remove(sent);
+        let period = self.rate.period();
+        // A whole period at the full rate shows that the quota is back: the old base has no meaning.
+        let cut = self.cut.as_ref().filter(|cut| sent < cut.last_refusal + RECOVERY + period);
+        let cut = match cut {
+            Some(cut) if sent < cut.last_refusal => return Duration::ZERO,
+            Some(cut) if sent < cut.at + period => {
+                Cut { last_refusal: now, refusals: cut.refusals.saturating_add(1), ..*cut }
+            }
+            Some(_) | None => self.next_cut(cut, sent, now),
+        };
+        let window_ends = cut.at + period;
+        let refusals = cut.refusals;
+        self.cut = Some(cut);
+        let spacing = self.spacing(now);
+        let pause = spacing.saturating_mul(1_u32.checked_shl(refusals).unwrap_or(u32::MAX));
+        pause.min(window_ends - now).max(spacing).min(RECOVERY)
+    }
+
+    fn next_cut(&self, before: Option<&Cut>, sent: Steady, now: Steady) -> Cut {
+        let share = self.share(sent);
+        let grown = before.map_or(share, |cut| self.grown_base(cut, sent));
+        let smallest = before.map_or(share, |cut| cut.base) / 2.0;
+        let largest = before.map_or(share, |cut| grown.max(cut.base * cut.raise));
+        let quota = self.measured_share(sent);
+        let base = (quota * MARGIN).clamp(smallest, largest).clamp(SMALLEST_SHARE, MARGIN);
+        let raise = match before {
+            Some(cut) if share * MARGIN > grown => (cut.raise * cut.raise).min(LARGEST_RAISE),
+            Some(_) | None => FIRST_RAISE,
+        };
+        Cut { at: now, base, raise, last_refusal: now, refusals: 1 }
+    }
+
+    /// Part of the full rate that is used at that moment.
+    fn share(&self, now: Steady) -> f64 {
+        let recovered = self.cut.as_ref().map_or(1.0, |cut| {
+            let base = self.grown_base(cut, now);
+            base + (1.0 - base) * part(now - cut.last_refusal, RECOVERY).powi(STEEPNESS)
+        });
+        let restored = self
+            .resumed
+            .map_or(1.0, |at| SHARE_AFTER_OUTAGE + (1.0 - SHARE_AFTER_OUTAGE) * part(now - at, RESTORATION));
+        recovered.min(restored)
+    }
+
+    fn grown_base(&self, cut: &Cut, now: Steady) -> f64 {
+        let requests = self.interval().mul_f64(GROWTH_REQUESTS / cut.base);
+        let time = requests.max(self.rate.period().mul_f64(GROWTH_PERIODS));
+        let growth = (1.0 - MARGIN) * (now - cut.last_refusal).as_secs_f64() / time.as_secs_f64();
+        (cut.base * (1.0 + growth)).min(1.0)
+    }
+
+    /// Share of the full rate that was not refused in the window that ends at that moment.
+    fn measured_share(&self, until: Steady) -> f64 {
+        self.counts.until(until) / self.counts.at_full_rate
+    }
+}
+
+fn part(elapsed: Duration, whole: Duration) -> f64 {
+    (elapsed.as_secs_f64() / whole.as_secs_f64()).min(1.0)
+}
+
+/// Numbers of requests that were sent and not refused, in slices of a window.
+#[derive(Clone, Debug)]
+struct Counts {
+    /// Requests of one window at the full rate.
+    at_full_rate: f64,
+    slice_microseconds: i64,
+    newest: i64,
+    kept: [u32; SLICES_KEPT],
+}
+
+impl Counts {
+    fn new(rate: Rate) -> Self {
+        let window = rate.period().max(SHORTEST_WINDOW);
+        let microseconds = i64::try_from(window.as_micros()).unwrap_or(i64::MAX);
+        Self {
+            at_full_rate: window.as_secs_f64() / rate.interval().as_secs_f64(),
+            slice_microseconds: microseconds / SLICES,
+            newest: 0,
+            kept: [0; SLICES_KEPT],
+        }
+    }
+
+    fn add(&mut self, sent: Steady) {
+        let slice = self.slice(sent);
+        for entered in (self.newest + 1..=slice).rev().take(SLICES_KEPT) {
+            self.kept[Self::index(entered)] = 0;
+        }
+        self.newest = self.newest.max(slice);
+        self.kept[Self::index(slice)] += 1;
+    }
+
+    fn remove(&mut self, sent: Steady) {
+        let slice = self.slice(sent);
+        if self.oldest() <= slice && slice <= self.newest {
+            let count = &mut self.kept[Self::index(slice)];
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    fn until(&self, moment: Steady) -> f64 {
+        let last = self.slice(moment);
+        let slices = self.oldest().max(last - SLICES + 1)..=self.newest.min(last);
+        slices.map(|slice| f64::from(self.kept[Self::index(slice)])).sum()
+    }
+
+    fn oldest(&self) -> i64 {
+        self.newest - SLICES_KEPT as i64 + 1
+    }
+
+    fn slice(&self, moment: Steady) -> i64 {
+        moment.0.div_euclid(self.slice_microseconds)
+    }
+
+    fn index(slice: i64) -> usize {
+        slice.rem_euclid(SLICES_KEPT as i64) as usize
+    }
+}
