@@ -24,10 +24,15 @@ pub struct Rate {
     per: Duration,
 }
 
+/// A number of bytes: `"256KiB"`, `"1MiB"`, `512`. At most 1 GiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByteSize(pub usize);
+
 const SPAN_FORM: &str = "a time with its unit, such as \"90s\" or \"1h 30m\"";
 const LIMIT_FORM: &str = "a time with its unit, such as \"24h\", or \"never\"";
 const RATE_FORM: &str =
     "a number of calls a second above 0, such as 20, or calls in a time, such as \"100/1m\"";
+const BYTE_SIZE_FORM: &str = "a size from 1 byte to 1GiB, such as \"256KiB\"";
 /// A hundred years. Sums of spans stay far from overflow, and nobody waits longer.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// No account is allowed more, and the pace is kept in microseconds.
@@ -133,6 +138,19 @@ impl FromStr for Rate {
     }
 }
 
+impl FromStr for ByteSize {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const LARGEST: usize = 1 << 30;
+        let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1), ("", 1)];
+        let in_unit = |(unit, bytes): (&str, usize)| {
+            let number: usize = text.strip_suffix(unit)?.trim_end().parse().ok()?;
+            number.checked_mul(bytes).filter(|bytes| (1..=LARGEST).contains(bytes))
+        };
+        units.into_iter().find_map(in_unit).map(Self).ok_or(BYTE_SIZE_FORM)
+    }
+}
+
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         humantime::format_duration(self.0).fmt(f)
@@ -145,6 +163,17 @@ impl fmt::Display for Limit {
             Some(span) => Span(span).fmt(f),
             None => f.write_str("never"),
         }
+    }
+}
+
+impl fmt::Display for ByteSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (unit, bytes) = match self.0 {
+            bytes if bytes % (1 << 20) == 0 => ("MiB", bytes >> 20),
+            bytes if bytes % (1 << 10) == 0 => ("KiB", bytes >> 10),
+            bytes => ("B", bytes),
+        };
+        write!(f, "{bytes}{unit}")
     }
 }
 
@@ -198,6 +227,7 @@ macro_rules! as_written {
 }
 as_written!(Span, SPAN_FORM, |_| None);
 as_written!(Limit, LIMIT_FORM, |_| None);
+as_written!(ByteSize, BYTE_SIZE_FORM, |bytes| bytes.to_string().parse().ok());
 as_written!(Rate, RATE_FORM, |calls| Rate::new(calls, Duration::from_secs(1)));
 
 #[cfg(test)]
@@ -234,12 +264,23 @@ mod tests {
         assert_eq!("100/1m".parse::<Rate>().unwrap().interval(), Duration::from_millis(600));
         assert_eq!(serde_json::from_str::<Rate>("20").unwrap().interval(), Duration::from_millis(50));
         assert_eq!(serde_json::to_string(&Span::seconds(90)).unwrap(), "\"1m 30s\"");
+        for (written, bytes, shown) in
+            [("\"256KiB\"", 262_144, "256KiB"), ("\"1 MiB\"", 1 << 20, "1MiB"), ("1000", 1000, "1000B")]
+        {
+            let size: ByteSize = serde_json::from_str(written).unwrap();
+            assert_eq!((size, size.to_string().as_str()), (ByteSize(bytes), shown));
+        }
     }
 
     #[test]
     fn what_has_no_meaning_is_refused_with_the_right_form() {
         for wrong in ["90", "\"90\"", "\"\"", "\"-1s\"", "\"200years\"", "true"] {
             assert!(serde_json::from_str::<Span>(wrong).is_err(), "{wrong}");
+        }
+        for wrong in
+            ["0", "-1", "1.5", "\"\"", "\"256kb\"", "\"KiB\"", "\"-1KiB\"", "\"2GiB\"", "\"99999999999GiB\""]
+        {
+            assert!(serde_json::from_str::<ByteSize>(wrong).is_err(), "{wrong}");
         }
         for wrong in ["0", "-1", "\"0/1s\"", "\"1/0s\"", "\"1/x\"", "\"NaN\"", "1e9", "\"inf\""] {
             let error = serde_json::from_str::<Rate>(wrong).expect_err(wrong).to_string();

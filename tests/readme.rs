@@ -338,6 +338,8 @@ fn the_second_scenario_of_the_readme_has_every_key_with_another_value_than_its_d
         signed_host,
         regions,
         unknown_region,
+        // A file cannot name actions.
+        actions: _,
         clock_offset,
         rate,
         unlisted,

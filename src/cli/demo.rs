@@ -20,6 +20,7 @@ use super::{Failure, print};
 use crate::clock::Clock;
 use crate::cloud::account::Account;
 use crate::cloud::credentials::{CredentialFile, Form};
+use crate::cloud::operations::Operations;
 use crate::config::Loaded;
 use crate::daemon::{Daemon, Ended, Options};
 use crate::model::policy::Policy;
@@ -186,6 +187,7 @@ fn configuration(sim: &Sim, key_file: &Path) -> Loaded {
     };
     Loaded {
         accounts: BTreeMap::from([("default".to_owned(), account)]),
+        operations: Operations::built_in(),
         poll,
         sinks: BTreeMap::new(),
         store: store::Config::in_memory(),

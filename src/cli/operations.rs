@@ -1,9 +1,7 @@
 //! `opwatch operations`: the table of what can be watched, and one row of it as it would be written.
 
-use std::collections::BTreeMap;
-
 use super::{Failure, print};
-use crate::cloud::operations::{BUILT_IN, Operation, as_written};
+use crate::cloud::operations::{Operation, Operations, as_written};
 use crate::problem::{Place, Problem};
 use crate::section::suggestion;
 
@@ -12,9 +10,10 @@ use crate::section::suggestion;
 /// # Errors
 /// When there is no such row.
 pub fn run(show: Option<&str>) -> Result<(), Failure> {
-    let Some(name) = show else { return print::document(table(&BUILT_IN).as_bytes()) };
+    let operations = Operations::built_in();
+    let Some(name) = show else { return print::document(table(&operations).as_bytes()) };
     let row = as_written(name).ok_or_else(|| {
-        let known: Vec<&str> = BUILT_IN.keys().map(String::as_str).collect();
+        let known: Vec<&str> = operations.iter().map(|(name, _)| name).collect();
         let place = Place { key: Some("--show".to_owned()), ..Place::default() };
         Problem::new(place, format!("there is no operation {name:?}; {}", suggestion(name, &known)))
     })?;
@@ -23,14 +22,14 @@ pub fn run(show: Option<&str>) -> Result<(), Failure> {
 
 /// Two lines a row: the cloud's longest names of hosts, actions and parameters fill 80 columns only one below
 /// the other.
-fn table(rows: &BTreeMap<String, Operation>) -> String {
+fn table(operations: &Operations) -> String {
     const NAME: &str = "NAME";
     const RATE: &str = "RATE";
-    let width = |heading: &str, texts: &mut dyn Iterator<Item = usize>| texts.fold(heading.len(), usize::max);
-    let names = width(NAME, &mut rows.keys().map(String::len));
-    let rates = width(RATE, &mut rows.values().map(|row| row.rate.to_string().len()));
+    let names = operations.iter().map(|(name, _)| name.len()).fold(NAME.len(), usize::max);
+    let rates = operations.iter().map(|(_, row)| row.rate.to_string().len()).fold(RATE.len(), usize::max);
     let mut table = format!("{NAME:names$}  API  {RATE:rates$}  HOST, ACTION AND ID PARAMETER\n");
-    for (name, Operation { api, rate, host, action, id, .. }) in rows {
+    for (name, row) in operations.iter() {
+        let Operation { api, rate, host, action, id, .. } = row.as_ref();
         // Formatted on its own: not every type's `Display` keeps to a width.
         let rate = rate.to_string();
         table += &format!(
@@ -48,14 +47,16 @@ mod tests {
 
     #[test]
     fn the_table_has_the_facts_of_each_row_within_80_columns() {
-        let table = table(&BUILT_IN);
+        let operations = Operations::built_in();
+        let table = table(&operations);
         let rows = "bm    2.0  100/1m  bm.api.qcloud.com\n                   DescriptionOperationResult, taskId:int\n";
         assert!(
             table.starts_with("NAME  API  RATE    HOST, ACTION AND ID PARAMETER\n") && table.contains(rows),
             "{table}"
         );
         assert!(
-            table.lines().all(|line| line.len() <= 80) && table.lines().count() == 1 + 2 * BUILT_IN.len(),
+            table.lines().all(|line| line.len() <= 80)
+                && table.lines().count() == 1 + 2 * operations.iter().count(),
             "{table}"
         );
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::credentials::{CredentialFile, Credentials, Source};
 use super::operations::Api;
+use super::sign::SignatureMethod;
 use crate::secret::Secret;
 use crate::units::Rate;
 
@@ -137,18 +138,6 @@ impl Account {
     pub fn counted_as(&self) -> &str {
         if self.token.is_some() { &self.name } else { &self.secret_id }
     }
-}
-
-/// The hash of an API 2.0 signature (api.md §1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub enum SignatureMethod {
-    /// HMAC-SHA1.
-    #[default]
-    #[serde(rename = "HmacSHA1")]
-    Sha1,
-    /// HMAC-SHA256.
-    #[serde(rename = "HmacSHA256")]
-    Sha256,
 }
 
 /// The HTTP method of an API 2.0 request.

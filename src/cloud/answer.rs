@@ -1,160 +1,203 @@
-//! From the bytes of an answer to a reading or a fault, leniently: api.md §1 lists what real answers do, and
+//! From the bytes of a response to a reading or a fault, leniently: api.md §1 lists what real responses do, and
 //! those of API 3.0 are read alike.
 
-use serde_json::Value;
+use super::codes::{self, Cause, Missing, bounded};
+use super::operations::{Api, Instances, Operation};
+use super::wanted::{Part, Wanted};
+use crate::model::reading::{Code, Fault, Instance, Outcome, Phase, Reading};
 
-use super::codes;
-use super::operations::{Instances, Operation};
-use crate::model::reading::{Class, Code, Fault, Instance, Outcome, Phase, Reading};
-
-/// The longest server's words that are kept: enough to act on, too little to flood a log.
-const MESSAGE_BYTES: usize = 512;
-/// No task acts on more instances; what is beyond is not worth an event of megabytes.
+/// No task acts on more instances. The events of a task keep fewer.
 const INSTANCES: usize = 10_000;
 
-/// Reads an API 2.0 answer: `{"code": 0, "message": "…", "data": {…}}`.
-pub fn read_2_0(operation: &Operation, http_status: u16, body: &[u8]) -> Result<Reading, Fault> {
-    let answer = object(http_status, body)?;
-    let Some(code) = find(&answer, "/code").and_then(as_code) else {
-        return Err(no_answer(http_status, "the answer has no code"));
+/// Reads a response of the API of the row. `encoding` is its `Content-Encoding`, if that is not `identity`.
+///
+/// # Errors
+/// If there is no reading in it; the fault has the cause.
+pub fn read(
+    row: &Operation,
+    http_status: u16,
+    encoding: Option<&str>,
+    body: &[u8],
+) -> Result<Reading, Fault> {
+    let plain;
+    let wanted = row.wanted.get_or_init(|| wanted(row));
+    let part = match wanted.read(body) {
+        Some(part) => Some(part),
+        None => {
+            plain = with_plain_quotes(body);
+            plain.as_ref().and_then(|text| wanted.read(text.as_bytes()))
+        }
     };
-    if code != Code::Int(0) {
-        return Err(codes::refused_2_0(code, words(&answer, "/message"), &operation.id.name));
-    }
-    succeeded(http_status)?;
-    reading(operation, find(&answer, "/data").map_or(&Value::Null, first_row))
-}
-
-/// Reads an API 3.0 answer: `{"Response": {…, "RequestId": "…"}}`, with an `Error` in it where the request
-/// was refused; that comes with HTTP 200 too, and counts whatever else is there.
-pub fn read_3_0(operation: &Operation, http_status: u16, body: &[u8]) -> Result<Reading, Fault> {
-    let answer = object(http_status, body)?;
-    let Some(response) = find(&answer, "/Response").filter(|response| response.is_object()) else {
-        return Err(no_answer(http_status, "the answer has no Response"));
+    let content = match &part {
+        Some(part @ Part::Object(_)) => content(row.api, part),
+        Some(Part::Null | Part::Bool | Part::Number(_) | Part::Text(_) | Part::List(_)) | None => {
+            Err("the response is not a JSON object")
+        }
     };
-    if let Some(error) = find(response, "/Error").map(first_row).filter(|error| !is_nothing(error)) {
-        let Some(code) = find(error, "/Code").and_then(as_code) else {
-            return Err(no_answer(http_status, "the answer has an error without a code"));
-        };
-        return Err(codes::api_3_0::refused(code, words(error, "/Message"), &operation.id.name));
-    }
-    succeeded(http_status)?;
-    reading(operation, response)
-}
-
-/// The object that every answer is.
-fn object(http_status: u16, body: &[u8]) -> Result<Value, Fault> {
-    parse(body)
-        .filter(Value::is_object)
-        .ok_or_else(|| no_answer(http_status, "the answer is not a JSON object"))
-}
-
-/// A gateway's error with a good answer's body is no answer: a final word could not be taken back.
-fn succeeded(http_status: u16) -> Result<(), Fault> {
-    if (200..300).contains(&http_status) { Ok(()) } else { Err(codes::http(http_status)) }
-}
-
-/// Some tables of the documentation call an object an array.
-fn first_row(value: &Value) -> &Value {
-    value.as_array().and_then(|rows| rows.first()).unwrap_or(value)
-}
-
-/// An empty text, list or object is as good as absent (api.md §1).
-fn is_nothing(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::String(text) => text.trim().is_empty(),
-        Value::Array(elements) => elements.is_empty(),
-        Value::Object(fields) => fields.is_empty(),
-        Value::Bool(_) | Value::Number(_) => false,
+    let fault = |cause, message: &str| Err(codes::fault(cause, message, row));
+    let http = || fault(Cause::Http(http_status), &format!("the server answered HTTP {http_status}"));
+    match (content, encoding) {
+        (Ok(Content::Refusal(code, message)), _) => fault(Cause::Code(code), message),
+        // A final state in the error page of a gateway could not be taken back.
+        (Ok(Content::Data(_)), _) if !(200..300).contains(&http_status) => http(),
+        (Ok(Content::Data(data)), _) => reading(row, data).map_or_else(
+            || fault(Cause::Missing(Missing::NoStatus), "the response has no status for this id"),
+            Ok,
+        ),
+        (Err(_), _) if http_status != 200 => http(),
+        (Err(_), Some(encoding)) => {
+            let message = format!(
+                "the response is encoded as {encoding}, although the request allows no encoding; check the proxy or gateway in between"
+            );
+            fault(Cause::Missing(Missing::ContentEncoding), &message)
+        }
+        (Err(message), None) => fault(Cause::Missing(Missing::Unreadable), message),
     }
 }
 
-/// The server's words, bounded.
-fn words(value: &Value, pointer: &str) -> String {
-    bounded(find(value, pointer).and_then(Value::as_str).unwrap_or_default())
+/// Content of a response in the form of its API.
+enum Content<'p, 'a> {
+    /// Error code and message.
+    Refusal(Code, &'p str),
+    /// The part that the pointers of the row start from.
+    Data(&'p Part<'a>),
 }
 
-/// Reads status and instances out of the part of an answer that holds them.
-fn reading(operation: &Operation, data: &Value) -> Result<Reading, Fault> {
-    let Some(status) = find(data, &operation.status).and_then(as_code) else {
-        // Confirmed like a not-found answer (api.md §1).
-        return Err(codes::unanswered(
-            Class::Task,
-            "no_status",
-            "the answer has no status for this id".to_owned(),
-        ));
+/// API 2.0: `{"code": 0, "message": "…", "data": {…}}`. API 3.0: `{"Response": {…, "RequestId": "…"}}`; an
+/// `Error` in it counts under HTTP 200 too, and beside everything else.
+fn content<'p, 'a>(api: Api, response: &'p Part<'a>) -> Result<Content<'p, 'a>, &'static str> {
+    match api {
+        Api::V2 => {
+            let code = response.find("/code").and_then(as_code).ok_or("the response has no code")?;
+            Ok(match code {
+                Code::Int(0) => Content::Data(response.find("/data").unwrap_or(&Part::Null)),
+                code @ (Code::Int(_) | Code::Text(_)) => Content::Refusal(code, text(response, "/message")),
+            })
+        }
+        Api::V3 => {
+            let is_object = |part: &&Part<'_>| matches!(part, Part::Object(_));
+            let data = response.find("/Response").filter(is_object).ok_or("the response has no Response")?;
+            // Some tables of the documentation call an object an array.
+            let Some(error) = data.find("/Error").and_then(|error| error.elements().next()) else {
+                return Ok(Content::Data(data));
+            };
+            let code = error.find("/Code").and_then(as_code);
+            let code = code.ok_or("the response has an error without a code")?;
+            Ok(Content::Refusal(code, text(error, "/Message")))
+        }
+    }
+}
+
+/// Parts of a response that are read.
+fn wanted(row: &Operation) -> Wanted {
+    let mut pointers = vec![row.status.clone()];
+    pointers.extend(row.message.clone());
+    if let Some(Instances { each, id, status }) = &row.instances {
+        pointers.extend(each.iter().flat_map(|each| [format!("{each}/*{id}"), format!("{each}/*{status}")]));
+    }
+    let (start, envelope) = match row.api {
+        Api::V2 => ("/data", ["/code", "/message"]),
+        Api::V3 => ("/Response", ["/Response/Error/Code", "/Response/Error/Message"]),
     };
-    let instances =
-        operation.instances.as_ref().map(|place| instances(operation, place, data)).unwrap_or_default();
-    let phase = outcome(operation, &status).map_or(Phase::Running, Phase::Over);
-    let known = phase != Phase::Running || operation.running.contains(&status);
-    Ok(Reading { phase, status, instances, known, message: None })
+    let pointers = pointers.into_iter().map(|pointer| format!("{start}{pointer}"));
+    Wanted::new(pointers.chain(envelope.map(str::to_owned)))
 }
 
-fn instances(operation: &Operation, place: &Instances, data: &Value) -> Vec<Instance> {
-    let listed = place.each.iter().find_map(|pointer| find(data, pointer).and_then(Value::as_array));
-    let instance = |element: &Value| {
-        let id = find(element, &place.id).and_then(as_code)?.to_string();
-        let status = find(element, &place.status).and_then(as_code)?;
-        let outcome = outcome(operation, &status);
+/// Status and instances of all rows of the data together; `None` without any status.
+fn reading(row: &Operation, data: &Part<'_>) -> Option<Reading> {
+    let statuses: Vec<Option<Code>> = data
+        .elements()
+        .flat_map(|data| data.each(&row.status))
+        .map(|status| status.and_then(as_code))
+        .collect();
+    let (phase, status) = together(row, &statuses)?;
+    let instances = row.instances.as_ref().map(|place| instances(row, place, data)).unwrap_or_default();
+    let known = phase != Phase::Running || is_known(row, status);
+    let messages = row.message.iter().flat_map(|pointer| data.elements().flat_map(|data| data.each(pointer)));
+    let message = messages.flatten().filter_map(as_text).find(|text| !text.is_empty()).map(bounded);
+    Some(Reading { phase, status: status.clone(), instances, known, message })
+}
+
+/// Any running status: running; all success or all failure: that; mixed: partial. An element without a status
+/// is running, since a final state cannot be taken back. The status is that of the first element that decides.
+fn together<'s>(row: &Operation, statuses: &'s [Option<Code>]) -> Option<(Phase, &'s Code)> {
+    let known = || statuses.iter().flatten();
+    let first = known().next()?;
+    let is_missing = known().count() < statuses.len();
+    let outcomes: Option<Vec<Outcome>> = known().map(|status| outcome(row, status)).collect();
+    match outcomes.filter(|_| !is_missing) {
+        None => {
+            let running = || known().filter(|status| outcome(row, status).is_none());
+            // An unknown status is reported, so it comes first.
+            let status = running().find(|status| !is_known(row, status)).or_else(|| running().next());
+            Some((Phase::Running, status.unwrap_or(first)))
+        }
+        Some(outcomes) => {
+            let merge = |one, other| if one == other { one } else { Outcome::Partial };
+            let merged = outcomes.iter().copied().reduce(merge)?;
+            let decides = |outcome: &Outcome| *outcome == merged;
+            let position = outcomes.iter().position(decides);
+            let mixed = || outcomes.iter().position(|outcome| *outcome != Outcome::Success);
+            Some((Phase::Over(merged), known().nth(position.or_else(mixed)?)?))
+        }
+    }
+}
+
+fn instances(row: &Operation, place: &Instances, data: &Part<'_>) -> Vec<Instance> {
+    let instance = |element: &Part<'_>| {
+        let id = element.find(&place.id).and_then(as_code)?.to_string();
+        let status = element.find(&place.status).and_then(as_code)?;
+        let outcome = outcome(row, &status);
         Some(Instance { id, status, outcome })
     };
-    listed.into_iter().flatten().take(INSTANCES).filter_map(instance).collect()
+    let listed = |data| {
+        let lists = |pointer: &String| {
+            let reached = Part::each(data, pointer).into_iter().flatten();
+            let lists: Vec<&Part<'_>> = reached.filter(|part| matches!(part, Part::List(_))).collect();
+            Some(lists).filter(|lists| !lists.is_empty())
+        };
+        place.each.iter().find_map(lists).unwrap_or_default()
+    };
+    let elements = data.elements().flat_map(listed).flat_map(Part::elements);
+    elements.filter_map(instance).take(INSTANCES).collect()
 }
 
-/// What a status came to, by the operation's own row; `None` for running and for what the row does not know.
-fn outcome(operation: &Operation, status: &Code) -> Option<Outcome> {
-    [
-        (&operation.success, Outcome::Success),
-        (&operation.failure, Outcome::Failure),
-        (&operation.partial, Outcome::Partial),
-    ]
-    .into_iter()
-    .find_map(|(statuses, outcome)| statuses.contains(status).then_some(outcome))
+/// Meaning of a status by the row; `None` for running and for an unknown status.
+fn outcome(row: &Operation, status: &Code) -> Option<Outcome> {
+    [(&row.success, Outcome::Success), (&row.failure, Outcome::Failure), (&row.partial, Outcome::Partial)]
+        .into_iter()
+        .find_map(|(statuses, outcome)| statuses.contains(status).then_some(outcome))
 }
 
-/// The published sample uses typographic quotes, and pasted into a stub server it comes as is: they are read
-/// as plain ones where the answer is no JSON otherwise.
-fn parse(body: &[u8]) -> Option<Value> {
-    serde_json::from_slice(body).ok().or_else(|| {
-        let text = std::str::from_utf8(body).ok()?;
-        serde_json::from_str(&text.replace(['\u{201c}', '\u{201d}'], "\"")).ok()
-    })
+fn is_known(row: &Operation, status: &Code) -> bool {
+    row.running.contains(status) || outcome(row, status).is_some()
 }
 
-/// Follows a JSON pointer; names are compared without outer blanks, since one edition of the documentation
-/// has them.
-fn find<'a>(value: &'a Value, pointer: &str) -> Option<&'a Value> {
-    pointer.split('/').skip(1).try_fold(value, |value, name| match value {
-        Value::Object(fields) => fields
-            .get(name)
-            .or_else(|| fields.iter().find(|(key, _)| key.trim() == name).map(|(_, value)| value)),
-        Value::Array(elements) => elements.get(name.parse::<usize>().ok()?),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
-    })
+/// The published sample uses typographic quotes, and pasted into a stub server it arrives unchanged: they are
+/// read as plain ones in a body that is no JSON otherwise.
+fn with_plain_quotes(body: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(body).ok()?;
+    text.contains('\u{201c}').then(|| text.replace(['\u{201c}', '\u{201d}'], "\""))
 }
 
-/// Codes and statuses come as numbers on some APIs of the family and as strings on others.
-fn as_code(value: &Value) -> Option<Code> {
-    match value {
-        Value::Number(number) => Some(Code::read(&number.to_string())),
-        Value::String(text) if !text.trim().is_empty() => Some(Code::read(&bounded(text.trim()))),
-        Value::Null | Value::Bool(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => None,
+/// Codes and statuses are numbers on some APIs of the family and strings on others.
+fn as_code(part: &Part<'_>) -> Option<Code> {
+    match part {
+        Part::Number(code) => Some(code.clone()),
+        Part::Text(text) if !text.trim().is_empty() => Some(Code::read(&bounded(text.trim()))),
+        Part::Null | Part::Bool | Part::Text(_) | Part::List(_) | Part::Object(_) => None,
     }
 }
 
-/// What is no answer of the API: its HTTP status says why, unless that is a success.
-fn no_answer(http_status: u16, what: &str) -> Fault {
-    match http_status {
-        200 => codes::unanswered(Class::Service, "unreadable", what.to_owned()),
-        _ => codes::http(http_status),
+fn as_text<'p>(part: &'p Part<'_>) -> Option<&'p str> {
+    match part {
+        Part::Text(text) => Some(text),
+        Part::Null | Part::Bool | Part::Number(_) | Part::List(_) | Part::Object(_) => None,
     }
 }
 
-/// Cut to a bound, on a character.
-pub fn bounded(text: &str) -> String {
-    text[..text.floor_char_boundary(MESSAGE_BYTES)].to_owned()
+fn text<'p>(part: &'p Part<'_>, pointer: &str) -> &'p str {
+    part.find(pointer).and_then(as_text).unwrap_or_default()
 }
 
 #[cfg(test)]

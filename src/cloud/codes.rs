@@ -1,12 +1,50 @@
-//! Codes and HTTP statuses → whose trouble it is (api.md §1). The table is the fact; the functions below read
-//! it. The codes of API 3.0 are in [`api_3_0`].
+//! The class of a fault, decided in one function from the cause, the message and the row of the operation.
+//!
+//! Facts are tables: api.md §1 for API 2.0, §2 for API 3.0 (in [`api_3_0`]). The effect of a class on task,
+//! pace key and account belongs to the model.
 
 pub mod api_3_0;
 
+use super::operations::{Api, Operation};
 use crate::model::reading::{Class, Code, Fault};
 
+/// Cause of a missing reading.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Error code of the API of the row.
+    Code(Code),
+    /// HTTP status of a response without a readable code.
+    Http(u16),
+    /// No readable response at all, or one without a status.
+    Missing(Missing),
+}
+
+/// Cause of a missing reading that the server does not name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// No complete response within `request_timeout`.
+    Timeout,
+    /// No connection to the server.
+    Connect,
+    /// The connection was closed before the first byte of a response.
+    ConnectionLost,
+    /// Any other failure on the way.
+    Transport,
+    /// The response exceeds `max_response` of the row.
+    TooLarge,
+    /// The response is compressed, although no compression was requested.
+    ContentEncoding,
+    /// The response has not the form of its API.
+    Unreadable,
+    /// The response has no status for the id.
+    NoStatus,
+}
+
+/// Longest message that is kept: enough to act on, too little to flood a log.
+pub const MAX_MESSAGE_BYTES: usize = 512;
+
 /// Codes of API 2.0 that are not the service's trouble (api.md §1, "Error codes"); every other code is.
-pub const CODES_2_0: &[(i64, Class)] = &[
+const CODES_2_0: &[(i64, Class)] = &[
     (4000, Class::Task),
     (4100, Class::Account),
     (4101, Class::PaceKey),
@@ -41,63 +79,104 @@ const COMMON_PARAMETERS: [&str; 9] = [
     "Version",
 ];
 
-/// The fault that an API 2.0 error code stands for; `id_parameter` is what carries the task's id.
-pub fn refused_2_0(code: Code, message: String, id_parameter: &str) -> Fault {
-    // A module error may hide behind a general code: `(9001)db error`. It is told; the reaction stays that of
-    // the code outside, since 5100 is tried again whatever the module says.
-    let number = match &code {
-        Code::Int(number) => Some(*number),
-        Code::Text(_) => None,
+/// The fault of a poll without a reading.
+pub fn fault(cause: Cause, message: &str, row: &Operation) -> Fault {
+    let class = class(&cause, message, row);
+    let code = match cause {
+        Cause::Code(code) => module_code(&code, message, row.api).unwrap_or(code),
+        Cause::Http(status) => Code::Text(format!("http_{status}").into()),
+        Cause::Missing(missing) => Code::Text(missing.code().into()),
     };
-    let listed = number.and_then(|number| CODES_2_0.iter().find(|(known, _)| *known == number));
-    let class = match listed {
-        Some((number, _)) if BLAME_A_PARAMETER.contains(number) && blames_another(&message, id_parameter) => {
+    Fault { class, code, message: bounded(message), retry_after: None }
+}
+
+/// The one decision on the class of a fault.
+fn class(cause: &Cause, message: &str, row: &Operation) -> Class {
+    match cause {
+        Cause::Code(code) if row.rejected.contains(code) => Class::Task,
+        Cause::Code(code) => match row.api {
+            Api::V2 => class_2_0(code, message, &row.id.name),
+            Api::V3 => api_3_0::class(&code.to_string(), message, &row.id.name),
+        },
+        // 408, 425, 429, 5xx, redirects and unknown statuses pass; any other refusal is of the configuration
+        // (api.md §1).
+        Cause::Http(408 | 425 | 429) => Class::Service,
+        Cause::Http(400..=499) => Class::PaceKey,
+        Cause::Http(_) => Class::Service,
+        Cause::Missing(missing) => match missing {
+            // Confirmed like a not-found response (api.md §1).
+            Missing::NoStatus => Class::Task,
+            Missing::ConnectionLost => Class::Connection,
+            Missing::Timeout
+            | Missing::Connect
+            | Missing::Transport
+            | Missing::TooLarge
+            | Missing::ContentEncoding
+            | Missing::Unreadable => Class::Service,
+        },
+    }
+}
+
+impl Missing {
+    /// The code of its fault, in logs and events.
+    fn code(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Connect => "connect",
+            Self::ConnectionLost => "connection_lost",
+            Self::Transport => "transport",
+            Self::TooLarge => "too_large",
+            Self::ContentEncoding => "content_encoding",
+            Self::Unreadable => "unreadable",
+            Self::NoStatus => "no_status",
+        }
+    }
+}
+
+fn class_2_0(code: &Code, message: &str, id_parameter: &str) -> Class {
+    let listed = CODES_2_0.iter().find(|(known, _)| *code == Code::Int(*known));
+    match listed {
+        Some((number, _)) if BLAME_A_PARAMETER.contains(number) && blames_another(message, id_parameter) => {
             Class::PaceKey
         }
         Some((_, class)) => *class,
         None => Class::Service,
-    };
-    Fault { class, code: module_code(number, &message).unwrap_or(code), message, retry_after: None }
+    }
 }
 
-/// The module's code in parentheses at the start of a 5100's message.
-fn module_code(number: Option<i64>, message: &str) -> Option<Code> {
+/// The code of a module in parentheses at the start of the message of a general 5100: `(9001)db error`. Only the
+/// reported code changes: 5100 is retried whatever the module says.
+fn module_code(code: &Code, message: &str, api: Api) -> Option<Code> {
     let inner = message.strip_prefix('(')?.split_once(')')?.0;
-    (number == Some(5100)).then(|| Code::read(inner)).filter(|code| matches!(code, Code::Int(_)))
+    let module = Some(Code::read(inner)).filter(|module| matches!(module, Code::Int(_)));
+    module.filter(|_| api == Api::V2 && *code == Code::Int(5100))
 }
 
 /// Whether the message names another parameter than the id, as a word of its own.
-pub fn blames_another(message: &str, id_parameter: &str) -> bool {
+fn blames_another(message: &str, id_parameter: &str) -> bool {
     let words: Vec<_> =
         message.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').collect();
     let names = |parameter: &str| words.iter().any(|word| word.eq_ignore_ascii_case(parameter));
     !names(id_parameter) && COMMON_PARAMETERS.iter().any(|parameter| names(parameter))
 }
 
-/// The fault of an HTTP status without a readable code in its body: 408, 425, 429 and 5xx pass, redirects and
-/// what is stranger too, and any other refusal is of the configuration (api.md §1).
-pub fn http(status: u16) -> Fault {
-    let class = match status {
-        408 | 425 | 429 => Class::Service,
-        400..=499 => Class::PaceKey,
-        _ => Class::Service,
-    };
-    Fault {
-        class,
-        code: Code::Text(format!("http_{status}").into()),
-        message: format!("the server answered HTTP {status}"),
-        retry_after: None,
-    }
-}
-
-/// The fault of a request that brought no answer.
-pub fn unanswered(class: Class, what: &'static str, message: String) -> Fault {
-    Fault { class, code: Code::Text(what.into()), message, retry_after: None }
+/// The text, cut to its bound on a character.
+pub fn bounded(text: &str) -> String {
+    text[..text.floor_char_boundary(MAX_MESSAGE_BYTES)].to_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cloud::operations::Operations;
+
+    fn of(cause: Cause, message: &str) -> Fault {
+        fault(cause, message, Operations::built_in().get("bm").unwrap())
+    }
+
+    fn refused(code: i64, message: &str) -> Fault {
+        of(Cause::Code(Code::Int(code)), message)
+    }
 
     /// Every row of api.md §1, "Error codes": code, message, class.
     #[test]
@@ -135,27 +214,38 @@ mod tests {
             (-8000, "flow system fault", Class::Service),
             (77_777, "never seen", Class::Service),
         ] {
-            let fault = refused_2_0(Code::Int(code), message.to_owned(), "taskId");
-            assert_eq!(fault.class, class, "{code} {message}");
+            assert_eq!(refused(code, message).class, class, "{code} {message}");
         }
     }
 
     #[test]
     fn a_module_s_code_behind_a_general_one_is_told() {
-        assert_eq!(refused_2_0(Code::Int(5100), "(9001)db error".to_owned(), "taskId").code, Code::Int(9001));
-        assert_eq!(refused_2_0(Code::Int(6000), "(9001)db error".to_owned(), "taskId").code, Code::Int(6000));
-        assert_eq!(refused_2_0(Code::Int(5100), "(sic) failed".to_owned(), "taskId").code, Code::Int(5100));
+        assert_eq!(refused(5100, "(9001)db error").code, Code::Int(9001));
+        assert_eq!(refused(6000, "(9001)db error").code, Code::Int(6000));
+        assert_eq!(refused(5100, "(sic) failed").code, Code::Int(5100));
     }
 
     #[test]
     fn http_statuses_without_a_code_pass_unless_they_refuse_the_request() {
-        for (status, class) in
-            [(302, Class::Service), (404, Class::PaceKey), (403, Class::PaceKey), (408, Class::Service)]
-        {
-            assert_eq!(http(status).class, class, "{status}");
+        let class = |status| of(Cause::Http(status), "").class;
+        for status in [403, 404, 413, 451] {
+            assert_eq!(class(status), Class::PaceKey, "{status}");
         }
-        assert!(
-            [429, 500, 502, 503, 504, 599].into_iter().all(|status| http(status).class == Class::Service)
-        );
+        for status in [302, 408, 425, 429, 500, 502, 503, 504, 599] {
+            assert_eq!(class(status), Class::Service, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_code_that_the_row_rejects_is_a_fault_of_the_task_over_either_api() {
+        let rejecting = |name: &str, code: Code| {
+            let row = Operations::built_in().get(name).unwrap().as_ref().clone();
+            Operation { rejected: vec![code], ..row }
+        };
+        for (name, code) in [("bm", Code::Int(6000)), ("bm3", Code::read("FailedOperation.NoSuchTask"))] {
+            let class = |row: &Operation| fault(Cause::Code(code.clone()), "", row).class;
+            assert_eq!(class(Operations::built_in().get(name).unwrap()), Class::Service);
+            assert_eq!(class(&rejecting(name, code.clone())), Class::Task);
+        }
     }
 }

@@ -1,13 +1,15 @@
 //! Requests of API 2.0 (api.md §1): every parameter is signed, and goes into the query of a GET or the form
 //! of a POST.
 
-use reqwest::header::{CONTENT_TYPE, HOST, HeaderValue};
-use reqwest::{Body, Request, Url};
+use reqwest::Url;
+use reqwest::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
 
-use super::account::{Account, Method, SignatureMethod};
+use super::account::{Account, Method};
+use super::connection::SignedRequest;
+use super::form::{Address, Signed};
 use super::operations::Operation;
 use super::sign::{self, Signer};
-use super::{Error, Sent, Stamp};
+use super::{Error, Stamp};
 use crate::model::task::TaskId;
 use crate::secret::Secret;
 
@@ -18,17 +20,13 @@ const PATH: &str = "/v2/index.php";
 #[derive(Clone)]
 pub(super) struct Form {
     method: Method,
-    url: Url,
-    /// Where it is not what the URL says.
-    host_header: Option<HeaderValue>,
+    headers: HeaderMap,
     signer: Signer,
     /// Sent with every request, in no order.
     common: Vec<(&'static str, String)>,
     token: Option<Secret>,
-    /// The host that is signed, without a port.
-    pub host: String,
-    /// The region, as it is sent.
-    pub region: String,
+    /// Its host has no port.
+    pub address: Address,
 }
 
 impl Form {
@@ -47,23 +45,27 @@ impl Form {
         };
         let dialled = url.host_str().unwrap_or_default().to_owned();
         let host = account.signed_host.clone().unwrap_or_else(|| dialled.clone());
-        let host_header = if host == dialled {
-            None
-        } else {
-            Some(HeaderValue::from_str(&host).map_err(|_| Error::Host(host.clone()))?)
-        };
+        let mut headers = HeaderMap::new();
+        if host != dialled {
+            headers.insert(HOST, HeaderValue::from_str(&host).map_err(|_| Error::Host(host.clone()))?);
+        }
+        match account.method {
+            Method::Get => {}
+            Method::Post => {
+                let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+                headers.insert(CONTENT_TYPE, form);
+            }
+        }
         let mut common = vec![
             ("Action", operation.action.clone()),
             ("Region", region.to_owned()),
             ("SecretId", account.secret_id.clone()),
         ];
-        match account.signature_method {
-            // Absent means HMAC-SHA1 (api.md §1), and what is absent cannot be misread.
-            SignatureMethod::Sha1 => {}
-            SignatureMethod::Sha256 => common.push(("SignatureMethod", "HmacSHA256".to_owned())),
-        }
+        let hash = account.signature_method.parameter();
+        common.extend(hash.map(|hash| ("SignatureMethod", hash.to_owned())));
         Ok(Self {
             method: account.method,
+            headers,
             signer: Signer::new(
                 &account.secret_key,
                 account.signature_method,
@@ -71,12 +73,9 @@ impl Form {
                 &host,
                 url.path(),
             ),
-            url,
-            host_header,
             common,
             token: account.token.clone(),
-            host,
-            region: region.to_owned(),
+            address: Address { url, host, region: region.to_owned() },
         })
     }
 
@@ -87,7 +86,7 @@ impl Form {
         id: &TaskId,
         params: &[(String, String)],
         stamp: Stamp,
-    ) -> Sent {
+    ) -> Signed {
         let nonce = stamp.nonce.to_string();
         let seconds = (stamp.at.0 / 1000).to_string();
         let id = id.to_string();
@@ -101,28 +100,14 @@ impl Form {
         fields.extend(self.token.iter().map(|token| ("Token", token.expose())));
         fields.extend(params.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         let sign::Signed { fields, signature } = self.signer.sign(&mut fields);
-        Sent { request: self.with(fields), signature }
-    }
-
-    fn with(&self, fields: String) -> Request {
-        let mut url = self.url.clone();
-        let mut request = match self.method {
+        let mut url = self.address.url.clone();
+        let (method, body) = match self.method {
             Method::Get => {
                 url.set_query(Some(&fields));
-                Request::new(reqwest::Method::GET, url)
+                (reqwest::Method::GET, String::new())
             }
-            Method::Post => {
-                let mut request = Request::new(reqwest::Method::POST, url);
-                *request.body_mut() = Some(Body::from(fields));
-                request
-                    .headers_mut()
-                    .insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-                request
-            }
+            Method::Post => (reqwest::Method::POST, fields),
         };
-        if let Some(host) = &self.host_header {
-            request.headers_mut().insert(HOST, host.clone());
-        }
-        request
+        Signed { request: SignedRequest { method, url, headers: self.headers.clone(), body }, signature }
     }
 }

@@ -1,13 +1,15 @@
 //! Requests of API 3.0 (api.md §2): a JSON body, everything else in headers, signed with TC3.
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Body, Request, Url};
+use reqwest::{Method, Url};
 use serde_json::{Map, Value};
 
 use super::account::Account;
+use super::connection::SignedRequest;
+use super::form::{Address, Signed};
 use super::operations::Operation;
-use super::sign::tc3::{Signed, Signer};
-use super::{Error, Sent, Stamp};
+use super::sign::tc3::{self, Signer};
+use super::{Error, Stamp};
 use crate::model::task::TaskId;
 
 /// Signed, so it is sent as it stands here.
@@ -27,14 +29,11 @@ const REGIONS: &[(&str, &str)] = &[
 /// Everything about the requests of one target but the task and the time.
 #[derive(Clone)]
 pub(super) struct Form {
-    url: Url,
     /// Those that are the same for every request.
     headers: HeaderMap,
     signer: Signer,
-    /// The host that is signed, with its port where that is sent too.
-    pub host: String,
-    /// The region, as it is sent.
-    pub region: String,
+    /// Its host has a port where that is sent too.
+    pub address: Address,
 }
 
 impl Form {
@@ -73,7 +72,7 @@ impl Form {
         }
         let signed = [("content-type", JSON), ("host", &host)];
         let signer = Signer::new(&account.secret_id, &account.secret_key, operation.service(), &signed);
-        Ok(Self { url, headers, signer, host, region: region.to_owned() })
+        Ok(Self { headers, signer, address: Address { url, host, region: region.to_owned() } })
     }
 
     /// The signed request for one task.
@@ -83,19 +82,20 @@ impl Form {
         id: &TaskId,
         params: &[(String, String)],
         stamp: Stamp,
-    ) -> Sent {
+    ) -> Signed {
         let timestamp = stamp.at.0.div_euclid(1000);
         let body = body(id_parameter, id, params);
-        let Signed { authorization, signature } = self.signer.sign(timestamp, body.as_bytes());
-        let mut request = Request::new(reqwest::Method::POST, self.url.clone());
-        *request.headers_mut() = self.headers.clone();
-        request.headers_mut().insert(TIMESTAMP, HeaderValue::from(timestamp));
+        let tc3::Signed { authorization, signature } = self.signer.sign(timestamp, body.as_bytes());
+        let mut headers = self.headers.clone();
+        headers.insert(TIMESTAMP, HeaderValue::from(timestamp));
         // All its parts were tried as headers before.
         if let Ok(authorization) = HeaderValue::from_str(&authorization) {
-            request.headers_mut().insert(AUTHORIZATION, secret(authorization));
+            headers.insert(AUTHORIZATION, secret(authorization));
         }
-        *request.body_mut() = Some(Body::from(body));
-        Sent { request, signature }
+        Signed {
+            request: SignedRequest { method: Method::POST, url: self.address.url.clone(), headers, body },
+            signature,
+        }
     }
 }
 

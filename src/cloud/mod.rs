@@ -1,51 +1,47 @@
-//! ASKS: one call is one signed request; every retry is an effect of the model.
+//! POLLS: one call is one signed request; every retry is an effect of the model.
 //!
 //! The only folder that interprets a code or a status.
 
 pub mod account;
 pub mod answer;
-mod client;
 pub mod codes;
+pub mod connection;
 pub mod credentials;
+mod form;
 mod form_2_0;
 mod form_3_0;
 pub mod operations;
 mod route;
 pub mod sign;
+mod wanted;
+#[cfg(test)]
+pub(crate) mod scripted;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::Client;
-
 pub use route::Route;
 
 use crate::clock::Wall;
 use crate::model::task::{PaceKey, Target};
-use crate::secret::Secret;
 use account::Account;
-use operations::Api;
-use route::Form;
+use connection::Connections;
+use form::{Address, Form};
+use operations::Operations;
 
-/// The accounts of one configuration, each with its pool of connections.
+/// The accounts and operations of one configuration.
 pub struct Cloud {
-    accounts: HashMap<String, Arc<Asked>>,
+    accounts: HashMap<String, Arc<Connected>>,
+    operations: Operations,
+    request_timeout: Duration,
 }
 
-/// An account, and how its requests are sent.
-struct Asked {
+/// An account with its connections.
+struct Connected {
     account: Account,
-    client: Client,
-    unpooled: Client,
-}
-
-/// A request that is ready to leave.
-struct Sent {
-    request: reqwest::Request,
-    /// What an answer may echo of it, and nobody else may see.
-    signature: Secret,
+    connections: Arc<dyn Connections>,
 }
 
 /// What makes a request fresh: the server refuses a pair that it has seen (api.md §1).
@@ -90,53 +86,45 @@ pub enum Error {
 }
 
 impl Cloud {
-    /// Builds the pools. Nothing is connected yet.
+    /// Prepares all accounts. `connect` makes the connections of one; [`connection::pools`] unless a test plays
+    /// the cloud. Nothing is connected yet.
     ///
     /// # Errors
-    /// When TLS cannot be set up.
-    pub fn new(accounts: BTreeMap<String, Account>, request_timeout: Duration) -> Result<Self, Error> {
-        let with_pool = |(name, account): (String, Account)| {
-            let client = |pooled| {
-                let connections = if pooled { account.max_in_flight as usize } else { 0 };
-                client::client(&account, connections, request_timeout)
-                    .map_err(|source| Error::Client { account: name.clone(), source })
-            };
-            let (client, unpooled) = (client(true)?, client(false)?);
-            Ok((name, Arc::new(Asked { account, client, unpooled })))
+    /// If TLS cannot be set up.
+    pub fn new(
+        accounts: BTreeMap<String, Account>,
+        operations: Operations,
+        request_timeout: Duration,
+        connect: impl Fn(&Account) -> Result<Arc<dyn Connections>, Error>,
+    ) -> Result<Self, Error> {
+        let connected = |(name, account): (String, Account)| {
+            let connections = connect(&account)?;
+            Ok((name, Arc::new(Connected { account, connections })))
         };
-        Ok(Self { accounts: accounts.into_iter().map(with_pool).collect::<Result<_, _>>()? })
+        let accounts = accounts.into_iter().map(connected).collect::<Result<_, Error>>()?;
+        Ok(Self { accounts, operations, request_timeout })
     }
 
-    /// How a target is asked.
+    /// Everything about the polls of a target.
     ///
     /// # Errors
-    /// When its account or operation is not there any more, or its host makes no URL.
+    /// If its account or operation is not configured any more, or its host makes no URL.
     pub fn route(&self, target: &Target) -> Result<Route, Error> {
-        let asked =
+        let connected =
             self.accounts.get(&target.account).ok_or_else(|| Error::NoAccount(target.account.clone()))?;
-        let Asked { account, client, unpooled } = &**asked;
-        let operation = operations::meant(&target.operation, account.api)
+        let Connected { account, connections } = &**connected;
+        let operation = self
+            .operations
+            .meant(&target.operation, account.api)
             .ok_or_else(|| Error::NoOperation(target.operation.clone()))?;
-        let (form, host, region) = match operation.api {
-            Api::V2 => {
-                let form = form_2_0::Form::new(account, operation, &target.region)?;
-                let host = form.host.clone();
-                let region = form.region.clone();
-                (Form::V2(form), host, region)
-            }
-            Api::V3 => {
-                let form = form_3_0::Form::new(account, operation, &target.region)?;
-                let host = form.host.clone();
-                let region = form.region.clone();
-                (Form::V3(form), host, region)
-            }
-        };
+        let form = Form::new(account, operation, &target.region)?;
+        let Address { host, region, .. } = form.address().clone();
         Ok(Route {
-            client: client.clone(),
-            unpooled: unpooled.clone(),
+            connections: Arc::clone(connections),
+            request_timeout: self.request_timeout,
             form,
             token: account.token.clone(),
-            operation,
+            operation: Arc::clone(operation),
             pace_key: PaceKey {
                 secret_id: account.counted_as().to_owned(),
                 region,
@@ -150,14 +138,13 @@ impl Cloud {
 }
 
 impl Cloud {
-    /// The same accounts, with credentials of one read again from their file. `None`: they are not from a file, or did not
-    /// change.
+    /// The same accounts, with credentials of one read again from their file. `None`: they are not from a file,
+    /// or did not change.
     ///
     /// # Errors
     /// When the file cannot be read, or holds no credentials.
     pub fn with_credentials_read_again(&self, name: &str) -> Option<Result<Self, String>> {
-        let asked = self.accounts.get(name)?;
-        let account = &asked.account;
+        let Connected { account, connections } = &**self.accounts.get(name)?;
         let mut doubts = Vec::new();
         match account.kept_in.as_ref()?.read(&account.secret_id, &mut |doubt| doubts.push(doubt)) {
             Ok(read) if account.signs_with(&read) => None,
@@ -167,11 +154,14 @@ impl Cloud {
                 });
                 let mut account = account.clone();
                 account.sign_with(read);
-                let client = asked.client.clone();
-                let unpooled = asked.unpooled.clone();
+                let connections = Arc::clone(connections);
                 let mut accounts = self.accounts.clone();
-                accounts.insert(name.to_owned(), Arc::new(Asked { account, client, unpooled }));
-                Some(Ok(Self { accounts }))
+                accounts.insert(name.to_owned(), Arc::new(Connected { account, connections }));
+                Some(Ok(Self {
+                    accounts,
+                    operations: self.operations.clone(),
+                    request_timeout: self.request_timeout,
+                }))
             }
             Err(what) => Some(Err(what)),
         }
@@ -190,6 +180,6 @@ impl Cloud {
     pub fn key_files(&self) -> impl Iterator<Item = (&str, &Path)> {
         self.accounts
             .iter()
-            .filter_map(|(name, asked)| Some((name.as_str(), asked.account.kept_in.as_ref()?.path.as_path())))
+            .filter_map(|(name, of)| Some((name.as_str(), of.account.kept_in.as_ref()?.path.as_path())))
     }
 }

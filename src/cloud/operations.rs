@@ -1,17 +1,24 @@
-//! The table of operations: what can be watched, how to ask, and how to read the answer.
+//! The table of operations: API action, request parameters and form of the response, a row of data each.
 //!
-//! A row is a fact of api.md; logic over rows is one function. An operation's meaning comes from its own row,
+//! A row is a fact of api.md; logic over rows is one function. The meaning of a status comes from its own row,
 //! never from a shared enum: `1` is a success in one API and a failure in another.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::LazyLock;
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
+use super::wanted::Wanted;
 use crate::model::reading::Code;
 use crate::model::task::IdType;
-use crate::units::Rate;
+use crate::units::{ByteSize, Rate};
+
+/// The operations of one configuration, by name. A copy shares the rows.
+#[derive(Clone, Debug)]
+pub struct Operations {
+    rows: Arc<BTreeMap<String, Arc<Operation>>>,
+}
 
 /// One operation.
 #[derive(Clone, Debug, Deserialize)]
@@ -30,8 +37,10 @@ pub struct Operation {
     pub successor: Option<String>,
     /// The id parameter's name and type.
     pub id: IdParameter,
-    /// JSON pointer into `data` (API 2.0) or `Response` (API 3.0).
+    /// JSON pointer into `data` (API 2.0) or `Response` (API 3.0); `*` steps into every element of an array.
     pub status: String,
+    /// JSON pointer to the message of the cloud. `None`: the response has none.
+    pub message: Option<String>,
     /// Statuses of success.
     #[serde(default)]
     pub success: Vec<Code>,
@@ -44,10 +53,19 @@ pub struct Operation {
     /// Statuses of "not yet". Anything else is told once and polled on.
     #[serde(default)]
     pub running: Vec<Code>,
-    /// Where the instances stand.
+    /// Place of the instances.
     pub instances: Option<Instances>,
     /// The documented limit of a pace key.
     pub rate: Rate,
+    /// Further codes that are a fault of the task.
+    #[serde(default)]
+    pub rejected: Vec<Code>,
+    /// Size of the largest response that is read; a larger one is a fault. Default: 256 KiB.
+    #[serde(default = "max_response")]
+    pub max_response: ByteSize,
+    /// Parts of a response that this row reads, worked out by its first response.
+    #[serde(skip)]
+    pub(super) wanted: OnceLock<Wanted>,
 }
 
 /// An API of the cloud: how requests are signed and answers are wrapped.
@@ -87,25 +105,59 @@ pub struct Instances {
 /// The built-in rows, as they are written: a row is one block between empty lines, its comment first.
 const ROWS: &str = include_str!("operations.toml");
 
-/// The built-in rows, by name.
-#[expect(clippy::expect_used, reason = "compiled in; a test reads it")]
-pub static BUILT_IN: LazyLock<BTreeMap<String, Operation>> =
-    LazyLock::new(|| toml::from_str(ROWS).expect("operations.toml"));
+impl Operations {
+    /// The built-in rows.
+    #[expect(clippy::expect_used, reason = "compiled in; a test reads it")]
+    pub fn built_in() -> Self {
+        Self::parse(ROWS).expect("operations.toml")
+    }
 
-/// A built-in row as it would stand in a configuration, with what its comment says.
+    /// Rows as they are written in `operations.toml`.
+    ///
+    /// # Errors
+    /// If a row has not the form of [`Operation`].
+    pub fn parse(text: &str) -> Result<Self, toml::de::Error> {
+        let rows: BTreeMap<String, Operation> = toml::from_str(text)?;
+        Ok(Self { rows: Arc::new(rows.into_iter().map(|(name, row)| (name, Arc::new(row))).collect()) })
+    }
+
+    /// The row of that name.
+    pub fn get(&self, name: &str) -> Option<&Arc<Operation>> {
+        self.rows.get(name)
+    }
+
+    /// All rows, in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Arc<Operation>)> {
+        self.rows.iter().map(|(name, row)| (name.as_str(), row))
+    }
+
+    /// The row of an operation in an account of that API: its tasks keep the name either way.
+    pub fn meant(&self, name: &str, api: Api) -> Option<&Arc<Operation>> {
+        let named = self.get(name)?;
+        match (api, &named.successor) {
+            (Api::V3, Some(successor)) => self.get(successor),
+            (Api::V2 | Api::V3, _) => Some(named),
+        }
+    }
+
+    /// The names that the id parameter of an operation has, over either API.
+    pub fn id_parameters(&self, name: &str) -> impl Iterator<Item = &str> {
+        let named = self.get(name);
+        let successor = named.and_then(|row| self.get(row.successor.as_ref()?));
+        named.into_iter().chain(successor).map(|row| row.id.name.as_str())
+    }
+}
+
+/// A built-in row, as it is written in a configuration, with its comment.
 pub fn as_written(name: &str) -> Option<String> {
     let header = format!("[{name}]");
     let row = ROWS.split("\n\n").find(|block| block.lines().any(|line| line == header))?;
     Some(row.trim_end().replacen(&header, &format!("[operations.{name}]"), 1))
 }
 
-/// The row that an operation's name means in an account of that API; its tasks keep the name either way.
-pub fn meant(name: &str, api: Api) -> Option<&'static Operation> {
-    let named = BUILT_IN.get(name)?;
-    match (api, &named.successor) {
-        (Api::V3, Some(successor)) => BUILT_IN.get(successor),
-        (Api::V2 | Api::V3, _) => Some(named),
-    }
+/// A response of the documented form has some hundred bytes; this holds some thousand instances.
+fn max_response() -> ByteSize {
+    ByteSize(256 * 1024)
 }
 
 impl Operation {
@@ -161,16 +213,20 @@ mod tests {
 
     #[test]
     fn the_built_in_rows_read_and_a_version_is_api_3_0_s() {
-        let bm = &BUILT_IN["bm"];
+        let operations = Operations::built_in();
+        let bm = operations.get("bm").unwrap();
         assert_eq!((bm.id.name.as_str(), bm.id.r#type), ("taskId", IdType::Int));
-        assert_eq!(bm.running.len(), 4);
-        assert!(BUILT_IN.values().all(|row| row.version.is_empty() == (row.api == Api::V2)));
-        assert_eq!((BUILT_IN["bm3"].service(), BUILT_IN["bm3"].version.as_str()), ("bm", "2018-04-23"));
+        assert_eq!((bm.running.len(), bm.max_response), (4, ByteSize(262_144)));
+        assert!(operations.iter().all(|(_, row)| row.version.is_empty() == (row.api == Api::V2)));
+        let bm3 = operations.get("bm3").unwrap();
+        assert_eq!((bm3.service(), bm3.version.as_str()), ("bm", "2018-04-23"));
+        assert_eq!(operations.id_parameters("bm").collect::<Vec<_>>(), ["taskId", "TaskId"]);
+        assert_eq!(operations.id_parameters("bm3").collect::<Vec<_>>(), ["TaskId"]);
     }
 
     #[test]
     fn each_row_is_shown_as_it_would_be_written_and_reads_as_the_same_row() {
-        for (name, row) in BUILT_IN.iter() {
+        for (name, row) in Operations::built_in().iter() {
             let shown: BTreeMap<String, BTreeMap<String, Operation>> =
                 toml::from_str(&as_written(name).unwrap()).unwrap();
             assert_eq!(format!("{:?}", shown["operations"][name]), format!("{row:?}"));
@@ -180,18 +236,20 @@ mod tests {
 
     #[test]
     fn a_name_means_its_successor_in_an_account_of_api_3_0_with_ids_of_the_same_type() {
-        let action = |name, api| meant(name, api).map(|row| row.action.as_str());
+        let operations = Operations::built_in();
+        let action = |name, api| operations.meant(name, api).map(|row| row.action.as_str());
         assert_eq!(
             [Api::V2, Api::V3].map(|api| action("bm", api)),
             [Some("DescriptionOperationResult"), Some("DescribeOperationResult")]
         );
         assert_eq!([Api::V2, Api::V3].map(|api| action("bm3", api)), [Some("DescribeOperationResult"); 2]);
         assert_eq!(action("nothing", Api::V3), None);
-        for (row, successor) in BUILT_IN.values().filter_map(|row| Some((row, row.successor.as_ref()?))) {
+        for (name, row) in operations.iter().filter(|(_, row)| row.successor.is_some()) {
+            let successor = operations.meant(name, Api::V3).expect(name);
             assert_eq!(
-                (row.api, BUILT_IN[successor].api, BUILT_IN[successor].id.r#type),
+                (row.api, successor.api, successor.id.r#type),
                 (Api::V2, Api::V3, row.id.r#type),
-                "{successor}"
+                "{name}"
             );
         }
     }

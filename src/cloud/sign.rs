@@ -7,12 +7,25 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use percent_encoding::utf8_percent_encode;
+use serde::{Deserialize, Serialize};
 use sha1::Sha1;
 use sha2::Sha256;
 
-use super::account::{Method, SignatureMethod};
+use super::account::Method;
 use crate::model::event::RESERVED;
 use crate::secret::Secret;
+
+/// Hash of an API 2.0 signature (api.md §1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum SignatureMethod {
+    /// HMAC-SHA1.
+    #[default]
+    #[serde(rename = "HmacSHA1")]
+    Sha1,
+    /// HMAC-SHA256.
+    #[serde(rename = "HmacSHA256")]
+    Sha256,
+}
 
 /// A signer for one key, method, host and path: the state of the HMAC after the key and `GET` + host + path +
 /// `?` is prepared once, and each request goes on from a copy.
@@ -33,6 +46,17 @@ pub struct Signed {
     pub fields: String,
     /// As the server may echo it.
     pub signature: Secret,
+}
+
+impl SignatureMethod {
+    /// Value of the request parameter `SignatureMethod`. Absent means HMAC-SHA1, and an absent one cannot be
+    /// misread.
+    pub fn parameter(self) -> Option<&'static str> {
+        match self {
+            Self::Sha1 => None,
+            Self::Sha256 => Some("HmacSHA256"),
+        }
+    }
 }
 
 impl Signer {

@@ -13,6 +13,7 @@ use super::environment::Environment;
 use super::layer::Layer;
 use super::sections::Sections;
 use super::{Loaded, accounts, capped, credentials, merge, overrides, read_texts};
+use crate::cloud::operations::Operations;
 use crate::model::policy::Policy;
 use crate::problem::{Place, Problem};
 use crate::units::Limit;
@@ -56,6 +57,7 @@ pub fn load_accounts(path: Option<&Path>, environment: &Environment) -> Result<L
             let poll = Policy { timeout: Limit(None), warn_after: Limit(None), ..poll };
             Ok(Loaded {
                 accounts,
+                operations: Operations::built_in(),
                 poll,
                 sinks: BTreeMap::new(),
                 store: store::Config::in_memory(),

@@ -31,7 +31,7 @@ pub use environment::Environment;
 use serde_json::{Map, Value};
 
 use crate::cloud::account::Account;
-use crate::cloud::operations::BUILT_IN;
+use crate::cloud::operations::Operations;
 use crate::model::policy::Policy;
 use crate::model::route::LOG;
 use crate::problem::{Place, Problem};
@@ -47,6 +47,8 @@ use text::Text;
 pub struct Loaded {
     /// The accounts, with their credentials.
     pub accounts: BTreeMap<String, Account>,
+    /// The operations.
+    pub operations: Operations,
     /// `[poll]`.
     pub poll: Policy,
     /// The sinks; `log` is always among them.
@@ -90,7 +92,8 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Vec<Proble
     let accounts = accounts::resolve(&mut sections, &merged, environment);
     // What is held against [poll] only follows from what is wrong there.
     let sure_poll = poll.filter(|_| sections.told(&["poll".to_owned()]).is_empty());
-    let catalogue = catalogue(&accounts, &merged, &sections).polled_by(sure_poll);
+    let operations = Operations::built_in();
+    let catalogue = catalogue(&accounts, &operations, &merged, &sections).polled_by(sure_poll);
     match listed(&tasks, &task_files, &catalogue, drop) {
         Ok(0) => {
             sections.doubt(&[], "tasks", "there is none; write [[tasks]], or name a list in `task_files`")
@@ -100,7 +103,7 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Vec<Proble
     }
     match (sections.into_told(), poll, store, log) {
         ((problems, doubts), Some(poll), Some(store), Some(log)) if problems.is_empty() => {
-            Ok(Loaded { accounts, poll, sinks, store, log, tasks, task_files, doubts })
+            Ok(Loaded { accounts, operations, poll, sinks, store, log, tasks, task_files, doubts })
         }
         ((problems, _), ..) => Err(capped(problems, &texts)),
     }
@@ -108,7 +111,12 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Vec<Proble
 
 /// What tasks may name. An account or a sink that is wrong counts as well: it is told by itself, not by each
 /// of its tasks.
-fn catalogue(accounts: &BTreeMap<String, Account>, merged: &Value, sections: &Sections<'_>) -> Catalogue {
+fn catalogue(
+    accounts: &BTreeMap<String, Account>,
+    operations: &Operations,
+    merged: &Value,
+    sections: &Sections<'_>,
+) -> Catalogue {
     /// The region of an account that may have one, once it is mended.
     const ANY: &str = "any";
     let names = |section: &str| {
@@ -124,7 +132,7 @@ fn catalogue(accounts: &BTreeMap<String, Account>, merged: &Value, sections: &Se
             *region = Some(ANY.to_owned());
         }
     }
-    Catalogue::new(regions, &BUILT_IN, names("sinks").chain([LOG.to_owned()]))
+    Catalogue::new(regions, operations.clone(), names("sinks").chain([LOG.to_owned()]))
 }
 
 /// The main file and those of `conf.d`, as far as they can be read.

@@ -311,8 +311,11 @@ fn twenty_thousand_tasks_keep_their_places() {
     assert_eq!(loaded.tasks.len(), 20_000);
     assert_eq!(loaded.tasks[19_999].place.line, Some(5 + 4 * 19_999));
     let accounts = [("default".to_owned(), Some("bj".to_owned()))];
-    let catalogue =
-        crate::register::catalogue::Catalogue::new(accounts, &crate::cloud::operations::BUILT_IN, []);
+    let catalogue = crate::register::catalogue::Catalogue::new(
+        accounts,
+        crate::cloud::operations::Operations::built_in(),
+        [],
+    );
     let mut last = None;
     let count = crate::register::listed::listed(&loaded.tasks, &[], &catalogue, |task| last = Some(task.id));
     assert_eq!((count, last), (Ok(20_000), Some(TaskId::Int(19_999))));

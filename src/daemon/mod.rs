@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::cloud::{self, Cloud};
+use crate::cloud;
 use crate::config::Loaded;
 use crate::deliver::{Deliver, LaneStatus};
 use crate::live::{Current, command};
@@ -37,7 +37,7 @@ use crate::store::{self, Store};
 use crate::telemetry::ResolvedFormat;
 use crate::watch::{self as watching, PollReport, Watch, WatchStatus};
 use groups::Groups;
-use parts::{build_sinks, catalogue, routes, sending};
+use parts::{build_sinks, catalogue, cloud, routes, sending};
 use refresh::Refresh;
 use registration::register_listed;
 use retention::Retention;
@@ -153,7 +153,7 @@ impl Daemon {
         let catalogue = Arc::new(catalogue(&loaded));
         let loaded = Arc::new(loaded);
         let clock = options.clock;
-        let cloud = Cloud::new(loaded.accounts.clone(), loaded.poll.request_timeout.0)?;
+        let cloud = cloud(&loaded)?;
         let mut built = build_sinks(&loaded, options.format, clock)?;
         let mut routes = routes(&loaded);
         let mut reports = None;

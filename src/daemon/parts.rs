@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Error;
 use crate::clock::Clock;
-use crate::cloud::operations::BUILT_IN;
+use crate::cloud::{self, Cloud, connection};
 use crate::config::Loaded;
 use crate::model::delivery::Sending;
 use crate::model::policy::Policy;
@@ -18,7 +18,17 @@ use crate::units::Span;
 /// The names that a task of this configuration may use.
 pub fn catalogue(loaded: &Loaded) -> Catalogue {
     let accounts = loaded.accounts.iter().map(|(name, account)| (name.clone(), account.region.clone()));
-    Catalogue::new(accounts, &BUILT_IN, loaded.sinks.keys().cloned()).polled_by(Some(loaded.poll))
+    Catalogue::new(accounts, loaded.operations.clone(), loaded.sinks.keys().cloned())
+        .polled_by(Some(loaded.poll))
+}
+
+/// The accounts and operations of this configuration, over real connections.
+///
+/// # Errors
+/// If an account cannot be used.
+pub fn cloud(loaded: &Loaded) -> Result<Cloud, cloud::Error> {
+    let Loaded { accounts, operations, poll, .. } = loaded;
+    Cloud::new(accounts.clone(), operations.clone(), poll.request_timeout.0, connection::pools)
 }
 
 /// The sinks by name, with the keys that their lanes obey.

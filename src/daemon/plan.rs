@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::{Error, build_sinks, catalogue, not_opened, routes};
+use super::{Error, build_sinks, catalogue, cloud, not_opened, routes};
 use crate::clock::Clock;
 use crate::cloud::Cloud;
-use crate::cloud::operations::{self, Api};
+use crate::cloud::operations::Api;
 use crate::config::Loaded;
 use crate::model::delivery::Sending;
 use crate::model::policy::Policy;
@@ -79,7 +79,7 @@ pub struct Heard {
 /// # Errors
 /// When the daemon could not be built of it, or a task file is not as it was when it was loaded.
 pub fn plan(loaded: &Loaded, format: ResolvedFormat, clock: Clock) -> Result<Plan, Error> {
-    let cloud = Cloud::new(loaded.accounts.clone(), loaded.poll.request_timeout.0)?;
+    let cloud = cloud(loaded)?;
     let store_place = store::place(&loaded.store).map_err(|error| not_opened(&loaded.store, &error));
     let (built, store_place) = match (build_sinks(loaded, format, clock), store_place) {
         (Ok(built), Ok(store_place)) => (built, store_place),
@@ -121,8 +121,10 @@ fn keys(
     for (target, (tasks, own_timeouts)) in counts {
         let route = cloud.route(&target)?;
         let Some(account) = loaded.accounts.get(&target.account) else { continue };
-        let Some(row) = operations::meant(&target.operation, account.api) else { continue };
-        let successor = operations::meant(&target.operation, Api::V3)
+        let Some(row) = loaded.operations.meant(&target.operation, account.api) else { continue };
+        let successor = loaded
+            .operations
+            .meant(&target.operation, Api::V3)
             .filter(|successor| row.api == Api::V2 && successor.api == Api::V3);
         let documented = account.rate_limit.is_none().then_some(row.rate);
         let key = keys.entry(route.pace_key.clone()).or_insert_with(|| Watched {

@@ -9,9 +9,9 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::plan::Plan;
-use super::{Error, build_sinks, catalogue};
+use super::{Error, build_sinks, catalogue, cloud};
 use crate::clock::{Clock, Steady, Wall};
-use crate::cloud::{Cloud, Route, Stamp};
+use crate::cloud::{Route, Stamp};
 use crate::config::Loaded;
 use crate::model::delivery::{Refusal, RefusalClass};
 use crate::model::reading::Response;
@@ -72,7 +72,7 @@ pub async fn reach(
     let mut found = Found::default();
     let mut asked = JoinSet::new();
     let mut looked_at = JoinSet::new();
-    let cloud = Cloud::new(loaded.accounts.clone(), loaded.poll.request_timeout.0)?;
+    let cloud = cloud(loaded)?;
     let mut turns: HashMap<PaceKey, Steady> = HashMap::new();
     let first = clock.now().steady;
     for name in loaded.accounts.keys() {

@@ -42,9 +42,17 @@ pub type Live = watch::Receiver<Arc<Current>>;
 /// A snapshot that no one replaces, without accounts, for tests.
 #[cfg(test)]
 pub fn of_sinks(sinks: &[&str]) -> Live {
+    use crate::cloud::connection;
+    use crate::cloud::operations::Operations;
     let current = Current {
         policy: Policy::default(),
-        cloud: Cloud::new(std::collections::BTreeMap::new(), std::time::Duration::ZERO).unwrap(),
+        cloud: Cloud::new(
+            std::collections::BTreeMap::new(),
+            Operations::built_in(),
+            std::time::Duration::ZERO,
+            connection::pools,
+        )
+        .unwrap(),
         routes: Routes::default(),
         listed: RowSet::default(),
         sinks: sinks.iter().map(ToString::to_string).collect(),

@@ -34,6 +34,10 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x5d1c_7f0e_0f4b_4d5e_9a57_2c1f_8a3e_6b9
 /// query.
 pub const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
+/// Most instances in one event: with ids and statuses of usual length some 16 KiB, however many instances
+/// change with each poll.
+const MAX_INSTANCES: usize = 200;
+
 /// The type of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -240,7 +244,8 @@ pub fn final_word(about: &About<'_>, word: &FinalWord<'_>, ending: &Ending) -> E
             let data = TaskData {
                 outcome: Some(*outcome),
                 status: Some((*status).clone()),
-                instances: instances.to_vec(),
+                instances: kept(instances),
+                instances_left_out: left_out(instances),
                 message: message.map(str::to_owned),
                 ..TaskData::of(about)
             };
@@ -270,7 +275,8 @@ pub fn progressed(about: &About<'_>, reading: &Reading, previous: &Code, at: Wal
     let data = TaskData {
         status: Some(reading.status.clone()),
         previous_status: Some(previous.clone()),
-        instances: reading.instances.clone(),
+        instances: kept(&reading.instances),
+        instances_left_out: left_out(&reading.instances),
         message: reading.message.clone(),
         ..TaskData::of(about)
     };
@@ -282,6 +288,24 @@ pub fn overdue(about: &About<'_>, status: Option<&Code>, elapsed: Duration, at: 
     let data =
         TaskData { status: status.cloned(), elapsed_seconds: Some(seconds(elapsed)), ..TaskData::of(about) };
     of_task(about, Kind::Overdue, at, data)
+}
+
+/// The instances that stand in an event, in the order of the response. Failed ones are left out last.
+fn kept(instances: &[Instance]) -> Vec<Instance> {
+    let mut kept: Vec<_> = instances.iter().enumerate().collect();
+    if kept.len() > MAX_INSTANCES {
+        kept.sort_by_key(|(_, instance)| match instance.outcome {
+            Some(Outcome::Failure | Outcome::Partial) => 0,
+            Some(Outcome::Success) | None => 1,
+        });
+        kept.truncate(MAX_INSTANCES);
+        kept.sort_by_key(|(position, _)| *position);
+    }
+    kept.into_iter().map(|(_, instance)| instance.clone()).collect()
+}
+
+fn left_out(instances: &[Instance]) -> Option<usize> {
+    instances.len().checked_sub(MAX_INSTANCES).filter(|count| *count > 0)
 }
 
 fn of_task(about: &About<'_>, kind: Kind, at: Wall, data: TaskData) -> Event {
@@ -330,6 +354,7 @@ fn seconds(span: Duration) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::reading::Phase;
 
     fn finished(registered_at: i64, seen_at: i64) -> Event {
         let target = Target { account: "default".into(), region: "bj".into(), operation: "bm".into() };
@@ -375,6 +400,59 @@ mod tests {
             event.id.hyphenated()
         );
         assert_eq!(event.body, expected);
+    }
+
+    #[test]
+    fn an_event_keeps_a_bounded_number_of_instances_failed_ones_first_and_counts_the_rest() {
+        let target = Target { account: "default".into(), region: "bj".into(), operation: "bm".into() };
+        let settings = Settings::default();
+        let id = TaskId::Int(1);
+        let about =
+            About { target: &target, id: &id, settings: &settings, registered_at: Wall(0), sequence: 0 };
+        let outcome = |number: usize| match number % 1_000 {
+            999 => Outcome::Failure,
+            _ => Outcome::Success,
+        };
+        let instance = |number| Instance {
+            id: format!("cpm-{number}"),
+            status: Code::Int(1),
+            outcome: Some(outcome(number)),
+        };
+        let data = |instances: &[Instance]| {
+            let reading = Reading {
+                phase: Phase::Running,
+                status: Code::Int(5),
+                instances: instances.into(),
+                known: true,
+                message: None,
+            };
+            let finished = FinalWord::Finished {
+                outcome: Outcome::Partial,
+                status: &Code::Int(3),
+                instances,
+                message: None,
+            };
+            let ending =
+                Ending { at: Wall(1), elapsed: Duration::ZERO, detected_within: None, polls: 1, errors: 0 };
+            let progressed = progressed(&about, &reading, &Code::Int(4), Wall(1));
+            [progressed, final_word(&about, &finished, &ending)].map(|event| {
+                assert!(event.body.len() < 20_000, "{} bytes", event.body.len());
+                let record: serde_json::Value = serde_json::from_str(&event.body).unwrap();
+                assert_eq!(schema::told(&record), [""; 0]);
+                record["data"].clone()
+            })
+        };
+        let all: Vec<_> = (0..10_000).map(instance).collect();
+        for data in data(&all) {
+            let kept = data["instances"].as_array().unwrap();
+            assert_eq!((kept.len(), &data["instances_left_out"]), (MAX_INSTANCES, &9_800.into()));
+            let failed = kept.iter().filter(|instance| instance["outcome"] == "failure").count();
+            assert_eq!((failed, &kept[0]["id"], &kept[199]["id"]), (10, &"cpm-0".into(), &"cpm-9999".into()));
+        }
+        for data in data(&all[..MAX_INSTANCES]) {
+            assert_eq!(data["instances"].as_array().unwrap().len(), MAX_INSTANCES);
+            assert_eq!(data.get("instances_left_out"), None);
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::{Written, WrittenId};
-use crate::cloud::operations::Operation;
+use crate::cloud::operations::Operations;
 use crate::model::policy::Policy;
 use crate::model::task::{IdType, NewTask, Origin, Settings, Target, TaskId};
 use crate::problem::{Place, Problem};
@@ -18,7 +18,7 @@ use crate::units::{Limit, Span};
 /// What there is to be named by a task.
 pub struct Catalogue {
     accounts: BTreeMap<String, Option<String>>,
-    operations: BTreeMap<String, (IdType, Vec<String>)>,
+    operations: Operations,
     sinks: BTreeSet<String>,
     /// What a task follows that says nothing else, where that is known.
     poll: Option<Policy>,
@@ -47,20 +47,12 @@ const OWN_PARAMS: [&str; 8] =
     ["Action", "Region", "Timestamp", "Nonce", "SecretId", "SignatureMethod", "Token", "Signature"];
 
 impl Catalogue {
-    /// The accounts with their regions, the operations by name, and the sinks' names.
+    /// The accounts with their regions, the operations, and the names of the sinks.
     pub fn new(
         accounts: impl IntoIterator<Item = (String, Option<String>)>,
-        operations: &BTreeMap<String, Operation>,
+        operations: Operations,
         sinks: impl IntoIterator<Item = String>,
     ) -> Self {
-        let successor = |row: &Operation| row.successor.as_ref().and_then(|name| operations.get(name));
-        let id_parameters = |row: &Operation| {
-            [Some(row), successor(row)].into_iter().flatten().map(|row| row.id.name.clone()).collect()
-        };
-        let operations = operations
-            .iter()
-            .map(|(name, row)| (name.clone(), (row.id.r#type, id_parameters(row))))
-            .collect();
         let mut catalogue = Self {
             accounts: accounts.into_iter().collect(),
             operations,
@@ -69,7 +61,7 @@ impl Catalogue {
             bare: Err(("account", String::new())),
             targets: Mutex::default(),
         };
-        catalogue.bare = catalogue.target(&Written::default()).map(|(target, id_type, _)| (target, id_type));
+        catalogue.bare = catalogue.target(&Written::default());
         catalogue
     }
 
@@ -92,18 +84,18 @@ impl Catalogue {
     }
 
     fn task(&self, written: Written) -> Result<NewTask, Refused> {
-        let (target, id_type, id_parameters) = self.target(&written)?;
+        let (target, id_type) = self.target(&written)?;
         let id = match written.id {
             None => return Err(("id", "is missing; write the task's id".to_owned())),
             Some(id) => canonical(id, id_type)?,
         };
         check_texts("labels", &written.labels, MOST_LABELS, LONGEST_LABEL_KEY_BYTES, LONGEST_LABEL_BYTES)?;
         check_texts("params", &written.params, MOST_PARAMS, LONGEST_LABEL_KEY_BYTES, LONGEST_PARAM_BYTES)?;
-        if let Some(own) = written
-            .params
-            .keys()
-            .find(|name| OWN_PARAMS.contains(&name.as_str()) || id_parameters.contains(name))
-        {
+        let is_own = |name: &str| {
+            OWN_PARAMS.contains(&name)
+                || self.operations.id_parameters(&target.operation).any(|own| own == name)
+        };
+        if let Some(own) = written.params.keys().find(|name| is_own(name)) {
             return Err(("params", format!("`{own}` is set by opwatch itself; leave it out")));
         }
         let is_no_name = |name: &String| name.len() > LONGEST_NAME_BYTES || name.contains(char::is_control);
@@ -172,19 +164,19 @@ impl Catalogue {
         }
     }
 
-    /// Where a task is asked for, with its operation's id type and what the parameter is called in either
-    /// API.
-    fn target(&self, written: &Written) -> Result<(Arc<Target>, IdType, &[String]), Refused> {
-        let operation = written.operation.as_deref().unwrap_or(DEFAULT_OPERATION);
-        let Some((id_type, id_parameters)) = self.operations.get(operation) else {
-            return Err(("operation", unknown("operation", operation, self.operations.keys())));
-        };
+    /// The target of a task, with the id type of its operation.
+    fn target(&self, written: &Written) -> Result<(Arc<Target>, IdType), Refused> {
         // As most of a long list, which would else pay for three names per task.
         if let (None, None, None, Ok((target, id_type))) =
             (&written.operation, &written.account, &written.region, &self.bare)
         {
-            return Ok((Arc::clone(target), *id_type, id_parameters));
+            return Ok((Arc::clone(target), *id_type));
         }
+        let operation = written.operation.as_deref().unwrap_or(DEFAULT_OPERATION);
+        let Some(row) = self.operations.get(operation) else {
+            let names = self.operations.iter().map(|(name, _)| name);
+            return Err(("operation", unknown("operation", operation, names)));
+        };
         let (account, account_region) = self.account(written.account.as_deref())?;
         let Some(region) = written.region.as_ref().or(account_region.as_ref()) else {
             return Err((
@@ -202,7 +194,7 @@ impl Catalogue {
             Target { account: account.clone(), region: region.clone(), operation: operation.to_owned() };
         let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
         let shared = targets.entry(target).or_insert_with_key(|target| Arc::new(target.clone()));
-        Ok((Arc::clone(shared), *id_type, id_parameters))
+        Ok((Arc::clone(shared), row.id.r#type))
     }
 
     fn account(&self, written: Option<&str>) -> Result<(&String, &Option<String>), Refused> {
@@ -213,14 +205,15 @@ impl Catalogue {
                 .get_key_value(DEFAULT_ACCOUNT)
                 .or_else(|| self.accounts.first_key_value().filter(|_| self.accounts.len() == 1)),
         };
+        let accounts = || self.accounts.keys().map(String::as_str);
         found.ok_or_else(|| {
             let what = match written {
                 _ if self.accounts.is_empty() => {
                     "there is no account; write [accounts.default], or set TENCENTCLOUD_SECRET_ID and TENCENTCLOUD_SECRET_KEY".to_owned()
                 }
-                Some(name) => unknown("account", name, self.accounts.keys()),
+                Some(name) => unknown("account", name, accounts()),
                 None => {
-                    format!("there are several accounts and none is called `default`; {}", unknown("account", "", self.accounts.keys()))
+                    format!("there are several accounts and none is called `default`; {}", unknown("account", "", accounts()))
                 }
             };
             ("account", what)
@@ -230,7 +223,7 @@ impl Catalogue {
     /// In one order and without repeats, so that two ways to write the same list are the same.
     fn known_sinks(&self, mut sinks: Vec<String>) -> Result<Vec<String>, Refused> {
         if let Some(name) = sinks.iter().find(|name| !self.sinks.contains(*name)) {
-            return Err(("sinks", unknown("sink", name, &self.sinks)));
+            return Err(("sinks", unknown("sink", name, self.sinks.iter().map(String::as_str))));
         }
         sinks.sort_unstable();
         sinks.dedup();
@@ -261,8 +254,8 @@ fn not_an_id(written: &str, form: &str) -> String {
     format!("{:?} is no id of this operation; write {form}{hint}", short(written))
 }
 
-fn unknown<'a>(kind: &str, written: &str, known: impl IntoIterator<Item = &'a String>) -> String {
-    let names: Vec<&str> = known.into_iter().map(String::as_str).collect();
+fn unknown<'a>(kind: &str, written: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = known.into_iter().collect();
     let suggestion = suggestion(written, &names);
     if written.is_empty() {
         suggestion

@@ -7,13 +7,13 @@ use super::catalogue::Catalogue;
 use super::lines::read_task_file;
 use super::listed::{Listed, listed};
 use super::{Written, WrittenId};
-use crate::cloud::operations::BUILT_IN;
+use crate::cloud::operations::Operations;
 use crate::model::task::{NewTask, TaskId};
 use crate::problem::Place;
 
 fn catalogue() -> Catalogue {
     let accounts = [("default".to_owned(), Some("bj".to_owned())), ("other".to_owned(), None)];
-    Catalogue::new(accounts, &BUILT_IN, ["log".to_owned(), "audit".to_owned(), "ops".to_owned()])
+    Catalogue::new(accounts, Operations::built_in(), ["log".to_owned(), "audit".to_owned(), "ops".to_owned()])
 }
 
 fn file(text: impl AsRef<[u8]>) -> (tempfile::TempDir, PathBuf) {

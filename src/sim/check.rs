@@ -2,15 +2,11 @@
 //! request whose signature holds uses up a nonce and the rate.
 
 use super::answer::Refusal;
-use super::scenario::Scenario;
+use super::scenario::{Action, Scenario};
 use super::used::Used;
 use super::{request, request_3_0};
 use crate::clock::Moment;
 
-/// What API 2.0 serves, and the parameter that holds the id.
-const ACTION: (&str, &str) = ("DescriptionOperationResult", "taskId");
-/// What API 3.0 serves: service, action, version, and the parameter that holds the id.
-const ACTION_3_0: (&str, &str, &str, &str) = ("bm", "DescribeOperationResult", "2018-04-23", "TaskId");
 /// How far a request's timestamp may be from the cloud's clock (api.md §1 and §2).
 const TIMESTAMP_WINDOW_S: u64 = 300;
 
@@ -30,22 +26,26 @@ pub(super) struct About {
 }
 
 impl Request {
-    pub(super) fn about(&self) -> About {
+    pub(super) fn about(&self, scenario: &Scenario) -> About {
         match self {
             Self::V2(request) => {
                 let text = |name| request.get(name).unwrap_or_default().to_owned();
+                let action = text("Action");
+                let id = scenario.action_2_0(&action).map(|action| text(&action.id)).unwrap_or_default();
                 About {
-                    task: super::scenario::canonical(&text(ACTION.1)),
-                    action: text("Action"),
+                    task: super::scenario::canonical(&id),
+                    action,
                     region: text("Region"),
                     secret_id: text("SecretId"),
                 }
             }
             Self::V3(request) => {
                 let text = |name| request.header(name).unwrap_or_default().to_owned();
+                let action = text("x-tc-action");
+                let served = scenario.action_3_0(&action);
                 About {
-                    task: request.id(ACTION_3_0.3),
-                    action: text("x-tc-action"),
+                    task: served.map(|(action, ..)| request.id(&action.id)).unwrap_or_default(),
+                    action,
                     region: text("x-tc-region"),
                     secret_id: request
                         .authorization()
@@ -76,7 +76,7 @@ fn check_2_0(
     used: &mut Used,
     now: Moment,
 ) -> Result<(), Refusal> {
-    let needed = |name| request.get(name).ok_or_else(|| Refusal::new(4000, format!("{name}: missing")));
+    let needed = |name: &str| request.get(name).ok_or_else(|| Refusal::new(4000, format!("{name}: missing")));
     let action = needed("Action")?;
     if needed("SecretId")? != scenario.secret_id {
         return Err(Refusal::new(4104, "SecretId: there is no such key"));
@@ -100,19 +100,25 @@ fn check_2_0(
     if !used.nonces.take(timestamp, nonce) {
         return Err(Refusal::new(4500, "Nonce and Timestamp were used before"));
     }
-    let (served, id) = ACTION;
-    if action != served {
+    let Some(served) = scenario.action_2_0(action) else {
         return Err(Refusal::new(6100, format!("the action {action} is not served here")));
-    }
+    };
     let region = needed("Region")?;
     check_region(region, scenario)?;
     if scenario.rate.is_some_and(|quota| !used.counts_within(quota, [action, region], now.steady)) {
         return Err(Refusal::new(4400, "the quota of calls is used up"));
     }
-    if request.get(id).is_none_or(|id| id.parse::<u64>().is_err()) {
-        return Err(Refusal::new(10001, format!("InvalidParameter: {id} is not an integer")));
+    for param in &served.params {
+        needed(param)?;
     }
-    Ok(())
+    let id = &served.id;
+    match request.get(id) {
+        Some(text) if !served.is_int || text.parse::<u64>().is_ok() => Ok(()),
+        Some(_) | None if served.is_int => {
+            Err(Refusal::new(10001, format!("InvalidParameter: {id} is not an integer")))
+        }
+        Some(_) | None => Err(Refusal::new(10001, format!("InvalidParameter: {id} is missing"))),
+    }
 }
 
 fn check_3_0(
@@ -146,10 +152,20 @@ fn check_3_0(
     let timestamp = number(timestamp)
         .ok_or_else(|| Refusal::new("InvalidParameterValue", "X-TC-Timestamp: not a positive integer"))?;
     let (host, own_host) = (scenario.signed_host.as_deref().unwrap_or(host), host);
-    let (service, served, served_version, id) = ACTION_3_0;
     let seconds = i64::try_from(timestamp).unwrap_or(i64::MAX);
-    if authorization.service != service {
-        let what = format!("signed for the service {}, not for {service}", authorization.service);
+    let services: Vec<_> =
+        scenario.actions.iter().filter_map(|action| Some(action.over_3_0.as_ref()?.0.as_str())).collect();
+    let served = scenario.action_3_0(action);
+    let is_served = match served {
+        Some((_, service, _)) => authorization.service == service,
+        None => services.contains(&authorization.service),
+    };
+    if !is_served {
+        let what = format!(
+            "signed for the service {}, not for {}",
+            authorization.service,
+            served.map_or(services.join(" or "), |(_, service, _)| service.to_owned())
+        );
         return Err(Refusal::new("AuthFailure.SignatureFailure", what));
     }
     let holds = |host| authorization.holds(request, &scenario.secret_key, host, seconds);
@@ -165,9 +181,9 @@ fn check_3_0(
     if content_type.split(';').next().is_none_or(|form| form.trim() != "application/json") {
         return Err(Refusal::new("InvalidRequest", "Content-Type: not application/json"));
     }
-    if action != served {
+    let Some((Action { id, is_int, params, .. }, _, served_version)) = served else {
         return Err(Refusal::new("InvalidAction", format!("the action {action} is not served here")));
-    }
+    };
     if version != served_version {
         return Err(Refusal::new("NoSuchVersion", format!("the version {version} is not served here")));
     }
@@ -182,13 +198,21 @@ fn check_3_0(
     let parameters = request
         .parameters()
         .ok_or_else(|| Refusal::new("InvalidRequest", "the body is not a JSON object"))?;
-    if let Some(unknown) = parameters.keys().find(|name| *name != id) {
+    if let Some(unknown) = parameters.keys().find(|name| *name != id && !params.contains(name)) {
         return Err(Refusal::new("UnknownParameter", format!("the parameter `{unknown}` is not recognized")));
     }
-    match parameters.get(id).map(|id| id.as_u64()) {
-        Some(Some(_)) => Ok(()),
-        Some(None) => Err(Refusal::new("InvalidParameter", format!("{id} is not an integer"))),
-        None => Err(Refusal::new("MissingParameter", format!("{id} is missing"))),
+    let is_missing = |name: &&String| !parameters.contains_key(*name);
+    if let Some(missing) = params.iter().chain([id]).find(is_missing) {
+        return Err(Refusal::new("MissingParameter", format!("{missing} is missing")));
+    }
+    match parameters.get(id) {
+        Some(value) if *is_int && !value.is_u64() => {
+            Err(Refusal::new("InvalidParameter", format!("{id} is not an integer")))
+        }
+        Some(value) if !*is_int && !value.is_string() => {
+            Err(Refusal::new("InvalidParameter", format!("{id} is not text")))
+        }
+        Some(_) | None => Ok(()),
     }
 }
 

@@ -46,14 +46,16 @@ pub(super) fn named_in(api: Api, code: &Code) -> Code {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cloud::codes::{api_3_0, refused_2_0};
+    use crate::cloud::codes::{Cause, fault};
+    use crate::cloud::operations::Operations;
 
     #[test]
     fn two_names_of_a_trouble_are_read_as_the_same_trouble() {
+        let operations = Operations::built_in();
         for (number, name) in NAMES {
-            let old = refused_2_0(Code::Int(*number), String::new(), "taskId").class;
-            let new = api_3_0::refused(Code::Text((*name).into()), String::new(), "TaskId").class;
-            assert_eq!(old, new, "{number} {name}");
+            let class = |row: &str, code| fault(Cause::Code(code), "", operations.get(row).unwrap()).class;
+            let old = class("bm", Code::Int(*number));
+            assert_eq!(old, class("bm3", Code::Text((*name).into())), "{number} {name}");
         }
     }
 

@@ -37,7 +37,7 @@ use tokio::task::JoinSet;
 
 pub use answer::{Answer, ArrayName, Refusal};
 pub use journal::{Seen, Verdict};
-pub use scenario::{Offset, Quota, SECRET_ID, SECRET_KEY, Scenario, Unlisted};
+pub use scenario::{Action, Offset, Quota, SECRET_ID, SECRET_KEY, Scenario, Unlisted};
 
 use crate::clock::{Clock, Moment, Wall};
 use crate::secret::Secret;

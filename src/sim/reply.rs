@@ -18,7 +18,7 @@ use crate::clock::Wall;
 
 /// Exactly so, without a charset: the official SDK for Python sees an error only under this (api.md §2).
 const JSON: &str = "application/json";
-/// Twice what a client accepts that bounds its bodies at 1 MiB.
+/// Far more than a client accepts that bounds its bodies.
 const HUGE_BYTES: usize = 2 * 1024 * 1024;
 
 /// Ends the connection: before the first byte of an answer, or in the middle of its body.

@@ -39,6 +39,8 @@ pub struct Scenario {
     pub regions: Option<Vec<String>>,
     /// How any other region is refused. Default: 4110 (`UnsupportedRegion`).
     pub unknown_region: Refusal,
+    /// The actions that are served; a file cannot name others.
+    pub actions: Vec<Action>,
     /// How far the cloud's clock is ahead of this machine's.
     pub clock_offset: Offset,
     /// How many calls of one action, region and key are served. Default: any number.
@@ -47,6 +49,21 @@ pub struct Scenario {
     pub unlisted: Unlisted,
     /// The script of each listed id. An id that is an integer stands in its shortest form.
     pub tasks: BTreeMap<String, Vec<Answer>>,
+}
+
+/// An action that is served, with the facts of api.md.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Action {
+    /// Name of the action.
+    pub name: String,
+    /// Service and version over API 3.0. `None`: served over API 2.0.
+    pub over_3_0: Option<(String, String)>,
+    /// Request parameter of the task id.
+    pub id: String,
+    /// Whether the id is an integer, not text.
+    pub is_int: bool,
+    /// Further parameters, all required.
+    pub params: Vec<String>,
 }
 
 /// What happens to an id that is not listed.
@@ -84,6 +101,22 @@ impl Default for Scenario {
             signed_host: None,
             regions: None,
             unknown_region: Refusal::new(4110, "the region is not served"),
+            actions: vec![
+                Action {
+                    name: "DescriptionOperationResult".to_owned(),
+                    over_3_0: None,
+                    id: "taskId".to_owned(),
+                    is_int: true,
+                    params: Vec::new(),
+                },
+                Action {
+                    name: "DescribeOperationResult".to_owned(),
+                    over_3_0: Some(("bm".to_owned(), "2018-04-23".to_owned())),
+                    id: "TaskId".to_owned(),
+                    is_int: true,
+                    params: Vec::new(),
+                },
+            ],
             clock_offset: Offset::default(),
             rate: None,
             unlisted: Unlisted::Runs,
@@ -119,6 +152,18 @@ impl Scenario {
     /// What the cloud's clock shows.
     pub(super) fn cloud_time(&self, now: Moment) -> Wall {
         Wall(now.wall.0.saturating_add(self.clock_offset.0))
+    }
+
+    /// The action of that name over API 2.0.
+    pub(super) fn action_2_0(&self, name: &str) -> Option<&Action> {
+        self.actions.iter().find(|action| action.over_3_0.is_none() && action.name == name)
+    }
+
+    /// The action of that name over API 3.0, with its service and version.
+    pub(super) fn action_3_0(&self, name: &str) -> Option<(&Action, &str, &str)> {
+        let found = self.actions.iter().find(|action| action.over_3_0.is_some() && action.name == name)?;
+        let (service, version) = found.over_3_0.as_ref()?;
+        Some((found, service, version))
     }
 
     /// The same with one more listed task.
@@ -227,6 +272,7 @@ impl Written {
                 Some(refusal) => refusal.or(default.unknown_region),
                 None => default.unknown_region,
             },
+            actions: default.actions,
             clock_offset: self.clock_offset.unwrap_or_default(),
             rate: self.rate,
             unlisted,

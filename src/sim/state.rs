@@ -51,7 +51,7 @@ impl State {
             Request::V2(_) => Api::V2,
             Request::V3(_) => Api::V3,
         };
-        let About { task, action, region, secret_id } = request.about();
+        let About { task, action, region, secret_id } = request.about(&self.scenario);
         let after_end = self.tasks.get(&task).is_some_and(|progress| progress.over);
         let checked = check(request, &self.scenario, &mut self.used, now);
         let flaw = checked.as_ref().err().map(|refusal| named_in(api, &refusal.code));

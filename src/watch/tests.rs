@@ -8,8 +8,8 @@ use super::machine::Machine;
 use super::write::Write;
 use crate::clock::{Moment, Steady, Wall};
 use crate::cloud::account::Account;
-use crate::cloud::operations::BUILT_IN;
-use crate::cloud::{Cloud, answer};
+use crate::cloud::operations::Operations;
+use crate::cloud::{Cloud, answer, connection};
 use crate::live::Current;
 use crate::model::policy::Policy;
 use crate::model::reading::Response;
@@ -73,7 +73,9 @@ async fn machine() -> Machine {
         ..Account::new("default", "AKID", Secret::new("k"))
     };
     let policy = Policy::default();
-    let cloud = Cloud::new([("default".to_owned(), account)].into(), policy.request_timeout.0).unwrap();
+    let accounts = [("default".to_owned(), account)].into();
+    let timeout = policy.request_timeout.0;
+    let cloud = Cloud::new(accounts, Operations::built_in(), timeout, connection::pools).unwrap();
     let store = store::open(&store::Config::in_memory()).await.unwrap();
     let task = |region: &str| {
         let target = Target { account: "default".into(), region: region.into(), operation: "bm".into() };
@@ -98,7 +100,7 @@ fn comes_of(machine: &mut Machine, body: &str) -> (Comes, bool) {
     assert_eq!(machine.board.get(first.slot).map(|task| task.row), Some(Row(1)));
     let target = machine.board.get(first.slot).unwrap().target;
     let spacing = machine.spacing(target, at(1).steady);
-    let poll = answer::read_2_0(&BUILT_IN["bm"], 200, body.as_bytes());
+    let poll = answer::read(Operations::built_in().get("bm").unwrap(), 200, None, body.as_bytes());
     let writes = machine.settle(first.slot, Response { poll, date: None }, at(1), at(1), 0.5);
     let stands = machine.status();
     let other = machine

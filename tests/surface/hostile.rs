@@ -1,7 +1,7 @@
 //! Inputs that others have gathered to break readers: a suite of JSON, and naughty strings.
 
-use opwatch::cloud::answer::{read_2_0, read_3_0};
-use opwatch::cloud::operations::BUILT_IN;
+use opwatch::cloud::answer::read;
+use opwatch::cloud::operations::Operations;
 use opwatch::model::reading::{Outcome, Phase};
 use opwatch::sim::{Answer, Scenario};
 use serde_json::{Value, json};
@@ -33,6 +33,7 @@ fn no_json_is_an_outcome_that_it_is_not_and_none_breaks_the_reader() {
         .map(|case| (&case["name"], case["input"].as_str().unwrap()))
         .collect();
     assert!(cases.len() > 200, "{}", cases.len());
+    let operations = Operations::built_in();
     for (name, text) in cases {
         for (body, message) in [
             (text.to_owned(), None),
@@ -41,10 +42,8 @@ fn no_json_is_an_outcome_that_it_is_not_and_none_breaks_the_reader() {
             (format!(r#"{{"Response":{{"TaskStatus":{text}}}}}"#), None),
             (format!(r#"{{"code":0,"message":{text},"data":{{"status":2}}}}"#), Some(Outcome::Failure)),
         ] {
-            let readings = [
-                read_2_0(&BUILT_IN["bm"], 200, body.as_bytes()),
-                read_3_0(&BUILT_IN["bm3"], 200, body.as_bytes()),
-            ];
+            let readings =
+                ["bm", "bm3"].map(|name| read(operations.get(name).unwrap(), 200, None, body.as_bytes()));
             for reading in readings.into_iter().flatten() {
                 // Only where the suite's text is beside the status, or is a code that says "well".
                 let may_end = message.is_some() || text.trim() == "0";

@@ -13,6 +13,7 @@ mod exec;
 mod hostile;
 mod log;
 mod network;
+mod operations;
 mod output;
 mod sdk;
 mod signing;

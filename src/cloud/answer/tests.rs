@@ -1,10 +1,21 @@
 //! Answers of both APIs, as they are documented and as they come.
 
 use super::*;
-use crate::cloud::operations::BUILT_IN;
+use crate::cloud::codes::MAX_MESSAGE_BYTES;
+use crate::cloud::operations::Operations;
+use crate::model::reading::Class;
+
+fn read_as(name: &str, http_status: u16, body: &str) -> Result<Reading, Fault> {
+    super::read(Operations::built_in().get(name).unwrap(), http_status, None, body.as_bytes())
+}
 
 fn read(body: &str) -> Result<Reading, Fault> {
-    read_2_0(&BUILT_IN["bm"], 200, body.as_bytes())
+    read_as("bm", 200, body)
+}
+
+fn http_fault(name: &str, status: u16) -> Fault {
+    let message = format!("the server answered HTTP {status}");
+    codes::fault(Cause::Http(status), &message, Operations::built_in().get(name).unwrap())
 }
 
 fn status(body: &str) -> (Phase, Code) {
@@ -74,22 +85,22 @@ fn an_answer_without_a_status_is_no_outcome_and_no_crash() {
 
 #[test]
 fn a_good_body_under_another_http_status_than_success_is_no_answer() {
-    let body = br#"{"code":0,"data":{"status":1}}"#;
+    let body = r#"{"code":0,"data":{"status":1}}"#;
     for status in [302, 404, 500, 503] {
-        assert_eq!(read_2_0(&BUILT_IN["bm"], status, body), Err(codes::http(status)));
+        assert_eq!(read_as("bm", status, body), Err(http_fault("bm", status)));
     }
-    assert!(read_2_0(&BUILT_IN["bm"], 200, body).is_ok());
+    assert!(read_as("bm", 200, body).is_ok());
 }
 
 #[test]
 fn a_refusal_carries_its_code_and_the_servers_words_bounded() {
     let fault = read(&format!(r#"{{"code":"4100","message":"{}"}}"#, "机".repeat(1_000))).unwrap_err();
     assert_eq!((fault.class, fault.code), (Class::Account, Code::Int(4100)));
-    assert_eq!(fault.message.chars().count(), MESSAGE_BYTES / 3);
+    assert_eq!(fault.message.chars().count(), MAX_MESSAGE_BYTES / 3);
 }
 
 fn read_3_0(body: &str) -> Result<Reading, Fault> {
-    super::read_3_0(&BUILT_IN["bm3"], 200, body.as_bytes())
+    read_as("bm3", 200, body)
 }
 
 #[test]
@@ -128,8 +139,8 @@ fn an_error_of_api_3_0_counts_under_http_200_and_beside_a_status() {
             (Class::Account, "AuthFailure.SignatureFailure: no")
         );
     }
-    let slowed = br#"{"Response":{"Error":{"Code":"RequestLimitExceeded","Message":""}}}"#;
-    assert_eq!(super::read_3_0(&BUILT_IN["bm3"], 429, slowed).unwrap_err().class, Class::Throttled);
+    let slowed = r#"{"Response":{"Error":{"Code":"RequestLimitExceeded","Message":""}}}"#;
+    assert_eq!(read_as("bm3", 429, slowed).unwrap_err().class, Class::Throttled);
 }
 
 #[test]
@@ -157,7 +168,139 @@ fn what_is_no_answer_of_api_3_0_is_a_fault_and_no_crash() {
         assert_eq!(code(body), "no_status", "{body}");
     }
     for status in [302, 404, 502] {
-        let body = br#"{"Response":{"TaskStatus":1}}"#;
-        assert_eq!(super::read_3_0(&BUILT_IN["bm3"], status, body), Err(codes::http(status)));
+        let body = r#"{"Response":{"TaskStatus":1}}"#;
+        assert_eq!(read_as("bm3", status, body), Err(http_fault("bm3", status)));
+    }
+}
+
+/// Responses of both APIs with these statuses: one row of `data` each, or one element of an array each.
+fn rows(statuses: &[&str]) -> [Result<Reading, Fault>; 2] {
+    let table = r#"
+[rows]
+api = "2.0"
+host = "bm.api.qcloud.com"
+action = "A"
+id = "taskId:int"
+status = "/status"
+success = [1]
+failure = [2]
+partial = [3]
+running = [4, 5]
+instances = { each = ["/instanceIds"], id = "/instanceId", status = "/status" }
+rate = "1/1s"
+
+[elements]
+api = "3.0"
+version = "2018-04-23"
+host = "tat.tencentcloudapi.com"
+action = "A"
+id = "TaskId:int"
+status = "/Set/*/Status"
+message = "/Set/*/Text"
+success = [1]
+failure = [2]
+partial = [3]
+running = [4, 5]
+instances = { each = ["/Nothing/*/Ids", "/Set/*/Ids"], id = "/Id", status = "/S" }
+rate = "1/1s"
+"#;
+    let operations = Operations::parse(table).unwrap();
+    let row = |(number, status): (usize, &&str)| match *status {
+        // Without a status, and as good as absent.
+        "missing" => r#"{"instanceIds":[],"other":1}"#.to_owned(),
+        "empty" => "{}".to_owned(),
+        status => {
+            format!(r#"{{"status":{status},"instanceIds":[{{"instanceId":"i{number}","status":{status}}}]}}"#)
+        }
+    };
+    let rows = statuses.iter().enumerate().map(row).collect::<Vec<_>>().join(",");
+    let elements = rows.replace("instanceIds", "Ids").replace("instanceId", "Id");
+    let elements =
+        elements.replace(r#"{"status""#, r#"{"Text":"step","Status""#).replace(r#""status""#, r#""S""#);
+    let bodies = [
+        ("rows", format!(r#"{{"code":0,"data":[{rows}]}}"#)),
+        ("elements", format!(r#"{{"Response":{{"Set":[{elements}],"RequestId":"r"}}}}"#)),
+    ];
+    bodies.map(|(name, body)| super::read(operations.get(name).unwrap(), 200, None, body.as_bytes()))
+}
+
+#[test]
+fn several_rows_finish_a_task_only_together_and_one_running_row_keeps_it_running() {
+    let success = Phase::Over(Outcome::Success);
+    let failure = Phase::Over(Outcome::Failure);
+    let partial = Phase::Over(Outcome::Partial);
+    for (statuses, phase, status, known) in [
+        (&["1"][..], success, 1, true),
+        (&["1", "1", "\"1\""], success, 1, true),
+        (&["2", "2"], failure, 2, true),
+        (&["3", "3"], partial, 3, true),
+        (&["1", "2"], partial, 2, true),
+        (&["2", "1"], partial, 2, true),
+        (&["1", "3"], partial, 3, true),
+        (&["2", "3", "1"], partial, 3, true),
+        (&["1", "4"], Phase::Running, 4, true),
+        (&["4", "1"], Phase::Running, 4, true),
+        (&["2", "1", "5", "4"], Phase::Running, 5, true),
+        // An unknown status is no end, and is the one to be reported.
+        (&["4", "99"], Phase::Running, 99, false),
+        (&["1", "99"], Phase::Running, 99, false),
+        // An end could not be taken back when the missing status arrives.
+        (&["1", "missing"], Phase::Running, 1, true),
+        (&["missing", "1", "2"], Phase::Running, 1, true),
+        (&["1", "null"], Phase::Running, 1, true),
+        (&["1", "empty"], success, 1, true),
+    ] {
+        for reading in rows(statuses) {
+            let reading = reading.unwrap_or_else(|fault| panic!("{statuses:?}: {fault}"));
+            let Reading { phase: read, status: shown, known: is_known, .. } = reading;
+            assert_eq!((read, shown, is_known), (phase, Code::Int(status), known), "{statuses:?}");
+        }
+    }
+    for statuses in [&[][..], &["missing"], &["empty", "empty"], &["null"]] {
+        for reading in rows(statuses) {
+            assert_eq!(reading.unwrap_err().code.to_string(), "no_status", "{statuses:?}");
+        }
+    }
+}
+
+#[test]
+fn the_instances_of_all_rows_are_read_and_a_message_of_the_row() {
+    for reading in rows(&["1", "4", "2"]) {
+        let ids: Vec<_> = reading.unwrap().instances.into_iter().map(|one| (one.id, one.outcome)).collect();
+        let outcomes = [Some(Outcome::Success), None, Some(Outcome::Failure)];
+        let wanted: Vec<_> = outcomes
+            .into_iter()
+            .enumerate()
+            .map(|(number, outcome)| (format!("i{number}"), outcome))
+            .collect();
+        assert_eq!(ids, wanted);
+    }
+    let [without, with] = rows(&["4"]);
+    assert_eq!((without.unwrap().message, with.unwrap().message.as_deref()), (None, Some("step")));
+}
+
+#[test]
+fn a_name_without_blanks_counts_first_and_the_last_of_two_alike() {
+    for (body, status) in [
+        (r#"{"code":0,"data":{"status ":4,"status":1}}"#, 1),
+        (r#"{"code":0,"data":{"status":1,"status ":4}}"#, 1),
+        (r#"{"code":0,"data":{"status":4,"status":1}}"#, 1),
+        (r#"{"code":0,"data":{" status":4,"status ":1}}"#, 4),
+        (r#"{"code":0,"data":{"st\u0061tus":1}}"#, 1),
+    ] {
+        assert_eq!(read(body).expect(body).status, Code::Int(status), "{body}");
+    }
+}
+
+#[test]
+fn an_error_that_is_not_empty_counts_whatever_it_holds() {
+    for error in [r#"{"Reason":"no"}"#, r#"[{"Reason":"no"}]"#, "5", "true", "\"broken\""] {
+        let fault =
+            read_3_0(&format!(r#"{{"Response":{{"TaskStatus":1,"Error":{error}}}}}"#)).expect_err(error);
+        assert_eq!(fault.code.to_string(), "unreadable", "{error}");
+    }
+    for error in ["null", "[]", "{}", "\"\"", "\" \"", "[{}]"] {
+        let reading = read_3_0(&format!(r#"{{"Response":{{"TaskStatus":1,"Error":{error}}}}}"#));
+        assert_eq!(reading.expect(error).phase, Phase::Over(Outcome::Success), "{error}");
     }
 }

@@ -1,11 +1,11 @@
 //! The codes of API 3.0: words, with a part after the first dot that says more.
 
 use super::blames_another;
-use crate::model::reading::{Class, Code, Fault};
+use crate::model::reading::Class;
 
 /// Codes of API 3.0 and whose trouble they are (api.md §2). A code that is not listed goes by its part before
 /// the first dot; if that is not listed either, it is the service's trouble.
-pub const CODES: &[(&str, Class)] = &[
+const CODES: &[(&str, Class)] = &[
     ("ActionOffline", Class::PaceKey),
     ("AuthFailure", Class::Account),
     ("AuthFailure.SignatureExpire", Class::Clock),
@@ -45,13 +45,8 @@ const BLAME_A_PARAMETER: [&str; 2] = ["InvalidParameter", "InvalidParameterValue
 /// What the last part of a code says where there were too many calls, whatever stands before it (api.md §2).
 const TOO_MANY_CALLS: [&str; 2] = ["rate", "frequency"];
 
-/// The fault that an error of API 3.0 stands for; `id_parameter` is what carries the task's id.
-pub fn refused(code: Code, message: String, id_parameter: &str) -> Fault {
-    let class = class(&code.to_string(), &message, id_parameter);
-    Fault { class, code, message, retry_after: None }
-}
-
-fn class(code: &str, message: &str, id_parameter: &str) -> Class {
+/// Class of an error of API 3.0; `id_parameter` is the request parameter of the task id.
+pub(super) fn class(code: &str, message: &str, id_parameter: &str) -> Class {
     let listed = |code: &str| CODES.iter().find(|(known, _)| *known == code).map(|(_, class)| *class);
     let first = code.split('.').next().unwrap_or_default();
     let last = code.rsplit('.').next().unwrap_or_default();
@@ -143,8 +138,7 @@ mod tests {
             ("NeverSeen.AuthFailure", "", Class::Service),
             ("4100", "", Class::Service),
         ] {
-            let fault = refused(Code::read(code), message.to_owned(), "TaskId");
-            assert_eq!((fault.class, fault.code.to_string().as_str()), (class, code), "{message}");
+            assert_eq!(super::class(code, message, "TaskId"), class, "{code} {message}");
         }
     }
 

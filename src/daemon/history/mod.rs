@@ -17,7 +17,7 @@ use rand::RngExt;
 
 use crate::broken::{self, Broken};
 use crate::clock::Wall;
-use crate::cloud::Cloud;
+use crate::cloud::{Cloud, connection};
 use crate::config::{self, Environment};
 use crate::model::policy::Policy;
 use crate::model::records::RowSet;
@@ -87,7 +87,7 @@ impl Stage {
         Self {
             runtime: tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap(),
             catalogue: super::catalogue(&loaded),
-            cloud: Cloud::new(loaded.accounts, SECOND_LONG).unwrap(),
+            cloud: Cloud::new(loaded.accounts, loaded.operations, SECOND_LONG, connection::pools).unwrap(),
             routes: Arc::new(Routes(SINKS.iter().map(route).collect())),
         }
     }

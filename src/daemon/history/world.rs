@@ -213,7 +213,7 @@ impl World {
         let at = self.now + latency / 2;
         let signature = Secret::new(SIGNATURE);
         let read = |body: &str| Response {
-            poll: route.understood(200, body.as_bytes().to_vec(), &signature),
+            poll: route.understood(200, None, body.as_bytes().to_vec(), &signature),
             date: None,
         };
         let refused = |code: i64| read(&format!(r#"{{"code":{code},"message":"refused: {SIGNATURE}"}}"#));

@@ -65,6 +65,8 @@ pub struct TaskData {
     #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
     pub instances: Vec<Instance>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub instances_left_out: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorData>,
@@ -150,6 +152,7 @@ impl TaskData {
             status: None,
             previous_status: None,
             instances: Vec::new(),
+            instances_left_out: None,
             message: None,
             error: None,
             last_seen_at: None,

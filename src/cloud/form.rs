@@ -1,0 +1,69 @@
+//! Form of the requests of one target: the one place that lists the APIs and their signatures.
+
+use reqwest::Url;
+
+use super::account::Account;
+use super::connection::SignedRequest;
+use super::operations::{Api, Operation};
+use super::{Error, Stamp, form_2_0, form_3_0};
+use crate::model::task::TaskId;
+use crate::secret::Secret;
+
+/// Everything about the requests of one target but the task, the nonce and the time.
+#[derive(Clone)]
+pub(super) enum Form {
+    V2(form_2_0::Form),
+    V3(form_3_0::Form),
+}
+
+/// Address of the requests of one target.
+#[derive(Clone)]
+pub(super) struct Address {
+    /// Without a query.
+    pub url: Url,
+    /// Host, as it is signed.
+    pub host: String,
+    /// Region, as it is sent.
+    pub region: String,
+}
+
+/// A request that is ready to be sent.
+pub(super) struct Signed {
+    pub request: SignedRequest,
+    /// Signature alone: a server may echo it, and no other output may show it.
+    pub signature: Secret,
+}
+
+impl Form {
+    /// Prepares everything that is the same for all requests.
+    ///
+    /// # Errors
+    /// If the host of the operation makes no URL, or a value fits into no header.
+    pub fn new(account: &Account, row: &Operation, region: &str) -> Result<Self, Error> {
+        match row.api {
+            Api::V2 => form_2_0::Form::new(account, row, region).map(Self::V2),
+            Api::V3 => form_3_0::Form::new(account, row, region).map(Self::V3),
+        }
+    }
+
+    pub fn address(&self) -> &Address {
+        match self {
+            Self::V2(form) => &form.address,
+            Self::V3(form) => &form.address,
+        }
+    }
+
+    /// The signed request for one task; `id_parameter` is the request parameter of its id.
+    pub fn request(
+        &self,
+        id_parameter: &str,
+        id: &TaskId,
+        params: &[(String, String)],
+        stamp: Stamp,
+    ) -> Signed {
+        match self {
+            Self::V2(form) => form.request(id_parameter, id, params, stamp),
+            Self::V3(form) => form.request(id_parameter, id, params, stamp),
+        }
+    }
+}
