@@ -26,6 +26,13 @@ pub struct Fault {
     pub what: String,
 }
 
+impl Fault {
+    /// What is wrong with the key at that path.
+    pub fn new(path: &[&str], what: impl Into<String>) -> Self {
+        Self { path: path.iter().map(ToString::to_string).collect(), what: what.into() }
+    }
+}
+
 /// A table as one type took it.
 pub struct Taken<T> {
     /// The type; `None` if it could not be made whatever was left out.
@@ -34,6 +41,13 @@ pub struct Taken<T> {
     pub faults: Vec<Fault>,
     /// Keys that the type does not know.
     pub unknown: Vec<KeyPath>,
+}
+
+impl<T> Taken<T> {
+    /// The same table as another type.
+    pub fn map<U>(self, into: impl FnOnce(T) -> U) -> Taken<U> {
+        Taken { value: self.value.map(into), faults: self.faults, unknown: self.unknown }
+    }
 }
 
 /// More wrong keys than this in one table are not looked for: it is not what it is meant to be.

@@ -97,3 +97,78 @@ fn only_the_store_speaks_sql() {
         assert!(!text.contains("rusqlite") || room(&file) == "store", "{} uses rusqlite", file.display());
     }
 }
+
+/// The paths of a `use` tree: `a::{b, c::d}` is `a::b` and `a::c::d`.
+fn paths(tree: &str) -> Vec<String> {
+    let Some((prefix, group)) = tree.split_once('{') else { return vec![tree.trim().to_owned()] };
+    let group = group.trim_end().trim_end_matches('}');
+    let mut depth = 0;
+    let branches = group.split(|letter| {
+        depth += match letter {
+            '{' => 1,
+            '}' => -1,
+            _ => 0,
+        };
+        depth == 0 && letter == ','
+    });
+    branches.flat_map(paths).map(|path| format!("{}{path}", prefix.trim())).collect()
+}
+
+/// The names of the module that is in that file, from the root.
+fn module(file: &Path) -> Vec<String> {
+    let inner = file.strip_prefix("src").expect("a file of src/").with_extension("");
+    let names = inner.components().map(|name| name.as_os_str().to_string_lossy().into_owned());
+    names.filter(|name| name != "mod").collect()
+}
+
+/// The modules that a file imports from, outside its tests.
+fn imported(file: &Path, text: &str, modules: &[Vec<String>]) -> Vec<Vec<String>> {
+    let code =
+        text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().replace("\npub use ", "\nuse ");
+    let statements =
+        code.split("\nuse ").skip(1).filter_map(|rest| rest.split_once(';')).map(|(tree, _)| tree);
+    let own = module(file);
+    let whole = |path: String| {
+        let mut names: Vec<String> = match path.split("::").next() {
+            Some("self") => own.clone(),
+            Some("super") => own[..own.len() - 1].to_vec(),
+            Some("crate") => Vec::new(),
+            Some(_) | None => return None,
+        };
+        names.extend(path.split("::").skip(1).map(str::to_owned));
+        (0..names.len()).rev().map(|end| names[..=end].to_vec()).find(|name| modules.contains(name))
+    };
+    statements.flat_map(paths).filter_map(whole).filter(|module| *module != own).collect()
+}
+
+#[test]
+fn no_two_files_of_the_sinks_import_each_other() {
+    let mut found = Vec::new();
+    files(Path::new("src/sinks"), &mut found);
+    // Tests see everything.
+    found.retain(|file| !file.ends_with("tests.rs") && !file.starts_with("src/sinks/conformance"));
+    let modules: Vec<_> = found.iter().map(|file| module(file)).collect();
+    let imports: Vec<_> = found
+        .iter()
+        .map(|file| imported(file, &fs::read_to_string(file).expect("a readable file"), &modules))
+        .collect();
+    assert!(imports.iter().map(Vec::len).sum::<usize>() > 20, "{imports:?}");
+    for (own, from) in modules.iter().zip(&imports) {
+        for other in from {
+            let back = modules.iter().position(|module| module == other).expect("one of them");
+            assert!(!imports[back].contains(own), "{own:?} and {other:?} import each other");
+        }
+    }
+}
+
+#[test]
+fn every_path_of_a_use_tree_is_found() {
+    assert_eq!(
+        paths("super::{Sink, webhook::{config, reach::Reached}}"),
+        ["super::Sink", "super::webhook::config", "super::webhook::reach::Reached"]
+    );
+    let modules = ["a/mod.rs", "a/b.rs", "a/c.rs"].map(|file| module(&Path::new("src").join(file)));
+    let from =
+        imported(Path::new("src/a/b.rs"), "\nuse super::c::X;\nuse crate::a::Y;\nuse std::io;", &modules);
+    assert_eq!(from, [modules[2].clone(), modules[0].clone()]);
+}

@@ -4,8 +4,6 @@
 //! Signing, decoding and the time limit of a request belong to [`super::Route`], the meaning of a failure to
 //! [`super::codes`]. The only file of this folder that knows an HTTP client.
 
-use std::error::Error as _;
-use std::io;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -15,7 +13,7 @@ use reqwest::{Client, Method, Url};
 use super::Error;
 use super::account::Account;
 use super::codes::Missing;
-use crate::net::{self, Way};
+use crate::net::{self, Way, ca_file};
 
 /// A signed request. It has no `Debug`: URL, headers and body carry the signature.
 pub struct SignedRequest {
@@ -134,32 +132,14 @@ async fn body_of(
 fn failure(error: reqwest::Error, before_any_byte: bool) -> TransportFailure {
     let missing = if error.is_connect() {
         Missing::Connect
-    } else if before_any_byte && is_connection_lost(&error) {
+    } else if before_any_byte && net::was_cut(&error) {
         Missing::ConnectionLost
     } else {
         Missing::Transport
     };
     let asked = net::asked(&error).map(|asked| asked + ": ").unwrap_or_default();
-    TransportFailure { missing, message: asked + &net::cause(error) }
-}
-
-/// Whether the connection was closed before the first byte of a response, as a server does to an idle one.
-fn is_connection_lost(error: &reqwest::Error) -> bool {
-    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let is_closed = cause
-            .downcast_ref::<hyper::Error>()
-            .is_some_and(|error| error.is_incomplete_message() || error.is_canceled());
-        let is_reset = cause
-            .downcast_ref::<io::Error>()
-            .is_some_and(|error| matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset));
-        if is_closed || is_reset {
-            return true;
-        }
-        source = cause.source();
-    }
-    false
+    let advice = ca_file::advice(&error, "ca_file").map(|advice| format!("; {advice}")).unwrap_or_default();
+    TransportFailure { missing, message: asked + &net::cause(error) + &advice }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use crate::model::policy::Policy;
 use crate::model::route::Group;
 use crate::net::address::is_loopback;
-use crate::sinks::{Common, exec};
+use crate::sinks::Common;
 use crate::units::Limit;
 use crate::{cloud, store};
 
@@ -114,23 +114,6 @@ pub fn sink(common: &Common) -> Vec<Check> {
             retry.initial <= retry.max,
             "is longer than `retry.max`; raise that one or lower this one",
         ),
-    ]
-}
-
-/// `[sinks.*]` of type `exec`.
-pub fn exec(config: &exec::Config) -> Vec<Check> {
-    vec![
-        check(
-            &["command"],
-            !config.command.program().is_empty(),
-            "names no program; write it first, such as [\"/usr/local/bin/on-done\"]",
-        ),
-        check(
-            &["command"],
-            !config.command.has_nul(),
-            "holds a NUL character, which no program can be given; leave it out",
-        ),
-        check(&["timeout"], !config.timeout.0.is_zero(), MORE_THAN_NOTHING),
     ]
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use crate::model::policy::Policy;
 use crate::model::route::LOG;
 use crate::section::{self, Fault, KeyPath};
-use crate::sinks::{self, Common, TYPES};
+use crate::sinks::{Common, SinkType, TYPES};
 use crate::{cloud, register, store, telemetry};
 
 /// All keys that there are, with their defaults, for these accounts and sinks.
@@ -17,7 +17,7 @@ pub fn known(tree: &Value) -> Value {
         accounts.insert("default".to_owned(), account_keys());
     }
     let mut sinks: Map<String, Value> =
-        tables("sinks").into_iter().map(|(name, table)| (name, sink_keys(table.get("type")))).collect();
+        tables("sinks").into_iter().map(|(name, table)| (name, sink_keys(sink_type(&table)))).collect();
     sinks.entry(LOG).or_insert_with(|| section::keys::<Common>(&[]));
     serde_json::json!({
         "task_files": [],
@@ -70,7 +70,7 @@ pub fn of_another_section(key: &str) -> Option<String> {
 
 /// The types of sinks that have this key.
 fn types_with(key: &str) -> impl Iterator<Item = &'static str> {
-    TYPES.into_iter().filter(move |name| sink_keys(Some(&Value::from(*name))).get(key).is_some())
+    TYPES.iter().filter(move |r#type| sink_keys(Some(r#type)).get(key).is_some()).map(|r#type| r#type.name)
 }
 
 /// The keys of `[poll]`.
@@ -93,15 +93,15 @@ pub fn account_keys() -> Value {
     section::keys::<cloud::account::Config>(&["secret_key", "proxy"])
 }
 
+/// The type of sink that a table names.
+fn sink_type(table: &Value) -> Option<&'static SinkType> {
+    SinkType::named(table.get("type")?.as_str()?)
+}
+
 /// The keys of `[sinks.*]` of that type.
-pub fn sink_keys(r#type: Option<&Value>) -> Value {
+pub fn sink_keys(r#type: Option<&SinkType>) -> Value {
     let mut keys = section::keys::<Common>(&["type"]);
-    let own = match r#type.and_then(Value::as_str) {
-        Some("exec") => section::keys::<sinks::exec::Config>(&[]),
-        Some("file") => section::keys::<sinks::file::Config>(&[]),
-        Some("webhook") => section::keys::<sinks::webhook::Config>(&["url", "proxy", "template"]),
-        Some(_) | None => Value::Null,
-    };
+    let own = r#type.map(|r#type| (r#type.keys)()).unwrap_or_default();
     if let (Value::Object(keys), Value::Object(own)) = (&mut keys, own) {
         keys.extend(own);
     }

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use super::environment::Environment;
+use crate::sinks::{self, PathForm, SinkType};
 use crate::store;
 
 /// The value of that key with its path made whole; other values are left as they are. `None`: the folder's
@@ -12,21 +13,30 @@ pub fn rebase(key: &[String], value: String, folder: &Path, environment: &Enviro
     let key: Vec<&str> = key.iter().map(String::as_str).collect();
     match key[..] {
         ["task_files", _] => join(folder, &value),
-        // A bare name is looked for in $PATH.
-        ["sinks", _, "command", "0"] if value.contains('/') => join(folder, &value),
-        ["sinks", _, "path"] if value != "-" => join(folder, &value),
-        ["sinks", _, "template_file"] | ["sinks", _, "tls", "ca_file" | "cert_file"] => join(folder, &value),
         ["accounts", _, "ca_file"] => join(folder, &value),
-        ["accounts", _, "secret_key_file"] | ["sinks", _, "url_file"] | ["sinks", _, "tls", "key_file"] => {
-            match credential(&value, environment) {
-                Some(found) => Some(found),
-                None => join(folder, &value),
-            }
-        }
+        ["accounts", _, "secret_key_file"] => join_credential(folder, value, environment),
+        // The type of the sink may be written in another layer.
+        ["sinks", _, ref key @ ..] => match sinks::TYPES.iter().find_map(|r#type| form(r#type, key)) {
+            None => Some(value),
+            Some(PathForm::Output) if value == "-" => Some(value),
+            Some(PathForm::Program) if !value.contains('/') => Some(value),
+            Some(PathForm::Plain | PathForm::Output | PathForm::Program) => join(folder, &value),
+            Some(PathForm::Credential) => join_credential(folder, value, environment),
+        },
         // A URL with a flaw stays as it is, and is refused later.
         ["store", "url"] => store::rebased(value, |path| join(folder, path)),
         _ => Some(value),
     }
+}
+
+/// How a key of a sink names a path, if it does.
+fn form(r#type: &SinkType, key: &[&str]) -> Option<PathForm> {
+    (r#type.paths)().iter().find(|path| path.key.split('.').eq(key.iter().copied())).map(|path| path.form)
+}
+
+/// A bare name in systemd's folder of credentials, if it is there, else beside the file.
+fn join_credential(folder: &Path, value: String, environment: &Environment) -> Option<String> {
+    credential(&value, environment).or_else(|| join(folder, &value))
 }
 
 /// A bare name in systemd's folder of credentials, if it is there.

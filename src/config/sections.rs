@@ -16,7 +16,7 @@ use crate::model::policy::Policy;
 use crate::model::route::LOG;
 use crate::problem::{Place, Problem, nearest};
 use crate::section::{self, Fault, KeyPath, Taken, dotted, short, suggestion};
-use crate::sinks::{self, Common, Kind};
+use crate::sinks::{self, Common, Kind, SinkType, TypeConfig};
 use crate::{store, telemetry};
 
 /// What is being read, and what was wrong or doubtful with it so far.
@@ -77,8 +77,8 @@ impl<'a> Sections<'a> {
 
     /// `[sinks.*]`, with `log`.
     pub fn sinks(&mut self, merged: &Value) -> BTreeMap<String, sinks::Config> {
-        let mut sinks =
-            BTreeMap::from([(LOG.to_owned(), sinks::Config { common: Common::default(), kind: Kind::Log })]);
+        let log = sinks::Config { common: Common::default(), kind: Kind::Log(Box::default()) };
+        let mut sinks = BTreeMap::from([(LOG.to_owned(), log)]);
         for (name, table) in self.named("sinks", merged) {
             let at: KeyPath = vec!["sinks".to_owned(), name.clone()];
             let config = self.sink(&at, &name, table);
@@ -92,10 +92,7 @@ impl<'a> Sections<'a> {
     fn tell_shared_files(&mut self, sinks: &BTreeMap<String, sinks::Config>) {
         let mut writers: HashMap<PathBuf, &str> = HashMap::new();
         for (name, config) in sinks {
-            let path = match &config.kind {
-                Kind::File(file) if !file.path.as_os_str().is_empty() => file.resolved(),
-                Kind::Exec(_) | Kind::File(_) | Kind::Webhook(_) | Kind::Log => continue,
-            };
+            let Some((key, path)) = config.kind.config().appends_to() else { continue };
             match writers.entry(path) {
                 Entry::Vacant(vacant) => _ = vacant.insert(name),
                 Entry::Occupied(other) => {
@@ -103,94 +100,76 @@ impl<'a> Sections<'a> {
                         "leads where that of [sinks.{}] does; name another path, or leave out one of the two",
                         other.get()
                     );
-                    self.tell(&["sinks".to_owned(), name.clone()], "path", what);
+                    self.tell(&["sinks".to_owned(), name.clone()], key, what);
                 }
             }
         }
     }
 
     fn sink(&mut self, at: &KeyPath, name: &str, mut table: Value) -> Option<sinks::Config> {
-        let r#type = table.as_object_mut().and_then(|table| table.remove("type"));
-        let known = sink_keys(r#type.as_ref());
+        let written = table.as_object_mut().and_then(|table| table.remove("type"));
+        let r#type = self.sink_type(at, name, written.as_ref());
+        let known = sink_keys(r#type);
         let common = section::take::<Common>(table.clone());
-        let kind = match (name, r#type.as_ref().map(Value::as_str)) {
-            (LOG, None) => {
-                Some(Taken { value: Some(Kind::Log), faults: Vec::new(), unknown: all_keys(&table) })
-            }
-            (LOG, Some(_)) => {
-                self.tell(at, "type", "has no place here: the sink `log` is built in; leave it out, or give this sink another name");
-                None
-            }
-            (_, Some(Some(LOG))) => {
-                self.tell(at, "type", "is always there under the name `log`; leave this section out, or write [sinks.log] without a type");
-                None
-            }
-            (_, Some(Some("exec"))) => Some(section::take(table).map(Kind::Exec)),
-            (_, Some(Some("file"))) => Some(section::take(table).map(Kind::File)),
-            (_, Some(Some("webhook"))) => {
-                Some(section::take(table).map(|webhook| Kind::Webhook(Box::new(webhook))))
-            }
-            (_, Some(Some(other))) => {
-                self.tell(
-                    at,
-                    "type",
-                    format!("there is no sink type {:?}; {}", short(other), suggestion(other, &sinks::TYPES)),
-                );
-                None
-            }
-            (_, None | Some(None)) if self.told(at).iter().any(|key| key == "type") => None,
-            (_, None | Some(None)) => {
-                self.tell(
-                    at,
-                    "type",
-                    format!(
-                        "says what kind of sink this is; write type = and one of \"{}\"",
-                        sinks::TYPES.join("\", \"")
-                    ),
-                );
-                None
-            }
+        let kind = match r#type {
+            Some(r#type) => (r#type.read)(table),
+            None => Taken { value: None, faults: Vec::new(), unknown: Vec::new() },
         };
-        let kind = kind.unwrap_or(Taken { value: None, faults: Vec::new(), unknown: Vec::new() });
         let faults = common.faults.iter().chain(&kind.faults).cloned();
         let unknown =
             unknown_to_both(&common.unknown, &kind.unknown).into_iter().map(|path| unknown_key(path, &known));
         let faults = faults.chain(unknown).collect();
         let common = self.checked(at, common.value, faults, checks::sink);
-        match &kind.value {
-            Some(Kind::Exec(exec)) => _ = self.checked(at, Some(exec), Vec::new(), |exec| checks::exec(exec)),
-            Some(Kind::File(file)) if file.path.as_os_str().is_empty() => {
-                self.tell(at, "path", "is empty; write the file's path, or \"-\" for standard output");
-            }
-            Some(Kind::Webhook(webhook)) => self.settle(at, webhook),
-            Some(Kind::File(_) | Kind::Log) | None => {}
-        }
-        let takes_one = match &kind.value {
-            Some(Kind::Exec(_)) => true,
-            Some(Kind::Webhook(webhook)) => webhook.template.is_some() || webhook.template_file.is_some(),
-            Some(Kind::File(_) | Kind::Log) | None => false,
-        };
-        if takes_one && common.as_ref().is_some_and(|common| common.batch.is_some()) {
-            self.tell(
-                at,
-                "batch",
-                "gathers nothing here, since each event goes out alone; leave it out, or limit `rate`",
-            );
+        let config = kind.value.as_ref().map(Kind::config);
+        config.into_iter().for_each(|config| self.check(at, config));
+        if config.is_some_and(TypeConfig::sends_singly)
+            && common.as_ref().is_some_and(|common| common.batch.is_some())
+        {
+            let what = "gathers nothing here, since each event goes out alone; leave it out, or limit `rate`";
+            self.tell(at, "batch", what);
         }
         Some(sinks::Config { common: common?, kind: kind.value? })
     }
 
-    /// Reads what a webhook's keys name, and tells what is wrong or doubtful with them.
-    fn settle(&mut self, at: &KeyPath, webhook: &sinks::webhook::Config) {
-        const ADDRESS_KEYS: [&str; 2] = ["url", "url_file"];
+    /// The type of the sink of that name; its `type` was written as that value.
+    fn sink_type(&mut self, at: &KeyPath, name: &str, written: Option<&Value>) -> Option<&'static SinkType> {
+        let written = written.map(Value::as_str);
+        let choices: Vec<&str> =
+            sinks::TYPES.iter().map(|r#type| r#type.name).filter(|r#type| *r#type != LOG).collect();
+        let what = match (name, written) {
+            (LOG, None) => return SinkType::named(LOG),
+            (LOG, Some(_)) => "has no place here: the sink `log` is built in; leave it out, or give this sink another name".to_owned(),
+            (_, Some(Some(LOG))) => {
+                "is always there under the name `log`; leave this section out, or write [sinks.log] without a type".to_owned()
+            }
+            (_, Some(Some(written))) => match SinkType::named(written) {
+                Some(r#type) => return Some(r#type),
+                None => format!("there is no sink type {:?}; {}", short(written), suggestion(written, &choices)),
+            },
+            (_, None | Some(None)) if self.told(at).iter().any(|key| key == "type") => return None,
+            (_, None | Some(None)) => {
+                format!("says what kind of sink this is; write type = and one of \"{}\"", choices.join("\", \""))
+            }
+        };
+        self.tell(at, "type", what);
+        None
+    }
+
+    /// Checks the keys of a sink's type, and the files that they name.
+    fn check(&mut self, at: &KeyPath, config: &dyn TypeConfig) {
         let told = self.told(at);
         let mut doubts = Vec::new();
-        let faults = webhook.settle(|key, what| doubts.push((key, what))).err().unwrap_or_default();
-        for Fault { path, what } in faults {
+        for Fault { path, what } in config.check(&mut |key, what| doubts.push((key, what))) {
             let key = dotted(&path);
-            // A key that was left out as wrong, or is misspelt, would be told once more, as missing.
+            // A key that was left out as wrong (or a part of it), or is misspelt, would be reported once more, as
+            // missing. A secret can be written in the configuration or in a file.
+            let spellings = [key.clone(), format!("{key}_file")];
             let is_told = told.iter().any(|told| {
-                *told == key || ADDRESS_KEYS.contains(&key.as_str()) && nearest(told, ADDRESS_KEYS).is_some()
+                let is_part =
+                    told.strip_prefix(&key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+                let is_misspelt =
+                    path.len() == 1 && nearest(told, spellings.iter().map(String::as_str)).is_some();
+                is_part || is_misspelt
             });
             if !is_told {
                 self.tell_problem(Problem::new(self.place(&at.iter().cloned().chain(path).collect()), what));
@@ -325,22 +304,12 @@ impl<'a> Sections<'a> {
     }
 }
 
-impl<T> Taken<T> {
-    fn map<U>(self, into: impl FnOnce(T) -> U) -> Taken<U> {
-        Taken { value: self.value.map(into), faults: self.faults, unknown: self.unknown }
-    }
-}
-
 fn is_missing(path: &Path) -> bool {
     std::fs::metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }
 
 fn key_path(at: &[String], key: &str) -> KeyPath {
     at.iter().cloned().chain(key.split('.').filter(|key| !key.is_empty()).map(str::to_owned)).collect()
-}
-
-fn all_keys(table: &Value) -> Vec<KeyPath> {
-    table.as_object().into_iter().flat_map(|table| table.keys().map(|key| vec![key.clone()])).collect()
 }
 
 /// Two types read the same table: a key is unknown if each of them skipped it or the table that it is in.

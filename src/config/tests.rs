@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::*;
 use crate::model::task::TaskId;
@@ -139,7 +139,7 @@ fn later_layers_win_and_tasks_task_files_sinks_and_accounts_add_up() {
     );
     let path = |sink: &str| match &loaded.sinks[sink].kind {
         Kind::File(file) => file.path.clone(),
-        Kind::Exec(_) | Kind::Webhook(_) | Kind::Log => panic!("{sink}"),
+        Kind::Exec(_) | Kind::Webhook(_) | Kind::Log(_) => panic!("{sink}"),
     };
     let Kind::Webhook(webhook) = &loaded.sinks["c"].kind else { panic!("no webhook") };
     assert_eq!((webhook.secrets.len(), &webhook.url_file), (2, &Some(folder.path().join("url"))));
@@ -180,7 +180,7 @@ fn a_program_is_relative_to_its_file_where_it_has_a_slash_and_looked_for_in_the_
     let loaded = loaded(folder.path(), &[("OPWATCH__SINKS__D__COMMAND", "['./z', '-v']")]);
     let shown = |name: &str| match &loaded.sinks[name].kind {
         Kind::Exec(exec) => serde_json::to_value(&exec.command).unwrap(),
-        Kind::File(_) | Kind::Webhook(_) | Kind::Log => panic!("{name}"),
+        Kind::File(_) | Kind::Webhook(_) | Kind::Log(_) => panic!("{name}"),
     };
     let whole = |path: &str| folder.path().join(path).to_str().unwrap().to_owned();
     assert_eq!(shown("a"), serde_json::json!([whole("bin/x"), "bin/y"]));
@@ -364,7 +364,16 @@ fn flat_keys(value: &Value) -> Vec<(String, Value)> {
 #[test]
 fn the_shipped_file_shows_every_key_and_every_default_of_the_code() {
     let shown = |examples| flat_keys(&toml::from_str::<Value>(&switched_on(examples)).unwrap());
-    let tree = serde_json::json!({ "accounts": { "default": {} }, "sinks": { "audit": { "type": "file" }, "ops": { "type": "webhook" }, "page": { "type": "exec" } } });
+    // An example of each type of sink is in the file, and `log` needs none.
+    let examples = toml::from_str::<Value>(&switched_on(true)).unwrap()["sinks"].clone();
+    let example = |name: &str| {
+        let mut sinks = examples.as_object().unwrap().iter();
+        sinks.find(|(_, table)| table["type"] == name).unwrap_or_else(|| panic!("no example of {name}")).0
+    };
+    let names = sinks::TYPES.iter().map(|r#type| r#type.name).filter(|name| *name != "log");
+    let sinks: Map<String, Value> =
+        names.map(|name| (example(name).clone(), serde_json::json!({ "type": name }))).collect();
+    let tree = serde_json::json!({ "accounts": { "default": {} }, "sinks": sinks });
     // What every type of sink has is shown once, and what a table of headers may hold is anybody's.
     let common = flat_keys(&section::keys::<sinks::Common>(&[]));
     let is_common = |key: &str| common.iter().any(|(common, _)| common == key);
@@ -434,6 +443,6 @@ fn the_shipped_file_loads_as_it_is_and_with_everything_switched_on() {
     let loaded = loaded(folder.path(), &[]);
     assert_eq!(
         (loaded.accounts.len(), loaded.sinks.len(), loaded.tasks.len(), loaded.task_files.len()),
-        (1, 4, 1, 0)
+        (1, sinks::TYPES.len(), 1, 0)
     );
 }

@@ -105,7 +105,8 @@ pub fn plan(loaded: &Loaded, format: ResolvedFormat, clock: Clock) -> Result<Pla
     counts.sort_by(|(one, _), (other, _)| one.cmp(other));
     let idle_accounts =
         loaded.accounts.keys().filter(|name| !first_tasks.contains_key(*name)).cloned().collect();
-    let shown = |name: &str| loaded.sinks.get(name).map(|config| config.kind.shown()).unwrap_or_default();
+    let shown =
+        |name: &str| loaded.sinks.get(name).map(|config| config.kind.config().shown()).unwrap_or_default();
     let heard =
         |route: Route| Some(Heard { shown: shown(&route.sink), sending: built.get(&route.sink)?.1, route });
     let sinks = routes(loaded).0.into_iter().filter_map(heard).collect();

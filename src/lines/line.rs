@@ -130,7 +130,8 @@ fn is_plain(text: &str) -> bool {
 }
 
 /// Control characters (C1 too: U+009B alone starts a terminal sequence), and those that reorder, hide or
-/// break text, as `\uXXXX`. In JSON they stand only within strings, where that is the same text.
+/// break text, as `\uXXXX` (beyond U+FFFF as two of them). In JSON they stand only within strings, where that
+/// is the same text.
 pub fn escaped(text: &str) -> Cow<'_, str> {
     if !text.contains(is_unprintable) {
         return text.into();
@@ -138,7 +139,9 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
     let mut printable = String::with_capacity(text.len() + 16);
     for character in text.chars() {
         if is_unprintable(character) {
-            _ = write!(printable, "\\u{:04x}", u32::from(character));
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                _ = write!(printable, "\\u{unit:04x}");
+            }
         } else {
             printable.push(character);
         }
@@ -146,9 +149,17 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
     printable.into()
 }
 
+/// Control characters, line separators, and the characters that Unicode calls default-ignorable, apart from the
+/// variation selectors that emoji need: they are invisible, or change the direction of the text around them.
 fn is_unprintable(character: char) -> bool {
     character.is_control()
-        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+        || matches!(
+            character,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+                | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}'
+                | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+                | '\u{e0000}'..='\u{e0fff}'
+        )
 }
 
 fn colour(level: Level) -> &'static str {
@@ -177,7 +188,7 @@ mod tests {
         Line { time: Wall(1_764_000_000_000), level: None, message: "task finished", fields }
     }
 
-    const HOSTILE: &str = "a\nb\r\t\u{1b}[31m\u{9b}2J\u{7f}\0\u{2028}\u{202e}\"\\ 机";
+    const HOSTILE: &str = "a\nb\r\t\u{1b}[31m\u{9b}2J\u{7f}\0\u{2028}\u{202e}\u{61c}\u{180e}\u{ad}\u{34f}\u{115f}\u{3164}\u{ffa0}\u{206a}\u{e0000}\u{e0041}\u{e007f}\u{e0100}\"\\ 机";
 
     #[test]
     fn only_values_that_could_be_misread_are_quoted() {
@@ -193,8 +204,9 @@ mod tests {
     #[test]
     fn a_hostile_value_neither_breaks_the_line_nor_reaches_the_terminal() {
         let line = line(with_name(HOSTILE));
+        let is_printable = |character: char| character.is_ascii_graphic() || matches!(character, ' ' | '机');
         for written in [line.text(false), line.json()] {
-            assert!(!written.contains(is_unprintable), "{written:?}");
+            assert!(written.chars().all(is_printable), "{written:?}");
         }
     }
 

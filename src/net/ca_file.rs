@@ -1,5 +1,6 @@
-//! A file of certificates that are trusted in addition to the system's.
+//! A file of certificates that are trusted in addition to the system's, and advice where a server's is not.
 
+use std::error::Error;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -7,6 +8,8 @@ use std::path::Path;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject};
+
+use crate::net;
 
 /// The system's whole bundle takes a quarter of this; what is beyond is another file.
 const LARGEST_BYTES: u64 = 1024 * 1024;
@@ -62,6 +65,26 @@ pub fn pem(path: &Path) -> Result<String, String> {
 
 fn parsed(text: &str) -> impl Iterator<Item = Result<CertificateDer<'static>, pem::Error>> {
     CertificateDer::pem_slice_iter(text.as_bytes())
+}
+
+/// Advice where a request failed since the server's certificate is not trusted; `None`: it failed otherwise.
+/// `key` names the file of further certificates.
+///
+/// A certificate of this file that the server shows itself is trusted too, unless it is one of an authority
+/// (RFC 5280 §4.2.1.9), as `openssl req -x509` makes them by default.
+pub fn advice(error: &(dyn Error + 'static), key: &str) -> Option<String> {
+    /// The name of the verifier's error, whose type is not public.
+    const AUTHORITY_SHOWN: &str = "CaUsedAsEndEntity";
+    let reason = net::causes(error).find_map(|cause| match cause.downcast_ref() {
+        Some(rustls::Error::InvalidCertificate(reason)) => Some(format!("{reason:?}")),
+        Some(_) | None => None,
+    })?;
+    Some(match reason.contains(AUTHORITY_SHOWN) {
+        true => format!(
+            "it is the certificate of an authority, not of a server; make one with basicConstraints=CA:FALSE, and name it in `{key}`"
+        ),
+        false => format!("renew it there, or name who signed it in `{key}`"),
+    })
 }
 
 #[cfg(test)]

@@ -76,6 +76,24 @@ pub fn asked(error: &reqwest::Error) -> Option<String> {
     Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?))
 }
 
+/// Whether the server closed the connection of a request that it had not answered.
+pub fn was_cut(error: &reqwest::Error) -> bool {
+    const KINDS: [io::ErrorKind; 4] = [
+        io::ErrorKind::ConnectionReset,
+        io::ErrorKind::ConnectionAborted,
+        io::ErrorKind::BrokenPipe,
+        // TLS without its closing alert.
+        io::ErrorKind::UnexpectedEof,
+    ];
+    let is_close = |cause: &(dyn Error + 'static)| {
+        cause
+            .downcast_ref::<hyper::Error>()
+            .is_some_and(|error| error.is_incomplete_message() || error.is_canceled())
+            || cause.downcast_ref::<io::Error>().is_some_and(|error| KINDS.contains(&error.kind()))
+    };
+    !error.is_connect() && causes(error).any(is_close)
+}
+
 /// The innermost cause of a failed request, in its own words and without the URL.
 pub fn cause(error: reqwest::Error) -> String {
     let error = error.without_url();

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
-use super::Sink;
+use super::sink::Sink;
 use crate::model::delivery::Refusal;
 use crate::model::event::Event;
 

@@ -24,9 +24,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use self::environment::Inherited;
 use self::run::End;
-use super::{Sink, blocking};
+use super::sink::{Building, PathForm, PathKey, Sink, TypeConfig, blocking, timeout_fault};
 use crate::model::delivery::Refusal;
 use crate::model::event::Event;
+use crate::section::Fault;
 use crate::units::Span;
 
 /// The exit codes that mean something, beside 0; the numbers are those of sysexits.h.
@@ -65,6 +66,37 @@ fn default_timeout() -> Span {
     Span::seconds(10)
 }
 
+impl TypeConfig for Config {
+    fn paths() -> &'static [PathKey] {
+        &[PathKey { key: "command.0", form: PathForm::Program }]
+    }
+
+    fn check(&self, _: &mut dyn FnMut(&'static str, String)) -> Vec<Fault> {
+        let mut faults = Vec::from_iter(timeout_fault(self.timeout));
+        if self.command.program().is_empty() {
+            let what = "names no program; write it first, such as [\"/usr/local/bin/on-done\"]";
+            faults.push(Fault::new(&["command"], what));
+        }
+        if self.command.has_nul() {
+            let what = "holds a NUL character, which no program can be given; leave it out";
+            faults.push(Fault::new(&["command"], what));
+        }
+        faults
+    }
+
+    fn shown(&self) -> String {
+        format!("exec {}", self.command.program())
+    }
+
+    fn sends_singly(&self) -> bool {
+        true
+    }
+
+    fn build(&self, _: Building<'_>) -> Result<Box<dyn Sink>, Vec<Fault>> {
+        Ok(Box::new(Exec::new(self)))
+    }
+}
+
 impl CommandLine {
     /// The program; empty where none was written.
     pub fn program(&self) -> &str {
@@ -72,7 +104,7 @@ impl CommandLine {
     }
 
     /// Whether a program can be started with it at all: texts for other programs end with their first NUL.
-    pub fn has_nul(&self) -> bool {
+    fn has_nul(&self) -> bool {
         self.0.iter().any(|word| word.contains('\0'))
     }
 

@@ -8,6 +8,7 @@
 mod regular;
 #[cfg(test)]
 mod tests;
+mod trouble;
 mod turn;
 
 use std::fs;
@@ -22,11 +23,14 @@ use rustix::fs::{Access, access};
 use serde::{Deserialize, Serialize};
 
 use self::regular::{Identity, Regular};
-use super::{Sink, blocking};
+use self::trouble::{Doing, Trouble, is_standard_output};
+use super::sink::{Building, PathForm, PathKey, Sink, TypeConfig, blocking};
 use crate::lines::closed::was_standard_output_closed;
+use crate::lines::line::escaped;
 use crate::lines::output::{Lines, lock, write_waiting};
 use crate::model::delivery::Refusal;
 use crate::model::event::Event;
+use crate::section::Fault;
 
 /// A few hundred kilobytes at most as a rule, and one sync for all of them.
 const BATCH: usize = 256;
@@ -59,6 +63,33 @@ impl Config {
     }
 }
 
+impl TypeConfig for Config {
+    fn paths() -> &'static [PathKey] {
+        &[PathKey { key: "path", form: PathForm::Output }]
+    }
+
+    fn check(&self, _: &mut dyn FnMut(&'static str, String)) -> Vec<Fault> {
+        let is_empty = self.path.as_os_str().is_empty();
+        let what = "is empty; write the file's path, or \"-\" for standard output";
+        is_empty.then(|| Fault::new(&["path"], what)).into_iter().collect()
+    }
+
+    fn shown(&self) -> String {
+        match is_standard_output(&self.path) {
+            true => "file - (standard output)".to_owned(),
+            false => format!("file {}", self.path.display()),
+        }
+    }
+
+    fn appends_to(&self) -> Option<(&'static str, PathBuf)> {
+        (!self.path.as_os_str().is_empty()).then(|| ("path", self.resolved()))
+    }
+
+    fn build(&self, _: Building<'_>) -> Result<Box<dyn Sink>, Vec<Fault>> {
+        Ok(Box::new(File::new(self)))
+    }
+}
+
 /// A sink of type `file`.
 #[derive(Debug)]
 pub struct File {
@@ -81,22 +112,6 @@ enum Open {
     Stream(Mutex<Lines>, Identity),
     /// Standard output, whatever it is.
     StandardOutput(Mutex<Lines>),
-}
-
-/// What was being done when an error came: the messages differ by it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Doing {
-    Opening,
-    Repairing,
-    Writing,
-    Syncing,
-}
-
-/// What failed, while doing what.
-#[derive(Debug)]
-struct Trouble {
-    doing: Doing,
-    error: io::Error,
 }
 
 impl File {
@@ -138,7 +153,8 @@ impl Sink for File {
     async fn send(&self, events: &[Event]) -> Result<(), Refusal> {
         let mut lines = Vec::with_capacity(events.iter().map(|event| event.body.len() + 1).sum());
         for event in events {
-            lines.extend_from_slice(event.body.as_bytes());
+            // The same JSON value, and harmless to a terminal that shows the file.
+            lines.extend_from_slice(escaped(&event.body).as_bytes());
             lines.push(b'\n');
         }
         let state = Arc::clone(&self.state);
@@ -184,7 +200,7 @@ impl State {
             Some(_) | None => Open::at(&self.path)?,
         };
         let (written, is_usable) = match &open {
-            Open::Regular(file) => match file.append(lines, fs::File::sync_data) {
+            Open::Regular(file) => match file.append(lines, &self.path, fs::File::sync_data) {
                 Ok(()) => (Ok(()), true),
                 Err((trouble, undone)) => (Err(trouble), undone),
             },
@@ -230,80 +246,4 @@ impl Open {
         };
         fs::metadata(path).is_ok_and(|metadata| Identity::of(&metadata) == identity)
     }
-}
-
-impl Trouble {
-    fn of(doing: Doing) -> impl Fn(io::Error) -> Self {
-        move |error| Self { doing, error }
-    }
-
-    /// What it means for the sink: what failed, where, and what to do. A person must act where waiting mends
-    /// nothing.
-    fn refusal(&self, path: &Path) -> Refusal {
-        let Self { doing, error } = self;
-        let place =
-            if is_standard_output(path) { "standard output".into() } else { path.display().to_string() };
-        let what = format!("{} {place}", doing.words());
-        if *doing == Doing::Syncing {
-            return Refusal::passing(format!(
-                "{what}: {error}; its last lines are written again, look at the disk"
-            ));
-        }
-        let has_no_reader = error.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error());
-        #[expect(
-            clippy::wildcard_enum_match_arm,
-            reason = "foreign and non-exhaustive: whatever has no words of its own passes"
-        )]
-        match error.kind() {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-                Refusal::passing(format!("{what}: no space is left; free some there"))
-            }
-            ErrorKind::FileTooLarge => Refusal::passing(format!(
-                "{what}: it is as large as files may be; move it away or raise the limit"
-            )),
-            ErrorKind::ResourceBusy => {
-                Refusal::passing(format!("{what}: another program keeps it locked; see to that one"))
-            }
-            ErrorKind::TimedOut => {
-                Refusal::passing(format!("{what}: whoever reads it takes nothing; see to that reader"))
-            }
-            ErrorKind::BrokenPipe if is_standard_output(path) => {
-                Refusal::of_sink(format!("{what}: it is closed; restart with a standard output that is read"))
-            }
-            ErrorKind::BrokenPipe => Refusal::passing(format!("{what}: its reader is gone; start one")),
-            ErrorKind::NotFound => {
-                Refusal::of_sink(format!("{what}: its folder does not exist; create it or name another path"))
-            }
-            ErrorKind::IsADirectory => Refusal::of_sink(format!("{what}: it is a folder; name a file in it")),
-            ErrorKind::NotADirectory => {
-                Refusal::of_sink(format!("{what}: a part of the path is no folder; name another path"))
-            }
-            ErrorKind::PermissionDenied => Refusal::of_sink(format!(
-                "{what}: permission denied; let this user read and write it, and create it in its folder"
-            )),
-            ErrorKind::ReadOnlyFilesystem => {
-                Refusal::of_sink(format!("{what}: the file system is read-only; name another path"))
-            }
-            // Our own words, which say what to do.
-            ErrorKind::InvalidData => Refusal::of_sink(format!("cannot append to {place}: {error}")),
-            ErrorKind::InvalidFilename => Refusal::of_sink(format!("{what}: {error}; name another path")),
-            _ if has_no_reader => Refusal::passing(format!("{what}: nobody reads it; start a reader")),
-            _ => Refusal::passing(format!("{what}: {error}; see to it or name another path")),
-        }
-    }
-}
-
-impl Doing {
-    fn words(self) -> &'static str {
-        match self {
-            Self::Opening => "cannot open",
-            Self::Repairing => "cannot take back the torn last line of",
-            Self::Writing => "cannot write",
-            Self::Syncing => "cannot bring to the disk",
-        }
-    }
-}
-
-fn is_standard_output(path: &Path) -> bool {
-    path == Path::new("-")
 }

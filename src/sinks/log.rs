@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
-use super::{Sink, blocking};
+use super::sink::{Building, Sink, TypeConfig, blocking};
 use crate::lines::closed::was_standard_error_closed;
 use crate::lines::event::line;
 use crate::lines::journal::{self, Journal};
@@ -18,6 +19,7 @@ use crate::lines::line::Line;
 use crate::lines::output::{Lines, standard_error, write_waiting};
 use crate::model::delivery::Refusal;
 use crate::model::event::Event;
+use crate::section::Fault;
 use crate::telemetry::ResolvedFormat;
 
 /// Some ten kilobytes of lines: an attempt that is repeated after a crash repeats no more.
@@ -25,6 +27,28 @@ const BATCH: usize = 256;
 
 /// How long the reader of standard error may take nothing; below the five seconds that a stop may last.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// `[sinks.log]`, which has no keys of its own.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Config {}
+
+impl TypeConfig for Config {
+    fn check(&self, _: &mut dyn FnMut(&'static str, String)) -> Vec<Fault> {
+        Vec::new()
+    }
+
+    fn shown(&self) -> String {
+        "standard error, or the journal under systemd".to_owned()
+    }
+
+    fn build(&self, Building { format, .. }: Building<'_>) -> Result<Box<dyn Sink>, Vec<Fault>> {
+        let what = |error| format!("standard error cannot be used: {error}; restart with one that can");
+        match Log::new(format) {
+            Ok(sink) => Ok(Box::new(sink)),
+            Err(error) => Err(vec![Fault::new(&[], what(error))]),
+        }
+    }
+}
 
 /// The sink `log`.
 #[derive(Debug)]

@@ -1,12 +1,15 @@
-//! ONE ATTEMPT each: a file per sink with its own `Config`, `new` and `send`.
+//! ONE ATTEMPT each: a file per type of sink, with its `Config` ([`TypeConfig`]) and its [`Sink`]; and the
+//! registry of all types.
 //!
-//! A sink keeps a connection, but no memory of events, and never tries again by itself: order, retries and
-//! holds are the lane's (`deliver/`).
+//! A sink keeps a connection, but no memory of events. The lane (`deliver/`) decides on order, retries and holds.
+//! A new type is its own file, its lines below (`mod` and `types!`), an example in `config/opwatch.toml` and a
+//! line in `conformance/mod.rs`; tests check that none of them is missing.
 
 pub mod channel;
 pub mod exec;
 pub mod file;
 pub mod log;
+mod sink;
 pub mod template;
 pub mod webhook;
 #[cfg(test)]
@@ -16,18 +19,17 @@ mod conformance;
 pub(crate) mod receiver;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
-use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+pub use self::sink::{Building, PathForm, PathKey, Sink, TypeConfig};
 use crate::clock::Clock;
-use crate::model::delivery::{Refusal, Retry};
-use crate::model::event::Event;
+use crate::model::delivery::Retry;
 use crate::model::reading::Outcome;
 use crate::model::route::Group;
 use crate::problem::{Place, Problem};
-use crate::section::{Fault, dotted};
+use crate::section::{self, Fault, Taken, dotted};
 use crate::telemetry::ResolvedFormat;
 use crate::units::{Rate, Span};
 
@@ -65,115 +67,91 @@ impl Default for Common {
     }
 }
 
-/// The keys of `[sinks.NAME]` that only its `type` has.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Kind {
-    /// `[sinks.log]`, which is always there and has no `type`.
-    Log,
-    /// `type = "exec"`.
-    Exec(exec::Config),
-    /// `type = "file"`.
-    File(file::Config),
-    /// `type = "webhook"`.
-    Webhook(Box<webhook::Config>),
+/// Makes [`Kind`] and [`TYPES`] from one list, so that a type is complete or does not compile.
+macro_rules! types {
+    ($($name:literal => $variant:ident($config:ty),)*) => {
+        /// The keys of `[sinks.NAME]` that only its `type` has.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum Kind {
+            $(#[doc = concat!("`type = \"", $name, "\"`.")] $variant(Box<$config>),)*
+        }
+
+        impl Kind {
+            /// The keys, whatever the type.
+            pub fn config(&self) -> &dyn TypeConfig {
+                match self {
+                    $(Self::$variant(config) => &**config,)*
+                }
+            }
+        }
+
+        /// Every type of sink.
+        pub const TYPES: &[SinkType] = &[$(SinkType {
+            name: $name,
+            keys: <$config>::keys,
+            paths: <$config>::paths,
+            read: |table| section::take::<$config>(table).map(|config| Kind::$variant(Box::new(config))),
+        },)*];
+    };
+}
+
+types! {
+    "file" => File(file::Config),
+    "webhook" => Webhook(webhook::Config),
+    "exec" => Exec(exec::Config),
+    // The type of `[sinks.log]` alone, which is always present.
+    "log" => Log(log::Config),
+}
+
+/// A value of `type`.
+#[derive(Debug)]
+pub struct SinkType {
+    /// As written in the configuration.
+    pub name: &'static str,
+    /// Its own keys with their defaults.
+    pub keys: fn() -> Value,
+    /// Its keys whose text is a path.
+    pub paths: fn() -> &'static [PathKey],
+    /// Reads its own keys from a table.
+    pub read: fn(Value) -> Taken<Kind>,
+}
+
+impl SinkType {
+    /// The type of that name.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        TYPES.iter().find(|r#type| r#type.name == name)
+    }
 }
 
 /// `[sinks.NAME]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// What every type has.
+    /// The keys that every type has.
     pub common: Common,
-    /// What this type has.
+    /// The keys that its type has.
     pub kind: Kind,
 }
 
-impl Kind {
-    /// What it is and where it leads, without anything that may be a secret.
-    pub fn shown(&self) -> String {
-        match self {
-            Self::Log => "standard error, or the journal under systemd".to_owned(),
-            Self::Exec(exec) => format!("exec {}", exec.command.program()),
-            Self::File(file) if file.path.as_os_str() == "-" => "file - (standard output)".to_owned(),
-            Self::File(file) => format!("file {}", file.path.display()),
-            Self::Webhook(webhook) => format!("webhook {}", webhook.shown()),
-        }
-    }
-}
-
-/// What `type` may say.
-pub const TYPES: [&str; 3] = ["file", "webhook", "exec"];
-
-/// Where events go.
-#[async_trait]
-pub trait Sink: Send + Sync {
-    /// How many events one attempt takes at most; 1 or more.
-    fn batch(&self) -> usize;
-
-    /// How many attempts may be under way at once at most, whatever is configured.
-    fn max_in_flight(&self) -> usize {
-        usize::MAX
-    }
-
-    /// The files whose change may mend a sink that is held: its secrets, its certificates, its program, its
-    /// folder.
-    fn mended_by(&self) -> Vec<PathBuf> {
-        Vec::new()
-    }
-
-    /// Whether the destination is there and lets this user in, as far as that can be told without an event;
-    /// nothing is changed there. In a few words what was found; `None`: only an attempt can tell.
-    async fn reach(&self) -> Result<Option<&'static str>, Refusal> {
-        Ok(None)
-    }
-
-    /// One attempt to hand over these events, in order. `Ok` means that all of them are acknowledged; after
-    /// an error none counts as delivered, and all come again.
-    async fn send(&self, events: &[Event]) -> Result<(), Refusal>;
-}
-
-/// The sink of that name; the format is that of the `log` sink's lines. What may be missing only for now (a
-/// folder, a reader, a server) is no problem here: it is told by the first attempt, which holds the sink.
+/// Builds the sink of that name; the format is that of the lines of the sink `log`.
+///
+/// # Errors
+/// All errors, in one problem. The configuration was right when it was loaded, so something changed since.
 pub fn build(
     config: &Config,
     name: &str,
     format: ResolvedFormat,
     clock: Clock,
 ) -> Result<Box<dyn Sink>, Problem> {
-    match &config.kind {
-        Kind::Log => match log::Log::new(format) {
-            Ok(sink) => Ok(Box::new(sink)),
-            Err(error) => {
-                let place = Place { key: Some(format!("sinks.{name}")), ..Place::default() };
-                Err(Problem::new(
-                    place,
-                    format!("standard error cannot be used: {error}; restart with one that can"),
-                ))
-            }
-        },
-        Kind::Exec(exec) => Ok(Box::new(exec::Exec::new(exec))),
-        Kind::File(file) => Ok(Box::new(file::File::new(file))),
-        Kind::Webhook(webhook) => {
-            match webhook::Webhook::new(name, webhook, config.common.batch.is_some(), clock) {
-                Ok(sink) => Ok(Box::new(sink)),
-                // The configuration was right when it was loaded: a file changed since then.
-                Err(faults) => {
-                    let told =
-                        faults.into_iter().map(|Fault { path, what }| format!("`{}` {what}", dotted(&path)));
-                    let place = Place { key: Some(format!("sinks.{name}")), ..Place::default() };
-                    Err(Problem::new(place, told.collect::<Vec<_>>().join("; ")))
-                }
-            }
-        }
-    }
-}
-
-/// Runs what may block (files, pipes, a full disk) where it keeps no other task waiting.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
-) -> Result<T, Refusal> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|failed| Err(Refusal::passing(format!("the attempt broke off: {failed}"))))
+    let is_batched = config.common.batch.is_some();
+    let built = config.kind.config().build(Building { name, is_batched, format, clock });
+    built.map_err(|faults| {
+        let described = faults.into_iter().map(|Fault { path, what }| match path[..] {
+            [] => what,
+            [..] => format!("`{}` {what}", dotted(&path)),
+        });
+        let place = Place { key: Some(format!("sinks.{name}")), ..Place::default() };
+        Problem::new(place, described.collect::<Vec<_>>().join("; "))
+    })
 }
 
 /// Events for the tests of sinks.

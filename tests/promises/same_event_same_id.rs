@@ -22,7 +22,7 @@ const PROGRAM: &str = "cat >>page.jsonl; exit $(( $(od -An -N1 -tu1 /dev/urandom
 
 /// Each life: changes of status, then success; every tenth id is unknown to the cloud.
 fn life(id: u64) -> Vec<Answer> {
-    if id % 10 == 0 {
+    if id.is_multiple_of(10) {
         return vec![Answer::status(4), Answer::refusal(10001, "no such task")];
     }
     vec![Answer::status(4).times(2), Answer::status(5), Answer::status(4), Answer::status(1)]

@@ -139,6 +139,14 @@ pub fn signed(folder: &Path, name: &str) -> (PathBuf, PathBuf) {
     made(folder, name, &[&by_ca[..], &["-addext", "subjectAltName=IP:127.0.0.1"]].concat())
 }
 
+/// One that is signed by itself, as `openssl req -x509` makes it (an authority's), or one of a server.
+pub fn self_signed(folder: &Path, is_authority: bool) -> Certificate {
+    let constraints = format!("basicConstraints=critical,CA:{}", is_authority.to_string().to_uppercase());
+    let extra = ["-addext", "subjectAltName=IP:127.0.0.1", "-addext", &constraints];
+    let (chain, key) = made(folder, "self", &extra);
+    Certificate { ca: chain.clone(), chain, key }
+}
+
 fn made(folder: &Path, name: &str, extra: &[&str]) -> (PathBuf, PathBuf) {
     let key = folder.join(format!("{name}.key"));
     let certificate = folder.join(format!("{name}.pem"));

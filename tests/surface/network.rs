@@ -99,3 +99,30 @@ async fn a_proxy_that_lets_nobody_through_is_told_without_its_password_and_aband
         assert_eq!((cloud.requests(), home.events().len()), (0, 0));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_self_signed_certificate_in_ca_file_is_trusted_and_one_of_an_authority_is_told_apart() {
+    for is_authority in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let certificate = network::self_signed(folder.path(), is_authority);
+        let cloud = one_task().await;
+        let tls = network::tls(&certificate, cloud.addr()).await;
+        let home = Home::new(&cloud, "");
+        home.edit(&cloud.endpoint(), &format!("https://{}", tls.addr));
+        home.account("ca_file = \"corp-ca.pem\"");
+        std::fs::copy(&certificate.ca, home.path("corp-ca.pem")).unwrap();
+        home.list([1]);
+        if is_authority {
+            let stderr = std::fs::File::create(home.path("stderr")).unwrap();
+            let child = home.opwatch(&["run", "-c", "opwatch.toml"]).stderr(stderr).spawn().unwrap();
+            let advice = "make one with basicConstraints=CA:FALSE, and name it in `ca_file`";
+            let said_so = || std::fs::read_to_string(home.path("stderr")).unwrap().contains(advice);
+            eventually("the advice", said_so).await;
+            signal(&child, "TERM");
+            said(child).await;
+            assert_eq!(cloud.requests(), 0);
+        } else {
+            run_to_its_end(&home).await;
+        }
+    }
+}

@@ -285,6 +285,28 @@ async fn a_certificate_that_nobody_known_signed_passes_and_says_what_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_self_signed_certificate_in_ca_file_is_trusted_and_one_of_an_authority_is_told_apart() {
+    for is_authority in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let certificate = network::self_signed(folder.path(), is_authority);
+        let cloud = one_task().await;
+        let receiver = Receiver::start().await;
+        let front = network::tls(&certificate, receiver.addr).await;
+        let keys = format!("url = \"https://{}/open\"\ntls = {{ ca_file = \"ca.pem\" }}", front.addr);
+        let home = home(&cloud, &keys);
+        fs::copy(&certificate.ca, home.path("ca.pem")).unwrap();
+        let child = start_at_trace(&home);
+        if is_authority {
+            says(&home, "make one with basicConstraints=CA:FALSE, and name it in `tls.ca_file`").await;
+        } else {
+            eventually("the event arrives", || receiver.got().len() == 1).await;
+        }
+        stopped(child, &home).await;
+        assert_eq!(receiver.got().len(), usize::from(!is_authority));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_whose_server_is_down_is_asked_again_and_a_slow_body_delays_no_acknowledgement() {
     let folder = tempfile::tempdir().unwrap();
     let certificate = network::certificate(folder.path());

@@ -18,6 +18,8 @@ impl RegularFile {
 }
 
 impl Counterpart for RegularFile {
+    const TYPE: &'static str = "file";
+
     async fn start() -> Self {
         let mut folder = Self(tempfile::tempdir().unwrap());
         folder.turn(Mood::Taking).await;
@@ -77,6 +79,8 @@ impl Fifo {
 }
 
 impl Counterpart for Fifo {
+    const TYPE: &'static str = "file";
+
     async fn start() -> Self {
         let mut fifo = Self { folder: tempfile::tempdir().unwrap(), reader: None, taken: Vec::new() };
         rustix::fs::mknodat(
@@ -128,6 +132,8 @@ pub struct StandardError {
 }
 
 impl Counterpart for StandardError {
+    const TYPE: &'static str = "log";
+
     async fn start() -> Self {
         let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
         Self { reader: Some(reader.into()), out: writer.into(), taken: Vec::new() }

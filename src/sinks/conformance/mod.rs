@@ -18,6 +18,9 @@ use crate::model::event::Event;
 
 /// The other end of a sink.
 trait Counterpart: Sized {
+    /// The type of sink that it tests.
+    const TYPE: &'static str;
+
     /// One that is up and takes everything.
     async fn start() -> Self;
 
@@ -61,6 +64,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The promises, once for all kinds; each name is the sentence that it proves.
 macro_rules! held_to_the_promises {
     ($($name:ident: $counterpart:ty;)*) => {
+        #[test]
+        fn every_type_of_sink_is_held_to_the_promises() {
+            let held = [$(<$counterpart as Counterpart>::TYPE),*];
+            let missing = super::TYPES.iter().find(|r#type| !held.contains(&r#type.name));
+            assert!(missing.is_none(), "{missing:?}");
+        }
+
         $(mod $name {
             held_to_the_promises! { $counterpart =>
                 what_is_acknowledged_has_arrived_once_in_order_and_as_it_was_stored

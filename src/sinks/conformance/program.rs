@@ -19,6 +19,8 @@ impl Program {
 }
 
 impl Counterpart for Program {
+    const TYPE: &'static str = "exec";
+
     async fn start() -> Self {
         let mut program = Self(tempfile::tempdir().unwrap());
         program.turn(Mood::Taking).await;

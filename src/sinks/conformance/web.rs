@@ -31,6 +31,8 @@ impl Server {
 }
 
 impl Counterpart for Server {
+    const TYPE: &'static str = "webhook";
+
     async fn start() -> Self {
         Self(Receiver::start().await)
     }
@@ -78,6 +80,8 @@ impl Counterpart for Server {
 pub struct BatchedServer(Server);
 
 impl Counterpart for BatchedServer {
+    const TYPE: &'static str = "webhook";
+
     async fn start() -> Self {
         Self(Server::start().await)
     }

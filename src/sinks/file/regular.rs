@@ -1,19 +1,20 @@
 //! A regular file that holds whole lines only, and those on the disk.
 //!
 //! Lines are appended, synced, and taken back if either fails. A process that was killed cannot take back, so
-//! the beginning of an event behind the last line end is cut off when the file is opened: it was never
-//! acknowledged and comes again. Anything else there is somebody else's, and left alone.
+//! the beginning of an event behind the last line end is cut off before lines are appended: it was never
+//! acknowledged and is sent again. Any other text there was written by another program. It is left alone and
+//! holds the sink: an event behind it would be a part of that line, and lost to every reader.
 
 use std::fs::{File, Metadata, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Seek, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::OFlags;
 use tracing::warn;
 
+use super::trouble::{Doing, Trouble};
 use super::turn::Turn;
-use super::{Doing, Trouble};
 
 /// How far back a torn line is looked for. An event is far smaller: answers of the cloud are bounded to 1
 /// MiB.
@@ -38,7 +39,11 @@ pub struct Identity {
     inode: u64,
 }
 
-/// An open file that ends with a line end, or is empty.
+/// What is said of lines that another program wrote into.
+const MIXED: &str =
+    "another program wrote there at the same time; let it take turns by flock(2), or name another path";
+
+/// An open file.
 #[derive(Debug)]
 pub struct Regular {
     file: File,
@@ -60,7 +65,7 @@ pub fn options() -> OpenOptions {
 }
 
 impl Regular {
-    /// Opens or creates it, and cuts off a torn last line.
+    /// Opens or creates it, and cuts off a torn last line: the destination is checked even without an event.
     pub fn at(path: &Path) -> Result<Self, Trouble> {
         let opening = Trouble::of(Doing::Opening);
         let file = options().read(true).create(true).mode(MODE).open(path).map_err(&opening)?;
@@ -84,21 +89,28 @@ impl Regular {
     /// Appends these lines and syncs them. After an error the file is as before and `true` comes with it, or
     /// it must be opened anew: after a failed sync nothing may be assumed of what this descriptor wrote, and
     /// the next sync of it may lie.
+    ///
+    /// Other programs may have written since the last time, so the end of the file is checked as at the opening.
+    /// One that writes between the check and the append does not wait for its turn; then the lines are not
+    /// acknowledged, and are sent again.
     pub fn append(
         &self,
         lines: &[u8],
+        path: &Path,
         sync: impl Fn(&File) -> io::Result<()>,
     ) -> Result<(), (Trouble, bool)> {
         let _turn = match Turn::of(&self.file) {
             Ok(turn) => turn,
             Err(error) => return Err((Trouble { doing: Doing::Writing, error }, true)),
         };
-        let before = match self.file.metadata() {
-            Ok(metadata) => metadata.len(),
-            Err(error) => return Err((Trouble { doing: Doing::Writing, error }, false)),
-        };
+        let failed = |doing| move |error| (Trouble { doing, error }, true);
+        cut_torn_line(&self.file, path).map_err(failed(Doing::Repairing))?;
+        let before = self.file.metadata().map_err(failed(Doing::Writing))?.len();
         if let Err(error) = (&self.file).write_all(lines) {
             return Err((Trouble { doing: Doing::Writing, error }, self.file.set_len(before).is_ok()));
+        }
+        if !lines.is_empty() && !self.is_a_line_of_its_own(lines).map_err(failed(Doing::Writing))? {
+            return Err(failed(Doing::Writing)(io::Error::other(MIXED)));
         }
         if let Err(error) = sync(&self.file) {
             // Best effort: what stays comes once more, with the same ids.
@@ -107,12 +119,19 @@ impl Regular {
         }
         Ok(())
     }
+
+    /// Whether the lines that were just appended begin behind a line end, or at the beginning of the file. An
+    /// appending write leaves the position of the descriptor at its end, wherever the end of the file was.
+    fn is_a_line_of_its_own(&self, lines: &[u8]) -> io::Result<bool> {
+        let start = (&self.file).stream_position()?.saturating_sub(lines.len() as u64);
+        ends_a_line(&self.file, start)
+    }
 }
 
 fn cut_torn_line(file: &File, path: &Path) -> io::Result<()> {
     let length = file.metadata()?.len();
-    let end = end_of_last_line(file, length)?;
-    if end < length {
+    if !ends_a_line(file, length)? {
+        let end = end_of_last_line(file, length)?;
         if !begins_like_an_event(file, end, length)? {
             return Err(io::Error::new(io::ErrorKind::InvalidData, FOREIGN));
         }
@@ -120,6 +139,14 @@ fn cut_torn_line(file: &File, path: &Path) -> io::Result<()> {
         warn!(path = %path.display(), bytes = length - end, "torn last line removed; its event comes again");
     }
     Ok(())
+}
+
+/// Whether a line begins at that position: behind a line end, or at the beginning of the file.
+fn ends_a_line(file: &File, position: u64) -> io::Result<bool> {
+    let Some(last) = position.checked_sub(1) else { return Ok(true) };
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, last)?;
+    Ok(byte == *b"\n")
 }
 
 /// Whether what stands from `start` to `end` is the beginning of an event, or of its beginning.

@@ -111,6 +111,142 @@ async fn a_torn_line_longer_than_a_block_is_found_and_one_longer_than_any_event_
     assert_eq!(fs::metadata(&path).unwrap().len(), 9 << 20);
 }
 
+/// A change of the file by another program between two of our appends.
+enum Between {
+    /// Text behind our lines.
+    Appended(&'static str),
+    /// The file ends there.
+    Cut(u64),
+    /// Another file with that text has its place.
+    Replaced(&'static str),
+}
+
+/// Makes the change, and returns the text that the file has then.
+fn change(path: &Path, between: &Between) -> String {
+    match between {
+        Between::Appended(text) => {
+            fs::File::options().append(true).open(path).unwrap().write_all(text.as_bytes()).unwrap()
+        }
+        Between::Cut(length) => fs::File::options().write(true).open(path).unwrap().set_len(*length).unwrap(),
+        Between::Replaced(text) => {
+            fs::write(path.with_extension("new"), text).unwrap();
+            fs::rename(path.with_extension("new"), path).unwrap();
+        }
+    }
+    fs::read_to_string(path).unwrap()
+}
+
+#[tokio::test]
+async fn whatever_another_program_does_between_two_appends_the_next_event_is_a_line_of_its_own() {
+    for between in [
+        Between::Appended("theirs\n"),
+        Between::Appended("\n\n"),
+        Between::Cut(0),
+        Between::Replaced(""),
+        Between::Replaced("theirs\n"),
+    ] {
+        let (_folder, path) = folder_and_path();
+        let sink = to(&path);
+        sink.send(&samples::successes(1)).await.unwrap();
+        let changed = change(&path, &between);
+        sink.send(&samples::successes(2)).await.unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), changed + &lines(&samples::successes(2)));
+    }
+}
+
+#[tokio::test]
+async fn a_half_line_of_another_program_holds_the_sink_until_it_is_ended_and_swallows_no_event() {
+    for between in [
+        Between::Appended("half"),
+        Between::Appended("theirs\nhalf"),
+        Between::Appended(" "),
+        Between::Appended("{\"time\":1"),
+        Between::Replaced("half"),
+    ] {
+        let (_folder, path) = folder_and_path();
+        let sink = to(&path);
+        sink.send(&samples::successes(1)).await.unwrap();
+        let changed = change(&path, &between);
+        for _ in 0..2 {
+            let refusal = sink.send(&samples::successes(1)).await.unwrap_err();
+            assert_eq!(refusal.class, RefusalClass::Sink, "{refusal}");
+            assert!(refusal.what.ends_with("end that line, or name another path"), "{refusal}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), changed);
+        }
+        let ended = change(&path, &Between::Appended(" and its end\n"));
+        sink.send(&samples::successes(1)).await.unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), ended + &lines(&samples::successes(1)));
+    }
+}
+
+#[tokio::test]
+async fn a_torn_event_of_another_process_is_removed_before_each_append() {
+    let mut event = samples::success("");
+    event.body = r#"{"specversion":"1.0","id":"1"}"#.to_owned();
+    let whole = lines(std::slice::from_ref(&event));
+    for between in [
+        Between::Appended("{"),
+        Between::Appended("{\"specversion\":\"1.0\",\"id\":\"4"),
+        Between::Cut(whole.len() as u64 * 2 - 1),
+        Between::Cut(whole.len() as u64 + 20),
+        Between::Cut(1),
+        Between::Replaced("theirs\n{\"specversion\":"),
+    ] {
+        let (_folder, path) = folder_and_path();
+        let sink = to(&path);
+        sink.send(&[event.clone(), event.clone()]).await.unwrap();
+        let changed = change(&path, &between);
+        let kept = &changed[..changed.rfind('\n').map_or(0, |end| end + 1)];
+        sink.send(std::slice::from_ref(&event)).await.unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{kept}{whole}"));
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_a_writer_without_its_turn_glued_to_its_own_line_is_not_acknowledged() {
+    const EVENTS: usize = 200;
+    let (_folder, path) = folder_and_path();
+    let sink = to(&path);
+    sink.send(&[]).await.unwrap();
+    let is_done = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let writer = std::thread::spawn({
+        let path = path.clone();
+        let is_done = Arc::clone(&is_done);
+        move || {
+            let mut file = fs::File::options().append(true).open(path).unwrap();
+            while !is_done.load(std::sync::atomic::Ordering::Relaxed) {
+                file.write_all(b"half").unwrap();
+                file.write_all(b"\n").unwrap();
+            }
+        }
+    });
+    for number in 0..EVENTS {
+        let event = samples::success(&format!("task {number}"));
+        while sink.send(std::slice::from_ref(&event)).await.is_err() {}
+    }
+    is_done.store(true, std::sync::atomic::Ordering::Relaxed);
+    writer.join().unwrap();
+    let written = fs::read_to_string(&path).unwrap();
+    let found: std::collections::HashSet<&str> = written.lines().collect();
+    for number in 0..EVENTS {
+        assert!(found.contains(samples::success(&format!("task {number}")).body.as_str()), "task {number}");
+    }
+}
+
+#[tokio::test]
+async fn what_would_command_a_terminal_or_hide_text_is_written_as_an_escape_of_the_same_value() {
+    const HOSTILE: &str = "\u{7f}\u{9b}2J\u{202e}\u{2066}\u{61c}\u{ad}\u{e0041}\u{2028}机";
+    let (_folder, path) = folder_and_path();
+    let event = samples::success(HOSTILE);
+    to(&path).send(std::slice::from_ref(&event)).await.unwrap();
+    let written = fs::read_to_string(&path).unwrap();
+    let is_printable =
+        |character: char| character.is_ascii_graphic() || matches!(character, ' ' | '\n' | '机');
+    assert!(written.chars().all(is_printable), "{written:?}");
+    let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+    assert_eq!(value(&written), value(&event.body));
+}
+
 #[tokio::test]
 async fn a_file_that_rotation_moved_or_deleted_is_created_again() {
     let (folder, path) = folder_and_path();
@@ -194,9 +330,9 @@ fn a_denied_permission_holds_the_sink() {
 fn after_a_failed_sync_the_lines_are_taken_back_and_the_file_is_opened_anew() {
     let (_folder, path) = folder_and_path();
     let file = Regular::at(&path).unwrap();
-    file.append(b"first\n", fs::File::sync_data).unwrap();
+    file.append(b"first\n", &path, fs::File::sync_data).unwrap();
     let (trouble, is_usable) =
-        file.append(b"second\n", |_| Err(io::Error::other("input/output error"))).unwrap_err();
+        file.append(b"second\n", &path, |_| Err(io::Error::other("input/output error"))).unwrap_err();
     assert_eq!((is_usable, trouble.refusal(&path).class), (false, RefusalClass::Passing));
     assert_eq!(fs::read_to_string(&path).unwrap(), "first\n");
 }

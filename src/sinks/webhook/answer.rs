@@ -6,14 +6,14 @@
 use std::time::{Duration, SystemTime};
 
 use percent_encoding::percent_decode_str;
-use reqwest::header::{DATE, RETRY_AFTER};
+use reqwest::header::{CONTENT_ENCODING, DATE, RETRY_AFTER};
 use reqwest::{Response, Url};
 use rustls::AlertDescription;
 
 use super::guard::LinkLocal;
 use crate::model::delivery::{Refusal, RefusalClass};
 use crate::model::pace::LONGEST_RETRY_AFTER;
-use crate::net;
+use crate::net::{self, ca_file};
 
 /// A refusal is told in a few sentences; what is longer is a page, and of that the beginning is enough.
 const BODY_BYTES: usize = 64 * 1024;
@@ -136,8 +136,12 @@ pub async fn judge(
     let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
     let server_time = header(DATE).and_then(|date| httpdate::parse_http_date(date).ok()).unwrap_or(now);
     let retry_after = header(RETRY_AFTER).and_then(|value| net::retry_after(value, server_time));
+    // Nothing readable is in a body that is encoded although `identity` alone was accepted.
+    let is_readable =
+        header(CONTENT_ENCODING).is_none_or(|encoding| encoding.eq_ignore_ascii_case("identity"));
     // Read in any case, so that the connection can be used again.
     let words = words(response).await;
+    let words = if is_readable { words } else { String::new() };
     let what = format!("{asked} answers HTTP {}: ", status.as_u16());
     if status.is_success() {
         return Ok(());
@@ -169,22 +173,23 @@ pub fn unanswered(error: reqwest::Error, asked: &str, within: impl std::fmt::Dis
     let has_cause =
         |holds: &dyn Fn(&(dyn std::error::Error + 'static)) -> bool| net::causes(&error).any(holds);
     let is_link_local = has_cause(&|cause| cause.is::<LinkLocal>());
-    let is_untrusted =
-        has_cause(&|cause| matches!(cause.downcast_ref(), Some(rustls::Error::InvalidCertificate(_))));
+    let advice = ca_file::advice(&error, "tls.ca_file");
     let are_we_untrusted = has_cause(
         &|cause| matches!(cause.downcast_ref(), Some(rustls::Error::AlertReceived(alert)) if refuses_us(*alert)),
     );
     let is_timeout = error.is_timeout();
     let is_connect = error.is_connect();
     let cause = net::cause(error);
+    if let Some(advice) = advice {
+        return Refusal::passing(format!(
+            "{asked} shows a certificate that cannot be trusted ({cause}); {advice}"
+        ));
+    }
     match () {
         () if is_link_local => {
             Refusal::of_sink(format!("{asked} {cause}; write another host, or set `allow_link_local`"))
         }
-        () if is_timeout => Refusal::passing(format!("{asked} did not answer within {within}")),
-        () if is_untrusted => Refusal::passing(format!(
-            "{asked} shows a certificate that cannot be trusted ({cause}); renew it there, or name who signed it in `tls.ca_file`"
-        )),
+        () if is_timeout => late(asked, within),
         () if are_we_untrusted => Refusal::of_sink(format!(
             "{asked} does not take our certificate ({cause}); look at `tls.cert_file` and `tls.key_file`"
         )),
@@ -194,6 +199,11 @@ pub fn unanswered(error: reqwest::Error, asked: &str, within: impl std::fmt::Dis
         () if is_connect => Refusal::passing(format!("cannot reach {asked}: {cause}")),
         () => Refusal::passing(format!("{asked} broke off: {cause}")),
     }
+}
+
+/// The refusal of an attempt whose time is over.
+pub fn late(asked: &str, within: impl std::fmt::Display) -> Refusal {
+    Refusal::passing(format!("{asked} did not answer within {within}"))
 }
 
 /// Alerts with which a server refuses the certificate that it was shown, or that none was (RFC 8446 §6.2).

@@ -1,5 +1,5 @@
-//! What `type = "webhook"` says: as written, and as it is used. Everything that is wrong with it is told at
-//! once.
+//! The keys of `type = "webhook"`, and the strict types of those that need no file. Addresses, certificates
+//! and their files are read in `reach.rs`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::reach::{Reached, reach};
 use super::signature::Key;
 use crate::secret::Secret;
 use crate::section::Fault;
@@ -41,7 +40,8 @@ pub struct Config {
     pub proxy: Option<Secret>,
     /// How long one attempt may take, connecting included; more than 0s. Default 10s.
     pub timeout: Span,
-    /// Whether it may lead to an address of this link (169.254/16, fe80::/10). Default false.
+    /// Whether it may lead to a link-local address (169.254/16, fe80::/10) or to a cloud's metadata service.
+    /// Default false.
     pub allow_link_local: bool,
     /// The body, as a minijinja template over the event. It may hold a secret. Default: the event itself.
     #[serde(skip_serializing)]
@@ -71,18 +71,6 @@ pub enum Method {
     Post,
     /// For receivers that store what they are sent.
     Put,
-}
-
-/// A webhook as it is used, with nothing left to look up but what is read again.
-pub struct Settled {
-    /// Sent along with each request.
-    pub headers: HeaderMap,
-    /// One per signature.
-    pub keys: Vec<Key>,
-    /// What makes the body, where the event itself is not wanted.
-    pub template: Option<Template>,
-    /// The address and the client for it, from files that may change.
-    pub reached: Reached,
 }
 
 /// Servers take some eight kilobytes of headers, and a rotation needs two signatures.
@@ -117,63 +105,55 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Reads every file and checks every key; `doubt` is told what is right but doubtful, with its key.
-    ///
-    /// # Errors
-    /// Everything that is wrong, each with its key, without a secret.
-    pub fn settle(&self, mut doubt: impl FnMut(&'static str, String)) -> Result<Settled, Vec<Fault>> {
-        let mut faults = Vec::new();
-        if self.timeout.0.is_zero() {
-            faults.push(fault(&["timeout"], "is no time at all; write more than 0s"));
-        }
-        let headers = self.header_map(&mut faults);
-        let keys = self.keys(&mut faults, &mut doubt);
-        let template = self.made_template(&mut faults);
-        match reach(self, &mut doubt) {
-            Ok(reached) if faults.is_empty() => Ok(Settled { headers, keys, template, reached }),
-            Ok(_) => Err(faults),
-            Err(more) => Err(faults.into_iter().chain(more).collect()),
-        }
-    }
-
-    fn header_map(&self, faults: &mut Vec<Fault>) -> HeaderMap {
+    /// The headers that are sent along; adds what is wrong with them to `faults`.
+    pub fn header_map(&self, faults: &mut Vec<Fault>) -> HeaderMap {
         let mut headers = HeaderMap::new();
         if self.headers.len() > MOST_HEADERS {
-            faults.push(fault(&["headers"], format!("holds more than {MOST_HEADERS}; leave some out")));
+            faults.push(Fault::new(&["headers"], format!("holds more than {MOST_HEADERS}; leave some out")));
         }
         for (written, value) in self.headers.iter().take(MOST_HEADERS) {
             let at = ["headers", written.as_str()];
             let Ok(name) = HeaderName::from_bytes(written.as_bytes()) else {
-                faults.push(fault(&at, "is no name of a header; write letters, digits and `-`"));
+                faults.push(Fault::new(&at, "is no name of a header; write letters, digits and `-`"));
                 continue;
             };
             if OWN.contains(&name.as_str()) {
-                faults.push(fault(&at, "is set by opwatch itself; leave it out"));
+                faults.push(Fault::new(&at, "is set by opwatch itself; leave it out"));
                 continue;
             }
             match HeaderValue::from_str(value.expose()) {
                 Ok(_) if headers.contains_key(&name) => {
-                    faults.push(fault(&at, "stands there twice, in another case; keep one of the two"))
+                    faults.push(Fault::new(&at, "stands there twice, in another case; keep one of the two"))
                 }
                 Ok(mut value) => {
                     value.set_sensitive(true);
                     headers.insert(name, value);
                 }
-                Err(_) => faults.push(fault(&at, "holds characters that no header can carry; write it anew")),
+                Err(_) => {
+                    faults.push(Fault::new(&at, "holds characters that no header can carry; write it anew"))
+                }
             }
         }
         headers
     }
 
-    fn keys(&self, faults: &mut Vec<Fault>, doubt: &mut impl FnMut(&'static str, String)) -> Vec<Key> {
+    /// The signing keys; adds what is wrong with them to `faults`.
+    pub fn signing_keys(
+        &self,
+        faults: &mut Vec<Fault>,
+        doubt: &mut dyn FnMut(&'static str, String),
+    ) -> Vec<Key> {
         let mut keys = Vec::new();
         if self.secrets.len() > MOST_SECRETS {
-            faults.push(fault(&["secrets"], format!("holds more than {MOST_SECRETS}; leave out the oldest")));
+            faults.push(Fault::new(
+                &["secrets"],
+                format!("holds more than {MOST_SECRETS}; leave out the oldest"),
+            ));
         }
         for (position, secret) in self.secrets.iter().take(MOST_SECRETS).enumerate() {
             match Key::new(secret) {
                 Ok(key) => keys.push(key),
-                Err(what) => faults.push(fault(&["secrets", &position.to_string()], what)),
+                Err(what) => faults.push(Fault::new(&["secrets", &position.to_string()], what)),
             }
         }
         if keys.iter().any(|key| !key.is_usual) {
@@ -185,7 +165,8 @@ impl Config {
         keys
     }
 
-    fn made_template(&self, faults: &mut Vec<Fault>) -> Option<Template> {
+    /// The template, if there is one; adds what is wrong with it to `faults`.
+    pub fn made_template(&self, faults: &mut Vec<Fault>) -> Option<Template> {
         let (key, made) = match (&self.template, &self.template_file) {
             (Some(_), Some(_)) => {
                 ("template_file", Err("stands beside `template`; keep one of the two".to_owned()))
@@ -197,16 +178,7 @@ impl Config {
             (None, Some(file)) => ("template_file", Template::read(file)),
             (None, None) => return None,
         };
-        made.map_err(|what| faults.push(fault(&[key], what))).ok()
-    }
-
-    /// Where it leads, as far as that may be told: a URL can be a secret beyond host and port.
-    pub fn shown(&self) -> String {
-        match (&self.url, &self.url_file) {
-            (Some(url), _) => url.expose().parse().map(|url| super::asked(&url)).unwrap_or_default(),
-            (None, Some(file)) => format!("to the URL in {}", file.display()),
-            (None, None) => String::new(),
-        }
+        made.map_err(|what| faults.push(Fault::new(&[key], what))).ok()
     }
 
     /// The files that are read again when they change.
@@ -229,8 +201,3 @@ fn no_table<S: Serializer>(_: &BTreeMap<String, Secret>, serializer: S) -> Resul
 
 /// What to say of a path of no characters.
 pub const EMPTY_PATH: &str = "is empty; write the file's path";
-
-/// One thing that is wrong with the key at that path.
-pub fn fault(path: &[&str], what: impl Into<String>) -> Fault {
-    Fault { path: path.iter().map(ToString::to_string).collect(), what: what.into() }
-}

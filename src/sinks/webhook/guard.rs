@@ -1,5 +1,5 @@
-//! Keeps a webhook from addresses of this link, where clouds keep their metadata services: whoever may write
-//! a webhook's URL, or the name it holds, must not make this daemon speak to one (design.md §5).
+//! Keeps a webhook from link-local addresses and from clouds' metadata services: whoever may write a webhook's
+//! URL, or the name it holds, must not make this daemon speak to one (design.md §5).
 //!
 //! A name is looked at once it is resolved, and only what was looked at is connected to. Where a proxy stands
 //! between, the proxy resolves, and is the one to refuse.
@@ -8,14 +8,14 @@ use std::net::SocketAddr;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-use crate::net::address::is_link_local;
+use crate::net::address::is_metadata;
 
-/// A name leads to addresses of this link alone.
+/// A name leads to such addresses alone.
 #[derive(Debug, thiserror::Error)]
-#[error("leads to an address of this link, where clouds keep their metadata services")]
+#[error("leads to a link-local address or to a cloud's metadata service")]
 pub struct LinkLocal;
 
-/// The system's resolver, without addresses of this link.
+/// The system's resolver, without such addresses.
 pub struct Guard;
 
 impl Resolve for Guard {
@@ -29,7 +29,7 @@ impl Resolve for Guard {
 }
 
 fn usable(found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, LinkLocal> {
-    let usable: Vec<_> = found.into_iter().filter(|address| !is_link_local(address.ip())).collect();
+    let usable: Vec<_> = found.into_iter().filter(|address| !is_metadata(address.ip())).collect();
     if usable.is_empty() { Err(LinkLocal) } else { Ok(usable) }
 }
 

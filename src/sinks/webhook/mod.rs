@@ -9,29 +9,34 @@ mod answer;
 mod guard;
 mod reach;
 mod signature;
+mod thread;
 #[cfg(test)]
 mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
-use reqwest::Url;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Response, Url};
+use serde_json::Value;
 use uuid::Uuid;
 
 pub use config::Config;
 
 use self::answer::Hidden;
-use self::config::{Method, Settled};
-use self::reach::{Change, Reached, Standing};
+use self::config::Method;
+use self::reach::{Change, Reached, Standing, reach};
 use self::signature::Key;
+use self::thread::Thread;
+use super::sink::{Building, PathForm, PathKey, Sink, TypeConfig, blocking, timeout_fault};
 use super::template::Template;
-use super::{Sink, blocking};
-use crate::clock::Clock;
+use crate::clock::{Clock, Steady};
 use crate::model::delivery::Refusal;
 use crate::model::event::Event;
-use crate::section::Fault;
+use crate::net;
+use crate::section::{self, Fault};
 use crate::units::rounded;
 
 /// Some hundred kilobytes as a rule; receivers that take batches take these.
@@ -54,7 +59,16 @@ pub struct Webhook {
     keys: Vec<Key>,
     template: Option<Template>,
     standing: Arc<Standing>,
+    thread: Thread,
     clock: Clock,
+}
+
+/// The strict types of a webhook's keys.
+struct Settled {
+    headers: HeaderMap,
+    keys: Vec<Key>,
+    template: Option<Template>,
+    reached: Reached,
 }
 
 /// What one request says.
@@ -65,6 +79,58 @@ struct Message {
     body: Vec<u8>,
 }
 
+impl TypeConfig for Config {
+    fn keys() -> Value {
+        section::keys::<Self>(&["url", "proxy", "template"])
+    }
+
+    fn paths() -> &'static [PathKey] {
+        &[
+            PathKey { key: "url_file", form: PathForm::Credential },
+            PathKey { key: "template_file", form: PathForm::Plain },
+            PathKey { key: "tls.ca_file", form: PathForm::Plain },
+            PathKey { key: "tls.cert_file", form: PathForm::Plain },
+            PathKey { key: "tls.key_file", form: PathForm::Credential },
+        ]
+    }
+
+    fn check(&self, doubt: &mut dyn FnMut(&'static str, String)) -> Vec<Fault> {
+        settle(self, doubt).err().unwrap_or_default()
+    }
+
+    fn shown(&self) -> String {
+        let destination = match (&self.url, &self.url_file) {
+            // A URL can be a secret beyond host and port.
+            (Some(url), _) => url.expose().parse().map(|url| asked(&url)).unwrap_or_default(),
+            (None, Some(file)) => format!("to the URL in {}", file.display()),
+            (None, None) => String::new(),
+        };
+        format!("webhook {destination}")
+    }
+
+    fn sends_singly(&self) -> bool {
+        self.template.is_some() || self.template_file.is_some()
+    }
+
+    fn build(&self, building: Building<'_>) -> Result<Box<dyn Sink>, Vec<Fault>> {
+        let Building { name, is_batched, clock, .. } = building;
+        Ok(Box::new(Webhook::new(name, self, is_batched, clock)?))
+    }
+}
+
+/// Reads every file and checks every key; `doubt` receives warnings, each with its key.
+fn settle(config: &Config, doubt: &mut dyn FnMut(&'static str, String)) -> Result<Settled, Vec<Fault>> {
+    let mut faults = Vec::from_iter(timeout_fault(config.timeout));
+    let headers = config.header_map(&mut faults);
+    let keys = config.signing_keys(&mut faults, doubt);
+    let template = config.made_template(&mut faults);
+    match reach(config, doubt) {
+        Ok(reached) if faults.is_empty() => Ok(Settled { headers, keys, template, reached }),
+        Ok(_) => Err(faults),
+        Err(more) => Err(faults.into_iter().chain(more).collect()),
+    }
+}
+
 impl Webhook {
     /// The sink of that name. With `is_batched`, a request carries a CloudEvents batch; a template makes one
     /// message of one event, so with one nothing is batched. Nothing is connected yet.
@@ -72,10 +138,13 @@ impl Webhook {
     /// # Errors
     /// Everything that is wrong, each with its key, without a secret.
     pub fn new(name: &str, config: &Config, is_batched: bool, clock: Clock) -> Result<Self, Vec<Fault>> {
-        // What is doubtful was told when the configuration was loaded.
-        let Settled { headers, keys, template, reached } = config.settle(|_, _| ())?;
+        // Doubts were reported when the configuration was loaded.
+        let Settled { headers, keys, template, reached } = settle(config, &mut |_, _| ())?;
         let is_batched = is_batched && template.is_none();
-        let standing = Arc::new(Standing::new(reached));
+        let no_thread =
+            |error| format!("no thread can be started ({error}); raise the limits of this process");
+        let thread = Thread::start().map_err(|error| vec![Fault::new(&[], no_thread(error))])?;
+        let standing = Arc::new(Standing::new(reached, clock.now().steady, clock.spread()));
         Ok(Self {
             name: name.to_owned(),
             config: Arc::new(config.clone()),
@@ -84,18 +153,22 @@ impl Webhook {
             keys,
             template,
             standing,
+            thread,
             clock,
         })
     }
 
-    /// Where to send, after a look at the files that may have changed.
+    /// The clients to use, after a check of the files that may have changed.
     async fn reached(&self) -> Result<Arc<Reached>, Refusal> {
-        if self.config.files().next().is_none() {
-            return Ok(self.standing.current());
+        let now = self.clock.now().steady;
+        let has_files = self.config.files().next().is_some();
+        if let Some(reached) = self.standing.current(now).filter(|_| !has_files) {
+            return Ok(reached);
         }
         let standing = Arc::clone(&self.standing);
         let config = Arc::clone(&self.config);
-        let (reached, change) = blocking(move || Ok(standing.look(&config))).await?;
+        let spread = self.clock.spread();
+        let (reached, change) = blocking(move || Ok(standing.look(&config, now, spread))).await?;
         match change {
             Change::None => {}
             Change::Read => {
@@ -108,15 +181,54 @@ impl Webhook {
                     "the webhook's files changed and cannot be used; what they said before still counts"
                 )
             }
+            Change::Kept(error) => {
+                tracing::warn!(
+                    sink = self.name,
+                    error,
+                    "the webhook's connections cannot be replaced; those before stay in use"
+                )
+            }
         }
         Ok(reached)
     }
 
-    async fn attempt(&self, reached: &Reached, events: &[Event]) -> Result<(), Refusal> {
+    /// Sends a request and waits for the head of its response, both within the time of one attempt.
+    async fn exchange(
+        &self,
+        reached: &Arc<Reached>,
+        request: Result<reqwest::Request, reqwest::Error>,
+    ) -> Result<Response, Refusal> {
+        let asked = asked(&reached.url);
+        let timeout = self.config.timeout.0;
+        let deadline = self.clock.now().steady + timeout;
+        let request = request.map_err(|error| answer::unanswered(error, &asked, rounded(timeout)))?;
+        let exchanged = tokio::select! {
+            biased;
+            exchanged = self.thread.run(exchange(Arc::clone(reached), request, deadline, self.clock)) => exchanged,
+            // The client has the same limit, and cannot keep to it while its thread is busy with a flood.
+            () = self.clock.sleep_until(deadline) => {
+                self.standing.distrust(reached);
+                return Err(answer::late(&asked, rounded(timeout)));
+            }
+        };
+        match exchanged {
+            Ok(Exchanged { response, is_suspect }) => {
+                if is_suspect {
+                    self.standing.distrust(reached);
+                }
+                response.map_err(|error| answer::unanswered(error, &asked, rounded(timeout)))
+            }
+            Err(failed) => Err(Refusal::passing(format!("the attempt broke off: {failed}"))),
+        }
+    }
+
+    async fn attempt(&self, reached: &Arc<Reached>, events: &[Event]) -> Result<(), Refusal> {
         let now = self.clock.now().wall;
         let Message { id, content_type, body } = self.message(events);
         let mut headers = self.headers.clone();
         headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(content_type));
+        // A response in a compressed form could not be read.
+        headers.entry(ACCEPT_ENCODING).or_insert(HeaderValue::from_static("identity"));
         let mut signature = String::new();
         if !self.keys.is_empty() {
             let timestamp_seconds = now.0.div_euclid(1000);
@@ -131,24 +243,20 @@ impl Webhook {
             Method::Post => reqwest::Method::POST,
             Method::Put => reqwest::Method::PUT,
         };
-        let asked = asked(&reached.url);
-        match reached.client.request(method, reached.url.clone()).headers(headers).body(body).send().await {
-            Ok(response) => {
-                let hidden = || {
-                    let login = login(&reached.url);
-                    let sent = self
-                        .headers
-                        .values()
-                        .filter_map(|value| value.to_str().ok())
-                        .chain([signature.as_str(), &login]);
-                    Hidden::new(&reached.url, sent.chain(self.config.secrets.iter().map(signature::encoded)))
-                };
-                // What a template says may be a secret, and whoever echoes the body tells it.
-                let words = self.template.is_none();
-                answer::judge(response, &asked, words, hidden, now.into()).await
-            }
-            Err(error) => Err(answer::unanswered(error, &asked, rounded(self.config.timeout.0))),
-        }
+        let request = reached.client.request(method, reached.url.clone()).headers(headers).body(body).build();
+        let response = self.exchange(reached, request).await?;
+        let hidden = || {
+            let login = login(&reached.url);
+            let sent = self
+                .headers
+                .values()
+                .filter_map(|value| value.to_str().ok())
+                .chain([signature.as_str(), &login]);
+            Hidden::new(&reached.url, sent.chain(self.config.secrets.iter().map(signature::encoded)))
+        };
+        // What a template says may be a secret, and whoever echoes the body tells it.
+        let words = self.template.is_none();
+        answer::judge(response, &asked(&reached.url), words, hidden, now.into()).await
     }
 
     fn message(&self, events: &[Event]) -> Message {
@@ -196,12 +304,8 @@ impl Sink for Webhook {
         root.set_query(None);
         // They fail where a URL has no host, and this one has.
         let _ = root.set_username("").and_then(|()| root.set_password(None));
-        match reached.client.head(root).send().await {
-            Ok(_) => Ok(Some("a server answers there; whether it takes events, `opwatch events test` tells")),
-            Err(error) => {
-                Err(answer::unanswered(error, &asked(&reached.url), rounded(self.config.timeout.0)))
-            }
-        }
+        self.exchange(&reached, reached.client.head(root).build()).await?;
+        Ok(Some("a server answers there; whether it takes events, `opwatch events test` tells"))
     }
 
     async fn send(&self, events: &[Event]) -> Result<(), Refusal> {
@@ -211,6 +315,47 @@ impl Sink for Webhook {
         }
         Ok(())
     }
+}
+
+/// The result of one exchange.
+struct Exchanged {
+    response: Result<Response, reqwest::Error>,
+    /// Whether other connections of the client may be dead too.
+    is_suspect: bool,
+}
+
+/// Sends a request and waits for the head of its response.
+///
+/// A server may close a connection that was idle at the moment when it is used again, which says nothing about
+/// the server or the event. The request is then sent again at once on a new connection: its `webhook-id` is the
+/// same.
+async fn exchange(
+    reached: Arc<Reached>,
+    request: reqwest::Request,
+    deadline: Steady,
+    clock: Clock,
+) -> Exchanged {
+    let again = request.try_clone();
+    let error = match reached.client.execute(request).await {
+        Ok(response) => {
+            reached.has_answered.store(true, Ordering::Relaxed);
+            return Exchanged { response: Ok(response), is_suspect: false };
+        }
+        Err(error) => error,
+    };
+    let was_cut = net::was_cut(&error);
+    let is_suspect = was_cut || error.is_timeout();
+    // Read now: the connection of another attempt may have become idle while this one waited for its own.
+    let may_be_reused = reached.has_answered.load(Ordering::Relaxed);
+    let left = deadline - clock.now().steady;
+    let response = match again.filter(|_| was_cut && may_be_reused && !left.is_zero()) {
+        Some(mut request) => {
+            *request.timeout_mut() = Some(left);
+            reached.unpooled.execute(request).await
+        }
+        None => Err(error),
+    };
+    Exchanged { response, is_suspect }
 }
 
 /// The `webhook-id` of a batch: its event's own if there is one, else derived from the ids in their order.

@@ -30,6 +30,12 @@ fn made(config: &Config, is_batched: bool) -> Webhook {
     Webhook::new("ops", config, is_batched, Clock::start()).unwrap_or_else(|faults| panic!("{faults:?}"))
 }
 
+impl Webhook {
+    fn look(&self) -> (Arc<Reached>, Change) {
+        self.standing.look(&self.config, self.clock.now().steady, 0.0)
+    }
+}
+
 async fn got(receiver: &Receiver, config: &Config, events: &[Event]) -> Got {
     made(config, false).send(events).await.unwrap();
     receiver.got().pop().unwrap()
@@ -206,6 +212,236 @@ async fn what_a_login_in_the_url_becomes_is_hidden_too() {
 }
 
 #[tokio::test]
+async fn a_body_that_is_encoded_without_being_asked_for_is_not_told() {
+    let receiver = Receiver::start().await;
+    let encoded = vec![("content-encoding", "gzip".to_owned())];
+    let refusal = refused(&receiver, Answer::Status(422, encoded, "garbage".to_owned())).await;
+    assert!(refusal.what.ends_with("it refuses this event"), "{refusal}");
+    let identity = vec![("content-encoding", "Identity".to_owned())];
+    let refusal = refused(&receiver, Answer::Status(422, identity, "no team".to_owned())).await;
+    assert!(refusal.what.ends_with("and says: no team"), "{refusal}");
+    assert!(receiver.got().iter().all(|got| got.header("accept-encoding") == "identity"));
+}
+
+/// How a server treats a connection that was idle before.
+#[derive(Clone, Copy)]
+enum OnReuse {
+    /// It reads the request and closes.
+    Close,
+    /// It resets at the first byte.
+    Reset,
+}
+
+/// A server that takes the first request of each connection and no second one, and counts both.
+struct OneEach {
+    addr: std::net::SocketAddr,
+    taken: Arc<std::sync::Mutex<Vec<String>>>,
+    cut: Arc<std::sync::atomic::AtomicUsize>,
+    _serving: tokio::task::JoinSet<()>,
+}
+
+impl OneEach {
+    async fn start(on_reuse: OnReuse) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let taken = Arc::new(std::sync::Mutex::default());
+        let cut = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let mut serving = tokio::task::JoinSet::new();
+        let taken_there = Arc::clone(&taken);
+        let cut_there = Arc::clone(&cut);
+        serving.spawn(async move {
+            let mut connections = tokio::task::JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                connections.spawn(one_request(
+                    stream,
+                    on_reuse,
+                    Arc::clone(&taken_there),
+                    Arc::clone(&cut_there),
+                ));
+            }
+        });
+        Self { addr, taken, cut, _serving: serving }
+    }
+}
+
+async fn one_request(
+    mut stream: tokio::net::TcpStream,
+    on_reuse: OnReuse,
+    taken: Arc<std::sync::Mutex<Vec<String>>>,
+    cut: Arc<std::sync::atomic::AtomicUsize>,
+) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let Some(request) = request(&mut stream).await else { return };
+    taken.lock().unwrap().push(request);
+    stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+    let is_used_again = match on_reuse {
+        OnReuse::Close => request_is_read(&mut stream).await,
+        // Closing with unread bytes resets the connection.
+        OnReuse::Reset => stream.read(&mut [0]).await.unwrap_or_default() > 0,
+    };
+    cut.fetch_add(usize::from(is_used_again), Ordering::Relaxed);
+}
+
+async fn request_is_read(stream: &mut tokio::net::TcpStream) -> bool {
+    request(stream).await.is_some()
+}
+
+/// One request with its body, or nothing at the end of the connection.
+async fn request(stream: &mut tokio::net::TcpStream) -> Option<String> {
+    use tokio::io::AsyncReadExt;
+    let mut text = String::new();
+    loop {
+        let mut block = [0; 4096];
+        let length = stream.read(&mut block).await.ok().filter(|length| *length > 0)?;
+        text.push_str(std::str::from_utf8(&block[..length]).unwrap());
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let head = head.to_ascii_lowercase();
+        let announced = head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next()).unwrap();
+        if body.len() == announced.parse::<usize>().unwrap() {
+            return Some(body.to_owned());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_reused_connection_that_is_cut_before_a_response_costs_no_attempt() {
+    for on_reuse in [OnReuse::Close, OnReuse::Reset] {
+        for at_once in [1, 8] {
+            let server = OneEach::start(on_reuse).await;
+            let url = Some(Secret::new(format!("http://{}/", server.addr)));
+            let webhook = Arc::new(made(&Config { url, ..Config::default() }, false));
+            let mut attempts = tokio::task::JoinSet::new();
+            for number in 0..100 {
+                if attempts.len() == at_once {
+                    attempts.join_next().await.unwrap().unwrap();
+                }
+                let webhook = Arc::clone(&webhook);
+                attempts.spawn(async move {
+                    let event = samples::success(&format!("task {number}"));
+                    webhook.send(&[event]).await.unwrap();
+                });
+            }
+            attempts.join_all().await;
+            let mut taken = server.taken.lock().unwrap().clone();
+            taken.sort();
+            taken.dedup();
+            assert_eq!(taken.len(), 100);
+            assert!(server.cut.load(Ordering::Relaxed) > 0, "no connection was used again");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_new_connection_that_is_cut_is_one_attempt() {
+    let receiver = Receiver::start().await;
+    let refusal = refused(&receiver, Answer::Cut).await;
+    assert_eq!((refusal.class, receiver.count()), (RefusalClass::Passing, 1), "{refusal}");
+}
+
+#[tokio::test]
+async fn a_request_that_is_sent_again_has_what_is_left_of_the_time_of_its_attempt() {
+    let receiver = Receiver::start().await;
+    let webhook = made(&config(&receiver), false);
+    webhook.send(&samples::successes(1)).await.unwrap();
+    receiver.answer_next([Answer::Cut, Answer::Silent]);
+    let started = webhook.clock.now().steady;
+    let refusal = webhook.send(&samples::successes(1)).await.unwrap_err();
+    let took = webhook.clock.now().steady - started;
+    assert!(refusal.what.contains("did not answer within"), "{refusal}");
+    assert_eq!(receiver.count(), 3);
+    assert!(took < 2 * webhook.config.timeout.0, "{took:?}");
+}
+
+#[tokio::test]
+async fn after_a_timeout_or_a_reset_the_next_attempt_has_other_clients_and_after_a_refusal_the_same() {
+    let receiver = Receiver::start().await;
+    for (answer, are_replaced) in [
+        (Answer::Silent, true),
+        (Answer::Cut, true),
+        (Answer::status(500), false),
+        (Answer::status(404), false),
+        (Answer::status(204), false),
+    ] {
+        let webhook = made(&config(&receiver), false);
+        let before = webhook.reached().await.unwrap();
+        receiver.answer(answer.clone());
+        _ = webhook.send(&samples::successes(1)).await;
+        let after = webhook.reached().await.unwrap();
+        assert_eq!(!Arc::ptr_eq(&before, &after), are_replaced, "{answer:?}");
+        // Once, however many attempts failed with the clients before.
+        webhook.standing.distrust(&before);
+        assert!(Arc::ptr_eq(&after, &webhook.reached().await.unwrap()) || !are_replaced);
+    }
+}
+
+#[tokio::test]
+async fn clients_are_replaced_at_the_latest_after_five_minutes_and_earlier_by_a_jitter() {
+    let receiver = Receiver::start().await;
+    let webhook = made(&config(&receiver), false);
+    let start = webhook.clock.now().steady;
+    let after = |seconds| start + Duration::from_secs(seconds);
+    for (spread, before_seconds, at_seconds) in [(0.0, 299, 300), (1.0, 239, 240)] {
+        let standing = Standing::new(reach(&webhook.config, &mut |_, _| ()).unwrap(), start, spread);
+        let first = standing.current(start).unwrap();
+        assert!(Arc::ptr_eq(&first, &standing.current(after(before_seconds)).unwrap()));
+        assert!(standing.current(after(at_seconds)).is_none());
+        let (second, change) = standing.look(&webhook.config, after(at_seconds), spread);
+        assert!(!Arc::ptr_eq(&first, &second) && matches!(change, Change::None));
+        assert!(standing.current(after(at_seconds + before_seconds)).is_some());
+        assert!(standing.current(after(2 * at_seconds)).is_none());
+    }
+}
+
+/// A server that answers its only request with interim responses until nobody reads them any more.
+fn flood() -> (std::net::SocketAddr, std::thread::JoinHandle<()>) {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let flooding = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        _ = stream.read(&mut [0; 4096]).unwrap();
+        let interim = "HTTP/1.1 100 Continue\r\n\r\n".repeat(10_000);
+        while stream.write_all(interim.as_bytes()).is_ok() {}
+    });
+    (addr, flooding)
+}
+
+#[tokio::test]
+async fn a_receiver_that_floods_interim_responses_has_the_time_of_one_attempt_and_delays_nobody() {
+    let (addr, flooding) = flood();
+    let flooded = Config {
+        url: Some(Secret::new(format!("http://{addr}/"))),
+        timeout: Span::seconds(2),
+        ..Config::default()
+    };
+    let webhook = made(&flooded, false);
+    let receiver = Receiver::start().await;
+    let other = made(&config(&receiver), false);
+    let started = webhook.clock.now().steady;
+    let events = samples::successes(1);
+    let others = async {
+        let mut slowest = Duration::ZERO;
+        while webhook.clock.now().steady - started < flooded.timeout.0 {
+            let before = webhook.clock.now().steady;
+            other.send(&events).await.unwrap();
+            slowest = slowest.max(webhook.clock.now().steady - before);
+        }
+        slowest
+    };
+    let (refusal, slowest) = tokio::join!(webhook.send(&events), others);
+    let took = webhook.clock.now().steady - started;
+    let refusal = refusal.unwrap_err();
+    assert!(
+        refusal.class == RefusalClass::Passing && refusal.what.contains("did not answer within"),
+        "{refusal}"
+    );
+    assert!(took < 2 * flooded.timeout.0, "the attempt took {took:?}");
+    assert!(slowest < flooded.timeout.0 / 2, "another sink waited {slowest:?}");
+    // The connection is closed: no byte is read after the attempt.
+    tokio::task::spawn_blocking(|| flooding.join().unwrap()).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_client_certificate_that_nginx_misses_is_no_events_fault() {
     let receiver = Receiver::start().await;
     let refusal =
@@ -263,15 +499,12 @@ async fn a_url_file_that_changes_counts_from_the_next_attempt_and_a_broken_one_l
         ["", "hunter2", "http://192.0.2.1/hunter2", "https://169.254.0.23/", "https://[::ffff:a9fe:17]/"]
     {
         std::fs::write(&file, broken).unwrap();
-        let (_, change) = webhook.standing.look(&webhook.config);
+        let (_, change) = webhook.look();
         assert!(
             matches!(&change, Change::Broken(what) if what.contains("`url_file`") && !what.contains("hunter2")),
             "{broken}"
         );
-        assert!(
-            matches!(webhook.standing.look(&webhook.config).1, Change::None),
-            "{broken}: it is told once"
-        );
+        assert!(matches!(webhook.look().1, Change::None), "{broken}: it is told once");
         webhook.send(&samples::successes(1)).await.unwrap();
     }
     std::fs::remove_file(&file).unwrap();
@@ -299,7 +532,7 @@ fn all_that_is_wrong_is_told_at_once_with_its_key_and_without_a_secret() {
         template: Some(Secret::new("{{ hunter2 ")),
         ..Config::default()
     };
-    let faults = config.settle(|_, _| ()).map(|_| ()).unwrap_err();
+    let faults = config.check(&mut |_, _| ());
     let told: Vec<_> = faults.iter().map(|fault| fault.path.join(".")).collect();
     let wanted = "timeout headers.Content-Length headers.X-Line headers.a b headers.x-twice secrets.1 template url proxy tls.ca_file tls.key_file";
     assert_eq!(told.join(" "), wanted);
@@ -312,6 +545,6 @@ fn all_that_is_wrong_is_told_at_once_with_its_key_and_without_a_secret() {
         secrets: vec![Secret::new(KEY); 9],
         ..Config::default()
     };
-    let faults = config.settle(|_, _| ()).map(|_| ()).unwrap_err();
+    let faults = config.check(&mut |_, _| ());
     assert_eq!(faults.iter().map(|fault| fault.path.join(".")).collect::<Vec<_>>(), ["headers", "secrets"]);
 }

@@ -1,0 +1,134 @@
+//! The two traits of a sink: [`Sink`] makes attempts, [`TypeConfig`] holds the keys of one `type` and builds
+//! the sink from them. The registry of the types is `sinks/mod.rs`.
+
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::clock::Clock;
+use crate::model::delivery::Refusal;
+use crate::model::event::Event;
+use crate::section::{self, Fault};
+use crate::telemetry::ResolvedFormat;
+use crate::units::Span;
+
+/// Where events go.
+#[async_trait]
+pub trait Sink: Send + Sync {
+    /// The largest number of events in one attempt; 1 or more.
+    fn batch(&self) -> usize;
+
+    /// The largest number of attempts at the same time, whatever is configured.
+    fn max_in_flight(&self) -> usize {
+        usize::MAX
+    }
+
+    /// The files whose change may end a hold of the sink: secrets, certificates, program, folder.
+    fn mended_by(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
+    /// Whether the destination exists and accepts this user, as far as this shows without an event; nothing
+    /// is changed there. The result in a few words; `None`: only an attempt can show it.
+    async fn reach(&self) -> Result<Option<&'static str>, Refusal> {
+        Ok(None)
+    }
+
+    /// One attempt to deliver these events, in order. `Ok` acknowledges all of them; after an error none
+    /// counts as delivered, and all are sent again.
+    async fn send(&self, events: &[Event]) -> Result<(), Refusal>;
+}
+
+/// Keys of one type of sink, as written.
+pub trait TypeConfig {
+    /// The keys with their defaults; those that are never written out, such as secrets, are null.
+    fn keys() -> Value
+    where
+        Self: Sized + Serialize + Default,
+    {
+        section::keys::<Self>(&[])
+    }
+
+    /// The keys whose text is a path, relative to the file that names it.
+    fn paths() -> &'static [PathKey]
+    where
+        Self: Sized,
+    {
+        &[]
+    }
+
+    /// Errors beyond the types of the keys, each with its key and without a secret. Files are read; `doubt`
+    /// receives warnings, each with its key.
+    fn check(&self, doubt: &mut dyn FnMut(&'static str, String)) -> Vec<Fault>;
+
+    /// Type and destination, without anything that may be a secret.
+    fn shown(&self) -> String;
+
+    /// Whether each attempt carries one event, so that `batch` gathers nothing.
+    fn sends_singly(&self) -> bool {
+        false
+    }
+
+    /// The file that the sink appends to, with its key; two sinks on one file are refused.
+    fn appends_to(&self) -> Option<(&'static str, PathBuf)> {
+        None
+    }
+
+    /// The sink. A folder, reader or server that is missing for now is no error: the first attempt reports it,
+    /// and the sink goes on hold.
+    ///
+    /// # Errors
+    /// All errors, each with its key, without a secret.
+    fn build(&self, building: Building<'_>) -> Result<Box<dyn Sink>, Vec<Fault>>;
+}
+
+/// Values that a sink needs beside the keys of its type.
+#[derive(Clone, Copy, Debug)]
+pub struct Building<'a> {
+    /// Name of the sink.
+    pub name: &'a str,
+    /// Whether events are gathered for one attempt.
+    pub is_batched: bool,
+    /// Format of the lines of the sink `log`.
+    pub format: ResolvedFormat,
+    /// The daemon's clock.
+    pub clock: Clock,
+}
+
+/// A key whose text is a path.
+#[derive(Clone, Copy, Debug)]
+pub struct PathKey {
+    /// The key within the sink's table, dotted; elements of lists by their number.
+    pub key: &'static str,
+    /// Exceptions to "relative to the file that names it".
+    pub form: PathForm,
+}
+
+/// Exceptions to "a path is relative to the file that names it".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathForm {
+    /// None.
+    Plain,
+    /// `-` is standard output.
+    Output,
+    /// A name without a slash is looked up in `$PATH`.
+    Program,
+    /// A name without a slash is looked up in `$CREDENTIALS_DIRECTORY` first.
+    Credential,
+}
+
+/// The error of a `timeout` that is zero.
+pub fn timeout_fault(timeout: Span) -> Option<Fault> {
+    timeout.0.is_zero().then(|| Fault::new(&["timeout"], "is no time at all; write more than 0s"))
+}
+
+/// Runs code that may block (files, pipes, a full disk) on a thread where no other task waits for it.
+pub async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|failed| Err(Refusal::passing(format!("the attempt broke off: {failed}"))))
+}

@@ -1,0 +1,53 @@
+//! A thread and a runtime for the connections of one webhook.
+//!
+//! The HTTP library reads interim responses (1xx) for as long as they arrive, many megabytes in one turn, and has
+//! no bound for them. A receiver that floods them keeps this thread busy until the time of the attempt is over.
+//! No other sink, and no poll, waits for it.
+
+use std::convert::Infallible;
+use std::io;
+
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
+use tokio::task::{JoinError, JoinSet};
+
+/// The thread. It ends when this is dropped.
+pub struct Thread {
+    handle: Handle,
+    _until: oneshot::Sender<Infallible>,
+}
+
+impl Thread {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// When the system has no thread or no descriptor left.
+    pub fn start() -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let (_until, dropped) = oneshot::channel();
+        std::thread::Builder::new().name("webhook".to_owned()).spawn(move || {
+            _ = runtime.block_on(dropped);
+            // The lookup of a name may take longer, and nothing needs its result.
+            runtime.shutdown_background();
+        })?;
+        Ok(Self { handle, _until })
+    }
+
+    /// Runs this there; it is aborted when the returned future is dropped.
+    ///
+    /// # Errors
+    /// When it panicked.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, JoinError> {
+        let mut only = JoinSet::new();
+        only.spawn_on(work, &self.handle);
+        match only.join_next().await {
+            Some(ended) => ended,
+            // One was spawned, and none was taken out.
+            None => std::future::pending().await,
+        }
+    }
+}
