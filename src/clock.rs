@@ -1,4 +1,4 @@
-//! The only owner of time and chance.
+//! The only owner of time and randomness.
 //!
 //! Everything else is handed a moment or a draw, so that a test can replay any history. Two times exist:
 //! [`Steady`], which never jumps and by which the program waits, and [`Wall`], which people read and which an
@@ -6,7 +6,9 @@
 
 use std::fmt;
 use std::ops::{Add, Sub};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
 
 /// A moment on the steady clock: microseconds since the process started; negative for what happened before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -25,40 +27,97 @@ pub struct Moment {
     pub wall: Wall,
 }
 
-/// The real clock; tests build [`Moment`]s of their own instead.
+/// Time and randomness of one process.
+///
+/// Steady time is tokio's: a test may pause it, and then the loops run in virtual time. The wall clock and the
+/// randomness of such a test are its own ([`Virtual`]).
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     origin: Instant,
+    #[cfg(test)]
+    of_test: Option<&'static Virtual>,
+}
+
+/// The wall clock and the randomness of a test in virtual time.
+#[cfg(test)]
+#[derive(Debug)]
+pub struct Virtual {
+    epoch: Instant,
+    wall_at_epoch: std::sync::atomic::AtomicI64,
+    random: std::sync::Mutex<rand::rngs::StdRng>,
 }
 
 impl Clock {
     /// A clock whose steady time starts now.
     #[expect(clippy::disallowed_methods, reason = "the owner of time")]
     pub fn start() -> Self {
-        Self { origin: Instant::now() }
+        Self {
+            origin: Instant::now(),
+            #[cfg(test)]
+            of_test: None,
+        }
     }
 
     /// Now, on both clocks.
     #[expect(clippy::disallowed_methods, reason = "the owner of time")]
     pub fn now(&self) -> Moment {
-        Moment { steady: Steady(as_i64(self.origin.elapsed().as_micros())), wall: SystemTime::now().into() }
+        let steady = Steady(as_i64(self.origin.elapsed().as_micros()));
+        #[cfg(test)]
+        if let Some(of_test) = self.of_test {
+            return Moment { steady, wall: of_test.wall() };
+        }
+        Moment { steady, wall: SystemTime::now().into() }
     }
 
     /// Sleeps until the steady moment has come.
     pub async fn sleep_until(&self, moment: Steady) {
-        tokio::time::sleep_until((self.origin + (moment - Steady(0))).into()).await;
+        tokio::time::sleep_until(self.origin + (moment - Steady(0))).await;
     }
 
     /// A spread in `0.0..1.0`, for jitter.
-    #[expect(clippy::disallowed_methods, reason = "the owner of chance")]
+    #[expect(clippy::disallowed_methods, reason = "the owner of randomness")]
     pub fn spread(&self) -> f64 {
+        #[cfg(test)]
+        if let Some(of_test) = self.of_test {
+            return rand::RngExt::random(&mut *of_test.random.lock().unwrap());
+        }
         rand::random::<f64>()
     }
 
-    /// A nonce in `1..2^63`, the range that the old SDK draws from (api.md §1).
-    #[expect(clippy::disallowed_methods, reason = "the owner of chance")]
+    /// A nonce in `1..2^63`, the range of the old SDK (api.md §1).
+    #[expect(clippy::disallowed_methods, reason = "the owner of randomness")]
     pub fn nonce(&self) -> u64 {
         (rand::random::<u64>() >> 1).max(1)
+    }
+}
+
+#[cfg(test)]
+impl Virtual {
+    /// A wall clock that shows `wall` now, and the randomness of `seed`. It lives as long as the test process: a
+    /// [`Clock`] is copied everywhere.
+    #[expect(clippy::disallowed_methods, reason = "the owner of time")]
+    pub fn new(wall: Wall, seed: u64) -> &'static Self {
+        let random = std::sync::Mutex::new(rand::SeedableRng::seed_from_u64(seed));
+        Box::leak(Box::new(Self { epoch: Instant::now(), wall_at_epoch: wall.0.into(), random }))
+    }
+
+    /// The clock of a process that starts now.
+    pub fn clock(&'static self) -> Clock {
+        Clock { of_test: Some(self), ..Clock::start() }
+    }
+
+    /// The time since this clock was made.
+    pub fn elapsed(&self) -> Duration {
+        self.epoch.elapsed()
+    }
+
+    /// The local wall clock is set to another time, by so many milliseconds.
+    pub fn set_wall_back_or_ahead(&self, milliseconds: i64) {
+        self.wall_at_epoch.fetch_add(milliseconds, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    fn wall(&self) -> Wall {
+        Wall(self.wall_at_epoch.load(std::sync::atomic::Ordering::Relaxed)) + self.elapsed()
     }
 }
 

@@ -2,7 +2,6 @@
 
 mod groups;
 #[cfg(test)]
-#[cfg(any())]
 mod history;
 pub mod parts;
 pub mod plan;

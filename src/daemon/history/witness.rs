@@ -1,43 +1,45 @@
-//! What was seen, held against the promises of design.md §3.
+//! The observations of a history, compared with the promises of design.md §3.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::Value;
 
 use super::SINKS;
-use super::world::{MINUTE, SECOND, SHARES, SIGNATURE, Weather, World, share};
-use crate::cloud::Route;
-use crate::model::event::{Event, schema};
+use super::world::{MINUTE, SECOND, SHARES, UNKNOWN_SECRET, Weather, World, share};
+use crate::model::event::{Event, Kind, schema};
 use crate::model::policy::Policy;
-use crate::model::reading::Response;
-use crate::model::reading::{Class, Code};
+use crate::model::records::{Commit, Conclusion, DeadLetter, FinishedTask, Registered, RegisteredState};
 use crate::model::step::Reason;
-use crate::model::task::PaceKey;
-use crate::model::task::{NewTask, TaskId};
-use crate::watch::write::{Step, What, Write};
+use crate::model::task::{NewTask, PaceKey, Row, TaskId};
 
-/// A timer's tick (promise 5).
+/// A tick of the timer (promise 5).
 const TICK: i64 = 5_000;
-/// What a `Date` of whole seconds, a slow network and an offset that counts as none may be off (design.md
-/// §4).
+/// Error of a `Date` of whole seconds, a slow network and an offset that counts as none (design.md §4).
 const CLOCK_SLACK: i64 = 7 * SECOND;
-/// An account that is held lets no more than this out in a minute (issue's own bound).
-const HELD_A_MINUTE: usize = 20;
+/// Most requests of an account on hold in a minute.
+const ON_HOLD_A_MINUTE: usize = 20;
+/// Secrets that are looked for in events: those of the latest requests.
+const SECRETS: usize = 64;
 
 pub struct Witness {
     policy: Policy,
     tasks: BTreeMap<u64, Seen>,
+    rows: HashMap<Row, u64>,
     decisions: Vec<Decision>,
-    last_ask: HashMap<PaceKey, i64>,
-    /// How many tasks of each pace key were given up in this life though the cloud knows them.
-    given_up: [usize; SHARES],
-    /// When the requests of each account left while its key was wrong, since the first refusal of this life.
+    /// Spacing of the requests of each pace key, in microseconds.
+    spacing: i64,
+    last_poll: HashMap<PaceKey, i64>,
+    /// Number of tasks of each share that were rejected in this life though the cloud knows them.
+    rejected: [usize; SHARES],
+    /// The requests of each account while its key was wrong, since the first refusal of this life.
     while_wrong: HashMap<String, Vec<i64>>,
     received: [Vec<Value>; SINKS.len()],
-    bodies: HashMap<String, String>,
+    known: [HashSet<uuid::Uuid>; SINKS.len()],
+    bodies: HashMap<uuid::Uuid, String>,
+    secrets: Vec<String>,
 }
 
-/// What is known of a task.
+/// The observations of one task.
 #[derive(Default)]
 struct Seen {
     registered: i64,
@@ -46,61 +48,81 @@ struct Seen {
     run: Option<String>,
     listed: bool,
     exists: bool,
-    /// How its round ended.
-    ended: Option<Result<(), Reason>>,
-    /// Whether a change of this round was made durable.
+    /// The end of its round.
+    ended: Option<Conclusion>,
+    /// Whether a response of this round is durable.
     stored: bool,
     rounds: usize,
-    /// Refusals since the last good answer.
+    /// Refusals since the last good response.
     refusals: Vec<i64>,
+    /// The last request.
+    polled: i64,
+    /// Whether retention deletes it, or did.
+    deleted: bool,
 }
 
-/// What the loop wants to make durable.
+/// A step that the loop makes durable.
 struct Decision {
     task: u64,
-    /// The line that a sink is to hear, if any.
+    /// The line that each sink has to receive, if any.
     line: Option<String>,
-    end: Option<Result<(), Reason>>,
+    end: Option<Conclusion>,
     committed: bool,
-    /// When the task really ended, and when that was seen.
+    /// The end of the task in truth, and its detection.
     ended_and_seen: Option<(i64, i64)>,
-    /// How much the bound of its lag may be short, in seconds.
+    /// The allowed error of the lag, in seconds.
     slack: f64,
-    /// Whether it changes what is known of the task's status.
-    is_answer: bool,
+    /// Whether it stores a response.
+    is_response: bool,
     was_stored: bool,
 }
 
 impl Witness {
-    pub fn new(policy: Policy) -> Self {
+    pub fn new(policy: Policy, spacing: i64) -> Self {
         Self {
             policy,
             tasks: BTreeMap::new(),
+            rows: HashMap::new(),
             decisions: Vec::new(),
-            last_ask: HashMap::new(),
-            given_up: [0; SHARES],
+            spacing,
+            last_poll: HashMap::new(),
+            rejected: [0; SHARES],
             while_wrong: HashMap::new(),
             received: [const { Vec::new() }; SINKS.len()],
+            known: Default::default(),
             bodies: HashMap::new(),
+            secrets: vec![UNKNOWN_SECRET.to_owned()],
         }
     }
 
-    /// A start lists these.
-    pub fn started(&mut self, tasks: &[NewTask], world: &World) {
+    /// A start lists these tasks; the store answered so.
+    pub fn started(
+        &mut self,
+        tasks: &[NewTask],
+        registered: &[Registered],
+        now: i64,
+        world: &World,
+    ) -> Result<(), String> {
         self.while_wrong.clear();
-        self.given_up = [0; SHARES];
+        self.rejected = [0; SHARES];
         self.tasks.values_mut().for_each(|seen| seen.listed = false);
-        for task in tasks {
-            let TaskId::Int(id) = task.id else { continue };
+        for (task, Registered { row, state }) in tasks.iter().zip(registered) {
+            let TaskId::Int(id) = task.id else { return Err("an id became text".to_owned()) };
+            self.rows.insert(*row, id);
             let seen = self.tasks.entry(id).or_default();
             seen.listed = true;
-            let begins = seen.rounds == 0
-                || seen.ended.is_some_and(|ended| ended == Err(Reason::Removed))
+            let may_begin = seen.rounds == 0
+                || seen.ended == Some(Conclusion::Abandoned(Reason::Removed))
                 || (seen.ended.is_some() && seen.run != task.settings.run);
+            let begins = *state == RegisteredState::New;
+            // A process that crashed may not have come to the deletion.
+            if begins != may_begin && !(seen.deleted && begins) {
+                return Err(format!("promise 3: task {id} is registered as {state:?}"));
+            }
             if begins {
                 let rounds = seen.rounds + 1;
                 let exists = world.tasks[&id].exists;
-                *seen = Seen { registered: world.now, listed: true, exists, rounds, ..Seen::default() };
+                *seen = Seen { registered: now, listed: true, exists, rounds, ..Seen::default() };
             }
             let microseconds = |limit: Option<std::time::Duration>| {
                 limit.and_then(|limit| i64::try_from(limit.as_micros()).ok())
@@ -111,134 +133,124 @@ impl Witness {
                 seen.run.clone_from(&task.settings.run);
             }
         }
+        Ok(())
     }
 
-    /// Whether every open task has its start by the cloud's clock in the store: only then a jump of the local
-    /// one can be told.
-    pub fn all_seen(&self) -> bool {
+    /// Whether every open task has its start by the cloud's clock in the store: only then a jump of the local clock
+    /// while no process runs can be detected.
+    pub fn all_stored(&self) -> bool {
         self.tasks.values().all(|seen| seen.ended.is_some() || seen.stored)
     }
 
     /// A share in which many open tasks are known to the cloud.
     pub fn share_of_many(&self) -> Option<usize> {
-        let open = |which: usize| {
-            self.tasks
-                .iter()
-                .filter(|(id, seen)| {
-                    share(**id) == which && seen.listed && seen.ended.is_none() && seen.exists
-                })
-                .count()
+        let is_counted = |id: &u64, seen: &Seen, which| {
+            share(*id) == which && seen.listed && seen.ended.is_none() && seen.exists
         };
+        let open = |which: usize| self.tasks.iter().filter(|(id, seen)| is_counted(id, seen, which)).count();
         (0..SHARES).find(|which| open(*which) >= 4)
     }
 
-    /// What the cloud knows and has no final word yet. Ids that it does not know may be held for good, if
-    /// three are refused alike.
+    /// The tasks that the cloud knows and that have no final event yet. Ids that it does not know may stay on hold for
+    /// good, if three are refused alike.
     pub fn open(&self) -> Vec<u64> {
         self.tasks.iter().filter(|(_, seen)| seen.ended.is_none() && seen.exists).map(|(id, _)| *id).collect()
     }
 
-    pub fn asked(&mut self, id: u64, route: &Route, world: &World) -> Result<(), String> {
-        let now = world.now;
-        let seen = &self.tasks[&id];
-        if seen.ended.is_some() {
-            return Err(format!("promise 3: task {id} is asked after its final word"));
+    pub fn add_secret(&mut self, secret: &str) {
+        if self.secrets.len() == SECRETS {
+            self.secrets.remove(1);
         }
-        let interval = i64::try_from(route.rate.interval().as_micros()).unwrap_or(i64::MAX);
-        if let Some(last) = self.last_ask.insert(route.pace_key.clone(), now)
-            && now - last < interval - TICK
+        self.secrets.push(secret.to_owned());
+    }
+
+    pub fn polled(&mut self, id: u64, key: &PaceKey, now: i64, world: &World) -> Result<(), String> {
+        let seen = self.tasks.entry(id).or_default();
+        seen.polled = now;
+        if seen.ended.is_some() {
+            return Err(format!("promise 3: task {id} is polled after its final event"));
+        }
+        if let Some(last) = self.last_poll.insert(key.clone(), now)
+            && now - last < self.spacing - TICK
         {
+            let apart = now - last;
             return Err(format!(
-                "promise 5: two calls of one pace key leave {} µs apart, not {interval}",
-                now - last
+                "promise 5: two requests of one pace key are {apart} µs apart, not {}",
+                self.spacing
             ));
         }
         if world.weather == Weather::WrongKey
-            && let Some(asks) = self.while_wrong.get_mut(&route.pace_key.secret_id)
+            && let Some(polls) = self.while_wrong.get_mut(&key.secret_id)
         {
-            asks.push(now);
-            asks.retain(|ask| now - ask < MINUTE);
-            if asks.len() > HELD_A_MINUTE {
-                return Err(format!("promise 6: {} calls in a minute with a wrong key", asks.len()));
+            polls.push(now);
+            polls.retain(|poll| now - poll < MINUTE);
+            if polls.len() > ON_HOLD_A_MINUTE {
+                return Err(format!("promise 6: {} requests in a minute with a wrong key", polls.len()));
             }
         }
         Ok(())
     }
 
-    pub fn answered(&mut self, id: u64, answer: &Response, now: i64) {
+    /// A response arrives; `None`: none does.
+    pub fn responded(&mut self, id: u64, body: Option<&str>, now: i64) {
         let seen = self.tasks.entry(id).or_default();
-        match &answer.poll {
-            Ok(_) => {
-                seen.refusals.clear();
-                self.while_wrong.clear();
-            }
-            Err(fault) if fault.class == Class::Task => seen.refusals.push(now),
-            Err(fault) if fault.code == Code::Int(4100) => {
-                let account = if share(id) == 2 { "AKIDother" } else { "AKIDdefault" };
-                self.while_wrong.entry(account.to_owned()).or_default();
-            }
-            Err(_) => {}
+        let body = body.unwrap_or_default();
+        if body.starts_with(r#"{"code":0,"#) {
+            seen.refusals.clear();
+            self.while_wrong.clear();
+        } else if body.starts_with(r#"{"code":5000,"#) {
+            seen.refusals.push(now);
+        } else if body.starts_with(r#"{"code":4100,"#) {
+            let account = if share(id) == 2 { "AKIDother" } else { "AKIDdefault" };
+            self.while_wrong.entry(account.to_owned()).or_default();
         }
     }
 
-    /// The loop wants to make this durable, over the answer to a request sent then; the answer is its number.
-    pub fn decided(&mut self, write: &Write, sent_at: Option<i64>, world: &World) -> Result<usize, String> {
-        let Write::Step(step) = write else {
-            self.decisions.push(Decision {
-                task: 0,
-                line: None,
-                end: None,
-                committed: false,
-                ended_and_seen: None,
-                slack: 0.0,
-                is_answer: false,
-                was_stored: false,
-            });
-            return Ok(self.decisions.len() - 1);
-        };
-        let Step { task, what, .. } = &**step;
-        let TaskId::Int(id) = task.id else { return Err("an id became text".to_owned()) };
+    /// The loop makes this step durable now. Its number.
+    pub fn decided(&mut self, commit: &Commit, now: i64, world: &World) -> Result<usize, String> {
+        let id = self.rows[&commit.hot.row];
         let seen = &self.tasks[&id];
         let plan = &world.tasks[&id];
         let was_stored = seen.stored;
-        let (line, end) = match what {
-            What::Progressed(previous, reading) => {
-                (previous.as_ref().map(|_| format!("progressed {}", reading.status)), None)
-            }
-            What::Overdue => {
+        let polled = seen.polled;
+        let event = commit.event.as_ref().map(|(event, _)| event);
+        let record = event.map(|event| serde_json::from_str(&event.body).unwrap_or_default());
+        let line = record.as_ref().map(line);
+        let conclusion = commit.end.map(|end| end.conclusion);
+        match (event.map(|event| event.kind), conclusion) {
+            (Some(Kind::Overdue), None) => {
                 let due = seen.registered + seen.warn_after.ok_or("overdue without `warn_after`")?;
-                if world.now < due - CLOCK_SLACK {
+                if now < due - CLOCK_SLACK {
                     return Err(format!(
-                        "design.md §4: task {id} is told as overdue {} s early",
-                        (due - world.now) / SECOND
+                        "design.md §4: task {id} is overdue {} s early",
+                        (due - now) / SECOND
                     ));
                 }
-                (Some("overdue".to_owned()), None)
             }
-            What::Ended(Ok((outcome, reading))) => {
-                if Code::Int(plan.status_at(world.now)) != reading.status || plan.ends_at() > world.now {
+            (Some(Kind::Finished), Some(Conclusion::Finished(outcome))) => {
+                let status = record.as_ref().map(|record| record["data"]["status"].as_i64());
+                if status.flatten() != Some(plan.status_at(now)) || plan.ends_at() > now {
                     return Err(format!("task {id} ended as {outcome}, which it did not"));
                 }
-                (Some(format!("finished {outcome}")), Some(Ok(())))
             }
-            What::Ended(Err((reason, _))) => {
-                self.may_abandon(id, *reason, sent_at.unwrap_or(world.now))?;
-                (Some(format!("abandoned {reason}")), Some(Err(*reason)))
+            (Some(Kind::Abandoned), Some(Conclusion::Abandoned(reason))) => {
+                self.may_abandon(id, reason, polled)?
             }
-        };
-        // A start after a jump of the local clock estimates the cloud's anew, from one `Date` of whole
-        // seconds in a slow answer.
+            (Some(Kind::Progressed) | None, None) => {}
+            (kind, conclusion) => return Err(format!("{kind:?} comes with {conclusion:?}")),
+        }
+        // A start after a jump of the local clock estimates the cloud's anew, from one `Date` of whole seconds in a slow
+        // response.
         let slack = if world.jumped { 11.0 } else { 0.002 };
-        let is_answer = matches!(what, What::Progressed(..));
-        let ended_and_seen = (end == Some(Ok(()))).then_some((plan.ends_at(), world.now));
+        let is_finish = matches!(conclusion, Some(Conclusion::Finished(_)));
         self.decisions.push(Decision {
             task: id,
             line,
-            end,
+            end: conclusion,
             committed: false,
-            ended_and_seen,
+            ended_and_seen: is_finish.then_some((plan.ends_at(), now)),
             slack,
-            is_answer,
+            is_response: conclusion.is_none() && event.is_none_or(|event| event.kind == Kind::Progressed),
             was_stored,
         });
         Ok(self.decisions.len() - 1)
@@ -259,11 +271,11 @@ impl Witness {
             Reason::Rejected => {
                 let over =
                     seen.refusals.last().zip(seen.refusals.first()).map_or(0, |(last, first)| last - first);
-                // Two may be: the third that is refused alike tells of a setting.
-                let given_up = &mut self.given_up[share(id)];
-                *given_up += usize::from(seen.exists);
-                if *given_up >= 3 {
-                    return Err("promise 6: a list is abandoned over a setting".to_owned());
+                // Two may be: the third that is refused alike shows a wrong setting.
+                let rejected = &mut self.rejected[share(id)];
+                *rejected += usize::from(seen.exists);
+                if *rejected >= 3 {
+                    return Err("promise 6: a list is abandoned for a wrong setting".to_owned());
                 }
                 if seen.refusals.len() < 3 || over < 30 * SECOND {
                     let count = seen.refusals.len();
@@ -279,43 +291,77 @@ impl Witness {
         Ok(())
     }
 
-    /// What was decided is durable.
+    /// The step is durable.
     pub fn committed(&mut self, number: usize) {
         let decision = &mut self.decisions[number];
         decision.committed = true;
         if let Some(seen) = self.tasks.get_mut(&decision.task) {
             seen.ended = seen.ended.or(decision.end);
-            seen.stored |= decision.is_answer;
+            seen.stored |= decision.is_response;
         }
     }
 
-    /// A delivery is given up. Only what the sink refuses for what it says may be.
-    pub fn may_bury(&self, sink: &str, error: &str) -> Result<(), String> {
-        if error == "413" { Ok(()) } else { Err(format!("promise 6: {sink} is given up over {error}")) }
+    /// A delivery is given up. Only what the sink refuses for its content may be.
+    pub fn may_give_up(letter: &DeadLetter) -> Result<(), String> {
+        let DeadLetter { sink, error, .. } = letter;
+        if error == "413" { Ok(()) } else { Err(format!("promise 6: {sink} is given up for {error}")) }
     }
 
-    pub fn received(&mut self, sink: usize, event: &Event) -> Result<(), String> {
-        let record: Value = serde_json::from_str(&event.body).map_err(|error| error.to_string())?;
-        if event.body.contains(SIGNATURE) {
-            return Err(format!("promise 7: {record} tells a secret"));
-        }
-        let before = self.bodies.entry(event.id.to_string()).or_insert_with(|| event.body.clone());
-        if *before != event.body {
-            return Err(format!("promise 2: two events share one id: {before} {}", event.body));
-        }
-        let told = schema::told(&record);
-        if !told.is_empty() {
-            return Err(format!("the schema: {told:?} {}", event.body));
-        }
-        let known = self.received[sink].iter().any(|known| known["id"] == record["id"]);
-        if !known {
-            self.received[sink].push(record);
+    /// Retention deletes these tasks.
+    pub fn deleted(&mut self, tasks: &[FinishedTask]) -> Result<(), String> {
+        for task in tasks {
+            let id = self.rows[&task.row];
+            let Some(seen) = self.tasks.get_mut(&id) else { continue };
+            if seen.listed {
+                return Err(format!("design.md §4: task {id} is deleted while it is listed"));
+            }
+            if seen.ended.is_none() {
+                return Err(format!("promise 1: task {id} is deleted before its end"));
+            }
+            seen.deleted = true;
         }
         Ok(())
     }
 
-    /// When all is over: each sink heard of all that was committed, once and in order, and each word says how
-    /// late it can be.
+    pub fn received_by(&mut self, sink: &str, event: &Event) -> Result<(), String> {
+        let place = SINKS.iter().position(|name| *name == sink);
+        place.map_or(Ok(()), |place| self.received(place, event))
+    }
+
+    pub fn received(&mut self, sink: usize, event: &Event) -> Result<(), String> {
+        if self.secrets.iter().any(|secret| event.body.contains(secret)) {
+            return Err(format!("promise 7: {} has a secret", event.body));
+        }
+        let before = self.bodies.entry(event.id).or_insert_with(|| event.body.clone());
+        if *before != event.body {
+            return Err(format!("promise 2: two events share one id: {before} {}", event.body));
+        }
+        if !self.known[sink].insert(event.id) {
+            return Ok(());
+        }
+        let record: Value = serde_json::from_str(&event.body).map_err(|error| error.to_string())?;
+        let told = schema::told(&record);
+        if !told.is_empty() {
+            return Err(format!("the schema: {told:?} {}", event.body));
+        }
+        if event.kind == Kind::GroupFinished {
+            Self::group_finished(&record)?;
+        }
+        self.received[sink].push(record);
+        Ok(())
+    }
+
+    /// The event of a group counts its tasks.
+    fn group_finished(record: &Value) -> Result<(), String> {
+        let counts = &record["data"]["counts"];
+        let total: u64 = ["success", "failure", "partial", "abandoned"]
+            .into_iter()
+            .filter_map(|outcome| counts[outcome].as_u64())
+            .sum();
+        if total == 0 { Err(format!("{record} counts no task")) } else { Ok(()) }
+    }
+
+    /// At the end each sink has received all committed events, once and in order, and each final event bounds its lag.
     pub fn at_the_end(&self) -> Result<(), String> {
         for (sink, received) in SINKS.iter().zip(&self.received) {
             for id in self.tasks.keys() {
@@ -325,22 +371,24 @@ impl Witness {
                     })
                 };
                 let wanted: Vec<_> = of_task().filter_map(|decision| decision.line.clone()).collect();
-                let heard: Vec<_> =
+                let records: Vec<_> =
                     received.iter().filter(|record| record["subject"] == format!("bm/{id}")).collect();
-                let lines: Vec<_> = heard.iter().map(|record| line(record)).collect();
+                let lines: Vec<_> = records.iter().map(|record| line(record)).collect();
                 if lines.len() < wanted.len() {
-                    return Err(format!("promise 1: {sink} heard {lines:?} of task {id}, not {wanted:?}"));
+                    return Err(format!("promise 1: {sink} received {lines:?} of task {id}, not {wanted:?}"));
                 }
                 if lines != wanted {
-                    return Err(format!("promise 4: {sink} heard {lines:?} of task {id}, not {wanted:?}"));
+                    return Err(format!("promise 4: {sink} received {lines:?} of task {id}, not {wanted:?}"));
                 }
-                of_task().zip(&heard).try_for_each(|(decision, record)| told_in_time(decision, record))?;
+                of_task()
+                    .zip(&records)
+                    .try_for_each(|(decision, record)| lag_is_bounded(decision, record))?;
             }
         }
-        self.one_final_word_each()
+        self.one_final_event_each()
     }
 
-    fn one_final_word_each(&self) -> Result<(), String> {
+    fn one_final_event_each(&self) -> Result<(), String> {
         for (id, seen) in &self.tasks {
             let ends = self
                 .decisions
@@ -348,7 +396,10 @@ impl Witness {
                 .filter(|decision| decision.task == *id && decision.committed && decision.end.is_some())
                 .count();
             if ends + usize::from(seen.ended.is_none()) != seen.rounds {
-                return Err(format!("promise 3: task {id} has {ends} final words in {} rounds", seen.rounds));
+                return Err(format!(
+                    "promise 3: task {id} has {ends} final events in {} rounds",
+                    seen.rounds
+                ));
             }
         }
         Ok(())
@@ -367,11 +418,11 @@ fn line(record: &Value) -> String {
 }
 
 /// Promise 9: the task ended no earlier than the event says.
-fn told_in_time(decision: &Decision, record: &Value) -> Result<(), String> {
+fn lag_is_bounded(decision: &Decision, record: &Value) -> Result<(), String> {
     let Some((ended, seen)) = decision.ended_and_seen else { return Ok(()) };
     let lag = seen - ended;
     match record["data"]["detected_within_seconds"].as_f64() {
-        None if decision.was_stored => Err(format!("promise 9: {record} does not say how late it can be")),
+        None if decision.was_stored => Err(format!("promise 9: {record} has no bound of its lag")),
         None => Ok(()),
         Some(bound) if ((bound + decision.slack) * SECOND as f64) < lag as f64 => Err(format!(
             "promise 9: task {} ended {} s ago, not at most {bound}",

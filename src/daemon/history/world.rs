@@ -1,4 +1,4 @@
-//! What happens outside: the truth about each task, the weather of the cloud, and the clocks.
+//! The world of a history: the truth about each task, the weather of the cloud, the moods of the sinks.
 
 use std::collections::BTreeMap;
 
@@ -6,15 +6,11 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::SINKS;
-use crate::clock::{Moment, Steady, Wall};
-use crate::cloud::Route;
-use crate::model::delivery::Refusal;
-use crate::model::delivery::{Retry, Sending};
+use crate::clock::Wall;
+use crate::cloud::codes::Missing;
+use crate::model::delivery::{Refusal, Retry, Sending};
 use crate::model::event::Event;
 use crate::model::policy::Policy;
-use crate::model::reading::Response;
-use crate::model::reading::{Class, Code, Fault};
-use crate::secret::Secret;
 use crate::units::{Limit, Span};
 
 /// Microseconds.
@@ -22,60 +18,45 @@ pub const SECOND: i64 = 1_000_000;
 pub const MINUTE: i64 = 60 * SECOND;
 pub const HOUR: i64 = 60 * MINUTE;
 /// True wall time at the start of a history.
-const EPOCH_MS: i64 = 1_764_000_000_000;
-/// What every request is signed with; the server echoes it where it refuses something.
-pub const SIGNATURE: &str = "c2lnbmVkIGJ5IGhhbmQ=";
-/// As `[poll] request_timeout`.
-const REQUEST_TIMEOUT: i64 = 10 * SECOND;
+pub const EPOCH_MS: i64 = 1_764_000_000_000;
+/// A secret that the program was not told: whatever echoes it shows that the witness reads every event.
+pub const UNKNOWN_SECRET: &str = "c2lnbmVkIGJ5IGhhbmQ=";
 
-/// Which share of the tasks one belongs to: half of them is asked for with other credentials or in another
-/// region.
+/// The share of a task: its account and region.
 pub fn share(id: u64) -> usize {
     [0, 0, 1, 2][(id % 4) as usize]
 }
 
-/// How many shares there are.
+/// Number of shares.
 pub const SHARES: usize = 3;
 
-/// How the cloud behaves for now.
+/// The behaviour of the cloud for now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weather {
     /// Single faults now and then.
     Fair,
-    /// No request is answered well.
+    /// No request has a good response.
     Outage,
     /// The credentials are refused.
     WrongKey,
     /// Every id of that share is refused, as with a wrong region.
     Refuses(usize),
-    /// Many calls are too many.
+    /// Many requests are throttled.
     Busy,
+    /// Responses carry no `Date`.
+    Undated,
 }
 
-pub struct World {
-    pub rng: StdRng,
-    /// Microseconds since the history began, in truth.
-    pub now: i64,
-    /// The local wall clock minus the truth, in milliseconds.
-    wall_error: i64,
-    /// Whether it ever jumped.
-    pub jumped: bool,
-    pub tasks: BTreeMap<u64, Plan>,
-    pub weather: Weather,
-    is_calm: bool,
-    pub moods: [Mood; SINKS.len()],
-}
-
-/// How a sink behaves for now.
+/// The behaviour of a sink for now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mood {
-    /// It accepts; now and then an attempt fails, or is accepted and not heard.
+    /// It accepts; now and then an attempt fails, or is accepted and its response is lost.
     Well,
     /// Nothing is accepted, and that passes.
     Down,
     /// The login is refused.
     Refuses,
-    /// Some events are refused for what they say.
+    /// Some events are refused for their content.
     Picky,
 }
 
@@ -83,8 +64,26 @@ pub enum Mood {
 pub struct Plan {
     /// Whether the cloud knows its id.
     pub exists: bool,
-    /// Its statuses, and when each begins; the last one is final.
+    /// Its statuses, and the start of each; the last one is final.
     pub statuses: Vec<(i64, i64)>,
+}
+
+/// The response to a request, as the cloud sends it.
+pub struct Reply {
+    pub body: Result<String, Missing>,
+    pub date: Option<Wall>,
+    /// Time from request to response.
+    pub latency: i64,
+}
+
+pub struct World {
+    pub rng: StdRng,
+    /// Whether the local wall clock ever jumped.
+    pub jumped: bool,
+    pub tasks: BTreeMap<u64, Plan>,
+    pub weather: Weather,
+    is_calm: bool,
+    pub moods: [Mood; SINKS.len()],
 }
 
 impl Plan {
@@ -101,8 +100,6 @@ impl World {
     pub fn new(seed: u64) -> Self {
         Self {
             rng: StdRng::seed_from_u64(seed),
-            now: 0,
-            wall_error: 0,
             jumped: false,
             tasks: BTreeMap::new(),
             weather: Weather::Fair,
@@ -115,60 +112,49 @@ impl World {
         &choices[self.rng.random_range(0..choices.len())]
     }
 
-    /// A span up to that long.
+    /// A span of at most that length.
     pub fn within(&mut self, longest: i64) -> i64 {
         self.rng.random_range(0..=longest)
     }
 
     /// A new task, which runs for a second to twelve hours from now.
-    pub fn add_task(&mut self) -> u64 {
+    pub fn add_task(&mut self, now: i64) -> u64 {
         let id = self.tasks.len() as u64 + 1;
         let lasts = (12.0 * HOUR as f64).powf(self.rng.random_range(0.7..1.0)) as i64;
-        let mut statuses: Vec<_> = (0..self.rng.random_range(0..3))
-            .map(|_| (self.now + self.within(lasts), *self.pick(&[4, 5, 6, 7])))
-            .collect();
+        let mut statuses = Vec::new();
+        for _ in 0..self.rng.random_range(0..3) {
+            statuses.push((now + self.within(lasts), *self.pick(&[4, 5, 6, 7])));
+        }
         statuses.sort_unstable();
-        statuses.push((self.now + lasts, *self.pick(&[1, 2, 3])));
+        statuses.push((now + lasts, *self.pick(&[1, 2, 3])));
         let exists = self.rng.random_bool(0.9);
         self.tasks.insert(id, Plan { exists, statuses });
         id
     }
 
-    pub fn change(&mut self, weather: Weather) {
-        self.weather = weather;
-    }
-
-    /// Nothing goes wrong any more, and what runs comes to its end.
+    /// From now on nothing goes wrong, and every task comes to its end.
     pub fn calm(&mut self) {
         self.weather = Weather::Fair;
         self.is_calm = true;
         self.moods = [Mood::Well; SINKS.len()];
     }
 
-    /// The local wall clock jumps, by seconds or by years.
-    pub fn jump(&mut self) {
+    /// A jump of the local wall clock, in milliseconds: by seconds or by years.
+    pub fn jump(&mut self) -> i64 {
         self.jumped = true;
         let hours = *self.pick(&[-50_000, -2, 0, 0, 1, 50_000]);
-        self.wall_error = hours * 3_600_000 + self.rng.random_range(-4_000..4_000);
+        hours * 3_600_000 + self.rng.random_range(-4_000..4_000)
     }
 
-    /// How long a process is gone.
+    /// The time for which no process runs.
     pub fn downtime(&mut self) -> i64 {
         let longest = *self.pick(&[0, SECOND, MINUTE, 2 * HOUR]);
         self.within(longest)
     }
 
-    pub fn local_wall(&self) -> i64 {
-        EPOCH_MS + self.now / 1000 + self.wall_error
-    }
-
-    pub fn moment(&self, started: i64) -> Moment {
-        Moment { steady: Steady(self.now - started), wall: Wall(self.local_wall()) }
-    }
-
-    /// How each sink is sent to: one takes several events at once and one attempt at a time, the other one
-    /// event and several.
-    pub fn sendings(&self) -> [Sending; SINKS.len()] {
+    /// The keys of the sinks: one takes several events in one attempt, and one attempt at a time; the other one event in
+    /// an attempt, and several attempts.
+    pub fn sendings() -> [Sending; SINKS.len()] {
         let one = Sending {
             batch: 4,
             gather: None,
@@ -180,57 +166,37 @@ impl World {
         [one, Sending { batch: 1, max_in_flight: 3, ..one }]
     }
 
-    /// An attempt of a sink: what comes of it, and how long it takes. What it accepts is handed on.
-    pub fn deliver(
-        &mut self,
-        sink: usize,
-        events: &[Event],
-        mut accept: impl FnMut(&Event) -> Result<(), String>,
-    ) -> Result<(Result<(), Refusal>, i64), String> {
+    /// The result of an attempt, its duration, and whether the sink accepts the events.
+    pub fn attempt(&mut self, sink: usize, events: &[Event]) -> (Result<(), Refusal>, i64, bool) {
         let takes = if self.rng.random_bool(0.05) { self.within(10 * SECOND) } else { self.within(100_000) };
-        let fails = self.rng.random_bool(0.1);
-        let unheard = self.rng.random_bool(0.1);
-        let stray = !self.is_calm && fails;
-        let result = match self.moods[sink] {
-            Mood::Down => Err(Refusal::passing("500")),
-            Mood::Refuses => Err(Refusal::of_sink("401")),
-            Mood::Picky if events.iter().any(|event| event.id.as_u128() % 5 == 0) => {
-                Err(Refusal::of_event("413"))
-            }
-            Mood::Well | Mood::Picky if stray => Err(Refusal::passing("502")),
-            Mood::Well | Mood::Picky => {
-                events.iter().try_for_each(&mut accept)?;
-                if unheard && !self.is_calm { Err(Refusal::passing("timeout")) } else { Ok(()) }
-            }
-        };
-        Ok((result, takes))
+        let fails = self.rng.random_bool(0.1) && !self.is_calm;
+        let is_lost = self.rng.random_bool(0.1) && !self.is_calm;
+        let is_picked = events.iter().any(|event| event.id.as_u128() % 5 == 0);
+        match self.moods[sink] {
+            Mood::Down => (Err(Refusal::passing("500")), takes, false),
+            Mood::Refuses => (Err(Refusal::of_sink("401")), takes, false),
+            Mood::Picky if is_picked => (Err(Refusal::of_event("413")), takes, false),
+            Mood::Well | Mood::Picky if fails => (Err(Refusal::passing("502")), takes, false),
+            Mood::Well | Mood::Picky if is_lost => (Err(Refusal::passing("timeout")), takes, true),
+            Mood::Well | Mood::Picky => (Ok(()), takes, true),
+        }
     }
 
-    /// The answer to a request that leaves now, and when it is there.
-    pub fn answer(&mut self, id: u64, route: &Route) -> (Response, i64) {
-        let latency =
-            if self.rng.random_bool(0.1) { self.within(9 * SECOND) } else { 5_000 + self.within(200_000) };
-        let at = self.now + latency / 2;
-        let signature = Secret::new(SIGNATURE);
-        let read = |body: &str| Response {
-            poll: route.understood(200, None, body.as_bytes().to_vec(), &signature),
-            date: None,
-        };
-        let refused = |code: i64| read(&format!(r#"{{"code":{code},"message":"refused: {SIGNATURE}"}}"#));
-        let fault = |class, what: &str| {
-            let fault =
-                Fault { class, code: Code::Text(what.into()), message: String::new(), retry_after: None };
-            Response { poll: Err(fault), date: None }
-        };
+    /// The response to a request that leaves now; refusals echo `secret`.
+    pub fn respond(&mut self, id: u64, now: i64, secret: &str) -> Reply {
+        let is_slow = self.rng.random_bool(0.1);
+        let latency = if is_slow { self.within(9 * SECOND) } else { 5_000 + self.within(200_000) };
+        let at = now + latency / 2;
+        let refused = |code: i64| Ok(format!(r#"{{"code":{code},"message":"refused: {secret}"}}"#));
         let trouble = self.rng.random_range(0..6);
-        let chance = self.rng.random_bool(if self.is_calm { 0.0 } else { 0.03 });
+        let is_stray = !self.is_calm && self.rng.random_bool(0.03);
         let single = || match trouble {
-            0 => (fault(Class::Connection, "connection_lost"), latency),
-            1 => (fault(Class::Service, "timeout"), REQUEST_TIMEOUT),
-            2 => (refused(6000), latency),
-            3 => (refused(4500), latency),
-            4 => (read("<html>"), latency),
-            _ => (refused(9001), latency),
+            0 => Err(Missing::ConnectionLost),
+            1 => Err(Missing::Timeout),
+            2 => refused(6000),
+            3 => refused(4500),
+            4 => Ok("<html>".to_owned()),
+            _ => refused(9001),
         };
         let good = || {
             let plan = &self.tasks[&id];
@@ -238,20 +204,20 @@ impl World {
                 return refused(5000);
             }
             let status = plan.status_at(at);
-            read(&format!(
-                r#"{{"code":0,"data":{{"status":{status},"instanceIds":[{{"instanceId":"a","status":{status}}}]}}}}"#
-            ))
+            let instances = format!(r#"[{{"instanceId":"a","status":{status}}}]"#);
+            Ok(format!(r#"{{"code":0,"data":{{"status":{status},"instanceIds":{instances}}}}}"#))
         };
-        let (mut answer, latency) = match self.weather {
-            _ if chance => single(),
-            Weather::Fair => (good(), latency),
+        let body = match self.weather {
+            _ if is_stray => single(),
+            Weather::Fair | Weather::Undated => good(),
             Weather::Outage => single(),
-            Weather::WrongKey => (refused(4100), latency),
-            Weather::Refuses(which) => (if share(id) == which { refused(5000) } else { good() }, latency),
-            Weather::Busy => (if trouble == 0 { refused(4400) } else { good() }, latency),
+            Weather::WrongKey => refused(4100),
+            Weather::Refuses(which) if share(id) == which => refused(5000),
+            Weather::Refuses(_) => good(),
+            Weather::Busy if trouble == 0 => refused(4400),
+            Weather::Busy => good(),
         };
-        let silent = answer.poll.as_ref().is_err_and(|fault| matches!(fault.code, Code::Text(_)));
-        answer.date = (!silent).then_some(Wall((EPOCH_MS + at / 1000) / 1000 * 1000));
-        (answer, self.now + latency)
+        let is_dated = body.is_ok() && self.weather != Weather::Undated;
+        Reply { body, date: is_dated.then_some(Wall((EPOCH_MS + at / 1000) / 1000 * 1000)), latency }
     }
 }
