@@ -137,9 +137,9 @@ fn later_layers_win_and_tasks_task_files_sinks_and_accounts_add_up() {
         loaded.task_files,
         [folder.path().join("one"), folder.path().join("conf.d/two"), folder.path().join("conf.d/../three")]
     );
-    let path = |sink: &str| match &loaded.sinks[sink].kind {
-        Kind::File(file) => file.path.clone(),
-        Kind::Exec(_) | Kind::Webhook(_) | Kind::Log(_) => panic!("{sink}"),
+    let path = |sink: &str| {
+        let Kind::File(file) = &loaded.sinks[sink].kind else { panic!("{sink}") };
+        file.path.clone()
     };
     let Kind::Webhook(webhook) = &loaded.sinks["c"].kind else { panic!("no webhook") };
     assert_eq!((webhook.secrets.len(), &webhook.url_file), (2, &Some(folder.path().join("url"))));
@@ -178,9 +178,9 @@ fn a_program_is_relative_to_its_file_where_it_has_a_slash_and_looked_for_in_the_
     .concat();
     let folder = written(&[("opwatch.toml", &text)]);
     let loaded = loaded(folder.path(), &[("OPWATCH__SINKS__D__COMMAND", "['./z', '-v']")]);
-    let shown = |name: &str| match &loaded.sinks[name].kind {
-        Kind::Exec(exec) => serde_json::to_value(&exec.command).unwrap(),
-        Kind::File(_) | Kind::Webhook(_) | Kind::Log(_) => panic!("{name}"),
+    let shown = |name: &str| {
+        let Kind::Exec(exec) = &loaded.sinks[name].kind else { panic!("{name}") };
+        serde_json::to_value(&exec.command).unwrap()
     };
     let whole = |path: &str| folder.path().join(path).to_str().unwrap().to_owned();
     assert_eq!(shown("a"), serde_json::json!([whole("bin/x"), "bin/y"]));
