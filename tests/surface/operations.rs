@@ -18,7 +18,7 @@ use crate::support::cloud;
 
 /// Two rows whose ids mean something only beside a second parameter, as `tcb3` of api.md.
 const ROWS: &str = r#"
-[over-2.0]
+[over-2]
 api = "2.0"
 host = "bm.api.qcloud.com"
 action = "QueryTask"
@@ -29,7 +29,7 @@ failure = ["Failed"]
 running = ["Accepted", "Running", "Pending"]
 rate = "20/1s"
 
-[over-3.0]
+[over-3]
 api = "3.0"
 version = "2018-06-08"
 host = "tcb.tencentcloudapi.com"
@@ -95,21 +95,21 @@ async fn a_row_with_a_second_parameter_is_polled_with_the_params_of_its_task_ove
     };
 
     let env = [("EnvId", "env-1/机")];
-    let running = poll(task(&catalogue, "over-2.0", "two", &env).unwrap()).await.poll.unwrap();
+    let running = poll(task(&catalogue, "over-2", "two", &env).unwrap()).await.poll.unwrap();
     assert_eq!((running.phase, running.known, running.message), (Phase::Running, true, None));
-    let failed = poll(task(&catalogue, "over-3.0", "three", &env).unwrap()).await.poll.unwrap();
+    let failed = poll(task(&catalogue, "over-3", "three", &env).unwrap()).await.poll.unwrap();
     assert_eq!(failed.phase, Phase::Over(Outcome::Failure));
     assert_eq!(failed.message.as_deref(), Some("no quota"));
 
     // The cloud names the missing parameter; the id of another task is looked up beside its own parameter.
-    let fault = poll(task(&catalogue, "over-3.0", "three", &[]).unwrap()).await.poll.unwrap_err();
+    let fault = poll(task(&catalogue, "over-3", "three", &[]).unwrap()).await.poll.unwrap_err();
     assert_eq!(
         (fault.class, fault.to_string()),
         (Class::PaceKey, "MissingParameter: EnvId is missing".to_owned())
     );
-    let fault = poll(task(&catalogue, "over-2.0", "two", &[]).unwrap()).await.poll.unwrap_err();
+    let fault = poll(task(&catalogue, "over-2", "two", &[]).unwrap()).await.poll.unwrap_err();
     assert_eq!(fault.to_string(), "4000: EnvId: missing");
-    let refused = task(&catalogue, "over-3.0", "three", &[("TaskId", "four")]).unwrap_err().to_string();
+    let refused = task(&catalogue, "over-3", "three", &[("TaskId", "four")]).unwrap_err().to_string();
     assert!(refused.contains("`TaskId` is set by opwatch itself"), "{refused}");
     let ids: Vec<_> = sim.seen().into_iter().map(|seen| seen.task).collect();
     assert_eq!(ids, ["two", "three", "three", "two"]);
