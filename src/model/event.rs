@@ -475,6 +475,13 @@ mod tests {
     }
 
     #[test]
+    fn bodies_and_ids_of_every_type_never_change() {
+        let bodies: Vec<_> =
+            Kind::ALL.into_iter().flat_map(schema::samples).map(|event| event.body).collect();
+        assert_eq!(bodies, include_str!("event/bodies.jsonl").lines().collect::<Vec<_>>());
+    }
+
+    #[test]
     fn an_event_from_the_store_has_the_content_that_it_was_made_with() {
         for made in Kind::ALL.into_iter().flat_map(schema::samples) {
             let stored = Event::stored(made.id, made.kind, made.time, made.body.clone());

@@ -16,11 +16,12 @@ const TASKS: u64 = 40;
 const EVENTS: &str = r#"events = ["finished", "progressed"]"#;
 const RETRY: &str = r#"retry = { initial = "5ms", max = "30ms" }"#;
 
-/// Writes its event with the exit code before it, which is 75 once in three times.
+/// Writes its event with the exit code before it, which is 75 once in three times. Its input is empty if the
+/// daemon is killed before it writes the event.
 const PROGRAM: &str = r#"
-read -r line
+read -r line || exit 75
 code=$(( $(od -An -N1 -tu1 /dev/urandom) % 3 ? 0 : 75 ))
-echo "$code $line" >>page.jsonl
+printf "%s\n" "$code $line" >>page.jsonl
 exit $code
 "#;
 
@@ -122,9 +123,9 @@ fn came_in_order(sink: &str, attempts: Vec<Attempt>, happened: &BTreeMap<String,
 
 /// Refuses the events of task 1 until it is repaired.
 const PROGRAM_OF_ONE_FAULT: &str = r#"
-read -r line
+read -r line || exit 75
 case "$line" in *'"subject":"bm/1"'*) [ -e repaired ] || exit 75 ;; esac
-echo "$line" >>page.jsonl
+printf "%s\n" "$line" >>page.jsonl
 "#;
 
 #[tokio::test(flavor = "multi_thread")]
