@@ -1,5 +1,5 @@
-//! The slots of one pace key, account or sink: requests leave evenly spaced, at least `1/rate` apart, the first
-//! one after a start included. [`throttle`] decides the share of the rate that is used now.
+//! The slots of one pace key, account or sink: requests leave evenly spaced, at least `1/rate` apart, the
+//! first one after a start included. [`throttle`] decides the share of the rate that is used now.
 //!
 //! - A slot that is taken puts the next one `1/(rate × share)` later. Idle time earns no burst.
 //! - A timer may fire one tick late without a loss of rate: two requests are at least `1/rate` less one tick
@@ -31,8 +31,8 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// A pace whose first slot is a whole interval after the start: a program that restarts in a loop must not
-    /// send faster than one that runs.
+    /// A pace whose first slot is a whole interval after the start: a program that restarts in a loop must
+    /// not send faster than one that runs.
     pub fn new(rate: Rate, started: Steady) -> Self {
         let next = started + rate.interval();
         Self { throttle: Some(Throttle::new(rate)), next }
@@ -66,8 +66,8 @@ impl Pace {
         self.throttle.as_ref().map(|throttle| throttle.spacing(now).as_secs_f64().recip())
     }
 
-    /// Sent requests per second that were not refused, over the last period of the rate (at least 5 s); `None`
-    /// without a rate.
+    /// Sent requests per second that were not refused, over the last period of the rate (at least 5 s);
+    /// `None` without a rate.
     pub fn used_rate(&self, now: Steady) -> Option<f64> {
         self.throttle.as_ref().map(|throttle| throttle.used_rate(now))
     }

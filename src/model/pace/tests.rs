@@ -33,8 +33,8 @@ fn used(seconds: f64) -> (Pace, Rate) {
     (pace, full)
 }
 
-/// Checks a row of the table for both kinds of windows and each latency: at least 80 % of the quota used, and at
-/// most that part of the requests refused, after `warm_up` seconds.
+/// Checks a row of the table for both kinds of windows and each latency: at least 80 % of the quota used, and
+/// at most that part of the requests refused, during those seconds.
 fn check(
     rate: Rate,
     quota: fn(i64) -> usize,
@@ -64,8 +64,8 @@ fn a_quota_below_95_a_minute_is_used_with_few_refusals() {
     }
 }
 
-/// Nine requests a minute are 18 in a recovery, and the least possible is one refusal in a recovery: 5.3 %. At a
-/// latency of 2 s, 3 more are in flight at the full rate.
+/// Nine requests a minute are 18 in a recovery, and the least possible is one refusal in a recovery: 5.3 %.
+/// At a latency of 2 s, 3 more are in flight at the full rate.
 #[test]
 fn a_tenth_of_95_a_minute_has_at_most_3_refusals_in_a_recovery() {
     check(rate(95.0, 60), |_| 9, 1, HOURS, 3.0 / (18.0 + 3.0));
@@ -104,7 +104,7 @@ fn a_quota_that_comes_back_is_used_again() {
             let counted = history.run(1_800 + 121..3_600);
             assert!(counted.refused == 0 && counted.accepted >= 2_655, "{counted:?}: {history:?}");
             let quota = |second| if second < 1_800 { 9 } else { 47 };
-            let (used, refused) = History { quota, ..history }.steady_state(2_700..7_200);
+            let (used, refused) = History { quota, ..history }.steady_state(2_100..7_200);
             assert!(used >= 0.8 && refused <= 0.05, "used {used:.3}, refused {refused:.3}: {history:?}");
         }
     }
@@ -169,7 +169,9 @@ fn refusals_of_earlier_requests_change_nothing() {
         pace.throttled(at(sent), at(121.0));
     }
     assert_eq!((share(&pace, full, at(121.0)), pace.next()), (cut, next));
-    assert!(pace.is_throttled(at(240.499)) && !pace.is_throttled(at(240.5)));
+    pace.throttled(at(120.5), at(121.0));
+    assert!(pace.next() > next, "a later request, which left as the refusal arrived");
+    assert!(pace.is_throttled(at(240.999)) && !pace.is_throttled(at(241.0)));
 }
 
 #[test]
@@ -356,7 +358,8 @@ fn the_allowed_and_the_used_rate_are_known() {
     let (mut pace, full) = used(3.0);
     let near = |rate: Option<f64>, wanted: f64| (rate.unwrap() - wanted).abs() < 0.04 * wanted;
     assert!(near(pace.allowed_rate(at(120.0)), full.interval().as_secs_f64().recip()));
-    assert!(near(pace.used_rate(at(120.0)), 1.0 / 3.0), "{:?}", pace.used_rate(at(120.0)));
+    pace.lower(full);
+    assert!(near(pace.used_rate(at(120.0)), 1.0 / 3.0), "an equal rate keeps the counts");
     assert!(near(pace.used_rate(at(150.0)), 1.0 / 6.0), "{:?}", pace.used_rate(at(150.0)));
     assert_eq!(pace.used_rate(at(185.0)), Some(0.0));
     pace.throttled(at(120.0), at(120.0));

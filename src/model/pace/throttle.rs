@@ -2,14 +2,14 @@
 //! time alone, so a slow pace recovers as soon as a fast one (design.md §4, "Rate").
 //!
 //! **Cut.** The first refusal sets the share to its base: 95 % of the measured quota, at least half of the
-//! share before. The quota is measured as the requests of the last window that were not refused: a server with a
-//! sliding window refuses exactly when this number is its quota. The window is the period of the rate, or 5 s
-//! where that is shorter: a period of 1 s holds too few requests for a measurement. The next cut needs a refusal
-//! of a request that left one period after the last cut. All earlier requests share a window with requests that
-//! left before the cut, so their refusals do not show that the base is too high.
+//! share before. The quota is measured as the requests of the last window that were not refused: a server
+//! with a sliding window refuses exactly when this number is its quota. The window is the period of the rate,
+//! and at least 5 s: a period of 1 s holds too few requests for a measurement. The next cut needs a refusal
+//! of a request that left one period after the last cut. The requests before it share a window with requests
+//! that left before the cut, so their refusals do not show that the base is too high.
 //!
-//! **Pause.** A server with a fixed window refuses everything until its window ends. The refusals that cause no
-//! cut double a pause instead: 2, 4, 8, … intervals, until one period after the cut.
+//! **Pause.** A server with a fixed window refuses everything until its window ends. The refusals that cause
+//! no cut double a pause instead: 2, 4, 8, … intervals, until one period after the cut.
 //!
 //! **Recovery.** `x` is the time since the last refusal, as a part of 2 min. The base grows slowly (5 % in 64
 //! requests, but not before 8 periods), and the share is `base + (1 − base) × x²⁴`. Up to `x = 0.8` the last
@@ -17,15 +17,14 @@
 //! earlier, so refusals are more frequent. A higher one meets it at a higher rate, so more requests are in
 //! flight when the refusal arrives.
 //!
-//! **Arithmetic.** 95 a minute with a real quota of 31 a minute: 62 requests are accepted in 2 min, and 2 refusals
-//! are 3 %. At a latency of 2 s, 3 further requests are in flight at the full rate. The least possible is one
-//! refusal in 2 min: a quota of 9 a minute cannot have less than 5 %. 47.5 a second with a real quota of 15 a
-//! second: the base grows from 95 % to 100 % of the quota in 8 s, during which 117 requests are accepted, and 1
-//! refusal is below 1 %.
+//! **Larger quota.** Each recovery measures again, so a base can rise. A fixed window makes the measurement too
+//! high, by up to a factor of 2, since the last period covers two windows. The next cut corrects it.
 //!
-//! **Larger quota.** A fixed window makes the measurement too high, by up to a factor of 2: the last period
-//! covers two windows. A base may therefore rise by 5 % only, and by twice that exponent after each
-//! recovery that reached a rate above the quota: 5 %, 10 %, 22 %, 48 %, 100 %.
+//! **Arithmetic.** 95 a minute with a real quota of 31 a minute: 62 requests are accepted in 2 min, and 2
+//! refusals are 3 %. At a latency of 2 s, 3 further requests are in flight at the full rate. One refusal in 2
+//! min is the least possible, so a quota of 9 a minute cannot have less than 5 %. 47.5 a second with a real
+//! quota of 15 a second: the base grows from 95 % to 100 % of the quota in 8 s. 117 requests are accepted
+//! meanwhile, and 1 refusal is below 1 %.
 
 use std::time::Duration;
 
@@ -43,9 +42,6 @@ const MARGIN: f64 = 0.95;
 /// Requests, and periods, in which the base grows from the margin to the quota: the longer time of both.
 const GROWTH_REQUESTS: f64 = 64.0;
 const GROWTH_PERIODS: f64 = 8.0;
-/// Factor by which a base may exceed the one before, at first and at most.
-const FIRST_RAISE: f64 = 1.05;
-const LARGEST_RAISE: f64 = 2.0;
 /// Share of the rate right after an outage, and time from there to the full rate.
 const SHARE_AFTER_OUTAGE: f64 = 0.25;
 const RESTORATION: Duration = Duration::from_secs(60);
@@ -72,8 +68,6 @@ struct Cut {
     at: Steady,
     /// Share right after the last refusal.
     base: f64,
-    /// Factor by which the next base may exceed this one.
-    raise: f64,
     last_refusal: Steady,
     /// Refusals since the cut, the one that caused it included.
     refusals: u32,
@@ -144,17 +138,10 @@ impl Throttle {
     }
 
     fn next_cut(&self, before: Option<&Cut>, sent: Steady, now: Steady) -> Cut {
-        let share = self.share(sent);
-        let grown = before.map_or(share, |cut| self.grown_base(cut, sent));
-        let smallest = before.map_or(share, |cut| cut.base) / 2.0;
-        let largest = before.map_or(share, |cut| grown.max(cut.base * cut.raise));
-        let quota = self.measured_share(sent);
-        let base = (quota * MARGIN).clamp(smallest, largest).clamp(SMALLEST_SHARE, MARGIN);
-        let raise = match before {
-            Some(cut) if share * MARGIN > grown => (cut.raise * cut.raise).min(LARGEST_RAISE),
-            Some(_) | None => FIRST_RAISE,
-        };
-        Cut { at: now, base, raise, last_refusal: now, refusals: 1 }
+        let share_before = before.map_or_else(|| self.share(sent), |cut| cut.base);
+        let measured = self.measured_share(sent) * MARGIN;
+        let base = measured.max(share_before / 2.0).clamp(SMALLEST_SHARE, MARGIN);
+        Cut { at: now, base, last_refusal: now, refusals: 1 }
     }
 
     /// Part of the full rate that is used at that moment.
