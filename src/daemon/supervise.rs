@@ -58,10 +58,16 @@ impl Daemon {
             ended = first_failure(&mut others) => ended.map(|()| Vec::new()),
             ended = delivery.ended() => ended.map(|()| Vec::new()),
             left = done.wait(), if options.until_done.is_some() => left,
+            error = store.failed() => Err(error),
         };
         notify(NotifyState::Stopping);
         stop.cancel();
         let drained = tokio::time::timeout(DRAIN, async {
+            if ended.is_err() {
+                // Without a store nothing more may be delivered, and nothing more can be kept.
+                delivery.abort.cancel();
+                return delivery.ended().await;
+            }
             let watched = all(&mut watching).await;
             lanes_stop.cancel();
             let other = all(&mut others).await;

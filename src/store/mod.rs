@@ -94,6 +94,16 @@ pub enum Error {
     /// A read or a write failed for good: nothing may be assumed of what was not acknowledged.
     #[error("the store failed; opwatch ends here and starts afresh from what is safely written")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The files of the store were removed, moved or replaced while they were in use.
+    #[error(
+        "the store {place} {change} while opwatch was running; nothing is written or delivered any more. Put the right store at that path, then start opwatch again"
+    )]
+    Moved {
+        /// The place of the store.
+        place: String,
+        /// What happened to it.
+        change: &'static str,
+    },
     /// The store is closed, since the program ends.
     #[error("the store is closed")]
     Closed,
@@ -103,7 +113,7 @@ impl Error {
     /// Whether only a person can remove the cause, so that another start is of no use.
     pub fn needs_a_person(&self) -> bool {
         match self {
-            Self::Config(_) | Self::InUse { .. } | Self::Newer { .. } => true,
+            Self::Config(_) | Self::InUse { .. } | Self::Newer { .. } | Self::Moved { .. } => true,
             Self::Open { needs_a_person, .. } => *needs_a_person,
             Self::Failed(_) | Self::Closed => false,
         }
@@ -255,6 +265,9 @@ pub trait Store: Send + Sync {
     /// Forgets at most `limit` events from before that moment that are no task's and are owed to nobody; how
     /// many.
     async fn delete_events(&self, before: Wall, limit: usize) -> Result<u64, Error>;
+
+    /// Waits until the store is unusable, and returns the reason: also while it has no call to answer.
+    async fn failed(&self) -> Error;
 
     /// Writes what was asked for until now and lets go of the store, so that it can be opened again. Every
     /// later call answers [`Error::Closed`]. What cannot be written within some seconds is given up, and its

@@ -30,6 +30,13 @@ impl Disk {
         while std::io::Write::write(&mut file, &[0; 4096]).is_ok_and(|written| written > 0) {}
     }
 
+    /// Takes all the room but that of some pages.
+    fn fill_but(&self, free_pages: u64) {
+        self.fill();
+        let filler = std::fs::OpenOptions::new().write(true).open(self.0.join("filler")).unwrap();
+        filler.set_len(filler.metadata().unwrap().len() - free_pages * 4096).unwrap();
+    }
+
     fn make_room(&self) {
         std::fs::remove_file(self.0.join("filler")).unwrap();
     }
@@ -180,4 +187,101 @@ async fn a_process_out_of_descriptors_says_so_and_goes_on_once_it_has_some() {
     limit(1024);
     assert_eq!(said(child).await.code, Some(0));
     all_ended_once(&home, 30);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "mounts a small file system, which takes root"]
+async fn a_full_disk_at_the_start_is_waited_for_and_every_end_is_told() {
+    let (_cloud, home) = cloud_of(30, |cloud| Home::new(cloud, "")).await;
+    let disk = Disk::new(&home, "disk", "1m");
+    home.edit("sqlite:opwatch.db", "sqlite:disk/opwatch.db");
+    // From no room at all to almost enough: a different call of SQLite fails each time.
+    for free_pages in [0, 1, 2, 4, 8, 12] {
+        disk.fill_but(free_pages);
+        let child = start(&home, &[]);
+        eventually("it is told", || log_says(&home, "free some space")).await;
+        disk.make_room();
+        let ended = said(child).await;
+        assert_eq!(
+            ended.code,
+            Some(0),
+            "{free_pages}: {}",
+            std::fs::read_to_string(home.path("log")).unwrap()
+        );
+        all_ended_once(&home, 30);
+        for name in ["disk/opwatch.db", "disk/opwatch.db.lock", "events.jsonl"] {
+            std::fs::remove_file(home.path(name)).unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_moved_or_replaced_while_the_daemon_runs_ends_it_with_code_2_and_no_further_event() {
+    let changes: [(&str, &str); 4] = [
+        ("mv opwatch.db old.db", "opwatch.db was removed or moved while opwatch was running"),
+        (
+            "rm opwatch.db opwatch.db-wal opwatch.db-shm",
+            "opwatch.db was removed or moved while opwatch was running",
+        ),
+        (
+            "cp opwatch.db copy.db && mv copy.db opwatch.db",
+            "opwatch.db was replaced while opwatch was running",
+        ),
+        ("rm opwatch.db-wal", "opwatch.db was removed or moved while opwatch was running"),
+    ];
+    for (change, words) in changes {
+        let cloud =
+            cloud(Scenario { unlisted: Unlisted::Follows(vec![Answer::status(4)]), ..Scenario::default() })
+                .await;
+        let home = Home::new(&cloud, "");
+        home.list(1..=5);
+        let child = home.start();
+        cloud.wait_until(|seen| seen.len() >= 10).await;
+        assert!(home.in_shell(change).env("PATH", "/usr/bin:/bin").status().await.unwrap().success());
+        (1..=5).for_each(|id| cloud.set_answers(&id.to_string(), [Answer::status(1)]));
+        let ended = said(child).await;
+        assert_eq!(ended.code, Some(2), "{change}: {}", ended.stderr);
+        let told = ended.stderr.lines().find(|line| line.starts_with("opwatch: ")).unwrap();
+        assert!(told.contains(words) && told.contains("nothing is written or delivered any more"), "{told}");
+        assert_eq!(home.events(), [] as [serde_json::Value; 0], "{change}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_no_file_is_meant_by_is_refused_by_check_and_run_alike_and_none_is_created() {
+    let cloud = cloud(Scenario::default()).await;
+    for url in
+        ["sqlite::memory:", "sqlite:opwatch.db?mode=ro", "sqlite:file:opwatch.db", "sqlite:opwatch.db/"]
+    {
+        let home = Home::new(&cloud, "");
+        home.edit("sqlite:opwatch.db", url);
+        let files = || home.path("").read_dir().unwrap().count();
+        let before = files();
+        let refused =
+            [home.opwatch(&["check", "-c", "opwatch.toml"]), home.opwatch(&["run", "-c", "opwatch.toml"])];
+        let mut texts = Vec::new();
+        for mut command in refused {
+            let refused = said(command.spawn().unwrap()).await;
+            assert_eq!(refused.code, Some(2), "{url}: {}", refused.stderr);
+            assert!(refused.stderr.contains("store.url: "), "{}", refused.stderr);
+            texts.push(refused.stderr);
+        }
+        assert_eq!(texts[0], texts[1]);
+        assert_eq!(files(), before, "{url}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "starts the program as two users, which takes root"]
+async fn a_lock_file_of_root_is_named_as_such() {
+    let (_cloud, home) = cloud_of(1, |cloud| Home::new(cloud, "")).await;
+    assert_eq!(said(start(&home, &[])).await.code, Some(0));
+    run(&["chmod", "755", home.path("").to_str().unwrap()]);
+    run(&["chown", "-R", "nobody", home.path("").to_str().unwrap()]);
+    run(&["chown", "root", home.path("opwatch.db.lock").to_str().unwrap()]);
+    let refused = said(start(&home, &["setpriv", "--reuid=nobody", "--clear-groups"])).await;
+    assert_eq!(refused.code, Some(2));
+    assert!(log_says(&home, "opwatch.db.lock belongs to root; remove it while no opwatch runs"));
+    run(&["rm", home.path("opwatch.db.lock").to_str().unwrap()]);
+    assert_eq!(said(start(&home, &["setpriv", "--reuid=nobody", "--clear-groups"])).await.code, Some(0));
 }

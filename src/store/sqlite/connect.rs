@@ -2,12 +2,13 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
-use super::trouble::{Patience, Trouble};
+use super::trouble::{FREE_SPACE, Patience, Trouble, is_full};
 use crate::store::Error;
 
 /// The schema, a step a version; `PRAGMA user_version` counts those taken. A step that was released is never
@@ -16,7 +17,9 @@ const STEPS: &[&str] = &[include_str!("step_1.sql"), include_str!("step_2.sql")]
 /// Set by the first step.
 const APPLICATION_ID: i64 = 0x6f70_7761;
 /// How long SQLite itself waits for a foreign lock: short, so that longer waits are seen (trouble.rs).
-const BUSY: Duration = Duration::from_millis(250);
+pub const BUSY: Duration = Duration::from_millis(250);
+/// The mode of the files that opwatch creates here; SQLite gives its own files that of the database.
+pub const MODE: u32 = 0o600;
 /// Bounds the memory of each connection. More would not make it faster: keys rise, so what is written lies
 /// together.
 const CACHE_KIB: i64 = 2 * 1024;
@@ -103,7 +106,7 @@ pub fn connect(path: &Path, patience: &mut Patience) -> Result<Connection, Error
             .and_then(|mut connection| prepared(&mut connection).map(|version| (connection, version)))
         {
             Ok(ready) => break ready,
-            Err(NotOurs::Sqlite(error)) => match passing(&error) {
+            Err(NotOurs::Sqlite(error)) => match passing(&error, path) {
                 Some(remedy) if patience.wait(&error, remedy) => {}
                 Some(_) | None => return Err(refused(error.into())),
             },
@@ -130,20 +133,28 @@ pub fn in_memory() -> Result<Connection, Error> {
     prepared().map_err(|reason: NotOurs| Unusable::Other.of(Path::new(":memory:"), reason))
 }
 
-/// What to do about trouble that passes by itself; what is missing or forbidden at the start is a mistake
+/// The remedy of trouble that passes by itself. A file that is missing or forbidden at the start is a mistake
 /// more often.
-fn passing(error: &rusqlite::Error) -> Option<&'static str> {
-    const WAITED_FOR: [ErrorCode; 4] = [
-        ErrorCode::DatabaseBusy,
-        ErrorCode::DatabaseLocked,
-        ErrorCode::FileLockingProtocolFailed,
-        ErrorCode::DiskFull,
-    ];
-    error.sqlite_error_code().filter(|code| WAITED_FOR.contains(code))?;
-    match Trouble::of(error) {
-        Trouble::Passing(remedy) => Some(remedy),
-        Trouble::Fatal | Trouble::Own => None,
+fn passing(error: &rusqlite::Error, path: &Path) -> Option<&'static str> {
+    const MISTAKES: [ErrorCode; 2] = [ErrorCode::ReadOnly, ErrorCode::CannotOpen];
+    let is_mistake = error.sqlite_error_code().is_some_and(|code| MISTAKES.contains(&code));
+    match Trouble::of(error, path) {
+        Trouble::Passing(remedy) if remedy == FREE_SPACE || !is_mistake => Some(remedy),
+        Trouble::Passing(_) | Trouble::Fatal | Trouble::Own => None,
     }
+}
+
+/// Creates the file of a new database, for its owner alone. A full disk is waited for.
+pub fn create(path: &Path, patience: &mut Patience) -> Result<(), Error> {
+    // To open and close a file that exists would drop SQLite's locks on it.
+    while !path.exists() {
+        match OpenOptions::new().write(true).create(true).truncate(false).mode(MODE).open(path) {
+            Ok(_) => {}
+            Err(error) if is_full(&error) && patience.wait(&error, FREE_SPACE) => {}
+            Err(error) => return Err(unusable(path, error)),
+        }
+    }
+    Ok(())
 }
 
 /// The error of a database, or of a file beside it, that the system refuses.

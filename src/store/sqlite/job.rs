@@ -8,8 +8,28 @@ use tokio::sync::oneshot;
 
 use crate::store::Error;
 
-/// Why the store is unusable, shared by all who are told.
-pub type Failure = Arc<dyn std::error::Error + Send + Sync>;
+/// The reason for which the store is unusable, shared by all callers.
+#[derive(Clone, Debug)]
+pub enum Failure {
+    /// A read or a write failed for good.
+    Broken(Arc<dyn std::error::Error + Send + Sync>),
+    /// The files of the store are not at their place any more.
+    Moved {
+        /// The place of the store.
+        place: String,
+        /// What happened to it.
+        change: &'static str,
+    },
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Broken(error) => Self::Failed(Box::new(error)),
+            Failure::Moved { place, change } => Self::Moved { place, change },
+        }
+    }
+}
 
 /// What became of a batch.
 #[derive(Debug)]
@@ -74,7 +94,7 @@ where
     fn answer(self: Box<Self>, verdict: &Verdict) {
         let answer = match (verdict, self.found) {
             (Verdict::Done, Some(found)) => found.map_err(|error| Error::Failed(error.into())),
-            (Verdict::Failed(failure), _) => Err(Error::Failed(Box::new(failure.clone()))),
+            (Verdict::Failed(failure), _) => Err(failure.clone().into()),
             (Verdict::Closed, _) | (Verdict::Done, None) => Err(Error::Closed),
         };
         // A caller who has gone needs no answer.

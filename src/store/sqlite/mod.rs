@@ -6,6 +6,8 @@
 
 mod connect;
 mod evidence;
+mod file_system;
+mod files;
 mod groups;
 mod inline;
 mod job;
@@ -23,18 +25,20 @@ mod worker;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::Connection;
 
+use self::files::Files;
 use self::inline::Inline;
 pub use self::location::{location, location_to_be, path_of, url_of};
 use self::lock::Lock;
 use self::trouble::Patience;
 use self::wal::Wal;
-use self::worker::{Poison, Role, Worker};
+use self::worker::{Poison, Role, Shared, Worker};
 use super::{Error, Store};
 use crate::clock::Wall;
 use crate::model::event::Event;
@@ -53,6 +57,8 @@ pub enum Sqlite {
         writer: Worker,
         /// Reads.
         reader: Worker,
+        /// The failure that makes both unusable.
+        poison: Poison,
     },
     /// In memory, where one connection alone sees the data.
     Memory(Inline),
@@ -72,18 +78,24 @@ impl Sqlite {
     }
 
     fn open_waiting(path: &Path, closing: Receiver<Infallible>) -> Result<Self, Error> {
-        let poison = Poison::default();
         let mut patience = Patience::new(path.into(), closing);
-        let start = |connection, role| {
-            Worker::start(connection, path.into(), role, poison.clone())
-                .map_err(|error| connect::unusable(path, error))
-        };
+        let unusable = |error| connect::unusable(path, error);
         // Before the first look, so that two that start at once never bring the schema up to date together.
-        let lock = Lock::take(path)?;
+        let lock = Lock::take(path, &mut patience)?;
+        connect::create(path, &mut patience)?;
+        if let Some(file_system) = file_system::network(path) {
+            let path = path.display();
+            tracing::warn!(%path, file_system, "the store is on a network file system, where its locks and syncs may not hold; keep it on a local disk");
+        }
         let writer = connect::connect(path, &mut patience)?;
         let reader = connect::connect(path, &mut patience)?;
         let role = Role::Writer { _lock: Some(lock), wal: Some(Wal::of(path)) };
-        Ok(Self::File { writer: start(writer, role)?, reader: start(reader, Role::Reader)? })
+        let poison = Poison::default();
+        let files = Arc::new(Files::of(path).map_err(unusable)?);
+        let shared = Shared { path: path.into(), files, poison: poison.clone() };
+        let writer = Worker::start(writer, role, shared.clone()).map_err(unusable)?;
+        let reader = Worker::start(reader, Role::Reader, shared).map_err(unusable)?;
+        Ok(Self::File { writer, reader, poison })
     }
 
     /// An empty store in memory.
@@ -242,9 +254,16 @@ impl Store for Sqlite {
         self.write(move |connection| outbox::delete_events(connection, before, limit)).await
     }
 
+    async fn failed(&self) -> Error {
+        match self {
+            Self::File { poison, .. } => poison.wait().await.into(),
+            Self::Memory(_) => std::future::pending().await,
+        }
+    }
+
     async fn close(&self) {
         match self {
-            Self::File { writer, reader } => {
+            Self::File { writer, reader, .. } => {
                 // The reader first: the writer then empties the log, and the last connection removes it.
                 reader.close().await;
                 writer.close().await;

@@ -128,9 +128,12 @@ fn what_a_person_must_mend_is_told_from_what_passes() {
         ErrorKind::StorageFull,
         ErrorKind::Other,
     ];
-    let whys = kinds.map(|kind| match connect::unusable(Path::new("x"), Refused::from(kind)) {
-        Error::Open { why, needs_a_person, .. } => (why, needs_a_person),
-        other => panic!("{kind}: {other:?}"),
+    let whys = kinds.map(|kind| {
+        let Error::Open { why, needs_a_person, .. } = connect::unusable(Path::new("x"), Refused::from(kind))
+        else {
+            panic!("{kind}")
+        };
+        (why, needs_a_person)
     });
     let expected = [
         (Unusable::Denied, true),
@@ -284,6 +287,182 @@ fn in_memory_each_call_is_answered_before_its_future_first_returns() {
     at_once(store.save(Vec::new())).unwrap();
     at_once(store.close());
     assert!(matches!(at_once(store.outbox()), Err(Error::Closed)));
+}
+
+/// A way in which the files of a store can be taken away: its name, the change, and the change in words.
+type Change = (&'static str, fn(&Path), &'static str);
+
+const CHANGES: &[Change] = &[
+    ("moved", |path| std::fs::rename(path, beside(path, ".old")).unwrap(), "was removed or moved"),
+    ("removed", |path| std::fs::remove_file(path).unwrap(), "was removed or moved"),
+    (
+        "replaced by a copy",
+        |path| {
+            std::fs::copy(path, beside(path, ".copy")).unwrap();
+            std::fs::rename(beside(path, ".copy"), path).unwrap();
+        },
+        "was replaced",
+    ),
+    ("without its log", |path| std::fs::remove_file(beside(path, "-wal")).unwrap(), "was removed or moved"),
+    (
+        "with another log",
+        |path| {
+            std::fs::write(beside(path, ".copy"), "another log").unwrap();
+            std::fs::rename(beside(path, ".copy"), beside(path, "-wal")).unwrap();
+        },
+        "was replaced",
+    ),
+    ("without its index", |path| std::fs::remove_file(beside(path, "-shm")).unwrap(), "was removed or moved"),
+    (
+        "in a moved folder",
+        |path| {
+            let folder = path.parent().unwrap();
+            std::fs::rename(folder, folder.with_extension("moved")).unwrap();
+        },
+        "was removed or moved",
+    ),
+    (
+        "in a replaced folder",
+        |path| {
+            let folder = path.parent().unwrap();
+            std::fs::rename(folder, folder.with_extension("moved")).unwrap();
+            std::fs::write(folder, "").unwrap();
+        },
+        "was removed or moved",
+    ),
+];
+
+#[tokio::test]
+async fn a_store_whose_files_were_moved_or_replaced_is_used_no_more() {
+    let moved =
+        |error: &Error, change: &str| matches!(error, Error::Moved { change: found, .. } if *found == change);
+    for (name, change, expected) in CHANGES {
+        let outer = tempdir().unwrap();
+        let folder = outer.path().join("state");
+        std::fs::create_dir(&folder).unwrap();
+        let path = folder.join("opwatch.db");
+        let store = opened(&path).await.unwrap();
+        register(&store, 0..3).await;
+        change(&path);
+        // The next write and the next read are refused at once.
+        let written = store.register(tasks(3..4), Wall(0), vec![Wall(0)]).await.unwrap_err();
+        assert!(moved(&written, expected) && written.needs_a_person(), "{name}: {written:?}");
+        let read = store.open_tasks(None, Row(0), 1).await.unwrap_err();
+        assert!(moved(&read, expected), "{name}: {read:?}");
+        store.close().await;
+        if *name == "with another log" {
+            assert_eq!(std::fs::read_to_string(beside(&path, "-wal")).unwrap(), "another log");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_moved_store_is_noticed_without_any_call() {
+    let (_folder, path) = place();
+    let store = opened(&path).await.unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let failed = tokio::time::timeout(Duration::from_secs(20), store.failed()).await.unwrap();
+    let words = format!("the store {} was removed or moved while opwatch was running; ", path.display());
+    assert!(failed.to_string().starts_with(&words), "{failed}");
+}
+
+#[tokio::test]
+async fn a_backup_another_reader_and_a_foreign_checkpoint_are_no_move() {
+    let (folder, path) = place();
+    let store = opened(&path).await.unwrap();
+    for start in 0..3 {
+        let foreign = Connection::open(&path).unwrap();
+        foreign.execute("VACUUM INTO ?1", [folder.path().join(format!("{start}.db")).to_str()]).unwrap();
+        foreign.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+        drop(foreign);
+        register(&store, start * 3..start * 3 + 3).await;
+    }
+    assert!(tokio::time::timeout(Duration::from_millis(2_500), store.failed()).await.is_err());
+}
+
+#[tokio::test]
+async fn a_store_behind_a_symbolic_link_is_watched_and_its_log_is_emptied() {
+    let (folder, path) = place();
+    let link = folder.path().join("link.db");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    let store = opened(&link).await.unwrap();
+    for mut task in tasks(0..30) {
+        task.settings.name = Some("x".repeat(1 << 20));
+        store.register(vec![task], Wall(0), vec![Wall(0)]).await.unwrap();
+    }
+    store.save(vec![]).await.unwrap();
+    assert!(std::fs::metadata(beside(&path, "-wal")).unwrap().len() < 10 << 20);
+    std::fs::remove_file(beside(&path, "-wal")).unwrap();
+    assert!(matches!(store.save(vec![]).await, Err(Error::Moved { .. })));
+}
+
+#[tokio::test]
+async fn the_write_ahead_log_is_emptied_by_time_once_a_reader_is_gone() {
+    let (_folder, path) = place();
+    let store = opened(&path).await.unwrap();
+    register(&store, 0..1).await;
+    let reader = Connection::open(&path).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM task").unwrap();
+    for mut task in tasks(0..30) {
+        task.settings.name = Some("x".repeat(1 << 20));
+        store.register(vec![task], Wall(0), vec![Wall(0)]).await.unwrap();
+    }
+    store.save(vec![]).await.unwrap();
+    let size_bytes = || std::fs::metadata(beside(&path, "-wal")).unwrap().len();
+    assert!(size_bytes() > 10 << 20, "{}", size_bytes());
+    drop(reader);
+    // No call from here on.
+    let emptied = async {
+        while size_bytes() > 0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), emptied).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_files_of_a_new_store_are_for_their_owner_alone_and_those_of_an_old_one_keep_their_mode() {
+    use std::os::unix::fs::PermissionsExt;
+    let (folder, path) = place();
+    let mode = |path: PathBuf| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let link = folder.path().join("link.db");
+    std::os::unix::fs::symlink(folder.path().join("new.db"), &link).unwrap();
+    for (name, path) in [(&path, &path), (&link, &folder.path().join("new.db"))] {
+        let store = opened(name).await.unwrap();
+        register(&store, 0..3).await;
+        assert_eq!(["", "-wal", "-shm"].map(|ending| mode(beside(path, ending))), [0o600; 3]);
+        assert_eq!(mode(beside(name, ".lock")), 0o600);
+        store.close().await;
+    }
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+    let store = opened(&path).await.unwrap();
+    register(&store, 3..6).await;
+    assert_eq!(["", "-wal"].map(|ending| mode(beside(&path, ending))), [0o640; 2]);
+}
+
+#[tokio::test]
+async fn a_lock_file_that_is_a_link_or_no_file_is_refused_and_its_target_left_alone() {
+    let (folder, path) = place();
+    let target = folder.path().join("precious");
+    std::fs::write(&target, "precious").unwrap();
+    let lock = beside(&path, ".lock");
+    let make: [(&str, &dyn Fn()); 4] = [
+        ("a link", &|| std::os::unix::fs::symlink(&target, &lock).unwrap()),
+        ("a dangling link", &|| std::os::unix::fs::symlink(folder.path().join("new"), &lock).unwrap()),
+        ("a folder", &|| std::fs::create_dir(&lock).unwrap()),
+        ("a socket", &|| drop(std::os::unix::net::UnixListener::bind(&lock).unwrap())),
+    ];
+    for (name, make) in make {
+        make();
+        let refused = opened(&path).await.map(drop).unwrap_err();
+        let words = format!("its lock file {} is no regular file; remove it", lock.display());
+        assert!(refused.to_string().contains(&words) && refused.needs_a_person(), "{name}: {refused}");
+        assert_eq!(std::fs::read_to_string(&target).unwrap(), "precious", "{name}");
+        assert!(!folder.path().join("new").exists() && !path.exists());
+        if std::fs::remove_file(&lock).is_err() {
+            std::fs::remove_dir(&lock).unwrap();
+        }
+    }
 }
 
 /// Run with `--release -- --ignored --nocapture`; the number is for people.

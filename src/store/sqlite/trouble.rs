@@ -5,12 +5,18 @@
 //! have dropped the pages), so that only a fresh start from what is on the disk is safe.
 
 use std::convert::Infallible;
-use std::path::PathBuf;
+use std::fmt::Display;
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use rusqlite::ErrorCode;
-use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
+use rusqlite::ffi::{
+    SQLITE_IOERR_CLOSE, SQLITE_IOERR_CORRUPTFS, SQLITE_IOERR_DATA, SQLITE_IOERR_DIR_CLOSE,
+    SQLITE_IOERR_DIR_FSYNC, SQLITE_IOERR_FSYNC, SQLITE_IOERR_READ, SQLITE_IOERR_SHMSIZE,
+    SQLITE_IOERR_SHORT_READ,
+};
 
 use crate::clock::{Clock, Steady};
 use crate::model::backoff;
@@ -27,9 +33,12 @@ pub enum Trouble {
     Own,
 }
 
+/// The remedy of a full disk and of a used-up quota.
+pub const FREE_SPACE: &str = "free some space on its disk, or raise the quota";
+
 /// Codes that pass, and what to do about them.
 const PASSING: &[(ErrorCode, &str)] = &[
-    (ErrorCode::DiskFull, "free some space on its disk"),
+    (ErrorCode::DiskFull, FREE_SPACE),
     (ErrorCode::DatabaseBusy, "find the program that keeps it locked, and end that"),
     (ErrorCode::DatabaseLocked, "find the program that keeps it locked, and end that"),
     (ErrorCode::FileLockingProtocolFailed, "find the program that keeps it locked, and end that"),
@@ -47,21 +56,60 @@ const FATAL: &[ErrorCode] = &[
     ErrorCode::ApiMisuse,
 ];
 
+/// I/O errors that no full disk explains: a failed read, or a failed sync, also the one of a close. After
+/// these nothing may be assumed written.
+const NEVER_FULL: &[std::ffi::c_int] = &[
+    SQLITE_IOERR_READ,
+    SQLITE_IOERR_SHORT_READ,
+    SQLITE_IOERR_DATA,
+    SQLITE_IOERR_CORRUPTFS,
+    SQLITE_IOERR_FSYNC,
+    SQLITE_IOERR_DIR_FSYNC,
+    SQLITE_IOERR_CLOSE,
+    SQLITE_IOERR_DIR_CLOSE,
+];
+
+/// Bytes of the probe write: more than the few pages of a small commit, and more than is left of a quota that
+/// one of these did not fit into.
+const PROBE_BYTES: usize = 64 << 10;
+
 impl Trouble {
-    /// What that error means.
-    pub fn of(error: &rusqlite::Error) -> Self {
-        // The shared-memory index could not grow: this is how a full disk shows there, and no row was
-        // touched.
-        if error.sqlite_extended_error_code() == Some(SQLITE_IOERR_SHMSIZE) {
-            return Self::Passing("free some space on its disk");
-        }
+    /// The meaning of that error of that database.
+    pub fn of(error: &rusqlite::Error, database: &Path) -> Self {
+        Self::meaning(error, || probe(database))
+    }
+
+    /// SQLite reports a used-up quota as any other failed write, and a full disk as a file that cannot be
+    /// created or grow. A probe write beside the database tells these from a broken disk.
+    fn meaning(error: &rusqlite::Error, probe: impl FnOnce() -> io::Result<()>) -> Self {
         let Some(code) = error.sqlite_error_code() else { return Self::Own };
+        let extended = error.sqlite_extended_error_code();
+        // The index of the write-ahead log could not grow, and no row was touched.
+        if extended == Some(SQLITE_IOERR_SHMSIZE) {
+            return Self::Passing(FREE_SPACE);
+        }
+        let is_write = || extended.is_none_or(|code| !NEVER_FULL.contains(&code));
+        let may_be_full = code == ErrorCode::CannotOpen || (code == ErrorCode::SystemIoFailure && is_write());
+        if may_be_full && probe().is_err_and(|error| is_full(&error)) {
+            return Self::Passing(FREE_SPACE);
+        }
         match PASSING.iter().find(|(passing, _)| *passing == code) {
             Some((_, remedy)) => Self::Passing(remedy),
             None if FATAL.contains(&code) => Self::Fatal,
             None => Self::Own,
         }
     }
+}
+
+/// Whether that is the error of a full disk or of a used-up quota.
+pub fn is_full(error: &io::Error) -> bool {
+    [ErrorKind::StorageFull, ErrorKind::QuotaExceeded].contains(&error.kind())
+}
+
+/// Writes a nameless file in the folder of the database. No sync: its failure would have another cause.
+fn probe(database: &Path) -> io::Result<()> {
+    let folder = database.parent().filter(|folder| !folder.as_os_str().is_empty());
+    tempfile::tempfile_in(folder.unwrap_or(Path::new(".")))?.write_all(&[0; PROBE_BYTES])
 }
 
 /// Waits between two tries, tells of it, and stops waiting once the store is being closed.
@@ -88,7 +136,7 @@ impl Patience {
     }
 
     /// Waits before the next try. `false`: the store is being closed, so that there is none.
-    pub fn wait(&mut self, error: &rusqlite::Error, remedy: &'static str) -> bool {
+    pub fn wait(&mut self, error: &dyn Display, remedy: &'static str) -> bool {
         let now = self.clock.now().steady;
         let (since, tries, tell_after) = self.trouble.unwrap_or((now, 0, Duration::ZERO));
         let lasted = now - since;
@@ -116,7 +164,7 @@ impl Patience {
 
 #[cfg(test)]
 mod tests {
-    use rusqlite::ffi::{self, SQLITE_FULL, SQLITE_IOERR_FSYNC};
+    use rusqlite::ffi::{self, SQLITE_FULL};
 
     use super::*;
     use crate::telemetry::captured;
@@ -143,10 +191,46 @@ mod tests {
 
     #[test]
     fn a_full_disk_passes_and_a_failed_fsync_does_not() {
-        assert!(matches!(Trouble::of(&failure(SQLITE_FULL)), Trouble::Passing(_)));
-        assert!(matches!(Trouble::of(&failure(SQLITE_IOERR_SHMSIZE)), Trouble::Passing(_)));
-        assert_eq!(Trouble::of(&failure(SQLITE_IOERR_FSYNC)), Trouble::Fatal);
-        assert_eq!(Trouble::of(&failure(ffi::SQLITE_CONSTRAINT)), Trouble::Own);
-        assert_eq!(Trouble::of(&rusqlite::Error::QueryReturnedNoRows), Trouble::Own);
+        let meaning = |code, probe: Option<rustix::io::Errno>| {
+            Trouble::meaning(&failure(code), || probe.map_or(Ok(()), |errno| Err(errno.into())))
+        };
+        let full = Trouble::Passing(FREE_SPACE);
+        let (no_space, quota, broken) =
+            (Some(rustix::io::Errno::NOSPC), Some(rustix::io::Errno::DQUOT), Some(rustix::io::Errno::IO));
+        for probe in [None, no_space, quota, broken] {
+            assert_eq!(meaning(SQLITE_FULL, probe), full);
+            assert_eq!(meaning(SQLITE_IOERR_SHMSIZE, probe), full);
+            for code in NEVER_FULL {
+                assert_eq!(meaning(*code, probe), Trouble::Fatal, "{code}");
+            }
+            assert_eq!(meaning(ffi::SQLITE_CORRUPT, probe), Trouble::Fatal);
+            assert_eq!(meaning(ffi::SQLITE_CONSTRAINT, probe), Trouble::Own);
+        }
+        let writes = [
+            ffi::SQLITE_IOERR,
+            ffi::SQLITE_IOERR_WRITE,
+            ffi::SQLITE_IOERR_TRUNCATE,
+            ffi::SQLITE_IOERR_SHMOPEN,
+            ffi::SQLITE_IOERR_SHMMAP,
+            ffi::SQLITE_IOERR_FSTAT,
+        ];
+        for code in writes {
+            assert_eq!([no_space, quota].map(|probe| meaning(code, probe)), [full, full], "{code}");
+            assert_eq!([None, broken].map(|probe| meaning(code, probe)), [Trouble::Fatal, Trouble::Fatal]);
+        }
+        assert_eq!(meaning(ffi::SQLITE_CANTOPEN, quota), full);
+        assert!(
+            matches!(meaning(ffi::SQLITE_CANTOPEN, None), Trouble::Passing(remedy) if remedy != FREE_SPACE)
+        );
+        let no_rows = rusqlite::Error::QueryReturnedNoRows;
+        assert_eq!(Trouble::of(&no_rows, Path::new("x")), Trouble::Own);
+    }
+
+    #[test]
+    fn a_probe_write_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        probe(&folder.path().join("opwatch.db")).unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert!(probe(Path::new("/nowhere/opwatch.db")).is_err_and(|error| !is_full(&error)));
     }
 }

@@ -4,42 +4,66 @@
 //! shorter.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rusqlite::Connection;
 
+use super::connect::BUSY;
 use super::location::beside;
+use crate::clock::{Clock, Steady};
 
 /// The log is emptied when it has grown to the size of the database, within these bounds: a small store must
 /// not fill a small disk with its log, and beyond five hundred pages the hot ones are written but once
 /// anyway.
 const FULL_BYTES: std::ops::RangeInclusive<u64> = 256 << 10..=2 << 20;
-/// Somebody must have read for very long for the log to grow to this.
+/// A program must have read for very long for the log to grow to this.
 const WARN_BYTES: u64 = 256 << 20;
+/// Time between two tries while a program reads from the log.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// The log of a database.
 #[derive(Debug)]
 pub struct Wal {
     database: PathBuf,
     path: PathBuf,
-    /// A size at which it could not be emptied: not tried again after every commit, since each try may wait
-    /// for a reader.
-    stuck_bytes: u64,
+    clock: Clock,
+    stuck: Option<Stuck>,
+}
+
+/// A try that met a reader. The next one waits for time or growth.
+#[derive(Clone, Copy, Debug)]
+struct Stuck {
+    size_bytes: u64,
+    tried: Steady,
 }
 
 impl Wal {
     /// The log of that database.
     pub fn of(database: &Path) -> Self {
-        Self { database: database.into(), path: beside(database, "-wal"), stuck_bytes: 0 }
+        // SQLite has the log beside the file that a symbolic link leads to.
+        let database = database.canonicalize().unwrap_or_else(|_| database.into());
+        Self { path: beside(&database, "-wal"), database, clock: Clock::start(), stuck: None }
     }
 
-    /// Empties the log if it has grown.
+    /// Empties the log if it has grown, or if a reader kept the last try from that.
     pub fn tend(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         let size_bytes = self::size_bytes(&self.path);
-        // Asked for the database's size only where that can matter.
-        if size_bytes < *FULL_BYTES.start() || size_bytes < self.stuck_bytes * 2 {
-            return Ok(());
+        if let Some(Stuck { size_bytes: before, tried }) = self.stuck
+            && size_bytes < before * 2
+        {
+            if self.clock.now().steady - tried < AGAIN {
+                return Ok(());
+            }
+            // Without a wait for the reader, which would delay every commit.
+            connection.busy_timeout(Duration::ZERO)?;
+            let emptied = self.empty(connection);
+            connection.busy_timeout(BUSY)?;
+            return emptied;
         }
-        if size_bytes < self::size_bytes(&self.database).min(*FULL_BYTES.end()) {
+        // The size of the database is read only where it can matter.
+        if size_bytes < *FULL_BYTES.start()
+            || size_bytes < self::size_bytes(&self.database).min(*FULL_BYTES.end())
+        {
             return Ok(());
         }
         if size_bytes >= WARN_BYTES {
@@ -49,12 +73,12 @@ impl Wal {
         self.empty(connection)
     }
 
-    /// Empties the log, unless somebody still reads from it.
+    /// Empties the log, unless a program still reads from it.
     pub fn empty(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        let before = size_bytes(&self.path);
+        let size_bytes = size_bytes(&self.path);
         let busy: bool =
             connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |record| record.get(0))?;
-        self.stuck_bytes = if busy { before } else { 0 };
+        self.stuck = busy.then(|| Stuck { size_bytes, tried: self.clock.now().steady });
         Ok(())
     }
 }

@@ -7,12 +7,16 @@
 
 use std::convert::Infallible;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake};
+use std::thread::Thread as OsThread;
 use std::time::Duration;
 
 use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot};
+use rusqlite::config::DbConfig;
+use tokio::sync::{mpsc, oneshot, watch};
 
+use super::files::Files;
 use super::job::{Asked, Failure, Job, Verdict};
 use super::lock::Lock;
 use super::trouble::{Patience, Trouble};
@@ -24,6 +28,9 @@ const QUEUE: usize = 1024;
 /// Jobs in one transaction: beyond some hundred the fsync no longer counts, and all of them wait for the
 /// last.
 const BATCH: usize = 256;
+/// The longest time until the writer notices, without a job, that the files of the store were moved, or that a
+/// reader of the write-ahead log is gone.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How long a close waits for a thread: less than what systemd waits for the process.
 const CLOSE_LONGEST: Duration = Duration::from_secs(10);
 
@@ -55,12 +62,56 @@ pub enum Role {
     Reader,
 }
 
-/// Set by the first thread that found the store unusable, and seen by both.
-pub type Poison = Arc<OnceLock<Failure>>;
+/// The facts that both threads of a store share.
+#[derive(Clone, Debug, Default)]
+pub struct Shared {
+    /// The database.
+    pub path: PathBuf,
+    /// The files of the database.
+    pub files: Arc<Files>,
+    /// The state that the threads and the handle of the store see.
+    pub poison: Poison,
+}
+
+/// The failure that makes the store unusable, once there is one: set by the first thread that finds it.
+#[derive(Clone, Debug)]
+pub struct Poison(watch::Sender<Option<Failure>>);
+
+impl Default for Poison {
+    fn default() -> Self {
+        Self(watch::Sender::new(None))
+    }
+}
+
+impl Poison {
+    fn get(&self) -> Option<Failure> {
+        self.0.borrow().clone()
+    }
+
+    fn set(&self, failure: Failure) {
+        self.0.send_if_modified(|first| {
+            let is_first = first.is_none();
+            first.get_or_insert(failure);
+            is_first
+        });
+    }
+
+    /// Waits for the failure.
+    pub async fn wait(&self) -> Failure {
+        let mut receiver = self.0.subscribe();
+        loop {
+            if let Some(failure) = receiver.borrow_and_update().clone() {
+                return failure;
+            }
+            // It fails only without a sender, and this is one.
+            let _ = receiver.changed().await;
+        }
+    }
+}
 
 impl Worker {
-    /// Starts a thread; `path` is the database in what it logs.
-    pub fn start(connection: Connection, path: PathBuf, role: Role, poison: Poison) -> std::io::Result<Self> {
+    /// Starts a thread.
+    pub fn start(connection: Connection, role: Role, shared: Shared) -> std::io::Result<Self> {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (closing, closed) = std::sync::mpsc::channel();
         let (end, ended) = oneshot::channel::<Infallible>();
@@ -68,7 +119,8 @@ impl Worker {
             Role::Writer { .. } => "store-writer",
             Role::Reader => "store-reader",
         };
-        let thread = Thread { connection, role, queue, patience: Patience::new(path, closed), poison };
+        let patience = Patience::new(shared.path.clone(), closed);
+        let thread = Thread { connection, role, queue, patience, shared };
         std::thread::Builder::new().name(name.into()).spawn(move || {
             thread.run();
             drop(end);
@@ -110,30 +162,82 @@ struct Thread {
     role: Role,
     queue: mpsc::Receiver<Box<dyn Job>>,
     patience: Patience,
-    poison: Poison,
+    shared: Shared,
+}
+
+/// The next thing for a thread to do.
+enum Next {
+    Job(Box<dyn Job>),
+    Look,
+    End,
+}
+
+/// Ends the wait of a thread.
+struct Unpark(OsThread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
 }
 
 impl Thread {
     fn run(mut self) {
-        while let Some(first) = self.queue.blocking_recv() {
-            let mut batch = vec![first];
-            if matches!(self.role, Role::Writer { .. }) {
-                batch.extend(std::iter::from_fn(|| self.queue.try_recv().ok()).take(BATCH - 1));
-            }
-            let verdict = self.carry_out(&mut batch);
-            for job in batch {
-                job.answer(&verdict);
+        loop {
+            match self.next() {
+                Next::Job(first) => {
+                    let mut batch = vec![first];
+                    if matches!(self.role, Role::Writer { .. }) {
+                        batch.extend(std::iter::from_fn(|| self.queue.try_recv().ok()).take(BATCH - 1));
+                    }
+                    let verdict = self.carry_out(&mut batch);
+                    for job in batch {
+                        job.answer(&verdict);
+                    }
+                }
+                Next::Look => {}
+                Next::End => break,
             }
             self.tend_wal(Wal::tend);
         }
         self.tend_wal(Wal::empty);
+        if matches!(self.failure(), Some(Failure::Moved { .. })) {
+            // The close would delete the file that is now at the place of the write-ahead log.
+            let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        }
+    }
+
+    /// The next job, or a look at the files after a while without one.
+    fn next(&mut self) -> Next {
+        let waker = Arc::new(Unpark(std::thread::current())).into();
+        let mut context = Context::from_waker(&waker);
+        for pause in [Some(LOOK_EVERY), None] {
+            match (self.queue.poll_recv(&mut context), pause) {
+                (Poll::Ready(Some(job)), _) => return Next::Job(job),
+                (Poll::Ready(None), _) => return Next::End,
+                (Poll::Pending, Some(pause)) => std::thread::park_timeout(pause),
+                (Poll::Pending, None) => {}
+            }
+        }
+        Next::Look
+    }
+
+    /// The failure of the store, if there is one, after a look at its files.
+    fn failure(&self) -> Option<Failure> {
+        let Shared { path, files, poison } = &self.shared;
+        if let Some(failure) = poison.get() {
+            return Some(failure);
+        }
+        let change = files.change()?;
+        poison.set(Failure::Moved { place: path.display().to_string(), change });
+        poison.get()
     }
 
     /// Tries until the batch is stored, or until there is no more hope.
     fn carry_out(&mut self, batch: &mut [Box<dyn Job>]) -> Verdict {
         loop {
-            if let Some(failure) = self.poison.get() {
-                return Verdict::Failed(failure.clone());
+            if let Some(failure) = self.failure() {
+                return Verdict::Failed(failure);
             }
             let error = match self.attempt(batch) {
                 Ok(()) => {
@@ -142,7 +246,7 @@ impl Thread {
                 }
                 Err(error) => error,
             };
-            match Trouble::of(&error) {
+            match self.trouble(&error) {
                 Trouble::Passing(remedy) if self.patience.wait(&error, remedy) => self.make_room(),
                 Trouble::Passing(_) => return Verdict::Closed,
                 // What fails here beside a job is a transaction's begin or end, and that is nobody's own.
@@ -153,12 +257,16 @@ impl Thread {
 
     /// The failure is logged by whoever ends the program over it: every caller is handed it.
     fn fail(&self, error: rusqlite::Error) {
-        self.poison.get_or_init(|| Arc::new(error));
+        self.shared.poison.set(Failure::Broken(Arc::new(error)));
+    }
+
+    fn trouble(&self, error: &rusqlite::Error) -> Trouble {
+        Trouble::of(error, &self.shared.path)
     }
 
     fn attempt(&self, batch: &mut [Box<dyn Job>]) -> rusqlite::Result<()> {
         match self.role {
-            Role::Reader => batch.iter_mut().try_for_each(|job| run(&self.connection, job)),
+            Role::Reader => batch.iter_mut().try_for_each(|job| self.run_job(job)),
             Role::Writer { .. } => self.transaction(batch).or_else(|error| {
                 // SQLite may have rolled back by itself, as a full disk makes it do.
                 if !self.connection.is_autocommit() {
@@ -169,12 +277,23 @@ impl Thread {
         }
     }
 
+    /// Runs a job. Its own failure is noted in it; any other is that of the whole batch.
+    fn run_job(&self, job: &mut Box<dyn Job>) -> rusqlite::Result<()> {
+        match job.run(&self.connection) {
+            Err(error) if self.trouble(&error) == Trouble::Own => {
+                job.fail(error);
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
     fn transaction(&self, batch: &mut [Box<dyn Job>]) -> rusqlite::Result<()> {
         let execute = |sql| self.connection.prepare_cached(sql)?.execute([]);
         execute("BEGIN IMMEDIATE")?;
         for job in batch {
             execute("SAVEPOINT job")?;
-            run(&self.connection, job)?;
+            self.run_job(job)?;
             if job.failed() {
                 execute("ROLLBACK TO job")?;
             }
@@ -192,12 +311,12 @@ impl Thread {
     }
 
     fn tend_wal(&mut self, tend: fn(&mut Wal, &Connection) -> rusqlite::Result<()>) {
-        let Role::Writer { wal: Some(wal), .. } = &mut self.role else { return };
-        if self.poison.get().is_some() {
+        if self.failure().is_some() {
             return;
         }
+        let Role::Writer { wal: Some(wal), .. } = &mut self.role else { return };
         if let Err(error) = tend(wal, &self.connection) {
-            match Trouble::of(&error) {
+            match self.trouble(&error) {
                 Trouble::Fatal => self.fail(error),
                 Trouble::Passing(remedy) => {
                     tracing::warn!(%error, remedy, "the store's write-ahead log cannot be emptied yet")
@@ -205,17 +324,6 @@ impl Thread {
                 Trouble::Own => tracing::warn!(%error, "the store's write-ahead log cannot be emptied yet"),
             }
         }
-    }
-}
-
-/// Runs a job; its own failure is noted in it, any other is everybody's.
-fn run(connection: &Connection, job: &mut Box<dyn Job>) -> rusqlite::Result<()> {
-    match job.run(connection) {
-        Err(error) if Trouble::of(&error) == Trouble::Own => {
-            job.fail(error);
-            Ok(())
-        }
-        other => other,
     }
 }
 

@@ -1,0 +1,45 @@
+//! Notices that the files of the database were removed, moved or replaced while they are open.
+//!
+//! SQLite goes on with the files that it has open, and the next start opens others: whatever is written in
+//! between is lost. The comparison is by `stat`: opening and closing a file would drop SQLite's locks on it.
+
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::location::beside;
+
+/// The files of an open database, each with its device and inode. Its default has no files.
+#[derive(Debug, Default)]
+pub struct Files(Vec<(PathBuf, Identity)>);
+
+/// Device and inode.
+type Identity = (u64, u64);
+
+impl Files {
+    /// The files of that database as they are now: itself, its write-ahead log, and the index of the log.
+    pub fn of(database: &Path) -> io::Result<Self> {
+        // SQLite has the log beside the file that a symbolic link leads to.
+        let resolved = database.canonicalize()?;
+        let paths = [database.to_owned(), beside(&resolved, "-wal"), beside(&resolved, "-shm")];
+        let with_identity = |path: PathBuf| identity(&path).map(|identity| (path, identity));
+        paths.into_iter().map(with_identity).collect::<io::Result<_>>().map(Self)
+    }
+
+    /// What happened to one of the files since; `None`: nothing that could be seen.
+    pub fn change(&self) -> Option<&'static str> {
+        self.0.iter().find_map(|(path, before)| match identity(path) {
+            Ok(now) if now == *before => None,
+            Ok(_) => Some("was replaced"),
+            Err(error) if [ErrorKind::NotFound, ErrorKind::NotADirectory].contains(&error.kind()) => {
+                Some("was removed or moved")
+            }
+            // A file that cannot be looked at may still be the same.
+            Err(_) => None,
+        })
+    }
+}
+
+fn identity(path: &Path) -> io::Result<Identity> {
+    path.metadata().map(|metadata| (metadata.dev(), metadata.ino()))
+}
