@@ -14,7 +14,7 @@
 //! A file imports only from the folders and files named before its own, and from its own (`tests/layers.rs`
 //! reads this list):
 //!
-//! `clock` `secret` `units` `problem` `section` `net` `model` `lines` `telemetry` `cloud` `sim` `store`
+//! `clock` `files` `secret` `units` `problem` `section` `net` `model` `lines` `telemetry` `cloud` `sim` `store`
 //! `sinks` `register` `live` `watch` `deliver` `config` `daemon` `cli`
 //!
 //! # A task's life
@@ -34,6 +34,7 @@
 //! 3. What the sink acknowledged leaves the outbox; all else stays and comes again.
 
 pub mod clock;
+pub mod files;
 pub mod secret;
 pub mod units;
 pub mod problem;

@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::config::Loaded;
 use crate::daemon::plan::{Heard, Plan, Watched, plan};
 use crate::daemon::reach::{Found, Reached, Stand, reach};
+use crate::files;
 use crate::lines::line::escaped;
 use crate::model::policy::Policy;
 use crate::model::sweep::Bottleneck;
@@ -37,7 +38,8 @@ pub struct NotReached {
 pub async fn run(path: &Path, live: bool, clock: Clock) -> Result<(), Failure> {
     let loaded = load(path.to_owned()).await?;
     let format = loaded.log.format.resolve(Surroundings::of_process());
-    let plan = plan(&loaded, format, clock)?;
+    let planned = files::off_loop(move || plan(&loaded, format, clock).map(|plan| (loaded, plan))).await;
+    let (loaded, plan) = planned.map_err(Failure::Runtime)??;
     print::document(report(path, &loaded, &plan).as_bytes())?;
     if !live {
         return Ok(());

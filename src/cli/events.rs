@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::run::{load, stop_on_signals};
 use super::{Failure, print};
 use crate::clock::{Clock, Wall};
+use crate::files;
 use crate::model::delivery::{Refusal, RefusalClass};
 use crate::model::event::{About, Ending, Event, FinalWord, final_word};
 use crate::model::reading::{Code, Outcome};
@@ -38,13 +39,14 @@ pub async fn test(path: &Path, names: &[String], only_print: bool, clock: Clock)
     let chosen = chosen(&loaded.sinks, names)?;
     let surroundings = Surroundings::of_process();
     telemetry::init(&loaded.log, surroundings)?;
-    let built = build(&chosen, loaded.log.format.resolve(surroundings), clock)?;
+    let format = loaded.log.format.resolve(surroundings);
+    let built = files::off_loop(move || build(chosen, format, clock)).await.map_err(Failure::Runtime)??;
     let mut not_accepted = NotAccepted::default();
     for (name, sink) in built {
         let result = attempt(sink.as_ref(), &event, &stop).await;
-        print::line(&report(name, &result))?;
+        print::line(&report(&name, &result))?;
         if let Err(refusal) = result {
-            not_accepted.note(name, refusal.class);
+            not_accepted.note(&name, refusal.class);
         }
     }
     if not_accepted.sinks.is_empty() { Ok(()) } else { Err(Failure::NotAccepted(not_accepted)) }
@@ -99,13 +101,13 @@ fn event(now: Wall) -> Event {
 }
 
 /// Things of sinks, each with the sink's name.
-type Named<'a, T> = Vec<(&'a str, T)>;
+type Named<T> = Vec<(String, T)>;
 
 /// The named sinks, each once, or all of them.
-fn chosen<'a>(
-    configured: &'a BTreeMap<String, sinks::Config>,
+fn chosen(
+    configured: &BTreeMap<String, sinks::Config>,
     names: &[String],
-) -> Result<Named<'a, &'a sinks::Config>, Failure> {
+) -> Result<Named<sinks::Config>, Failure> {
     let known: Vec<&str> = configured.keys().map(String::as_str).collect();
     let unknown = names.iter().filter(|name| !configured.contains_key(*name)).map(|name| {
         let place = Place { key: Some("SINK".to_owned()), ..Place::default() };
@@ -118,22 +120,22 @@ fn chosen<'a>(
     let is_meant = |name: &str| names.is_empty() || names.iter().any(|meant| meant == name);
     Ok(configured
         .iter()
-        .map(|(name, config)| (name.as_str(), config))
         .filter(|(name, _)| is_meant(name))
+        .map(|(name, config)| (name.clone(), config.clone()))
         .collect())
 }
 
 /// All that can fail at a start fails before anything is sent.
-fn build<'a>(
-    chosen: &Named<'a, &sinks::Config>,
+fn build(
+    chosen: Named<sinks::Config>,
     format: ResolvedFormat,
     clock: Clock,
-) -> Result<Named<'a, Box<dyn Sink>>, Failure> {
+) -> Result<Named<Box<dyn Sink>>, Failure> {
     let mut problems = Vec::new();
     let mut built = Vec::new();
     for (name, config) in chosen {
-        match sinks::build(config, name, format, clock) {
-            Ok(sink) => built.push((*name, sink)),
+        match sinks::build(&config, &name, format, clock) {
+            Ok(sink) => built.push((name, sink)),
             Err(problem) => problems.push(problem),
         }
     }

@@ -10,6 +10,7 @@ use super::{DEFAULT_CONFIG, Failure};
 use crate::clock::Clock;
 use crate::config::{self, Environment, Loaded};
 use crate::daemon::{self, Daemon, Ended, Options};
+use crate::files;
 use crate::problem::{Place, Problem};
 use crate::telemetry::{self, Surroundings};
 
@@ -55,16 +56,19 @@ pub async fn run(path: &Path, until_done: bool, allow_removals: bool, clock: Clo
     }
 }
 
-/// On a thread of its own: a long list must not keep a stop waiting.
+/// Off the loop: neither a long list nor a file that hangs delays a stop.
 pub async fn load(path: PathBuf) -> Result<Loaded, Failure> {
-    if path == Path::new(DEFAULT_CONFIG) && !path.try_exists().unwrap_or(true) {
+    let loaded = files::off_loop(move || load_now(&path)).await;
+    loaded.map_err(Failure::Runtime)?.map_err(Failure::Configuration)
+}
+
+fn load_now(path: &Path) -> Result<Loaded, Vec<Problem>> {
+    if path == Path::new(DEFAULT_CONFIG) && files::metadata(path).is_err_and(|error| error.is_missing()) {
         let what = "there is no such file; name yours with -c FILE, or write it: `opwatch check --help` has a first one, and `opwatch demo` needs none";
-        return Err(Problem::new(Place { file: Some(path), ..Place::default() }, what).into());
+        let place = Place { file: Some(path.to_owned()), ..Place::default() };
+        return Err(vec![Problem::new(place, what)]);
     }
-    let loaded = tokio::task::spawn_blocking(move || config::load(&path, &Environment::of_process())).await;
-    loaded
-        .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
-        .map_err(Failure::Configuration)
+    config::load(path, &Environment::of_process())
 }
 
 /// A token that SIGTERM and SIGINT cancel.

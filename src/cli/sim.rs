@@ -14,6 +14,7 @@ use super::run::stop_on_signals;
 use super::{Failure, print};
 use crate::clock::{Clock, Moment};
 use crate::cloud::operations::Api;
+use crate::files;
 use crate::lines::line::{Fields, Level, Line};
 use crate::lines::output::{standard_error, write_waiting};
 use crate::problem::{Place, Problem};
@@ -40,7 +41,10 @@ async fn serve(
     print: &mut dyn FnMut(&str) -> Result<(), Failure>,
     end: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
-    let scenario = scenario.map(Scenario::read).transpose()?.unwrap_or_default();
+    let scenario = match scenario.map(Path::to_owned) {
+        Some(path) => files::off_loop(move || Scenario::read(&path)).await.map_err(Failure::Runtime)??,
+        None => Scenario::default(),
+    };
     let config = config(&scenario);
     let sim = Sim::start(scenario, listen, clock).await.map_err(|error| {
         let place = Place { key: Some("--listen".to_owned()), ..Place::default() };

@@ -6,8 +6,10 @@ use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 
 use super::credentials::{CredentialFile, Credentials, Source};
-use super::operations::Api;
+use super::operations::{Api, Operation};
 use super::sign::SignatureMethod;
+use crate::net::ca_file;
+use crate::net::proxy::{self, Refused, Variables};
 use crate::secret::Secret;
 use crate::units::Rate;
 
@@ -85,6 +87,46 @@ pub struct Account {
     pub proxy: Option<Secret>,
     /// Certificates in addition to the system's.
     pub ca: Vec<CertificateDer<'static>>,
+    /// The file that they came from: it is read again when it changes.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// The files of an account that are read again when they change.
+#[derive(Clone, Debug)]
+pub struct AccountFiles {
+    credentials: Option<CredentialFile>,
+    /// The id that is written beside a file that holds the key alone.
+    secret_id: String,
+    ca_file: Option<PathBuf>,
+}
+
+/// The contents of these files.
+pub struct AccountContents {
+    /// `None`: they are not from a file.
+    credentials: Option<Credentials>,
+    ca: Vec<CertificateDer<'static>>,
+    /// Right but doubtful properties of the files.
+    pub doubts: Vec<String>,
+}
+
+impl AccountFiles {
+    /// Their paths.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        let credentials = self.credentials.as_ref().map(|file| &file.path);
+        credentials.into_iter().chain(&self.ca_file).cloned().collect()
+    }
+
+    /// Reads all of them, which may block: no loop calls this.
+    ///
+    /// # Errors
+    /// When one cannot be used: its name, and what to do.
+    pub fn read(&self) -> Result<AccountContents, String> {
+        let mut doubts = Vec::new();
+        let read = |file: &CredentialFile| file.read(&self.secret_id, &mut |doubt| doubts.push(doubt));
+        let credentials = self.credentials.as_ref().map(read).transpose()?;
+        let ca = self.ca_file.as_deref().map(ca_file::read).transpose()?.unwrap_or_default();
+        Ok(AccountContents { credentials, ca, doubts })
+    }
 }
 
 impl Account {
@@ -117,21 +159,39 @@ impl Account {
             max_in_flight,
             proxy: None,
             ca: Vec::new(),
+            ca_file: None,
         }
     }
 
-    /// Whether these are the credentials in use.
-    pub fn signs_with(&self, credentials: &Credentials) -> bool {
-        let Credentials { secret_id, secret_key, token } = credentials;
-        (&self.secret_id, &self.secret_key, &self.token) == (secret_id, secret_key, token)
+    /// The files that are read again when they change.
+    pub fn files(&self) -> AccountFiles {
+        AccountFiles {
+            credentials: self.kept_in.clone(),
+            secret_id: self.secret_id.clone(),
+            ca_file: self.ca_file.clone(),
+        }
     }
 
-    /// Uses these from now on.
-    pub fn sign_with(&mut self, credentials: Credentials) {
-        let Credentials { secret_id, secret_key, token } = credentials;
-        self.secret_id = secret_id;
-        self.secret_key = secret_key;
-        self.token = token;
+    /// The same account with the contents of its files.
+    pub fn with(&self, contents: &AccountContents) -> Self {
+        let mut account = Self { ca: contents.ca.clone(), ..self.clone() };
+        if let Some(Credentials { secret_id, secret_key, token }) = contents.credentials.clone() {
+            account.secret_id = secret_id;
+            account.secret_key = secret_key;
+            account.token = token;
+        }
+        account
+    }
+
+    /// Checks that no variable of the environment leads requests of an operation to an unusable proxy.
+    ///
+    /// # Errors
+    /// When it does: which variable, and what to do.
+    pub fn check_proxy(&self, operation: &Operation) -> Result<(), Refused> {
+        let own = || format!("https://{}", operation.host).parse().ok();
+        // A host that makes no URL is told by itself.
+        let Some(server) = self.endpoint.clone().or_else(own) else { return Ok(()) };
+        proxy::before(&server, self.proxy.as_ref(), &Variables::of_process()).map(drop)
     }
 
     /// What its calls are counted under: the ids of temporary keys come and go, and the account stays.
@@ -168,6 +228,43 @@ impl Default for Config {
             max_in_flight: 32,
             proxy: None,
             ca_file: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cloud::credentials::Form;
+
+    #[test]
+    fn files_of_an_account_are_read_again_together_and_a_broken_one_leaves_all_as_they_were() {
+        const CERTIFICATE: &str = include_str!("../../tests/support/ca.pem");
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("key"), "one").unwrap();
+        std::fs::write(path("ca.pem"), CERTIFICATE).unwrap();
+        let mut account = Account::new("default", "AKID", Secret::new("zero"));
+        assert!(account.files().paths().is_empty(), "nothing to read again");
+        account.kept_in = Some(CredentialFile { path: path("key"), form: Form::Key });
+        account.ca_file = Some(path("ca.pem"));
+        let files = account.files();
+        assert_eq!(files.paths(), [path("key"), path("ca.pem")]);
+
+        let first = account.with(&files.read().unwrap());
+        assert_eq!(
+            (first.secret_id.as_str(), &first.secret_key, first.ca.len()),
+            ("AKID", &Secret::new("one"), 1)
+        );
+        assert_eq!(first.with(&files.read().unwrap()), first, "unchanged files change nothing");
+        std::fs::write(path("key"), "two").unwrap();
+        assert_eq!(first.with(&files.read().unwrap()).secret_key, Secret::new("two"));
+        for broken in ["key", "ca.pem"] {
+            let before = std::fs::read(path(broken)).unwrap();
+            std::fs::write(path(broken), "").unwrap();
+            let told = files.read().map(drop).unwrap_err();
+            assert!(told.contains(broken) && told.contains("; write"), "{told}");
+            std::fs::write(path(broken), before).unwrap();
         }
     }
 }

@@ -26,6 +26,8 @@ pub enum Missing {
     Timeout,
     /// No connection to the server.
     Connect,
+    /// No tunnel through the proxy, which refuses the login or wants one.
+    ProxyLogin,
     /// The connection was closed before the first byte of a response.
     ConnectionLost,
     /// Any other failure on the way.
@@ -42,6 +44,9 @@ pub enum Missing {
 
 /// Longest message that is kept: enough to act on, too little to flood a log.
 pub const MAX_MESSAGE_BYTES: usize = 512;
+
+/// The message of a proxy's 407, to a request as well as to a tunnel.
+const PROXY_LOGIN: &str = "the proxy does not know who asks; write user and password into `proxy`";
 
 /// Codes of API 2.0 that are not the service's trouble (api.md §1, "Error codes"); every other code is.
 const CODES_2_0: &[(i64, Class)] = &[
@@ -82,6 +87,10 @@ const COMMON_PARAMETERS: [&str; 9] = [
 /// The fault of a poll without a reading.
 pub fn fault(cause: Cause, message: &str, row: &Operation) -> Fault {
     let class = class(&cause, message, row);
+    let message = match cause {
+        Cause::Http(407) | Cause::Missing(Missing::ProxyLogin) => PROXY_LOGIN,
+        Cause::Code(_) | Cause::Http(_) | Cause::Missing(_) => message,
+    };
     let code = match cause {
         Cause::Code(code) => module_code(&code, message, row.api).unwrap_or(code),
         Cause::Http(status) => Code::Text(format!("http_{status}").into()),
@@ -100,6 +109,8 @@ fn class(cause: &Cause, message: &str, row: &Operation) -> Class {
         },
         // 408, 425, 429, 5xx, redirects and unknown statuses pass; any other refusal is of the configuration
         // (api.md §1).
+        // Only proxies send it (RFC 9110 §15.5.8): no request of the account passes until a person acts.
+        Cause::Http(407) => Class::Account,
         Cause::Http(408 | 425 | 429) => Class::Service,
         Cause::Http(400..=499) => Class::PaceKey,
         Cause::Http(_) => Class::Service,
@@ -107,6 +118,7 @@ fn class(cause: &Cause, message: &str, row: &Operation) -> Class {
             // Confirmed like a not-found response (api.md §1).
             Missing::NoStatus => Class::Task,
             Missing::ConnectionLost => Class::Connection,
+            Missing::ProxyLogin => Class::Account,
             Missing::Timeout
             | Missing::Connect
             | Missing::Transport
@@ -123,6 +135,7 @@ impl Missing {
         match self {
             Self::Timeout => "timeout",
             Self::Connect => "connect",
+            Self::ProxyLogin => "http_407",
             Self::ConnectionLost => "connection_lost",
             Self::Transport => "transport",
             Self::TooLarge => "too_large",
@@ -231,6 +244,9 @@ mod tests {
         for status in [403, 404, 413, 451] {
             assert_eq!(class(status), Class::PaceKey, "{status}");
         }
+        let tunnel = of(Cause::Missing(Missing::ProxyLogin), "");
+        assert_eq!(tunnel, of(Cause::Http(407), ""));
+        assert_eq!((tunnel.class, tunnel.message.as_str()), (Class::Account, PROXY_LOGIN));
         for status in [302, 408, 425, 429, 500, 502, 503, 504, 599] {
             assert_eq!(class(status), Class::Service, "{status}");
         }

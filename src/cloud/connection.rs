@@ -130,7 +130,9 @@ async fn body_of(
 
 /// The URL is left out: it carries the signature.
 fn failure(error: reqwest::Error, before_any_byte: bool) -> TransportFailure {
-    let missing = if error.is_connect() {
+    let missing = if net::is_unknown_to_proxy(&error) {
+        Missing::ProxyLogin
+    } else if error.is_connect() {
         Missing::Connect
     } else if before_any_byte && net::was_cut(&error) {
         Missing::ConnectionLost

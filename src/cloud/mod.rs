@@ -18,7 +18,6 @@ mod wanted;
 pub(crate) mod scripted;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +25,8 @@ pub use route::Route;
 
 use crate::clock::Wall;
 use crate::model::task::{PaceKey, Target};
-use account::Account;
+use crate::net::proxy::Refused;
+use account::{Account, AccountContents, AccountFiles};
 use connection::Connections;
 use form::{Address, Form};
 use operations::Operations;
@@ -80,6 +80,14 @@ pub enum Error {
         /// What.
         what: &'static str,
     },
+    /// A variable of the environment leads its requests to a proxy that cannot be used.
+    #[error("requests of account {account} cannot be sent: {source}")]
+    Proxy {
+        /// The account's name.
+        account: String,
+        /// The variable, and what to do.
+        source: Refused,
+    },
     /// The operation's host makes no URL.
     #[error("{0} is not a host that can be connected to")]
     Host(String),
@@ -117,6 +125,9 @@ impl Cloud {
             .operations
             .meant(&target.operation, account.api)
             .ok_or_else(|| Error::NoOperation(target.operation.clone()))?;
+        account
+            .check_proxy(operation)
+            .map_err(|source| Error::Proxy { account: target.account.clone(), source })?;
         let form = Form::new(account, operation, &target.region)?;
         let Address { host, region, .. } = form.address().clone();
         Ok(Route {
@@ -138,33 +149,29 @@ impl Cloud {
 }
 
 impl Cloud {
-    /// The same accounts, with credentials of one read again from their file. `None`: they are not from a file,
-    /// or did not change.
+    /// The same accounts, one of them with the contents of its files. `None`: they hold what is in use.
+    /// `connect` is that of [`Self::new`].
     ///
     /// # Errors
-    /// When the file cannot be read, or holds no credentials.
-    pub fn with_credentials_read_again(&self, name: &str) -> Option<Result<Self, String>> {
-        let Connected { account, connections } = &**self.accounts.get(name)?;
-        let mut doubts = Vec::new();
-        match account.kept_in.as_ref()?.read(&account.secret_id, &mut |doubt| doubts.push(doubt)) {
-            Ok(read) if account.signs_with(&read) => None,
-            Ok(read) => {
-                doubts.iter().for_each(|doubt| {
-                    tracing::warn!(doubt, "the key that was read again can be used, but look at this");
-                });
-                let mut account = account.clone();
-                account.sign_with(read);
-                let connections = Arc::clone(connections);
-                let mut accounts = self.accounts.clone();
-                accounts.insert(name.to_owned(), Arc::new(Connected { account, connections }));
-                Some(Ok(Self {
-                    accounts,
-                    operations: self.operations.clone(),
-                    request_timeout: self.request_timeout,
-                }))
-            }
-            Err(what) => Some(Err(what)),
+    /// If TLS cannot be set up with them.
+    pub fn with_contents(
+        &self,
+        name: &str,
+        contents: &AccountContents,
+        connect: impl FnOnce(&Account) -> Result<Arc<dyn Connections>, Error>,
+    ) -> Result<Option<Self>, Error> {
+        let Some(of) = self.accounts.get(name) else { return Ok(None) };
+        let account = of.account.with(contents);
+        if account == of.account {
+            return Ok(None);
         }
+        // Other credentials need no other connections.
+        let has_same_ca = account.ca == of.account.ca;
+        let connections = if has_same_ca { Arc::clone(&of.connections) } else { connect(&account)? };
+        let mut accounts = self.accounts.clone();
+        accounts.insert(name.to_owned(), Arc::new(Connected { account, connections }));
+        let operations = self.operations.clone();
+        Ok(Some(Self { accounts, operations, request_timeout: self.request_timeout }))
     }
 
     /// Whether an account is the same, credentials included, in another snapshot.
@@ -176,10 +183,13 @@ impl Cloud {
         }
     }
 
-    /// The files whose change may mend an account's credentials.
-    pub fn key_files(&self) -> impl Iterator<Item = (&str, &Path)> {
-        self.accounts
-            .iter()
-            .filter_map(|(name, of)| Some((name.as_str(), of.account.kept_in.as_ref()?.path.as_path())))
+    /// The files of each account that are read again when they change.
+    pub fn files(&self) -> impl Iterator<Item = (&str, AccountFiles)> {
+        self.accounts.iter().map(|(name, of)| (name.as_str(), of.account.files()))
+    }
+
+    /// The files of one account.
+    pub fn files_of(&self, name: &str) -> Option<AccountFiles> {
+        Some(self.accounts.get(name)?.account.files())
     }
 }

@@ -91,6 +91,7 @@ fn account(
         max_in_flight: config.max_in_flight,
         proxy: config.proxy,
         ca,
+        ca_file: config.ca_file,
     }
 }
 

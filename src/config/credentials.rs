@@ -1,13 +1,13 @@
 //! An account's credentials: from the configuration, else from where the official tools keep theirs (api.md
 //! §4).
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::environment::Environment;
 use super::sections::Sections;
 use crate::cloud::account::Config;
 use crate::cloud::credentials::{CredentialFile, Credentials, Form, Source};
+use crate::files;
 use crate::problem::{Place, Problem};
 use crate::secret::Secret;
 use crate::section::KeyPath;
@@ -231,8 +231,7 @@ fn tccli_file(environment: &Environment) -> Option<PathBuf> {
 
 /// What may not be looked at is there: it is told why it cannot be read.
 fn is_there(path: &Path) -> bool {
-    !std::fs::metadata(path)
-        .is_err_and(|error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory))
+    !files::metadata(path).is_err_and(|error| error.is_missing())
 }
 
 /// The SDK's variables; half a pair is an error, told of the variable that is there.

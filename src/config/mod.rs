@@ -22,8 +22,10 @@ mod sections;
 mod syntax;
 mod text;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub use ad_hoc::{has_own_credentials, load_accounts};
 pub use environment::Environment;
@@ -32,8 +34,10 @@ use serde_json::{Map, Value};
 
 use crate::cloud::account::Account;
 use crate::cloud::operations::Operations;
+use crate::files;
 use crate::model::policy::Policy;
 use crate::model::route::LOG;
+use crate::model::task::Target;
 use crate::problem::{Place, Problem};
 use crate::register::catalogue::Catalogue;
 use crate::register::listed::{Listed, listed};
@@ -94,19 +98,37 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Vec<Proble
     let sure_poll = poll.filter(|_| sections.told(&["poll".to_owned()]).is_empty());
     let operations = Operations::built_in();
     let catalogue = catalogue(&accounts, &operations, &merged, &sections).polled_by(sure_poll);
-    match listed(&tasks, &task_files, &catalogue, drop) {
+    let mut targets = HashSet::new();
+    match listed(&tasks, &task_files, &catalogue, |task| _ = targets.insert(task.target)) {
         Ok(0) => {
             sections.doubt(&[], "tasks", "there is none; write [[tasks]], or name a list in `task_files`")
         }
         Ok(_) => {}
         Err(problems) => problems.into_iter().for_each(|problem| sections.tell_problem(problem)),
     }
+    refused_proxies(&accounts, &operations, targets).into_iter().for_each(|(account, what)| {
+        sections.tell(&["accounts".to_owned(), account], "", what);
+    });
     match (sections.into_told(), poll, store, log) {
         ((problems, doubts), Some(poll), Some(store), Some(log)) if problems.is_empty() => {
             Ok(Loaded { accounts, operations, poll, sinks, store, log, tasks, task_files, doubts })
         }
         ((problems, _), ..) => Err(capped(problems, &texts)),
     }
+}
+
+/// The accounts whose requests the environment leads to a proxy that cannot be used, each with what to do.
+pub fn refused_proxies(
+    accounts: &BTreeMap<String, Account>,
+    operations: &Operations,
+    targets: impl IntoIterator<Item = Arc<Target>>,
+) -> BTreeSet<(String, String)> {
+    let refused = |target: Arc<Target>| {
+        let account = accounts.get(&target.account)?;
+        let refused = account.check_proxy(operations.meant(&target.operation, account.api)?).err()?;
+        Some((target.account.clone(), refused.to_string()))
+    };
+    targets.into_iter().filter_map(refused).collect()
 }
 
 /// What tasks may name. An account or a sink that is wrong counts as well: it is told by itself, not by each
@@ -138,8 +160,7 @@ fn catalogue(
 /// The main file and those of `conf.d`, as far as they can be read.
 fn read_texts(path: &Path, problems: &mut Vec<Problem>) -> Vec<Text> {
     let Some(main) = Text::read(path, problems) else { return Vec::new() };
-    let is_empty = main.text.trim().is_empty() && path.is_file();
-    if is_empty {
+    if main.text.trim().is_empty() {
         // The usual trace of a write that was cut off; taken at its word it would end every task that it used
         // to list.
         problems.push(Problem::new(
@@ -157,12 +178,10 @@ fn read_texts(path: &Path, problems: &mut Vec<Problem>) -> Vec<Text> {
 /// `conf.d/*.toml` beside the file, in name order. Hidden files are editors' and package managers' own.
 fn conf_d(path: &Path, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
     let folder = path.with_file_name("conf.d");
-    let listing = std::fs::read_dir(&folder).and_then(|entries| {
-        entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()
-    });
-    let mut files = match listing {
+    let mut files = match files::list(&folder) {
         Ok(files) => files,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        // Another kind of file in its place is told.
+        Err(files::Error::System(error)) if error.kind() == ErrorKind::NotFound => Vec::new(),
         Err(error) => {
             let place = Place { file: Some(folder), ..Place::default() };
             problems.push(Problem::new(

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::environment::Environment;
 use crate::sinks::{self, PathForm, SinkType};
-use crate::store;
+use crate::{files, store};
 
 /// The value of that key with its path made whole; other values are left as they are. `None`: the folder's
 /// own path is no text, and a configuration is.
@@ -44,7 +44,8 @@ fn credential(name: &str, environment: &Environment) -> Option<String> {
     let folder =
         environment.filled("CREDENTIALS_DIRECTORY").filter(|_| !name.is_empty() && !name.contains('/'))?;
     let path = Path::new(folder).join(name);
-    path.is_file().then(|| path.to_str().map(str::to_owned)).flatten()
+    let is_there = files::metadata(&path).is_ok_and(|metadata| metadata.is_file());
+    is_there.then(|| path.to_str().map(str::to_owned)).flatten()
 }
 
 fn join(folder: &Path, path: &str) -> Option<String> {

@@ -3,7 +3,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -12,6 +12,7 @@ use super::checks::{self, Check};
 use super::known::{self, sink_keys, unknown_key};
 use super::layer::Layer;
 use super::overrides::Override;
+use crate::files;
 use crate::model::policy::Policy;
 use crate::model::route::LOG;
 use crate::problem::{Place, Problem, nearest};
@@ -64,8 +65,10 @@ impl<'a> Sections<'a> {
         let set = set.and_then(|set| {
             Some(set.texts()?.into_iter().map(|path| (PathBuf::from(path), set.place())).collect())
         });
-        let (missing, there): (Vec<_>, Vec<_>) =
-            set.unwrap_or(from_files).into_iter().partition(|(path, _)| is_missing(path));
+        let (missing, there): (Vec<_>, Vec<_>) = set
+            .unwrap_or(from_files)
+            .into_iter()
+            .partition(|(path, _)| files::metadata(path).is_err_and(|error| error.is_missing()));
         for (path, place) in missing {
             self.tell_problem(Problem::new(
                 place,
@@ -302,10 +305,6 @@ impl<'a> Sections<'a> {
         }
         self.layers.first().map(|layer| layer.place(None, path)).unwrap_or_default()
     }
-}
-
-fn is_missing(path: &Path) -> bool {
-    std::fs::metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }
 
 fn key_path(at: &[String], key: &str) -> KeyPath {

@@ -1,8 +1,8 @@
 //! The text of one configuration file, or why there is none.
 
-use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
+use crate::files::{self, Content};
 use crate::problem::{Place, Problem, is_utf_16};
 
 /// A configuration file's text.
@@ -22,31 +22,27 @@ impl Text {
         let mut told = |line, what: String| {
             problems.push(Problem::new(Place { file: Some(path.to_owned()), line, key: None }, what))
         };
-        let mut bytes = Vec::new();
-        let read =
-            std::fs::File::open(path).and_then(|file| file.take(LARGEST_BYTES + 1).read_to_end(&mut bytes));
-        match read {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                told(None, "there is no such file; write it, or name another one with -c".to_owned());
-                return None;
-            }
-            Err(error) if error.kind() == ErrorKind::IsADirectory => {
-                told(None, "is a folder; name a file in it".to_owned());
-                return None;
-            }
+        let bytes = match files::read(path, LARGEST_BYTES) {
+            Ok(Content { bytes, .. }) => bytes,
             Err(error) => {
-                told(None, format!("cannot be read ({error}); check its owner and mode"));
+                let what = match error {
+                    error if error.is_missing() => {
+                        "there is no such file; write it, or name another one with -c".to_owned()
+                    }
+                    files::Error::TooLarge(_) => {
+                        format!(
+                            "is larger than {} MiB; put long lists into `task_files`",
+                            LARGEST_BYTES >> 20
+                        )
+                    }
+                    error @ (files::Error::NotRegular(_)
+                    | files::Error::TimedOut
+                    | files::Error::System(_)) => format!("cannot be read ({error}); {}", error.fix()),
+                };
+                told(None, what);
                 return None;
             }
-            Ok(_) if bytes.len() as u64 > LARGEST_BYTES => {
-                told(
-                    None,
-                    format!("is larger than {} MiB; put long lists into `task_files`", LARGEST_BYTES >> 20),
-                );
-                return None;
-            }
-            Ok(_) => {}
-        }
+        };
         let wrong_byte = match std::str::from_utf8(&bytes) {
             Ok(_) => bytes.iter().position(|byte| *byte == 0),
             Err(error) => Some(error.valid_up_to()),

@@ -25,6 +25,7 @@ use crate::clock::Clock;
 use crate::cloud;
 use crate::config::Loaded;
 use crate::deliver::{Deliver, LaneStatus};
+use crate::files::Watcher;
 use crate::live::{Current, command};
 use crate::model::delivery::Sending;
 use crate::model::event::Event;
@@ -36,7 +37,7 @@ use crate::store::{self, Store};
 use crate::telemetry::ResolvedFormat;
 use crate::watch::{self as watching, PollReport, Watch, WatchStatus};
 use groups::Groups;
-use parts::{build_sinks, catalogue, cloud, routes, sending};
+use parts::{build_sinks, build_sinks_off_loop, catalogue, cloud, routes, sending};
 use refresh::Refresh;
 use registration::register_listed;
 use retention::Retention;
@@ -153,7 +154,7 @@ impl Daemon {
         let loaded = Arc::new(loaded);
         let clock = options.clock;
         let cloud = cloud(&loaded)?;
-        let mut built = build_sinks(&loaded, options.format, clock)?;
+        let mut built = build_sinks_off_loop(&loaded, options.format, clock).await?;
         let mut routes = routes(&loaded);
         let mut reports = None;
         if let Some(Listener { events, polls }) = options.listener.take() {
@@ -188,10 +189,13 @@ impl Daemon {
         let (status_sender, status) = watch::channel(WatchStatus::default());
         let (sinks_sender, sinks_status) = watch::channel(BTreeMap::new());
         let (outbox, _) = watch::channel(());
-        let mut ways = Vec::new();
+        let watcher = Watcher::start().map_err(Error::Thread)?;
+        let account_files = Arc::new(watcher.list());
+        let sink_files = Arc::new(watcher.list());
+        let mut ways = BTreeMap::new();
         let lane = |(name, (sink, sending)): (String, (Arc<dyn Sink>, Sending))| {
             let (way, commands) = command::channel();
-            ways.push((name.clone(), Arc::clone(&sink), way));
+            ways.insert(name.clone(), (Arc::clone(&sink), way));
             Deliver {
                 name,
                 sink,
@@ -202,6 +206,7 @@ impl Daemon {
                 outbox: outbox.clone(),
                 status: sinks_sender.clone(),
                 commands,
+                files: Arc::clone(&sink_files),
             }
         };
         let lanes: Vec<_> = built.into_iter().map(lane).collect();
@@ -214,6 +219,7 @@ impl Daemon {
             status: status_sender,
             outbox: outbox.clone(),
             commands,
+            files: Arc::clone(&account_files),
             reports,
         };
         let watch = Watch::load(start).await?;
@@ -221,7 +227,7 @@ impl Daemon {
         let kept = loaded.store.retention;
         let retention =
             Retention { store: Arc::clone(&store), clock, kept, live, status: sinks_sender, newest };
-        let refresh = Refresh { live: replace, sinks: ways, clock };
+        let refresh = Refresh { live: replace, sinks: ways, account_files, sink_files };
         Ok(Self { options, store, watch, lanes, groups, retention, refresh, status, sinks_status })
     }
 }

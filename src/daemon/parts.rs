@@ -7,6 +7,7 @@ use super::Error;
 use crate::clock::Clock;
 use crate::cloud::{self, Cloud, connection};
 use crate::config::Loaded;
+use crate::files;
 use crate::model::delivery::Sending;
 use crate::model::policy::Policy;
 use crate::model::route::{Group, LOG, Route, Routes};
@@ -46,17 +47,36 @@ pub fn routes(loaded: &Loaded) -> Routes {
     Routes(loaded.sinks.iter().map(route).collect())
 }
 
-/// Builds the configured sinks.
+/// Builds the configured sinks where their files are read off the loop.
+///
+/// # Errors
+/// All sinks that cannot be built; or when no thread can be started.
+pub async fn build_sinks_off_loop(
+    loaded: &Loaded,
+    format: ResolvedFormat,
+    clock: Clock,
+) -> Result<Built, Error> {
+    let sinks = loaded.sinks.clone();
+    let policy = loaded.poll;
+    files::off_loop(move || build_sinks(&sinks, &policy, format, clock)).await.map_err(Error::Thread)?
+}
+
+/// Builds sinks, which reads their files.
 ///
 /// # Errors
 /// All sinks that cannot be built.
-pub fn build_sinks(loaded: &Loaded, format: ResolvedFormat, clock: Clock) -> Result<Built, Error> {
+pub fn build_sinks(
+    sinks: &BTreeMap<String, sinks::Config>,
+    policy: &Policy,
+    format: ResolvedFormat,
+    clock: Clock,
+) -> Result<Built, Error> {
     let mut problems = Vec::new();
     let mut built = BTreeMap::new();
-    for (name, config) in &loaded.sinks {
+    for (name, config) in sinks {
         match sinks::build(config, name, format, clock) {
             Ok(sink) => {
-                let sending = sending(&config.common, sink.as_ref(), &loaded.poll);
+                let sending = sending(&config.common, sink.as_ref(), policy);
                 built.insert(name.clone(), (Arc::from(sink), sending));
             }
             Err(problem) => problems.push(problem),

@@ -81,7 +81,7 @@ pub struct Heard {
 pub fn plan(loaded: &Loaded, format: ResolvedFormat, clock: Clock) -> Result<Plan, Error> {
     let cloud = cloud(loaded)?;
     let store_place = store::place(&loaded.store).map_err(|error| not_opened(&loaded.store, &error));
-    let (built, store_place) = match (build_sinks(loaded, format, clock), store_place) {
+    let (built, store_place) = match (build_sinks(&loaded.sinks, &loaded.poll, format, clock), store_place) {
         (Ok(built), Ok(store_place)) => (built, store_place),
         (Err(Error::Configuration(mut problems)), Err(problem)) => {
             problems.push(problem);

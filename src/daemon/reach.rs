@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::plan::Plan;
-use super::{Error, build_sinks, catalogue, cloud};
+use super::{Error, build_sinks_off_loop, catalogue, cloud};
 use crate::clock::{Clock, Steady, Wall};
 use crate::cloud::{Route, Stamp};
 use crate::config::Loaded;
@@ -91,7 +91,7 @@ pub async fn reach(
             Err(what) => drop(found.accounts.insert(name.clone(), Reached { stand: Stand::Untried, what })),
         }
     }
-    for (name, (sink, _)) in build_sinks(loaded, format, clock)? {
+    for (name, (sink, _)) in build_sinks_off_loop(loaded, format, clock).await? {
         looked_at.spawn(async move {
             let reached = tokio::time::timeout(PATIENCE, sink.reach()).await.unwrap_or_else(|_| {
                 let patience = Span(PATIENCE);

@@ -1,41 +1,33 @@
-//! Files that are read again when they changed: credentials of accounts, and whatever may release a sink on hold.
+//! Files that are read again when they changed: those of accounts, and whatever may release a sink on hold.
+//!
+//! The watcher announces the accounts and sinks whose files changed. They are read off the loop, one after
+//! another. A file that cannot be used leaves in use what it held before, which is logged once.
 
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::Clock;
+use crate::cloud::connection::pools;
+use crate::files::{self, Cause, Change, Watched};
 use crate::live::Current;
 use crate::live::command::{Action, Commands};
+use crate::problem::chain;
 use crate::sinks::Sink;
 use crate::store::Error;
 
-/// Time between two looks at the files: as fast as a person who just wrote one expects.
-const EVERY: Duration = Duration::from_secs(1);
-
 /// The watch over the files.
 pub struct Refresh {
-    /// The live configuration, replaced when credentials changed.
+    /// The live configuration, replaced when the files of an account changed.
     pub live: watch::Sender<Arc<Current>>,
     /// The sinks, with the way into their loops.
-    pub sinks: Vec<(String, Arc<dyn Sink>, Commands)>,
-    /// Time.
-    pub clock: Clock,
+    pub sinks: BTreeMap<String, (Arc<dyn Sink>, Commands)>,
+    /// The files of accounts, by name.
+    pub account_files: Arc<Watched>,
+    /// The files of sinks, by name.
+    pub sink_files: Arc<Watched>,
 }
-
-/// The owner of a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Owner {
-    Account(String),
-    /// The sink of that place in the list.
-    Sink(usize),
-}
-
-/// A file and its modification time; `None` while there is no such file.
-type Seen = (Owner, PathBuf, Option<SystemTime>);
 
 impl Refresh {
     /// Runs until the stop.
@@ -43,66 +35,80 @@ impl Refresh {
     /// # Errors
     /// None: the type is that of every loop of the daemon.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
-        let mut seen = self.look();
-        while !stop.is_cancelled() {
-            tokio::select! {
-                () = self.clock.sleep_until(self.clock.now().steady + EVERY) => {}
-                () = stop.cancelled() => return Ok(()),
-            }
-            let now = self.look();
-            let mut changed: Vec<_> =
-                now.iter().filter(|file| !seen.contains(file)).map(|(owner, ..)| owner.clone()).collect();
-            changed.dedup();
-            for owner in changed {
-                self.refresh(owner).await;
-            }
-            seen = now;
+        for (account, files) in self.live.borrow().cloud.files() {
+            self.account_files.set(account, files.paths());
+        }
+        for (name, (sink, _)) in &self.sinks {
+            self.sink_files.set(name, sink.mended_by());
+        }
+        tokio::select! {
+            () = self.refresh() => {}
+            () = stop.cancelled() => {}
         }
         Ok(())
     }
 
-    fn look(&self) -> Vec<Seen> {
-        let current = Arc::clone(&self.live.borrow());
-        let modified = |path: &Path| std::fs::metadata(path).and_then(|file| file.modified()).ok();
-        let credentials = current.cloud.key_files();
-        let accounts = credentials.map(|(name, path)| (Owner::Account(name.to_owned()), path.to_owned()));
-        let of_sink = |(index, (_, sink, _)): (usize, &(String, Arc<dyn Sink>, Commands))| {
-            sink.mended_by().into_iter().map(move |path| (Owner::Sink(index), path))
-        };
-        let sinks = self.sinks.iter().enumerate().flat_map(of_sink);
-        let files = accounts.chain(sinks);
-        files
-            .map(|(owner, path)| (owner, modified(&path), path))
-            .map(|(owner, at, path)| (owner, path, at))
-            .collect()
-    }
-
-    async fn refresh(&self, owner: Owner) {
-        match owner {
-            Owner::Account(account) => self.read_again(&account),
-            Owner::Sink(index) => {
-                let (name, _, commands) = &self.sinks[index];
-                // A loop that ended needs no probe.
-                let _ = commands.send(Action::Retry(name.clone())).await;
+    async fn refresh(&self) {
+        let mut told = HashMap::new();
+        loop {
+            tokio::select! {
+                announced = self.account_files.announced() => {
+                    for account in announced.into_keys() {
+                        let error = self.read_account(&account).await.err();
+                        let is_new = error.is_some() && told.get(&account) != Some(&error);
+                        if let Some(error) = error.as_deref().filter(|_| is_new) {
+                            tracing::error!(
+                                account,
+                                error,
+                                "a file of the account changed and cannot be used; the content before stays in use"
+                            );
+                        }
+                        told.insert(account, error);
+                    }
+                }
+                announced = self.sink_files.announced() => {
+                    for (sink, cause) in announced {
+                        self.refresh_sink(&sink, cause).await;
+                    }
+                }
             }
         }
     }
 
-    fn read_again(&self, account: &str) {
+    async fn read_account(&self, account: &str) -> Result<(), String> {
         let current = Arc::clone(&self.live.borrow());
-        match current.cloud.with_credentials_read_again(account) {
-            None => {}
-            Some(Err(error)) => {
-                tracing::error!(
-                    account,
+        let Some(files) = current.cloud.files_of(account) else { return Ok(()) };
+        let read = files::off_loop(move || files.read()).await;
+        let contents = read.map_err(|error| error.to_string())??;
+        let replaced =
+            current.cloud.with_contents(account, &contents, pools).map_err(|error| chain(&error))?;
+        let Some(cloud) = replaced else { return Ok(()) };
+        for doubt in &contents.doubts {
+            tracing::warn!(account, doubt, "the file that was read again can be used, but look at this");
+        }
+        tracing::info!(account, "a file of the account changed and was read again");
+        self.live.send_replace(Arc::new(current.with_cloud(cloud)));
+        Ok(())
+    }
+
+    async fn refresh_sink(&self, name: &str, cause: Cause) {
+        let Some((sink, commands)) = self.sinks.get(name) else { return };
+        let change = sink.refresh().await.unwrap_or_else(|error| Change::Broken(error.to_string()));
+        match &change {
+            Change::None => {}
+            Change::Read => tracing::info!(sink = name, "a file of the sink changed and was read again"),
+            Change::Broken(error) => {
+                tracing::warn!(
+                    sink = name,
                     error,
-                    "the key of a held account could not be read again; the one before stays"
+                    "a file of the sink changed and cannot be used; the content before stays in use"
                 );
             }
-            Some(Ok(cloud)) => {
-                tracing::info!(account, "the key of a held account was read again; it is tried at once");
-                self.live.send_replace(Arc::new(current.with_cloud(cloud)));
-            }
+        }
+        // A program or a folder has no content to read, and its change may release the hold.
+        if change == Change::Read || cause == Cause::Changed {
+            // A loop that ended needs no probe.
+            let _ = commands.send(Action::Retry(name.to_owned())).await;
         }
     }
 }

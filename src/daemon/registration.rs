@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use super::Error;
 use crate::clock::Clock;
 use crate::config::Loaded;
+use crate::files;
 use crate::model::records::{Registered, RegisteredState, RowSet};
 use crate::model::task::NewTask;
 use crate::register::catalogue::Catalogue;
@@ -30,7 +31,7 @@ pub async fn register_listed(
 ) -> Result<RowSet, Error> {
     let policy = loaded.poll;
     let (sender, mut batches) = mpsc::channel::<Vec<NewTask>>(1);
-    let reader = tokio::task::spawn_blocking(move || {
+    let reader = files::off_loop(move || {
         let mut batch = Vec::with_capacity(REGISTERED_AT_ONCE);
         listed(&loaded.tasks, &loaded.task_files, &catalogue, |task| {
             batch.push(task);
@@ -52,10 +53,7 @@ pub async fn register_listed(
             *counts.entry(state).or_insert(0_u64) += 1;
         }
     }
-    match reader.await {
-        Ok(read) => read.map_err(Error::Configuration)?,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
+    reader.await.map_err(Error::Thread)?.map_err(Error::Configuration)?;
     let count = |state| counts.get(&state).copied().unwrap_or_default();
     tracing::info!(
         new = count(RegisteredState::New),

@@ -17,9 +17,10 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Steady};
+use crate::files::Watched;
 use crate::live::command::{Action, Command, Refused};
 use crate::live::{self, Live};
-use crate::model::delivery::{Refusal, Sending};
+use crate::model::delivery::{Refusal, RefusalClass, Sending};
 use crate::model::lane::{Attempt, Lane, OutboxWrite};
 use crate::model::records::Seq;
 use crate::sinks::Sink;
@@ -51,6 +52,8 @@ pub struct Deliver {
     pub status: watch::Sender<BTreeMap<String, LaneStatus>>,
     /// Commands into the loop.
     pub commands: mpsc::Receiver<Command>,
+    /// The files of all sinks, which are read again on request.
+    pub files: Arc<Watched>,
 }
 
 /// The state of a sink, for callers that wait for the end.
@@ -157,6 +160,10 @@ impl Running {
 
     async fn ended(&mut self, ended: Result<(u64, Result<(), Refusal>), JoinError>) {
         let (number, result) = ended.unwrap_or_else(|error| resume_panic(error));
+        if let Err(Refusal { class: RefusalClass::Sink, .. }) = &result {
+            // The next probe uses what the files hold then, whatever they look like.
+            self.parts.files.request(&self.parts.name);
+        }
         let now = self.parts.clock.now();
         let spread = self.parts.clock.spread();
         let current = live::current(&self.parts.live);

@@ -46,6 +46,7 @@ async fn a_stop_that_does_not_wait_for_an_attempt_keeps_the_sink_s_own_clock() {
         outbox: watch::channel(()).0,
         status: watch::channel(BTreeMap::new()).0,
         commands: crate::live::command::channel().1,
+        files: Arc::default(),
     };
     let before = Duration::from_secs(5);
     store.save_active("hook", before).await.unwrap();

@@ -1,15 +1,13 @@
 //! A file of certificates that are trusted in addition to the system's, and advice where a server's is not.
 
 use std::error::Error;
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject};
 
-use crate::net;
+use crate::{files, net};
 
 /// The system's whole bundle takes a quarter of this; what is beyond is another file.
 const LARGEST_BYTES: u64 = 1024 * 1024;
@@ -40,15 +38,7 @@ pub fn read(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
 /// What is wrong with the file, and what to do.
 pub fn pem(path: &Path) -> Result<String, String> {
     let shown = path.display();
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(LARGEST_BYTES + 1).read_to_end(&mut bytes));
-    read.map_err(|error| format!("cannot read {shown} ({error}); check its name, owner and mode"))?;
-    if bytes.len() as u64 > LARGEST_BYTES {
-        return Err(format!(
-            "{shown} is larger than {} MiB, so it holds more than certificates; name another file",
-            LARGEST_BYTES >> 20
-        ));
-    }
+    let files::Content { bytes, .. } = files::read(path, LARGEST_BYTES).map_err(|error| error.at(path))?;
     // What stands between the certificates may be in any encoding.
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let count = parsed(&text).collect::<Result<Vec<_>, _>>().map(|certificates| certificates.len());

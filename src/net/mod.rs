@@ -4,13 +4,14 @@
 
 pub mod address;
 pub mod ca_file;
+pub mod proxy;
 
 use std::error::Error;
 use std::io;
 use std::sync::Once;
 use std::time::{Duration, SystemTime};
 
-use reqwest::{Certificate, Client, ClientBuilder, Proxy};
+use reqwest::{Certificate, Client, ClientBuilder, Proxy, Url};
 use rustls::pki_types::CertificateDer;
 
 use crate::secret::Secret;
@@ -23,7 +24,7 @@ const IDLE: Duration = Duration::from_secs(30);
 pub struct Way<'a> {
     /// Whether it speaks plain http, which is for this machine alone.
     pub is_plain: bool,
-    /// The proxy to go through; default: what the usual environment variables say.
+    /// The proxy to go through; default: that of the usual environment variables ([`proxy::before`]).
     pub proxy: Option<&'a Secret>,
     /// Certificates that are trusted in addition to the system's.
     pub ca: &'a [CertificateDer<'static>],
@@ -39,14 +40,18 @@ pub fn client(way: Way<'_>) -> Result<ClientBuilder, reqwest::Error> {
         // It fails only where a provider is there already, and any will do.
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
-    let builder = match way.proxy {
-        Some(proxy) => {
-            Client::builder().proxy(Proxy::all(proxy.expose()).map_err(reqwest::Error::without_url)?)
-        }
-        // Plain http takes no way that leads out of this machine, whatever the environment says.
-        None if way.is_plain => Client::builder().no_proxy(),
-        None => Client::builder(),
+    let written = way.proxy.cloned();
+    let variables = proxy::Variables::of_process();
+    let is_direct = written.is_none() && (way.is_plain || variables.name_no_proxy());
+    // A name that leads nowhere (RFC 2606): a request is never sent past the proxy that it should take. The
+    // server was checked before, so this is the second guard.
+    let nowhere: Option<Url> = "http://proxy.invalid".parse().ok();
+    let proxy = move |server: &Url| {
+        proxy::before(server, written.as_ref(), &variables).unwrap_or_else(|_| nowhere.clone())
     };
+    let builder = Client::builder();
+    // Without a proxy, no request asks for one: plain http is for this machine alone.
+    let builder = if is_direct { builder.no_proxy() } else { builder.proxy(Proxy::custom(proxy)) };
     let added =
         way.ca.iter().map(|certificate| Certificate::from_der(certificate)).collect::<Result<Vec<_>, _>>()?;
     let is_proxy_encrypted = way.proxy.is_some_and(|proxy| proxy.expose().starts_with("https:"));
@@ -92,6 +97,12 @@ pub fn was_cut(error: &reqwest::Error) -> bool {
             || cause.downcast_ref::<io::Error>().is_some_and(|error| KINDS.contains(&error.kind()))
     };
     !error.is_connect() && causes(error).any(is_close)
+}
+
+/// Whether a proxy refused the login, or wanted one, before it opened a tunnel. The message is hyper-util's;
+/// there is no type to ask for.
+pub fn is_unknown_to_proxy(error: &reqwest::Error) -> bool {
+    causes(error).any(|cause| cause.to_string().contains("proxy authorization required"))
 }
 
 /// The innermost cause of a failed request, in its own words and without the URL.

@@ -4,12 +4,12 @@
 //! replaced from the environment. A million bare ids take a fraction of a second, so a reload can afford to
 //! read all of them twice.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, ErrorKind, Read};
+use std::io::{self, BufRead, ErrorKind, Read};
 use std::path::Path;
 
 use super::catalogue::Catalogue;
 use super::{KEYS, Written, json};
+use crate::files::Stream;
 use crate::model::task::NewTask;
 use crate::problem::{Place, Problem, is_utf_16};
 use crate::section::{self, dotted};
@@ -18,7 +18,8 @@ use crate::section::{self, dotted};
 const LONGEST_LINE_BYTES: usize = 64 * 1024;
 /// More are only counted: whoever mends these sees the rest at the next try.
 pub(super) const MOST_TOLD: usize = 20;
-const BUFFER_BYTES: usize = 256 * 1024;
+/// Largest task file: millions of tasks with all their keys. One that grows as fast as it is read ends here.
+const LARGEST_BYTES: u64 = 4 << 30;
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// Problems, of which the first few are told and the rest counted.
@@ -55,25 +56,14 @@ pub fn read_task_file(
 ) -> Vec<Problem> {
     let mut told = Told::default();
     let mut place = Place { file: Some(path.to_owned()), ..Place::default() };
-    // Looked at before it is opened: a pipe would block here, and a list is read twice, once to check it and
-    // once to register.
-    if std::fs::metadata(path).is_ok_and(|file| !file.is_file() && !file.is_dir()) {
-        return vec![Problem::new(
-            place,
-            "is no regular file, and a list is read twice; write it into a file",
-        )];
-    }
-    let file = match File::open(path) {
-        Ok(file) => file,
+    let reader = match Stream::open(path, LARGEST_BYTES) {
+        Ok(reader) => reader,
         Err(error) => {
-            return vec![Problem::new(
-                place,
-                format!("cannot read this task file ({error}); check `task_files`"),
-            )];
+            let what = format!("cannot read this task file ({error}); {}", error.fix());
+            return vec![Problem::new(place, what)];
         }
     };
-    let mut lines =
-        Lines { reader: BufReader::with_capacity(BUFFER_BYTES, file), line: Vec::new(), number: 0 };
+    let mut lines = Lines { reader, line: Vec::new(), number: 0 };
     loop {
         let line = match lines.next() {
             Ok(Some(line)) => line,

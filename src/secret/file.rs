@@ -1,13 +1,14 @@
 //! A secret kept in a file of its own; and how any file with secrets in it is read.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use super::Secret;
+use crate::files;
 
 /// No secret is as long; what is beyond this is another file.
 const LARGEST_BYTES: u64 = 64 * 1024;
+/// Bit of a file's mode that lets everyone on the machine read it.
+const READABLE_BY_OTHERS: u32 = 0o004;
 
 /// Reads a secret that is one line, as a key or an address is: a second one would be taken for a part of it.
 pub fn line(path: &Path, mut doubt: impl FnMut(String)) -> Result<Secret, String> {
@@ -48,31 +49,13 @@ pub fn read(path: &Path, mut doubt: impl FnMut(String)) -> Result<Secret, String
 /// The text of a file that holds secrets, without a BOM. Neither the error nor a doubt repeats what is in it.
 pub fn text(path: &Path, doubt: &mut dyn FnMut(String)) -> Result<String, String> {
     let shown = path.display();
-    let mut bytes = Vec::new();
-    let file = File::open(path)
-        .map_err(|error| format!("cannot read {shown} ({error}); check its name, owner and mode"))?;
-    if is_open_to_all(&file) {
+    let files::Content { bytes, mode } = files::read(path, LARGEST_BYTES).map_err(|error| error.at(path))?;
+    if mode & READABLE_BY_OTHERS != 0 {
         doubt(format!("everyone on this machine can read {shown}; chmod o-r it"));
-    }
-    file.take(LARGEST_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| format!("cannot read {shown} ({error}); name a text file"))?;
-    if bytes.len() as u64 > LARGEST_BYTES {
-        return Err(format!(
-            "{shown} is larger than {} KiB, so it is no secret; name another file",
-            LARGEST_BYTES / 1024
-        ));
     }
     let text = String::from_utf8(bytes)
         .map_err(|_| format!("{shown} is not UTF-8 text; write the secret into it and nothing else"))?;
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
-}
-
-fn is_open_to_all(file: &File) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    const READABLE_BY_OTHERS: u32 = 0o004;
-    file.metadata()
-        .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & READABLE_BY_OTHERS != 0)
 }
 
 #[cfg(test)]

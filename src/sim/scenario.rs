@@ -13,6 +13,7 @@ use toml::Spanned;
 
 use super::answer::{Answer, Refusal};
 use crate::clock::{Moment, Wall};
+use crate::files;
 use crate::model::reading::Code;
 use crate::problem::{Place, Problem};
 use crate::secret::Secret;
@@ -23,6 +24,9 @@ use crate::units::Span;
 pub const SECRET_ID: &str = "AKIDsimulator";
 /// The simulator's key, unless the scenario has another. It opens nothing.
 pub const SECRET_KEY: &str = "simulator-secret-key";
+
+/// Largest scenario file: thousands of scripts.
+const LARGEST_BYTES: u64 = 4 << 20;
 
 /// How the cloud behaves.
 #[derive(Clone, Debug)]
@@ -129,8 +133,10 @@ impl Scenario {
     /// Reads a file.
     pub fn read(path: &Path) -> Result<Self, Problem> {
         let place = || Place { file: Some(path.to_owned()), ..Place::default() };
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Problem::new(place(), format!("cannot be read: {error}")))?;
+        let files::Content { bytes, .. } = files::read(path, LARGEST_BYTES)
+            .map_err(|error| Problem::new(place(), format!("cannot be read ({error}); {}", error.fix())))?;
+        let text = String::from_utf8(bytes)
+            .map_err(|_| Problem::new(place(), "is not UTF-8 text; name a TOML file"))?;
         Self::parse(&text, Some(path))
     }
 

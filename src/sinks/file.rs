@@ -133,13 +133,8 @@ impl Sink for File {
     }
 
     fn mended_by(&self) -> Vec<PathBuf> {
-        // A folder that is there changes with every file in it, which says nothing of ours.
-        self.path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty() && !folder.exists())
-            .map(Path::to_owned)
-            .into_iter()
-            .collect()
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        folder.map(Path::to_owned).into_iter().collect()
     }
 
     async fn reach(&self) -> Result<Option<&'static str>, Refusal> {

@@ -1,6 +1,7 @@
 //! The two traits of a sink: [`Sink`] makes attempts, [`TypeConfig`] holds the keys of one `type` and builds
 //! the sink from them. The registry of the types is `sinks/mod.rs`.
 
+use std::io;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
@@ -8,6 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::clock::Clock;
+use crate::files::Change;
 use crate::model::delivery::Refusal;
 use crate::model::event::Event;
 use crate::section::{self, Fault};
@@ -28,6 +30,14 @@ pub trait Sink: Send + Sync {
     /// The files whose change may end a hold of the sink: secrets, certificates, program, folder.
     fn mended_by(&self) -> Vec<PathBuf> {
         Vec::new()
+    }
+
+    /// Reads its files again, off the loop; the next attempt uses what they hold.
+    ///
+    /// # Errors
+    /// When the system refuses a thread.
+    async fn refresh(&self) -> io::Result<Change> {
+        Ok(Change::None)
     }
 
     /// Whether the destination exists and accepts this user, as far as this shows without an event; nothing

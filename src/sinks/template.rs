@@ -8,8 +8,7 @@
 //! the sink says what it says without a template, and the failure is told once per kind. A template may hold
 //! a secret, so nothing here repeats it.
 
-use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -18,8 +17,10 @@ use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value, context
 use uuid::Uuid;
 
 use crate::clock::Wall;
+use crate::files;
 use crate::lines::output::lock;
 use crate::model::event::{Event, Kind};
+use crate::secret::Secret;
 
 /// What a webhook or a robot takes is far below; what is beyond is no template.
 const LARGEST_BYTES: u64 = 64 * 1024;
@@ -43,6 +44,7 @@ const SAMPLE: &str = r#"{"specversion":"1.0","id":"e490f9be-c703-57df-b614-6db43
 
 /// A template that was compiled.
 pub struct Template {
+    source: Secret,
     environment: Environment<'static>,
     /// The kinds of failure that were told already.
     told: Mutex<Vec<ErrorKind>>,
@@ -61,7 +63,7 @@ impl Template {
         environment.set_undefined_behavior(UndefinedBehavior::Chainable);
         environment.set_fuel(Some(FUEL));
         environment.add_template_owned(NAME, source.to_owned()).map_err(|error| told(&error))?;
-        let template = Self { environment, told: Mutex::default() };
+        let template = Self { source: Secret::new(source), environment, told: Mutex::default() };
         let sample = Event::stored(Uuid::nil(), Kind::Finished, Wall(0), SAMPLE.to_owned());
         match template.render(&sample) {
             Err(error) if MISSPELT.contains(&error.kind()) => Err(told(&error)),
@@ -76,9 +78,10 @@ impl Template {
     /// What is wrong with the file, or in which of its lines, and what to do.
     pub fn read(path: &Path) -> Result<Self, String> {
         let shown = path.display();
-        let mut text = String::new();
-        let read = File::open(path).and_then(|file| file.take(LARGEST_BYTES + 1).read_to_string(&mut text));
-        read.map_err(|error| format!("cannot read {shown} ({error}); name a text file that can be read"))?;
+        let files::Content { bytes, .. } =
+            files::read(path, LARGEST_BYTES).map_err(|error| error.at(path))?;
+        let text = String::from_utf8(bytes)
+            .map_err(|_| format!("{shown} is not UTF-8 text; write the template into it and nothing else"))?;
         Self::new(text.strip_prefix('\u{feff}').unwrap_or(&text)).map_err(|what| format!("{shown}: {what}"))
     }
 
@@ -113,6 +116,13 @@ impl Template {
             .get_template(NAME)?
             .render_captured_to(context! { event => event.clone(), ..event }, &mut out)?;
         String::from_utf8(out.0).map_err(|error| Error::new(ErrorKind::WriteFailure, error.to_string()))
+    }
+}
+
+/// Templates of the same source make the same text.
+impl PartialEq for Template {
+    fn eq(&self, other: &Self) -> bool {
+        self.source == other.source
     }
 }
 

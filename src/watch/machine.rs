@@ -187,6 +187,12 @@ impl Machine {
         changed.into_iter().for_each(|account| self.board.probe_now(account, now));
     }
 
+    /// The account of a task.
+    pub fn account_of(&self, slot: Slot) -> Option<&str> {
+        let target = self.board.get(slot)?.target;
+        Some(self.targets[target.0 as usize].target.account.as_str())
+    }
+
     /// The hold of that account is probed now. Whether there is such an account.
     pub fn retry(&mut self, account: &str, now: Steady) -> bool {
         let Some(account) = self.accounts.get(account) else { return false };

@@ -20,10 +20,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Moment};
 use crate::cloud::Stamp;
+use crate::files::Watched;
 use crate::live::command::{Action, Command, Refused};
 use crate::live::{self, Live};
 use crate::model::due::Slot;
-use crate::model::reading::Response;
+use crate::model::reading::{Class, Fault, Response};
 use crate::store::{Error, Store};
 pub use log::{PollReport, WatchStatus};
 use machine::{Machine, PollRequest};
@@ -52,6 +53,8 @@ pub struct Start {
     pub outbox: watch::Sender<()>,
     /// Commands into the loop.
     pub commands: mpsc::Receiver<Command>,
+    /// The files of all accounts, which are read again on request.
+    pub files: Arc<Watched>,
     /// Reports of polls, for a view in the same process.
     pub reports: Option<mpsc::Sender<PollReport>>,
 }
@@ -136,6 +139,12 @@ impl Watch {
 
     fn polled(&mut self, polled: Result<Polled, JoinError>) {
         let Polled { slot, sent, now, response } = polled.unwrap_or_else(|error| resume_panic(error));
+        if let Err(Fault { class: Class::Account, .. }) = &response.poll
+            && let Some(account) = self.machine.account_of(slot)
+        {
+            // The next probe signs with what the files hold then, whatever they look like.
+            self.parts.files.request(account);
+        }
         let report = self.parts.reports.as_ref().and_then(|_| self.machine.report(slot, &response.poll));
         let writes = self.machine.settle(slot, response, sent, now, self.parts.clock.spread());
         if let (Some(sender), Some(report)) = (&self.parts.reports, report) {

@@ -10,6 +10,7 @@ mod demo;
 mod credentials;
 mod events;
 mod exec;
+mod files;
 mod hostile;
 mod log;
 mod network;

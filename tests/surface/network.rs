@@ -84,8 +84,7 @@ async fn a_server_that_shows_a_certificate_of_ca_file_is_trusted_also_through_a_
 async fn a_proxy_that_lets_nobody_through_is_told_without_its_password_and_abandons_nothing() {
     let cloud = one_task().await;
     let proxy = network::closed_proxy().await;
-    for (endpoint, told) in [(cloud.endpoint(), "http_407"), ("https://127.0.0.1:9".to_owned(), "connect: ")]
-    {
+    for (endpoint, told) in [(cloud.endpoint(), "http_407"), ("https://127.0.0.1:9".to_owned(), "http_407")] {
         let home = Home::new(&cloud, "");
         home.edit(&cloud.endpoint(), &endpoint);
         home.account(&format!("proxy = \"http://user:{PASSWORD}@{}\"", proxy.addr));
@@ -125,4 +124,108 @@ async fn a_self_signed_certificate_in_ca_file_is_trusted_and_one_of_an_authority
             run_to_its_end(&home).await;
         }
     }
+}
+
+/// A host that is not this machine and is nowhere else either (RFC 2606).
+const CLOUD: &str = "cloud.invalid";
+
+/// A configuration whose account and webhook are beyond this machine.
+fn far_away(cloud: &Sim) -> Home {
+    let home = Home::new(cloud, "[sinks.ops]\ntype = \"webhook\"\nurl = \"https://hook.invalid/x\"\n");
+    home.edit(&cloud.endpoint(), &format!("https://{CLOUD}"));
+    home.list([1]);
+    home
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_variable_without_a_usable_proxy_is_refused_by_name_where_it_would_carry_a_request_and_there_alone()
+{
+    let cloud = one_task().await;
+    let far = far_away(&cloud);
+    for (variable, value) in [
+        ("HTTPS_PROXY", "http://hunter2:x@:::"),
+        ("ALL_PROXY", "socks5://u:hunter2@p:1"),
+        ("all_proxy", "x y"),
+    ] {
+        for arguments in [&["check", "-c", "opwatch.toml"][..], &["run", "-c", "opwatch.toml"]] {
+            let refused = said(far.opwatch(arguments).env(variable, value).spawn().unwrap()).await;
+            for (place, host) in [("accounts.default: ", CLOUD), ("sinks.ops.url: ", "hook.invalid")] {
+                let told = format!("{place}{host} would be reached through {variable}, which ");
+                assert!(refused.stderr.contains(&told), "{}", refused.stderr);
+            }
+            assert!(refused.code == Some(2) && refused.stderr.lines().count() == 2, "{}", refused.stderr);
+            assert!(refused.stderr.contains("write the key `proxy`, or add cloud.invalid to NO_PROXY"));
+            assert!(!refused.stderr.contains(PASSWORD), "{}", refused.stderr);
+        }
+        let mut wait = far.opwatch(&["wait", "1", "-c", "opwatch.toml"]);
+        let refused = said(wait.env(variable, value).spawn().unwrap()).await;
+        let told = format!("accounts.default: {CLOUD} would be reached through {variable}");
+        assert!(refused.code == Some(2) && refused.stderr.contains(&told), "{}", refused.stderr);
+
+        for (other, exemption) in
+            [("NO_PROXY", ".invalid"), ("no_proxy", "*"), ("https_proxy", "http://127.0.0.1:9")]
+        {
+            let mut check = far.opwatch(&["check", "-c", "opwatch.toml"]);
+            let checked = said(check.env(variable, value).env(other, exemption).spawn().unwrap()).await;
+            assert_eq!(checked.code, Some(0), "{other}: {}", checked.stderr);
+        }
+        let near = Home::new(&cloud, "");
+        near.list([1]);
+        let mut run = near.opwatch(&["run", "-c", "opwatch.toml", "--until-done"]);
+        let ended = said(run.env(variable, value).spawn().unwrap()).await;
+        assert_eq!(ended.code, Some(0), "loopback takes no proxy of the environment: {}", ended.stderr);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn polls_and_webhooks_take_the_proxy_of_the_environment_and_no_proxy_keeps_them_from_it() {
+    let cloud = one_task().await;
+    let proxy = network::proxy().await;
+    let far = far_away(&cloud);
+    let address = format!("http://user:{PASSWORD}@{}", proxy.addr);
+    let live = async |variables: &[(&str, &str)]| {
+        let mut check = far.opwatch(&["check", "-c", "opwatch.toml", "--live"]);
+        said(check.envs(variables.iter().copied()).spawn().unwrap()).await
+    };
+    for variable in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+        let before = proxy.connections();
+        let checked = live(&[(variable, &address)]).await;
+        let heads = proxy.heads().split_off(before);
+        for host in [CLOUD, "hook.invalid"] {
+            let is_tunnel = |head: &String| head.starts_with(&format!("CONNECT {host}:443 "));
+            assert!(heads.iter().any(is_tunnel), "{variable}: {heads:?} {}", checked.stderr);
+        }
+        let has_login = |head: &String| head.to_lowercase().contains("proxy-authorization: basic");
+        assert!(heads.iter().all(has_login), "{heads:?}");
+        assert!(![checked.stdout, checked.stderr].iter().any(|text| text.contains(PASSWORD)));
+    }
+    let before = proxy.connections();
+    live(&[("HTTPS_PROXY", &address), ("NO_PROXY", "invalid")]).await;
+    assert_eq!(proxy.connections(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_wants_a_login_holds_the_account_and_wait_ends_with_5() {
+    let cloud = one_task().await;
+    let proxy = network::closed_proxy().await;
+    let variable = format!("http://{}", proxy.addr);
+    let far = far_away(&cloud);
+    far.edit("path = \"events.jsonl\"", "path = \"events.jsonl\"\nevents = [\"trouble\"]");
+    let child = far.opwatch(&["run", "-c", "opwatch.toml"]).env("HTTPS_PROXY", &variable).spawn().unwrap();
+    eventually("the hold is told", || !far.events().is_empty()).await;
+    signal(&child, "TERM");
+    let ended = said(child).await;
+    let data = &far.events()[0]["data"];
+    assert_eq!((&data["account"], &data["error"]["code"]), (&"default".into(), &"http_407".into()));
+    assert!(ended.stderr.contains("write user and password into `proxy`"), "{}", ended.stderr);
+
+    // A plain request, which the proxy answers itself, as well as a tunnel.
+    let near = Home::new(&cloud, "");
+    near.account(&format!("proxy = \"{variable}\""));
+    for home in [&far, &near] {
+        let mut wait = home.opwatch(&["wait", "1", "-c", "opwatch.toml"]);
+        let ended = said(wait.env("HTTPS_PROXY", &variable).spawn().unwrap()).await;
+        assert_eq!(ended.code, Some(5), "{}", ended.stderr);
+    }
+    assert_eq!(cloud.requests(), 0);
 }

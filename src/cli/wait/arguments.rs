@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::cli::{DEFAULT_CONFIG, Failure};
 use crate::config::{self, Environment, Loaded};
 use crate::daemon;
+use crate::files;
 use crate::model::task::NewTask;
 use crate::problem::{Place, Problem};
 use crate::register::listed::{Listed, listed};
@@ -53,13 +55,11 @@ pub struct Arguments {
     config: Option<PathBuf>,
 }
 
-/// The configuration, with the tasks in it, and the same tasks as they are watched. On a thread of its own:
-/// standard input may keep everything waiting.
+/// The configuration, with the tasks in it, and the same tasks as they are watched. Off the loop: standard
+/// input may keep everything waiting.
 pub async fn prepare(arguments: Arguments) -> Result<(Loaded, Vec<NewTask>), Failure> {
-    let prepared = tokio::task::spawn_blocking(move || arguments.prepare()).await;
-    prepared
-        .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
-        .map_err(Failure::Configuration)
+    let prepared = files::off_loop(move || arguments.prepare()).await;
+    prepared.map_err(Failure::Runtime)?.map_err(Failure::Configuration)
 }
 
 impl Arguments {
@@ -77,14 +77,23 @@ impl Arguments {
                 problems
             },
         )?;
-        Ok((Loaded { tasks, ..loaded }, resolved))
+        let targets = resolved.iter().map(|task: &NewTask| Arc::clone(&task.target));
+        let refused = config::refused_proxies(&loaded.accounts, &loaded.operations, targets).into_iter().map(
+            |(account, what)| {
+                Problem::new(Place { key: Some(format!("accounts.{account}")), ..Place::default() }, what)
+            },
+        );
+        let refused: Vec<_> = refused.collect();
+        if refused.is_empty() { Ok((Loaded { tasks, ..loaded }, resolved)) } else { Err(refused) }
     }
 
     /// A named file is always read; the usual one where it is there and wanted.
     fn config_file(&self, environment: &Environment) -> Option<PathBuf> {
         let usual = || self.wants_the_usual_file(environment).then(|| PathBuf::from(DEFAULT_CONFIG));
         // One that cannot be looked at is there, and reading it tells why.
-        self.config.clone().or_else(|| usual().filter(|path| path.try_exists().unwrap_or(true)))
+        self.config
+            .clone()
+            .or_else(|| usual().filter(|path| !files::metadata(path).is_err_and(|error| error.is_missing())))
     }
 
     /// It is for those who have no credentials of their own, or name one of its accounts: whoever has some

@@ -48,8 +48,6 @@ const STATUSES: &[(u16, RefusalClass, &str)] = &[
 /// What nginx writes on the page of its 400 where a client certificate is missing or refused: no event's
 /// fault.
 const NGINX_ON_CERTIFICATES: &str = "SSL certificate";
-/// What hyper-util says of a proxy's 407 to a CONNECT; it has no type of its own that could be asked for.
-const UNKNOWN_TO_PROXY: &str = "proxy authorization required";
 
 /// What must not be told, in every form in which an answer may echo it.
 #[derive(Default)]
@@ -177,6 +175,7 @@ pub fn unanswered(error: reqwest::Error, asked: &str, within: impl std::fmt::Dis
     let are_we_untrusted = has_cause(
         &|cause| matches!(cause.downcast_ref(), Some(rustls::Error::AlertReceived(alert)) if refuses_us(*alert)),
     );
+    let is_unknown_to_proxy = net::is_unknown_to_proxy(&error);
     let is_timeout = error.is_timeout();
     let is_connect = error.is_connect();
     let cause = net::cause(error);
@@ -193,7 +192,7 @@ pub fn unanswered(error: reqwest::Error, asked: &str, within: impl std::fmt::Dis
         () if are_we_untrusted => Refusal::of_sink(format!(
             "{asked} does not take our certificate ({cause}); look at `tls.cert_file` and `tls.key_file`"
         )),
-        () if cause.contains(UNKNOWN_TO_PROXY) => Refusal::of_sink(format!(
+        () if is_unknown_to_proxy => Refusal::of_sink(format!(
             "the proxy before {asked} does not know who asks; write user and password into `proxy`"
         )),
         () if is_connect => Refusal::passing(format!("cannot reach {asked}: {cause}")),

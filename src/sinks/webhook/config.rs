@@ -46,7 +46,7 @@ pub struct Config {
     /// The body, as a minijinja template over the event. It may hold a secret. Default: the event itself.
     #[serde(skip_serializing)]
     pub template: Option<Secret>,
-    /// A file that holds the template.
+    /// A file that holds the template, read again when it changes.
     pub template_file: Option<PathBuf>,
 }
 
@@ -183,10 +183,9 @@ impl Config {
 
     /// The files that are read again when they change.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
-        [&self.url_file, &self.tls.ca_file, &self.tls.cert_file, &self.tls.key_file]
-            .into_iter()
-            .flatten()
-            .map(PathBuf::as_path)
+        let Tls { ca_file, cert_file, key_file } = &self.tls;
+        let files = [&self.url_file, &self.template_file, ca_file, cert_file, key_file];
+        files.into_iter().flatten().map(PathBuf::as_path)
     }
 }
 

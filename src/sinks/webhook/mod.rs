@@ -13,6 +13,7 @@ mod thread;
 #[cfg(test)]
 mod tests;
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -27,12 +28,13 @@ pub use config::Config;
 
 use self::answer::Hidden;
 use self::config::Method;
-use self::reach::{Change, Reached, Standing, reach};
+use self::reach::{Materials, Reached, Standing, reach};
 use self::signature::Key;
 use self::thread::Thread;
 use super::sink::{Building, PathForm, PathKey, Sink, TypeConfig, blocking, timeout_fault};
 use super::template::Template;
 use crate::clock::{Clock, Steady};
+use crate::files::{self, Change};
 use crate::model::delivery::Refusal;
 use crate::model::event::Event;
 use crate::net;
@@ -57,7 +59,6 @@ pub struct Webhook {
     is_batched: bool,
     headers: HeaderMap,
     keys: Vec<Key>,
-    template: Option<Template>,
     standing: Arc<Standing>,
     thread: Thread,
     clock: Clock,
@@ -67,7 +68,6 @@ pub struct Webhook {
 struct Settled {
     headers: HeaderMap,
     keys: Vec<Key>,
-    template: Option<Template>,
     reached: Reached,
 }
 
@@ -123,9 +123,8 @@ fn settle(config: &Config, doubt: &mut dyn FnMut(&'static str, String)) -> Resul
     let mut faults = Vec::from_iter(timeout_fault(config.timeout));
     let headers = config.header_map(&mut faults);
     let keys = config.signing_keys(&mut faults, doubt);
-    let template = config.made_template(&mut faults);
     match reach(config, doubt) {
-        Ok(reached) if faults.is_empty() => Ok(Settled { headers, keys, template, reached }),
+        Ok(reached) if faults.is_empty() => Ok(Settled { headers, keys, reached }),
         Ok(_) => Err(faults),
         Err(more) => Err(faults.into_iter().chain(more).collect()),
     }
@@ -139,8 +138,8 @@ impl Webhook {
     /// Everything that is wrong, each with its key, without a secret.
     pub fn new(name: &str, config: &Config, is_batched: bool, clock: Clock) -> Result<Self, Vec<Fault>> {
         // Doubts were reported when the configuration was loaded.
-        let Settled { headers, keys, template, reached } = settle(config, &mut |_, _| ())?;
-        let is_batched = is_batched && template.is_none();
+        let Settled { headers, keys, reached } = settle(config, &mut |_, _| ())?;
+        let is_batched = is_batched && reached.materials.template.is_none();
         let no_thread =
             |error| format!("no thread can be started ({error}); raise the limits of this process");
         let thread = Thread::start().map_err(|error| vec![Fault::new(&[], no_thread(error))])?;
@@ -151,45 +150,30 @@ impl Webhook {
             is_batched,
             headers,
             keys,
-            template,
             standing,
             thread,
             clock,
         })
     }
 
-    /// The clients to use, after a check of the files that may have changed.
+    /// The clients to use; they are replaced at a certain age and after a timeout or a reset.
     async fn reached(&self) -> Result<Arc<Reached>, Refusal> {
         let now = self.clock.now().steady;
-        let has_files = self.config.files().next().is_some();
-        if let Some(reached) = self.standing.current(now).filter(|_| !has_files) {
+        if let Some(reached) = self.standing.current(now) {
             return Ok(reached);
         }
         let standing = Arc::clone(&self.standing);
         let config = Arc::clone(&self.config);
         let spread = self.clock.spread();
-        let (reached, change) = blocking(move || Ok(standing.look(&config, now, spread))).await?;
-        match change {
-            Change::None => {}
-            Change::Read => {
-                tracing::info!(sink = self.name, "the webhook's files changed and were read again")
-            }
-            Change::Broken(error) => {
-                tracing::warn!(
-                    sink = self.name,
-                    error,
-                    "the webhook's files changed and cannot be used; what they said before still counts"
-                )
-            }
-            Change::Kept(error) => {
-                tracing::warn!(
-                    sink = self.name,
-                    error,
-                    "the webhook's connections cannot be replaced; those before stay in use"
-                )
-            }
+        let replaced = blocking(move || Ok(standing.replace(&config, now, spread))).await?;
+        if let Err(error) = replaced {
+            tracing::warn!(
+                sink = self.name,
+                error,
+                "the webhook's connections cannot be replaced; those before stay in use"
+            );
         }
-        Ok(reached)
+        Ok(self.standing.in_use())
     }
 
     /// Sends a request and waits for the head of its response, both within the time of one attempt.
@@ -198,7 +182,7 @@ impl Webhook {
         reached: &Arc<Reached>,
         request: Result<reqwest::Request, reqwest::Error>,
     ) -> Result<Response, Refusal> {
-        let asked = asked(&reached.url);
+        let asked = asked(&reached.materials.url);
         let timeout = self.config.timeout.0;
         let deadline = self.clock.now().steady + timeout;
         let request = request.map_err(|error| answer::unanswered(error, &asked, rounded(timeout)))?;
@@ -224,7 +208,8 @@ impl Webhook {
 
     async fn attempt(&self, reached: &Arc<Reached>, events: &[Event]) -> Result<(), Refusal> {
         let now = self.clock.now().wall;
-        let Message { id, content_type, body } = self.message(events);
+        let Materials { url, template, .. } = &*reached.materials;
+        let Message { id, content_type, body } = self.message(template.as_ref(), events);
         let mut headers = self.headers.clone();
         headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(content_type));
         // A response in a compressed form could not be read.
@@ -243,23 +228,23 @@ impl Webhook {
             Method::Post => reqwest::Method::POST,
             Method::Put => reqwest::Method::PUT,
         };
-        let request = reached.client.request(method, reached.url.clone()).headers(headers).body(body).build();
+        let request = reached.client.request(method, url.clone()).headers(headers).body(body).build();
         let response = self.exchange(reached, request).await?;
         let hidden = || {
-            let login = login(&reached.url);
+            let login = login(url);
             let sent = self
                 .headers
                 .values()
                 .filter_map(|value| value.to_str().ok())
                 .chain([signature.as_str(), &login]);
-            Hidden::new(&reached.url, sent.chain(self.config.secrets.iter().map(signature::encoded)))
+            Hidden::new(url, sent.chain(self.config.secrets.iter().map(signature::encoded)))
         };
         // What a template says may be a secret, and whoever echoes the body tells it.
-        let words = self.template.is_none();
-        answer::judge(response, &asked(&reached.url), words, hidden, now.into()).await
+        let words = template.is_none();
+        answer::judge(response, &asked(url), words, hidden, now.into()).await
     }
 
-    fn message(&self, events: &[Event]) -> Message {
+    fn message(&self, template: Option<&Template>, events: &[Event]) -> Message {
         if self.is_batched {
             let bodies: Vec<_> = events.iter().map(|event| event.body.as_str()).collect();
             return Message {
@@ -270,7 +255,7 @@ impl Webhook {
         }
         let event = events.first();
         let id = event.map(|event| event.id.to_string()).unwrap_or_default();
-        let made = event.and_then(|event| self.template.as_ref()?.text(event, &self.name));
+        let made = event.and_then(|event| template?.text(event, &self.name));
         match made {
             Some(text) => {
                 let is_json = serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok();
@@ -295,11 +280,19 @@ impl Sink for Webhook {
         self.config.files().map(Path::to_owned).collect()
     }
 
+    async fn refresh(&self) -> io::Result<Change> {
+        let standing = Arc::clone(&self.standing);
+        let config = Arc::clone(&self.config);
+        let now = self.clock.now().steady;
+        let spread = self.clock.spread();
+        files::off_loop(move || standing.refresh(&config, now, spread)).await
+    }
+
     /// Connects, through the proxy and TLS, and asks the server for nothing: not the webhook's path, and
     /// without its headers and login.
     async fn reach(&self) -> Result<Option<&'static str>, Refusal> {
         let reached = self.reached().await?;
-        let mut root = reached.url.clone();
+        let mut root = reached.materials.url.clone();
         root.set_path("/");
         root.set_query(None);
         // They fail where a URL has no host, and this one has.

@@ -1,15 +1,13 @@
 //! The address of a webhook and the clients for it, from the configuration and the files that it names.
 //!
-//! The files may change at any time: a token is rotated, a certificate renewed. They are checked before each
-//! attempt, and read again when they changed; after a broken one, or a pair that does not match, the values
-//! before stay in use. The clients are replaced at a certain age, and after a timeout or a reset: other idle
+//! The files may change at any time: a token is rotated, a certificate renewed. They are read again when they
+//! changed; after a broken one, or a pair that does not match, the values before stay in use. The clients are replaced at a certain age, and after a timeout or a reset: other idle
 //! connections may be dead too, and the name may resolve to other addresses.
 
-use std::fs;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use reqwest::{Client, Identity, Url};
 use rustls::pki_types::pem::PemObject;
@@ -18,36 +16,40 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use super::config::{Config, EMPTY_PATH};
 use super::guard::Guard;
 use crate::clock::Steady;
+use crate::files::Change;
 use crate::lines::output::lock;
-use crate::net::{self, Way, address, ca_file};
+use crate::net::{self, Way, address, ca_file, proxy};
 use crate::secret::{self, Secret};
 use crate::section::{Fault, dotted};
+use crate::sinks::template::Template;
 
 /// The longest age of a connection (design.md §4).
 const LONGEST_AGE: Duration = Duration::from_secs(5 * 60);
 /// The jitter of that age, as a part of it: webhooks that started together connect at different times.
 const JITTER: f64 = 0.2;
 
-/// The address and the clients for it.
+/// The clients for an address, and the materials that they were made from.
 pub struct Reached {
-    /// Where events are sent. Never to be printed.
-    pub url: Url,
     /// Uses its idle connections again.
     pub client: Client,
     /// Makes a new connection for each request.
     pub unpooled: Client,
     /// Whether `client` had a response, so that the connection of its next request may be a reused one.
     pub has_answered: AtomicBool,
-    materials: Arc<Materials>,
+    /// Address and template among them.
+    pub materials: Arc<Materials>,
 }
 
-/// The contents of the files, from which clients are made.
-struct Materials {
-    url: Url,
+/// The configuration together with the contents of its files.
+#[derive(PartialEq)]
+pub struct Materials {
+    /// Where events are sent. Never to be printed.
+    pub url: Url,
+    /// The template of the body. `None`: the body is the event.
+    pub template: Option<Template>,
     ca: Vec<CertificateDer<'static>>,
-    identity: Option<Identity>,
-    /// The files as they were just before they were read.
-    files: Vec<Stamp>,
+    /// Certificates and key in PEM.
+    identity: Option<Secret>,
 }
 
 /// The clients in use.
@@ -55,67 +57,71 @@ pub struct Standing(Mutex<InUse>);
 
 struct InUse {
     reached: Arc<Reached>,
-    /// The files as they were when they were last read, with success or without.
-    files: Vec<Stamp>,
+    /// The trouble with the files that was reported last, while it lasts.
+    trouble: Option<String>,
     /// When the clients are replaced. `None`: before the next attempt.
     replaced_at: Option<Steady>,
-}
-
-/// The properties of a file that show a change; `None`: there is no such file.
-type Stamp = Option<(Option<SystemTime>, u64, u64)>;
-
-/// Result of a check before an attempt.
-pub enum Change {
-    /// Neither the files nor their values changed.
-    None,
-    /// The files changed, and their new values are in use.
-    Read,
-    /// The files changed, and cannot be used: the reason, without a secret. It is reported once per change.
-    Broken(String),
-    /// The clients were due to be replaced, and no others can be built: the reason.
-    Kept(String),
 }
 
 impl Standing {
     /// These clients, built at that moment; `spread` is a draw in `0.0..1.0`.
     pub fn new(reached: Reached, now: Steady, spread: f64) -> Self {
-        let files = reached.materials.files.clone();
-        Self(Mutex::new(InUse { reached: Arc::new(reached), files, replaced_at: Some(now + age(spread)) }))
+        let replaced_at = Some(now + age(spread));
+        Self(Mutex::new(InUse { reached: Arc::new(reached), trouble: None, replaced_at }))
     }
 
-    /// Checks the files and the age of the clients, and returns the clients to use. It may block.
-    pub fn look(&self, config: &Config, now: Steady, spread: f64) -> (Arc<Reached>, Change) {
-        let files = stamps(config);
-        let mut in_use = lock(&self.0);
-        let before = Arc::clone(&in_use.reached);
-        let has_changed = in_use.files != files;
-        if !has_changed && !in_use.is_due(now) {
-            return (before, Change::None);
-        }
-        in_use.files = files;
-        in_use.replaced_at = Some(now + age(spread));
-        // Attempts at the same time go on with the clients before.
-        drop(in_use);
-        let built = match has_changed {
-            true => reach(config, &mut |_, _| ()),
-            false => clients(config, Arc::clone(&before.materials)),
-        };
-        let reason = |faults: Vec<Fault>| {
-            let described = faults.iter().map(|fault| format!("`{}` {}", dotted(&fault.path), fault.what));
-            described.collect::<Vec<_>>().join("; ")
-        };
-        match (built, has_changed) {
-            (Ok(reached), _) => {
-                let reached = Arc::new(reached);
-                lock(&self.0).reached = Arc::clone(&reached);
-                (reached, if has_changed { Change::Read } else { Change::None })
+    /// Reads the files again, and uses what they hold if it is new and right. It may block.
+    pub fn refresh(&self, config: &Config, now: Steady, spread: f64) -> Change {
+        let before = self.in_use();
+        let built = match read(config, &mut |_, _| ()) {
+            Ok(materials) if materials == *before.materials => {
+                lock(&self.0).trouble = None;
+                return Change::None;
             }
-            (Err(faults), true) => (before, Change::Broken(reason(faults))),
-            (Err(faults), false) => (before, Change::Kept(reason(faults))),
+            Ok(materials) => clients(config, Arc::new(materials)),
+            Err(faults) => Err(faults),
+        };
+        let mut in_use = lock(&self.0);
+        match built.map_err(reason) {
+            Ok(reached) => {
+                let replaced_at = Some(now + age(spread));
+                *in_use = InUse { reached: Arc::new(reached), trouble: None, replaced_at };
+                Change::Read
+            }
+            Err(trouble) if in_use.trouble.as_ref() == Some(&trouble) => Change::None,
+            Err(trouble) => {
+                in_use.trouble = Some(trouble.clone());
+                Change::Broken(trouble)
+            }
         }
     }
 
-    /// The clients in use, unless they are due to be replaced; files are not checked.
+    /// Replaces the clients. It may block.
+    ///
+    /// # Errors
+    /// When no others can be built: the reason. Those before stay in use.
+    pub fn replace(&self, config: &Config, now: Steady, spread: f64) -> Result<(), String> {
+        let before = {
+            let mut in_use = lock(&self.0);
+            in_use.replaced_at = Some(now + age(spread));
+            // Attempts at the same time go on with the clients before.
+            Arc::clone(&in_use.reached)
+        };
+        let reached = clients(config, Arc::clone(&before.materials)).map_err(reason)?;
+        let mut in_use = lock(&self.0);
+        // Files that were read meanwhile brought newer ones.
+        if Arc::ptr_eq(&in_use.reached, &before) {
+            in_use.reached = Arc::new(reached);
+        }
+        Ok(())
+    }
+
+    /// The clients in use.
+    pub fn in_use(&self) -> Arc<Reached> {
+        Arc::clone(&lock(&self.0).reached)
+    }
+
+    /// The clients in use, unless they are due to be replaced.
     pub fn current(&self, now: Steady) -> Option<Arc<Reached>> {
         let in_use = lock(&self.0);
         (!in_use.is_due(now)).then(|| Arc::clone(&in_use.reached))
@@ -136,6 +142,11 @@ impl InUse {
     }
 }
 
+fn reason(faults: Vec<Fault>) -> String {
+    let described = faults.iter().map(|fault| format!("`{}` {}", dotted(&fault.path), fault.what));
+    described.collect::<Vec<_>>().join("; ")
+}
+
 fn age(spread: f64) -> Duration {
     LONGEST_AGE.mul_f64(1.0 - JITTER * spread)
 }
@@ -145,13 +156,24 @@ fn age(spread: f64) -> Duration {
 /// # Errors
 /// Everything that is wrong, each with its key, without a secret.
 pub fn reach(config: &Config, doubt: &mut dyn FnMut(&'static str, String)) -> Result<Reached, Vec<Fault>> {
-    let files = stamps(config);
+    clients(config, Arc::new(read(config, doubt)?))
+}
+
+fn read(config: &Config, doubt: &mut dyn FnMut(&'static str, String)) -> Result<Materials, Vec<Fault>> {
     let mut faults = Vec::new();
+    let template = config.made_template(&mut faults);
     let url = url(config, doubt).map_err(|fault| faults.push(fault)).ok();
     if let Some(proxy) = &config.proxy
         && let Err(what) = address::proxy(proxy.expose(), url.as_ref().map(|url| (url, "url")))
     {
         faults.push(Fault::new(&["proxy"], what));
+    }
+    let through = |url: &Url| proxy::before(url, config.proxy.as_ref(), &proxy::Variables::of_process());
+    if config.proxy.is_none()
+        && let Some(Err(refused)) = url.as_ref().map(through)
+    {
+        let key = if config.url.is_some() { "url" } else { "url_file" };
+        faults.push(Fault::new(&[key], refused.to_string()));
     }
     let ca = config.tls.ca_file.as_deref().map(|file| read_by(file, ca_file::read)).transpose();
     let ca = ca
@@ -160,30 +182,32 @@ pub fn reach(config: &Config, doubt: &mut dyn FnMut(&'static str, String)) -> Re
         .flatten()
         .unwrap_or_default();
     let identity = identity(config, doubt).map_err(|fault| faults.push(fault)).ok().flatten();
-    let (Some(url), true) = (url, faults.is_empty()) else { return Err(faults) };
-    clients(config, Arc::new(Materials { url, ca, identity, files }))
+    match (url, faults.is_empty()) {
+        (Some(url), true) => Ok(Materials { url, template, ca, identity }),
+        (Some(_) | None, _) => Err(faults),
+    }
 }
 
 /// Builds the clients. Nothing is connected yet.
 fn clients(config: &Config, materials: Arc<Materials>) -> Result<Reached, Vec<Fault>> {
     let Materials { url, ca, identity, .. } = &*materials;
+    let pair = identity.as_ref().map(|pair| Identity::from_pem(pair.expose().as_bytes())).transpose();
+    let pair = pair.map_err(|error| {
+        let cause = net::cause(error);
+        let what = format!("and `tls.cert_file` cannot be used ({cause}); write them anew");
+        vec![Fault::new(&["tls", "key_file"], what)]
+    })?;
     let client = |is_pooled: bool| {
         let way = Way { is_plain: url.scheme() == "http", proxy: config.proxy.as_ref(), ca };
         let builder = net::client(way)?.timeout(config.timeout.0);
         let builder = if config.allow_link_local { builder } else { builder.dns_resolver(Guard) };
         let builder = if is_pooled { builder } else { builder.pool_max_idle_per_host(0) };
-        identity.iter().cloned().fold(builder, reqwest::ClientBuilder::identity).build()
+        pair.iter().cloned().fold(builder, reqwest::ClientBuilder::identity).build()
     };
     let both = client(true).and_then(|pooled| Ok((pooled, client(false)?)));
     let reached = both.map(|(client, unpooled)| {
-        let url = url.clone();
-        Reached {
-            url,
-            client,
-            unpooled,
-            has_answered: AtomicBool::new(false),
-            materials: Arc::clone(&materials),
-        }
+        let materials = Arc::clone(&materials);
+        Reached { client, unpooled, has_answered: AtomicBool::new(false), materials }
     });
     reached.map_err(|error| {
         let is_ours = identity.is_some() && net::causes(&error).any(|cause| cause.is::<rustls::Error>());
@@ -242,7 +266,7 @@ fn checked(written: &Secret, allow_link_local: bool) -> Result<Url, &'static str
 }
 
 /// What is shown to a server that asks who we are.
-fn identity(config: &Config, doubt: &mut dyn FnMut(&'static str, String)) -> Result<Option<Identity>, Fault> {
+fn identity(config: &Config, doubt: &mut dyn FnMut(&'static str, String)) -> Result<Option<Secret>, Fault> {
     let (certificates, key) = match (&config.tls.cert_file, &config.tls.key_file) {
         (None, None) => return Ok(None),
         (Some(_), None) => {
@@ -264,21 +288,9 @@ fn identity(config: &Config, doubt: &mut dyn FnMut(&'static str, String)) -> Res
             "{shown} holds no private key; write one that begins with -----BEGIN PRIVATE KEY-----"
         )));
     }
-    let both = Secret::new(format!("{certificates}\n{}", key.expose()));
-    let identity = Identity::from_pem(both.expose().as_bytes()).map(Some);
-    identity.map_err(|error| {
-        at_key(format!("and `tls.cert_file` cannot be used ({}); write them anew", net::cause(error)))
-    })
+    Ok(Some(Secret::new(format!("{certificates}\n{}", key.expose()))))
 }
 
 fn read_by<T>(file: &Path, read: impl FnOnce(&Path) -> Result<T, String>) -> Result<T, String> {
     if file.as_os_str().is_empty() { Err(EMPTY_PATH.to_owned()) } else { read(file) }
-}
-
-fn stamps(config: &Config) -> Vec<Stamp> {
-    use std::os::unix::fs::MetadataExt;
-    let stamp = |file| {
-        fs::metadata(file).ok().map(|metadata| (metadata.modified().ok(), metadata.len(), metadata.ino()))
-    };
-    config.files().map(stamp).collect()
 }

@@ -30,12 +30,6 @@ fn made(config: &Config, is_batched: bool) -> Webhook {
     Webhook::new("ops", config, is_batched, Clock::start()).unwrap_or_else(|faults| panic!("{faults:?}"))
 }
 
-impl Webhook {
-    fn look(&self) -> (Arc<Reached>, Change) {
-        self.standing.look(&self.config, self.clock.now().steady, 0.0)
-    }
-}
-
 async fn got(receiver: &Receiver, config: &Config, events: &[Event]) -> Got {
     made(config, false).send(events).await.unwrap();
     receiver.got().pop().unwrap()
@@ -385,8 +379,8 @@ async fn clients_are_replaced_at_the_latest_after_five_minutes_and_earlier_by_a_
         let first = standing.current(start).unwrap();
         assert!(Arc::ptr_eq(&first, &standing.current(after(before_seconds)).unwrap()));
         assert!(standing.current(after(at_seconds)).is_none());
-        let (second, change) = standing.look(&webhook.config, after(at_seconds), spread);
-        assert!(!Arc::ptr_eq(&first, &second) && matches!(change, Change::None));
+        standing.replace(&webhook.config, after(at_seconds), spread).unwrap();
+        assert!(!Arc::ptr_eq(&first, &standing.in_use()));
         assert!(standing.current(after(at_seconds + before_seconds)).is_some());
         assert!(standing.current(after(2 * at_seconds)).is_none());
     }
@@ -499,19 +493,54 @@ async fn a_url_file_that_changes_counts_from_the_next_attempt_and_a_broken_one_l
         ["", "hunter2", "http://192.0.2.1/hunter2", "https://169.254.0.23/", "https://[::ffff:a9fe:17]/"]
     {
         std::fs::write(&file, broken).unwrap();
-        let (_, change) = webhook.look();
+        let change = webhook.refresh().await.unwrap();
         assert!(
             matches!(&change, Change::Broken(what) if what.contains("`url_file`") && !what.contains("hunter2")),
             "{broken}"
         );
-        assert!(matches!(webhook.look().1, Change::None), "{broken}: it is told once");
+        assert_eq!(webhook.refresh().await.unwrap(), Change::None, "{broken}: it is told once");
         webhook.send(&samples::successes(1)).await.unwrap();
+        std::fs::write(&file, format!("http://{}/one\n", old.addr)).unwrap();
+        assert_eq!(webhook.refresh().await.unwrap(), Change::None, "the trouble is over");
     }
     std::fs::remove_file(&file).unwrap();
+    assert!(matches!(webhook.refresh().await.unwrap(), Change::Broken(_)));
     webhook.send(&samples::successes(1)).await.unwrap();
     std::fs::write(&file, format!("http://{}/two\n", new.addr)).unwrap();
+    assert_eq!(webhook.refresh().await.unwrap(), Change::Read);
     webhook.send(&samples::successes(1)).await.unwrap();
     assert_eq!((old.got().len(), new.got().len()), (7, 1));
+}
+
+#[tokio::test]
+async fn a_template_file_and_a_ca_file_are_read_again_and_unchanged_files_change_nothing() {
+    const CERTIFICATE: &str = include_str!("../../../tests/support/ca.pem");
+    let receiver = Receiver::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (template, ca) = (folder.path().join("template"), folder.path().join("ca.pem"));
+    std::fs::write(&template, "one").unwrap();
+    std::fs::write(&ca, CERTIFICATE).unwrap();
+    let config = Config {
+        template_file: Some(template.clone()),
+        tls: config::Tls { ca_file: Some(ca.clone()), ..config::Tls::default() },
+        ..config(&receiver)
+    };
+    let webhook = made(&config, false);
+    assert_eq!(webhook.mended_by(), [template.clone(), ca.clone()]);
+    assert_eq!(webhook.refresh().await.unwrap(), Change::None);
+    std::fs::write(&template, "two").unwrap();
+    assert_eq!(webhook.refresh().await.unwrap(), Change::Read);
+    let is_broken = |change, key: &str| matches!(change, Change::Broken(what) if what.contains(key));
+    std::fs::write(&template, "{{").unwrap();
+    assert!(is_broken(webhook.refresh().await.unwrap(), "`template_file`"));
+    std::fs::write(&template, "two").unwrap();
+    assert_eq!(webhook.refresh().await.unwrap(), Change::None);
+    webhook.send(&samples::successes(1)).await.unwrap();
+    assert_eq!(receiver.got()[0].body, "two");
+    std::fs::write(&ca, CERTIFICATE.repeat(2)).unwrap();
+    assert_eq!(webhook.refresh().await.unwrap(), Change::Read);
+    std::fs::write(&ca, "-----BEGIN CERTIFICATE-----").unwrap();
+    assert!(is_broken(webhook.refresh().await.unwrap(), "`tls.ca_file`"));
 }
 
 #[test]
