@@ -10,7 +10,7 @@ use super::operations::{Api, Operation};
 use super::sign::SignatureMethod;
 use crate::net::ca_file;
 use crate::net::proxy::{self, Refused, Variables};
-use crate::secret::Secret;
+use crate::secret::{Secret, hidden};
 use crate::units::Rate;
 
 /// `[accounts.NAME]` as it was written.
@@ -192,6 +192,12 @@ impl Account {
         // A host that makes no URL is told by itself.
         let Some(server) = self.endpoint.clone().or_else(own) else { return Ok(()) };
         proxy::before(&server, self.proxy.as_ref(), &Variables::of_process()).map(drop)
+    }
+
+    /// Its secrets, those of its proxy included.
+    pub fn secrets(&self) -> impl Iterator<Item = String> {
+        let own = [Some(&self.secret_key), self.token.as_ref()].into_iter().flatten();
+        own.map(|secret| secret.expose().to_owned()).chain(self.proxy.iter().flat_map(hidden::of_proxy))
     }
 
     /// What its calls are counted under: the ids of temporary keys come and go, and the account stays.

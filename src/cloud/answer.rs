@@ -1,11 +1,16 @@
 //! From the bytes of a response to a reading or a fault, leniently: api.md §1 lists what real responses do, and
 //! those of API 3.0 are read alike.
 
-use super::codes::{self, Cause, Missing, bounded};
+use std::borrow::Cow;
+
+use super::codes::{self, Cause, Missing};
 use super::operations::{Api, Instances, Operation};
 use super::wanted::{Part, Wanted};
 use crate::model::reading::{Code, Fault, Instance, Outcome, Phase, Reading};
+use crate::secret::hidden::Hidden;
 
+/// Longest text that is kept: enough to act on, too little to flood a log.
+pub const MAX_TEXT_BYTES: usize = 512;
 /// No task acts on more instances. The events of a task keep fewer.
 const INSTANCES: usize = 10_000;
 
@@ -114,7 +119,7 @@ fn reading(row: &Operation, data: &Part<'_>) -> Option<Reading> {
     let instances = row.instances.as_ref().map(|place| instances(row, place, data)).unwrap_or_default();
     let known = phase != Phase::Running || is_known(row, status);
     let messages = row.message.iter().flat_map(|pointer| data.elements().flat_map(|data| data.each(pointer)));
-    let message = messages.flatten().filter_map(as_text).find(|text| !text.is_empty()).map(bounded);
+    let message = messages.flatten().filter_map(as_text).find(|text| !text.is_empty()).map(str::to_owned);
     Some(Reading { phase, status: status.clone(), instances, known, message })
 }
 
@@ -184,7 +189,7 @@ fn with_plain_quotes(body: &[u8]) -> Option<String> {
 fn as_code(part: &Part<'_>) -> Option<Code> {
     match part {
         Part::Number(code) => Some(code.clone()),
-        Part::Text(text) if !text.trim().is_empty() => Some(Code::read(&bounded(text.trim()))),
+        Part::Text(text) if !text.trim().is_empty() => Some(Code::read(text.trim())),
         Part::Null | Part::Bool | Part::Text(_) | Part::List(_) | Part::Object(_) => None,
     }
 }
@@ -198,6 +203,30 @@ fn as_text<'p>(part: &'p Part<'_>) -> Option<&'p str> {
 
 fn text<'p>(part: &'p Part<'_>, pointer: &str) -> &'p str {
     part.find(pointer).and_then(as_text).unwrap_or_default()
+}
+
+/// The poll as it is kept: every text without secrets, then bounded. The decisions were made on the texts as they
+/// came.
+pub fn kept(poll: Result<Reading, Fault>, hidden: &Hidden) -> Result<Reading, Fault> {
+    let text = |text: String| match hidden.hide(&text) {
+        Cow::Borrowed(_) if text.len() <= MAX_TEXT_BYTES => text,
+        shown => shown[..shown.floor_char_boundary(MAX_TEXT_BYTES)].to_owned(),
+    };
+    let code = |code: Code| match code {
+        Code::Int(number) => Code::Int(number),
+        Code::Text(written) => Code::Text(text(written.into()).into()),
+    };
+    let instance =
+        |Instance { id, status, outcome }| Instance { id: text(id), status: code(status), outcome };
+    match poll {
+        Ok(reading) => Ok(Reading {
+            status: code(reading.status),
+            instances: reading.instances.into_iter().map(instance).collect(),
+            message: reading.message.map(text),
+            ..reading
+        }),
+        Err(fault) => Err(Fault { code: code(fault.code), message: text(fault.message), ..fault }),
+    }
 }
 
 #[cfg(test)]

@@ -42,9 +42,6 @@ pub enum Missing {
     NoStatus,
 }
 
-/// Longest message that is kept: enough to act on, too little to flood a log.
-pub const MAX_MESSAGE_BYTES: usize = 512;
-
 /// The message of a proxy's 407, to a request as well as to a tunnel.
 const PROXY_LOGIN: &str = "the proxy does not know who asks; write user and password into `proxy`";
 
@@ -96,7 +93,7 @@ pub fn fault(cause: Cause, message: &str, row: &Operation) -> Fault {
         Cause::Http(status) => Code::Text(format!("http_{status}").into()),
         Cause::Missing(missing) => Code::Text(missing.code().into()),
     };
-    Fault { class, code, message: bounded(message), retry_after: None }
+    Fault { class, code, message: message.to_owned(), retry_after: None }
 }
 
 /// The one decision on the class of a fault.
@@ -171,11 +168,6 @@ fn blames_another(message: &str, id_parameter: &str) -> bool {
         message.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').collect();
     let names = |parameter: &str| words.iter().any(|word| word.eq_ignore_ascii_case(parameter));
     !names(id_parameter) && COMMON_PARAMETERS.iter().any(|parameter| names(parameter))
-}
-
-/// The text, cut to its bound on a character.
-pub fn bounded(text: &str) -> String {
-    text[..text.floor_char_boundary(MAX_MESSAGE_BYTES)].to_owned()
 }
 
 #[cfg(test)]

@@ -75,6 +75,7 @@ pub fn pools(account: &Account) -> Result<Arc<dyn Connections>, Error> {
             // Nothing here decompresses a body.
             .default_headers([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))].into_iter().collect())
             .build()
+            .map_err(reqwest::Error::without_url)
     };
     let failed = |source| Error::Client { account: account.name.clone(), source };
     let pooled = client(account.max_in_flight as usize).map_err(failed)?;

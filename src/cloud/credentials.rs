@@ -4,9 +4,11 @@
 //! Files are read at the start, and again while the account is held and the file changes. What is in them is
 //! repeated nowhere.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::secret::{self, Secret};
 
@@ -78,6 +80,23 @@ impl CredentialFile {
 const SDK_FORM: &str = "write a line [default], and below it secret_id = … and secret_key = …";
 const TCCLI_FORM: &str = "write {\"secretId\": …, \"secretKey\": …}, or run `tccli configure`";
 
+/// Keys with which the official tools exchange the key for the identity of a role, or get one from elsewhere:
+/// in lower case, without `-` and `_`.
+const ROLE_KEYS: [&str; 8] = [
+    "rolearn",
+    "rolename",
+    "usecvmrole",
+    "sourceprofile",
+    "credentialsource",
+    "credentialprocess",
+    "webidentitytokenfile",
+    "providerid",
+];
+/// The key of tccli that names the kind of credentials.
+const KIND: &str = "type";
+/// The kind whose key and token are used as they are; tccli renews them in the file.
+const OF_LOGIN: &str = "oauth";
+
 /// What was found of them; an empty one is as good as none.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -85,13 +104,38 @@ struct Found {
     secret_id: Option<String>,
     secret_key: Option<String>,
     token: Option<String>,
+    #[serde(flatten)]
+    others: BTreeMap<String, Value>,
+}
+
+impl Found {
+    /// The key that asks for another identity than that of the secret key. Where it is ignored, tasks that only
+    /// the other identity can see are not found.
+    fn other_identity(&self) -> Option<&str> {
+        self.others.iter().find_map(|(name, value)| {
+            let is_set = match value {
+                Value::Null | Value::Bool(false) => false,
+                Value::String(text) => !text.trim().is_empty(),
+                Value::Bool(true) | Value::Number(_) | Value::Array(_) | Value::Object(_) => true,
+            };
+            let plain = name.replace(['-', '_'], "").to_ascii_lowercase();
+            let is_kind = plain == KIND && value.as_str() != Some(OF_LOGIN);
+            (is_set && (is_kind || ROLE_KEYS.contains(&plain.as_str()))).then_some(name.as_str())
+        })
+    }
 }
 
 fn whole(path: &Path, found: Option<Found>, form: &str) -> Result<Credentials, String> {
     let shown = path.display();
-    let Some(Found { secret_id, secret_key, token }) = found else {
+    let Some(found) = found else {
         return Err(format!("{shown} cannot be understood; {form}"));
     };
+    if let Some(key) = found.other_identity() {
+        return Err(format!(
+            "{shown} selects a role with `{key}`, which is not supported, and its secret key alone is another identity; remove `{key}`, or name other credentials"
+        ));
+    }
+    let Found { secret_id, secret_key, token, others: _ } = found;
     let filled = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
     let Some(secret_id) = filled(secret_id) else { return Err(format!("{shown} has no id; {form}")) };
     let Some(secret_key) = filled(secret_key) else { return Err(format!("{shown} has no key; {form}")) };
@@ -113,12 +157,12 @@ fn sdk(text: &str) -> Option<Found> {
             continue;
         }
         let (name, value) = line.split_once(['=', ':'])?;
-        let value = Some(value.trim().to_owned());
+        let value = value.trim().to_owned();
         match name.trim().to_ascii_lowercase().as_str() {
             _ if section != Some(SECTION) => {}
-            "secret_id" => found.secret_id = value,
-            "secret_key" => found.secret_key = value,
-            _ => {}
+            "secret_id" => found.secret_id = Some(value),
+            "secret_key" => found.secret_key = Some(value),
+            other => drop(found.others.insert(other.to_owned(), Value::String(value))),
         }
     }
     Some(found)
@@ -149,7 +193,7 @@ mod tests {
         assert_eq!(read(Form::Key, "hunter2\n"), Ok(credentials("WRITTEN", "hunter2", None)));
         for text in [
             "[default]\nsecret_id = A\nsecret_key = hunter2\n",
-            "\u{feff}; mine\r\n[other]\r\nsecret_id=X\r\n[default]\r\n# id\r\nSecret_Id:A\r\nsecret_key=hunter2\r\nrole_arn = r\r\n",
+            "\u{feff}; mine\r\n[other]\r\nsecret_id=X\r\n[default]\r\n# id\r\nSecret_Id:A\r\nsecret_key=hunter2\r\nrole_arn =\r\nregion = r\r\n",
         ] {
             assert_eq!(read(Form::Sdk, text), Ok(credentials("A", "hunter2", None)), "{text}");
         }
@@ -158,13 +202,44 @@ mod tests {
             Ok(credentials("A", "a=b:c", None))
         );
         let text = |token| {
-            format!("{{\"secretId\": \"A\", \"secretKey\": \"hunter2\", \"token\": {token}, \"type\": 1}}")
+            format!(
+                "{{\"secretId\": \"A\", \"secretKey\": \"hunter2\", \"token\": {token}, \"type\": \"oauth\", \"oauth\": {{\"role\": 1}}}}"
+            )
         };
         assert_eq!(read(Form::Tccli, &text("\"T\"")), Ok(credentials("A", "hunter2", Some("T"))));
         assert_eq!(
             [text("null"), text("\"\"")].map(|text| read(Form::Tccli, &text).unwrap().token),
             [None, None]
         );
+    }
+
+    #[test]
+    fn a_file_that_selects_another_identity_is_refused_with_its_name_and_the_key() {
+        let sdk = |line: &str| format!("[default]\nsecret_id = A\nsecret_key = hunter2\n{line}\n");
+        let tccli = |key: &str, value: &str| {
+            format!("{{\"secretId\": \"A\", \"secretKey\": \"hunter2\", \"{key}\": {value}}}")
+        };
+        let role = "\"qcs::cam::uin/1:roleName/r\"";
+        for (form, text, key) in [
+            (Form::Sdk, sdk("role_arn = qcs::cam::uin/1:roleName/r"), "role_arn"),
+            (Form::Sdk, sdk("Role_ARN: r"), "role_arn"),
+            (Form::Sdk, sdk("source_profile = other"), "source_profile"),
+            (Form::Sdk, sdk("credential_source = CvmRole"), "credential_source"),
+            (Form::Sdk, sdk("role_name = r"), "role_name"),
+            (Form::Tccli, tccli("role-arn", role), "role-arn"),
+            (Form::Tccli, tccli("roleArn", role), "roleArn"),
+            (Form::Tccli, tccli("type", "\"cvm-role\""), "type"),
+            (Form::Tccli, tccli("type", "\"of a later version\""), "type"),
+            (Form::Tccli, tccli("use-cvm-role", "true"), "use-cvm-role"),
+        ] {
+            let what = read(form, &text).unwrap_err();
+            let start = format!("FILE selects a role with `{key}`, which is not supported");
+            assert!(what.starts_with(&start) && !what.contains("hunter2"), "{text}: {what}");
+        }
+        for harmless in [tccli("role-arn", "\"\""), tccli("type", "null"), tccli("use-cvm-role", "false")] {
+            assert_eq!(read(Form::Tccli, &harmless), Ok(credentials("A", "hunter2", None)), "{harmless}");
+        }
+        assert!(read(Form::Sdk, "[default]\nsecret_id=A\nsecret_key=k\n[other]\nrole_arn = r").is_ok());
     }
 
     #[test]

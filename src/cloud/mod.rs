@@ -26,6 +26,7 @@ pub use route::Route;
 use crate::clock::Wall;
 use crate::model::task::{PaceKey, Target};
 use crate::net::proxy::Refused;
+use crate::secret::hidden::Hidden;
 use account::{Account, AccountContents, AccountFiles};
 use connection::Connections;
 use form::{Address, Form};
@@ -42,6 +43,7 @@ pub struct Cloud {
 struct Connected {
     account: Account,
     connections: Arc<dyn Connections>,
+    hidden: Hidden,
 }
 
 /// What makes a request fresh: the server refuses a pair that it has seen (api.md §1).
@@ -107,7 +109,8 @@ impl Cloud {
     ) -> Result<Self, Error> {
         let connected = |(name, account): (String, Account)| {
             let connections = connect(&account)?;
-            Ok((name, Arc::new(Connected { account, connections })))
+            let hidden = Hidden::new(account.secrets());
+            Ok((name, Arc::new(Connected { account, connections, hidden })))
         };
         let accounts = accounts.into_iter().map(connected).collect::<Result<_, Error>>()?;
         Ok(Self { accounts, operations, request_timeout })
@@ -120,7 +123,7 @@ impl Cloud {
     pub fn route(&self, target: &Target) -> Result<Route, Error> {
         let connected =
             self.accounts.get(&target.account).ok_or_else(|| Error::NoAccount(target.account.clone()))?;
-        let Connected { account, connections } = &**connected;
+        let Connected { account, connections, hidden } = &**connected;
         let operation = self
             .operations
             .meant(&target.operation, account.api)
@@ -134,7 +137,7 @@ impl Cloud {
             connections: Arc::clone(connections),
             request_timeout: self.request_timeout,
             form,
-            token: account.token.clone(),
+            hidden: hidden.clone(),
             operation: Arc::clone(operation),
             pace_key: PaceKey {
                 secret_id: account.counted_as().to_owned(),
@@ -169,7 +172,8 @@ impl Cloud {
         let has_same_ca = account.ca == of.account.ca;
         let connections = if has_same_ca { Arc::clone(&of.connections) } else { connect(&account)? };
         let mut accounts = self.accounts.clone();
-        accounts.insert(name.to_owned(), Arc::new(Connected { account, connections }));
+        let hidden = Hidden::new(account.secrets());
+        accounts.insert(name.to_owned(), Arc::new(Connected { account, connections, hidden }));
         let operations = self.operations.clone();
         Ok(Some(Self { accounts, operations, request_timeout: self.request_timeout }))
     }

@@ -9,12 +9,13 @@ use super::codes::{self, Cause, Missing};
 use super::connection::{Connections, Received, TransportFailure};
 use super::form::{Form, Signed};
 use super::operations::Operation;
-use super::{Stamp, answer, sign};
+use super::{Stamp, answer};
 use crate::clock::Wall;
 use crate::model::reading::{Fault, Reading, Response};
 use crate::model::task::{PaceKey, TaskId};
 use crate::net;
 use crate::secret::Secret;
+use crate::secret::hidden::Hidden;
 use crate::units::Rate;
 
 /// Everything about the polls of one target but the task, the nonce and the time.
@@ -23,7 +24,8 @@ pub struct Route {
     pub(super) connections: Arc<dyn Connections>,
     pub(super) request_timeout: Duration,
     pub(super) form: Form,
-    pub(super) token: Option<Secret>,
+    /// The secrets of the account.
+    pub(super) hidden: Hidden,
     pub(super) operation: Arc<Operation>,
     /// Unit of the rate limit of the cloud.
     pub pace_key: PaceKey,
@@ -46,8 +48,8 @@ impl Route {
         let sent = self.connections.send(request, new_connection, self.operation.max_response.0);
         match tokio::time::timeout(self.request_timeout, sent).await {
             Ok(Ok(received)) => self.response(received, stamp, &signature),
-            Ok(Err(failure)) => Response { poll: Err(self.failed(&failure)), date: None },
-            Err(_) => Response { poll: Err(self.failed(&self.timeout())), date: None },
+            Ok(Err(failure)) => Response { poll: self.failed(&failure, &signature), date: None },
+            Err(_) => Response { poll: self.failed(&self.timeout(), &signature), date: None },
         }
     }
 
@@ -59,8 +61,8 @@ impl Route {
         let encoding =
             header(&headers, &CONTENT_ENCODING).filter(|encoding| !encoding.eq_ignore_ascii_case("identity"));
         let poll = match body {
-            Ok(body) => self.understood(status, encoding, body, signature),
-            Err(failure) => Err(self.failed(&failure)),
+            Ok(body) => self.understood(status, encoding, &body, signature),
+            Err(failure) => self.failed(&failure, signature),
         };
         Response { poll: poll.map_err(|fault| Fault { retry_after, ..fault }), date: date.map(Wall::from) }
     }
@@ -70,15 +72,15 @@ impl Route {
         &self,
         http_status: u16,
         encoding: Option<&str>,
-        body: Vec<u8>,
+        body: &[u8],
         signature: &Secret,
     ) -> Result<Reading, Fault> {
-        let body = self.redacted(body, signature);
-        answer::read(&self.operation, http_status, encoding, &body)
+        self.kept(answer::read(&self.operation, http_status, encoding, body), signature)
     }
 
-    fn failed(&self, failure: &TransportFailure) -> Fault {
-        codes::fault(Cause::Missing(failure.missing), &failure.message, &self.operation)
+    fn failed(&self, failure: &TransportFailure, signature: &Secret) -> Result<Reading, Fault> {
+        let fault = codes::fault(Cause::Missing(failure.missing), &failure.message, &self.operation);
+        self.kept(Err(fault), signature)
     }
 
     fn timeout(&self) -> TransportFailure {
@@ -88,22 +90,9 @@ impl Route {
         TransportFailure { missing: Missing::Timeout, message: format!("{host}:{port}: operation timed out") }
     }
 
-    /// Servers echo what they were sent; a signature or a token must reach no log and no event that way.
-    /// Taken out before the answer is read, in every form that it was sent in or that JSON gives it: codes
-    /// and statuses are told too, and what is cut later could not be found any more.
-    fn redacted(&self, body: Vec<u8>, signature: &Secret) -> Vec<u8> {
-        // What is no UTF-8 is no JSON either, and then nothing of it is told.
-        let Ok(text) = std::str::from_utf8(&body) else { return body };
-        let secrets = [Some(signature), self.token.as_ref()].into_iter().flatten().map(Secret::expose);
-        let forms = secrets.flat_map(|secret| {
-            let encoded = sign::encoded(secret);
-            [secret.to_owned(), secret.replace('/', "\\/"), encoded.to_lowercase(), encoded]
-        });
-        let found: Vec<_> = forms.filter(|form| text.contains(form.as_str())).collect();
-        if found.is_empty() {
-            return body;
-        }
-        found.iter().fold(text.to_owned(), |text, form| text.replace(form.as_str(), "[secret]")).into_bytes()
+    /// Servers, gateways and proxies echo the request: no secret of it is kept.
+    fn kept(&self, poll: Result<Reading, Fault>, signature: &Secret) -> Result<Reading, Fault> {
+        answer::kept(poll, &self.hidden.and([signature.expose()]))
     }
 }
 

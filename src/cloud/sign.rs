@@ -108,11 +108,6 @@ impl Signer {
     }
 }
 
-/// As a value stands in a query or a form.
-pub fn encoded(value: &str) -> String {
-    utf8_percent_encode(value, RESERVED).to_string()
-}
-
 impl Prepared {
     fn update(&mut self, text: &str) {
         match self {

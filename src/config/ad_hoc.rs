@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::environment::Environment;
 use super::layer::Layer;
 use super::sections::Sections;
-use super::{Loaded, accounts, capped, credentials, merge, overrides, read_texts};
+use super::{Loaded, accounts, capped, credentials, inline, merge, overrides, read_texts};
 use crate::cloud::operations::Operations;
 use crate::model::policy::Policy;
 use crate::problem::{Place, Problem};
@@ -43,6 +43,7 @@ pub fn load_accounts(path: Option<&Path>, environment: &Environment) -> Result<L
     let overrides = overrides::read(environment, &from_files, folder, &mut problems);
     let merged: Value = merge::merge(layers.iter().map(|layer| &layer.tree), &overrides);
     let mut sections = Sections::new(&layers, &overrides, problems);
+    inline::doubts(&layers, &mut sections);
     let poll = sections.poll(&merged);
     let mut accounts = accounts::resolve(&mut sections, &merged, environment);
     for account in accounts.values_mut() {

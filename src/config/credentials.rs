@@ -20,6 +20,15 @@ const SDK_FILE: &str = "TENCENTCLOUD_CREDENTIALS_FILE";
 const SDK_FILE_OF_USER: &str = ".tencentcloud/credentials";
 const SDK_FILE_OF_MACHINE: &str = "/etc/tencentcloud/credentials";
 const TCCLI_PROFILE: &str = "TCCLI_PROFILE";
+/// Variables with which tccli and Terraform exchange the key for the identity of a role.
+const ROLES: [&str; 4] = [
+    "TENCENTCLOUD_ROLE_ARN",
+    "TENCENTCLOUD_ASSUME_ROLE_ARN",
+    "TENCENTCLOUD_CAM_ROLE_NAME",
+    "TENCENTCLOUD_ASSUME_ROLE_PROVIDER_ID",
+];
+/// Variables with which a pod has a role of its own. For tccli they count before a key, for the SDKs after it.
+const POD_ROLE: [&str; 2] = ["TKE_ROLE_ARN", "TKE_WEB_IDENTITY_TOKEN_FILE"];
 
 /// What signs, and the file that it came from.
 pub type Signing = (Credentials, Option<CredentialFile>);
@@ -190,6 +199,7 @@ fn looked_up(
         Source::Tccli => (false, false, true),
     };
     if env && let Some(credentials) = from_environment(environment)? {
+        no_role(source, environment)?;
         return Ok(Some((credentials, None)));
     }
     let sdk = sdk
@@ -207,8 +217,24 @@ fn looked_up(
     let Some(file) = files.find(|file| is_there(&file.path) || file.form == Form::Sdk && is_named) else {
         return Ok(None);
     };
+    no_role(source, environment)?;
     let credentials = file.read("", doubt).map_err(|what| Unusable { variable: None, what })?;
     Ok(Some((credentials, Some(file))))
+}
+
+/// Refuses variables that select a role: the key alone is another identity, and tasks that only the role can
+/// see are not found. A place that is named in the configuration decides between a key and the role of a pod.
+fn no_role(source: Source, environment: &Environment) -> Result<(), Unusable> {
+    let is_set = |variable: &&&str| environment.filled(variable).is_some();
+    if let Some(variable) = ROLES.iter().find(is_set) {
+        let what = "selects a role, which is not supported, and the key alone is another identity; unset it for opwatch, or write `secret_id` and `secret_key_file`";
+        return Err(Unusable { variable: Some(variable), what: what.to_owned() });
+    }
+    if source == Source::Auto && POD_ROLE.iter().all(|variable| is_set(&variable)) {
+        let what = "selects the role of this pod, which is not supported, and there is a key as well; unset it for opwatch, or set `credentials` to the place of the key";
+        return Err(Unusable { variable: Some(POD_ROLE[0]), what: what.to_owned() });
+    }
+    Ok(())
 }
 
 /// Where the SDK looks for its file, in this order.

@@ -87,6 +87,21 @@ impl<'a> Layer<'a> {
         find(key.span(), value, rest).map(|span| self.line(&span))
     }
 
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.text.path
+    }
+
+    /// Whether that text stands in the file.
+    pub fn holds(&self, text: &str) -> bool {
+        self.text.text.contains(text)
+    }
+
+    /// A problem with a key of this file.
+    pub fn problem(&self, key: &[String], what: String) -> Problem {
+        Problem::new(self.place(self.find(key), key), what)
+    }
+
     /// A place in this file.
     pub fn place(&self, line: Option<usize>, key: &[String]) -> Place {
         Place { key: (!key.is_empty()).then(|| dotted(key)), ..self.text.place(line) }

@@ -13,6 +13,7 @@ mod checks;
 mod credentials;
 mod environment;
 mod expand;
+mod inline;
 mod known;
 mod layer;
 mod merge;
@@ -41,6 +42,7 @@ use crate::model::task::Target;
 use crate::problem::{Place, Problem};
 use crate::register::catalogue::Catalogue;
 use crate::register::listed::{Listed, listed};
+use crate::secret::hidden::Hidden;
 use crate::{sinks, store, telemetry};
 use layer::Layer;
 use sections::Sections;
@@ -88,12 +90,14 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Vec<Proble
 
     let mut sections = Sections::new(&layers, &overrides, problems);
     overrides::doubts(environment).into_iter().for_each(|doubt| sections.doubt_problem(doubt));
+    inline::doubts(&layers, &mut sections);
     let poll = sections.poll(&merged);
     let store = sections.store(&merged);
     let log = sections.log(&merged);
-    let sinks = sections.sinks(&merged);
+    let mut sinks = sections.sinks(&merged);
     let task_files = sections.task_files(task_files);
     let accounts = accounts::resolve(&mut sections, &merged, environment);
+    hide_from_sinks(&accounts, &mut sinks);
     // What is held against [poll] only follows from what is wrong there.
     let sure_poll = poll.filter(|_| sections.told(&["poll".to_owned()]).is_empty());
     let operations = Operations::built_in();
@@ -129,6 +133,13 @@ pub fn refused_proxies(
         Some((target.account.clone(), refused.to_string()))
     };
     targets.into_iter().filter_map(refused).collect()
+}
+
+/// Gives all sinks the secrets of the whole configuration: a program that can read it may print it.
+fn hide_from_sinks(accounts: &BTreeMap<String, Account>, sinks: &mut BTreeMap<String, sinks::Config>) {
+    let of_sinks = sinks.values().flat_map(|sink| sink.kind.config().secrets());
+    let hidden = Hidden::new(accounts.values().flat_map(Account::secrets).chain(of_sinks));
+    sinks.values_mut().for_each(|sink| sink.hidden = hidden.clone());
 }
 
 /// What tasks may name. An account or a sink that is wrong counts as well: it is told by itself, not by each

@@ -80,7 +80,7 @@ impl<'a> Sections<'a> {
 
     /// `[sinks.*]`, with `log`.
     pub fn sinks(&mut self, merged: &Value) -> BTreeMap<String, sinks::Config> {
-        let log = sinks::Config { common: Common::default(), kind: Kind::Log(Box::default()) };
+        let log = sinks::Config::new(Common::default(), Kind::Log(Box::default()));
         let mut sinks = BTreeMap::from([(LOG.to_owned(), log)]);
         for (name, table) in self.named("sinks", merged) {
             let at: KeyPath = vec!["sinks".to_owned(), name.clone()];
@@ -131,7 +131,7 @@ impl<'a> Sections<'a> {
             let what = "gathers nothing here, since each event goes out alone; leave it out, or limit `rate`";
             self.tell(at, "batch", what);
         }
-        Some(sinks::Config { common: common?, kind: kind.value? })
+        Some(sinks::Config::new(common?, kind.value?))
     }
 
     /// The type of the sink of that name; its `type` was written as that value.

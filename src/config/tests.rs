@@ -446,3 +446,107 @@ fn the_shipped_file_loads_as_it_is_and_with_everything_switched_on() {
         (1, sinks::TYPES.len(), 1, 0)
     );
 }
+
+#[test]
+fn a_file_with_an_inline_secret_that_everyone_can_read_is_doubted_with_the_key() {
+    use std::os::unix::fs::PermissionsExt;
+    let account = |keys: &str| format!("[accounts.default]\nregion = 'bj'\nsecret_id = 'AKID'\n{keys}\n");
+    let hook = |keys: &str| format!("[sinks.hook]\ntype = 'webhook'\n{keys}\n");
+    let own_key = account("secret_key_file = 'key'");
+    for (main, more, told) in [
+        (account("secret_key = 'hunter2'"), String::new(), "opwatch.toml:4: accounts.default.secret_key"),
+        (
+            account("secret_key = '${NONE:-hunter2}'"),
+            String::new(),
+            "opwatch.toml:4: accounts.default.secret_key",
+        ),
+        (
+            own_key.clone() + "proxy = 'http://me:hunter2@h:1'",
+            String::new(),
+            "opwatch.toml:5: accounts.default.proxy",
+        ),
+        (own_key.clone(), hook("url = 'https://h/hunter2'"), "more.toml:3: sinks.hook.url"),
+        (
+            own_key.clone(),
+            hook("url = 'https://h'\nsecrets = ['whsec_hunter2hunter2hunter2hun']"),
+            "more.toml:4: sinks.hook.secrets",
+        ),
+        (
+            own_key.clone(),
+            hook("url = 'https://h'\nheaders.Authorization = 'hunter2'"),
+            "more.toml:4: sinks.hook.headers.Authorization",
+        ),
+        (account("secret_key = '${KEY}'"), String::new(), ""),
+        (own_key, hook("url = 'https://h'\nheaders.X-Env = 'prod'\nproxy = 'http://h:1'"), ""),
+    ] {
+        let folder = written(&[("opwatch.toml", &main), ("conf.d/more.toml", &more), ("key", "k")]);
+        let set = |mode: u32| {
+            for file in ["opwatch.toml", "conf.d/more.toml", "key"] {
+                let mode = if file == "key" { 0o600 } else { mode };
+                std::fs::set_permissions(folder.path().join(file), PermissionsExt::from_mode(mode)).unwrap();
+            }
+        };
+        for (mode, is_told) in
+            [(0o644, !told.is_empty()), (0o604, !told.is_empty()), (0o640, false), (0o600, false)]
+        {
+            set(mode);
+            let doubts = loaded(folder.path(), &[("KEY", "hunter3")]).doubts;
+            let doubts: Vec<String> = doubts.iter().map(ToString::to_string).collect();
+            let found: Vec<_> = doubts.iter().filter(|doubt| doubt.contains("chmod o-r")).collect();
+            assert_eq!(found.len(), usize::from(is_told), "{mode:o} {told}: {doubts:#?}");
+            assert!(
+                found.iter().all(|doubt| doubt.contains(told) && !doubt.contains("hunter2")),
+                "{mode:o} {told}: {doubts:#?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_variable_that_selects_a_role_is_refused_by_name() {
+    let folder = written(&[
+        ("auto.toml", "[accounts.a]\nregion = 'bj'\n"),
+        ("env.toml", "[accounts.a]\nregion = 'bj'\ncredentials = 'env'\n"),
+        ("file.toml", "[accounts.a]\nregion = 'bj'\ncredentials = 'file'\n"),
+        ("tccli.toml", "[accounts.a]\nregion = 'bj'\ncredentials = 'tccli'\n"),
+        ("own.toml", "[accounts.a]\nregion = 'bj'\nsecret_id = 'AKID'\nsecret_key = 'hunter2'\n"),
+        ("none.toml", "# nothing\n"),
+        (".tencentcloud/credentials", "[default]\nsecret_id = USER\nsecret_key = hunter2\n"),
+        (".tccli/default.credential", "{\"secretId\": \"TCCLI\", \"secretKey\": \"hunter2\"}"),
+    ]);
+    let home = folder.path().to_str().unwrap();
+    let key = [("TENCENTCLOUD_SECRET_ID", "AKID"), ("TENCENTCLOUD_SECRET_KEY", "hunter2")];
+    let pod = [("TKE_ROLE_ARN", "r"), ("TKE_WEB_IDENTITY_TOKEN_FILE", "/token"), ("TKE_PROVIDER_ID", "p")];
+    let load = |file: &str, variables: &[(&str, &str)]| {
+        let environment = [("HOME", home)].iter().chain(variables).copied().collect();
+        // `check` and `run` load it like this, `wait` like that.
+        let whole = load(&folder.path().join(file), &environment).map(|_| ());
+        let alone = load_accounts(Some(&folder.path().join(file)), &environment).map(|_| ());
+        let told = [whole, alone].map(|loaded| loaded.err().map(|wrong| format!("{wrong:?}")));
+        assert_eq!(told[0].is_some(), told[1].is_some(), "{file}: {told:?}");
+        told.into_iter().flatten().next()
+    };
+    for file in ["auto.toml", "env.toml", "file.toml", "tccli.toml", "none.toml"] {
+        for variable in [
+            "TENCENTCLOUD_ROLE_ARN",
+            "TENCENTCLOUD_ASSUME_ROLE_ARN",
+            "TENCENTCLOUD_CAM_ROLE_NAME",
+            "TENCENTCLOUD_ASSUME_ROLE_PROVIDER_ID",
+        ] {
+            let told = load(file, &[key[0], key[1], (variable, "r")]).unwrap();
+            assert!(
+                told.contains(&format!("{variable}")) && told.contains("selects a role"),
+                "{file}: {told}"
+            );
+            assert!(!told.contains("hunter2"), "{told}");
+            assert_eq!(load(file, &[key[0], key[1], (variable, "")]), None, "{file} {variable}");
+        }
+    }
+    let told = load("auto.toml", &[pod[0], pod[1], pod[2], key[0], key[1]]).unwrap();
+    assert!(told.contains("TKE_ROLE_ARN selects the role of this pod"), "{told}");
+    assert!(load("auto.toml", &pod).is_some(), "beside a file as well");
+    for file in ["env.toml", "file.toml", "tccli.toml"] {
+        assert_eq!(load(file, &[pod[0], pod[1], key[0], key[1]]), None, "{file} names the place of the key");
+    }
+    assert_eq!(load("own.toml", &[pod[0], pod[1], ("TENCENTCLOUD_ROLE_ARN", "r")]), None);
+}

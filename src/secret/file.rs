@@ -50,12 +50,17 @@ pub fn read(path: &Path, mut doubt: impl FnMut(String)) -> Result<Secret, String
 pub fn text(path: &Path, doubt: &mut dyn FnMut(String)) -> Result<String, String> {
     let shown = path.display();
     let files::Content { bytes, mode } = files::read(path, LARGEST_BYTES).map_err(|error| error.at(path))?;
-    if mode & READABLE_BY_OTHERS != 0 {
+    if is_open_to_all(mode) {
         doubt(format!("everyone on this machine can read {shown}; chmod o-r it"));
     }
     let text = String::from_utf8(bytes)
         .map_err(|_| format!("{shown} is not UTF-8 text; write the secret into it and nothing else"))?;
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+}
+
+/// Whether every user of this machine can read a file of that mode.
+pub fn is_open_to_all(mode: u32) -> bool {
+    mode & READABLE_BY_OTHERS != 0
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! through [`Secret::expose`], which is searched for in review.
 
 pub mod file;
+pub mod hidden;
 
 use serde::{Deserialize, Deserializer};
 

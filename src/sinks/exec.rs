@@ -27,6 +27,7 @@ use self::run::End;
 use super::sink::{Building, PathForm, PathKey, Sink, TypeConfig, blocking, timeout_fault};
 use crate::model::delivery::Refusal;
 use crate::model::event::Event;
+use crate::secret::hidden::Hidden;
 use crate::section::Fault;
 use crate::units::Span;
 
@@ -53,6 +54,7 @@ pub struct CommandLine(Vec<String>);
 pub struct Exec {
     command: CommandLine,
     timeout: Duration,
+    hidden: Hidden,
     inherited: Inherited,
 }
 
@@ -92,8 +94,8 @@ impl TypeConfig for Config {
         true
     }
 
-    fn build(&self, _: Building<'_>) -> Result<Box<dyn Sink>, Vec<Fault>> {
-        Ok(Box::new(Exec::new(self)))
+    fn build(&self, building: Building<'_>) -> Result<Box<dyn Sink>, Vec<Fault>> {
+        Ok(Box::new(Exec::new(self, building.hidden.clone())))
     }
 }
 
@@ -143,11 +145,12 @@ impl<'de> Deserialize<'de> for CommandLine {
 }
 
 impl Exec {
-    /// To that program; whether it is there is told by the first attempt.
-    pub fn new(config: &Config) -> Self {
+    /// To that program; whether it is there is told by the first attempt. Its output is kept without these secrets.
+    pub fn new(config: &Config, hidden: Hidden) -> Self {
         Self {
             command: config.command.clone(),
             timeout: config.timeout.0,
+            hidden,
             inherited: Inherited::of_process(),
         }
     }
@@ -161,7 +164,7 @@ impl Exec {
             .envs(self.inherited.variables())
             .envs(environment::of(event));
         let record = format!("{}\n", event.body);
-        match run::run(command, record.into_bytes(), self.timeout).await {
+        match run::run(command, record.into_bytes(), self.timeout, &self.hidden).await {
             Err(error) => Err(not_started(program, &error)),
             Ok(End { status, last_words }) => self.verdict(status, &last_words),
         }

@@ -29,6 +29,7 @@ use crate::model::delivery::Retry;
 use crate::model::reading::Outcome;
 use crate::model::route::Group;
 use crate::problem::{Place, Problem};
+use crate::secret::hidden::Hidden;
 use crate::section::{self, Fault, Taken, dotted};
 use crate::telemetry::ResolvedFormat;
 use crate::units::{Rate, Span};
@@ -130,6 +131,15 @@ pub struct Config {
     pub common: Common,
     /// The keys that its type has.
     pub kind: Kind,
+    /// The secrets of the whole configuration, which no text from outside may repeat.
+    pub hidden: Hidden,
+}
+
+impl Config {
+    /// These keys; the secrets are known when the whole configuration is.
+    pub fn new(common: Common, kind: Kind) -> Self {
+        Self { common, kind, hidden: Hidden::default() }
+    }
 }
 
 /// Builds the sink of that name; the format is that of the lines of the sink `log`.
@@ -143,7 +153,8 @@ pub fn build(
     clock: Clock,
 ) -> Result<Box<dyn Sink>, Problem> {
     let is_batched = config.common.batch.is_some();
-    let built = config.kind.config().build(Building { name, is_batched, format, clock });
+    let built =
+        config.kind.config().build(Building { name, is_batched, format, clock, hidden: &config.hidden });
     built.map_err(|faults| {
         let described = faults.into_iter().map(|Fault { path, what }| match path[..] {
             [] => what,

@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::files::Change;
 use crate::model::delivery::Refusal;
 use crate::model::event::Event;
+use crate::secret::hidden::Hidden;
 use crate::section::{self, Fault};
 use crate::telemetry::ResolvedFormat;
 use crate::units::Span;
@@ -76,6 +77,11 @@ pub trait TypeConfig {
     /// Type and destination, without anything that may be a secret.
     fn shown(&self) -> String;
 
+    /// The secrets that are written in the keys.
+    fn secrets(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Whether each attempt carries one event, so that `batch` gathers nothing.
     fn sends_singly(&self) -> bool {
         false
@@ -105,6 +111,8 @@ pub struct Building<'a> {
     pub format: ResolvedFormat,
     /// The daemon's clock.
     pub clock: Clock,
+    /// The secrets of the whole configuration.
+    pub hidden: &'a Hidden,
 }
 
 /// A key whose text is a path.

@@ -125,3 +125,39 @@ async fn a_changed_file_mends_a_held_account_whichever_it_came_from() {
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_of_another_identity_are_refused_by_check_run_and_wait_alike() {
+    let cloud = cloud(Scenario::default().with_task(1, [Answer::status(1)])).await;
+    for (file, text, key) in [
+        (
+            ".tccli/default.credential",
+            tccli("").replacen('{', "{\"role-arn\": \"qcs::cam::uin/1:roleName/r\",", 1),
+            "role-arn",
+        ),
+        (".tccli/default.credential", tccli("").replacen('{', "{\"type\": \"cvm-role\",", 1), "type"),
+        (
+            ".tencentcloud/credentials",
+            sdk(SECRET_KEY) + "role_arn = qcs::cam::uin/1:roleName/r\n",
+            "role_arn",
+        ),
+    ] {
+        let home = home(&cloud);
+        keep(&home, file, &text);
+        for command in [
+            &["check", "-c", "opwatch.toml"][..],
+            &["run", "-c", "opwatch.toml", "--until-done"],
+            &["wait", "-c", "opwatch.toml", "1"],
+            &["wait", "1"],
+        ] {
+            let ended = said(home.opwatch(command).env("HOME", home.path("")).spawn().unwrap()).await;
+            assert_eq!(ended.code, Some(2), "{command:?}: {} {}", ended.stdout, ended.stderr);
+            let told = ended.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(
+                told.contains(file) && told.contains(&format!("`{key}`")) && !told.contains(SECRET_KEY),
+                "{command:?}: {told}"
+            );
+        }
+        assert_eq!(cloud.requests(), 0, "{key}");
+    }
+}

@@ -1,7 +1,6 @@
 //! Answers of both APIs, as they are documented and as they come.
 
 use super::*;
-use crate::cloud::codes::MAX_MESSAGE_BYTES;
 use crate::cloud::operations::Operations;
 use crate::model::reading::Class;
 
@@ -94,9 +93,32 @@ fn a_good_body_under_another_http_status_than_success_is_no_answer() {
 
 #[test]
 fn a_refusal_carries_its_code_and_the_servers_words_bounded() {
-    let fault = read(&format!(r#"{{"code":"4100","message":"{}"}}"#, "机".repeat(1_000))).unwrap_err();
+    let refused = read(&format!(r#"{{"code":"4100","message":"{}"}}"#, "机".repeat(1_000)));
+    let fault = kept(refused, &Hidden::default()).unwrap_err();
     assert_eq!((fault.class, fault.code), (Class::Account, Code::Int(4100)));
-    assert_eq!(fault.message.chars().count(), MAX_MESSAGE_BYTES / 3);
+    assert_eq!(fault.message.chars().count(), MAX_TEXT_BYTES / 3);
+}
+
+#[test]
+fn secrets_are_hidden_in_what_is_kept_and_the_texts_as_they_came_decide() {
+    let hidden = Hidden::new(["SUCCESS", "Region=hunter2", "4100 hunter2"]);
+    let row = Operations::built_in().get("bm3").unwrap().as_ref().clone();
+    let row = Operation { success: vec![Code::read("SUCCESS")], ..row };
+    let body = br#"{"Response":{"TaskStatus":"SUCCESS"}}"#;
+    let reading = kept(super::read(&row, 200, None, body), &hidden).unwrap();
+    assert_eq!(
+        (reading.phase, reading.status.to_string().as_str()),
+        (Phase::Over(Outcome::Success), "[secret]")
+    );
+    assert!(reading.known);
+    let refused = kept(read(r#"{"code":10001,"message":"Region=hunter2"}"#), &hidden).unwrap_err();
+    assert_eq!((refused.class, refused.message.as_str()), (Class::PaceKey, "[secret]"));
+    // A cut comes last: half a secret would not be found.
+    let text = format!("{}4100 hunter2{}", "x".repeat(MAX_TEXT_BYTES - 4), "y".repeat(100));
+    let refused = kept(read(&format!(r#"{{"code":"{text}","message":"{text}"}}"#)), &hidden).unwrap_err();
+    for told in [refused.message, refused.code.to_string()] {
+        assert!(told.len() == MAX_TEXT_BYTES && told.ends_with("x[sec"), "{told}");
+    }
 }
 
 fn read_3_0(body: &str) -> Result<Reading, Fault> {

@@ -119,7 +119,7 @@ async fn every_failure_of_the_transport_has_its_code_and_class_and_keeps_what_ar
         ))
         .await;
         assert_eq!(code_and_class(&response), (code.to_owned(), class));
-        assert!(response.poll.unwrap_err().message.len() <= codes::MAX_MESSAGE_BYTES);
+        assert!(response.poll.unwrap_err().message.len() <= answer::MAX_TEXT_BYTES);
 
         let after = failure.clone();
         let response = poll(&route(

@@ -442,6 +442,10 @@ impl Store for ScriptedStore {
         self.inner.delete_events(before, limit).await
     }
 
+    async fn failed(&self) -> Error {
+        self.inner.failed().await
+    }
+
     async fn close(&self) {
         self.inner.close().await;
     }

@@ -28,6 +28,7 @@ use crate::cloud::connection::Connections;
 use crate::cloud::operations::Operations;
 use crate::config::{self, Environment};
 use crate::deliver::Deliver;
+use crate::files::{Watched, Watcher};
 use crate::live::{Current, command};
 use crate::model::policy::Policy;
 use crate::model::records::RowSet;
@@ -57,6 +58,7 @@ const DRAIN: Duration = Duration::from_secs(4);
 struct Stage {
     accounts: BTreeMap<String, crate::cloud::account::Account>,
     catalogue: Catalogue,
+    files: Arc<Watched>,
 }
 
 /// A history while it is played.
@@ -90,7 +92,8 @@ impl Stage {
         let sink = "[sinks.audit]\ntype = \"file\"\npath = \"e\"\n";
         std::fs::write(&path, account("default") + &account("other") + sink).unwrap();
         let loaded = config::load(&path, &Environment::default()).unwrap();
-        Self { catalogue: catalogue(&loaded), accounts: loaded.accounts }
+        let files = Arc::new(Watcher::start().unwrap().list());
+        Self { catalogue: catalogue(&loaded), accounts: loaded.accounts, files }
     }
 
     /// Plays one history to its end. The first broken promise, if any.
@@ -364,6 +367,7 @@ impl History<'_> {
             status: watch::channel(WatchStatus::default()).0,
             outbox: outbox.clone(),
             commands: command::channel().1,
+            files: Arc::clone(&self.stage.files),
             reports: None,
         };
         let stop = CancellationToken::new();
@@ -383,6 +387,7 @@ impl History<'_> {
                 outbox: outbox.clone(),
                 status: sinks_status.clone(),
                 commands: command::channel().1,
+                files: Arc::clone(&self.stage.files),
             };
             others.spawn(lane.run(lanes_stop.clone()));
         }

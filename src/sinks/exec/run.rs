@@ -17,9 +17,12 @@ use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::timeout;
 
 use crate::lines::line::{cut, escaped};
+use crate::secret::hidden::Hidden;
 
-/// The last output that is kept: enough for the message at the end of a stack trace.
-const KEPT_BYTES: usize = 4096;
+/// The last output that is kept, and what of it may be told: enough for the message at the end of a stack
+/// trace. The part between is searched for secrets that were cut.
+const KEPT_BYTES: usize = 2 * TELLABLE_BYTES;
+const TELLABLE_BYTES: usize = 4096;
 /// How many lines of it are told, and how many bytes: a refusal stays one readable line.
 const TOLD_LINES: usize = 3;
 const TOLD_BYTES: usize = 1024;
@@ -37,7 +40,7 @@ const FIRST_OTHER: i32 = 3;
 pub struct End {
     /// `None`: it took too long, and was killed.
     pub status: Option<ExitStatus>,
-    /// The last lines of what it wrote, as one line without control characters.
+    /// The last lines of what it wrote, as one line without control characters and secrets.
     pub last_words: String,
 }
 
@@ -45,7 +48,7 @@ pub struct End {
 ///
 /// # Errors
 /// When it cannot be started.
-pub async fn run(command: Command, input: Vec<u8>, limit: Duration) -> io::Result<End> {
+pub async fn run(command: Command, input: Vec<u8>, limit: Duration, hidden: &Hidden) -> io::Result<End> {
     let mut running = None;
     let whole = async { running.insert(Running::start(command).await?).until_its_end(&input).await };
     let status = match timeout(limit, whole).await {
@@ -58,7 +61,7 @@ pub async fn run(command: Command, input: Vec<u8>, limit: Duration) -> io::Resul
         _ = timeout(DYING, running.group.0.wait()).await;
     }
     running.read_what_is_left();
-    Ok(End { status, last_words: running.tail.last_words() })
+    Ok(End { status, last_words: running.tail.last_words(hidden) })
 }
 
 /// A program that was started, and the reading end of its output and errors.
@@ -159,8 +162,11 @@ impl Tail {
     }
 
     /// The last lines that say something, in one.
-    fn last_words(&self) -> String {
+    fn last_words(&self, hidden: &Hidden) -> String {
         let text = String::from_utf8_lossy(&self.0);
+        let is_cut = self.0.len() >= KEPT_BYTES;
+        let start = if is_cut { text.len().saturating_sub(TELLABLE_BYTES) } else { 0 };
+        let text = hidden.hide_part(&text, start..text.len());
         let mut lines: Vec<&str> =
             text.lines().map(str::trim).filter(|line| !line.is_empty()).rev().take(TOLD_LINES).collect();
         lines.reverse();

@@ -5,15 +5,15 @@
 
 use std::time::{Duration, SystemTime};
 
-use percent_encoding::percent_decode_str;
+use reqwest::Response;
 use reqwest::header::{CONTENT_ENCODING, DATE, RETRY_AFTER};
-use reqwest::{Response, Url};
 use rustls::AlertDescription;
 
 use super::guard::LinkLocal;
 use crate::model::delivery::{Refusal, RefusalClass};
 use crate::model::pace::LONGEST_RETRY_AFTER;
 use crate::net::{self, ca_file};
+use crate::secret::hidden::Hidden;
 
 /// A refusal is told in a few sentences; what is longer is a page, and of that the beginning is enough.
 const BODY_BYTES: usize = 64 * 1024;
@@ -21,8 +21,6 @@ const BODY_BYTES: usize = 64 * 1024;
 const WORDS_BYTES: usize = 512;
 /// The head of an answer decides. For its body, which holds words alone, nobody waits longer.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// What is shorter is no secret, and would be taken out of the middle of words.
-const SHORTEST_SECRET_BYTES: usize = 6;
 
 /// What a status means, and what to do about it. Those of a content that is refused, and of a hold, are
 /// listed (conventions.md §3); every other 4xx is about how we ask, which is the same for all events, so it
@@ -49,76 +47,25 @@ const STATUSES: &[(u16, RefusalClass, &str)] = &[
 /// fault.
 const NGINX_ON_CERTIFICATES: &str = "SSL certificate";
 
-/// What must not be told, in every form in which an answer may echo it.
-#[derive(Default)]
-pub struct Hidden(Vec<String>);
-
-impl Hidden {
-    /// Everything of that URL but its host, and those other texts.
-    pub fn new<'a>(url: &'a Url, others: impl IntoIterator<Item = &'a str>) -> Self {
-        let target = format!("{}?{}", url.path(), url.query().unwrap_or_default());
-        let whole = [url.as_str(), &target, url.path()];
-        let in_path = url.path_segments().into_iter().flatten();
-        let in_query = url.query().into_iter().flat_map(|query| query.split(['&', '='])).chain(url.query());
-        let user = [Some(url.username()), url.password()].into_iter().flatten();
-        let mut hidden = Self::default();
-        whole.into_iter().for_each(|text| hidden.add(text));
-        user.chain(in_path).chain(in_query).chain(others).for_each(|text| hidden.add(text));
-        // The longest first: a part must not be taken out of what is still to be found.
-        hidden.0.sort_by_key(|form| std::cmp::Reverse(form.len()));
-        hidden.0.dedup();
-        hidden
-    }
-
-    fn add(&mut self, text: &str) {
-        let decoded = percent_decode_str(text).decode_utf8_lossy();
-        for text in [text, &decoded].into_iter().flat_map(|text| text.split_whitespace().chain([text])) {
-            if text.len() >= SHORTEST_SECRET_BYTES {
-                let in_html = text
-                    .replace('&', "&amp;")
-                    .replace('<', "&lt;")
-                    .replace('>', "&gt;")
-                    .replace('"', "&quot;");
-                let quoted = serde_json::Value::from(text).to_string();
-                let in_json = &quoted[1..quoted.len() - 1];
-                self.0.extend([text.to_owned(), in_html, in_json.to_owned(), in_json.replace('/', "\\/")]);
-            }
+/// The receiver's words as they may be told: on one line, and cut.
+fn told(words: &str, hidden: &Hidden) -> String {
+    // Half a secret may stand where the body was cut.
+    let end = if words.len() < BODY_BYTES { words.len() } else { BODY_BYTES / 2 };
+    let mut told = String::new();
+    for character in hidden.hide_part(words, 0..end).trim().chars() {
+        let start = told.len();
+        match character {
+            '\n' | '\r' | '\t' => told.push(' '),
+            control if control.is_control() => told.extend(control.escape_unicode()),
+            other => told.push(other),
+        }
+        if told.len() > WORDS_BYTES {
+            told.truncate(start);
+            told.push('…');
+            break;
         }
     }
-
-    /// The receiver's words as they may be told: an escape may come back in the other case.
-    fn told(&self, words: &str) -> String {
-        let words = self.0.iter().fold(words.to_owned(), |words, form| without(&words, form));
-        let mut told = String::new();
-        for character in words.trim().chars() {
-            let start = told.len();
-            match character {
-                '\n' | '\r' | '\t' => told.push(' '),
-                control if control.is_control() => told.extend(control.escape_unicode()),
-                other => told.push(other),
-            }
-            if told.len() > WORDS_BYTES {
-                told.truncate(start);
-                told.push('…');
-                break;
-            }
-        }
-        told
-    }
-}
-
-/// The text without a secret, in whatever case of ASCII letters it stands there.
-fn without(text: &str, secret: &str) -> String {
-    let lower = text.to_ascii_lowercase();
-    let secret = secret.to_ascii_lowercase();
-    let mut told = String::with_capacity(text.len());
-    let mut from = 0;
-    while let Some(at) = lower[from..].find(&secret).filter(|_| !secret.is_empty()) {
-        told.push_str(&text[from..from + at]);
-        told.push_str("[secret]");
-        from += at + secret.len();
-    }
-    told + &text[from..]
+    told
 }
 
 /// Whether an answer acknowledges; it came at that moment, to a request that carried what is hidden, which is
@@ -159,7 +106,7 @@ pub async fn judge(
             Some((_, class, meaning)) => (*class, *meaning),
             None => (RefusalClass::Sink, "it refuses how it is asked; look at `url` and `headers`"),
         };
-        let words = if with_words { hidden().told(&words) } else { String::new() };
+        let words = if with_words { told(&words, &hidden()) } else { String::new() };
         let words = if words.is_empty() { words } else { format!(", and says: {words}") };
         return Err(Refusal { class, what: what + meaning + &words, retry_after: bounded(retry_after) });
     }
@@ -167,7 +114,12 @@ pub async fn judge(
 }
 
 /// What no answer came to; `within` is the time that the attempt had.
-pub fn unanswered(error: reqwest::Error, asked: &str, within: impl std::fmt::Display) -> Refusal {
+pub fn unanswered(
+    error: reqwest::Error,
+    asked: &str,
+    within: impl std::fmt::Display,
+    hidden: &Hidden,
+) -> Refusal {
     let has_cause =
         |holds: &dyn Fn(&(dyn std::error::Error + 'static)) -> bool| net::causes(&error).any(holds);
     let is_link_local = has_cause(&|cause| cause.is::<LinkLocal>());
@@ -179,6 +131,8 @@ pub fn unanswered(error: reqwest::Error, asked: &str, within: impl std::fmt::Dis
     let is_timeout = error.is_timeout();
     let is_connect = error.is_connect();
     let cause = net::cause(error);
+    // A certificate or a proxy speaks here too.
+    let cause = hidden.hide(&cause);
     if let Some(advice) = advice {
         return Refusal::passing(format!(
             "{asked} shows a certificate that cannot be trusted ({cause}); {advice}"

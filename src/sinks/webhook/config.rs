@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::signature::Key;
-use crate::secret::Secret;
+use super::signature::{self, Key};
+use crate::secret::{Secret, hidden};
 use crate::section::Fault;
 use crate::sinks::template::Template;
 use crate::units::Span;
@@ -179,6 +180,17 @@ impl Config {
             (None, None) => return None,
         };
         made.map_err(|what| faults.push(Fault::new(&[key], what))).ok()
+    }
+
+    /// All secrets that are written here.
+    pub fn written_secrets(&self) -> impl Iterator<Item = String> {
+        let url = self.url.iter().filter_map(|url| Url::parse(url.expose()).ok());
+        let headers = self.headers.values().flat_map(|value| hidden::of_header(value.expose()));
+        let signing = self.secrets.iter().flat_map(|secret| [signature::encoded(secret), secret.expose()]);
+        let template = self.template.iter().map(Secret::expose);
+        let whole = headers.chain(signing).chain(template).map(str::to_owned);
+        let of_url = url.flat_map(|url| hidden::of_url(&url).collect::<Vec<_>>());
+        whole.chain(of_url).chain(self.proxy.iter().flat_map(hidden::of_proxy))
     }
 
     /// The files that are read again when they change.

@@ -26,7 +26,6 @@ use uuid::Uuid;
 
 pub use config::Config;
 
-use self::answer::Hidden;
 use self::config::Method;
 use self::reach::{Materials, Reached, Standing, reach};
 use self::signature::Key;
@@ -38,6 +37,7 @@ use crate::files::{self, Change};
 use crate::model::delivery::Refusal;
 use crate::model::event::Event;
 use crate::net;
+use crate::secret::hidden::{self, Hidden};
 use crate::section::{self, Fault};
 use crate::units::rounded;
 
@@ -59,6 +59,8 @@ pub struct Webhook {
     is_batched: bool,
     headers: HeaderMap,
     keys: Vec<Key>,
+    /// The secrets of the whole configuration.
+    configured: Hidden,
     standing: Arc<Standing>,
     thread: Thread,
     clock: Clock,
@@ -108,13 +110,18 @@ impl TypeConfig for Config {
         format!("webhook {destination}")
     }
 
+    fn secrets(&self) -> Vec<String> {
+        self.written_secrets().collect()
+    }
+
     fn sends_singly(&self) -> bool {
         self.template.is_some() || self.template_file.is_some()
     }
 
     fn build(&self, building: Building<'_>) -> Result<Box<dyn Sink>, Vec<Fault>> {
         let Building { name, is_batched, clock, .. } = building;
-        Ok(Box::new(Webhook::new(name, self, is_batched, clock)?))
+        let webhook = Webhook::new(name, self, is_batched, clock)?;
+        Ok(Box::new(Webhook { configured: building.hidden.clone(), ..webhook }))
     }
 }
 
@@ -150,6 +157,7 @@ impl Webhook {
             is_batched,
             headers,
             keys,
+            configured: Hidden::default(),
             standing,
             thread,
             clock,
@@ -185,7 +193,10 @@ impl Webhook {
         let asked = asked(&reached.materials.url);
         let timeout = self.config.timeout.0;
         let deadline = self.clock.now().steady + timeout;
-        let request = request.map_err(|error| answer::unanswered(error, &asked, rounded(timeout)))?;
+        let unanswered = |error| {
+            answer::unanswered(error, &asked, rounded(timeout), &self.hidden(&reached.materials.url, ""))
+        };
+        let request = request.map_err(unanswered)?;
         let exchanged = tokio::select! {
             biased;
             exchanged = self.thread.run(exchange(Arc::clone(reached), request, deadline, self.clock)) => exchanged,
@@ -200,7 +211,7 @@ impl Webhook {
                 if is_suspect {
                     self.standing.distrust(reached);
                 }
-                response.map_err(|error| answer::unanswered(error, &asked, rounded(timeout)))
+                response.map_err(unanswered)
             }
             Err(failed) => Err(Refusal::passing(format!("the attempt broke off: {failed}"))),
         }
@@ -230,18 +241,16 @@ impl Webhook {
         };
         let request = reached.client.request(method, url.clone()).headers(headers).body(body).build();
         let response = self.exchange(reached, request).await?;
-        let hidden = || {
-            let login = login(url);
-            let sent = self
-                .headers
-                .values()
-                .filter_map(|value| value.to_str().ok())
-                .chain([signature.as_str(), &login]);
-            Hidden::new(url, sent.chain(self.config.secrets.iter().map(signature::encoded)))
-        };
+        let hidden = || self.hidden(url, &signature);
         // What a template says may be a secret, and whoever echoes the body tells it.
         let words = template.is_none();
         answer::judge(response, &asked(url), words, hidden, now.into()).await
+    }
+
+    /// Everything secret that an answer may repeat; the address comes from a file, perhaps.
+    fn hidden(&self, url: &Url, signature: &str) -> Hidden {
+        let signatures = signature.split([' ', ',']).map(str::to_owned);
+        self.configured.and(self.config.written_secrets().chain(hidden::of_url(url)).chain(signatures))
     }
 
     fn message(&self, template: Option<&Template>, events: &[Event]) -> Message {
@@ -366,19 +375,4 @@ fn batch_id(events: &[Event]) -> String {
 /// Host and port: all of a webhook's address that is ever told.
 fn asked(url: &Url) -> String {
     format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default())
-}
-
-/// User and password of a URL as they are sent; empty where it has neither.
-fn login(url: &Url) -> String {
-    use base64::Engine;
-    use percent_encoding::percent_decode_str;
-    if url.username().is_empty() && url.password().is_none() {
-        return String::new();
-    }
-    let decoded = |text| percent_decode_str(text).decode_utf8_lossy();
-    base64::engine::general_purpose::STANDARD.encode(format!(
-        "{}:{}",
-        decoded(url.username()),
-        decoded(url.password().unwrap_or_default())
-    ))
 }

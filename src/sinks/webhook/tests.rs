@@ -460,7 +460,7 @@ async fn a_name_that_leads_to_this_link_holds_the_sink() {
         .send()
         .await
         .unwrap_err();
-    let refusal = answer::unanswered(error, "hooks.example:1", "10s");
+    let refusal = answer::unanswered(error, "hooks.example:1", "10s", &Hidden::default());
     assert!(
         refusal.class == RefusalClass::Sink
             && refusal.what.contains("allow_link_local")

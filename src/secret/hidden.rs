@@ -1,0 +1,230 @@
+//! Hides secrets in text from outside, in whatever spelling the sender repeats them.
+//!
+//! A server echoes a request as JSON, as HTML, percent-encoded or in base64. The text is unescaped round by
+//! round (`hidden/view.rs`), each round is searched for every form of every secret (`hidden/form.rs`), and a
+//! match is replaced where it stands in the text as it came. Comparison ignores the case of ASCII letters,
+//! the difference between the two alphabets of base64, `+` for a blank, and padding.
+//!
+//! Decide on the text as it came, hide in what is kept, and cut only then: half a secret is not found.
+
+mod form;
+mod view;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
+use percent_encoding::percent_decode_str;
+use reqwest::Url;
+
+use self::form::Form;
+use self::view::View;
+use super::Secret;
+
+/// The text that stands for a secret.
+const SECRET: &str = "[secret]";
+/// The text that stands for one in which a secret cannot be located.
+const WITHHELD: &str = "[text withheld: a secret in it could not be located]";
+/// The shortest part of a URL or header that is hidden: a shorter one stands in the middle of plain words.
+const SHORTEST_PART_BYTES: usize = 6;
+/// The rounds of unescaping: servers escape an echo once, gateways and loggers in between once more each.
+const ROUNDS: usize = 3;
+/// The longest text that is searched: larger than any response that is read. A longer one is withheld.
+const LONGEST_TEXT_BYTES: usize = 2 << 20;
+
+/// Secrets that must not appear in any text that is kept. It shares its memory when cloned.
+#[derive(Clone, Default)]
+pub struct Hidden(Vec<Arc<Secrets>>);
+
+/// Some secrets; their forms are worked out when the first text arrives that is long enough for one.
+#[derive(Default)]
+struct Secrets {
+    secrets: Vec<String>,
+    shortest_bytes: usize,
+    search: OnceLock<Option<Search>>,
+}
+
+/// All forms of some secrets, and the automaton that finds them in one pass.
+struct Search {
+    forms: Vec<Form>,
+    automaton: AhoCorasick,
+}
+
+/// The parts of a text that are hidden, in order and apart from each other, and the bytes that were looked at.
+#[derive(Default)]
+struct Found {
+    ranges: Vec<Range<usize>>,
+    steps: usize,
+}
+
+impl Hidden {
+    /// These secrets; empty ones are left out.
+    pub fn new<T: Into<String>>(secrets: impl IntoIterator<Item = T>) -> Self {
+        Self::default().and(secrets)
+    }
+
+    /// These secrets too.
+    #[must_use]
+    pub fn and<T: Into<String>>(&self, secrets: impl IntoIterator<Item = T>) -> Self {
+        let filled = secrets.into_iter().map(Into::into).filter(|secret| !secret.is_empty());
+        let mut secrets: Vec<String> = filled.collect();
+        secrets.sort();
+        secrets.dedup();
+        let mut all = self.0.clone();
+        if let Some(shortest_bytes) = secrets.iter().map(|secret| form::shortest_bytes(secret)).min() {
+            all.push(Arc::new(Secrets { secrets, shortest_bytes, search: OnceLock::new() }));
+        }
+        Self(all)
+    }
+
+    /// The text without secrets.
+    pub fn hide<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        match self.found(text) {
+            Some(found) if found.ranges.is_empty() => Cow::Borrowed(text),
+            found => Cow::Owned(replaced(text, 0..text.len(), found)),
+        }
+    }
+
+    /// That part of the text without secrets, also of those that stand partly outside of it. Of a text that was
+    /// cut, name a part that keeps away from the cut: half a secret is not found.
+    pub fn hide_part(&self, text: &str, part: Range<usize>) -> String {
+        replaced(text, part, self.found(text))
+    }
+
+    /// The places of all secrets in the text; `None`: the text cannot be searched.
+    fn found(&self, text: &str) -> Option<Found> {
+        let mut found = Found::default();
+        let secrets = self.0.iter().filter(|secrets| secrets.shortest_bytes <= text.len());
+        let searches: Vec<&Search> = secrets.map(|secrets| secrets.search()).collect::<Option<_>>()?;
+        if searches.is_empty() {
+            return Some(found);
+        }
+        if text.len() > LONGEST_TEXT_BYTES {
+            return None;
+        }
+        let as_it_came = View::of(text);
+        let quoted = as_it_came.from_quoted_printable();
+        let rounds = std::iter::successors(Some(as_it_came), View::unescaped).take(1 + ROUNDS);
+        for (round, view) in rounds.enumerate().chain(quoted.map(|view| (1, view))) {
+            let joined = view.joined();
+            for view in std::iter::once(view).chain(joined) {
+                found.steps += view.bytes.len();
+                searches.iter().for_each(|search| search.add(&view, round, &mut found));
+            }
+        }
+        found.merge(text);
+        Some(found)
+    }
+}
+
+impl Secrets {
+    fn search(&self) -> Option<&Search> {
+        self.search.get_or_init(|| Search::new(&self.secrets)).as_ref()
+    }
+}
+
+impl Search {
+    fn new(secrets: &[String]) -> Option<Self> {
+        let forms = form::all(secrets);
+        let patterns = forms.iter().map(|form| &form.folded);
+        // The one that is built fastest: of most secrets few texts are searched.
+        let automaton =
+            AhoCorasick::builder().kind(Some(AhoCorasickKind::NoncontiguousNFA)).build(patterns).ok()?;
+        Some(Self { forms, automaton })
+    }
+
+    fn add(&self, view: &View, round: usize, found: &mut Found) {
+        let folded: Vec<u8> = view.bytes.iter().copied().map(form::folded).collect();
+        for matched in self.automaton.find_overlapping_iter(&folded) {
+            found.steps += 1;
+            let form = &self.forms[matched.pattern().as_usize()];
+            if round <= form.rounds {
+                let matched = form.with_its_edges(&view.bytes, matched.range());
+                found.add(view.origin(matched));
+            }
+        }
+    }
+}
+
+impl Found {
+    /// Adds a match. They come in the order of their ends, so those of one secret that repeats join at once.
+    fn add(&mut self, range: Range<usize>) {
+        match self.ranges.last_mut() {
+            Some(last) if range.start <= last.end && last.start <= range.end => {
+                *last = last.start.min(range.start)..last.end.max(range.end);
+            }
+            Some(_) | None => self.ranges.push(range),
+        }
+    }
+
+    fn merge(&mut self, text: &str) {
+        let mut ranges = std::mem::take(&mut self.ranges);
+        ranges.sort_unstable_by_key(|range| (range.start, range.end));
+        for range in ranges {
+            // An escape may stand for part of a character only.
+            self.add(text.floor_char_boundary(range.start)..text.ceil_char_boundary(range.end));
+        }
+    }
+}
+
+fn replaced(text: &str, part: Range<usize>, found: Option<Found>) -> String {
+    let Some(found) = found else { return WITHHELD.to_owned() };
+    let start = text.floor_char_boundary(part.start);
+    let end = text.floor_char_boundary(part.end).max(start);
+    let mut told = String::new();
+    let mut from = start;
+    for range in found.ranges.into_iter().filter(|range| range.end > start && range.start < end) {
+        told.push_str(text.get(from..range.start.max(from)).unwrap_or_default());
+        told.push_str(SECRET);
+        from = range.end;
+    }
+    told.push_str(text.get(from..end).unwrap_or_default());
+    told
+}
+
+/// The login of a URL: user, password, and both as they are sent.
+fn of_login(url: &Url) -> impl Iterator<Item = String> + use<> {
+    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let user = decoded(url.username());
+    let password = decoded(url.password().unwrap_or_default());
+    let both =
+        if user.is_empty() && password.is_empty() { String::new() } else { format!("{user}:{password}") };
+    [user, password, both].into_iter().filter(|part| part.len() >= SHORTEST_PART_BYTES)
+}
+
+/// The login in the URL of a proxy.
+pub fn of_proxy(proxy: &Secret) -> impl Iterator<Item = String> + use<> {
+    Url::parse(proxy.expose()).into_iter().flat_map(|url| of_login(&url))
+}
+
+/// Everything of a URL but its host, as a whole and in parts.
+pub fn of_url(url: &Url) -> impl Iterator<Item = String> {
+    let query = url.query().unwrap_or_default();
+    let target = format!("{}?{query}", url.path());
+    let whole = [url.as_str(), &target, url.path(), query].map(str::to_owned);
+    let in_path = url.path_segments().into_iter().flatten();
+    let in_query = query.split(['&', '=']);
+    let parts = in_path.chain(in_query).map(str::to_owned);
+    whole.into_iter().chain(parts).filter(|part| part.len() >= SHORTEST_PART_BYTES).chain(of_login(url))
+}
+
+/// The value of a header, as a whole and word by word: `Bearer …`.
+pub fn of_header(value: &str) -> impl Iterator<Item = &str> {
+    value.split_whitespace().chain([value]).filter(|part| part.len() >= SHORTEST_PART_BYTES)
+}
+
+impl PartialEq for Hidden {
+    fn eq(&self, other: &Self) -> bool {
+        let secrets = |hidden: &Self| hidden.0.iter().map(|some| some.secrets.clone()).collect::<Vec<_>>();
+        secrets(self) == secrets(other)
+    }
+}
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(SECRET)
+    }
+}

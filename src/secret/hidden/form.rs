@@ -1,0 +1,131 @@
+//! The forms of a secret that are searched for: itself, unescaped, in base64 and in hexadecimal.
+
+use std::fmt::Write;
+use std::ops::Range;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+
+use super::view::View;
+use super::{ROUNDS, SHORTEST_PART_BYTES};
+
+/// The shortest secret that is searched for in every spelling. A shorter one is searched for as it is and
+/// escaped once: in base64 or through several rounds it would match by chance.
+const SHORTEST_SPELLED_BYTES: usize = 8;
+/// RFC 3986, section 2.3.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// One form of one secret.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Form {
+    /// Its bytes, folded, without padding.
+    pub folded: Vec<u8>,
+    /// The last round of unescaping in which it counts.
+    pub rounds: usize,
+    /// Whether the character of base64 before a match holds bits of the secret.
+    begins_before: bool,
+    /// Whether that after a match does.
+    ends_after: bool,
+}
+
+/// The fewest bytes in which a text can hold that secret.
+pub fn shortest_bytes(secret: &str) -> usize {
+    unescaped(secret).map(|text| plain(&text).folded.len()).min().unwrap_or(0)
+}
+
+/// All forms of these secrets, each once.
+pub fn all(secrets: &[String]) -> Vec<Form> {
+    let mut forms: Vec<Form> = secrets.iter().flat_map(|secret| of(secret)).collect();
+    forms.sort();
+    forms.dedup();
+    forms
+}
+
+fn of(secret: &str) -> Vec<Form> {
+    let mut forms = Vec::new();
+    for text in unescaped(secret) {
+        forms.push(plain(&text));
+        if text.len() >= SHORTEST_SPELLED_BYTES {
+            let encoded = percent_encode(&text, RESERVED).to_string();
+            forms.extend((0..3).map(|offset| in_base64(&text, offset)));
+            forms.extend((0..3).map(|offset| in_base64(encoded.as_bytes(), offset)));
+            forms.push(Form::new(in_hex(&text), ROUNDS));
+        }
+    }
+    forms
+}
+
+/// The secret as it is, and after each round of unescaping: a URL in the configuration is escaped itself.
+fn unescaped(secret: &str) -> impl Iterator<Item = Vec<u8>> {
+    let rounds = std::iter::successors(Some(View::of(secret)), View::unescaped).take(1 + ROUNDS);
+    let texts = rounds.map(|view| view.bytes).enumerate();
+    texts.filter(|(round, text)| *round == 0 || text.len() >= SHORTEST_PART_BYTES).map(|(_, text)| text)
+}
+
+/// The text itself.
+fn plain(text: &[u8]) -> Form {
+    let folded = |text: &[u8]| text.iter().copied().map(folded).collect();
+    if text.len() < SHORTEST_SPELLED_BYTES {
+        return Form::new(folded(text), 1);
+    }
+    let padding = text.iter().rev().take(2).take_while(|byte| **byte == b'=').count();
+    Form::new(folded(&text[..text.len() - padding]), ROUNDS)
+}
+
+/// The secret in base64 where so many bytes come before it in the same block of three. Characters that hold
+/// bits of what is around it are left out, and belong to a match.
+fn in_base64(secret: &[u8], offset: usize) -> Form {
+    let padded: Vec<u8> = [&[0; 2][..offset], secret].concat();
+    let encoded = STANDARD_NO_PAD.encode(&padded);
+    let start = [0, 2, 3][offset];
+    let is_whole = padded.len() % 3 == 0;
+    let end = if is_whole { encoded.len() } else { encoded.len() - 1 };
+    Form {
+        folded: encoded.as_bytes()[start..end].iter().copied().map(folded).collect(),
+        rounds: ROUNDS,
+        begins_before: offset > 0,
+        ends_after: !is_whole,
+    }
+}
+
+fn in_hex(bytes: &[u8]) -> Vec<u8> {
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        // A String takes whatever is written to it.
+        _ = write!(text, "{byte:02x}");
+    }
+    text.into_bytes()
+}
+
+/// One byte as it is compared.
+pub fn folded(byte: u8) -> u8 {
+    match byte {
+        b' ' | b'-' => b'+',
+        b'_' => b'/',
+        other => other.to_ascii_lowercase(),
+    }
+}
+
+fn is_base64(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_')
+}
+
+impl Form {
+    fn new(folded: Vec<u8>, rounds: usize) -> Self {
+        Self { folded, rounds, begins_before: false, ends_after: false }
+    }
+
+    /// A match with the characters around it that belong to it: those that hold some of its bits, and padding.
+    pub fn with_its_edges(&self, text: &[u8], matched: Range<usize>) -> Range<usize> {
+        let Range { mut start, mut end } = matched;
+        if self.begins_before && start > 0 && is_base64(text[start - 1]) {
+            start -= 1;
+        }
+        if self.ends_after && text.get(end).is_some_and(|byte| is_base64(*byte)) {
+            end += 1;
+        }
+        let padding = text[end..].iter().take(2).take_while(|byte| **byte == b'=').count();
+        start..end + padding
+    }
+}

@@ -1,0 +1,115 @@
+use super::*;
+
+const SIGNATURE: &str = "nPVnY6njQmwQ8ciqbPl5Qe+Oru/=";
+
+#[test]
+fn a_secret_inside_a_longer_base64_text_is_hidden_wherever_its_block_begins() {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    let hidden = Hidden::new([SIGNATURE]);
+    for before in ["", "u", "us", "use", "user"] {
+        for after in ["", "x", "xy", "xyz"] {
+            let text = STANDARD.encode(format!("{before}{SIGNATURE}{after}"));
+            let told = hidden.hide(&text).replace(SECRET, "");
+            // At most the whole blocks around it are left.
+            assert!(told.trim_end_matches('=').len() <= 2 * 4 + 2, "{before:?} {after:?}: {told}");
+            let left = STANDARD.decode(&text).unwrap().len();
+            assert!(left >= SIGNATURE.len() && !text.contains(SIGNATURE));
+        }
+    }
+}
+
+#[test]
+fn a_short_secret_is_hidden_as_it_is_and_escaped_once_and_never_by_chance() {
+    let hidden = Hidden::new(["hunter+"]);
+    for text in ["hunter+", "HUNTER+", "hunter%2b", "hunter\\u002B", "hunter&plus;", "hunter&#43;"] {
+        assert_eq!(hidden.hide(text), SECRET, "{text}");
+    }
+    for text in ["hunter%252b", "aHVudGVyKw==", "hunte", "68756e7465722b"] {
+        assert_eq!(hidden.hide(text), text);
+    }
+}
+
+#[test]
+fn text_without_a_secret_stays_as_it_came() {
+    let hidden = Hidden::new([SIGNATURE, "tok en/secret", "https://h/a%2Fb"]);
+    for text in ["", "%", "\\", "&", "\\u", "&#x;", "%u12", "100 % of &lt;b&gt; \\n 机器\u{1f600} =3D =\n="]
+    {
+        assert_eq!(hidden.hide(text), text);
+        assert!(matches!(hidden.hide(text), Cow::Borrowed(_)));
+    }
+    assert_eq!(Hidden::default().hide(SIGNATURE), SIGNATURE);
+    assert_eq!(Hidden::new(["", ""]).hide("a"), "a");
+}
+
+#[test]
+fn a_secret_beside_other_characters_is_replaced_alone() {
+    let hidden = Hidden::new([SIGNATURE, "机器机器机器"]);
+    let text = format!("机\u{1f600}{SIGNATURE}机 %E6%9C%BA%E5%99%A8机器机器{SIGNATURE}");
+    assert_eq!(hidden.hide(&text), format!("机\u{1f600}{SECRET}机 {SECRET}"));
+}
+
+#[test]
+fn secrets_that_overlap_are_hidden_to_their_last_byte() {
+    let hidden = Hidden::new(["abcdefgh12", "gh12345678"]).and(["345678zzzz"]);
+    assert_eq!(hidden.hide("<abcdefgh12345678zzzz>"), format!("<{SECRET}>"));
+}
+
+#[test]
+fn a_part_of_a_text_has_no_part_of_a_secret() {
+    let hidden = Hidden::new([SIGNATURE]);
+    let text = format!("before {SIGNATURE} after");
+    for start in 0..text.len() {
+        for end in start..=text.len() {
+            let told = hidden.hide_part(&text, start..end).replace(SECRET, "");
+            assert!("before  after".contains(&told), "{start}..{end}: {told}");
+        }
+    }
+}
+
+#[test]
+fn a_text_that_is_too_long_to_be_searched_is_withheld() {
+    let text = "x".repeat(LONGEST_TEXT_BYTES + 1);
+    assert_eq!(Hidden::new([SIGNATURE]).hide(&text), WITHHELD);
+    assert_eq!(Hidden::new([SIGNATURE]).hide_part(&text, 0..10), WITHHELD);
+}
+
+#[test]
+fn the_work_on_a_hostile_text_grows_with_its_length_alone() {
+    const PER_BYTE: usize = 2 * (2 + ROUNDS);
+    let hidden = Hidden::new([SIGNATURE, "aaaaaaaaaaaaaaaa", "%25%25%25%25%25%25"]);
+    for hostile in [
+        "%",
+        "%2",
+        "%25",
+        "\\",
+        "\\u",
+        "\\u005c",
+        "\\u{",
+        "\\ud83d\\u",
+        "&",
+        "&#",
+        "&#x",
+        "&#0",
+        "&amp;",
+        "&ampamp",
+        "a",
+        "=",
+        "=\n",
+        "\r\n ",
+        "nPVnY6njQmwQ8ciqbPl5Qe",
+        "&#00000000000000000000000000000000000000",
+    ] {
+        for repeats in [1_000, 10_000] {
+            let text = hostile.repeat(repeats);
+            let steps = hidden.found(&text).map(|found| found.steps).unwrap();
+            // Each byte is looked at once a round, and ends a bounded number of matches.
+            assert!(steps <= 2 * PER_BYTE * text.len(), "{hostile:?}: {steps} for {}", text.len());
+        }
+    }
+}
+
+#[test]
+fn nothing_of_it_is_shown_in_debug() {
+    assert_eq!(format!("{:?}", Hidden::new(["hunter2"])), SECRET);
+}

@@ -1,0 +1,227 @@
+//! One round of a text: its bytes with some escapes resolved, and the place of each in the text as it came.
+
+use std::ops::Range;
+
+/// A text, or what a round of unescaping made of it.
+pub struct View {
+    /// The bytes, which need not be UTF-8 any more.
+    pub bytes: Vec<u8>,
+    /// Start and end of each byte in the text as it came.
+    origins: Vec<(u32, u32)>,
+}
+
+/// What an escape stands for.
+enum Escaped {
+    Byte(u8),
+    Character(char),
+}
+
+/// The entities of HTML that stand for printable ASCII or blanks, in lower case.
+const ENTITIES: &[(&str, char)] = &[
+    ("amp", '&'),
+    ("lt", '<'),
+    ("gt", '>'),
+    ("quot", '"'),
+    ("apos", '\''),
+    ("nbsp", ' '),
+    ("tab", '\t'),
+    ("newline", '\n'),
+    ("excl", '!'),
+    ("num", '#'),
+    ("dollar", '$'),
+    ("percnt", '%'),
+    ("lpar", '('),
+    ("rpar", ')'),
+    ("ast", '*'),
+    ("midast", '*'),
+    ("plus", '+'),
+    ("comma", ','),
+    ("hyphen", '-'),
+    ("dash", '-'),
+    ("period", '.'),
+    ("sol", '/'),
+    ("colon", ':'),
+    ("semi", ';'),
+    ("equals", '='),
+    ("quest", '?'),
+    ("commat", '@'),
+    ("lsqb", '['),
+    ("lbrack", '['),
+    ("bsol", '\\'),
+    ("rsqb", ']'),
+    ("rbrack", ']'),
+    ("hat", '^'),
+    ("lowbar", '_'),
+    ("underbar", '_'),
+    ("grave", '`'),
+    ("lcub", '{'),
+    ("lbrace", '{'),
+    ("verbar", '|'),
+    ("vert", '|'),
+    ("rcub", '}'),
+    ("rbrace", '}'),
+];
+/// Those that browsers accept without a semicolon.
+const WITHOUT_SEMICOLON: usize = 4;
+/// The longest name among them.
+const LONGEST_NAME_BYTES: usize = 8;
+
+impl View {
+    /// The text as it came.
+    pub fn of(text: &str) -> Self {
+        let origins = (0u32..).take(text.len()).map(|at| (at, at.saturating_add(1))).collect();
+        Self { bytes: text.as_bytes().to_vec(), origins }
+    }
+
+    /// The part of the text as it came that a part of this round stands for.
+    pub fn origin(&self, part: Range<usize>) -> Range<usize> {
+        let origins = self.origins.get(part).unwrap_or_default();
+        let start = origins.first().map_or(0, |(start, _)| *start);
+        let end = origins.last().map_or(0, |(_, end)| *end);
+        start as usize..end as usize
+    }
+
+    /// The next round: percent-encoding, the escapes of JSON, JavaScript and shells, and the entities of HTML,
+    /// each resolved once. `None`: there is none left.
+    pub fn unescaped(&self) -> Option<Self> {
+        self.resolved(|rest| match rest {
+            [b'%', b'u' | b'U', digits @ ..] => hex(digits, 4).map(|code| (code, 6)),
+            [b'%', digits @ ..] => hex(digits, 2).map(|code| (code, 3)),
+            [b'\\', rest @ ..] => backslash(rest).map(|(escaped, length)| (escaped, 1 + length)),
+            [b'&', rest @ ..] => entity(rest).map(|(escaped, length)| (escaped, 1 + length)),
+            _ => None,
+        })
+    }
+
+    /// The text with the escapes of quoted-printable resolved (RFC 2045). Not part of the other rounds: `=` also
+    /// stands before a value, whose first two characters would be lost.
+    pub fn from_quoted_printable(&self) -> Option<Self> {
+        self.resolved(|rest| match rest {
+            [b'=', digits @ ..] => hex(digits, 2).map(|code| (code, 3)),
+            _ => None,
+        })
+    }
+
+    /// The text without line breaks and what indents a continued line: base64 and mail are wrapped. `None`: it
+    /// has no line break.
+    pub fn joined(&self) -> Option<Self> {
+        let is_break = |byte: u8| matches!(byte, b'\r' | b'\n');
+        self.bytes.iter().any(|byte| is_break(*byte)).then_some(())?;
+        let mut joined = Self { bytes: Vec::new(), origins: Vec::new() };
+        let mut is_at_start = false;
+        for (at, byte) in self.bytes.iter().copied().enumerate() {
+            is_at_start = is_break(byte) || is_at_start && matches!(byte, b' ' | b'\t');
+            // A soft line break of quoted-printable.
+            let is_soft = byte == b'=' && self.bytes.get(at + 1).is_some_and(|next| is_break(*next));
+            if !is_at_start && !is_soft {
+                joined.bytes.push(byte);
+                joined.origins.push(self.origins[at]);
+            }
+        }
+        Some(joined)
+    }
+
+    /// The text with what `escape` finds replaced: it is given the rest of the text, and returns what an escape
+    /// at its beginning stands for, and how long the escape is.
+    fn resolved(&self, escape: impl Fn(&[u8]) -> Option<(Escaped, usize)>) -> Option<Self> {
+        let mut resolved = Self {
+            bytes: Vec::with_capacity(self.bytes.len()),
+            origins: Vec::with_capacity(self.bytes.len()),
+        };
+        let mut at = 0;
+        while at < self.bytes.len() {
+            let (escaped, length) = escape(&self.bytes[at..]).unwrap_or((Escaped::Byte(self.bytes[at]), 1));
+            let origin = self.origin(at..at + length);
+            let origin = (self.origins[at].0, u32::try_from(origin.end).unwrap_or(u32::MAX));
+            let mut buffer = [0; 4];
+            let bytes = match escaped {
+                Escaped::Byte(byte) => {
+                    buffer[0] = byte;
+                    &buffer[..1]
+                }
+                Escaped::Character(character) => character.encode_utf8(&mut buffer).as_bytes(),
+            };
+            resolved.bytes.extend_from_slice(bytes);
+            resolved.origins.extend(bytes.iter().map(|_| origin));
+            at += length;
+        }
+        (resolved.bytes != self.bytes).then_some(resolved)
+    }
+}
+
+/// What so many hexadecimal digits at the beginning stand for: two for a byte, more for a character.
+fn hex(text: &[u8], digits: usize) -> Option<Escaped> {
+    let code = number(text.get(..digits)?, 16)?;
+    match digits {
+        2 => u8::try_from(code).ok().map(Escaped::Byte),
+        _ => char::from_u32(code).map(Escaped::Character),
+    }
+}
+
+/// Digits, and nothing else.
+fn number(digits: &[u8], radix: u32) -> Option<u32> {
+    let digits = std::str::from_utf8(digits).ok().filter(|digits| !digits.starts_with(['+', '-']))?;
+    u32::from_str_radix(digits, radix).ok()
+}
+
+/// What stands after a backslash, and its length.
+fn backslash(rest: &[u8]) -> Option<(Escaped, usize)> {
+    /// `\u{10ffff}`.
+    const LONGEST_BRACED_BYTES: usize = 7;
+    let (first, rest) = rest.split_first()?;
+    let control = |character| Some((Escaped::Character(character), 1));
+    match first {
+        b'u' | b'x' if rest.first() == Some(&b'{') => {
+            let end = rest.iter().take(2 + LONGEST_BRACED_BYTES).position(|byte| *byte == b'}')?;
+            let code = number(&rest[1..end], 16).and_then(char::from_u32)?;
+            Some((Escaped::Character(code), 2 + end))
+        }
+        b'u' => hex(rest, 4).map(|code| (code, 5)).or_else(|| pair(rest)),
+        b'x' => hex(rest, 2).map(|code| (code, 3)),
+        b'0'..=b'3' => {
+            let code = [&[*first], rest.get(..2)?].concat();
+            let code = u8::try_from(number(&code, 8)?).ok()?;
+            Some((Escaped::Byte(code), 3))
+        }
+        b'n' => control('\n'),
+        b't' => control('\t'),
+        b'r' => control('\r'),
+        b'b' => control('\u{8}'),
+        b'f' => control('\u{c}'),
+        other if other.is_ascii_punctuation() || *other == b' ' => Some((Escaped::Byte(*other), 1)),
+        _ => None,
+    }
+}
+
+/// A character beyond U+FFFF as JSON writes it, in two halves: `\ud83d\ude00`, after the first backslash and `u`.
+fn pair(rest: &[u8]) -> Option<(Escaped, usize)> {
+    let high = number(rest.get(..4)?, 16)?;
+    let low = number(rest.get(4..)?.strip_prefix(b"\\u")?.get(..4)?, 16)?;
+    let halves = [u16::try_from(high).ok()?, u16::try_from(low).ok()?];
+    let character = char::decode_utf16(halves).next()?.ok()?;
+    Some((Escaped::Character(character), 11))
+}
+
+/// What stands after `&`, and its length.
+fn entity(rest: &[u8]) -> Option<(Escaped, usize)> {
+    let with_semicolon = |length: usize| length + usize::from(rest.get(length) == Some(&b';'));
+    if rest.first() == Some(&b'#') {
+        let (start, radix) = if matches!(rest.get(1), Some(b'x' | b'X')) { (2, 16) } else { (1, 10) };
+        let is_digit = |byte: &&u8| char::from(**byte).is_digit(radix);
+        let length = rest[start..].iter().take_while(is_digit).count();
+        let code = number(&rest[start..start + length], radix).and_then(char::from_u32)?;
+        return Some((Escaped::Character(code), with_semicolon(start + length)));
+    }
+    let length = rest.iter().take(LONGEST_NAME_BYTES).take_while(|byte| byte.is_ascii_alphabetic()).count();
+    let is_closed = rest.get(length) == Some(&b';');
+    ENTITIES.iter().enumerate().find_map(|(position, (name, character))| {
+        let is_it = match is_closed {
+            true => rest[..length].eq_ignore_ascii_case(name.as_bytes()),
+            false => {
+                position < WITHOUT_SEMICOLON
+                    && rest.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name.as_bytes()))
+            }
+        };
+        is_it.then(|| (Escaped::Character(*character), with_semicolon(name.len())))
+    })
+}
