@@ -25,19 +25,19 @@ impl Text {
         let bytes = match files::read(path, LARGEST_BYTES) {
             Ok(Content { bytes, .. }) => bytes,
             Err(error) => {
-                let what = match error {
-                    error if error.is_missing() => {
-                        "there is no such file; write it, or name another one with -c".to_owned()
-                    }
+                let what = match &error {
                     files::Error::TooLarge(_) => {
                         format!(
                             "is larger than {} MiB; put long lists into `task_files`",
                             LARGEST_BYTES >> 20
                         )
                     }
-                    error @ (files::Error::NotRegular(_)
-                    | files::Error::TimedOut
-                    | files::Error::System(_)) => format!("cannot be read ({error}); {}", error.fix()),
+                    files::Error::System(_) if error.is_missing() => {
+                        "there is no such file; write it, or name another one with -c".to_owned()
+                    }
+                    files::Error::NotRegular(_) | files::Error::TimedOut | files::Error::System(_) => {
+                        format!("cannot be read ({error}); {}", error.fix())
+                    }
                 };
                 told(None, what);
                 return None;

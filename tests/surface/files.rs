@@ -12,8 +12,11 @@ use rustix::fs::{CWD, FileType, mknodat};
 use crate::support::receiver::Receiver;
 use crate::support::{Home, cloud, eventually, network, said, signal};
 
+type Make = fn(&Path);
+type Kind = (&'static str, &'static str, fn(&Home));
+
 /// Files that are not regular, each with the word for its kind.
-const IRREGULAR: [(&str, fn(&Path)); 6] = [
+const IRREGULAR: [(&str, Make); 6] = [
     ("FIFO", fifo),
     ("socket", |path| drop(UnixListener::bind(path).unwrap())),
     ("folder", |path| fs::create_dir(path).unwrap()),
@@ -32,7 +35,7 @@ fn fifo(path: &Path) {
 
 /// Every kind of file that a configuration leads to: its place, its key, and the change of the configuration
 /// that leads to it.
-const KINDS: [(&str, &str, fn(&Home)); 12] = [
+const KINDS: [Kind; 12] = [
     ("opwatch.toml", "", |_| {}),
     ("conf.d/more.toml", "", |_| {}),
     ("list.tasks", "", |_| {}),
@@ -71,7 +74,7 @@ async fn one_task() -> Sim {
 }
 
 /// A configuration that leads to that kind of file, and the place of the file, where nothing is yet.
-fn leading_to(cloud: &Sim, (file, _, lead): &(&str, &str, fn(&Home))) -> (Home, PathBuf) {
+fn leading_to(cloud: &Sim, (file, _, lead): &Kind) -> (Home, PathBuf) {
     let home = Home::new(cloud, "");
     home.list([1]);
     lead(&home);
