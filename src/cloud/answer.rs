@@ -210,7 +210,9 @@ fn text<'p>(part: &'p Part<'_>, pointer: &str) -> &'p str {
 pub fn kept(poll: Result<Reading, Fault>, hidden: &Hidden) -> Result<Reading, Fault> {
     let text = |text: String| match hidden.hide(&text) {
         Cow::Borrowed(_) if text.len() <= MAX_TEXT_BYTES => text,
-        shown => shown[..shown.floor_char_boundary(MAX_TEXT_BYTES)].to_owned(),
+        shown @ (Cow::Borrowed(_) | Cow::Owned(_)) => {
+            shown[..shown.floor_char_boundary(MAX_TEXT_BYTES)].to_owned()
+        }
     };
     let code = |code: Code| match code {
         Code::Int(number) => Code::Int(number),

@@ -534,10 +534,7 @@ fn a_variable_that_selects_a_role_is_refused_by_name() {
             "TENCENTCLOUD_ASSUME_ROLE_PROVIDER_ID",
         ] {
             let told = load(file, &[key[0], key[1], (variable, "r")]).unwrap();
-            assert!(
-                told.contains(&format!("{variable}")) && told.contains("selects a role"),
-                "{file}: {told}"
-            );
+            assert!(told.contains(variable) && told.contains("selects a role"), "{file}: {told}");
             assert!(!told.contains("hunter2"), "{told}");
             assert_eq!(load(file, &[key[0], key[1], (variable, "")]), None, "{file} {variable}");
         }

@@ -106,7 +106,7 @@ impl Hidden {
             return None;
         }
         let as_it_came = View::of(text);
-        let quoted = as_it_came.from_quoted_printable();
+        let quoted = as_it_came.quoted_printable_decoded();
         let rounds = std::iter::successors(Some(as_it_came), View::unescaped).take(1 + ROUNDS);
         for (round, view) in rounds.enumerate().chain(quoted.map(|view| (1, view))) {
             let joined = view.joined();

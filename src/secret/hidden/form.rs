@@ -79,7 +79,7 @@ fn in_base64(secret: &[u8], offset: usize) -> Form {
     let padded: Vec<u8> = [&[0; 2][..offset], secret].concat();
     let encoded = STANDARD_NO_PAD.encode(&padded);
     let start = [0, 2, 3][offset];
-    let is_whole = padded.len() % 3 == 0;
+    let is_whole = padded.len().is_multiple_of(3);
     let end = if is_whole { encoded.len() } else { encoded.len() - 1 };
     Form {
         folded: encoded.as_bytes()[start..end].iter().copied().map(folded).collect(),

@@ -95,7 +95,7 @@ impl View {
 
     /// The text with the escapes of quoted-printable resolved (RFC 2045). Not part of the other rounds: `=` also
     /// stands before a value, whose first two characters would be lost.
-    pub fn from_quoted_printable(&self) -> Option<Self> {
+    pub fn quoted_printable_decoded(&self) -> Option<Self> {
         self.resolved(|rest| match rest {
             [b'=', digits @ ..] => hex(digits, 2).map(|code| (code, 3)),
             _ => None,
