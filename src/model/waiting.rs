@@ -122,13 +122,15 @@ impl Waiting {
 }
 
 impl Started {
-    /// How long until so much time has passed since the start; zero once it has. It has when both the local
-    /// clock and the cloud's say so. A local clock that stands before the start has no vote, nor has a
-    /// cloud's that is not known; with no vote at all it has not passed (design.md §4).
+    /// The time left of a span that began at the start; zero once it has passed. It has passed when the local clock, the
+    /// cloud's clock and the monotonic clock say so. A local clock that stands before the start is ignored, and so is an
+    /// unknown clock of the cloud; without both of them it has not passed. The monotonic clock counts from the load of
+    /// the task: a step of the local clock within one process ends nothing (design.md §4).
     pub fn remaining(&self, span: Duration, at: Times) -> Duration {
         let local = (at.local.wall >= self.local).then(|| (self.local + span) - at.local.wall);
         let cloud = self.cloud.zip(at.cloud).map(|(started, now)| (started + span) - now);
-        local.max(cloud).unwrap_or(span.max(Duration::from_secs(1)))
+        let monotonic = (self.steady + span) - at.local.steady;
+        local.max(cloud).map_or(span.max(Duration::from_secs(1)), |left| left.max(monotonic))
     }
 
     /// How long ago the start was: on the cloud's clock once it is known.
@@ -201,6 +203,17 @@ mod tests {
             HOUR / 2,
             "the local clock was set back"
         );
+    }
+
+    #[test]
+    fn a_step_of_the_local_clock_within_a_process_ends_nothing_without_the_cloud_s_clock() {
+        let start = started(0);
+        assert_eq!(start.remaining(HOUR, times(4, YEARS, None)), HOUR - Duration::from_secs(4));
+        assert_eq!(start.remaining(HOUR, times(3600, YEARS, None)), Duration::ZERO);
+        // Registered half an hour before the load: that much less is left.
+        let loaded =
+            Started { steady: Steady(-1_800_000_000), local: Wall(start.local.0 - 1_800_000), cloud: None };
+        assert_eq!(loaded.remaining(HOUR, times(1700, YEARS, None)), Duration::from_secs(100));
     }
 
     #[test]

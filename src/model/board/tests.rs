@@ -316,3 +316,115 @@ fn what_was_under_way_when_an_account_was_held_does_not_release_it() {
     }
     assert_eq!(board.all_on_hold(), [Scope::Account(AccountIndex(0))]);
 }
+
+/// Takes what may leave within ten seconds. The targets of the polls, in order.
+fn take_all(board: &mut Board, seconds: std::ops::Range<i64>) -> Vec<(Slot, u32)> {
+    let mut taken = Vec::new();
+    for now in (seconds.start * 1_000_000..seconds.end * 1_000_000).step_by(1_000) {
+        while let Some((slot, task)) = board.take(Steady(now)) {
+            let TargetIndex(target) = task.target;
+            taken.push((slot, target));
+        }
+    }
+    taken
+}
+
+#[test]
+fn polls_without_a_response_of_one_pace_key_leave_the_last_place_to_another() {
+    let mut board = board(2, 1_000.0, 8, 0);
+    (0..40).for_each(|number| _ = board.add(task(0, number, Steady(0)), moment(0)));
+    // The other pace key has its first due task only later: until then the first one may use every place but one of it.
+    board.add(task(1, 40, Steady(50_000)), moment(0));
+    let first: Vec<_> = take_all(&mut board, 0..1).into_iter().map(|(_, target)| target).collect();
+    assert_eq!(first.len(), 8, "idle places are used");
+    let mut board = self::board(2, 1_000.0, 8, 0);
+    (0..40).for_each(|number| _ = board.add(task(u32::from(number >= 39), number, Steady(0)), moment(0)));
+    let taken = take_all(&mut board, 0..1);
+    assert!(taken.iter().any(|(_, target)| *target == 1), "{taken:?}");
+    assert_eq!(taken.len(), 8);
+}
+
+#[test]
+fn with_one_place_the_pace_keys_alternate() {
+    let mut board = board(2, 1_000.0, 1, 20);
+    let mut targets = Vec::new();
+    for turn in 0..10 {
+        let now = 1_000_000 + turn * 100_000;
+        let (slot, task) = board.take(Steady(now)).expect("a due task");
+        targets.push(task.target.0);
+        assert!(board.take(Steady(now)).is_none());
+        let settled = board.settle(slot, running(), moment(now), moment(now), 0.5).unwrap();
+        let Effect::Progress(task, ..) = settled.effect else { panic!("{settled:?}") };
+        board.put_back(slot, task);
+    }
+    assert!(targets.windows(2).all(|pair| pair[0] != pair[1]), "{targets:?}");
+}
+
+#[test]
+fn the_last_place_is_kept_for_a_pace_key_that_becomes_due_while_another_hangs() {
+    let mut board = board(3, 1_000.0, 4, 0);
+    (0..30).for_each(|number| _ = board.add(task(0, number, Steady(0)), moment(0)));
+    (30..40)
+        .for_each(|number| _ = board.add(task(1 + number as u32 % 2, number, Steady(5_000_000)), moment(0)));
+    let hanging = take_all(&mut board, 0..1);
+    assert_eq!(hanging.len(), 4);
+    // One of the four ends while the others are due: the place goes to another pace key, though the first has more.
+    let now = 6_000_000;
+    let settled = board.settle(hanging[0].0, running(), moment(0), moment(now), 0.5).unwrap();
+    let Effect::Progress(back, ..) = settled.effect else { panic!("{settled:?}") };
+    board.put_back(hanging[0].0, back);
+    let next = take_all(&mut board, 6..7);
+    assert!(next.len() == 1 && next[0].1 != 0, "{next:?}");
+}
+
+#[test]
+fn a_throttled_poll_costs_its_task_the_next_slot_and_no_error_interval() {
+    let mut board = board(1, 10.0, 32, 1);
+    let answer = |_, now: i64| if now < 300_000 { refused(Class::Throttled, 4400) } else { running() };
+    let (polls, _) = play(&mut board, 0..9, answer);
+    let first_good = polls.iter().map(|(now, _)| *now).find(|now| *now >= 300_000).expect("a good response");
+    assert!(first_good < 9_000_000, "{polls:?}");
+}
+
+#[test]
+fn evidence_of_a_pace_key_is_handed_out_when_it_changes_and_restored_at_a_start() {
+    let mut first = board(1, 10.0, 32, 3);
+    let mut stored = None;
+    for now in (1..=3).map(|second| second * 1_000_000) {
+        let (slot, _) = first.take(Steady(now)).unwrap();
+        let settled = first.settle(slot, refused(Class::Task, 5000), moment(now), moment(now), 0.5).unwrap();
+        stored = settled.evidence.or(stored);
+    }
+    let (_, evidence) = stored.expect("evidence");
+    let mut restarted = board(1, 10.0, 32, 3);
+    restarted.gate_mut(Scope::Key(KeyIndex(0))).restore(evidence);
+    let (slot, _) = restarted.take(Steady(1_000_000)).unwrap();
+    let settled = restarted
+        .settle(slot, refused(Class::Task, 5000), moment(1_000_000), moment(1_000_000), 0.5)
+        .unwrap();
+    assert!(matches!(settled.notices[..], [Notice::Gate(Scope::Key(_), Change::Held(_))]), "{settled:?}");
+    // A good response of an earlier run: a dead id is its own fault, in every later run.
+    let mut healthy = board(1, 10.0, 32, 3);
+    healthy
+        .gate_mut(Scope::Key(KeyIndex(0)))
+        .restore(crate::model::gate::Evidence { has_succeeded: true, refused: Vec::new() });
+    let (polls, notices) = play(&mut healthy, 0..600, |_, _| refused(Class::Task, 5000));
+    assert!(
+        !polls.is_empty() && !notices.iter().any(|notice| matches!(notice, Notice::Gate(..))),
+        "{notices:?}"
+    );
+}
+
+#[test]
+fn ten_thousand_pace_keys_are_polled_in_turn_within_their_rates() {
+    let mut board = Board::new(Policy::default());
+    let account = board.add_account(64);
+    for _ in 0..10_000 {
+        let key = board.add_key(Rate::ONE_A_SECOND, Steady(0));
+        board.add_target(account, key);
+    }
+    (0..10_000).for_each(|number| _ = board.add(task(number as u32, number, Steady(0)), moment(0)));
+    let (polls, _) = play(&mut board, 0..3, |_, _| running());
+    let rows: std::collections::HashSet<_> = polls.iter().map(|(_, row)| row).collect();
+    assert_eq!(rows.len(), 10_000);
+}
