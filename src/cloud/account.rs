@@ -194,10 +194,11 @@ impl Account {
         proxy::before(&server, self.proxy.as_ref(), &Variables::of_process()).map(drop)
     }
 
-    /// Its secrets, those of its proxy included.
+    /// Its secrets, those of all proxies included that its requests may go through.
     pub fn secrets(&self) -> impl Iterator<Item = String> {
         let own = [Some(&self.secret_key), self.token.as_ref()].into_iter().flatten();
-        own.map(|secret| secret.expose().to_owned()).chain(self.proxy.iter().flat_map(hidden::of_proxy))
+        let of_proxies = self.proxy.iter().flat_map(hidden::of_proxy).chain(Variables::of_process().logins());
+        own.map(|secret| secret.expose().to_owned()).chain(of_proxies)
     }
 
     /// What its calls are counted under: the ids of temporary keys come and go, and the account stays.

@@ -1,13 +1,10 @@
 //! Secrets that stand in the configuration itself: a file with one must not be open to everyone.
 
-use std::os::unix::fs::PermissionsExt;
-
 use serde_json::Value;
 
 use super::layer::Layer;
 use super::sections::Sections;
-use crate::files;
-use crate::secret::file::is_open_to_all;
+use super::text::Text;
 use crate::section::KeyPath;
 
 /// Parts of the names of headers whose values are secrets.
@@ -16,14 +13,13 @@ const SECRET_HEADERS: [&str; 7] = ["auth", "cookie", "key", "pass", "secret", "s
 /// Notes the first secret of each file that every user of this machine can read.
 pub fn doubts(layers: &[Layer<'_>], sections: &mut Sections<'_>) {
     for layer in layers {
-        let is_open = files::metadata(layer.path())
-            .is_ok_and(|metadata| metadata.is_file() && is_open_to_all(metadata.permissions().mode()));
+        let Text { path: file, text, is_open_to_all } = layer.text();
         // A value that comes from a variable does not stand in the file.
-        let inline = || secrets(&layer.tree).into_iter().find(|(_, value)| layer.holds(value));
-        if let Some((path, _)) = is_open.then(inline).flatten() {
+        let inline = || secrets(&layer.tree).into_iter().find(|(_, value)| text.contains(*value));
+        if let Some((path, _)) = is_open_to_all.then(inline).flatten() {
             let what = format!(
                 "is a secret, and everyone on this machine can read {}; chmod o-r it, or keep the secret in a file of its own",
-                layer.path().display()
+                file.display()
             );
             sections.doubt_problem(layer.problem(&path, what));
         }

@@ -88,13 +88,8 @@ impl<'a> Layer<'a> {
     }
 
     /// The file.
-    pub fn path(&self) -> &Path {
-        &self.text.path
-    }
-
-    /// Whether that text stands in the file.
-    pub fn holds(&self, text: &str) -> bool {
-        self.text.text.contains(text)
+    pub fn text(&self) -> &Text {
+        self.text
     }
 
     /// A problem with a key of this file.

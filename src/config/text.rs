@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::files::{self, Content};
 use crate::problem::{Place, Problem, is_utf_16};
+use crate::secret::file::is_open_to_all;
 
 /// A configuration file's text.
 pub struct Text {
@@ -11,6 +12,8 @@ pub struct Text {
     pub path: PathBuf,
     /// Its text, without a BOM.
     pub text: String,
+    /// Whether everyone on the machine can read it.
+    pub is_open_to_all: bool,
 }
 
 /// Twenty thousand tasks take two megabytes; what is beyond this is no configuration.
@@ -22,8 +25,8 @@ impl Text {
         let mut told = |line, what: String| {
             problems.push(Problem::new(Place { file: Some(path.to_owned()), line, key: None }, what))
         };
-        let bytes = match files::read(path, LARGEST_BYTES) {
-            Ok(Content { bytes, .. }) => bytes,
+        let (bytes, mode) = match files::read(path, LARGEST_BYTES) {
+            Ok(Content { bytes, mode }) => (bytes, mode),
             Err(error) => {
                 let what = match &error {
                     files::Error::TooLarge(_) => {
@@ -59,7 +62,7 @@ impl Text {
         }
         let text = String::from_utf8(bytes).unwrap_or_default();
         let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
-        Some(Self { path: path.to_owned(), text })
+        Some(Self { path: path.to_owned(), text, is_open_to_all: is_open_to_all(mode) })
     }
 
     /// A place in this file.

@@ -142,6 +142,53 @@ mod tests {
         );
     }
 
+    /// Answers each connection with these bytes, and closes it.
+    fn server(answer: &'static [u8]) -> std::net::SocketAddr {
+        use std::io::{Read, Write};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            while let Ok((mut stream, _)) = listener.accept() {
+                _ = stream.read(&mut [0; 1024]);
+                _ = stream.write_all(answer);
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn no_failure_of_a_request_is_told_with_its_url() {
+        const SECRET: &str = "hunter2";
+        let cut = server(b"");
+        let garbage = server(b"no HTTP\r\n\r\n");
+        let short = server(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc");
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let client = client(Way { is_plain: true, proxy: None, ca: &[] }).unwrap();
+        let client = client.timeout(Duration::from_secs(60)).build().unwrap();
+        let mut with_url = 0;
+        for (server, query) in [
+            (format!("http://{cut}"), "a"),
+            (format!("http://{garbage}"), "b"),
+            (format!("http://{short}"), "c"),
+            (format!("http://{closed}"), "d"),
+            ("http://no-such-host.invalid:1".to_owned(), "e"),
+            (format!("https://{garbage}"), "f"),
+            (format!("ftp://{closed}"), "g"),
+        ] {
+            let sent =
+                client.get(format!("{server}/{SECRET}?{query}={SECRET}&Signature={SECRET}")).send().await;
+            let error = match sent {
+                Ok(response) => response.bytes().await.unwrap_err(),
+                Err(error) => error,
+            };
+            with_url += usize::from(format!("{error} {error:?}").contains(SECRET));
+            let asked = asked(&error).unwrap_or_default();
+            let told = format!("{asked} {}", cause(error));
+            assert!(!told.contains(SECRET) && told.len() > 8, "{server}: {told}");
+        }
+        assert!(with_url >= 6, "the errors themselves have it: {with_url}");
+    }
+
     #[test]
     fn what_an_io_error_was_made_from_is_among_its_causes() {
         let error = io::Error::other(rustls::Error::DecryptError);

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use reqwest::Url;
 
 use super::address;
-use crate::secret::Secret;
+use crate::secret::{Secret, hidden};
 
 /// The variables that name a proxy, by the scheme of the server; the first that is set counts, as in curl.
 const FOR_HTTPS: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
@@ -42,6 +42,16 @@ impl Variables {
         let names = FOR_HTTPS.into_iter().chain(FOR_HTTP).chain(EXEMPTIONS);
         let filled = |name| value(name).filter(|value| !value.is_empty()).map(|value| (name, value));
         Self(names.filter_map(filled).collect())
+    }
+
+    /// The logins in the addresses of proxies, which need no scheme.
+    pub fn logins(&self) -> Vec<String> {
+        let proxies = FOR_HTTPS.iter().chain(&FOR_HTTP).filter_map(|name| self.0.get(name));
+        let address = |value: &String| match value.contains("://") {
+            true => Secret::new(value.as_str()),
+            false => Secret::new(format!("http://{value}")),
+        };
+        proxies.flat_map(|value| hidden::of_proxy(&address(value))).collect()
     }
 
     /// Whether none of them names a proxy.
@@ -143,6 +153,22 @@ mod tests {
     use super::*;
 
     const PASSWORD: &str = "hunter2";
+
+    #[test]
+    fn the_logins_of_all_variables_are_known_as_secrets() {
+        for (variable, value) in [
+            ("https_proxy", "http://me:p%40ssword@h:1"),
+            ("HTTP_PROXY", "https://me:p%40ssword@h"),
+            ("ALL_PROXY", "me:p%40ssword@h:1"),
+        ] {
+            let variables = Variables::of(|name| (name == variable).then(|| value.to_owned()));
+            assert_eq!(variables.logins(), ["p@ssword", "me:p@ssword"], "{variable}");
+        }
+        assert_eq!(
+            Variables::of(|name| (name == "NO_PROXY").then(|| "me:password@h".to_owned())).logins(),
+            [""; 0]
+        );
+    }
 
     fn decided(server: &str, written: Option<&str>, variables: &[(&str, &str)]) -> String {
         let variables = Variables::of(|name| {

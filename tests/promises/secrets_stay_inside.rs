@@ -21,7 +21,15 @@ async fn no_secret_is_printed_at_trace_with_every_kind_of_fault() {
         ..Scenario::default().with_task(1, faults)
     })
     .await;
-    let home = Home::new(&cloud, "");
+    let receiver = Receiver::start().await;
+    receiver.answer_next([Answer::Cut, Answer::status(500), Answer::says(429, "hooks/robot-key")]);
+    let hook = format!(
+        "[sinks.hook]\ntype = \"webhook\"\nurl = \"http://{}/hooks/robot-key?access_token=robot-token\"\n\
+         retry = {{ initial = \"10ms\", max = \"20ms\" }}\nheaders = {{ X-Key = \"header-key\" }}\n\
+         secrets = [\"whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD\"]\n",
+        receiver.addr
+    );
+    let home = Home::new(&cloud, &hook);
     home.edit("secret_id = \"AKIDsimulator\"\nsecret_key_file = \"secret_key\"\n", "");
     home.list([1]);
     let mut command = home.opwatch(&["run", "-c", "opwatch.toml", "--until-done"]);
@@ -32,7 +40,10 @@ async fn no_secret_is_printed_at_trace_with_every_kind_of_fault() {
     let ended = said(command.env("TENCENTCLOUD_SECRET_KEY", SECRET_KEY).spawn().unwrap()).await;
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert!(ended.stderr.contains("poll failed"), "trace shows polls: {}", ended.stderr);
-    for secret in [SECRET_KEY, "the-token", "Signature="] {
+    assert!(receiver.got().len() >= 4, "every answer was given: {}", ended.stderr);
+    let own = receiver.got().pop().unwrap().header("webhook-signature").to_owned();
+    let of_hook = ["robot-key", "robot-token", "header-key", "C2FVsBQIhrscChlQIMV", own.as_str()];
+    for secret in [SECRET_KEY, "the-token", "Signature="].into_iter().chain(of_hook) {
         assert!(
             !ended.stderr.contains(secret) && !ended.stdout.contains(secret),
             "{secret} in {}",
