@@ -1,14 +1,16 @@
-//! `opwatch` watches asynchronous cloud operations until they are over, then tells your systems.
+//! `opwatch` polls asynchronous tasks of Tencent Cloud until they finish, then delivers one final event per task.
 //!
 //! # Two loops around one store
 //! ```text
-//! config, task files ─► register ─► STORE ──► watch: who is due? ─► cloud: sign, ask, read ─► model: what does it mean?
-//!                                     ▲                ▲                                              │
-//!                                     │                └──────────── not over yet: next poll ◄────────┤
-//!                                     └──── over: one Commit {task's end, event, deliveries} ◄────────┘
-//!                                   STORE ──► deliver: whose turn? ─► sink: one attempt ─► acknowledged │ again
+//! register ─► STORE ─► watch: next task ─► cloud: sign, send, decode ─► model: decide
+//!               ▲             ▲                                           │
+//!               │             └────────── unfinished: next poll ◄─────────┤
+//!               └──── finished: one Commit {end, event, deliveries} ◄─────┘
+//!             STORE ─► deliver: next delivery ─► sink: one attempt ─► acknowledged │ retry │ dead letter
 //! ```
-//! **model decides, cloud asks, store keeps, watch and deliver drive, sinks try once.**
+//! **model decides, cloud polls, store keeps, watch and deliver drive, sinks make one attempt.** `live` holds the one
+//! configuration snapshot and the commands into the loops. `daemon` assembles everything, and runs deliveries on a thread
+//! of their own.
 //!
 //! # Import order
 //! A file imports only from the folders and files named before its own, and from its own (`tests/layers.rs`
@@ -17,21 +19,21 @@
 //! `clock` `files` `secret` `units` `problem` `section` `net` `model` `lines` `telemetry` `cloud` `sim` `store`
 //! `sinks` `register` `live` `watch` `deliver` `config` `daemon` `cli`
 //!
-//! # A task's life
-//! 1. A line of a file becomes a [`register::Written`] task, is validated and resolved once, and is kept by
+//! # Life of a task
+//! 1. A line of a file becomes a [`register::Written`] task, is validated and resolved once, and is stored by
 //!    [`store::Store::register`].
-//! 2. `watch` loads it as a [`model::waiting::Waiting`] row into the queue of its pace key. When its turn
-//!    comes, [`cloud::Route::ask`] signs and sends one request, and answers with a reading or a fault.
-//! 3. `watch::board` puts a fault where it belongs (task, pace key, account), [`model::step::step`] says what
-//!    the answer means for the task, and `watch` carries the effect out: queue it again, or commit its change
-//!    or its end.
+//! 2. `watch` loads it as a [`model::waiting::Waiting`] row onto the [`model::board`]. When its turn comes,
+//!    [`cloud::Route::ask`] signs and sends one request, and returns a reading or a fault.
+//! 3. The board attributes a fault to its scope (task, pace key, account), whose [`model::gate::Gate`] follows from that;
+//!    [`model::step::step`] decides the effect on the task. `watch` carries the effect out: it puts the task back, or
+//!    commits its change or its end.
 //!
-//! # An event's life
-//! 1. [`model::event::final_word`] makes it, with its derived id, and [`model::route::Routes`] says which
-//!    sinks are owed it; both are part of the one [`store::Commit`] that ends the task.
-//! 2. `deliver` wakes the lane of each such sink. A lane reads what is owed, oldest first, and hands it to
-//!    [`sinks::Sink::send`], one attempt at a time.
-//! 3. What the sink acknowledged leaves the outbox; all else stays and comes again.
+//! # Life of an event
+//! 1. [`model::event::final_word`] makes it, with its derived id, and [`model::route::Routes`] chooses its sinks; both are
+//!    part of the one [`model::records::Commit`] that ends the task.
+//! 2. `deliver` wakes the [`model::lane`] of each sink. The lane plans the oldest deliveries, and [`sinks::Sink::send`]
+//!    makes one attempt at a time.
+//! 3. An acknowledged delivery leaves the outbox. Any other is attempted again, or becomes a dead letter.
 
 pub mod clock;
 pub mod files;
