@@ -59,7 +59,7 @@ const MINUTES: std::ops::Range<i64> = 300..900;
 
 #[test]
 fn a_quota_below_95_a_minute_is_used_with_few_refusals() {
-    for quota in [|_| 85, |_| 63, |_| 47, |_| 31_usize] {
+    for quota in [|_| 85, |_| 75, |_| 63, |_| 47, |_| 31_usize] {
         check(rate(95.0, 60), quota, 1, HOURS, 0.05);
     }
 }
@@ -93,6 +93,7 @@ fn two_programs_share_a_quota() {
     check(rate(47.5, 1), |_| 15, 2, MINUTES, 0.05);
     check(rate(20.0, 1), |_| 20, 2, MINUTES, 0.05);
     check(rate(20.0, 1), |_| 6, 2, MINUTES, 0.05);
+    check(rate(20.0, 1), |_| 2, 2, MINUTES, 0.05);
 }
 
 #[test]
@@ -204,6 +205,9 @@ fn each_further_refusal_doubles_a_pause_until_the_window_ends() {
     for (pause, wanted) in pauses.iter().zip([2.4, 4.8, 9.6, 19.2, 24.0, 4.8]) {
         assert!((pause - wanted).abs() < 0.01, "{pauses:?}");
     }
+    let (mut pace, _) = used(3.0);
+    pace.throttled(at(118.0), at(120.0));
+    assert_eq!(pace.next(), at(124.4), "2 intervals and the 2 s of the refused request");
 }
 
 #[test]
@@ -366,4 +370,23 @@ fn the_allowed_and_the_used_rate_are_known() {
     pace.throttled(at(60.0), at(120.0));
     assert!(near(pace.allowed_rate(at(120.0)), 0.5 / 0.6));
     assert!(near(pace.used_rate(at(120.0)), 19.0 / 60.0), "{:?}", pace.used_rate(at(120.0)));
+}
+
+/// A slice of one minute has 1.875 s, and 64 slices are kept: at 240 s, those from 121.875 s on.
+#[test]
+fn requests_are_counted_for_two_windows_and_older_refusals_change_no_count() {
+    let mut pace = Pace::new(rate(100.0, 60), Steady(0));
+    (1..=80).for_each(|request| assert!(pace.take(Steady(request * 3 * SECOND))));
+    let counts = |pace: &Pace| {
+        [150.0, 180.0, 240.0].map(|now| (pace.used_rate(at(now)).unwrap() * 60.0).round() as u32)
+    };
+    assert_eq!(counts(&pace), [10, 20, 20]);
+    for sent in [3.0, 117.0, 120.0] {
+        pace.throttled(at(sent), at(240.0));
+    }
+    assert_eq!(counts(&pace), [10, 20, 20]);
+    for sent in [123.0, 150.0] {
+        pace.throttled(at(sent), at(240.0));
+    }
+    assert_eq!(counts(&pace), [8, 18, 20]);
 }

@@ -8,22 +8,23 @@
 //! of a request that left one period after the last cut. The requests before it share a window with requests
 //! that left before the cut, so their refusals do not show that the base is too high.
 //!
-//! **Pause.** A server with a fixed window refuses everything until its window ends. The refusals that cause
-//! no cut double a pause instead: 2, 4, 8, … intervals, until one period after the cut.
+//! **Pause.** A server with a fixed window refuses everything until its window ends. After each refusal, no
+//! request leaves for 2 intervals and the time of the refused request. The refusals that cause no cut double
+//! this pause, until one period after the cut.
 //!
-//! **Recovery.** `x` is the time since the last refusal, as a part of 2 min. The base grows slowly (5 % in 64
-//! requests, but not before 8 periods), and the share is `base + (1 − base) × x²⁴`. Up to `x = 0.8` the last
-//! term is below 0.5 %, at `x = 0.97` it is half, at `x = 1` the share is 1. A lower exponent meets the quota
-//! earlier, so refusals are more frequent. A higher one meets it at a higher rate, so more requests are in
-//! flight when the refusal arrives.
+//! **Recovery.** `x` is the time since the last refusal, as a part of 2 min. The base grows by 5 % in 10
+//! periods, and the share is `base + (1 − base) × x²⁴`. Up to `x = 0.8` the last term is below 0.5 %. For `x`
+//! of 0.97 it is about half, and the share is 1 from `x = 1` on. A lower exponent meets the quota earlier, so
+//! refusals are more frequent. A higher one meets it at a higher rate, so more requests are in flight when
+//! the refusal arrives.
 //!
-//! **Larger quota.** Each recovery measures again, so a base can rise. A fixed window makes the measurement too
-//! high, by up to a factor of 2, since the last period covers two windows. The next cut corrects it.
+//! **Larger quota.** Each recovery measures again, so a base can rise. A fixed window makes the measurement
+//! too high, by up to a factor of 2, since the last period covers two windows. The next cut corrects it.
 //!
 //! **Arithmetic.** 95 a minute with a real quota of 31 a minute: 62 requests are accepted in 2 min, and 2
 //! refusals are 3 %. At a latency of 2 s, 3 further requests are in flight at the full rate. One refusal in 2
 //! min is the least possible, so a quota of 9 a minute cannot have less than 5 %. 47.5 a second with a real
-//! quota of 15 a second: the base grows from 95 % to 100 % of the quota in 8 s. 117 requests are accepted
+//! quota of 15 a second: the base grows from 95 % to 100 % of the quota in 10 s. 146 requests are accepted
 //! meanwhile, and 1 refusal is below 1 %.
 
 use std::time::Duration;
@@ -39,9 +40,8 @@ const RECOVERY: Duration = Duration::from_secs(120);
 const STEEPNESS: i32 = 24;
 /// Base as a part of the measured quota.
 const MARGIN: f64 = 0.95;
-/// Requests, and periods, in which the base grows from the margin to the quota: the longer time of both.
-const GROWTH_REQUESTS: f64 = 64.0;
-const GROWTH_PERIODS: f64 = 8.0;
+/// Periods in which the base grows by the margin.
+const GROWTH_PERIODS: f64 = 10.0;
 /// Share of the rate right after an outage, and time from there to the full rate.
 const SHARE_AFTER_OUTAGE: f64 = 0.25;
 const RESTORATION: Duration = Duration::from_secs(60);
@@ -133,7 +133,8 @@ impl Throttle {
         let refusals = cut.refusals;
         self.cut = Some(cut);
         let spacing = self.spacing(now);
-        let pause = spacing.saturating_mul(1_u32.checked_shl(refusals).unwrap_or(u32::MAX));
+        let first_pause = spacing.saturating_mul(2) + (now - sent);
+        let pause = first_pause.saturating_mul(1_u32.checked_shl(refusals - 1).unwrap_or(u32::MAX));
         pause.min(window_ends - now).max(spacing).min(RECOVERY)
     }
 
@@ -157,10 +158,8 @@ impl Throttle {
     }
 
     fn grown_base(&self, cut: &Cut, now: Steady) -> f64 {
-        let requests = self.interval().mul_f64(GROWTH_REQUESTS / cut.base);
-        let time = requests.max(self.rate.period().mul_f64(GROWTH_PERIODS));
-        let growth = (1.0 - MARGIN) * (now - cut.last_refusal).as_secs_f64() / time.as_secs_f64();
-        (cut.base * (1.0 + growth)).min(1.0)
+        let periods = (now - cut.last_refusal).as_secs_f64() / self.rate.period().as_secs_f64();
+        (cut.base * (1.0 + (1.0 - MARGIN) * periods / GROWTH_PERIODS)).min(1.0)
     }
 
     /// Share of the full rate that was not refused in the window that ends at that moment.
