@@ -125,8 +125,12 @@ impl Started {
     /// The time left of a span that began at the start; zero once it has passed. It has passed when the local clock, the
     /// cloud's clock and the monotonic clock say so. A local clock that stands before the start is ignored, and so is an
     /// unknown clock of the cloud; without both of them it has not passed. The monotonic clock counts from the load of
-    /// the task: a step of the local clock within one process ends nothing (design.md §4).
+    /// the task: a step of the local clock within one process ends nothing (design.md §4). A step while no process runs
+    /// shows only in the cloud's clock: where that was known before, its first response of this process is waited for.
     pub fn remaining(&self, span: Duration, at: Times) -> Duration {
+        if self.cloud.is_some() && at.cloud.is_none() {
+            return span.max(Duration::from_secs(1));
+        }
         let local = (at.local.wall >= self.local).then(|| (self.local + span) - at.local.wall);
         let cloud = self.cloud.zip(at.cloud).map(|(started, now)| (started + span) - now);
         let monotonic = (self.steady + span) - at.local.steady;
@@ -214,6 +218,14 @@ mod tests {
         let loaded =
             Started { steady: Steady(-1_800_000_000), local: Wall(start.local.0 - 1_800_000), cloud: None };
         assert_eq!(loaded.remaining(HOUR, times(1700, YEARS, None)), Duration::from_secs(100));
+    }
+
+    #[test]
+    fn a_step_while_no_process_runs_ends_nothing_before_the_cloud_s_clock_is_known_again() {
+        let loaded = Started { cloud: Some(Wall(YEARS * 10)), ..started(0) };
+        assert!(loaded.remaining(HOUR, times(7200, YEARS, None)) > Duration::ZERO);
+        assert_eq!(loaded.remaining(HOUR, times(1800, YEARS, Some(0))), HOUR / 2);
+        assert_eq!(loaded.remaining(HOUR, times(7200, YEARS, Some(0))), Duration::ZERO);
     }
 
     #[test]

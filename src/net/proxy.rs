@@ -1,7 +1,7 @@
 //! The proxy for a server: the one that is written for it, or that of the usual environment variables with
 //! curl's precedence. One function decides for every client.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::net::IpAddr;
 
@@ -46,7 +46,9 @@ impl Variables {
 
     /// The logins in the addresses of proxies, which need no scheme.
     pub fn logins(&self) -> Vec<String> {
-        let proxies = FOR_HTTPS.iter().chain(&FOR_HTTP).filter_map(|name| self.0.get(name));
+        // ALL_PROXY serves both.
+        let names: BTreeSet<_> = FOR_HTTPS.iter().chain(&FOR_HTTP).collect();
+        let proxies = names.into_iter().filter_map(|name| self.0.get(name));
         let address = |value: &String| match value.contains("://") {
             true => Secret::new(value.as_str()),
             false => Secret::new(format!("http://{value}")),

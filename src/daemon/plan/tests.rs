@@ -1,5 +1,6 @@
 //! Plans of written configurations.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::*;
@@ -29,6 +30,8 @@ secret_key = 'hunter2'
 fn loaded(folder: &Path, more: &str, tasks: &str) -> Loaded {
     let path = folder.join("opwatch.toml");
     std::fs::write(&path, format!("{ACCOUNTS}\n[store]\nurl = 'sqlite:x.db'\n{more}")).unwrap();
+    // The file has inline secrets, and must not be open to everyone.
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
     std::fs::write(folder.join("list"), tasks).unwrap();
     config::load(&path, &config::Environment::default()).unwrap()
 }
