@@ -48,9 +48,9 @@ use world::{EPOCH_MS, HOUR, MINUTE, Mood, Weather, World, share};
 /// Both receive every event.
 const SINKS: [&str; 2] = ["audit", LOG];
 /// Real time of one test of many histories; each history is about a virtual day.
-const LONGEST: Duration = Duration::from_secs(30);
+const LONGEST: Duration = Duration::from_secs(25);
 /// Most histories until a broken boundary is seen.
-const UNSEEN: u64 = 150;
+const UNSEEN: u64 = 60;
 /// The drain of a clean stop.
 const DRAIN: Duration = Duration::from_secs(4);
 
@@ -86,7 +86,7 @@ impl Stage {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("opwatch.toml");
         let account = |name: &str| {
-            let keys = "region = \"bj\"\nsecret_key = \"k\"\nendpoint = \"http://127.0.0.1:1\"";
+            let keys = "region = \"bj\"\nsecret_key = \"the key of this history\"\nendpoint = \"http://127.0.0.1:1\"";
             format!("[accounts.{name}]\nsecret_id = \"AKID{name}\"\n{keys}\n")
         };
         let sink = "[sinks.audit]\ntype = \"file\"\npath = \"e\"\n";
@@ -124,6 +124,14 @@ impl History<'_> {
     async fn play(&mut self) -> Result<(), String> {
         let tasks = self.outside.state().world.rng.random_range(2..14);
         (0..tasks).for_each(|_| self.list_another());
+        {
+            // A setting that is wrong from the first start on.
+            let world = &mut self.outside.state().world;
+            if world.rng.random_bool(0.2) {
+                let share = world.rng.random_range(0..world::SHARES);
+                world.weather = Weather::Refuses(share);
+            }
+        }
         self.start().await?;
         let calm = 20 * HOUR + self.outside.state().world.within(8 * HOUR);
         while self.outside.now() < calm {

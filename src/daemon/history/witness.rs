@@ -31,6 +31,8 @@ pub struct Witness {
     last_poll: HashMap<PaceKey, i64>,
     /// Number of tasks of each share that were rejected in this life though the cloud knows them.
     rejected: [usize; SHARES],
+    /// Whether a task of each share ever had a good response: from then on a refusal is the fault of its own task.
+    had_good: [bool; SHARES],
     /// The requests of each account while its key was wrong, since the first refusal of this life.
     while_wrong: HashMap<String, Vec<i64>>,
     received: [Vec<Value>; SINKS.len()],
@@ -50,7 +52,7 @@ struct Seen {
     exists: bool,
     /// The end of its round.
     ended: Option<Conclusion>,
-    /// Whether a response of this round is durable.
+    /// Whether a response of this round, with a `Date`, is durable.
     stored: bool,
     rounds: usize,
     /// Refusals since the last good response.
@@ -72,7 +74,7 @@ struct Decision {
     ended_and_seen: Option<(i64, i64)>,
     /// The allowed error of the lag, in seconds.
     slack: f64,
-    /// Whether it stores a response.
+    /// Whether it stores a response with a `Date`.
     is_response: bool,
     was_stored: bool,
 }
@@ -87,6 +89,7 @@ impl Witness {
             spacing,
             last_poll: HashMap::new(),
             rejected: [0; SHARES],
+            had_good: [false; SHARES],
             while_wrong: HashMap::new(),
             received: [const { Vec::new() }; SINKS.len()],
             known: Default::default(),
@@ -197,6 +200,7 @@ impl Witness {
         let body = body.unwrap_or_default();
         if body.starts_with(r#"{"code":0,"#) {
             seen.refusals.clear();
+            self.had_good[share(id)] = true;
             self.while_wrong.clear();
         } else if body.starts_with(r#"{"code":5000,"#) {
             seen.refusals.push(now);
@@ -240,8 +244,13 @@ impl Witness {
             (kind, conclusion) => return Err(format!("{kind:?} comes with {conclusion:?}")),
         }
         // A start after a jump of the local clock estimates the cloud's anew, from one `Date` of whole seconds in a slow
-        // response.
-        let slack = if world.jumped { 11.0 } else { 0.002 };
+        // response; without any `Date` a step while no process ran cannot be seen.
+        let is_undated = world.weather == Weather::Undated;
+        let slack = match (world.jumped, is_undated) {
+            (true, true) => f64::INFINITY,
+            (true, false) => 11.0,
+            (false, _) => 0.002,
+        };
         let is_finish = matches!(conclusion, Some(Conclusion::Finished(_)));
         self.decisions.push(Decision {
             task: id,
@@ -250,7 +259,9 @@ impl Witness {
             committed: false,
             ended_and_seen: is_finish.then_some((plan.ends_at(), now)),
             slack,
-            is_response: conclusion.is_none() && event.is_none_or(|event| event.kind == Kind::Progressed),
+            is_response: !is_undated
+                && conclusion.is_none()
+                && event.is_none_or(|event| event.kind == Kind::Progressed),
             was_stored,
         });
         Ok(self.decisions.len() - 1)
@@ -274,7 +285,7 @@ impl Witness {
                 // Two may be: the third that is refused alike shows a wrong setting.
                 let rejected = &mut self.rejected[share(id)];
                 *rejected += usize::from(seen.exists);
-                if *rejected >= 3 {
+                if *rejected >= 3 && !self.had_good[share(id)] {
                     return Err("promise 6: a list is abandoned for a wrong setting".to_owned());
                 }
                 if seen.refusals.len() < 3 || over < 30 * SECOND {
