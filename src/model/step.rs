@@ -112,8 +112,14 @@ fn faulty(mut task: Waiting, fault: Fault, scope: Attribution, policy: &Policy, 
     task.errors = task.errors.saturating_add(1);
     task.streak = task.streak.saturating_add(1);
     match scope {
-        Attribution::Nothing | Attribution::Throttled | Attribution::AccountThrottled => Effect::AtOnce(task),
-        Attribution::Clock if is_first => Effect::AtOnce(task),
+        Attribution::Nothing => Effect::AtOnce(task),
+        Attribution::Clock | Attribution::Throttled | Attribution::AccountThrottled if is_first => {
+            Effect::AtOnce(task)
+        }
+        // Throttled again: behind the tasks that are due, so that a task which alone is refused delays none of them.
+        Attribution::Throttled | Attribution::AccountThrottled => {
+            Effect::Again(Waiting { due: draw.now.local.steady, ..task })
+        }
         Attribution::Task => refused(task, fault, policy, draw),
         // The gate decides on the hold; the task keeps its turn.
         Attribution::Account | Attribution::PaceKey | Attribution::RefusedAlike => {

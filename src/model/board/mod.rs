@@ -11,7 +11,7 @@ mod settle;
 mod tests;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 pub use settle::{Notice, Settled};
@@ -119,6 +119,8 @@ struct Account {
     /// Shares whose turn has come, in the order in which it came.
     ready: VecDeque<usize>,
     is_runnable: bool,
+    /// Shares whose earliest task waits for the slot of its pace key alone.
+    slot_bound: BTreeSet<usize>,
     offset: ClockOffset,
 }
 
@@ -143,6 +145,7 @@ impl Board {
             shares: Vec::new(),
             ready: VecDeque::new(),
             is_runnable: false,
+            slot_bound: BTreeSet::new(),
             offset: ClockOffset::default(),
         });
         AccountIndex(self.accounts.len() - 1)
@@ -444,7 +447,10 @@ impl Board {
         if gate.probes().is_some() {
             return self.arm_probe(Scope::Key(key));
         }
-        self.agenda.arm(Turn::Share(index), due.max(gate.pace.next()));
+        let slot = gate.pace.next();
+        self.agenda.arm(Turn::Share(index), due.max(slot));
+        let slot_bound = &mut self.accounts[account.0].slot_bound;
+        _ = if due <= slot { slot_bound.insert(index) } else { slot_bound.remove(&index) };
     }
 
     /// Enters the next probe of an account or pace key into the agenda, if only probes may leave.
@@ -515,11 +521,15 @@ impl Board {
     /// The turn of a share has come, unless a gate closed since it was armed.
     fn make_ready(&mut self, index: usize, now: Steady) {
         let Share { key, account, ref queue, is_ready, .. } = self.shares[index];
+        // A place that was kept for it is free for others, if it does not come to use it.
+        self.accounts[account.0].slot_bound.remove(&index);
         let is_closed = self.is_out_of_use(account) || self.keys[key.0].gate.probes().is_some();
-        let Some(due) = queue.next().filter(|_| !is_ready && !is_closed) else { return };
-        let at = due.max(self.keys[key.0].gate.pace.next());
-        if at > now {
-            return self.agenda.arm(Turn::Share(index), at);
+        let Some(due) = queue.next().filter(|_| !is_ready && !is_closed) else {
+            return self.make_runnable(account);
+        };
+        if due.max(self.keys[key.0].gate.pace.next()) > now {
+            self.arm(index);
+            return self.make_runnable(account);
         }
         self.shares[index].is_ready = true;
         self.accounts[account.0].ready.push_back(index);
@@ -558,11 +568,16 @@ impl Board {
     /// Takes a share out of an account's `ready`, if there is room. The last free place goes to a pace key without a
     /// request in flight, so that requests without a response of one region do not keep all others waiting.
     fn take_ready(&mut self, account: AccountIndex) -> Option<usize> {
-        let Account { ready, in_flight, max_in_flight, .. } = &self.accounts[account.0];
+        let Account { ready, slot_bound, in_flight, max_in_flight, .. } = &self.accounts[account.0];
         let free = max_in_flight.checked_sub(*in_flight).filter(|free| *free > 0)?;
         // At most `max_in_flight` pace keys have a request in flight, so this looks at few.
         let is_idle = |share: &usize| self.keys[self.shares[*share].key.0].in_flight == 0;
-        let place = if free == 1 { ready.iter().position(is_idle).unwrap_or(0) } else { 0 };
+        let place = match ready.iter().position(is_idle).filter(|_| free == 1) {
+            Some(place) => place,
+            // The place is kept for a pace key whose slot comes later than its due task.
+            None if free == 1 && slot_bound.iter().any(is_idle) => return None,
+            None => 0,
+        };
         let share = self.accounts[account.0].ready.remove(place)?;
         self.shares[share].is_ready = false;
         Some(share)

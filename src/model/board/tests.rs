@@ -428,3 +428,38 @@ fn ten_thousand_pace_keys_are_polled_in_turn_within_their_rates() {
     let rows: std::collections::HashSet<_> = polls.iter().map(|(_, row)| row).collect();
     assert_eq!(rows.len(), 10_000);
 }
+
+#[test]
+fn a_task_that_alone_is_throttled_for_ever_delays_no_other() {
+    let mut board = board(1, 20.0, 32, 60);
+    let answer = |row, _| if row == Row(7) { refused(Class::Throttled, 4400) } else { running() };
+    let (polls, _) = play(&mut board, 0..60, answer);
+    let rows: std::collections::HashSet<_> = polls.iter().map(|(_, row)| row).collect();
+    assert_eq!(rows.len(), 60);
+}
+
+#[test]
+fn a_pace_key_whose_slot_comes_later_finds_the_last_place_free_though_another_hangs() {
+    for bound in [2, 3, 8, 32] {
+        let mut board = board(2, 20.0, bound, 600);
+        let mut responded = Vec::new();
+        for now in (0..30_000_000).step_by(10_000) {
+            while let Some((slot, task)) = board.take(Steady(now)) {
+                // The first pace key never responds.
+                if task.target == TargetIndex(0) {
+                    continue;
+                }
+                responded.push(now);
+                let settled = board.settle(slot, running(), moment(now), moment(now), 0.5).unwrap();
+                match settled.effect {
+                    Effect::Again(task) | Effect::Progress(task, ..) => board.put_back(slot, task),
+                    other @ (Effect::AtOnce(_) | Effect::Finish(..) | Effect::Abandon(..)) => {
+                        panic!("{other:?}")
+                    }
+                }
+            }
+        }
+        let longest = responded.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+        assert!(longest <= 100_000 && responded.len() > 500, "{bound}: {longest} {}", responded.len());
+    }
+}
