@@ -19,7 +19,7 @@ use crate::deliver::Deliver;
 use crate::store;
 
 /// The longest drain: what is still in flight then is left to the next start (nothing that was acknowledged is lost).
-const DRAIN: Duration = Duration::from_secs(4);
+pub const DRAIN: Duration = Duration::from_secs(4);
 /// The longest close of the store after it: together they stay within the five seconds that a stop may take.
 const CLOSING: Duration = Duration::from_millis(700);
 
@@ -158,7 +158,7 @@ async fn until_failure(tasks: &mut JoinSet<Result<(), store::Error>>) -> Result<
 }
 
 /// Waits for all of them. The first failure.
-async fn all(tasks: &mut JoinSet<Result<(), store::Error>>) -> Result<(), store::Error> {
+pub async fn all(tasks: &mut JoinSet<Result<(), store::Error>>) -> Result<(), store::Error> {
     let mut result = Ok(());
     while let Some(ended) = tasks.join_next().await {
         result = result.and(flatten(ended));

@@ -186,7 +186,7 @@ pub enum Overdue {
 pub fn overdue(task: &Waiting, now: Times) -> Overdue {
     let Some(warn_after) = task.warn_after.filter(|_| !task.warned) else { return Overdue::Never };
     // After a start the cloud's clock is known with the first response: until then half of the clocks is missing.
-    if task.started.cloud.is_some() && now.cloud.is_none() {
+    if task.started.waits_for_cloud(now) {
         return Overdue::LookAt(now.local.steady + CLOCK_LEARNED);
     }
     let remaining = task.started.remaining(warn_after, now);

@@ -128,13 +128,18 @@ impl Started {
     /// the task: a step of the local clock within one process ends nothing (design.md §4). A step while no process runs
     /// shows only in the cloud's clock: where that was known before, its first response of this process is waited for.
     pub fn remaining(&self, span: Duration, at: Times) -> Duration {
-        if self.cloud.is_some() && at.cloud.is_none() {
+        if self.waits_for_cloud(at) {
             return span.max(Duration::from_secs(1));
         }
         let local = (at.local.wall >= self.local).then(|| (self.local + span) - at.local.wall);
         let cloud = self.cloud.zip(at.cloud).map(|(started, now)| (started + span) - now);
         let monotonic = (self.steady + span) - at.local.steady;
         local.max(cloud).map_or(span.max(Duration::from_secs(1)), |left| left.max(monotonic))
+    }
+
+    /// Whether the cloud's clock was known at the start, and is not known in this process yet.
+    pub fn waits_for_cloud(&self, at: Times) -> bool {
+        self.cloud.is_some() && at.cloud.is_none()
     }
 
     /// How long ago the start was: on the cloud's clock once it is known.

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::groups::Groups;
 use super::parts::catalogue;
 use super::retention::Retention;
+use super::supervise::{DRAIN, all};
 use crate::clock::{Virtual, Wall};
 use crate::cloud::Cloud;
 use crate::cloud::connection::Connections;
@@ -51,8 +52,6 @@ const SINKS: [&str; 2] = ["audit", LOG];
 const LONGEST: Duration = Duration::from_secs(25);
 /// Most histories until a broken boundary is seen.
 const UNSEEN: u64 = 60;
-/// The drain of a clean stop.
-const DRAIN: Duration = Duration::from_secs(4);
 
 /// The configuration of all histories.
 struct Stage {
@@ -255,17 +254,12 @@ impl History<'_> {
         let Some(mut life) = self.life.take() else { return Ok(()) };
         life.stop.cancel();
         let drained = tokio::time::timeout(DRAIN, async {
-            while let Some(ended) = life.watch.join_next().await {
-                ended.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-            }
+            let watched = all(&mut life.watch).await;
             life.lanes_stop.cancel();
-            while let Some(ended) = life.others.join_next().await {
-                ended.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-            }
-            Ok::<(), String>(())
+            watched.and(all(&mut life.others).await)
         });
         // What is still in flight is left to the next start.
-        drained.await.unwrap_or(Ok(()))?;
+        drained.await.unwrap_or(Ok(())).map_err(|error| error.to_string())?;
         self.outside.state().has_crashed = false;
         Ok(())
     }

@@ -9,6 +9,7 @@ mod polled;
 mod settle;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet, VecDeque};
@@ -380,11 +381,6 @@ impl Board {
             .collect()
     }
 
-    /// Whether any account is on hold.
-    pub fn any_account_on_hold(&self) -> bool {
-        self.accounts.iter().any(|account| account.gate.hold().is_some())
-    }
-
     /// The tasks that wait or are in flight.
     pub fn tasks(&self) -> impl Iterator<Item = &Waiting> {
         self.table.iter().flatten()
@@ -431,180 +427,5 @@ impl Board {
             (true, true) | (false, false) => {}
         }
         self.shares[share].is_usable = usable;
-    }
-
-    /// Enters the next turn of a share into the agenda.
-    fn arm(&mut self, index: usize) {
-        let Share { key, account, is_ready, ref queue, .. } = self.shares[index];
-        let Some(due) = queue.next().filter(|_| !is_ready) else { return };
-        if self.accounts[account.0].max_in_flight == 0 {
-            return;
-        }
-        if self.accounts[account.0].gate.probes().is_some() {
-            return self.arm_probe(Scope::Account(account));
-        }
-        let gate = &self.keys[key.0].gate;
-        if gate.probes().is_some() {
-            return self.arm_probe(Scope::Key(key));
-        }
-        let slot = gate.pace.next();
-        self.agenda.arm(Turn::Share(index), due.max(slot));
-        let slot_bound = &mut self.accounts[account.0].slot_bound;
-        _ = if due <= slot { slot_bound.insert(index) } else { slot_bound.remove(&index) };
-    }
-
-    /// Enters the next probe of an account or pace key into the agenda, if only probes may leave.
-    fn arm_probe(&mut self, scope: Scope) {
-        let gate = self.gate(scope);
-        let Some(next) = gate.next().filter(|_| gate.probes().is_some()) else { return };
-        self.agenda.arm(scope.turn(), next);
-    }
-
-    /// Counts and arms all shares of an account or pace key, after its gate opened or closed.
-    fn update_all(&mut self, scope: Scope) {
-        for index in 0..self.shares_of(scope).len() {
-            let share = self.shares_of(scope)[index];
-            self.update_usable(share);
-            self.arm(share);
-        }
-    }
-
-    /// Never-polled tasks whose first poll is due may be probes from now on.
-    fn admit_first_probes(&mut self, now: Steady) {
-        while let Some(Reverse((_, slot))) = self.not_due.peek().filter(|Reverse((due, _))| *due <= now) {
-            let slot = *slot;
-            self.not_due.pop();
-            if let Some(task) = self.table[slot as usize].as_ref().filter(|task| task.polled.is_none()) {
-                let share = self.targets[task.target.0 as usize];
-                self.links.push_front(&mut self.shares[share].polled, slot);
-            }
-        }
-    }
-
-    /// The task for a probe that is due. Shares whose turn has come are entered into `ready` of their account.
-    fn take_probe(&mut self, now: Steady) -> Option<Slot> {
-        while let Some(turn) = self.agenda.pop(now) {
-            let scope = match turn {
-                Turn::Share(share) => {
-                    self.make_ready(share, now);
-                    continue;
-                }
-                Turn::Key(key) => Scope::Key(KeyIndex(key)),
-                Turn::Account(account) => Scope::Account(AccountIndex(account)),
-            };
-            let gate = self.gate(scope);
-            let Some(next) = gate.next().filter(|_| gate.probes().is_some()) else { continue };
-            if next > now {
-                self.agenda.arm(turn, next);
-                continue;
-            }
-            if let Some(slot) = self.polled_longest_ago(scope, now) {
-                return Some(slot);
-            }
-            // No task may be polled yet: look again at the next slot of a pace key, or later, not at once.
-            let shares = self.shares_of(scope).iter().map(|share| &self.shares[*share]);
-            let with_tasks = shares.filter(|share| share.tasks > 0);
-            let slots: Vec<_> = with_tasks.map(|share| self.keys[share.key.0].gate.pace.next()).collect();
-            let next = match slots.iter().copied().filter(|slot| *slot > now).min() {
-                Some(slot) => Some(slot),
-                None if slots.is_empty() => None,
-                None => {
-                    self.gate_mut(scope).postpone_probe(now);
-                    self.gate(scope).next()
-                }
-            };
-            next.into_iter().for_each(|next| self.agenda.arm(turn, next));
-        }
-        None
-    }
-
-    /// The turn of a share has come, unless a gate closed since it was armed.
-    fn make_ready(&mut self, index: usize, now: Steady) {
-        let Share { key, account, ref queue, is_ready, .. } = self.shares[index];
-        // A place that was kept for it is free for others, if it does not come to use it.
-        self.accounts[account.0].slot_bound.remove(&index);
-        let is_closed = self.is_out_of_use(account) || self.keys[key.0].gate.probes().is_some();
-        let Some(due) = queue.next().filter(|_| !is_ready && !is_closed) else {
-            return self.make_runnable(account);
-        };
-        if due.max(self.keys[key.0].gate.pace.next()) > now {
-            self.arm(index);
-            return self.make_runnable(account);
-        }
-        self.shares[index].is_ready = true;
-        self.accounts[account.0].ready.push_back(index);
-        self.make_runnable(account);
-    }
-
-    /// The account takes part in the round of accounts, if it has a share whose turn has come and room.
-    fn make_runnable(&mut self, account: AccountIndex) {
-        let on = &mut self.accounts[account.0];
-        if !on.is_runnable && on.has_room() && !on.ready.is_empty() {
-            on.is_runnable = true;
-            self.runnable.push_back(account);
-        }
-    }
-
-    /// The next due task of the shares whose turn has come.
-    fn take_due(&mut self, now: Steady) -> Option<Slot> {
-        while let Some(account) = self.runnable.pop_front() {
-            self.accounts[account.0].is_runnable = false;
-            let Some(index) = self.take_ready(account) else { continue };
-            self.make_runnable(account);
-            let Share { key, .. } = self.shares[index];
-            let is_closed = self.is_out_of_use(account) || self.keys[key.0].gate.probes().is_some();
-            if !is_closed && self.keys[key.0].gate.pace.next() <= now {
-                while let Some(slot) = self.shares[index].queue.pop(now) {
-                    if self.is_due(slot, index, now) {
-                        return Some(slot);
-                    }
-                }
-            }
-            self.arm(index);
-        }
-        None
-    }
-
-    /// Takes a share out of an account's `ready`, if there is room. The last free place goes to a pace key without a
-    /// request in flight, so that requests without a response of one region do not keep all others waiting.
-    fn take_ready(&mut self, account: AccountIndex) -> Option<usize> {
-        let Account { ready, slot_bound, in_flight, max_in_flight, .. } = &self.accounts[account.0];
-        let free = max_in_flight.checked_sub(*in_flight).filter(|free| *free > 0)?;
-        // At most `max_in_flight` pace keys have a request in flight, so this looks at few.
-        let is_idle = |share: &usize| self.keys[self.shares[*share].key.0].in_flight == 0;
-        let place = match ready.iter().position(is_idle).filter(|_| free == 1) {
-            Some(place) => place,
-            // The place is kept for a pace key whose slot comes later than its due task.
-            None if free == 1 && slot_bound.iter().any(is_idle) => return None,
-            None => 0,
-        };
-        let share = self.accounts[account.0].ready.remove(place)?;
-        self.shares[share].is_ready = false;
-        Some(share)
-    }
-
-    /// Whether the entry of a queue still means its task.
-    fn is_due(&self, slot: Slot, share: usize, now: Steady) -> bool {
-        self.table[slot as usize].as_ref().is_some_and(|task| {
-            !task.in_flight && task.due <= now && self.targets[task.target.0 as usize] == share
-        })
-    }
-
-    /// The task for a probe: of those that may be polled now the one polled longest ago, never-polled first.
-    fn polled_longest_ago(&self, scope: Scope, now: Steady) -> Option<Slot> {
-        let may_poll = |share: &&usize| {
-            let Share { key, account, .. } = self.shares[**share];
-            let account_is_free = match scope {
-                Scope::Account(_) => true,
-                Scope::Key(_) => !self.is_out_of_use(account),
-            };
-            account_is_free && self.accounts[account.0].has_room() && self.keys[key.0].gate.pace.next() <= now
-        };
-        let first = |share: &usize| {
-            let waiting = |slot: &Slot| self.get(*slot).is_some_and(|task| !task.in_flight);
-            let slot = self.links.iter(&self.shares[*share].polled).find(waiting)?;
-            Some((self.get(slot)?.polled, slot))
-        };
-        self.shares_of(scope).iter().filter(may_poll).filter_map(first).min().map(|(_, slot)| slot)
     }
 }

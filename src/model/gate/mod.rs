@@ -10,8 +10,6 @@ mod probes;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
-
 use super::lasting::Lasting;
 use super::pace::Pace;
 use super::policy::Waits;
@@ -223,11 +221,6 @@ impl<Cause: Clone> Gate<Cause> {
         if let Some(probes) = self.probes_mut() {
             probes.lasting.since = since;
         }
-    }
-
-    /// The duration of the hold or of the open circuit breaker.
-    pub fn lasted(&self, now: Steady) -> Option<Duration> {
-        self.probes().map(|probes| probes.lasting.lasted(now))
     }
 
     /// The evidence of earlier runs, or of this one.
