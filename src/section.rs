@@ -19,14 +19,14 @@ pub type KeyPath = Vec<String>;
 
 /// One thing that is wrong with a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct TableFault {
     /// The key.
     pub path: KeyPath,
     /// What is wrong and what to do about it.
     pub what: String,
 }
 
-impl Fault {
+impl TableFault {
     /// What is wrong with the key at that path.
     pub fn new(path: &[&str], what: impl Into<String>) -> Self {
         Self { path: path.iter().map(ToString::to_string).collect(), what: what.into() }
@@ -38,7 +38,7 @@ pub struct Taken<T> {
     /// The type; `None` if it could not be made whatever was left out.
     pub value: Option<T>,
     /// What was wrong with keys that the type knows; they were left out.
-    pub faults: Vec<Fault>,
+    pub faults: Vec<TableFault>,
     /// Keys that the type does not know.
     pub unknown: Vec<KeyPath>,
 }
@@ -69,7 +69,7 @@ pub fn keys<T: Serialize + Default>(extra: &[&str]) -> Value {
 
 /// Reads a whole table; `known` is what [`keys`] says of the type. Without a fault, the type is exactly what
 /// was written.
-pub fn read<T: DeserializeOwned>(table: Value, known: &Value) -> (Option<T>, Vec<Fault>) {
+pub fn read<T: DeserializeOwned>(table: Value, known: &Value) -> (Option<T>, Vec<TableFault>) {
     let taken = take(table);
     let mut faults = taken.faults;
     faults.extend(taken.unknown.into_iter().map(|path| unknown_key(path, known)));
@@ -79,7 +79,7 @@ pub fn read<T: DeserializeOwned>(table: Value, known: &Value) -> (Option<T>, Vec
 /// Reads from a table what this type knows. A key that does not fit is told and left out, and the rest is
 /// read again.
 pub fn take<T: DeserializeOwned>(mut table: Value) -> Taken<T> {
-    let mut faults: Vec<Fault> = Vec::new();
+    let mut faults: Vec<TableFault> = Vec::new();
     loop {
         let mut unknown = Vec::new();
         let mut note = |path: serde_ignored::Path<'_>| unknown.push(ignored_path(&path));
@@ -99,13 +99,13 @@ pub fn take<T: DeserializeOwned>(mut table: Value) -> Taken<T> {
         if let Some(missing) = text.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
             path.push(missing.to_owned());
             if !faults.iter().any(|fault| fault.path.starts_with(&path)) {
-                faults.push(Fault { path, what: "is missing; it has no default".to_owned() });
+                faults.push(TableFault { path, what: "is missing; it has no default".to_owned() });
             }
             return Taken { value: None, faults, unknown };
         }
         let what = misfit(&text, path.iter().any(|key| bears_secret(key)));
         let left_out = leave_out(&mut table, &path);
-        faults.push(Fault { path, what });
+        faults.push(TableFault { path, what });
         if !left_out || faults.len() == MOST_FAULTS {
             return Taken { value: None, faults, unknown };
         }
@@ -113,13 +113,13 @@ pub fn take<T: DeserializeOwned>(mut table: Value) -> Taken<T> {
 }
 
 /// What to say of a key that nothing knows.
-pub fn unknown_key(path: KeyPath, known: &Value) -> Fault {
+pub fn unknown_key(path: KeyPath, known: &Value) -> TableFault {
     /// The one key that people write under a section by mistake, since it is in none.
     const ABOVE_SECTIONS: &str = "task_files";
     let (written, parents) =
         path.split_last().map_or(("", &[][..]), |(last, parents)| (last.as_str(), parents));
     if written == ABOVE_SECTIONS {
-        return Fault {
+        return TableFault {
             path,
             what: "has no place here; move it to the top of the file, above the first [section]".to_owned(),
         };
@@ -131,7 +131,7 @@ pub fn unknown_key(path: KeyPath, known: &Value) -> Fault {
         .flat_map(|table| table.keys().map(String::as_str))
         .collect();
     let what = format!("unknown key; {}", suggestion(written, &names));
-    Fault { path, what }
+    TableFault { path, what }
 }
 
 /// What other programs call it, and people therefore write.
@@ -355,7 +355,7 @@ mod tests {
 
     fn told(table: Value) -> Vec<String> {
         let (_, faults) = read::<Outer>(table, &keys::<Outer>(&[]));
-        faults.into_iter().map(|Fault { path, what }| format!("{}: {what}", dotted(&path))).collect()
+        faults.into_iter().map(|TableFault { path, what }| format!("{}: {what}", dotted(&path))).collect()
     }
 
     #[test]

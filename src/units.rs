@@ -184,9 +184,9 @@ impl fmt::Display for Rate {
 }
 
 /// Reads one of the types above from a string, or from a number where the type has a meaning for it.
-struct Written<T>(&'static str, fn(f64) -> Option<T>);
+struct UnitVisitor<T>(&'static str, fn(f64) -> Option<T>);
 
-impl<T: FromStr<Err = &'static str>> de::Visitor<'_> for Written<T> {
+impl<T: FromStr<Err = &'static str>> de::Visitor<'_> for UnitVisitor<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -215,7 +215,7 @@ macro_rules! as_written {
     ($type:ty, $form:expr, $number:expr) => {
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                deserializer.deserialize_any(Written($form, $number))
+                deserializer.deserialize_any(UnitVisitor($form, $number))
             }
         }
         impl Serialize for $type {

@@ -1,5 +1,6 @@
 //! The import order that `src/lib.rs` states, held against what the files import.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -171,4 +172,38 @@ fn every_path_of_a_use_tree_is_found() {
     let from =
         imported(Path::new("src/a/b.rs"), "\nuse super::c::X;\nuse crate::a::Y;\nuse std::io;", &modules);
     assert_eq!(from, [modules[2].clone(), modules[0].clone()]);
+}
+
+/// The names of the types that a file defines outside of its tests.
+fn types(text: &str) -> Vec<String> {
+    let product = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let defined = |line: &str| {
+        let line = line.strip_prefix("pub(super) ").or(line.strip_prefix("pub ")).unwrap_or(line);
+        let keywords = ["struct ", "enum ", "trait ", "type "];
+        let name = keywords.iter().find_map(|keyword| line.strip_prefix(keyword))?;
+        Some(name.chars().take_while(|letter| letter.is_alphanumeric()).collect::<String>())
+    };
+    // An indented `type` is one of a trait.
+    product.lines().filter(|line| !line.starts_with(" ")).filter_map(defined).collect()
+}
+
+#[test]
+fn one_name_stands_for_one_type() {
+    /// The keys of a section, and the errors of a folder, are named after those.
+    const EXEMPT: [&str; 2] = ["Config", "Error"];
+    let mut found = Vec::new();
+    files(Path::new("src"), &mut found);
+    let mut places: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for file in found.into_iter().filter(|file| file.file_stem().is_some_and(|stem| stem != "tests")) {
+        for name in types(&fs::read_to_string(&file).expect("a readable file")) {
+            places.entry(name).or_default().push(file.clone());
+        }
+    }
+    places.retain(|name, files| files.len() > 1 && !EXEMPT.contains(&name.as_str()));
+    assert!(places.is_empty(), "{places:#?}");
+}
+
+#[test]
+fn a_type_is_found() {
+    assert_eq!(types("pub struct Form<'a> {\n    type Of = u8;\nenum End {"), ["Form", "End"]);
 }

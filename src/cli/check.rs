@@ -4,13 +4,13 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::Failure;
+use super::CommandFailure;
 use super::print::{self, wrapped};
 use super::run::load;
 use crate::clock::Clock;
 use crate::config::Loaded;
-use crate::daemon::plan::{Heard, Plan, Watched, plan};
-use crate::daemon::reach::{Found, Reached, Stand, reach};
+use crate::daemon::plan::{PaceKeyPlan, Plan, SinkPlan, plan};
+use crate::daemon::reach::{ReachReport, ReachResult, Stand, reach};
 use crate::files;
 use crate::lines::line::escaped;
 use crate::model::policy::Policy;
@@ -35,11 +35,11 @@ pub struct NotReached {
 ///
 /// # Errors
 /// When the configuration is wrong, or something cannot be reached.
-pub async fn run(path: &Path, live: bool, clock: Clock) -> Result<(), Failure> {
+pub async fn run(path: &Path, live: bool, clock: Clock) -> Result<(), CommandFailure> {
     let loaded = load(path.to_owned()).await?;
     let format = loaded.log.format.resolve(Surroundings::of_process());
     let planned = files::off_loop(move || plan(&loaded, format, clock).map(|plan| (loaded, plan))).await;
-    let (loaded, plan) = planned.map_err(Failure::Runtime)??;
+    let (loaded, plan) = planned.map_err(CommandFailure::Runtime)??;
     print::document(report(path, &loaded, &plan).as_bytes())?;
     if !live {
         return Ok(());
@@ -51,7 +51,7 @@ pub async fn run(path: &Path, live: bool, clock: Clock) -> Result<(), Failure> {
     if refused.is_empty() && later.is_empty() {
         Ok(())
     } else {
-        Err(Failure::NotReached(NotReached { refused, later }))
+        Err(CommandFailure::NotReached(NotReached { refused, later }))
     }
 }
 
@@ -103,7 +103,7 @@ fn kept(retention: Limit) -> String {
     }
 }
 
-fn reached(found: &Found) -> String {
+fn reached(found: &ReachReport) -> String {
     let mut lines = Vec::new();
     for (heading, found) in
         [("Accounts, asked once:", &found.accounts), ("Sinks, reached for:", &found.sinks)]
@@ -112,7 +112,7 @@ fn reached(found: &Found) -> String {
         if found.is_empty() {
             lines.push("  none".to_owned());
         }
-        for (name, Reached { stand, what }) in found {
+        for (name, ReachResult { stand, what }) in found {
             let word = match stand {
                 Stand::Good => "good",
                 Stand::Untried => "not tried",
@@ -126,7 +126,7 @@ fn reached(found: &Found) -> String {
     lines.join("\n") + "\n"
 }
 
-fn watched(key: &Watched, policy: &Policy) -> String {
+fn watched(key: &PaceKeyPlan, policy: &Policy) -> String {
     let mut lines: Vec<String> = Vec::new();
     for (target, tasks) in &key.targets {
         let line = format!(
@@ -189,7 +189,7 @@ fn defaults(policy: &Policy) -> String {
     .join("\n")
 }
 
-fn heard(Heard { route, shown, sending }: &Heard) -> String {
+fn heard(SinkPlan { route, shown, sending }: &SinkPlan) -> String {
     let mut lines = vec![wrapped(&format!("{}: {shown}", route.sink), "  ", "    ")];
     lines.push(fact("hears of", &words(&route.events)));
     lines.extend(route.outcomes.as_ref().map(|outcomes| fact("outcomes", &words(outcomes))));

@@ -16,10 +16,10 @@ use self::acts::{FIRST_TASK, RUNNING, TASKS};
 use self::show::{Show, say};
 use super::run::HELD_FOR_LONG;
 use super::wait::{Stopped, stopping_signal};
-use super::{Failure, print};
+use super::{CommandFailure, print};
 use crate::clock::Clock;
 use crate::cloud::account::Account;
-use crate::cloud::credentials::{CredentialFile, Form};
+use crate::cloud::credentials::{CredentialFile, FileFormat};
 use crate::cloud::operations::Operations;
 use crate::config::Loaded;
 use crate::daemon::{Daemon, Ended, Options};
@@ -27,7 +27,7 @@ use crate::model::policy::Policy;
 use crate::model::reading::{Code, Outcome};
 use crate::problem::{Place, Problem};
 use crate::register::listed::Listed;
-use crate::register::{Written, WrittenId};
+use crate::register::{TaskEntry, WrittenId};
 use crate::secret::Secret;
 use crate::sim::{Answer, Quota, SECRET_ID, SECRET_KEY, Scenario, Sim, Unlisted};
 use crate::sinks::log::Log;
@@ -46,7 +46,7 @@ const TOO_MANY: Code = Code::Int(4400);
 ///
 /// # Errors
 /// When it is stopped, or something of this machine does not let it run.
-pub async fn run(clock: Clock) -> Result<(), Failure> {
+pub async fn run(clock: Clock) -> Result<(), CommandFailure> {
     let stopped = stopping_signal()?;
     tokio::select! {
         biased;
@@ -59,7 +59,7 @@ pub async fn run(clock: Clock) -> Result<(), Failure> {
     }
 }
 
-async fn demonstrate(clock: Clock) -> Result<(), Failure> {
+async fn demonstrate(clock: Clock) -> Result<(), CommandFailure> {
     let scenario = Scenario {
         rate: Some(Quota { calls: ALLOWED, per: Duration::from_secs(1) }),
         unlisted: Unlisted::Follows(vec![Answer::status(RUNNING)]),
@@ -78,17 +78,17 @@ async fn demonstrate(clock: Clock) -> Result<(), Failure> {
     // For people, also in a pipe.
     telemetry::init(&loaded.log, Surroundings::of_process())?;
     let (options, events, polls) = Options::looked_on(HELD_FOR_LONG, clock);
-    let log = Log::new(ResolvedFormat::Text).map_err(Failure::Runtime)?;
+    let log = Log::new(ResolvedFormat::Text).map_err(CommandFailure::Runtime)?;
     let mut show =
         Show { sim: &sim, key_file: key_file.path().to_owned(), events, polls, log, clock, ends: Vec::new() };
     open(&sim, &mut show).await?;
     let daemon = async { Ok(Daemon::start(loaded, options).await?.run().await?) };
     let (Ended { on_hold: held, .. }, ()) = tokio::try_join!(daemon, show.play())?;
-    if held.is_empty() { close(&show) } else { Err(Failure::Held(held)) }
+    if held.is_empty() { close(&show) } else { Err(CommandFailure::Held(held)) }
 }
 
 /// What is to be seen, before it begins.
-async fn open(sim: &Sim, show: &mut Show<'_>) -> Result<(), Failure> {
+async fn open(sim: &Sim, show: &mut Show<'_>) -> Result<(), CommandFailure> {
     say(&format!(
         "A cloud is simulated on this machine, at {}, and {TASKS} servers are being reinstalled there, db-1 to db-{TASKS}. opwatch polls \
          their tasks as `opwatch run` does, with seconds for minutes, and at most {RATE} times a second, since this cloud allows {ALLOWED}. \
@@ -101,7 +101,7 @@ async fn open(sim: &Sim, show: &mut Show<'_>) -> Result<(), Failure> {
 }
 
 /// What it came to, and what to do next.
-fn close(show: &Show<'_>) -> Result<(), Failure> {
+fn close(show: &Show<'_>) -> Result<(), CommandFailure> {
     let over: HashSet<&str> = show.ends.iter().map(|end| end.subject()).collect();
     let count = |outcome| show.ends.iter().filter(|end| end.outcome() == Some(outcome)).count();
     let too_many = match show.sim.seen().iter().filter(|seen| seen.flaw == Some(TOO_MANY)).count() {
@@ -165,14 +165,14 @@ fn configuration(sim: &Sim, key_file: &Path) -> Loaded {
         region: Some("bj".to_owned()),
         endpoint: sim.endpoint().parse().ok(),
         rate_limit: Rate::new(RATE, Duration::from_secs(1)),
-        kept_in: Some(CredentialFile { path: key_file.to_owned(), form: Form::Key }),
+        kept_in: Some(CredentialFile { path: key_file.to_owned(), form: FileFormat::Key }),
         ..Account::new("default", SECRET_ID, Secret::new(SECRET_KEY))
     };
     let task = |number| {
         let id = Some(WrittenId::Int(FIRST_TASK + number));
         let name = Some(format!("db-{}", number + 1));
         Listed {
-            written: Written { id, name, ..Written::default() },
+            written: TaskEntry { id, name, ..TaskEntry::default() },
             place: Place::default(),
             lines: Vec::new(),
         }

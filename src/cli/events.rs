@@ -7,11 +7,11 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::run::{load, stop_on_signals};
-use super::{Failure, print};
+use super::{CommandFailure, print};
 use crate::clock::{Clock, Wall};
 use crate::files;
 use crate::model::delivery::{Refusal, RefusalClass};
-use crate::model::event::{About, Ending, Event, FinalWord, final_word};
+use crate::model::event::{Ending, Event, EventContext, FinalWord, final_word};
 use crate::model::reading::{Code, Outcome};
 use crate::model::task::{Settings, Target, TaskId};
 use crate::problem::{Place, Problem};
@@ -29,7 +29,12 @@ const MESSAGE: &str = "This is a test: nothing was watched, and nothing happened
 ///
 /// # Errors
 /// When the configuration is wrong, a sink is not in it, or one did not accept the event.
-pub async fn test(path: &Path, names: &[String], only_print: bool, clock: Clock) -> Result<(), Failure> {
+pub async fn test(
+    path: &Path,
+    names: &[String],
+    only_print: bool,
+    clock: Clock,
+) -> Result<(), CommandFailure> {
     let event = event(clock.now().wall);
     if only_print {
         return print::line(&event.body);
@@ -40,7 +45,8 @@ pub async fn test(path: &Path, names: &[String], only_print: bool, clock: Clock)
     let surroundings = Surroundings::of_process();
     telemetry::init(&loaded.log, surroundings)?;
     let format = loaded.log.format.resolve(surroundings);
-    let built = files::off_loop(move || build(chosen, format, clock)).await.map_err(Failure::Runtime)??;
+    let built =
+        files::off_loop(move || build(chosen, format, clock)).await.map_err(CommandFailure::Runtime)??;
     let mut not_accepted = NotAccepted::default();
     for (name, sink) in built {
         let result = attempt(sink.as_ref(), &event, &stop).await;
@@ -49,7 +55,7 @@ pub async fn test(path: &Path, names: &[String], only_print: bool, clock: Clock)
             not_accepted.note(&name, refusal.class);
         }
     }
-    if not_accepted.sinks.is_empty() { Ok(()) } else { Err(Failure::NotAccepted(not_accepted)) }
+    if not_accepted.sinks.is_empty() { Ok(()) } else { Err(CommandFailure::NotAccepted(not_accepted)) }
 }
 
 /// The sinks that did not accept a test event.
@@ -79,7 +85,7 @@ fn event(now: Wall) -> Event {
         labels: [(TEST.into(), "true".into())].into(),
         ..Settings::default()
     };
-    let about = About {
+    let about = EventContext {
         target: &target,
         id: &TaskId::Text(TEST.into()),
         settings: &settings,
@@ -101,13 +107,13 @@ fn event(now: Wall) -> Event {
 }
 
 /// Things of sinks, each with the sink's name.
-type Named<T> = Vec<(String, T)>;
+type NamedItems<T> = Vec<(String, T)>;
 
 /// The named sinks, each once, or all of them.
 fn chosen(
     configured: &BTreeMap<String, sinks::Config>,
     names: &[String],
-) -> Result<Named<sinks::Config>, Failure> {
+) -> Result<NamedItems<sinks::Config>, CommandFailure> {
     let known: Vec<&str> = configured.keys().map(String::as_str).collect();
     let unknown = names.iter().filter(|name| !configured.contains_key(*name)).map(|name| {
         let place = Place { key: Some("SINK".to_owned()), ..Place::default() };
@@ -115,7 +121,7 @@ fn chosen(
     });
     let unknown: Vec<Problem> = unknown.collect();
     if !unknown.is_empty() {
-        return Err(Failure::Configuration(unknown));
+        return Err(CommandFailure::Configuration(unknown));
     }
     let is_meant = |name: &str| names.is_empty() || names.iter().any(|meant| meant == name);
     Ok(configured
@@ -127,10 +133,10 @@ fn chosen(
 
 /// All that can fail at a start fails before anything is sent.
 fn build(
-    chosen: Named<sinks::Config>,
+    chosen: NamedItems<sinks::Config>,
     format: ResolvedFormat,
     clock: Clock,
-) -> Result<Named<Box<dyn Sink>>, Failure> {
+) -> Result<NamedItems<Box<dyn Sink>>, CommandFailure> {
     let mut problems = Vec::new();
     let mut built = Vec::new();
     for (name, config) in chosen {
@@ -139,7 +145,7 @@ fn build(
             Err(problem) => problems.push(problem),
         }
     }
-    if problems.is_empty() { Ok(built) } else { Err(Failure::Configuration(problems)) }
+    if problems.is_empty() { Ok(built) } else { Err(CommandFailure::Configuration(problems)) }
 }
 
 async fn attempt(sink: &dyn Sink, event: &Event, stop: &CancellationToken) -> Result<(), Refusal> {

@@ -26,9 +26,9 @@ use crate::problem::{Problem, chain, lines};
 /// Watches asynchronous cloud operations until they are over, then tells your systems.
 #[derive(Parser)]
 #[command(bin_name = "opwatch", version, about, max_term_width = 100, disable_help_subcommand = true, after_help = help::BEGINNING)]
-struct Arguments {
+struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 /// Where a configuration is, unless somebody says otherwise.
@@ -42,7 +42,7 @@ struct ConfigFile {
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum CliCommand {
     /// Run the daemon: poll every listed task until it is over, and tell the sinks
     #[command(after_help = help::RUN)]
     Run {
@@ -124,7 +124,7 @@ enum EventsCommand {
 
 /// Why a command failed; each has its exit code (design.md §6).
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub enum CommandFailure {
     /// What was asked for, or configured, is wrong.
     #[error("{}", lines(.0))]
     Configuration(Vec<Problem>),
@@ -160,7 +160,7 @@ pub enum Failure {
     Closed,
 }
 
-impl Failure {
+impl CommandFailure {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Closed => 0,
@@ -198,7 +198,7 @@ impl Failure {
     }
 }
 
-impl From<Problem> for Failure {
+impl From<Problem> for CommandFailure {
     fn from(problem: Problem) -> Self {
         Self::Configuration(vec![problem])
     }
@@ -206,7 +206,7 @@ impl From<Problem> for Failure {
 
 /// Parses the command line, runs the command, and tells what went wrong.
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments = match Cli::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => match usage::told(&error) {
             Some(what) => {
@@ -218,7 +218,7 @@ pub fn main() -> ExitCode {
         },
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let result = runtime.map_err(Failure::Runtime).and_then(|runtime| {
+    let result = runtime.map_err(CommandFailure::Runtime).and_then(|runtime| {
         let result = runtime.block_on(dispatch(arguments.command));
         // A blocked write to a dead disk or terminal must not keep the program from ending.
         runtime.shutdown_background();
@@ -227,7 +227,7 @@ pub fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            if !matches!(failure, Failure::Closed) {
+            if !matches!(failure, CommandFailure::Closed) {
                 print::error(&chain(&failure));
             }
             ExitCode::from(failure.exit_code())
@@ -242,21 +242,21 @@ fn address(written: &str) -> Result<SocketAddr, &'static str> {
         .map_err(|_| "write an address and a port, such as 127.0.0.1:9465, or port 0 for a free one")
 }
 
-async fn dispatch(command: Command) -> Result<(), Failure> {
+async fn dispatch(command: CliCommand) -> Result<(), CommandFailure> {
     let clock = Clock::start();
     match command {
-        Command::Run { file, until_done, allow_removals } => {
+        CliCommand::Run { file, until_done, allow_removals } => {
             run::run(&file.config, until_done, allow_removals, clock).await
         }
-        Command::Check { file, live } => check::run(&file.config, live, clock).await,
-        Command::Wait(arguments) => wait::run(arguments, clock).await,
-        Command::Events { command: EventsCommand::Test { sinks, file, print } } => {
+        CliCommand::Check { file, live } => check::run(&file.config, live, clock).await,
+        CliCommand::Wait(arguments) => wait::run(arguments, clock).await,
+        CliCommand::Events { command: EventsCommand::Test { sinks, file, print } } => {
             events::test(&file.config, &sinks, print, clock).await
         }
-        Command::Demo => demo::run(clock).await,
-        Command::Sim { listen, scenario } => sim::run(listen, scenario.as_deref(), clock).await,
-        Command::Operations { show } => operations::run(show.as_deref()),
-        Command::Completions { shell } => shell::completions(Arguments::command(), shell),
-        Command::Man => shell::man(Arguments::command()),
+        CliCommand::Demo => demo::run(clock).await,
+        CliCommand::Sim { listen, scenario } => sim::run(listen, scenario.as_deref(), clock).await,
+        CliCommand::Operations { show } => operations::run(show.as_deref()),
+        CliCommand::Completions { shell } => shell::completions(Cli::command(), shell),
+        CliCommand::Man => shell::man(Cli::command()),
     }
 }

@@ -1,6 +1,6 @@
 //! `opwatch operations`: the table of what can be watched, and one row of it as it would be written.
 
-use super::{Failure, print};
+use super::{CommandFailure, print};
 use crate::cloud::operations::{Operation, Operations, as_written};
 use crate::problem::{Place, Problem};
 use crate::section::suggestion;
@@ -9,7 +9,7 @@ use crate::section::suggestion;
 ///
 /// # Errors
 /// When there is no such row.
-pub fn run(show: Option<&str>) -> Result<(), Failure> {
+pub fn run(show: Option<&str>) -> Result<(), CommandFailure> {
     let operations = Operations::built_in();
     let Some(name) = show else { return print::document(table(&operations).as_bytes()) };
     let row = as_written(name).ok_or_else(|| {

@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Write};
 
 use textwrap::{Options, WordSplitter};
 
-use super::Failure;
+use super::CommandFailure;
 use crate::lines::line::escaped;
 
 /// The width of a terminal that nobody made wider. Reports are as wide on any: what is read in columns is
@@ -24,7 +24,7 @@ pub fn wrapped(text: &str, first: &str, rest: &str) -> String {
 ///
 /// # Errors
 /// As of [`document`].
-pub fn line(text: &str) -> Result<(), Failure> {
+pub fn line(text: &str) -> Result<(), CommandFailure> {
     document(format!("{text}\n").as_bytes())
 }
 
@@ -33,12 +33,12 @@ pub fn line(text: &str) -> Result<(), Failure> {
 /// # Errors
 /// When the reader is gone: the command is to end silently. And when it cannot be written for another reason,
 /// such as a full disk, which whoever reads the file later has to know.
-pub fn document(bytes: &[u8]) -> Result<(), Failure> {
+pub fn document(bytes: &[u8]) -> Result<(), CommandFailure> {
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(|error| {
         match error.kind() == ErrorKind::BrokenPipe {
-            true => Failure::Closed,
-            false => Failure::Output(error),
+            true => CommandFailure::Closed,
+            false => CommandFailure::Output(error),
         }
     })
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{DEFAULT_CONFIG, Failure};
+use super::{CommandFailure, DEFAULT_CONFIG};
 use crate::clock::Clock;
 use crate::config::{self, Environment, Loaded};
 use crate::daemon::{self, Daemon, Ended, Options};
@@ -18,7 +18,12 @@ use crate::telemetry::{self, Surroundings};
 pub const HELD_FOR_LONG: Duration = Duration::from_secs(60);
 
 /// Runs until SIGTERM or SIGINT, or until everything is done where that was asked for.
-pub async fn run(path: &Path, until_done: bool, allow_removals: bool, clock: Clock) -> Result<(), Failure> {
+pub async fn run(
+    path: &Path,
+    until_done: bool,
+    allow_removals: bool,
+    clock: Clock,
+) -> Result<(), CommandFailure> {
     let signalled = stop_on_signals()?;
     let stop = signalled.child_token();
     let loaded = tokio::select! {
@@ -50,16 +55,16 @@ pub async fn run(path: &Path, until_done: bool, allow_removals: bool, clock: Clo
     let Ended { on_hold: held, dead_letters: buried } = daemon.run().await?;
     match (signalled.is_cancelled(), buried) {
         (true, _) => Ok(()),
-        (false, _) if !held.is_empty() => Err(Failure::Held(held)),
+        (false, _) if !held.is_empty() => Err(CommandFailure::Held(held)),
         (false, 0) => Ok(()),
-        (false, dead) => Err(Failure::Dead(dead)),
+        (false, dead) => Err(CommandFailure::Dead(dead)),
     }
 }
 
 /// Off the loop: neither a long list nor a file that hangs delays a stop.
-pub async fn load(path: PathBuf) -> Result<Loaded, Failure> {
+pub async fn load(path: PathBuf) -> Result<Loaded, CommandFailure> {
     let loaded = files::off_loop(move || load_now(&path)).await;
-    loaded.map_err(Failure::Runtime)?.map_err(Failure::Configuration)
+    loaded.map_err(CommandFailure::Runtime)?.map_err(CommandFailure::Configuration)
 }
 
 fn load_now(path: &Path) -> Result<Loaded, Vec<Problem>> {
@@ -72,9 +77,9 @@ fn load_now(path: &Path) -> Result<Loaded, Vec<Problem>> {
 }
 
 /// A token that SIGTERM and SIGINT cancel.
-pub fn stop_on_signals() -> Result<CancellationToken, Failure> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::Runtime)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::Runtime)?;
+pub fn stop_on_signals() -> Result<CancellationToken, CommandFailure> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(CommandFailure::Runtime)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(CommandFailure::Runtime)?;
     let stop = CancellationToken::new();
     let cancelled = stop.clone();
     #[expect(

@@ -5,10 +5,10 @@ use clap::Command;
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-use super::{Failure, print};
+use super::{CommandFailure, print};
 
 /// Prints the completions of that shell.
-pub fn completions(mut command: Command, shell: Shell) -> Result<(), Failure> {
+pub fn completions(mut command: Command, shell: Shell) -> Result<(), CommandFailure> {
     let name = command.get_name().to_owned();
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command, name, &mut script);
@@ -16,8 +16,8 @@ pub fn completions(mut command: Command, shell: Shell) -> Result<(), Failure> {
 }
 
 /// Prints the manual page: one page with all commands, since nobody looks for a page by a command's name.
-pub fn man(command: Command) -> Result<(), Failure> {
-    print::document(&page(command).map_err(Failure::Runtime)?)
+pub fn man(command: Command) -> Result<(), CommandFailure> {
+    print::document(&page(command).map_err(CommandFailure::Runtime)?)
 }
 
 fn page(mut command: Command) -> std::io::Result<Vec<u8>> {

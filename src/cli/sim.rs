@@ -11,21 +11,21 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::run::stop_on_signals;
-use super::{Failure, print};
+use super::{CommandFailure, print};
 use crate::clock::{Clock, Moment};
 use crate::cloud::operations::Api;
 use crate::files;
-use crate::lines::line::{Fields, Level, Line};
+use crate::lines::line::{Fields, Level, LogLine};
 use crate::lines::output::{standard_error, write_waiting};
 use crate::problem::{Place, Problem};
-use crate::sim::{SECRET_KEY, Scenario, Seen, Sim, Verdict};
+use crate::sim::{ReceivedRequest, RequestOutcome, SECRET_KEY, Scenario, Sim};
 use crate::telemetry::{self, Format, Surroundings};
 
 /// How long the reader of standard error may take nothing before it misses lines.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Runs the command.
-pub async fn run(listen: SocketAddr, scenario: Option<&Path>, clock: Clock) -> Result<(), Failure> {
+pub async fn run(listen: SocketAddr, scenario: Option<&Path>, clock: Clock) -> Result<(), CommandFailure> {
     let stop = stop_on_signals()?;
     telemetry::init(
         &telemetry::Config { level: Level::Warn, format: Format::Text },
@@ -38,11 +38,13 @@ async fn serve(
     listen: SocketAddr,
     scenario: Option<&Path>,
     clock: Clock,
-    print: &mut dyn FnMut(&str) -> Result<(), Failure>,
+    print: &mut dyn FnMut(&str) -> Result<(), CommandFailure>,
     end: impl Future<Output = ()>,
-) -> Result<(), Failure> {
+) -> Result<(), CommandFailure> {
     let scenario = match scenario.map(Path::to_owned) {
-        Some(path) => files::off_loop(move || Scenario::read(&path)).await.map_err(Failure::Runtime)??,
+        Some(path) => {
+            files::off_loop(move || Scenario::read(&path)).await.map_err(CommandFailure::Runtime)??
+        }
         None => Scenario::default(),
     };
     let config = config(&scenario);
@@ -66,8 +68,8 @@ async fn serve(
 }
 
 /// Shows each request until the end. A reader who is slow or gone misses lines, and keeps no request waiting.
-async fn show(sim: &Sim, clock: Clock, end: impl Future<Output = ()>) -> Result<(), Failure> {
-    let out = standard_error().map_err(Failure::Output)?;
+async fn show(sim: &Sim, clock: Clock, end: impl Future<Output = ()>) -> Result<(), CommandFailure> {
+    let out = standard_error().map_err(CommandFailure::Output)?;
     let mut end = std::pin::pin!(end);
     let mut shown = 0;
     // How many there were at the end.
@@ -95,8 +97,8 @@ async fn show(sim: &Sim, clock: Clock, end: impl Future<Output = ()>) -> Result<
 }
 
 /// What arrived, and how it was answered.
-fn line(seen: &Seen, now: Moment) -> String {
-    let Seen { arrived, api, task, action, region, verdict, words, after_end, .. } = seen;
+fn line(seen: &ReceivedRequest, now: Moment) -> String {
+    let ReceivedRequest { arrived, api, task, action, region, verdict, words, after_end, .. } = seen;
     let text = |text: &str| Value::from(text);
     let api = match api {
         Api::V2 => "2.0",
@@ -105,15 +107,15 @@ fn line(seen: &Seen, now: Moment) -> String {
     let mut fields: Fields =
         vec![("api", text(api)), ("action", text(action)), ("region", text(region)), ("task", text(task))];
     let message = match verdict {
-        Verdict::Answered(status) => {
+        RequestOutcome::Answered(status) => {
             fields.push(("status", (*status).into()));
             "answered"
         }
-        Verdict::Refused(code) => {
+        RequestOutcome::Refused(code) => {
             fields.push(("code", text(&code.to_string())));
             "refused"
         }
-        Verdict::Misbehaved => "misbehaved",
+        RequestOutcome::Misbehaved => "misbehaved",
     };
     if !words.is_empty() {
         fields.push(("with", text(words)));
@@ -121,7 +123,7 @@ fn line(seen: &Seen, now: Moment) -> String {
     if *after_end {
         fields.push(("after_its_end", true.into()));
     }
-    Line { time: now.wall_of(*arrived), level: None, message, fields }.text(false)
+    LogLine { time: now.wall_of(*arrived), level: None, message, fields }.text(false)
 }
 
 /// The configuration that points opwatch at the simulator, but for the endpoint, which is the last line.
@@ -154,7 +156,7 @@ fn config(scenario: &Scenario) -> Vec<String> {
 mod tests {
     use super::*;
 
-    async fn printed(scenario: &str) -> Result<Vec<String>, Failure> {
+    async fn printed(scenario: &str) -> Result<Vec<String>, CommandFailure> {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("s.toml");
         std::fs::write(&file, scenario).unwrap();

@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 pub use arguments::Arguments;
 pub use verdict::{Verdict, Worst};
 
-use super::Failure;
+use super::CommandFailure;
 use crate::clock::Clock;
 use crate::config::Loaded;
 use crate::daemon::{Daemon, Ended, Options};
@@ -52,7 +52,7 @@ pub struct Stopped {
 ///
 /// # Errors
 /// Whenever not every task ended well, and when it cannot be watched at all.
-pub async fn run(arguments: Arguments, clock: Clock) -> Result<(), Failure> {
+pub async fn run(arguments: Arguments, clock: Clock) -> Result<(), CommandFailure> {
     let mut stopped = std::pin::pin!(stopping_signal()?);
     let prepared = tokio::select! {
         prepared = arguments::prepare(arguments.clone()) => prepared?,
@@ -87,7 +87,7 @@ pub async fn run(arguments: Arguments, clock: Clock) -> Result<(), Failure> {
 }
 
 /// How the watch came to its end.
-pub enum End {
+pub enum WaitEnd {
     /// Every task is over.
     Over,
     /// Nothing but held work was left for long: its names.
@@ -103,7 +103,7 @@ async fn watch(
     tasks: &mut Tasks,
     output: &Output,
     clock: Clock,
-) -> Result<End, Failure> {
+) -> Result<WaitEnd, CommandFailure> {
     let (options, events, polls) = Options::looked_on(HELD_FOR_LONG, clock);
     let Limit(timeout) = arguments.timeout;
     let limit = timeout.map(|timeout| clock.now().steady + timeout);
@@ -111,11 +111,11 @@ async fn watch(
     let shown = Shown { events, polls, tasks, output, clock, timeout: arguments.timeout };
     tokio::select! {
         biased;
-        () = clock.sleep_until(limit.unwrap_or_default()), if limit.is_some() => Ok(End::Limit),
+        () = clock.sleep_until(limit.unwrap_or_default()), if limit.is_some() => Ok(WaitEnd::Limit),
         // Side by side: a slow reader keeps no poll waiting.
         ended = async { tokio::try_join!(daemon, show(shown)) } => Ok(match ended?.0 {
-            Ended { on_hold, .. } if on_hold.is_empty() => End::Over,
-            Ended { on_hold, .. } => End::Held(on_hold),
+            Ended { on_hold, .. } if on_hold.is_empty() => WaitEnd::Over,
+            Ended { on_hold, .. } => WaitEnd::Held(on_hold),
         }),
     }
 }
@@ -131,7 +131,7 @@ struct Shown<'a> {
 }
 
 /// Shows what the daemon tells, until it is gone.
-async fn show(mut shown: Shown<'_>) -> Result<(), Failure> {
+async fn show(mut shown: Shown<'_>) -> Result<(), CommandFailure> {
     let mut next_frame = shown.clock.now().steady;
     loop {
         let now = shown.clock.now().steady;
@@ -155,10 +155,10 @@ async fn show(mut shown: Shown<'_>) -> Result<(), Failure> {
 }
 
 /// The number of the signal that asks the command to stop, once it came.
-pub fn stopping_signal() -> Result<impl Future<Output = u8>, Failure> {
+pub fn stopping_signal() -> Result<impl Future<Output = u8>, CommandFailure> {
     const TERMINATE: u8 = 15;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::Runtime)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::Runtime)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(CommandFailure::Runtime)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(CommandFailure::Runtime)?;
     Ok(async move {
         tokio::select! {
             _ = interrupt.recv() => INTERRUPT,

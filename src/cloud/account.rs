@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 
-use super::credentials::{CredentialFile, Credentials, Source};
+use super::credentials::{CredentialFile, CredentialSource, Credentials};
 use super::operations::{Api, Operation};
 use super::sign::SignatureMethod;
 use crate::net::ca_file;
@@ -28,7 +28,7 @@ pub struct Config {
     pub secret_key_file: Option<PathBuf>,
     /// Where id and key are looked for: `auto`, or `config`, `env`, `file`, `tccli` for just that place.
     /// Default auto.
-    pub credentials: Source,
+    pub credentials: CredentialSource,
     /// `2.0` or `3.0`: over which API the operation `bm` is asked for. Default 2.0.
     pub api: Api,
     /// Where to connect, for all operations of the account; a path counts for API 2.0 alone. Default: each
@@ -225,7 +225,7 @@ impl Default for Config {
             secret_id: None,
             secret_key: None,
             secret_key_file: None,
-            credentials: Source::default(),
+            credentials: CredentialSource::default(),
             api: Api::default(),
             endpoint: None,
             signed_host: None,
@@ -242,7 +242,7 @@ impl Default for Config {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cloud::credentials::Form;
+    use crate::cloud::credentials::FileFormat;
 
     #[test]
     fn files_of_an_account_are_read_again_together_and_a_broken_one_leaves_all_as_they_were() {
@@ -253,7 +253,7 @@ mod tests {
         std::fs::write(path("ca.pem"), CERTIFICATE).unwrap();
         let mut account = Account::new("default", "AKID", Secret::new("zero"));
         assert!(account.files().paths().is_empty(), "nothing to read again");
-        account.kept_in = Some(CredentialFile { path: path("key"), form: Form::Key });
+        account.kept_in = Some(CredentialFile { path: path("key"), form: FileFormat::Key });
         account.ca_file = Some(path("ca.pem"));
         let files = account.files();
         assert_eq!(files.paths(), [path("key"), path("ca.pem")]);

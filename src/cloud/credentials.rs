@@ -26,7 +26,7 @@ pub struct Credentials {
 /// Where an account's credentials are looked for (api.md §4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Source {
+pub enum CredentialSource {
     /// In the configuration; where nothing stands there, in the other places, in this order.
     #[default]
     Auto,
@@ -46,12 +46,12 @@ pub struct CredentialFile {
     /// Where it is.
     pub path: PathBuf,
     /// How it is read.
-    pub form: Form,
+    pub form: FileFormat,
 }
 
 /// How a file of credentials is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum FileFormat {
     /// The secret key and nothing else; its id stands in the configuration.
     Key,
     /// INI with `secret_id` and `secret_key` in `[default]`.
@@ -67,12 +67,14 @@ impl CredentialFile {
     /// In words for people, with the file's name and what to write.
     pub fn read(&self, written_id: &str, doubt: &mut dyn FnMut(String)) -> Result<Credentials, String> {
         match self.form {
-            Form::Key => {
+            FileFormat::Key => {
                 let secret_key = secret::file::line(&self.path, doubt)?;
                 Ok(Credentials { secret_id: written_id.to_owned(), secret_key, token: None })
             }
-            Form::Sdk => whole(&self.path, sdk(&secret::file::text(&self.path, doubt)?), SDK_FORM),
-            Form::Tccli => whole(&self.path, tccli(&secret::file::text(&self.path, doubt)?), TCCLI_FORM),
+            FileFormat::Sdk => whole(&self.path, sdk(&secret::file::text(&self.path, doubt)?), SDK_FORM),
+            FileFormat::Tccli => {
+                whole(&self.path, tccli(&secret::file::text(&self.path, doubt)?), TCCLI_FORM)
+            }
         }
     }
 }
@@ -100,7 +102,7 @@ const OF_LOGIN: &str = "oauth";
 /// What was found of them; an empty one is as good as none.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Found {
+struct RawCredentials {
     secret_id: Option<String>,
     secret_key: Option<String>,
     token: Option<String>,
@@ -108,7 +110,7 @@ struct Found {
     others: BTreeMap<String, Value>,
 }
 
-impl Found {
+impl RawCredentials {
     /// The key that asks for another identity than that of the secret key. Where it is ignored, tasks that only
     /// the other identity can see are not found.
     fn other_identity(&self) -> Option<&str> {
@@ -125,7 +127,7 @@ impl Found {
     }
 }
 
-fn whole(path: &Path, found: Option<Found>, form: &str) -> Result<Credentials, String> {
+fn whole(path: &Path, found: Option<RawCredentials>, form: &str) -> Result<Credentials, String> {
     let shown = path.display();
     let Some(found) = found else {
         return Err(format!("{shown} cannot be understood; {form}"));
@@ -135,7 +137,7 @@ fn whole(path: &Path, found: Option<Found>, form: &str) -> Result<Credentials, S
             "{shown} selects a role with `{key}`, which is not supported, and its secret key alone is another identity; remove `{key}`, or name other credentials"
         ));
     }
-    let Found { secret_id, secret_key, token, others: _ } = found;
+    let RawCredentials { secret_id, secret_key, token, others: _ } = found;
     let filled = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
     let Some(secret_id) = filled(secret_id) else { return Err(format!("{shown} has no id; {form}")) };
     let Some(secret_key) = filled(secret_key) else { return Err(format!("{shown} has no key; {form}")) };
@@ -147,10 +149,10 @@ fn whole(path: &Path, found: Option<Found>, form: &str) -> Result<Credentials, S
 
 /// As Python's `configparser` reads it, which the SDK uses: names in any case, `=` or `:`, whole lines of
 /// comment. What is none of that is no file of this kind.
-fn sdk(text: &str) -> Option<Found> {
+fn sdk(text: &str) -> Option<RawCredentials> {
     const SECTION: &str = "default";
     let mut section = None;
-    let mut found = Found::default();
+    let mut found = RawCredentials::default();
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['#', ';'])) {
         if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             section = Some(name.trim());
@@ -169,7 +171,7 @@ fn sdk(text: &str) -> Option<Found> {
 }
 
 /// What serde says of a misfit repeats it, so that is not told.
-fn tccli(text: &str) -> Option<Found> {
+fn tccli(text: &str) -> Option<RawCredentials> {
     serde_json::from_str(text).ok()
 }
 
@@ -177,7 +179,7 @@ fn tccli(text: &str) -> Option<Found> {
 mod tests {
     use super::*;
 
-    fn read(form: Form, text: &str) -> Result<Credentials, String> {
+    fn read(form: FileFormat, text: &str) -> Result<Credentials, String> {
         let folder = tempfile::tempdir().unwrap();
         let file = CredentialFile { path: folder.path().join("credentials"), form };
         std::fs::write(&file.path, text).unwrap();
@@ -190,15 +192,15 @@ mod tests {
 
     #[test]
     fn each_form_is_read_as_its_makers_read_it() {
-        assert_eq!(read(Form::Key, "hunter2\n"), Ok(credentials("WRITTEN", "hunter2", None)));
+        assert_eq!(read(FileFormat::Key, "hunter2\n"), Ok(credentials("WRITTEN", "hunter2", None)));
         for text in [
             "[default]\nsecret_id = A\nsecret_key = hunter2\n",
             "\u{feff}; mine\r\n[other]\r\nsecret_id=X\r\n[default]\r\n# id\r\nSecret_Id:A\r\nsecret_key=hunter2\r\nrole_arn =\r\nregion = r\r\n",
         ] {
-            assert_eq!(read(Form::Sdk, text), Ok(credentials("A", "hunter2", None)), "{text}");
+            assert_eq!(read(FileFormat::Sdk, text), Ok(credentials("A", "hunter2", None)), "{text}");
         }
         assert_eq!(
-            read(Form::Sdk, "[default]\nsecret_id=A\nsecret_key=a=b:c"),
+            read(FileFormat::Sdk, "[default]\nsecret_id=A\nsecret_key=a=b:c"),
             Ok(credentials("A", "a=b:c", None))
         );
         let text = |token| {
@@ -206,9 +208,9 @@ mod tests {
                 "{{\"secretId\": \"A\", \"secretKey\": \"hunter2\", \"token\": {token}, \"type\": \"oauth\", \"oauth\": {{\"role\": 1}}}}"
             )
         };
-        assert_eq!(read(Form::Tccli, &text("\"T\"")), Ok(credentials("A", "hunter2", Some("T"))));
+        assert_eq!(read(FileFormat::Tccli, &text("\"T\"")), Ok(credentials("A", "hunter2", Some("T"))));
         assert_eq!(
-            [text("null"), text("\"\"")].map(|text| read(Form::Tccli, &text).unwrap().token),
+            [text("null"), text("\"\"")].map(|text| read(FileFormat::Tccli, &text).unwrap().token),
             [None, None]
         );
     }
@@ -221,48 +223,52 @@ mod tests {
         };
         let role = "\"qcs::cam::uin/1:roleName/r\"";
         for (form, text, key) in [
-            (Form::Sdk, sdk("role_arn = qcs::cam::uin/1:roleName/r"), "role_arn"),
-            (Form::Sdk, sdk("Role_ARN: r"), "role_arn"),
-            (Form::Sdk, sdk("source_profile = other"), "source_profile"),
-            (Form::Sdk, sdk("credential_source = CvmRole"), "credential_source"),
-            (Form::Sdk, sdk("role_name = r"), "role_name"),
-            (Form::Tccli, tccli("role-arn", role), "role-arn"),
-            (Form::Tccli, tccli("roleArn", role), "roleArn"),
-            (Form::Tccli, tccli("type", "\"cvm-role\""), "type"),
-            (Form::Tccli, tccli("type", "\"of a later version\""), "type"),
-            (Form::Tccli, tccli("use-cvm-role", "true"), "use-cvm-role"),
+            (FileFormat::Sdk, sdk("role_arn = qcs::cam::uin/1:roleName/r"), "role_arn"),
+            (FileFormat::Sdk, sdk("Role_ARN: r"), "role_arn"),
+            (FileFormat::Sdk, sdk("source_profile = other"), "source_profile"),
+            (FileFormat::Sdk, sdk("credential_source = CvmRole"), "credential_source"),
+            (FileFormat::Sdk, sdk("role_name = r"), "role_name"),
+            (FileFormat::Tccli, tccli("role-arn", role), "role-arn"),
+            (FileFormat::Tccli, tccli("roleArn", role), "roleArn"),
+            (FileFormat::Tccli, tccli("type", "\"cvm-role\""), "type"),
+            (FileFormat::Tccli, tccli("type", "\"of a later version\""), "type"),
+            (FileFormat::Tccli, tccli("use-cvm-role", "true"), "use-cvm-role"),
         ] {
             let what = read(form, &text).unwrap_err();
             let start = format!("FILE selects a role with `{key}`, which is not supported");
             assert!(what.starts_with(&start) && !what.contains("hunter2"), "{text}: {what}");
         }
         for harmless in [tccli("role-arn", "\"\""), tccli("type", "null"), tccli("use-cvm-role", "false")] {
-            assert_eq!(read(Form::Tccli, &harmless), Ok(credentials("A", "hunter2", None)), "{harmless}");
+            assert_eq!(
+                read(FileFormat::Tccli, &harmless),
+                Ok(credentials("A", "hunter2", None)),
+                "{harmless}"
+            );
         }
-        assert!(read(Form::Sdk, "[default]\nsecret_id=A\nsecret_key=k\n[other]\nrole_arn = r").is_ok());
+        assert!(read(FileFormat::Sdk, "[default]\nsecret_id=A\nsecret_key=k\n[other]\nrole_arn = r").is_ok());
     }
 
     #[test]
     fn a_file_without_credentials_is_told_with_its_name_and_its_form_and_nothing_of_what_is_in_it() {
         for (form, text, told) in [
-            (Form::Sdk, "", "FILE has no id; write a line [default]"),
-            (Form::Sdk, "secret_id = A\nsecret_key = hunter2", "FILE has no id"),
-            (Form::Sdk, "[default]\nsecret_id = hunter2", "FILE has no key"),
-            (Form::Sdk, "[default]\nsecret_id =\nsecret_key = hunter2", "FILE has no id"),
+            (FileFormat::Sdk, "", "FILE has no id; write a line [default]"),
+            (FileFormat::Sdk, "secret_id = A\nsecret_key = hunter2", "FILE has no id"),
+            (FileFormat::Sdk, "[default]\nsecret_id = hunter2", "FILE has no key"),
+            (FileFormat::Sdk, "[default]\nsecret_id =\nsecret_key = hunter2", "FILE has no id"),
             (
-                Form::Sdk,
+                FileFormat::Sdk,
                 "[default]\nsecret_id = hunter2 x\nsecret_key = hunter2",
                 "the id in FILE holds blanks",
             ),
-            (Form::Sdk, "hunter2", "FILE cannot be understood; write a line [default]"),
+            (FileFormat::Sdk, "hunter2", "FILE cannot be understood; write a line [default]"),
             (
-                Form::Tccli,
+                FileFormat::Tccli,
                 "{\"secretId\": {\"hunter2\": 1}}",
                 "FILE cannot be understood; write {\"secretId\"",
             ),
-            (Form::Tccli, "{\"secretId\": \"A\"}", "FILE has no key; write"),
-            (Form::Tccli, "hunter2", "FILE cannot be understood"),
-            (Form::Key, "", "FILE is empty"),
+            (FileFormat::Tccli, "{\"secretId\": \"A\"}", "FILE has no key; write"),
+            (FileFormat::Tccli, "hunter2", "FILE cannot be understood"),
+            (FileFormat::Key, "", "FILE is empty"),
         ] {
             let what = read(form, text).unwrap_err();
             assert!(what.contains(told) && !what.contains("hunter2"), "{what}");

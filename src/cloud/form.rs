@@ -11,9 +11,9 @@ use crate::secret::Secret;
 
 /// Everything about the requests of one target but the task, the nonce and the time.
 #[derive(Clone)]
-pub(super) enum Form {
-    V2(form_2_0::Form),
-    V3(form_3_0::Form),
+pub(super) enum RequestForm {
+    V2(form_2_0::RequestForm2),
+    V3(form_3_0::RequestForm3),
 }
 
 /// Address of the requests of one target.
@@ -28,21 +28,21 @@ pub(super) struct Address {
 }
 
 /// A request that is ready to be sent.
-pub(super) struct Signed {
+pub(super) struct SignedPoll {
     pub request: SignedRequest,
     /// Signature alone: a server may echo it, and no other output may show it.
     pub signature: Secret,
 }
 
-impl Form {
+impl RequestForm {
     /// Prepares everything that is the same for all requests.
     ///
     /// # Errors
     /// If the host of the operation makes no URL, or a value fits into no header.
     pub fn new(account: &Account, row: &Operation, region: &str) -> Result<Self, Error> {
         match row.api {
-            Api::V2 => form_2_0::Form::new(account, row, region).map(Self::V2),
-            Api::V3 => form_3_0::Form::new(account, row, region).map(Self::V3),
+            Api::V2 => form_2_0::RequestForm2::new(account, row, region).map(Self::V2),
+            Api::V3 => form_3_0::RequestForm3::new(account, row, region).map(Self::V3),
         }
     }
 
@@ -60,7 +60,7 @@ impl Form {
         id: &TaskId,
         params: &[(String, String)],
         stamp: Stamp,
-    ) -> Signed {
+    ) -> SignedPoll {
         match self {
             Self::V2(form) => form.request(id_parameter, id, params, stamp),
             Self::V3(form) => form.request(id_parameter, id, params, stamp),

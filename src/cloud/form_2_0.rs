@@ -6,7 +6,7 @@ use reqwest::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
 
 use super::account::{Account, Method};
 use super::connection::SignedRequest;
-use super::form::{Address, Signed};
+use super::form::{Address, SignedPoll};
 use super::operations::Operation;
 use super::sign::{self, Signer};
 use super::{Error, Stamp};
@@ -18,7 +18,7 @@ const PATH: &str = "/v2/index.php";
 
 /// Everything about the requests of one target but the task, the nonce and the time.
 #[derive(Clone)]
-pub(super) struct Form {
+pub(super) struct RequestForm2 {
     method: Method,
     headers: HeaderMap,
     signer: Signer,
@@ -29,7 +29,7 @@ pub(super) struct Form {
     pub address: Address,
 }
 
-impl Form {
+impl RequestForm2 {
     /// Prepares what can be prepared.
     ///
     /// # Errors
@@ -86,7 +86,7 @@ impl Form {
         id: &TaskId,
         params: &[(String, String)],
         stamp: Stamp,
-    ) -> Signed {
+    ) -> SignedPoll {
         let nonce = stamp.nonce.to_string();
         let seconds = (stamp.at.0 / 1000).to_string();
         let id = id.to_string();
@@ -99,7 +99,7 @@ impl Form {
         ]);
         fields.extend(self.token.iter().map(|token| ("Token", token.expose())));
         fields.extend(params.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-        let sign::Signed { fields, signature } = self.signer.sign(&mut fields);
+        let sign::SignedFields { fields, signature } = self.signer.sign(&mut fields);
         let mut url = self.address.url.clone();
         let (method, body) = match self.method {
             Method::Get => {
@@ -108,6 +108,6 @@ impl Form {
             }
             Method::Post => (reqwest::Method::POST, fields),
         };
-        Signed { request: SignedRequest { method, url, headers: self.headers.clone(), body }, signature }
+        SignedPoll { request: SignedRequest { method, url, headers: self.headers.clone(), body }, signature }
     }
 }

@@ -6,9 +6,9 @@ use serde_json::{Map, Value};
 
 use super::account::Account;
 use super::connection::SignedRequest;
-use super::form::{Address, Signed};
+use super::form::{Address, SignedPoll};
 use super::operations::Operation;
-use super::sign::tc3::{self, Signer};
+use super::sign::tc3::{self, Tc3Signer};
 use super::{Error, Stamp};
 use crate::model::task::TaskId;
 
@@ -28,15 +28,15 @@ const REGIONS: &[(&str, &str)] = &[
 
 /// Everything about the requests of one target but the task and the time.
 #[derive(Clone)]
-pub(super) struct Form {
+pub(super) struct RequestForm3 {
     /// Those that are the same for every request.
     headers: HeaderMap,
-    signer: Signer,
+    signer: Tc3Signer,
     /// Its host has a port where that is sent too.
     pub address: Address,
 }
 
-impl Form {
+impl RequestForm3 {
     /// Prepares what can be prepared.
     ///
     /// # Errors
@@ -71,7 +71,7 @@ impl Form {
             headers.insert(HeaderName::from_static("x-tc-token"), secret(header("token", token.expose())?));
         }
         let signed = [("content-type", JSON), ("host", &host)];
-        let signer = Signer::new(&account.secret_id, &account.secret_key, operation.service(), &signed);
+        let signer = Tc3Signer::new(&account.secret_id, &account.secret_key, operation.service(), &signed);
         Ok(Self { headers, signer, address: Address { url, host, region: region.to_owned() } })
     }
 
@@ -82,17 +82,17 @@ impl Form {
         id: &TaskId,
         params: &[(String, String)],
         stamp: Stamp,
-    ) -> Signed {
+    ) -> SignedPoll {
         let timestamp = stamp.at.0.div_euclid(1000);
         let body = body(id_parameter, id, params);
-        let tc3::Signed { authorization, signature } = self.signer.sign(timestamp, body.as_bytes());
+        let tc3::Tc3Signed { authorization, signature } = self.signer.sign(timestamp, body.as_bytes());
         let mut headers = self.headers.clone();
         headers.insert(TIMESTAMP, HeaderValue::from(timestamp));
         // All its parts were tried as headers before.
         if let Ok(authorization) = HeaderValue::from_str(&authorization) {
             headers.insert(AUTHORIZATION, secret(authorization));
         }
-        Signed {
+        SignedPoll {
             request: SignedRequest { method: Method::POST, url: self.address.url.clone(), headers, body },
             signature,
         }

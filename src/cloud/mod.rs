@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use route::Route;
+pub use route::PollRoute;
 
 use crate::clock::Wall;
 use crate::model::task::{PaceKey, Target};
@@ -29,7 +29,7 @@ use crate::net::proxy::Refused;
 use crate::secret::hidden::Hidden;
 use account::{Account, AccountContents, AccountFiles};
 use connection::Connections;
-use form::{Address, Form};
+use form::{Address, RequestForm};
 use operations::Operations;
 
 /// The accounts and operations of one configuration.
@@ -120,7 +120,7 @@ impl Cloud {
     ///
     /// # Errors
     /// If its account or operation is not configured any more, or its host makes no URL.
-    pub fn route(&self, target: &Target) -> Result<Route, Error> {
+    pub fn route(&self, target: &Target) -> Result<PollRoute, Error> {
         let connected =
             self.accounts.get(&target.account).ok_or_else(|| Error::NoAccount(target.account.clone()))?;
         let Connected { account, connections, hidden } = &**connected;
@@ -131,9 +131,9 @@ impl Cloud {
         account
             .check_proxy(operation)
             .map_err(|source| Error::Proxy { account: target.account.clone(), source })?;
-        let form = Form::new(account, operation, &target.region)?;
+        let form = RequestForm::new(account, operation, &target.region)?;
         let Address { host, region, .. } = form.address().clone();
-        Ok(Route {
+        Ok(PollRoute {
             connections: Arc::clone(connections),
             request_timeout: self.request_timeout,
             form,

@@ -7,7 +7,7 @@ use reqwest::header::{CONTENT_ENCODING, DATE, HeaderMap, HeaderName, RETRY_AFTER
 
 use super::codes::{self, Cause, Missing};
 use super::connection::{Connections, Received, TransportFailure};
-use super::form::{Form, Signed};
+use super::form::{RequestForm, SignedPoll};
 use super::operations::Operation;
 use super::{Stamp, answer};
 use crate::clock::Wall;
@@ -20,10 +20,10 @@ use crate::units::Rate;
 
 /// Everything about the polls of one target but the task, the nonce and the time.
 #[derive(Clone)]
-pub struct Route {
+pub struct PollRoute {
     pub(super) connections: Arc<dyn Connections>,
     pub(super) request_timeout: Duration,
-    pub(super) form: Form,
+    pub(super) form: RequestForm,
     /// The secrets of the account.
     pub(super) hidden: Hidden,
     pub(super) operation: Arc<Operation>,
@@ -35,7 +35,7 @@ pub struct Route {
     pub max_in_flight: u32,
 }
 
-impl Route {
+impl PollRoute {
     /// Sends one poll of a task. Everything that can go wrong is a fault.
     pub async fn ask(
         &self,
@@ -44,7 +44,7 @@ impl Route {
         stamp: Stamp,
         new_connection: bool,
     ) -> Response {
-        let Signed { request, signature } = self.form.request(&self.operation.id.name, id, params, stamp);
+        let SignedPoll { request, signature } = self.form.request(&self.operation.id.name, id, params, stamp);
         let sent = self.connections.send(request, new_connection, self.operation.max_response.0);
         match tokio::time::timeout(self.request_timeout, sent).await {
             Ok(Ok(received)) => self.response(received, stamp, &signature),

@@ -41,7 +41,7 @@ enum Prepared {
 }
 
 /// The fields of a signed request, encoded, and the bare signature, for redaction alone.
-pub struct Signed {
+pub struct SignedFields {
     /// `name=value&…&Signature=…`: a query, or a form body. Never to be printed.
     pub fields: String,
     /// As the server may echo it.
@@ -78,7 +78,7 @@ impl Signer {
     }
 
     /// Signs and encodes the parameters in one pass. Their order does not matter.
-    pub fn sign(&self, parameters: &mut [(&str, &str)]) -> Signed {
+    pub fn sign(&self, parameters: &mut [(&str, &str)]) -> SignedFields {
         /// Room for what a usual request needs, so that its text is allocated once.
         const USUAL_BYTES: usize = 320;
         parameters.sort_unstable();
@@ -104,7 +104,7 @@ impl Signer {
         let signature = mac.finish();
         fields.push_str("Signature=");
         fields.extend(utf8_percent_encode(&signature, RESERVED));
-        Signed { fields, signature: Secret::new(signature) }
+        SignedFields { fields, signature: Secret::new(signature) }
     }
 }
 

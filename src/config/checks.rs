@@ -2,7 +2,7 @@
 //! the places.
 
 use crate::model::policy::Policy;
-use crate::model::route::Group;
+use crate::model::route::EventGroup;
 use crate::net::address::is_loopback;
 use crate::sinks::Common;
 use crate::units::Limit;
@@ -99,7 +99,7 @@ pub fn sink(common: &Common) -> Vec<Check> {
         ),
         check(
             &["outcomes", "events"],
-            outcomes.is_none() || events.as_ref().is_none_or(|events| events.contains(&Group::Finished)),
+            outcomes.is_none() || events.as_ref().is_none_or(|events| events.contains(&EventGroup::Finished)),
             "narrows what is finished, which `events` does not name; leave it out, or add \"finished\" there",
         ),
         check(

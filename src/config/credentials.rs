@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::environment::Environment;
 use super::sections::Sections;
 use crate::cloud::account::Config;
-use crate::cloud::credentials::{CredentialFile, Credentials, Form, Source};
+use crate::cloud::credentials::{CredentialFile, CredentialSource, Credentials, FileFormat};
 use crate::files;
 use crate::problem::{Place, Problem};
 use crate::secret::Secret;
@@ -34,7 +34,7 @@ const POD_ROLE: [&str; 2] = ["TKE_ROLE_ARN", "TKE_WEB_IDENTITY_TOKEN_FILE"];
 pub type Signing = (Credentials, Option<CredentialFile>);
 
 /// Credentials that are there and cannot be used: of which variable, if of one, and why.
-pub struct Unusable {
+pub struct UnusableCredentials {
     variable: Option<&'static str>,
     what: String,
 }
@@ -52,8 +52,8 @@ pub fn of_account(
     let first_written =
         written.into_iter().zip(is_written).find_map(|(key, is_written)| is_written.then_some(key));
     match (config.credentials, first_written) {
-        (Source::Auto | Source::Config, Some(_)) => written_ones(sections, at, config),
-        (Source::Env | Source::File | Source::Tccli, Some(key)) => {
+        (CredentialSource::Auto | CredentialSource::Config, Some(_)) => written_ones(sections, at, config),
+        (CredentialSource::Env | CredentialSource::File | CredentialSource::Tccli, Some(key)) => {
             sections.tell(
                 at,
                 key,
@@ -68,14 +68,14 @@ pub fn of_account(
             match found {
                 Ok(Some(signing)) => return Some(signing),
                 Ok(None) => sections.tell(at, key_of(source), missing(source, environment)),
-                Err(Unusable { variable: Some(variable), what }) => {
+                Err(UnusableCredentials { variable: Some(variable), what }) => {
                     sections.tell(
                         at,
                         "",
                         format!("takes its credentials from the environment, but {variable} {what}"),
                     );
                 }
-                Err(Unusable { variable: None, what }) => {
+                Err(UnusableCredentials { variable: None, what }) => {
                     sections.tell(at, "", format!("takes its credentials from a file, but {what}"))
                 }
             }
@@ -92,38 +92,43 @@ pub fn of_nobody(
     environment: &Environment,
     doubt: &mut dyn FnMut(String),
 ) -> Result<Option<Signing>, Problem> {
-    looked_up(Source::Auto, environment, doubt).map_err(|Unusable { variable, what }| {
+    looked_up(CredentialSource::Auto, environment, doubt).map_err(|UnusableCredentials { variable, what }| {
         let place = Place { key: variable.map(str::to_owned), ..Place::default() };
         Problem::new(place, what)
     })
 }
 
 /// The key where its own absence is told.
-fn key_of(source: Source) -> &'static str {
+fn key_of(source: CredentialSource) -> &'static str {
     match source {
-        Source::Auto => "",
-        Source::Config | Source::Env | Source::File | Source::Tccli => "credentials",
+        CredentialSource::Auto => "",
+        CredentialSource::Config
+        | CredentialSource::Env
+        | CredentialSource::File
+        | CredentialSource::Tccli => "credentials",
     }
 }
 
 /// Where they were looked for in vain, and what to write.
-fn missing(source: Source, environment: &Environment) -> String {
+fn missing(source: CredentialSource, environment: &Environment) -> String {
     let shown = |files: Vec<PathBuf>| {
         files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(" and ")
     };
     match source {
-        Source::Auto => {
+        CredentialSource::Auto => {
             format!(
                 "has no credentials; write `secret_id` and `secret_key_file`, or set {ID} and {KEY}, or write ~/{SDK_FILE_OF_USER}"
             )
         }
-        Source::Config => "says that they stand here; write `secret_id` and `secret_key_file`".to_owned(),
-        Source::Env => format!("says that they are in the environment; set {ID} and {KEY}"),
-        Source::File => format!(
+        CredentialSource::Config => {
+            "says that they stand here; write `secret_id` and `secret_key_file`".to_owned()
+        }
+        CredentialSource::Env => format!("says that they are in the environment; set {ID} and {KEY}"),
+        CredentialSource::File => format!(
             "says that they are in the SDK's file, but there is no {}; write it, or name another one in {SDK_FILE}",
             shown(sdk_files(environment))
         ),
-        Source::Tccli => match tccli_file(environment) {
+        CredentialSource::Tccli => match tccli_file(environment) {
             Some(file) => {
                 format!(
                     "says that tccli has them, but there is no {}; run `tccli configure`, or set {TCCLI_PROFILE}",
@@ -180,23 +185,23 @@ fn key_from(sections: &mut Sections<'_>, at: &KeyPath, path: &Path) -> Option<(S
         sections.tell(at, "secret_key_file", "is empty; write the file's path");
         return None;
     }
-    let file = CredentialFile { path: path.to_owned(), form: Form::Key };
+    let file = CredentialFile { path: path.to_owned(), form: FileFormat::Key };
     let read = file.read("", &mut |what| sections.doubt(at, "secret_key_file", what));
     read.map(|read| (read.secret_key, file)).map_err(|what| sections.tell(at, "secret_key_file", what)).ok()
 }
 
 /// Those that stand elsewhere, at the first place that has any.
 fn looked_up(
-    source: Source,
+    source: CredentialSource,
     environment: &Environment,
     doubt: &mut dyn FnMut(String),
-) -> Result<Option<Signing>, Unusable> {
+) -> Result<Option<Signing>, UnusableCredentials> {
     let (env, sdk, tccli) = match source {
-        Source::Auto => (true, true, true),
-        Source::Config => (false, false, false),
-        Source::Env => (true, false, false),
-        Source::File => (false, true, false),
-        Source::Tccli => (false, false, true),
+        CredentialSource::Auto => (true, true, true),
+        CredentialSource::Config => (false, false, false),
+        CredentialSource::Env => (true, false, false),
+        CredentialSource::File => (false, true, false),
+        CredentialSource::Tccli => (false, false, true),
     };
     if env && let Some(credentials) = from_environment(environment)? {
         no_role(source, environment)?;
@@ -206,33 +211,34 @@ fn looked_up(
         .then(|| sdk_files(environment))
         .into_iter()
         .flatten()
-        .map(|path| CredentialFile { path, form: Form::Sdk });
+        .map(|path| CredentialFile { path, form: FileFormat::Sdk });
     let tccli = tccli
         .then(|| tccli_file(environment))
         .flatten()
-        .map(|path| CredentialFile { path, form: Form::Tccli });
+        .map(|path| CredentialFile { path, form: FileFormat::Tccli });
     // A file that somebody named is used, or told as missing.
     let is_named = environment.filled(SDK_FILE).is_some();
     let mut files = sdk.chain(tccli);
-    let Some(file) = files.find(|file| is_there(&file.path) || file.form == Form::Sdk && is_named) else {
+    let Some(file) = files.find(|file| is_there(&file.path) || file.form == FileFormat::Sdk && is_named)
+    else {
         return Ok(None);
     };
     no_role(source, environment)?;
-    let credentials = file.read("", doubt).map_err(|what| Unusable { variable: None, what })?;
+    let credentials = file.read("", doubt).map_err(|what| UnusableCredentials { variable: None, what })?;
     Ok(Some((credentials, Some(file))))
 }
 
 /// Refuses variables that select a role: the key alone is another identity, and tasks that only the role can
 /// see are not found. A place that is named in the configuration decides between a key and the role of a pod.
-fn no_role(source: Source, environment: &Environment) -> Result<(), Unusable> {
+fn no_role(source: CredentialSource, environment: &Environment) -> Result<(), UnusableCredentials> {
     let is_set = |variable: &&&str| environment.filled(variable).is_some();
     if let Some(variable) = ROLES.iter().find(is_set) {
         let what = "selects a role, which is not supported, and the key alone is another identity; unset it for opwatch, or write `secret_id` and `secret_key_file`";
-        return Err(Unusable { variable: Some(variable), what: what.to_owned() });
+        return Err(UnusableCredentials { variable: Some(variable), what: what.to_owned() });
     }
-    if source == Source::Auto && POD_ROLE.iter().all(|variable| is_set(&variable)) {
+    if source == CredentialSource::Auto && POD_ROLE.iter().all(|variable| is_set(&variable)) {
         let what = "selects the role of this pod, which is not supported, and there is a key as well; unset it for opwatch, or set `credentials` to the place of the key";
-        return Err(Unusable { variable: Some(POD_ROLE[0]), what: what.to_owned() });
+        return Err(UnusableCredentials { variable: Some(POD_ROLE[0]), what: what.to_owned() });
     }
     Ok(())
 }
@@ -261,8 +267,8 @@ fn is_there(path: &Path) -> bool {
 }
 
 /// The SDK's variables; half a pair is an error, told of the variable that is there.
-fn from_environment(environment: &Environment) -> Result<Option<Credentials>, Unusable> {
-    let half = |variable, what| Err(Unusable { variable: Some(variable), what });
+fn from_environment(environment: &Environment) -> Result<Option<Credentials>, UnusableCredentials> {
+    let half = |variable, what| Err(UnusableCredentials { variable: Some(variable), what });
     match (environment.filled(ID), environment.filled(KEY)) {
         (Some(id), Some(key)) => Ok(Some(Credentials {
             secret_id: id.to_owned(),

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::model::policy::Policy;
 use crate::model::route::LOG;
-use crate::section::{self, Fault, KeyPath};
+use crate::section::{self, KeyPath, TableFault};
 use crate::sinks::{Common, SinkType, TYPES};
 use crate::{cloud, register, store, telemetry};
 
@@ -31,14 +31,14 @@ pub fn known(tree: &Value) -> Value {
 
 /// What to say of a key that its section does not know: where it belongs, if there is such a place, or the
 /// nearest right name.
-pub fn unknown_key(path: KeyPath, known: &Value) -> Fault {
+pub fn unknown_key(path: KeyPath, known: &Value) -> TableFault {
     let what = match &path[..] {
         [key] => of_another_type(key, known)
             .or_else(|| if section::has_our_word(key, known) { None } else { of_another_section(key) }),
         _ => None,
     };
     match what {
-        Some(what) => Fault { path, what },
+        Some(what) => TableFault { path, what },
         None => section::unknown_key(path, known),
     }
 }

@@ -15,7 +15,7 @@ use super::environment::Environment;
 use super::text::Text;
 use super::{expand, known, paths, syntax};
 use crate::problem::{Place, Problem};
-use crate::register::{self, Written, listed::Listed};
+use crate::register::{self, TaskEntry, listed::Listed};
 use crate::section::{self, KeyPath, Taken, dotted, suggestion};
 
 /// A configuration file, understood.
@@ -314,7 +314,7 @@ impl Converter<'_> {
             };
             let before = self.problems.len();
             let converted = Value::Object(self.table(table));
-            let Taken { value: written, mut faults, unknown } = section::take::<Written>(converted);
+            let Taken { value: written, mut faults, unknown } = section::take::<TaskEntry>(converted);
             faults.extend(unknown.into_iter().map(|path| known::unknown_key(path, &register::KEYS)));
             for fault in faults {
                 let span = fault.path.split_first().and_then(|(first, rest)| {

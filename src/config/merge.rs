@@ -10,9 +10,9 @@ use super::overrides::Override;
 /// A tree as a source. `config` would take a dotted name of the top level for a path, but there are none:
 /// unknown names of the top level are refused before.
 #[derive(Clone, Debug)]
-struct Source(HashMap<String, config::Value>);
+struct TreeSource(HashMap<String, config::Value>);
 
-impl config::Source for Source {
+impl config::Source for TreeSource {
     fn clone_into_box(&self) -> Box<dyn config::Source + Send + Sync> {
         Box::new(self.clone())
     }
@@ -28,7 +28,7 @@ pub fn merge<'a>(layers: impl Iterator<Item = &'a Value>, overrides: &[Override]
     let builder = layers.collect::<Vec<_>>().into_iter().chain(&overrides).fold(
         config::Config::builder(),
         |builder, layer| match into_config(layer).kind {
-            ValueKind::Table(table) => builder.add_source(Source(table)),
+            ValueKind::Table(table) => builder.add_source(TreeSource(table)),
             ValueKind::Nil
             | ValueKind::Boolean(_)
             | ValueKind::I64(_)

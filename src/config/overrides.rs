@@ -192,8 +192,8 @@ fn texts(value: &str) -> Option<Vec<String>> {
         return Some(if value.is_empty() { Vec::new() } else { vec![value.to_owned()] });
     }
     #[derive(serde::Deserialize)]
-    struct List {
+    struct ListValue {
         list: Vec<String>,
     }
-    toml::from_str::<List>(&format!("list = {value}")).ok().map(|List { list }| list)
+    toml::from_str::<ListValue>(&format!("list = {value}")).ok().map(|ListValue { list }| list)
 }

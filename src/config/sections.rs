@@ -16,8 +16,8 @@ use crate::files;
 use crate::model::policy::Policy;
 use crate::model::route::LOG;
 use crate::problem::{Place, Problem, nearest};
-use crate::section::{self, Fault, KeyPath, Taken, dotted, short, suggestion};
-use crate::sinks::{self, Common, Kind, SinkType, TypeConfig};
+use crate::section::{self, KeyPath, TableFault, Taken, dotted, short, suggestion};
+use crate::sinks::{self, Common, SinkType, TypeConfig, TypedConfig};
 use crate::{store, telemetry};
 
 /// What is being read, and what was wrong or doubtful with it so far.
@@ -80,7 +80,7 @@ impl<'a> Sections<'a> {
 
     /// `[sinks.*]`, with `log`.
     pub fn sinks(&mut self, merged: &Value) -> BTreeMap<String, sinks::Config> {
-        let log = sinks::Config::new(Common::default(), Kind::Log(Box::default()));
+        let log = sinks::Config::new(Common::default(), TypedConfig::Log(Box::default()));
         let mut sinks = BTreeMap::from([(LOG.to_owned(), log)]);
         for (name, table) in self.named("sinks", merged) {
             let at: KeyPath = vec!["sinks".to_owned(), name.clone()];
@@ -123,7 +123,7 @@ impl<'a> Sections<'a> {
             unknown_to_both(&common.unknown, &kind.unknown).into_iter().map(|path| unknown_key(path, &known));
         let faults = faults.chain(unknown).collect();
         let common = self.checked(at, common.value, faults, checks::sink);
-        let config = kind.value.as_ref().map(Kind::config);
+        let config = kind.value.as_ref().map(TypedConfig::config);
         config.into_iter().for_each(|config| self.check(at, config));
         if config.is_some_and(TypeConfig::sends_singly)
             && common.as_ref().is_some_and(|common| common.batch.is_some())
@@ -162,7 +162,7 @@ impl<'a> Sections<'a> {
     fn check(&mut self, at: &KeyPath, config: &dyn TypeConfig) {
         let told = self.told(at);
         let mut doubts = Vec::new();
-        for Fault { path, what } in config.check(&mut |key, what| doubts.push((key, what))) {
+        for TableFault { path, what } in config.check(&mut |key, what| doubts.push((key, what))) {
             let key = dotted(&path);
             // A key that was left out as wrong (or a part of it), or is misspelt, would be reported once more, as
             // missing. A secret can be written in the configuration or in a file.
@@ -265,7 +265,7 @@ impl<'a> Sections<'a> {
         &mut self,
         at: &KeyPath,
         value: Option<T>,
-        faults: Vec<Fault>,
+        faults: Vec<TableFault>,
         checks: impl Fn(&T) -> Vec<Check>,
     ) -> Option<T> {
         let before = self.told(at);

@@ -10,7 +10,7 @@ use crate::model::task::TaskId;
 use crate::register::WrittenId;
 use crate::secret::Secret;
 use crate::section;
-use crate::sinks::Kind;
+use crate::sinks::TypedConfig;
 use crate::units::Span;
 
 const SHIPPED: &str = include_str!("../../config/opwatch.toml");
@@ -138,10 +138,10 @@ fn later_layers_win_and_tasks_task_files_sinks_and_accounts_add_up() {
         [folder.path().join("one"), folder.path().join("conf.d/two"), folder.path().join("conf.d/../three")]
     );
     let path = |sink: &str| {
-        let Kind::File(file) = &loaded.sinks[sink].kind else { panic!("{sink}") };
+        let TypedConfig::File(file) = &loaded.sinks[sink].kind else { panic!("{sink}") };
         file.path.clone()
     };
-    let Kind::Webhook(webhook) = &loaded.sinks["c"].kind else { panic!("no webhook") };
+    let TypedConfig::Webhook(webhook) = &loaded.sinks["c"].kind else { panic!("no webhook") };
     assert_eq!((webhook.secrets.len(), &webhook.url_file), (2, &Some(folder.path().join("url"))));
     assert_eq!(
         (webhook.headers["X-Env"].expose(), &webhook.tls.ca_file),
@@ -163,7 +163,7 @@ fn variables_are_replaced_in_strings_and_paths_are_relative_to_their_file() {
     assert_eq!(loaded.task_files, [folder.path().join("x"), whole]);
     assert_eq!(loaded.store.url, Some(format!("sqlite:{}/a${{NAME}}.db", folder.path().display())));
     assert_eq!(loaded.tasks[0].written.name.as_deref(), Some("a${NAME} ${NAME} $5"));
-    assert!(matches!(&loaded.sinks["out"].kind, Kind::File(file) if file.path == Path::new("-")));
+    assert!(matches!(&loaded.sinks["out"].kind, TypedConfig::File(file) if file.path == Path::new("-")));
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn a_program_is_relative_to_its_file_where_it_has_a_slash_and_looked_for_in_the_
     let folder = written(&[("opwatch.toml", &text)]);
     let loaded = loaded(folder.path(), &[("OPWATCH__SINKS__D__COMMAND", "['./z', '-v']")]);
     let shown = |name: &str| {
-        let Kind::Exec(exec) = &loaded.sinks[name].kind else { panic!("{name}") };
+        let TypedConfig::Exec(exec) = &loaded.sinks[name].kind else { panic!("{name}") };
         serde_json::to_value(&exec.command).unwrap()
     };
     let whole = |path: &str| folder.path().join(path).to_str().unwrap().to_owned();
@@ -219,7 +219,7 @@ fn credentials_come_from_the_file_the_credentials_folder_or_the_sdk_variables() 
 
 #[test]
 fn without_id_and_key_the_environment_goes_before_the_sdk_file_and_that_before_tccli() {
-    use crate::cloud::credentials::{CredentialFile, Form};
+    use crate::cloud::credentials::{CredentialFile, FileFormat};
     let sdk = |id: &str| format!("[default]\nsecret_id = {id}\nsecret_key = k\n");
     let tccli = |id: &str| format!("{{\"secretId\":\"{id}\",\"secretKey\":\"k\",\"token\":\"t\"}}");
     let folder = written(&[
@@ -265,7 +265,7 @@ fn without_id_and_key_the_environment_goes_before_the_sdk_file_and_that_before_t
     assert_eq!(ids[0].kept_in, None);
     assert_eq!(
         ids[2].kept_in,
-        Some(CredentialFile { path: path("home/.tencentcloud/credentials").into(), form: Form::Sdk })
+        Some(CredentialFile { path: path("home/.tencentcloud/credentials").into(), form: FileFormat::Sdk })
     );
     // Temporary keys come and go, and are counted under the account's name.
     assert_eq!(

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::files::{self, Content};
+use crate::files::{self, FileContent};
 use crate::problem::{Place, Problem, is_utf_16};
 use crate::secret::file::is_open_to_all;
 
@@ -26,7 +26,7 @@ impl Text {
             problems.push(Problem::new(Place { file: Some(path.to_owned()), line, key: None }, what))
         };
         let (bytes, mode) = match files::read(path, LARGEST_BYTES) {
-            Ok(Content { bytes, mode }) => (bytes, mode),
+            Ok(FileContent { bytes, mode }) => (bytes, mode),
             Err(error) => {
                 let what = match &error {
                     files::Error::TooLarge(_) => {

@@ -29,7 +29,7 @@ use crate::files::Watcher;
 use crate::live::{Current, command};
 use crate::model::delivery::Sending;
 use crate::model::event::Event;
-use crate::model::route::{Group, Route};
+use crate::model::route::{EventGroup, SinkRoute};
 use crate::problem::{Problem, lines};
 use crate::sinks::channel::Channel;
 use crate::sinks::{self, Sink};
@@ -161,9 +161,9 @@ impl Daemon {
             let sink = Channel::new(events);
             let sending = sending(&sinks::Common::default(), &sink, &loaded.poll);
             built.insert(LISTENER.to_owned(), (Arc::new(sink), sending));
-            routes.0.push(Route {
+            routes.0.push(SinkRoute {
                 sink: LISTENER.to_owned(),
-                events: Group::ALL.to_vec(),
+                events: EventGroup::ALL.to_vec(),
                 outcomes: None,
                 labels: BTreeMap::new(),
             });

@@ -10,7 +10,7 @@ use crate::config::Loaded;
 use crate::files;
 use crate::model::delivery::Sending;
 use crate::model::policy::Policy;
-use crate::model::route::{Group, LOG, Route, Routes};
+use crate::model::route::{EventGroup, LOG, Routes, SinkRoute};
 use crate::register::catalogue::Catalogue;
 use crate::sinks::{self, Sink};
 use crate::telemetry::ResolvedFormat;
@@ -37,8 +37,8 @@ pub type Built = BTreeMap<String, (Arc<dyn Sink>, Sending)>;
 
 /// The filters of the configured sinks.
 pub fn routes(loaded: &Loaded) -> Routes {
-    let usual = |name: &str| if name == LOG { Group::ALL.to_vec() } else { Group::USUAL.to_vec() };
-    let route = |(name, config): (&String, &sinks::Config)| Route {
+    let usual = |name: &str| if name == LOG { EventGroup::ALL.to_vec() } else { EventGroup::USUAL.to_vec() };
+    let route = |(name, config): (&String, &sinks::Config)| SinkRoute {
         sink: name.clone(),
         events: config.common.events.clone().unwrap_or_else(|| usual(name)),
         outcomes: config.common.outcomes.clone(),

@@ -13,7 +13,7 @@ use crate::cloud::operations::Api;
 use crate::config::Loaded;
 use crate::model::delivery::Sending;
 use crate::model::policy::Policy;
-use crate::model::route::Route;
+use crate::model::route::SinkRoute;
 use crate::model::sweep::{Bottleneck, Sweep};
 use crate::model::task::PaceKey;
 use crate::model::task::{NewTask, Target};
@@ -29,20 +29,20 @@ pub struct Plan {
     /// How many tasks are listed.
     pub tasks: u64,
     /// The pace keys that they fall into, the slowest to sweep first.
-    pub keys: Vec<Watched>,
+    pub keys: Vec<PaceKeyPlan>,
     /// The first listed task of each account.
     pub first_tasks: BTreeMap<String, NewTask>,
     /// The accounts that no listed task is asked with.
     pub idle_accounts: Vec<String>,
     /// The sinks, by name.
-    pub sinks: Vec<Heard>,
+    pub sinks: Vec<SinkPlan>,
     /// The place of the store.
     pub store_place: String,
 }
 
 /// The tasks of one pace key.
 #[derive(Debug)]
-pub struct Watched {
+pub struct PaceKeyPlan {
     /// Whom it asks for what.
     pub pace_key: PaceKey,
     /// Over which API.
@@ -65,9 +65,9 @@ pub struct Watched {
 
 /// What one sink hears of, and how it is sent to.
 #[derive(Debug)]
-pub struct Heard {
+pub struct SinkPlan {
     /// What it hears of.
-    pub route: Route,
+    pub route: SinkRoute,
     /// What it is and where it leads.
     pub shown: String,
     /// How its deliveries go out.
@@ -107,8 +107,9 @@ pub fn plan(loaded: &Loaded, format: ResolvedFormat, clock: Clock) -> Result<Pla
         loaded.accounts.keys().filter(|name| !first_tasks.contains_key(*name)).cloned().collect();
     let shown =
         |name: &str| loaded.sinks.get(name).map(|config| config.kind.config().shown()).unwrap_or_default();
-    let heard =
-        |route: Route| Some(Heard { shown: shown(&route.sink), sending: built.get(&route.sink)?.1, route });
+    let heard = |route: SinkRoute| {
+        Some(SinkPlan { shown: shown(&route.sink), sending: built.get(&route.sink)?.1, route })
+    };
     let sinks = routes(loaded).0.into_iter().filter_map(heard).collect();
     Ok(Plan { tasks, keys: keys(&cloud, loaded, counts)?, first_tasks, idle_accounts, sinks, store_place })
 }
@@ -117,8 +118,8 @@ fn keys(
     cloud: &Cloud,
     loaded: &Loaded,
     counts: Vec<(Arc<Target>, (u64, u64))>,
-) -> Result<Vec<Watched>, Error> {
-    let mut keys: BTreeMap<PaceKey, Watched> = BTreeMap::new();
+) -> Result<Vec<PaceKeyPlan>, Error> {
+    let mut keys: BTreeMap<PaceKey, PaceKeyPlan> = BTreeMap::new();
     for (target, (tasks, own_timeouts)) in counts {
         let route = cloud.route(&target)?;
         let Some(account) = loaded.accounts.get(&target.account) else { continue };
@@ -128,7 +129,7 @@ fn keys(
             .meant(&target.operation, Api::V3)
             .filter(|successor| row.api == Api::V2 && successor.api == Api::V3);
         let documented = account.rate_limit.is_none().then_some(row.rate);
-        let key = keys.entry(route.pace_key.clone()).or_insert_with(|| Watched {
+        let key = keys.entry(route.pace_key.clone()).or_insert_with(|| PaceKeyPlan {
             pace_key: route.pace_key.clone(),
             api: row.api,
             targets: Vec::new(),
@@ -155,7 +156,7 @@ fn keys(
     Ok(keys)
 }
 
-impl Watched {
+impl PaceKeyPlan {
     /// What is doubtful about its arithmetic, with what to do.
     pub fn doubts(&self, policy: &Policy) -> Vec<String> {
         let name = self

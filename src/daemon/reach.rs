@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use super::plan::Plan;
 use super::{Error, build_sinks_off_loop, catalogue, cloud};
 use crate::clock::{Clock, Steady, Wall};
-use crate::cloud::{Route, Stamp};
+use crate::cloud::{PollRoute, Stamp};
 use crate::config::Loaded;
 use crate::model::delivery::{Refusal, RefusalClass};
 use crate::model::reading::Response;
@@ -19,7 +19,7 @@ use crate::model::reading::{Class, Fault};
 use crate::model::task::NewTask;
 use crate::model::task::PaceKey;
 use crate::problem::Place;
-use crate::register::{Written, WrittenId};
+use crate::register::{TaskEntry, WrittenId};
 use crate::telemetry::ResolvedFormat;
 use crate::units::{Span, rounded};
 
@@ -30,7 +30,7 @@ const NO_TASK: u64 = 1;
 
 /// What was found of one account or sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reached {
+pub struct ReachResult {
     /// Whether it can be used.
     pub stand: Stand,
     /// What says so, and what to do.
@@ -52,11 +52,11 @@ pub enum Stand {
 
 /// What was found, by name.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct ReachReport {
     /// The accounts.
-    pub accounts: BTreeMap<String, Reached>,
+    pub accounts: BTreeMap<String, ReachResult>,
     /// The sinks.
-    pub sinks: BTreeMap<String, Reached>,
+    pub sinks: BTreeMap<String, ReachResult>,
 }
 
 /// Reaches for all of them.
@@ -68,8 +68,8 @@ pub async fn reach(
     plan: &Plan,
     format: ResolvedFormat,
     clock: Clock,
-) -> Result<Found, Error> {
-    let mut found = Found::default();
+) -> Result<ReachReport, Error> {
+    let mut found = ReachReport::default();
     let mut asked = JoinSet::new();
     let mut looked_at = JoinSet::new();
     let cloud = cloud(loaded)?;
@@ -88,7 +88,9 @@ pub async fn reach(
                     (name, asked_once(&route, task, clock).await)
                 });
             }
-            Err(what) => drop(found.accounts.insert(name.clone(), Reached { stand: Stand::Untried, what })),
+            Err(what) => {
+                drop(found.accounts.insert(name.clone(), ReachResult { stand: Stand::Untried, what }))
+            }
         }
     }
     for (name, (sink, _)) in build_sinks_off_loop(loaded, format, clock).await? {
@@ -112,10 +114,10 @@ fn task_of(account: &str, loaded: &Loaded, plan: &Plan) -> Result<NewTask, Strin
     if let Some(task) = plan.first_tasks.get(account) {
         return Ok(task.clone());
     }
-    let written = Written {
+    let written = TaskEntry {
         id: Some(WrittenId::Int(NO_TASK)),
         account: Some(account.to_owned()),
-        ..Written::default()
+        ..TaskEntry::default()
     };
     let task = catalogue(loaded).resolve(written, &Place::default());
     task.map_err(|problem| format!("it has no task, and none can be made up: {problem}"))
@@ -123,7 +125,7 @@ fn task_of(account: &str, loaded: &Loaded, plan: &Plan) -> Result<NewTask, Strin
 
 /// One request; and once more where the server refused it unread since the clocks disagree, which is what
 /// polls do too.
-async fn asked_once(route: &Route, task: NewTask, clock: Clock) -> Reached {
+async fn asked_once(route: &PollRoute, task: NewTask, clock: Clock) -> ReachResult {
     let params: Vec<_> = task.settings.params.into_iter().collect();
     let ask = async |at: Wall| route.ask(&task.id, &params, Stamp { nonce: clock.nonce(), at }, true).await;
     let here = clock.now().wall;
@@ -148,7 +150,7 @@ async fn asked_once(route: &Route, task: NewTask, clock: Clock) -> Reached {
         ),
         Err(fault) => of_fault(host, &fault),
     };
-    Reached { stand, what: what + &clocks }
+    ReachResult { stand, what: what + &clocks }
 }
 
 /// What a fault says of the account. One of the task is a good sign: the login was accepted before the task
@@ -183,10 +185,10 @@ fn of_fault(host: &str, fault: &Fault) -> (Stand, String) {
     }
 }
 
-fn of_sink(reached: Result<Option<&'static str>, Refusal>) -> Reached {
+fn of_sink(reached: Result<Option<&'static str>, Refusal>) -> ReachResult {
     match reached {
-        Ok(Some(what)) => Reached { stand: Stand::Good, what: what.to_owned() },
-        Ok(None) => Reached {
+        Ok(Some(what)) => ReachResult { stand: Stand::Good, what: what.to_owned() },
+        Ok(None) => ReachResult {
             stand: Stand::Untried,
             what: "only an event can tell; see `opwatch events test`".to_owned(),
         },
@@ -195,15 +197,15 @@ fn of_sink(reached: Result<Option<&'static str>, Refusal>) -> Reached {
                 RefusalClass::Passing => Stand::Later,
                 RefusalClass::Sink | RefusalClass::Event => Stand::Refused,
             };
-            Reached { stand, what: refusal.what }
+            ReachResult { stand, what: refusal.what }
         }
     }
 }
 
-impl Found {
+impl ReachReport {
     /// What stands like that, with its kind.
     pub fn that_are(&self, stand: Stand) -> Vec<String> {
-        let named = |kind, found: &BTreeMap<String, Reached>| {
+        let named = |kind, found: &BTreeMap<String, ReachResult>| {
             found
                 .iter()
                 .filter(|(_, reached)| reached.stand == stand)

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::cloud::connection::pools;
-use crate::files::{self, Cause, Change, Watched};
+use crate::files::{self, AnnounceReason, FilesChange, Watched};
 use crate::live::Current;
 use crate::live::command::{Action, Commands};
 use crate::problem::chain;
@@ -91,13 +91,13 @@ impl Refresh {
         Ok(())
     }
 
-    async fn refresh_sink(&self, name: &str, cause: Cause) {
+    async fn refresh_sink(&self, name: &str, cause: AnnounceReason) {
         let Some((sink, commands)) = self.sinks.get(name) else { return };
-        let change = sink.refresh().await.unwrap_or_else(|error| Change::Broken(error.to_string()));
+        let change = sink.refresh().await.unwrap_or_else(|error| FilesChange::Broken(error.to_string()));
         match &change {
-            Change::None => {}
-            Change::Read => tracing::info!(sink = name, "a file of the sink changed and was read again"),
-            Change::Broken(error) => {
+            FilesChange::None => {}
+            FilesChange::Read => tracing::info!(sink = name, "a file of the sink changed and was read again"),
+            FilesChange::Broken(error) => {
                 tracing::warn!(
                     sink = name,
                     error,
@@ -106,7 +106,7 @@ impl Refresh {
             }
         }
         // A program or a folder has no content to read, and its change may release the hold.
-        if change == Change::Read || cause == Cause::Changed {
+        if change == FilesChange::Read || cause == AnnounceReason::Changed {
             // A loop that ended needs no probe.
             let _ = commands.send(Action::Retry(name.to_owned())).await;
         }

@@ -1,7 +1,7 @@
 //! The log lines of a lane, in the program's own log.
 
 use crate::clock::Moment;
-use crate::model::gate::Change;
+use crate::model::gate::GateChange;
 use crate::model::lane::{Lane, LaneNotice};
 use crate::units::rounded;
 
@@ -9,8 +9,11 @@ use crate::units::rounded;
 pub fn needs_waiting(notice: &LaneNotice) -> bool {
     match notice {
         LaneNotice::Gate(change) => match change {
-            Change::Held(_) | Change::StillHeld(_) | Change::Opened(_) | Change::StillOpen(_) => true,
-            Change::Released(_) | Change::Closed(_) => false,
+            GateChange::Held(_)
+            | GateChange::StillHeld(_)
+            | GateChange::Opened(_)
+            | GateChange::StillOpen(_) => true,
+            GateChange::Released(_) | GateChange::Closed(_) => false,
         },
         LaneNotice::Failing(_) => true,
         LaneNotice::Recovered(_) | LaneNotice::DeadLetter(_) => false,
@@ -23,7 +26,7 @@ pub fn log(lane: &Lane, notice: LaneNotice, waiting: Option<u64>, now: Moment) {
     let since = lane.lasting().map(|lasting| tracing::field::display(lasting.since.wall));
     let next_probe = lane.next_probe().map(|next| tracing::field::display(now.wall_of(next)));
     match notice {
-        LaneNotice::Gate(Change::Held(last) | Change::StillHeld(last)) => {
+        LaneNotice::Gate(GateChange::Held(last) | GateChange::StillHeld(last)) => {
             // A probe may have met another error than the cause, on which a person must act.
             let error = lane.cause().unwrap_or(&last);
             let last_error = Some(&last).filter(|last| *last != error);
@@ -37,7 +40,7 @@ pub fn log(lane: &Lane, notice: LaneNotice, waiting: Option<u64>, now: Moment) {
                 "the sink is held: a person must act; its deliveries are kept, and it is tried again rarely"
             );
         }
-        LaneNotice::Gate(Change::Opened(error) | Change::StillOpen(error)) => {
+        LaneNotice::Gate(GateChange::Opened(error) | GateChange::StillOpen(error)) => {
             tracing::warn!(
                 sink,
                 error,
@@ -50,11 +53,11 @@ pub fn log(lane: &Lane, notice: LaneNotice, waiting: Option<u64>, now: Moment) {
         LaneNotice::Failing(error) => {
             tracing::warn!(sink, error, since, waiting, "a delivery failed; it is tried again with backoff")
         }
-        LaneNotice::Gate(Change::Released(hold)) => {
+        LaneNotice::Gate(GateChange::Released(hold)) => {
             let lasted = rounded(hold.probes.lasting.lasted(now.steady));
             tracing::info!(sink, %lasted, "a probe was accepted; the sink is used again");
         }
-        LaneNotice::Gate(Change::Closed(probes)) => {
+        LaneNotice::Gate(GateChange::Closed(probes)) => {
             let lasted = rounded(probes.lasting.lasted(now.steady));
             tracing::info!(sink, %lasted, "the sink accepts events again");
         }

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Steady};
 use crate::files::Watched;
-use crate::live::command::{Action, Command, Refused};
+use crate::live::command::{Action, Command, CommandRefused};
 use crate::live::{self, Live};
 use crate::model::delivery::{Refusal, RefusalClass, Sending};
 use crate::model::lane::{Attempt, Lane, OutboxWrite};
@@ -68,7 +68,7 @@ pub struct LaneStatus {
 }
 
 /// A delivery loop while it runs.
-struct Running {
+struct RunningLoop {
     parts: Deliver,
     lane: Lane,
     attempts: JoinSet<(u64, Result<(), Refusal>)>,
@@ -86,7 +86,7 @@ impl Deliver {
     pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
         let active = self.store.active(&self.name).await?;
         let lane = Lane::new(self.name.clone(), self.sending, active, self.clock.now().steady);
-        let running = Running {
+        let running = RunningLoop {
             parts: self,
             lane,
             attempts: JoinSet::new(),
@@ -98,7 +98,7 @@ impl Deliver {
     }
 }
 
-impl Running {
+impl RunningLoop {
     async fn run(mut self, stop: CancellationToken) -> Result<(), Error> {
         let mut outbox = self.parts.outbox.subscribe();
         // What the store held before this subscription is looked for first.
@@ -233,7 +233,7 @@ impl Running {
                 self.lane.probe_now(now);
                 Ok(())
             }
-            Action::Retry(_) => Err(Refused::Unknown),
+            Action::Retry(_) => Err(CommandRefused::Unknown),
         };
         command.answer(result);
     }

@@ -18,7 +18,7 @@ use std::thread;
 use std::time::Duration;
 
 pub use stream::Stream;
-pub use watcher::{Cause, Watched, Watcher};
+pub use watcher::{AnnounceReason, Watched, Watcher};
 
 /// Longest time for opening a file, and for each part of it. A disk that spins up takes less.
 pub const PATIENCE: Duration = Duration::from_secs(5);
@@ -69,7 +69,7 @@ impl Error {
 
 /// The result of reading the files of an account or a sink again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum FilesChange {
     /// They hold what they held.
     None,
     /// What they hold now is in use.
@@ -80,7 +80,7 @@ pub enum Change {
 }
 
 /// A file as it was read.
-pub struct Content {
+pub struct FileContent {
     /// All of its bytes.
     pub bytes: Vec<u8>,
     /// Its permissions.
@@ -91,7 +91,7 @@ pub struct Content {
 ///
 /// # Errors
 /// When it is no regular file, too large, or not read in time; and with the system's own errors.
-pub fn read(path: &Path, largest_bytes: u64) -> Result<Content, Error> {
+pub fn read(path: &Path, largest_bytes: u64) -> Result<FileContent, Error> {
     let mut stream = Stream::open(path, largest_bytes)?;
     let mut bytes = Vec::new();
     while let Some(part) = stream.next_part()? {
@@ -101,7 +101,7 @@ pub fn read(path: &Path, largest_bytes: u64) -> Result<Content, Error> {
             bytes.extend_from_slice(&part);
         }
     }
-    Ok(Content { bytes, mode: stream.mode })
+    Ok(FileContent { bytes, mode: stream.mode })
 }
 
 /// The metadata of what a path leads to.

@@ -25,7 +25,7 @@ const EVERY: Duration = Duration::from_secs(1);
 
 /// The watcher. Its thread ends within a second after the last clone and the last [`Watched`] are gone.
 #[derive(Clone)]
-pub struct Watcher(Arc<Shared>);
+pub struct Watcher(Arc<WatcherShared>);
 
 /// The files of one reader, by owner (the name of an account or a sink). Dropping it ends their watch. The
 /// default has no watcher, and announces on request alone.
@@ -33,21 +33,21 @@ pub struct Watcher(Arc<Shared>);
 pub struct Watched {
     list: u64,
     announced: Arc<Notify>,
-    shared: Arc<Shared>,
+    shared: Arc<WatcherShared>,
 }
 
 #[derive(Default)]
-struct Shared {
-    entries: Mutex<BTreeMap<Key, Entry>>,
+struct WatcherShared {
+    entries: Mutex<BTreeMap<OwnerKey, Entry>>,
     lists: AtomicU64,
 }
 
 /// An owner within a list.
-type Key = (u64, String);
+type OwnerKey = (u64, String);
 
 /// The reason for an announcement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Cause {
+pub enum AnnounceReason {
     /// A reader asked for it: its files may be as they were.
     Requested,
     /// A file is not as it was, or was not looked at before.
@@ -57,9 +57,9 @@ pub enum Cause {
 struct Entry {
     files: Arc<[PathBuf]>,
     /// The files at the last look; `None` before the first one.
-    seen: Option<Vec<Seen>>,
+    seen: Option<Vec<FileState>>,
     /// The reason to announce the owner, if there is one.
-    cause: Option<Cause>,
+    cause: Option<AnnounceReason>,
     announced: Arc<Notify>,
     /// The thread that hangs on one of these files, if it is still there.
     hangs: Weak<()>,
@@ -67,10 +67,10 @@ struct Entry {
 
 /// The properties that tell a file from its next version. A rename over it changes the inode, a link to
 /// another target too.
-type Seen = Result<Identity, ErrorKind>;
+type FileState = Result<FileIdentity, ErrorKind>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Identity {
+struct FileIdentity {
     device: u64,
     inode: u64,
     mode: u32,
@@ -104,9 +104,9 @@ impl Watcher {
     fn looking(
         every: Duration,
         patience: Duration,
-        look: impl Fn(&PathBuf) -> Seen + Clone + Send + 'static,
+        look: impl Fn(&PathBuf) -> FileState + Clone + Send + 'static,
     ) -> io::Result<Self> {
-        let shared = Arc::<Shared>::default();
+        let shared = Arc::<WatcherShared>::default();
         let watched = Arc::downgrade(&shared);
         spawn(move || {
             while let Some(shared) = watched.upgrade() {
@@ -142,12 +142,12 @@ impl Watched {
         if let Some(entry) = self.shared.entries().get_mut(&(self.list, owner.to_owned()))
             && entry.hangs.strong_count() == 0
         {
-            entry.announce(Cause::Requested);
+            entry.announce(AnnounceReason::Requested);
         }
     }
 
     /// Waits for an announcement, and gives its owners. It may be dropped and called again at any time.
-    pub async fn announced(&self) -> BTreeMap<String, Cause> {
+    pub async fn announced(&self) -> BTreeMap<String, AnnounceReason> {
         loop {
             // A permit that comes between the look and the wait is kept.
             let owners = self.take();
@@ -158,7 +158,7 @@ impl Watched {
         }
     }
 
-    fn take(&self) -> BTreeMap<String, Cause> {
+    fn take(&self) -> BTreeMap<String, AnnounceReason> {
         let mut entries = self.shared.entries();
         let own = entries.range_mut((self.list, String::new())..(self.list + 1, String::new()));
         own.filter_map(|((_, owner), entry)| Some((owner.clone(), entry.cause.take()?))).collect()
@@ -171,26 +171,26 @@ impl Drop for Watched {
     }
 }
 
-impl Shared {
-    fn entries(&self) -> MutexGuard<'_, BTreeMap<Key, Entry>> {
+impl WatcherShared {
+    fn entries(&self) -> MutexGuard<'_, BTreeMap<OwnerKey, Entry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Compares the files of an owner with the last look, unless others are watched by now.
-    fn looked_at(&self, key: &Key, files: &Arc<[PathBuf]>, seen: Vec<Seen>) {
+    fn looked_at(&self, key: &OwnerKey, files: &Arc<[PathBuf]>, seen: Vec<FileState>) {
         let mut entries = self.entries();
         let Some(entry) = entries.get_mut(key).filter(|entry| Arc::ptr_eq(&entry.files, files)) else {
             return;
         };
         if entry.seen.as_ref() != Some(&seen) {
             entry.seen = Some(seen);
-            entry.announce(Cause::Changed);
+            entry.announce(AnnounceReason::Changed);
         }
     }
 }
 
 impl Entry {
-    fn announce(&mut self, cause: Cause) {
+    fn announce(&mut self, cause: AnnounceReason) {
         self.cause = self.cause.max(Some(cause));
         self.announced.notify_one();
     }
@@ -199,11 +199,11 @@ impl Entry {
 /// One look at every file. Files that hang cost `patience` once; their owner is passed over until the thread
 /// that looks at them comes back.
 fn look_at_all(
-    shared: &Arc<Shared>,
+    shared: &Arc<WatcherShared>,
     patience: Duration,
-    look: &(impl Fn(&PathBuf) -> Seen + Clone + Send + 'static),
+    look: &(impl Fn(&PathBuf) -> FileState + Clone + Send + 'static),
 ) {
-    let mut to_look_at: VecDeque<(Key, Arc<[PathBuf]>)> = shared
+    let mut to_look_at: VecDeque<(OwnerKey, Arc<[PathBuf]>)> = shared
         .entries()
         .iter()
         .filter(|(_, entry)| entry.hangs.strong_count() == 0)
@@ -240,14 +240,14 @@ fn look_at_all(
     }
 }
 
-fn look(path: &PathBuf) -> Seen {
+fn look(path: &PathBuf) -> FileState {
     let metadata = fs::metadata(path).map_err(|error| error.kind())?;
     let content = (!metadata.is_dir()).then(|| ContentSeen {
         modified: (metadata.mtime(), metadata.mtime_nsec()),
         changed: (metadata.ctime(), metadata.ctime_nsec()),
         size_bytes: metadata.size(),
     });
-    Ok(Identity {
+    Ok(FileIdentity {
         device: metadata.dev(),
         inode: metadata.ino(),
         mode: metadata.mode(),

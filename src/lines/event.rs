@@ -6,19 +6,19 @@
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::line::{Line, MAX_VALUE_BYTES, cut};
+use super::line::{LogLine, MAX_VALUE_BYTES, cut};
 use crate::model::event::{
     AccountData, Data, DeliveryData, ErrorData, Event, GroupData, Kind, SinkData, TaskData,
 };
 use crate::model::reading::Code;
 
 /// The line of an event. Absent values are left out, and long texts are cut.
-pub fn line(event: &Event) -> Line<'static> {
+pub fn line(event: &Event) -> LogLine<'static> {
     let (message, _) = heading(event.kind);
     // A body that cannot be read still makes a line: the event happened.
     let values = event.data().map(|data| values(event.kind, data)).unwrap_or_default();
     let fields = values.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
-    Line { time: event.time, level: None, message, fields }
+    LogLine { time: event.time, level: None, message, fields }
 }
 
 /// The `MESSAGE_ID` of events of that type in the journal.

@@ -21,7 +21,7 @@ pub type Fields = Vec<(&'static str, Value)>;
 
 /// What a line says.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Line<'a> {
+pub struct LogLine<'a> {
     /// When it happened.
     pub time: Wall,
     /// How loud it is; events have none.
@@ -62,7 +62,7 @@ impl Level {
     }
 }
 
-impl Line<'_> {
+impl LogLine<'_> {
     /// `TIME message key=value …`, with the level after the time where there is one; without a line end.
     pub fn text(&self, has_colours: bool) -> String {
         let level = match self.level {
@@ -184,8 +184,8 @@ mod tests {
         ]
     }
 
-    fn line(fields: Fields) -> Line<'static> {
-        Line { time: Wall(1_764_000_000_000), level: None, message: "task finished", fields }
+    fn line(fields: Fields) -> LogLine<'static> {
+        LogLine { time: Wall(1_764_000_000_000), level: None, message: "task finished", fields }
     }
 
     const HOSTILE: &str = "a\nb\r\t\u{1b}[31m\u{9b}2J\u{7f}\0\u{2028}\u{202e}\u{61c}\u{180e}\u{ad}\u{34f}\u{115f}\u{3164}\u{ffa0}\u{206a}\u{e0000}\u{e0041}\u{e007f}\u{e0100}\"\\ 机";
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_level_stands_after_the_time() {
-        let line = Line { level: Some(Level::Warn), ..line(Fields::new()) };
+        let line = LogLine { level: Some(Level::Warn), ..line(Fields::new()) };
         assert_eq!(line.text(false), "2025-11-24T16:00:00.000Z WARN  task finished");
         assert!(line.text(true).contains("\u{1b}[33mWARN "));
         assert!(line.json().contains(r#""level":"warn","message":"#));

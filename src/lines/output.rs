@@ -20,12 +20,12 @@ pub const ATOMIC_BYTES: usize = 4096;
 
 /// A descriptor, and the rest of a line that was begun on it.
 #[derive(Debug)]
-pub struct Lines {
+pub struct LineOutput {
     out: Arc<File>,
     owed: Vec<u8>,
 }
 
-impl Lines {
+impl LineOutput {
     /// Lines to that descriptor, which is at the start of a line.
     pub fn new(out: File) -> Self {
         Self { out: Arc::new(out), owed: Vec::new() }
@@ -33,7 +33,7 @@ impl Lines {
 
     /// Writes as much of these whole lines as the descriptor takes at once, and takes it off them. After an
     /// error they start with a line of which nothing is written; with `WouldBlock`, go on after
-    /// [`Lines::wait`].
+    /// [`LineOutput::wait`].
     pub fn write_ready(&mut self, lines: &mut &[u8]) -> io::Result<()> {
         loop {
             while !self.owed.is_empty() {
@@ -70,7 +70,7 @@ impl Lines {
 
 /// Writes these whole lines, waiting while the descriptor takes nothing, but never longer than `patience` at
 /// a time; then it is an error of the kind `TimedOut`. Others may write between two lines.
-pub fn write_waiting(shared: &Mutex<Lines>, mut lines: &[u8], patience: Duration) -> io::Result<()> {
+pub fn write_waiting(shared: &Mutex<LineOutput>, mut lines: &[u8], patience: Duration) -> io::Result<()> {
     loop {
         let out = {
             let mut guard = lock(shared);
@@ -86,13 +86,13 @@ pub fn write_waiting(shared: &Mutex<Lines>, mut lines: &[u8], patience: Duration
 }
 
 /// Lines to standard error: the same ones for the whole process, so that nobody writes into another's line.
-pub fn standard_error() -> io::Result<Arc<Mutex<Lines>>> {
-    static LINES: OnceLock<Arc<Mutex<Lines>>> = OnceLock::new();
+pub fn standard_error() -> io::Result<Arc<Mutex<LineOutput>>> {
+    static LINES: OnceLock<Arc<Mutex<LineOutput>>> = OnceLock::new();
     if let Some(lines) = LINES.get() {
         return Ok(Arc::clone(lines));
     }
     let own = File::from(io::stderr().as_fd().try_clone_to_owned()?);
-    Ok(Arc::clone(LINES.get_or_init(|| Arc::new(Mutex::new(Lines::new(own))))))
+    Ok(Arc::clone(LINES.get_or_init(|| Arc::new(Mutex::new(LineOutput::new(own))))))
 }
 
 /// A panic in another writer leaves at worst a line that is owed; the lines stay usable.
@@ -122,9 +122,9 @@ mod tests {
 
     const SHORT: Duration = Duration::from_millis(20);
 
-    fn pipe() -> (File, Mutex<Lines>) {
+    fn pipe() -> (File, Mutex<LineOutput>) {
         let (read_end, write_end) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
-        (File::from(read_end), Mutex::new(Lines::new(File::from(write_end))))
+        (File::from(read_end), Mutex::new(LineOutput::new(File::from(write_end))))
     }
 
     fn lines_of(bytes: usize) -> Vec<u8> {

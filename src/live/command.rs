@@ -9,7 +9,7 @@ const WAITING: usize = 64;
 pub struct Command {
     /// The requested action.
     pub action: Action,
-    result: oneshot::Sender<Result<(), Refused>>,
+    result: oneshot::Sender<Result<(), CommandRefused>>,
 }
 
 /// An action of a loop.
@@ -21,7 +21,7 @@ pub enum Action {
 
 /// The reason why a command changed nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
+pub enum CommandRefused {
     /// The loop knows no such account or sink.
     #[error("there is no such account or sink")]
     Unknown,
@@ -45,16 +45,16 @@ impl Commands {
     ///
     /// # Errors
     /// When the loop refused the action, or ended.
-    pub async fn send(&self, action: Action) -> Result<(), Refused> {
+    pub async fn send(&self, action: Action) -> Result<(), CommandRefused> {
         let (result, response) = oneshot::channel();
-        self.0.send(Command { action, result }).await.map_err(|_| Refused::Stopping)?;
-        response.await.map_err(|_| Refused::Stopping)?
+        self.0.send(Command { action, result }).await.map_err(|_| CommandRefused::Stopping)?;
+        response.await.map_err(|_| CommandRefused::Stopping)?
     }
 }
 
 impl Command {
     /// Answers the sender, who may have gone.
-    pub fn answer(self, result: Result<(), Refused>) {
+    pub fn answer(self, result: Result<(), CommandRefused>) {
         let _ = self.result.send(result);
     }
 }

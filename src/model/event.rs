@@ -19,7 +19,7 @@ pub(crate) mod schema;
 mod trouble;
 
 pub use content::{CloudEvent, Data, ErrorData, TaskData, TaskPart};
-pub use group::{Counts, Finished, GroupData, group};
+pub use group::{Finished, GroupCounts, GroupData, group};
 pub use trouble::{AccountData, Dead, DeliveryData, Held, HeldSink, SinkData, account, dead, sink};
 
 use super::reading::{Code, Fault, Instance, Outcome, Reading};
@@ -81,7 +81,7 @@ pub struct Event {
 
 /// Whose event it is.
 #[derive(Clone, Debug)]
-pub struct About<'a> {
+pub struct EventContext<'a> {
     /// Where the task was asked for.
     pub target: &'a Target,
     /// The task's id.
@@ -152,7 +152,7 @@ impl Event {
     }
 
     /// A new event: its id is derived, and its body written.
-    fn new(kind: Kind, time: Wall, origin: Origin, data: Data) -> Self {
+    fn new(kind: Kind, time: Wall, origin: IdParts, data: Data) -> Self {
         let id = derived_id(&origin, kind, time);
         let content = CloudEvent::new(id, kind, time, origin, data);
         let body = content.body();
@@ -238,7 +238,7 @@ impl Kind {
 }
 
 /// The one final word on a task.
-pub fn final_word(about: &About<'_>, word: &FinalWord<'_>, ending: &Ending) -> Event {
+pub fn final_word(about: &EventContext<'_>, word: &FinalWord<'_>, ending: &Ending) -> Event {
     let (kind, mut data) = match word {
         FinalWord::Finished { outcome, status, instances, message } => {
             let data = TaskData {
@@ -271,7 +271,7 @@ pub fn final_word(about: &About<'_>, word: &FinalWord<'_>, ending: &Ending) -> E
 }
 
 /// A task's status, or an instance's, changed.
-pub fn progressed(about: &About<'_>, reading: &Reading, previous: &Code, at: Wall) -> Event {
+pub fn progressed(about: &EventContext<'_>, reading: &Reading, previous: &Code, at: Wall) -> Event {
     let data = TaskData {
         status: Some(reading.status.clone()),
         previous_status: Some(previous.clone()),
@@ -284,7 +284,7 @@ pub fn progressed(about: &About<'_>, reading: &Reading, previous: &Code, at: Wal
 }
 
 /// A task takes longer than it was expected to; the watch goes on.
-pub fn overdue(about: &About<'_>, status: Option<&Code>, elapsed: Duration, at: Wall) -> Event {
+pub fn overdue(about: &EventContext<'_>, status: Option<&Code>, elapsed: Duration, at: Wall) -> Event {
     let data =
         TaskData { status: status.cloned(), elapsed_seconds: Some(seconds(elapsed)), ..TaskData::of(about) };
     of_task(about, Kind::Overdue, at, data)
@@ -308,9 +308,9 @@ fn left_out(instances: &[Instance]) -> Option<usize> {
     instances.len().checked_sub(MAX_INSTANCES).filter(|count| *count > 0)
 }
 
-fn of_task(about: &About<'_>, kind: Kind, at: Wall, data: TaskData) -> Event {
+fn of_task(about: &EventContext<'_>, kind: Kind, at: Wall, data: TaskData) -> Event {
     let Target { account, region, operation } = about.target;
-    let origin = Origin {
+    let origin = IdParts {
         source: format!("opwatch/{}/{}", segment(account), segment(region)),
         subject: format!("{}/{}", segment(operation), segment(&about.id.to_string())),
         start: about.registered_at,
@@ -320,7 +320,7 @@ fn of_task(about: &About<'_>, kind: Kind, at: Wall, data: TaskData) -> Event {
 }
 
 /// The parts of an event's id, beside its type and time.
-struct Origin {
+struct IdParts {
     /// The CloudEvents source.
     source: String,
     /// The CloudEvents subject.
@@ -333,8 +333,8 @@ struct Origin {
 
 /// UUIDv5 over compact JSON `[source, subject, start_ms, type, sequence]`, with the time added unless it is a
 /// final word (design.md §3, promise 2): a final word that is made again after a crash keeps its id.
-fn derived_id(origin: &Origin, kind: Kind, time: Wall) -> Uuid {
-    let Origin { source, subject, start, sequence } = origin;
+fn derived_id(origin: &IdParts, kind: Kind, time: Wall) -> Uuid {
+    let IdParts { source, subject, start, sequence } = origin;
     let mut name = serde_json::json!([source, subject, start.0, kind.name(), sequence]);
     if let (false, Some(parts)) = (kind.is_final_word(), name.as_array_mut()) {
         parts.push(time.0.into());
@@ -365,7 +365,7 @@ mod tests {
         };
         let instances =
             [Instance { id: "cpm-3dw234".into(), status: Code::Int(1), outcome: Some(Outcome::Success) }];
-        let about = About {
+        let about = EventContext {
             target: &target,
             id: &TaskId::Int(1_000_800_001),
             settings: &settings,
@@ -407,8 +407,13 @@ mod tests {
         let target = Target { account: "default".into(), region: "bj".into(), operation: "bm".into() };
         let settings = Settings::default();
         let id = TaskId::Int(1);
-        let about =
-            About { target: &target, id: &id, settings: &settings, registered_at: Wall(0), sequence: 0 };
+        let about = EventContext {
+            target: &target,
+            id: &id,
+            settings: &settings,
+            registered_at: Wall(0),
+            sequence: 0,
+        };
         let outcome = |number: usize| match number % 1_000 {
             999 => Outcome::Failure,
             _ => Outcome::Success,

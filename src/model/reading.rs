@@ -140,13 +140,13 @@ impl<'de> Deserialize<'de> for Code {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(untagged)]
-        enum Written {
+        enum IntOrText {
             Int(i64),
             Text(String),
         }
-        Written::deserialize(deserializer).map(|written| match written {
-            Written::Int(number) => Self::Int(number),
-            Written::Text(text) => Self::read(&text),
+        IntOrText::deserialize(deserializer).map(|written| match written {
+            IntOrText::Int(number) => Self::Int(number),
+            IntOrText::Text(text) => Self::read(&text),
         })
     }
 }

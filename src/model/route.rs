@@ -15,7 +15,7 @@ pub const LOG: &str = "log";
 /// What `events` of a sink may name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Group {
+pub enum EventGroup {
     /// A task came to an outcome.
     Finished,
     /// A task was given up.
@@ -32,11 +32,11 @@ pub enum Group {
 
 /// One configured sink, as far as routing needs it.
 #[derive(Clone, Debug)]
-pub struct Route {
+pub struct SinkRoute {
     /// Its name.
     pub sink: String,
     /// What it hears of.
-    pub events: Vec<Group>,
+    pub events: Vec<EventGroup>,
     /// The outcomes of finished tasks that it hears of; `None`: all.
     pub outcomes: Option<Vec<Outcome>>,
     /// It hears of tasks alone that carry all of these, and of their groups; trouble is not asked.
@@ -45,9 +45,9 @@ pub struct Route {
 
 /// The configured sinks, `log` included.
 #[derive(Clone, Debug, Default)]
-pub struct Routes(pub Vec<Route>);
+pub struct Routes(pub Vec<SinkRoute>);
 
-impl Group {
+impl EventGroup {
     /// Every group: what `log` hears of unless it says otherwise.
     pub const ALL: [Self; 6] =
         [Self::Finished, Self::Abandoned, Self::Progressed, Self::Overdue, Self::Group, Self::Trouble];
@@ -71,7 +71,7 @@ impl Group {
     }
 }
 
-impl Route {
+impl SinkRoute {
     /// Whether it may hear of a task at all: it is chosen, or none is, and the task carries its labels.
     fn is_for(&self, settings: &Settings) -> bool {
         let is_chosen =
@@ -84,7 +84,7 @@ impl Routes {
     /// The sinks that hear of an event of this task: `log`, and those that it names or, where it names none,
     /// all; and of these those that want such events, such an outcome, and tasks with such labels.
     pub fn of_task(&self, kind: Kind, settings: &Settings, outcome: Option<Outcome>) -> Vec<String> {
-        let wants = |route: &Route| {
+        let wants = |route: &SinkRoute| {
             route.outcomes.as_ref().zip(outcome).is_none_or(|(wanted, outcome)| wanted.contains(&outcome))
         };
         self.of(kind, |route| wants(route) && route.is_for(settings))
@@ -100,8 +100,8 @@ impl Routes {
         self.of(kind, |_| true)
     }
 
-    fn of(&self, kind: Kind, chosen: impl Fn(&Route) -> bool) -> Vec<String> {
-        let wants = |route: &&Route| chosen(route) && route.events.contains(&Group::of(kind));
+    fn of(&self, kind: Kind, chosen: impl Fn(&SinkRoute) -> bool) -> Vec<String> {
+        let wants = |route: &&SinkRoute| chosen(route) && route.events.contains(&EventGroup::of(kind));
         self.0.iter().filter(wants).map(|route| route.sink.clone()).collect()
     }
 }
@@ -111,16 +111,16 @@ mod tests {
     use super::*;
 
     fn routes() -> Routes {
-        let route = |sink: &str, events: &[Group]| Route {
+        let route = |sink: &str, events: &[EventGroup]| SinkRoute {
             sink: sink.into(),
             events: events.into(),
             outcomes: None,
             labels: BTreeMap::new(),
         };
         Routes(vec![
-            route("audit", &Group::USUAL),
-            route(LOG, &Group::ALL),
-            route("ops", &[Group::Overdue, Group::Trouble]),
+            route("audit", &EventGroup::USUAL),
+            route(LOG, &EventGroup::ALL),
+            route("ops", &[EventGroup::Overdue, EventGroup::Trouble]),
         ])
     }
 

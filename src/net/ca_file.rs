@@ -38,7 +38,8 @@ pub fn read(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
 /// What is wrong with the file, and what to do.
 pub fn pem(path: &Path) -> Result<String, String> {
     let shown = path.display();
-    let files::Content { bytes, .. } = files::read(path, LARGEST_BYTES).map_err(|error| error.at(path))?;
+    let files::FileContent { bytes, .. } =
+        files::read(path, LARGEST_BYTES).map_err(|error| error.at(path))?;
     // What stands between the certificates may be in any encoding.
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let count = parsed(&text).collect::<Result<Vec<_>, _>>().map(|certificates| certificates.len());

@@ -16,9 +16,9 @@ const PERHAPS: &str = "requestId";
 
 /// The ids of an answer in their order, or why it has none.
 pub(super) fn ids(answer: &Value) -> Result<Vec<WrittenId>, String> {
-    let mut found = Found::default();
+    let mut found = FoundIds::default();
     found.look_into(answer);
-    let Found { sure, perhaps, wrong } = found;
+    let FoundIds { sure, perhaps, wrong } = found;
     if let Some(wrong) = wrong {
         return Err(wrong);
     }
@@ -36,13 +36,13 @@ pub(super) fn ids(answer: &Value) -> Result<Vec<WrittenId>, String> {
 }
 
 #[derive(Default)]
-struct Found {
+struct FoundIds {
     sure: Vec<WrittenId>,
     perhaps: Vec<WrittenId>,
     wrong: Option<String>,
 }
 
-impl Found {
+impl FoundIds {
     /// How deep that goes is bounded by the JSON reader.
     fn look_into(&mut self, value: &Value) {
         match value {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{Written, WrittenId};
+use super::{TaskEntry, WrittenId};
 use crate::cloud::operations::Operations;
 use crate::model::policy::Policy;
 use crate::model::task::{IdType, NewTask, Origin, Settings, Target, TaskId};
@@ -23,13 +23,13 @@ pub struct Catalogue {
     /// What a task follows that says nothing else, where that is known.
     poll: Option<Policy>,
     /// Where a task goes that names neither account nor operation nor region.
-    bare: Result<(Arc<Target>, IdType), Refused>,
+    bare: Result<(Arc<Target>, IdType), WrongTaskKey>,
     /// One target for a whole list.
     targets: Mutex<HashMap<Target, Arc<Target>>>,
 }
 
 /// The key of a task that is wrong, and what to do.
-type Refused = (&'static str, String);
+type WrongTaskKey = (&'static str, String);
 
 const DEFAULT_OPERATION: &str = "bm";
 const DEFAULT_ACCOUNT: &str = "default";
@@ -61,7 +61,7 @@ impl Catalogue {
             bare: Err(("account", String::new())),
             targets: Mutex::default(),
         };
-        catalogue.bare = catalogue.target(&Written::default());
+        catalogue.bare = catalogue.target(&TaskEntry::default());
         catalogue
     }
 
@@ -79,11 +79,11 @@ impl Catalogue {
     }
 
     /// A task as it was written, with everything that it leaves open filled in.
-    pub fn resolve(&self, written: Written, place: &Place) -> Result<NewTask, Problem> {
+    pub fn resolve(&self, written: TaskEntry, place: &Place) -> Result<NewTask, Problem> {
         self.task(written).map_err(|(key, what)| refused(place, key, what))
     }
 
-    fn task(&self, written: Written) -> Result<NewTask, Refused> {
+    fn task(&self, written: TaskEntry) -> Result<NewTask, WrongTaskKey> {
         let (target, id_type) = self.target(&written)?;
         let id = match written.id {
             None => return Err(("id", "is missing; write the task's id".to_owned())),
@@ -133,7 +133,11 @@ impl Catalogue {
     }
 
     /// A first poll at the deadline would be the last one too, and so the only one.
-    fn check_first_poll(&self, own_delay: Option<Span>, own_timeout: Option<Limit>) -> Result<(), Refused> {
+    fn check_first_poll(
+        &self,
+        own_delay: Option<Span>,
+        own_timeout: Option<Limit>,
+    ) -> Result<(), WrongTaskKey> {
         let poll = self.poll.as_ref();
         let delay = own_delay.or(poll.map(|poll| poll.initial_delay));
         let timeout = own_timeout.or(poll.map(|poll| poll.timeout));
@@ -165,7 +169,7 @@ impl Catalogue {
     }
 
     /// The target of a task, with the id type of its operation.
-    fn target(&self, written: &Written) -> Result<(Arc<Target>, IdType), Refused> {
+    fn target(&self, written: &TaskEntry) -> Result<(Arc<Target>, IdType), WrongTaskKey> {
         // As most of a long list, which would else pay for three names per task.
         if let (None, None, None, Ok((target, id_type))) =
             (&written.operation, &written.account, &written.region, &self.bare)
@@ -197,7 +201,7 @@ impl Catalogue {
         Ok((Arc::clone(shared), row.id.r#type))
     }
 
-    fn account(&self, written: Option<&str>) -> Result<(&String, &Option<String>), Refused> {
+    fn account(&self, written: Option<&str>) -> Result<(&String, &Option<String>), WrongTaskKey> {
         let found = match written {
             Some(name) => self.accounts.get_key_value(name),
             None => self
@@ -221,7 +225,7 @@ impl Catalogue {
     }
 
     /// In one order and without repeats, so that two ways to write the same list are the same.
-    fn known_sinks(&self, mut sinks: Vec<String>) -> Result<Vec<String>, Refused> {
+    fn known_sinks(&self, mut sinks: Vec<String>) -> Result<Vec<String>, WrongTaskKey> {
         if let Some(name) = sinks.iter().find(|name| !self.sinks.contains(*name)) {
             return Err(("sinks", unknown("sink", name, self.sinks.iter().map(String::as_str))));
         }
@@ -231,7 +235,7 @@ impl Catalogue {
     }
 }
 
-fn canonical(written: WrittenId, id_type: IdType) -> Result<TaskId, Refused> {
+fn canonical(written: WrittenId, id_type: IdType) -> Result<TaskId, WrongTaskKey> {
     let text = match (written, id_type) {
         (WrittenId::Int(number), IdType::Int) => return Ok(TaskId::Int(number)),
         (WrittenId::Int(number), IdType::Text) => number.to_string(),
@@ -270,7 +274,7 @@ fn check_texts(
     most: usize,
     longest_key: usize,
     longest: usize,
-) -> Result<(), Refused> {
+) -> Result<(), WrongTaskKey> {
     if texts.len() > most {
         return Err((key, format!("are {}; write at most {most}", texts.len())));
     }

@@ -8,7 +8,7 @@ use std::io::{self, BufRead, ErrorKind, Read};
 use std::path::Path;
 
 use super::catalogue::Catalogue;
-use super::{KEYS, Written, json};
+use super::{KEYS, TaskEntry, json};
 use crate::files::Stream;
 use crate::model::task::NewTask;
 use crate::problem::{Place, Problem, is_utf_16};
@@ -63,7 +63,7 @@ pub fn read_task_file(
             return vec![Problem::new(place, what)];
         }
     };
-    let mut lines = Lines { reader, line: Vec::new(), number: 0 };
+    let mut lines = LineReader { reader, line: Vec::new(), number: 0 };
     loop {
         let line = match lines.next() {
             Ok(Some(line)) => line,
@@ -92,20 +92,20 @@ pub fn read_task_file(
 }
 
 /// One line without its end.
-struct Line<'a> {
+struct InputLine<'a> {
     number: usize,
     text: &'a [u8],
     too_long: bool,
 }
 
-struct Lines<R> {
+struct LineReader<R> {
     reader: R,
     line: Vec<u8>,
     number: usize,
 }
 
-impl<R: BufRead> Lines<R> {
-    fn next(&mut self) -> io::Result<Option<Line<'_>>> {
+impl<R: BufRead> LineReader<R> {
+    fn next(&mut self) -> io::Result<Option<InputLine<'_>>> {
         self.line.clear();
         let bound = LONGEST_LINE_BYTES as u64 + 1;
         if self.reader.by_ref().take(bound).read_until(b'\n', &mut self.line)? == 0 {
@@ -121,12 +121,16 @@ impl<R: BufRead> Lines<R> {
         if self.number == 1 && is_utf_16(text) {
             return Err(io::Error::new(ErrorKind::InvalidData, "it is UTF-16 text, and must be UTF-8"));
         }
-        Ok(Some(Line { number: self.number, text: text.trim_ascii(), too_long }))
+        Ok(Some(InputLine { number: self.number, text: text.trim_ascii(), too_long }))
     }
 }
 
 /// What a line says: a task, nothing, or what is wrong with it.
-fn parse(line: &Line<'_>, catalogue: &Catalogue, place: &Place) -> Result<Option<NewTask>, Vec<Problem>> {
+fn parse(
+    line: &InputLine<'_>,
+    catalogue: &Catalogue,
+    place: &Place,
+) -> Result<Option<NewTask>, Vec<Problem>> {
     let one = |what: String| vec![Problem::new(place.clone(), what)];
     if line.too_long {
         return Err(one(format!(
@@ -149,7 +153,7 @@ fn parse(line: &Line<'_>, catalogue: &Catalogue, place: &Place) -> Result<Option
     }
 }
 
-pub(super) fn parse_object(text: &str, place: &Place) -> Result<Written, Vec<Problem>> {
+pub(super) fn parse_object(text: &str, place: &Place) -> Result<TaskEntry, Vec<Problem>> {
     let mut clean = true;
     let mut reader = serde_json::Deserializer::from_str(text);
     let direct = serde_ignored::deserialize(&mut reader, |_| clean = false)
@@ -162,7 +166,7 @@ pub(super) fn parse_object(text: &str, place: &Place) -> Result<Written, Vec<Pro
     // Something is wrong, so there is time to find out everything that is.
     let table =
         serde_json::from_str(text).map_err(|error| vec![Problem::new(place.clone(), not_json(&error))])?;
-    let (_, faults) = section::read::<Written>(table, &KEYS);
+    let (_, faults) = section::read::<TaskEntry>(table, &KEYS);
     let mut problems: Vec<Problem> = faults
         .into_iter()
         .map(|fault| Problem::new(Place { key: Some(dotted(&fault.path)), ..place.clone() }, fault.what))

@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::Written;
+use super::TaskEntry;
 use super::catalogue::Catalogue;
 use super::lines::{Told, read_task_file};
 use crate::model::task::{NewTask, Settings};
@@ -19,7 +19,7 @@ use crate::problem::{Place, Problem};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Listed {
     /// As it was written.
-    pub written: Written,
+    pub written: TaskEntry,
     /// Its own place; the key is `tasks`.
     pub place: Place,
     /// The lines of its keys.
@@ -34,7 +34,7 @@ pub fn listed(
     catalogue: &Catalogue,
     mut each: impl FnMut(NewTask),
 ) -> Result<u64, Vec<Problem>> {
-    let mut seen = Seen::default();
+    let mut seen = SeenTasks::default();
     let mut count = 0;
     let mut told = Told::default();
     for entry in entries {
@@ -77,7 +77,7 @@ impl Listed {
 /// The tasks seen so far, as hashes: 24 bytes each, however much was written about them. Two of a million
 /// tasks share a hash of 64 bits once in some ten million lists.
 #[derive(Default)]
-struct Seen {
+struct SeenTasks {
     tasks: HashMap<u64, First, BuildHasherDefault<AsIs>>,
     files: Vec<PathBuf>,
     hash: RandomState,
@@ -90,7 +90,7 @@ struct First {
     line: u32,
 }
 
-impl Seen {
+impl SeenTasks {
     /// Whether this task was not listed before; with other settings it is a problem.
     fn is_new(&mut self, task: &NewTask, place: &Place) -> Result<bool, Problem> {
         let settings = self.settings_hash(&task.settings);
@@ -143,7 +143,7 @@ impl Seen {
     }
 }
 
-/// The keys of [`Seen`] are hashes already.
+/// The keys of [`SeenTasks`] are hashes already.
 #[derive(Default)]
 struct AsIs(u64);
 

@@ -1,6 +1,6 @@
 //! Every way a task comes in, validated once.
 //!
-//! What a person wrote is a [`Written`]; [`catalogue::Catalogue`] knows what there is to be named and turns
+//! What a person wrote is a [`TaskEntry`]; [`catalogue::Catalogue`] knows what there is to be named and turns
 //! it into a [`NewTask`](crate::model::task::NewTask). [`lines`] streams task files, [`listed`] goes over
 //! everything that a configuration lists, so that a long list is never in memory as a whole, and [`piped`]
 //! reads what a command is handed on its standard input.
@@ -25,7 +25,7 @@ use crate::units::{Limit, Span};
 /// One entry of `[[tasks]]`, or one line of a task file, as it was written.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Written {
+pub struct TaskEntry {
     /// The task id: an integer or a string.
     pub id: Option<WrittenId>,
     /// A name for people.
@@ -64,7 +64,7 @@ pub enum WrittenId {
     Text(String),
 }
 
-impl Written {
+impl TaskEntry {
     /// The same, with what it leaves open of where it is asked for, and how, as another says.
     pub fn or(self, other: &Self) -> Self {
         let mut params = other.params.clone();
@@ -80,7 +80,7 @@ impl Written {
 }
 
 /// The keys of a task, for suggestions.
-pub static KEYS: LazyLock<Value> = LazyLock::new(|| section::keys::<Written>(&[]));
+pub static KEYS: LazyLock<Value> = LazyLock::new(|| section::keys::<TaskEntry>(&[]));
 
 /// Untagged by hand: serde's own way says of a wrong id only that it "did not match any variant".
 impl<'de> Deserialize<'de> for WrittenId {

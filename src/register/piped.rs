@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::lines::{Told, parse_object};
 use super::listed::Listed;
-use super::{Written, WrittenId, answers, json};
+use super::{TaskEntry, WrittenId, answers, json};
 use crate::problem::{Place, Problem};
 
 /// Far above the list of a person's command, and what a command may take of memory. Longer lists are a
@@ -20,7 +20,7 @@ pub const MOST_BYTES: usize = 16 * 1024 * 1024;
 pub const MOST_TASKS: usize = 100_000;
 
 /// All tasks of such an input, or all that is wrong with it; `defaults` is what the command's options say.
-pub fn read(input: &[u8], name: &Path, defaults: &Written) -> Result<Vec<Listed>, Vec<Problem>> {
+pub fn read(input: &[u8], name: &Path, defaults: &TaskEntry) -> Result<Vec<Listed>, Vec<Problem>> {
     let place = |line| Place { file: Some(name.to_owned()), line, key: None };
     let one = |line, what: String| Err(vec![Problem::new(place(line), what)]);
     if input.len() > MOST_BYTES {
@@ -48,7 +48,9 @@ pub fn read(input: &[u8], name: &Path, defaults: &Written) -> Result<Vec<Listed>
     while let Some((line, part)) = reader.next() {
         let place = place(Some(line));
         match part {
-            Err(Broken { line, what }) => told.add(Problem::new(Place { line: Some(line), ..place }, what)),
+            Err(BrokenJson { line, what }) => {
+                told.add(Problem::new(Place { line: Some(line), ..place }, what))
+            }
             Ok(part) => match written(&part, &place) {
                 Ok(found) => tasks.extend(found.into_iter().map(|written| Listed {
                     written: written.or(defaults),
@@ -78,13 +80,13 @@ pub fn read(input: &[u8], name: &Path, defaults: &Written) -> Result<Vec<Listed>
 }
 
 /// What stands in the input, one after the other.
-enum Part<'a> {
+enum InputPart<'a> {
     Id(&'a str),
     Json(&'a str, Value),
 }
 
 /// JSON that cannot be read; nothing after it can, either.
-struct Broken {
+struct BrokenJson {
     line: usize,
     what: String,
 }
@@ -96,7 +98,7 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// The next part, with the line where it begins.
-    fn next(&mut self) -> Option<(usize, Result<Part<'a>, Broken>)> {
+    fn next(&mut self) -> Option<(usize, Result<InputPart<'a>, BrokenJson>)> {
         loop {
             let blank = self.rest.len() - self.rest.trim_start().len();
             self.take(blank);
@@ -105,7 +107,7 @@ impl<'a> Reader<'a> {
             }
             let line = self.line;
             if !self.rest.starts_with(['#', '{', '[', '"']) {
-                return Some((line, Ok(Part::Id(self.take_line()))));
+                return Some((line, Ok(InputPart::Id(self.take_line()))));
             }
             if self.rest.starts_with('#') {
                 self.take_line();
@@ -117,10 +119,13 @@ impl<'a> Reader<'a> {
             return Some((
                 line,
                 match document {
-                    Ok(value) => Ok(Part::Json(self.take(end), value)),
+                    Ok(value) => Ok(InputPart::Json(self.take(end), value)),
                     Err(error) => {
                         self.rest = "";
-                        Err(Broken { line: line + error.line().saturating_sub(1), what: not_json(&error) })
+                        Err(BrokenJson {
+                            line: line + error.line().saturating_sub(1),
+                            what: not_json(&error),
+                        })
                     }
                 },
             ));
@@ -139,16 +144,16 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn written(part: &Part<'_>, place: &Place) -> Result<Vec<Written>, Vec<Problem>> {
-    let of = |id| Written { id: Some(id), ..Written::default() };
+fn written(part: &InputPart<'_>, place: &Place) -> Result<Vec<TaskEntry>, Vec<Problem>> {
+    let of = |id| TaskEntry { id: Some(id), ..TaskEntry::default() };
     match part {
-        Part::Id(text) => Ok(vec![of(WrittenId::Text((*text).to_owned()))]),
+        InputPart::Id(text) => Ok(vec![of(WrittenId::Text((*text).to_owned()))]),
         // As `jq` writes an id that is a text.
-        Part::Json(_, Value::String(text)) => Ok(vec![of(WrittenId::Text(text.clone()))]),
-        Part::Json(text, value) if value.get("id").is_some() => {
+        InputPart::Json(_, Value::String(text)) => Ok(vec![of(WrittenId::Text(text.clone()))]),
+        InputPart::Json(text, value) if value.get("id").is_some() => {
             parse_object(text, place).map(|written| vec![written])
         }
-        Part::Json(_, value) => match answers::ids(value) {
+        InputPart::Json(_, value) => match answers::ids(value) {
             Ok(ids) => Ok(ids.into_iter().map(of).collect()),
             Err(what) => Err(vec![Problem::new(place.clone(), what)]),
         },
@@ -163,7 +168,7 @@ fn not_json(error: &serde_json::Error) -> String {
 mod tests {
     use super::*;
 
-    fn read_with(input: &str, defaults: &Written) -> Result<Vec<Written>, String> {
+    fn read_with(input: &str, defaults: &TaskEntry) -> Result<Vec<TaskEntry>, String> {
         let listed = read(input.as_bytes(), Path::new("-"), defaults);
         listed
             .map(|listed| listed.into_iter().map(|listed| listed.written).collect())
@@ -171,12 +176,12 @@ mod tests {
     }
 
     fn ids(input: &str) -> Result<Vec<String>, String> {
-        let text = |written: Written| match written.id {
+        let text = |written: TaskEntry| match written.id {
             Some(WrittenId::Int(number)) => number.to_string(),
             Some(WrittenId::Text(text)) => text,
             None => "none".to_owned(),
         };
-        Ok(read_with(input, &Written::default())?.into_iter().map(text).collect())
+        Ok(read_with(input, &TaskEntry::default())?.into_iter().map(text).collect())
     }
 
     #[test]
@@ -213,22 +218,22 @@ mod tests {
             let said = ids(input).unwrap_err();
             assert!(said.contains(expected), "{input:?}: {said}");
         }
-        let said = read(b"1\n\xff", Path::new("-"), &Written::default()).unwrap_err();
+        let said = read(b"1\n\xff", Path::new("-"), &TaskEntry::default()).unwrap_err();
         assert!(said[0].to_string().starts_with("-:2: is not UTF-8"), "{said:?}");
     }
 
     #[test]
     fn what_a_line_leaves_open_the_options_say() {
         let params = |value: &str| [("EnvId".to_owned(), value.to_owned())].into();
-        let defaults = Written {
+        let defaults = TaskEntry {
             region: Some("bj".into()),
             account: Some("ops".into()),
             params: params("1"),
-            ..Written::default()
+            ..TaskEntry::default()
         };
         let read = read_with("1\n{\"id\": 2, \"region\": \"gz\", \"params\": {\"EnvId\": \"2\"}}", &defaults)
             .unwrap();
-        let said = |written: &Written| {
+        let said = |written: &TaskEntry| {
             (written.region.clone().unwrap(), written.account.clone().unwrap(), written.params.clone())
         };
         assert_eq!(said(&read[0]), ("bj".to_owned(), "ops".to_owned(), params("1")));

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::catalogue::Catalogue;
 use super::lines::read_task_file;
 use super::listed::{Listed, listed};
-use super::{Written, WrittenId};
+use super::{TaskEntry, WrittenId};
 use crate::cloud::operations::Operations;
 use crate::model::task::{NewTask, TaskId};
 use crate::problem::Place;
@@ -84,7 +84,7 @@ fn the_same_task_with_the_same_settings_counts_once_wherever_it_is_listed() {
     let (_folder, path) = file(
         "1\n{\"id\":2,\"labels\":{\"b\":\"2\",\"a\":\"1\"}}\n{\"labels\":{\"a\":\"1\",\"b\":\"2\"},\"id\":\"2\"}\n{\"id\":1,\"region\":\"gz\"}\n",
     );
-    let written = Written { id: Some(WrittenId::Text("01".into())), ..Written::default() };
+    let written = TaskEntry { id: Some(WrittenId::Text("01".into())), ..TaskEntry::default() };
     let entry =
         Listed { written, place: Place { key: Some("tasks".into()), ..Place::default() }, lines: Vec::new() };
     let mut seen = 0;
@@ -99,18 +99,18 @@ fn what_is_copied_into_events_and_requests_is_bounded() {
     let one = |key: &str, value: &str| BTreeMap::from([(key.to_owned(), value.to_owned())]);
     let id = Some(WrittenId::Int(1));
     for (written, key) in [
-        (Written { name: Some(long.clone()), ..Written::default() }, "name"),
-        (Written { name: Some("a\nb".into()), ..Written::default() }, "name"),
-        (Written { labels: one("a", &long), ..Written::default() }, "labels"),
-        (Written { labels: one("", "a"), ..Written::default() }, "labels"),
-        (Written { labels: many.clone(), ..Written::default() }, "labels"),
-        (Written { params: one("a", &long), ..Written::default() }, "params"),
-        (Written { params: one("taskId", "2"), ..Written::default() }, "params"),
-        (Written { region: Some("b j".into()), ..Written::default() }, "region"),
-        (Written { account: Some("other".into()), ..Written::default() }, "region"),
+        (TaskEntry { name: Some(long.clone()), ..TaskEntry::default() }, "name"),
+        (TaskEntry { name: Some("a\nb".into()), ..TaskEntry::default() }, "name"),
+        (TaskEntry { labels: one("a", &long), ..TaskEntry::default() }, "labels"),
+        (TaskEntry { labels: one("", "a"), ..TaskEntry::default() }, "labels"),
+        (TaskEntry { labels: many.clone(), ..TaskEntry::default() }, "labels"),
+        (TaskEntry { params: one("a", &long), ..TaskEntry::default() }, "params"),
+        (TaskEntry { params: one("taskId", "2"), ..TaskEntry::default() }, "params"),
+        (TaskEntry { region: Some("b j".into()), ..TaskEntry::default() }, "region"),
+        (TaskEntry { account: Some("other".into()), ..TaskEntry::default() }, "region"),
     ] {
         let problem =
-            catalogue().resolve(Written { id: id.clone(), ..written }, &Place::default()).unwrap_err();
+            catalogue().resolve(TaskEntry { id: id.clone(), ..written }, &Place::default()).unwrap_err();
         assert_eq!(problem.place.key.as_deref(), Some(key), "{problem}");
     }
 }

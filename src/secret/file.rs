@@ -49,7 +49,8 @@ pub fn read(path: &Path, mut doubt: impl FnMut(String)) -> Result<Secret, String
 /// The text of a file that holds secrets, without a BOM. Neither the error nor a doubt repeats what is in it.
 pub fn text(path: &Path, doubt: &mut dyn FnMut(String)) -> Result<String, String> {
     let shown = path.display();
-    let files::Content { bytes, mode } = files::read(path, LARGEST_BYTES).map_err(|error| error.at(path))?;
+    let files::FileContent { bytes, mode } =
+        files::read(path, LARGEST_BYTES).map_err(|error| error.at(path))?;
     if is_open_to_all(mode) {
         doubt(format!("everyone on this machine can read {shown}; chmod o-r it"));
     }

@@ -1,6 +1,6 @@
 //! What the simulator can answer, and for how long: one entry of a script.
 //!
-//! As typed it is a TOML table with many optional keys ([`Written`]); as resolved it is an [`Answer`], in
+//! As typed it is a TOML table with many optional keys ([`ResponseEntry`]); as resolved it is an [`Answer`], in
 //! which nothing contradicts itself. Tests build it with the functions below. How it becomes bytes is left to
 //! `reply`.
 
@@ -17,9 +17,9 @@ use crate::units::Span;
 
 /// One entry of a script.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(try_from = "Written")]
+#[serde(try_from = "ResponseEntry")]
 pub struct Answer {
-    pub(super) what: What,
+    pub(super) what: ResponseKind,
     pub(super) http: StatusCode,
     pub(super) retry_after: Option<HeaderValue>,
     pub(super) delay: Duration,
@@ -30,13 +30,13 @@ pub struct Answer {
 
 /// The content of an answer.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum What {
+pub(super) enum ResponseKind {
     Status {
         status: i64,
         instances: BTreeMap<String, i64>,
         array: ArrayName,
     },
-    Refusal(Refusal),
+    Refusal(ErrorResponse),
     /// The body as it stands, called JSON.
     Raw(String),
     /// The body as it stands, called HTML: what a gateway says.
@@ -49,14 +49,14 @@ pub(super) enum What {
 
 /// A code and the words that go with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct ErrorResponse {
     /// A number of API 2.0, anything but 0, or a word of API 3.0; each API is answered with its own.
     pub code: Code,
     /// What `message` says.
     pub message: String,
 }
 
-impl Refusal {
+impl ErrorResponse {
     /// A refusal with a number of API 2.0 or a word of API 3.0.
     pub fn new(code: impl Display, message: impl Into<String>) -> Self {
         Self { code: Code::read(&code.to_string()), message: message.into() }
@@ -82,7 +82,7 @@ pub(super) enum Lasts {
 }
 
 impl Answer {
-    fn new(what: What) -> Self {
+    fn new(what: ResponseKind) -> Self {
         Self {
             what,
             http: StatusCode::OK,
@@ -96,23 +96,23 @@ impl Answer {
 
     /// The task's status, without instances.
     pub fn status(status: i64) -> Self {
-        Self::new(What::Status { status, instances: BTreeMap::new(), array: ArrayName::default() })
+        Self::new(ResponseKind::Status { status, instances: BTreeMap::new(), array: ArrayName::default() })
     }
 
     /// The task's status, and that of each of its instances.
     pub fn with_instances<'a>(status: i64, instances: impl IntoIterator<Item = (&'a str, i64)>) -> Self {
         let instances = instances.into_iter().map(|(id, status)| (id.to_owned(), status)).collect();
-        Self::new(What::Status { status, instances, array: ArrayName::default() })
+        Self::new(ResponseKind::Status { status, instances, array: ArrayName::default() })
     }
 
     /// An error of the API: a number of API 2.0 or a word of API 3.0; each API is answered with its own.
     pub fn refusal(code: impl Display, message: &str) -> Self {
-        Self::new(What::Refusal(Refusal::new(code, message)))
+        Self::new(ResponseKind::Refusal(ErrorResponse::new(code, message)))
     }
 
     /// A body as it stands.
     pub fn raw(body: &str) -> Self {
-        Self::new(What::Raw(body.to_owned()))
+        Self::new(ResponseKind::Raw(body.to_owned()))
     }
 
     /// A gateway's page in place of an answer. A status that cannot end an exchange (below 200, above 599)
@@ -120,18 +120,18 @@ impl Answer {
     pub fn page(http: u16, body: &str) -> Self {
         Self {
             http: final_status(http).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
-            ..Self::new(What::Page(body.to_owned()))
+            ..Self::new(ResponseKind::Page(body.to_owned()))
         }
     }
 
     /// The connection is closed before any answer byte.
     pub fn cut() -> Self {
-        Self::new(What::Cut)
+        Self::new(ResponseKind::Cut)
     }
 
     /// The request is taken and never answered.
     pub fn hang() -> Self {
-        Self::new(What::Hang)
+        Self::new(ResponseKind::Hang)
     }
 
     /// With this HTTP status in place of 200.
@@ -182,13 +182,13 @@ impl Answer {
         match &self.what {
             _ if self.short => "half of an answer".to_owned(),
             _ if self.huge => "an oversized answer".to_owned(),
-            What::Status { .. } if *http == StatusCode::OK => String::new(),
-            What::Status { .. } => format!("with HTTP {}", http.as_u16()),
-            What::Refusal(refusal) => refusal.message.clone(),
-            What::Raw(_) => format!("a body as it is in the scenario, with HTTP {}", http.as_u16()),
-            What::Page(_) => format!("a page, with HTTP {}", http.as_u16()),
-            What::Cut => "the connection is closed".to_owned(),
-            What::Hang => "nothing, ever".to_owned(),
+            ResponseKind::Status { .. } if *http == StatusCode::OK => String::new(),
+            ResponseKind::Status { .. } => format!("with HTTP {}", http.as_u16()),
+            ResponseKind::Refusal(refusal) => refusal.message.clone(),
+            ResponseKind::Raw(_) => format!("a body as it is in the scenario, with HTTP {}", http.as_u16()),
+            ResponseKind::Page(_) => format!("a page, with HTTP {}", http.as_u16()),
+            ResponseKind::Cut => "the connection is closed".to_owned(),
+            ResponseKind::Hang => "nothing, ever".to_owned(),
         }
     }
 
@@ -197,7 +197,7 @@ impl Answer {
         /// Success, failure, partial (api.md §1).
         const ENDS: [i64; 3] = [1, 2, 3];
         let whole = self.http == StatusCode::OK && !self.short && !self.huge;
-        matches!(&self.what, What::Status { status, .. } if whole && ENDS.contains(status))
+        matches!(&self.what, ResponseKind::Status { status, .. } if whole && ENDS.contains(status))
     }
 }
 
@@ -213,7 +213,7 @@ impl ArrayName {
 /// An entry as it is typed.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Written {
+struct ResponseEntry {
     status: Option<i64>,
     instances: Option<BTreeMap<String, i64>>,
     array: Option<ArrayName>,
@@ -232,9 +232,9 @@ struct Written {
     r#for: Option<Span>,
 }
 
-impl Written {
+impl ResponseEntry {
     /// The content, and the proof that no key was written which this content has no use for.
-    fn what(&mut self) -> Result<What, &'static str> {
+    fn what(&mut self) -> Result<ResponseKind, &'static str> {
         let contents = [
             self.status.is_some(),
             self.code.is_some(),
@@ -261,26 +261,31 @@ impl Written {
             return Err("`cut` and `hang` without keys of an answer, since there is none");
         }
         if self.cut {
-            return Ok(What::Cut);
+            return Ok(ResponseKind::Cut);
         }
         if self.hang {
-            return Ok(What::Hang);
+            return Ok(ResponseKind::Hang);
         }
         if let Some(status) = self.status {
             let instances = self.instances.take().unwrap_or_default();
-            return Ok(What::Status { status, instances, array: self.array.unwrap_or_default() });
+            return Ok(ResponseKind::Status { status, instances, array: self.array.unwrap_or_default() });
         }
         if let Some(code) = self.code.take() {
-            return Ok(What::Refusal(Refusal { code, message: self.message.take().unwrap_or_default() }));
+            return Ok(ResponseKind::Refusal(ErrorResponse {
+                code,
+                message: self.message.take().unwrap_or_default(),
+            }));
         }
         match (self.raw.take(), self.http) {
-            (Some(raw), _) => Ok(What::Raw(raw)),
-            (None, Some(_)) => Ok(What::Page(self.body.take().unwrap_or_default())),
+            (Some(raw), _) => Ok(ResponseKind::Raw(raw)),
+            (None, Some(_)) => Ok(ResponseKind::Page(self.body.take().unwrap_or_default())),
             // A careless reader takes the half or the oversized for the whole: then it reports an end that
             // was never told.
-            (None, None) if self.short || self.huge => {
-                Ok(What::Status { status: 1, instances: BTreeMap::new(), array: ArrayName::default() })
-            }
+            (None, None) if self.short || self.huge => Ok(ResponseKind::Status {
+                status: 1,
+                instances: BTreeMap::new(),
+                array: ArrayName::default(),
+            }),
             (None, None) => {
                 Err("an answer: `status`, `code`, `raw`, `http`, `cut`, `hang`, `short` or `huge`")
             }
@@ -288,10 +293,10 @@ impl Written {
     }
 }
 
-impl TryFrom<Written> for Answer {
+impl TryFrom<ResponseEntry> for Answer {
     type Error = &'static str;
 
-    fn try_from(mut written: Written) -> Result<Self, Self::Error> {
+    fn try_from(mut written: ResponseEntry) -> Result<Self, Self::Error> {
         let http = match written.http {
             None => StatusCode::OK,
             Some(http) => final_status(http).ok_or("an `http` status from 200 to 599")?,

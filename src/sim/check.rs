@@ -1,8 +1,8 @@
 //! Everything that can be wrong with a request itself, in the order in which the cloud looks at it. Only a
 //! request whose signature holds uses up a nonce and the rate.
 
-use super::answer::Refusal;
-use super::scenario::{Action, Scenario};
+use super::answer::ErrorResponse;
+use super::scenario::{Scenario, ServedAction};
 use super::used::Used;
 use super::{request, request_3_0};
 use crate::clock::Moment;
@@ -12,12 +12,12 @@ const TIMESTAMP_WINDOW_S: u64 = 300;
 
 /// A request of either API.
 pub(super) enum Request {
-    V2(request::Request),
-    V3(request_3_0::Request),
+    V2(request::Request2),
+    V3(request_3_0::Request3),
 }
 
 /// What a request says of itself; empty where it says nothing.
-pub(super) struct About {
+pub(super) struct RequestFacts {
     /// In its canonical form.
     pub task: String,
     pub action: String,
@@ -26,13 +26,13 @@ pub(super) struct About {
 }
 
 impl Request {
-    pub(super) fn about(&self, scenario: &Scenario) -> About {
+    pub(super) fn about(&self, scenario: &Scenario) -> RequestFacts {
         match self {
             Self::V2(request) => {
                 let text = |name| request.get(name).unwrap_or_default().to_owned();
                 let action = text("Action");
                 let id = scenario.action_2_0(&action).map(|action| text(&action.id)).unwrap_or_default();
-                About {
+                RequestFacts {
                     task: super::scenario::canonical(&id),
                     action,
                     region: text("Region"),
@@ -43,7 +43,7 @@ impl Request {
                 let text = |name| request.header(name).unwrap_or_default().to_owned();
                 let action = text("x-tc-action");
                 let served = scenario.action_3_0(&action);
-                About {
+                RequestFacts {
                     task: served.map(|(action, ..)| request.id(&action.id)).unwrap_or_default(),
                     action,
                     region: text("x-tc-region"),
@@ -63,7 +63,7 @@ pub(super) fn check(
     scenario: &Scenario,
     used: &mut Used,
     now: Moment,
-) -> Result<(), Refusal> {
+) -> Result<(), ErrorResponse> {
     match request {
         Request::V2(request) => check_2_0(request, scenario, used, now),
         Request::V3(request) => check_3_0(request, scenario, used, now),
@@ -71,42 +71,44 @@ pub(super) fn check(
 }
 
 fn check_2_0(
-    request: &request::Request,
+    request: &request::Request2,
     scenario: &Scenario,
     used: &mut Used,
     now: Moment,
-) -> Result<(), Refusal> {
-    let needed = |name: &str| request.get(name).ok_or_else(|| Refusal::new(4000, format!("{name}: missing")));
+) -> Result<(), ErrorResponse> {
+    let needed =
+        |name: &str| request.get(name).ok_or_else(|| ErrorResponse::new(4000, format!("{name}: missing")));
     let action = needed("Action")?;
     if needed("SecretId")? != scenario.secret_id {
-        return Err(Refusal::new(4104, "SecretId: there is no such key"));
+        return Err(ErrorResponse::new(4104, "SecretId: there is no such key"));
     }
     if scenario.token.as_ref().is_some_and(|token| request.get("Token") != Some(token.expose())) {
-        return Err(Refusal::new(4105, "Token: missing or wrong"));
+        return Err(ErrorResponse::new(4105, "Token: missing or wrong"));
     }
     let number = |name| {
-        number(needed(name)?).ok_or_else(|| Refusal::new(4000, format!("{name}: not a positive integer")))
+        number(needed(name)?)
+            .ok_or_else(|| ErrorResponse::new(4000, format!("{name}: not a positive integer")))
     };
     let timestamp = number("Timestamp")?;
     let nonce = number("Nonce")?;
     let host = scenario.signed_host.as_deref().unwrap_or(request.host());
     if !request.is_signed_with(&scenario.secret_key, host) {
         let own_host = Some(request.host()).filter(|own| request.is_signed_with(&scenario.secret_key, own));
-        return Err(Refusal::new(4100, not_signed(host, own_host)));
+        return Err(ErrorResponse::new(4100, not_signed(host, own_host)));
     }
     if is_expired(timestamp, scenario, now) {
-        return Err(Refusal::new(4200, "the request has expired"));
+        return Err(ErrorResponse::new(4200, "the request has expired"));
     }
     if !used.nonces.take(timestamp, nonce) {
-        return Err(Refusal::new(4500, "Nonce and Timestamp were used before"));
+        return Err(ErrorResponse::new(4500, "Nonce and Timestamp were used before"));
     }
     let Some(served) = scenario.action_2_0(action) else {
-        return Err(Refusal::new(6100, format!("the action {action} is not served here")));
+        return Err(ErrorResponse::new(6100, format!("the action {action} is not served here")));
     };
     let region = needed("Region")?;
     check_region(region, scenario)?;
     if scenario.rate.is_some_and(|quota| !used.counts_within(quota, [action, region], now.steady)) {
-        return Err(Refusal::new(4400, "the quota of calls is used up"));
+        return Err(ErrorResponse::new(4400, "the quota of calls is used up"));
     }
     for param in &served.params {
         needed(param)?;
@@ -115,22 +117,22 @@ fn check_2_0(
     match request.get(id) {
         Some(text) if !served.is_int || text.parse::<u64>().is_ok() => Ok(()),
         Some(_) | None if served.is_int => {
-            Err(Refusal::new(10001, format!("InvalidParameter: {id} is not an integer")))
+            Err(ErrorResponse::new(10001, format!("InvalidParameter: {id} is not an integer")))
         }
-        Some(_) | None => Err(Refusal::new(10001, format!("InvalidParameter: {id} is missing"))),
+        Some(_) | None => Err(ErrorResponse::new(10001, format!("InvalidParameter: {id} is missing"))),
     }
 }
 
 fn check_3_0(
-    request: &request_3_0::Request,
+    request: &request_3_0::Request3,
     scenario: &Scenario,
     used: &mut Used,
     now: Moment,
-) -> Result<(), Refusal> {
+) -> Result<(), ErrorResponse> {
     let needed = |name| {
         request
             .header(name)
-            .ok_or_else(|| Refusal::new("MissingParameter", format!("the header {name} is missing")))
+            .ok_or_else(|| ErrorResponse::new("MissingParameter", format!("the header {name} is missing")))
     };
     let action = needed("x-tc-action")?;
     let version = needed("x-tc-version")?;
@@ -141,16 +143,17 @@ fn check_3_0(
     let authorization =
         request.authorization().filter(|signed| signed.covers("content-type") && signed.covers("host"));
     let authorization = authorization.ok_or_else(|| {
-        Refusal::new("AuthFailure.InvalidAuthorization", "Authorization: not as it is to be")
+        ErrorResponse::new("AuthFailure.InvalidAuthorization", "Authorization: not as it is to be")
     })?;
     if authorization.secret_id != scenario.secret_id {
-        return Err(Refusal::new("AuthFailure.SecretIdNotFound", "there is no such key"));
+        return Err(ErrorResponse::new("AuthFailure.SecretIdNotFound", "there is no such key"));
     }
     if scenario.token.as_ref().is_some_and(|token| request.header("x-tc-token") != Some(token.expose())) {
-        return Err(Refusal::new("AuthFailure.TokenFailure", "X-TC-Token: missing or wrong"));
+        return Err(ErrorResponse::new("AuthFailure.TokenFailure", "X-TC-Token: missing or wrong"));
     }
-    let timestamp = number(timestamp)
-        .ok_or_else(|| Refusal::new("InvalidParameterValue", "X-TC-Timestamp: not a positive integer"))?;
+    let timestamp = number(timestamp).ok_or_else(|| {
+        ErrorResponse::new("InvalidParameterValue", "X-TC-Timestamp: not a positive integer")
+    })?;
     let (host, own_host) = (scenario.signed_host.as_deref().unwrap_or(host), host);
     let seconds = i64::try_from(timestamp).unwrap_or(i64::MAX);
     let services: Vec<_> =
@@ -166,51 +169,54 @@ fn check_3_0(
             authorization.service,
             served.map_or(services.join(" or "), |(_, service, _)| service.to_owned())
         );
-        return Err(Refusal::new("AuthFailure.SignatureFailure", what));
+        return Err(ErrorResponse::new("AuthFailure.SignatureFailure", what));
     }
     let holds = |host| authorization.holds(request, &scenario.secret_key, host, seconds);
     if !holds(host) {
-        return Err(Refusal::new(
+        return Err(ErrorResponse::new(
             "AuthFailure.SignatureFailure",
             not_signed(host, Some(own_host).filter(|own| holds(own))),
         ));
     }
     if is_expired(timestamp, scenario, now) {
-        return Err(Refusal::new("AuthFailure.SignatureExpire", "the request has expired"));
+        return Err(ErrorResponse::new("AuthFailure.SignatureExpire", "the request has expired"));
     }
     if content_type.split(';').next().is_none_or(|form| form.trim() != "application/json") {
-        return Err(Refusal::new("InvalidRequest", "Content-Type: not application/json"));
+        return Err(ErrorResponse::new("InvalidRequest", "Content-Type: not application/json"));
     }
-    let Some((Action { id, is_int, params, .. }, _, served_version)) = served else {
-        return Err(Refusal::new("InvalidAction", format!("the action {action} is not served here")));
+    let Some((ServedAction { id, is_int, params, .. }, _, served_version)) = served else {
+        return Err(ErrorResponse::new("InvalidAction", format!("the action {action} is not served here")));
     };
     if version != served_version {
-        return Err(Refusal::new("NoSuchVersion", format!("the version {version} is not served here")));
+        return Err(ErrorResponse::new("NoSuchVersion", format!("the version {version} is not served here")));
     }
     // Here only the long names are known (api.md §2).
     if !region.contains('-') {
-        return Err(Refusal::new("UnsupportedRegion", format!("X-TC-Region: {region} is not served")));
+        return Err(ErrorResponse::new("UnsupportedRegion", format!("X-TC-Region: {region} is not served")));
     }
     check_region(region, scenario)?;
     if scenario.rate.is_some_and(|quota| !used.counts_within(quota, [action, region], now.steady)) {
-        return Err(Refusal::new("RequestLimitExceeded", "the quota of calls is used up"));
+        return Err(ErrorResponse::new("RequestLimitExceeded", "the quota of calls is used up"));
     }
     let parameters = request
         .parameters()
-        .ok_or_else(|| Refusal::new("InvalidRequest", "the body is not a JSON object"))?;
+        .ok_or_else(|| ErrorResponse::new("InvalidRequest", "the body is not a JSON object"))?;
     if let Some(unknown) = parameters.keys().find(|name| *name != id && !params.contains(name)) {
-        return Err(Refusal::new("UnknownParameter", format!("the parameter `{unknown}` is not recognized")));
+        return Err(ErrorResponse::new(
+            "UnknownParameter",
+            format!("the parameter `{unknown}` is not recognized"),
+        ));
     }
     let is_missing = |name: &&String| !parameters.contains_key(*name);
     if let Some(missing) = params.iter().chain([id]).find(is_missing) {
-        return Err(Refusal::new("MissingParameter", format!("{missing} is missing")));
+        return Err(ErrorResponse::new("MissingParameter", format!("{missing} is missing")));
     }
     match parameters.get(id) {
         Some(value) if *is_int && !value.is_u64() => {
-            Err(Refusal::new("InvalidParameter", format!("{id} is not an integer")))
+            Err(ErrorResponse::new("InvalidParameter", format!("{id} is not an integer")))
         }
         Some(value) if !*is_int && !value.is_string() => {
-            Err(Refusal::new("InvalidParameter", format!("{id} is not text")))
+            Err(ErrorResponse::new("InvalidParameter", format!("{id} is not text")))
         }
         Some(_) | None => Ok(()),
     }
@@ -230,7 +236,7 @@ fn is_expired(timestamp: u64, scenario: &Scenario, now: Moment) -> bool {
     cloud_time.checked_sub_unsigned(timestamp).is_none_or(|age| age.unsigned_abs() > TIMESTAMP_WINDOW_S)
 }
 
-fn check_region(region: &str, scenario: &Scenario) -> Result<(), Refusal> {
+fn check_region(region: &str, scenario: &Scenario) -> Result<(), ErrorResponse> {
     match &scenario.regions {
         Some(regions) if !regions.iter().any(|served| served == region) => {
             Err(scenario.unknown_region.clone())

@@ -10,7 +10,7 @@ const MOST_ENTRIES: usize = 100_000;
 
 /// One request that arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct ReceivedRequest {
     /// When its last byte arrived.
     pub arrived: Steady,
     /// Over which API it came.
@@ -24,7 +24,7 @@ pub struct Seen {
     /// Whose key it names; empty where there is none.
     pub secret_id: String,
     /// How it was answered.
-    pub verdict: Verdict,
+    pub verdict: RequestOutcome,
     /// The code of its API that the request itself deserves, whatever an outage answered in its place: a
     /// wrong signature, a repeated nonce, too many calls. `None`: nothing is wrong with it.
     pub flaw: Option<Code>,
@@ -36,7 +36,7 @@ pub struct Seen {
 
 /// How a request was answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum RequestOutcome {
     /// With a status.
     Answered(i64),
     /// With a code of its API, for a flaw of its own or because the script says so.
@@ -47,13 +47,13 @@ pub enum Verdict {
 
 /// The entries kept.
 #[derive(Default)]
-pub(super) struct Journal {
-    entries: Vec<Seen>,
+pub(super) struct RequestJournal {
+    entries: Vec<ReceivedRequest>,
     total: u64,
 }
 
-impl Journal {
-    pub(super) fn add(&mut self, seen: Seen) {
+impl RequestJournal {
+    pub(super) fn add(&mut self, seen: ReceivedRequest) {
         if self.entries.len() >= MOST_ENTRIES {
             self.entries.drain(..MOST_ENTRIES / 2);
         }
@@ -62,12 +62,12 @@ impl Journal {
     }
 
     /// The latest entries, oldest first.
-    pub(super) fn entries(&self) -> &[Seen] {
+    pub(super) fn entries(&self) -> &[ReceivedRequest] {
         &self.entries
     }
 
     /// The entries after so many in all, and how many of those are forgotten.
-    pub(super) fn after(&self, total: u64) -> (&[Seen], u64) {
+    pub(super) fn after(&self, total: u64) -> (&[ReceivedRequest], u64) {
         let new = self.total.saturating_sub(total);
         let kept = usize::try_from(new).unwrap_or(usize::MAX).min(self.entries.len());
         (&self.entries[self.entries.len() - kept..], new - kept as u64)
@@ -85,12 +85,12 @@ mod tests {
 
     #[test]
     fn a_long_journal_forgets_its_older_half_and_keeps_count() {
-        let mut journal = Journal::default();
+        let mut journal = RequestJournal::default();
         for number in 0..=MOST_ENTRIES {
             let task = number.to_string();
             let text = String::new;
             let api = Api::default();
-            let verdict = Verdict::Misbehaved;
+            let verdict = RequestOutcome::Misbehaved;
             let action = text();
             let region = text();
             let secret_id = text();
@@ -98,7 +98,7 @@ mod tests {
             let flaw = None;
             let after_end = false;
             let words = text();
-            journal.add(Seen {
+            journal.add(ReceivedRequest {
                 arrived,
                 api,
                 task,

@@ -35,27 +35,27 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-pub use answer::{Answer, ArrayName, Refusal};
-pub use journal::{Seen, Verdict};
-pub use scenario::{Action, Offset, Quota, SECRET_ID, SECRET_KEY, Scenario, Unlisted};
+pub use answer::{Answer, ArrayName, ErrorResponse};
+pub use journal::{ReceivedRequest, RequestOutcome};
+pub use scenario::{Offset, Quota, SECRET_ID, SECRET_KEY, Scenario, ServedAction, Unlisted};
 
 use crate::clock::{Clock, Moment, Wall};
 use crate::secret::Secret;
 use check::Request;
-use journal::Journal;
-use state::State;
+use journal::RequestJournal;
+use state::SimState;
 
 /// A running simulator. It ends, with all its connections, when it is dropped or stopped.
 pub struct Sim {
     addr: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<SimShared>,
     tasks: JoinSet<()>,
 }
 
 /// What connections and the owner have in common.
-struct Shared {
+struct SimShared {
     clock: Clock,
-    state: Mutex<State>,
+    state: Mutex<SimState>,
     /// Says "look": a request was answered.
     changed: Notify,
 }
@@ -66,7 +66,7 @@ impl Sim {
         let listener = TcpListener::bind(listen).await?;
         let addr = listener.local_addr()?;
         let shared =
-            Arc::new(Shared { clock, state: Mutex::new(State::new(scenario)), changed: Notify::new() });
+            Arc::new(SimShared { clock, state: Mutex::new(SimState::new(scenario)), changed: Notify::new() });
         let mut tasks = JoinSet::new();
         tasks.spawn(server::serve(listener, Arc::clone(&shared)));
         Ok(Self { addr, shared, tasks })
@@ -88,7 +88,7 @@ impl Sim {
     }
 
     /// The latest requests, oldest first: at least 50,000 of them, if there were so many.
-    pub fn seen(&self) -> Vec<Seen> {
+    pub fn seen(&self) -> Vec<ReceivedRequest> {
         self.shared.state().journal.entries().to_vec()
     }
 
@@ -99,13 +99,13 @@ impl Sim {
 
     /// Returns as soon as the journal is as wanted; it looks now and after every request, so keep the closure
     /// cheap.
-    pub async fn wait_until(&self, mut wanted: impl FnMut(&[Seen]) -> bool) {
+    pub async fn wait_until(&self, mut wanted: impl FnMut(&[ReceivedRequest]) -> bool) {
         self.until(|journal| wanted(journal.entries())).await;
     }
 
     /// The next few requests after so many in all, once there is one, and how many before these are forgotten
     /// already.
-    pub async fn seen_after(&self, total: u64) -> (Vec<Seen>, u64) {
+    pub async fn seen_after(&self, total: u64) -> (Vec<ReceivedRequest>, u64) {
         /// Some ten kilobytes of lines.
         const FEW: usize = 100;
         self.until(|journal| journal.total() > total).await;
@@ -114,7 +114,7 @@ impl Sim {
         (entries.iter().take(FEW).cloned().collect(), forgotten)
     }
 
-    async fn until(&self, mut wanted: impl FnMut(&Journal) -> bool) {
+    async fn until(&self, mut wanted: impl FnMut(&RequestJournal) -> bool) {
         loop {
             let mut changed = std::pin::pin!(self.shared.changed.notified());
             // Registered before looking: a request in between is not lost.
@@ -158,10 +158,10 @@ impl Sim {
     }
 }
 
-impl Shared {
+impl SimShared {
     /// No code panics while it holds the lock halfway through a change, so a poisoned state is as good as
     /// any.
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, SimState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -13,7 +13,7 @@ use hyper::header::{CONTENT_TYPE, DATE, HeaderValue, RETRY_AFTER};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::answer::{Answer, ArrayName, Refusal, What};
+use super::answer::{Answer, ArrayName, ErrorResponse, ResponseKind};
 use crate::clock::Wall;
 
 /// Exactly so, without a charset: the official SDK for Python sees an error only under this (api.md §2).
@@ -23,40 +23,46 @@ const HUGE_BYTES: usize = 2 * 1024 * 1024;
 
 /// Ends the connection: before the first byte of an answer, or in the middle of its body.
 #[derive(Debug)]
-pub(super) struct Cut;
+pub(super) struct ConnectionCut;
 
-impl fmt::Display for Cut {
+impl fmt::Display for ConnectionCut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the simulator was told to break this connection")
     }
 }
 
-impl std::error::Error for Cut {}
+impl std::error::Error for ConnectionCut {}
 
 /// The form that an answer is to have.
-pub(super) enum Form {
+pub(super) enum ApiVersion {
     V2,
     /// With the request's own id, which API 3.0 tells.
     V3(Uuid),
 }
 
 /// The response, once it is time for it. Never returns where the scenario says so.
-pub(super) async fn response(answer: Answer, form: &Form, date: Wall) -> Result<Response<Content>, Cut> {
+pub(super) async fn response(
+    answer: Answer,
+    form: &ApiVersion,
+    date: Wall,
+) -> Result<Response<ReplyBody>, ConnectionCut> {
     let (content_type, mut body) = match answer.what {
-        What::Cut => return Err(Cut),
-        What::Hang => {
-            return std::future::pending::<Result<Infallible, Cut>>().await.map(|never| match never {});
+        ResponseKind::Cut => return Err(ConnectionCut),
+        ResponseKind::Hang => {
+            return std::future::pending::<Result<Infallible, ConnectionCut>>()
+                .await
+                .map(|never| match never {});
         }
-        What::Raw(body) => (JSON, body),
-        What::Page(body) => ("text/html", body),
-        What::Refusal(refusal) => (JSON, refused(&refusal, form)),
-        What::Status { status, instances, array } => (JSON, told(status, &instances, array, form)),
+        ResponseKind::Raw(body) => (JSON, body),
+        ResponseKind::Page(body) => ("text/html", body),
+        ResponseKind::Refusal(refusal) => (JSON, refused(&refusal, form)),
+        ResponseKind::Status { status, instances, array } => (JSON, told(status, &instances, array, form)),
     };
     if answer.huge {
         // Blanks after the end keep it valid JSON: only its size is wrong.
         body.extend(std::iter::repeat_n(' ', HUGE_BYTES.saturating_sub(body.len())));
     }
-    let mut response = Response::new(Content::new(body, answer.short));
+    let mut response = Response::new(ReplyBody::new(body, answer.short));
     *response.status_mut() = answer.http;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response.headers_mut().extend(date_header(date).map(|date| (DATE, date)));
@@ -64,27 +70,27 @@ pub(super) async fn response(answer: Answer, form: &Form, date: Wall) -> Result<
     Ok(response)
 }
 
-fn refused(Refusal { code, message }: &Refusal, form: &Form) -> String {
+fn refused(ErrorResponse { code, message }: &ErrorResponse, form: &ApiVersion) -> String {
     match form {
-        Form::V2 => json!({ "code": code, "message": message }).to_string(),
-        Form::V3(id) => {
+        ApiVersion::V2 => json!({ "code": code, "message": message }).to_string(),
+        ApiVersion::V3(id) => {
             json!({ "Response": { "Error": { "Code": code.to_string(), "Message": message }, "RequestId": id.to_string() } }).to_string()
         }
     }
 }
 
 /// A task's status, in the order of the documentation's sample.
-fn told(status: i64, instances: &BTreeMap<String, i64>, array: ArrayName, form: &Form) -> String {
+fn told(status: i64, instances: &BTreeMap<String, i64>, array: ArrayName, form: &ApiVersion) -> String {
     let listed = |id_key: &str, status_key: &str| {
         Value::from_iter(instances.iter().map(|(id, status)| json!({ id_key: id, status_key: status })))
     };
     match form {
-        Form::V2 => {
+        ApiVersion::V2 => {
             let array = array.as_str();
             let list = listed("instanceId", "status");
             format!(r#"{{"code":0,"message":"OK","data":{{"status":{status},"{array}":{list}}}}}"#)
         }
-        Form::V3(id) => {
+        ApiVersion::V3(id) => {
             let list = listed("InstanceId", "TaskStatus");
             format!(
                 r#"{{"Response":{{"TaskStatus":{status},"SubtaskStatusSet":{list},"RequestId":"{id}"}}}}"#
@@ -102,47 +108,51 @@ fn date_header(date: Wall) -> Option<HeaderValue> {
 }
 
 /// A body that may break off: it promises its whole length, and sends half.
-pub(super) struct Content {
+pub(super) struct ReplyBody {
     length: u64,
     left: Option<Bytes>,
-    end: End,
+    end: BodyEnd,
 }
 
 /// What follows the bytes of a body.
-enum End {
+enum BodyEnd {
     Proper,
     /// Breaks once the half that was sent has left: hyper drops what it has not flushed when a body fails.
     BreaksAfterFlush,
     BreaksNow,
 }
 
-impl Content {
+impl ReplyBody {
     fn new(text: String, short: bool) -> Self {
         let whole = Bytes::from(text);
         let length = whole.len() as u64;
         if short {
-            return Self { length, left: Some(whole.slice(..whole.len() / 2)), end: End::BreaksAfterFlush };
+            return Self {
+                length,
+                left: Some(whole.slice(..whole.len() / 2)),
+                end: BodyEnd::BreaksAfterFlush,
+            };
         }
-        Self { length, left: Some(whole).filter(|whole| !whole.is_empty()), end: End::Proper }
+        Self { length, left: Some(whole).filter(|whole| !whole.is_empty()), end: BodyEnd::Proper }
     }
 }
 
-impl Body for Content {
+impl Body for ReplyBody {
     type Data = Bytes;
-    type Error = Cut;
+    type Error = ConnectionCut;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, ConnectionCut>>> {
         if let Some(bytes) = self.left.take() {
             return Poll::Ready(Some(Ok(Frame::data(bytes))));
         }
         match self.end {
-            End::Proper => Poll::Ready(None),
-            End::BreaksNow => Poll::Ready(Some(Err(Cut))),
-            End::BreaksAfterFlush => {
-                self.end = End::BreaksNow;
+            BodyEnd::Proper => Poll::Ready(None),
+            BodyEnd::BreaksNow => Poll::Ready(Some(Err(ConnectionCut))),
+            BodyEnd::BreaksAfterFlush => {
+                self.end = BodyEnd::BreaksNow;
                 context.waker().wake_by_ref();
                 Poll::Pending
             }
@@ -150,7 +160,7 @@ impl Body for Content {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.left.is_none() && matches!(self.end, End::Proper)
+        self.left.is_none() && matches!(self.end, BodyEnd::Proper)
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -14,7 +14,7 @@ use sha2::Sha256;
 use crate::secret::Secret;
 
 /// One request, decoded.
-pub(super) struct Request {
+pub(super) struct Request2 {
     method: &'static str,
     host: String,
     path: String,
@@ -23,7 +23,7 @@ pub(super) struct Request {
     parameters: BTreeMap<String, String>,
 }
 
-impl Request {
+impl Request2 {
     /// `host_header` with its port; `form` is the query of a GET, the body of a POST.
     pub(super) fn new(method: &'static str, host_header: &str, path: &str, form: &str) -> Self {
         let pairs = form.split('&').filter(|pair| !pair.is_empty());
@@ -121,7 +121,7 @@ mod tests {
 
     fn holds(method: &'static str, host: &str, key: &str, form: &str, signature: &str) -> bool {
         let form = format!("Signature={}&{form}", utf8_percent_encode(signature, NON_ALPHANUMERIC));
-        Request::new(method, host, "/v2/index.php", &form)
+        Request2::new(method, host, "/v2/index.php", &form)
             .is_signed_with(&Secret::new(key), without_port(host))
     }
 
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn values_are_signed_raw_and_underscores_in_names_as_points() {
-        let request = Request::new("GET", "h", "/p", "b_1=x%2Fy+z%26&B=%E4%BA%91&Signature=s");
+        let request = Request2::new("GET", "h", "/p", "b_1=x%2Fy+z%26&B=%E4%BA%91&Signature=s");
         assert_eq!(request.source("h"), "GETh/p?B=云&b.1=x/y z&");
     }
 

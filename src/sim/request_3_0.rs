@@ -14,7 +14,7 @@ use crate::clock::Wall;
 use crate::secret::Secret;
 
 /// One request.
-pub(super) struct Request {
+pub(super) struct Request3 {
     /// By name in lower case; of a header sent twice the last counts.
     headers: BTreeMap<String, String>,
     query: String,
@@ -32,7 +32,7 @@ pub(super) struct Authorization<'a> {
     signature: &'a str,
 }
 
-impl Request {
+impl Request3 {
     /// A `POST` to `/`.
     pub(super) fn new(headers: &HeaderMap, query: &str, body: Vec<u8>) -> Self {
         let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
@@ -89,7 +89,7 @@ impl Authorization<'_> {
 
     /// Whether the signature is what this key makes of the request, for that host and that timestamp in UNIX
     /// seconds.
-    pub(super) fn holds(&self, request: &Request, key: &Secret, host: &str, timestamp: i64) -> bool {
+    pub(super) fn holds(&self, request: &Request3, key: &Secret, host: &str, timestamp: i64) -> bool {
         // The day of the scope must be that of the timestamp, or old keys would sign for ever.
         if !Wall(timestamp.saturating_mul(1000)).to_string().starts_with(&format!("{}T", self.date)) {
             return false;
@@ -110,7 +110,7 @@ impl Authorization<'_> {
 
     /// The canonical request. Values of headers are signed in lower case: the third published vector has
     /// `describeinstances`.
-    fn canonical(&self, request: &Request, host: &str) -> String {
+    fn canonical(&self, request: &Request3, host: &str) -> String {
         let value = |name: &str| {
             if name == "host" { host } else { request.header(name).unwrap_or_default() }.to_lowercase()
         };
@@ -137,7 +137,7 @@ mod tests {
     const BODY: &str =
         r#"{"Limit": 1, "Filters": [{"Values": ["\u672a\u547d\u540d"], "Name": "instance-name"}]}"#;
 
-    fn request(date: &str, signed_headers: &str, signature: &str, body: &str) -> Request {
+    fn request(date: &str, signed_headers: &str, signature: &str, body: &str) -> Request3 {
         let authorization = format!(
             "TC3-HMAC-SHA256 Credential=AKID/x/{date}/cvm/tc3_request, SignedHeaders={signed_headers}, Signature={signature}"
         );
@@ -151,7 +151,7 @@ mod tests {
             .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
             .into_iter()
             .collect();
-        Request::new(&headers, "", body.as_bytes().to_vec())
+        Request3::new(&headers, "", body.as_bytes().to_vec())
     }
 
     #[test]
@@ -173,7 +173,7 @@ mod tests {
                 "10b1a37a7301a02ca19a647ad722d5e43b4b3cff309d421d85b46093f6ab6c4f",
             ),
         ] {
-            let holds = |request: &Request, key: &str, host: &str, timestamp: i64| {
+            let holds = |request: &Request3, key: &str, host: &str, timestamp: i64| {
                 request.authorization().unwrap().holds(request, &Secret::new(key), host, timestamp)
             };
             let good = request("2019-02-25", signed_headers, signature, BODY);
@@ -199,7 +199,7 @@ mod tests {
             "TC3-HMAC-SHA256 x",
         ] {
             let headers = [("authorization".parse().unwrap(), wrong.parse().unwrap())].into_iter().collect();
-            assert!(Request::new(&headers, "", Vec::new()).authorization().is_none(), "{wrong}");
+            assert!(Request3::new(&headers, "", Vec::new()).authorization().is_none(), "{wrong}");
         }
     }
 }

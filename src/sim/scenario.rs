@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::answer::{Answer, Refusal};
+use super::answer::{Answer, ErrorResponse};
 use crate::clock::{Moment, Wall};
 use crate::files;
 use crate::model::reading::Code;
@@ -42,9 +42,9 @@ pub struct Scenario {
     /// The regions that are served, as they are sent. Default: all.
     pub regions: Option<Vec<String>>,
     /// How any other region is refused. Default: 4110 (`UnsupportedRegion`).
-    pub unknown_region: Refusal,
+    pub unknown_region: ErrorResponse,
     /// The actions that are served; a file cannot name others.
-    pub actions: Vec<Action>,
+    pub actions: Vec<ServedAction>,
     /// How far the cloud's clock is ahead of this machine's.
     pub clock_offset: Offset,
     /// How many calls of one action, region and key are served. Default: any number.
@@ -57,7 +57,7 @@ pub struct Scenario {
 
 /// An action that is served, with the facts of api.md.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Action {
+pub struct ServedAction {
     /// Name of the action.
     pub name: String,
     /// Service and version over API 3.0. `None`: served over API 2.0.
@@ -78,7 +78,7 @@ pub enum Unlisted {
     /// It follows this script.
     Follows(Vec<Answer>),
     /// It does not exist.
-    Refused(Refusal),
+    Refused(ErrorResponse),
 }
 
 /// How far one clock is ahead of another, in milliseconds: `"1h"`, `"-90s"`.
@@ -104,16 +104,16 @@ impl Default for Scenario {
             token: None,
             signed_host: None,
             regions: None,
-            unknown_region: Refusal::new(4110, "the region is not served"),
+            unknown_region: ErrorResponse::new(4110, "the region is not served"),
             actions: vec![
-                Action {
+                ServedAction {
                     name: "DescriptionOperationResult".to_owned(),
                     over_3_0: None,
                     id: "taskId".to_owned(),
                     is_int: true,
                     params: Vec::new(),
                 },
-                Action {
+                ServedAction {
                     name: "DescribeOperationResult".to_owned(),
                     over_3_0: Some(("bm".to_owned(), "2018-04-23".to_owned())),
                     id: "TaskId".to_owned(),
@@ -133,7 +133,7 @@ impl Scenario {
     /// Reads a file.
     pub fn read(path: &Path) -> Result<Self, Problem> {
         let place = || Place { file: Some(path.to_owned()), ..Place::default() };
-        let files::Content { bytes, .. } = files::read(path, LARGEST_BYTES)
+        let files::FileContent { bytes, .. } = files::read(path, LARGEST_BYTES)
             .map_err(|error| Problem::new(place(), format!("cannot be read ({error}); {}", error.fix())))?;
         let text = String::from_utf8(bytes)
             .map_err(|_| Problem::new(place(), "is not UTF-8 text; name a TOML file"))?;
@@ -142,10 +142,10 @@ impl Scenario {
 
     /// Reads what stands in a file; its name is only told.
     pub fn parse(text: &str, file: Option<&Path>) -> Result<Self, Problem> {
-        let source = Source { text, file };
+        let source = ScenarioSource { text, file };
         let document = toml::Deserializer::parse(text)
             .map_err(|error| source.problem(error.span(), None, error.message()))?;
-        let written: Written = serde_path_to_error::deserialize(document).map_err(|error| {
+        let written: ScenarioEntry = serde_path_to_error::deserialize(document).map_err(|error| {
             // What a `Spanned` adds to the path is no key of the file.
             let key = error.path().to_string().replace(".$__serde_spanned_private_value", "");
             let key = Some(key).filter(|key| key != ".");
@@ -161,12 +161,12 @@ impl Scenario {
     }
 
     /// The action of that name over API 2.0.
-    pub(super) fn action_2_0(&self, name: &str) -> Option<&Action> {
+    pub(super) fn action_2_0(&self, name: &str) -> Option<&ServedAction> {
         self.actions.iter().find(|action| action.over_3_0.is_none() && action.name == name)
     }
 
     /// The action of that name over API 3.0, with its service and version.
-    pub(super) fn action_3_0(&self, name: &str) -> Option<(&Action, &str, &str)> {
+    pub(super) fn action_3_0(&self, name: &str) -> Option<(&ServedAction, &str, &str)> {
         let found = self.actions.iter().find(|action| action.over_3_0.is_some() && action.name == name)?;
         let (service, version) = found.over_3_0.as_ref()?;
         Some((found, service, version))
@@ -198,7 +198,7 @@ pub(super) fn canonical(id: &str) -> String {
 /// A scenario as it is typed.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct ScenarioEntry {
     secret_id: Option<String>,
     secret_key: Option<Secret>,
     token: Option<Secret>,
@@ -229,19 +229,19 @@ struct WrittenDefault {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenTask {
-    id: Spanned<WrittenId>,
+    id: Spanned<ScenarioId>,
     answers: Spanned<Vec<Answer>>,
 }
 
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "an integer, or a string")]
-enum WrittenId {
+enum ScenarioId {
     Int(u64),
     Text(String),
 }
 
-impl Written {
-    fn resolve(self, source: &Source<'_>) -> Result<Scenario, Problem> {
+impl ScenarioEntry {
+    fn resolve(self, source: &ScenarioSource<'_>) -> Result<Scenario, Problem> {
         let default = Scenario::default();
         let unlisted = match (self.default, self.unknown_id) {
             (Some(_), Some(refusal)) => {
@@ -250,7 +250,7 @@ impl Written {
             }
             (Some(script), None) => Unlisted::Follows(source.script(script.answers, "default.answers")?),
             (None, Some(refusal)) => {
-                let missing = Refusal::new(5000, "the resource does not exist");
+                let missing = ErrorResponse::new(5000, "the resource does not exist");
                 Unlisted::Refused(refusal.into_inner().or(missing))
             }
             (None, None) => Unlisted::Runs,
@@ -259,8 +259,8 @@ impl Written {
         for (index, task) in self.tasks.into_iter().enumerate() {
             let place = task.id.span();
             let id = match task.id.into_inner() {
-                WrittenId::Int(number) => number.to_string(),
-                WrittenId::Text(text) => canonical(&text),
+                ScenarioId::Int(number) => number.to_string(),
+                ScenarioId::Text(text) => canonical(&text),
             };
             let script = source.script(task.answers, &format!("tasks[{index}].answers"))?;
             if tasks.insert(id.clone(), script).is_some() {
@@ -288,18 +288,21 @@ impl Written {
 }
 
 impl WrittenRefusal {
-    fn or(self, default: Refusal) -> Refusal {
-        Refusal { code: self.code.unwrap_or(default.code), message: self.message.unwrap_or(default.message) }
+    fn or(self, default: ErrorResponse) -> ErrorResponse {
+        ErrorResponse {
+            code: self.code.unwrap_or(default.code),
+            message: self.message.unwrap_or(default.message),
+        }
     }
 }
 
 /// Where a scenario comes from, to say where a mistake stands.
-struct Source<'a> {
+struct ScenarioSource<'a> {
     text: &'a str,
     file: Option<&'a Path>,
 }
 
-impl Source<'_> {
+impl ScenarioSource<'_> {
     fn problem(&self, span: Option<std::ops::Range<usize>>, key: Option<String>, what: &str) -> Problem {
         let before = span.and_then(|span| self.text.get(..span.start));
         let line = before.map(|before| before.matches('\n').count() + 1);
@@ -374,7 +377,7 @@ mod tests {
             (Offset(-3_600_000), Code::Int(4000))
         );
         assert_eq!(scenario.rate, Some(Quota { calls: 2, per: Duration::from_secs(60) }));
-        assert!(matches!(scenario.unlisted, Unlisted::Refused(Refusal { code: Code::Int(5000), .. })));
+        assert!(matches!(scenario.unlisted, Unlisted::Refused(ErrorResponse { code: Code::Int(5000), .. })));
         assert!(scenario.tasks.contains_key("7"));
         assert_eq!(
             parsed("[default]\nanswers = [{ status = 1 }]").unlisted,

@@ -90,15 +90,19 @@ fn scrambled(id: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::answer::What;
+    use super::super::answer::ResponseKind;
     use super::*;
 
     fn statuses(script: &[Answer], polls: impl IntoIterator<Item = i64>) -> Vec<i64> {
         let mut polls = polls.into_iter().map(|seconds| Steady(seconds * 1_000_000)).peekable();
         let mut progress = Progress::new(*polls.peek().unwrap());
         let status = |answer: &Answer| match answer.what {
-            What::Status { status, .. } => status,
-            What::Refusal(_) | What::Raw(_) | What::Page(_) | What::Cut | What::Hang => -1,
+            ResponseKind::Status { status, .. } => status,
+            ResponseKind::Refusal(_)
+            | ResponseKind::Raw(_)
+            | ResponseKind::Page(_)
+            | ResponseKind::Cut
+            | ResponseKind::Hang => -1,
         };
         polls.map(|now| progress.next(script, now).map_or(-2, status)).collect()
     }

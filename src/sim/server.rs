@@ -17,8 +17,8 @@ use uuid::Uuid;
 
 use super::answer::Answer;
 use super::check::Request;
-use super::reply::{Content, Cut, Form, response};
-use super::{Shared, request, request_3_0};
+use super::reply::{ApiVersion, ConnectionCut, ReplyBody, response};
+use super::{SimShared, request, request_3_0};
 
 /// Where API 2.0 is served.
 pub(super) const PATH: &str = "/v2/index.php";
@@ -33,7 +33,7 @@ const MOST_BODY_BYTES: usize = 64 * 1024;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until it is aborted.
-pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+pub(super) async fn serve(listener: TcpListener, shared: Arc<SimShared>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -55,7 +55,7 @@ pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-async fn connection(stream: TcpStream, shared: Arc<Shared>) {
+async fn connection(stream: TcpStream, shared: Arc<SimShared>) {
     // Without it a short answer waits for the client's acknowledgement; a socket that refuses is slower, no
     // more.
     let _ = stream.set_nodelay(true);
@@ -65,20 +65,24 @@ async fn connection(stream: TcpStream, shared: Arc<Shared>) {
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
-async fn respond(request: hyper::Request<Incoming>, shared: Arc<Shared>) -> Result<Response<Content>, Cut> {
+async fn respond(
+    request: hyper::Request<Incoming>,
+    shared: Arc<SimShared>,
+) -> Result<Response<ReplyBody>, ConnectionCut> {
     let (head, body) = request.into_parts();
     let Some(body) = read(body).await else { return page(413, &shared).await };
     let path = head.uri.path();
     let query = head.uri.query().unwrap_or_default();
     let host = head.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let form_2_0 =
-        |method, fields: &str| (Request::V2(request::Request::new(method, host, PATH, fields)), Form::V2);
+    let form_2_0 = |method, fields: &str| {
+        (Request::V2(request::Request2::new(method, host, PATH, fields)), ApiVersion::V2)
+    };
     let (request, form) = match (&head.method, path) {
         (&Method::GET, PATH) => form_2_0("GET", query),
         (&Method::POST, PATH) => form_2_0("POST", &String::from_utf8_lossy(&body)),
         (&Method::POST, PATH_3_0) => {
             let id = Uuid::from_u64_pair(shared.clock.nonce(), shared.clock.nonce());
-            (Request::V3(request_3_0::Request::new(&head.headers, query, body)), Form::V3(id))
+            (Request::V3(request_3_0::Request3::new(&head.headers, query, body)), ApiVersion::V3(id))
         }
         (method, path) => {
             tracing::warn!(%method, path, "no request of an API: those are GET and POST {PATH}, and POST {PATH_3_0}");
@@ -94,8 +98,8 @@ async fn respond(request: hyper::Request<Incoming>, shared: Arc<Shared>) -> Resu
 }
 
 /// What is said where no API is.
-async fn page(http: u16, shared: &Shared) -> Result<Response<Content>, Cut> {
-    response(Answer::page(http, ""), &Form::V2, shared.cloud_time()).await
+async fn page(http: u16, shared: &SimShared) -> Result<Response<ReplyBody>, ConnectionCut> {
+    response(Answer::page(http, ""), &ApiVersion::V2, shared.cloud_time()).await
 }
 
 /// A request's body; `None` if it is too long or its connection broke.

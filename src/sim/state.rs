@@ -3,10 +3,10 @@
 
 use std::collections::HashMap;
 
-use super::answer::{Answer, Refusal, What};
-use super::check::{About, Request, check};
+use super::answer::{Answer, ErrorResponse, ResponseKind};
+use super::check::{Request, RequestFacts, check};
 use super::codes::named_in;
-use super::journal::{Journal, Seen, Verdict};
+use super::journal::{ReceivedRequest, RequestJournal, RequestOutcome};
 use super::scenario::{Scenario, Unlisted, canonical};
 use super::script::{Progress, usual};
 use super::used::Used;
@@ -18,21 +18,21 @@ use crate::cloud::operations::Api;
 const MOST_TASKS: usize = 1_000_000;
 
 /// The cloud's memory.
-pub(super) struct State {
+pub(super) struct SimState {
     pub(super) scenario: Scenario,
     /// What everything is answered while it lasts.
     pub(super) outage: Option<Answer>,
-    pub(super) journal: Journal,
+    pub(super) journal: RequestJournal,
     tasks: HashMap<String, Progress>,
     used: Used,
 }
 
-impl State {
+impl SimState {
     pub(super) fn new(scenario: Scenario) -> Self {
         Self {
             scenario,
             outage: None,
-            journal: Journal::default(),
+            journal: RequestJournal::default(),
             tasks: HashMap::new(),
             used: Used::default(),
         }
@@ -51,27 +51,29 @@ impl State {
             Request::V2(_) => Api::V2,
             Request::V3(_) => Api::V3,
         };
-        let About { task, action, region, secret_id } = request.about(&self.scenario);
+        let RequestFacts { task, action, region, secret_id } = request.about(&self.scenario);
         let after_end = self.tasks.get(&task).is_some_and(|progress| progress.over);
         let checked = check(request, &self.scenario, &mut self.used, now);
         let flaw = checked.as_ref().err().map(|refusal| named_in(api, &refusal.code));
         let mut answer = match (self.outage.clone(), checked) {
             (Some(outage), _) => outage,
-            (None, Err(Refusal { code, message })) => Answer::refusal(code, &message),
+            (None, Err(ErrorResponse { code, message })) => Answer::refusal(code, &message),
             (None, Ok(())) => self.scripted(&task, now.steady),
         };
-        if let What::Refusal(refusal) = &mut answer.what {
+        if let ResponseKind::Refusal(refusal) = &mut answer.what {
             refusal.code = named_in(api, &refusal.code);
         }
         let verdict = match &answer.what {
-            _ if answer.short || answer.huge => Verdict::Misbehaved,
-            What::Status { status, .. } => Verdict::Answered(*status),
-            What::Refusal(refusal) => Verdict::Refused(refusal.code.clone()),
-            What::Raw(_) | What::Page(_) | What::Cut | What::Hang => Verdict::Misbehaved,
+            _ if answer.short || answer.huge => RequestOutcome::Misbehaved,
+            ResponseKind::Status { status, .. } => RequestOutcome::Answered(*status),
+            ResponseKind::Refusal(refusal) => RequestOutcome::Refused(refusal.code.clone()),
+            ResponseKind::Raw(_) | ResponseKind::Page(_) | ResponseKind::Cut | ResponseKind::Hang => {
+                RequestOutcome::Misbehaved
+            }
         };
         let arrived = now.steady;
         let words = answer.words();
-        self.journal.add(Seen {
+        self.journal.add(ReceivedRequest {
             arrived,
             api,
             task,

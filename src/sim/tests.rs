@@ -130,11 +130,9 @@ async fn a_signed_request_is_answered_by_get_and_post_and_with_both_hashes() {
         }
     }
     assert!(
-        bench
-            .sim
-            .seen()
-            .iter()
-            .all(|seen| seen.flaw.is_none() && seen.verdict == Verdict::Answered(5) && seen.task == "7")
+        bench.sim.seen().iter().all(|seen| seen.flaw.is_none()
+            && seen.verdict == RequestOutcome::Answered(5)
+            && seen.task == "7")
     );
 }
 
@@ -167,7 +165,10 @@ async fn each_flaw_of_a_request_is_refused_with_its_code() {
     for (call, code) in flaws {
         assert_eq!(bench.ask(&call).await, (code, None), "{:?}", call.fields);
         let seen = bench.sim.seen().pop().unwrap();
-        assert_eq!((seen.verdict, seen.flaw), (Verdict::Refused(Code::Int(code)), Some(Code::Int(code))));
+        assert_eq!(
+            (seen.verdict, seen.flaw),
+            (RequestOutcome::Refused(Code::Int(code)), Some(Code::Int(code)))
+        );
     }
 }
 
@@ -194,7 +195,7 @@ async fn more_calls_than_the_rate_are_refused_for_that_region_alone() {
 
 #[tokio::test]
 async fn an_id_that_is_not_listed_runs_follows_or_is_refused() {
-    let refusal = Refusal::new(5000, "gone");
+    let refusal = ErrorResponse::new(5000, "gone");
     for (unlisted, answer) in [
         (Unlisted::Runs, (0, Some(4))),
         (Unlisted::Follows(vec![Answer::status(2)]), (0, Some(2))),
@@ -265,7 +266,7 @@ async fn a_hanging_request_is_seen_and_never_answered() {
         answer = bench.poll("7") => panic!("answered: {answer:?}"),
         () = bench.sim.wait_until(|seen| seen.len() == 1) => {}
     }
-    assert_eq!(bench.sim.seen()[0].verdict, Verdict::Misbehaved);
+    assert_eq!(bench.sim.seen()[0].verdict, RequestOutcome::Misbehaved);
 }
 
 #[tokio::test]

@@ -132,7 +132,7 @@ async fn a_signed_request_is_answered_in_the_form_of_its_api() {
         );
         assert_eq!(
             (seen.secret_id.as_str(), seen.verdict, seen.flaw),
-            (SECRET_ID, Verdict::Answered(5), None)
+            (SECRET_ID, RequestOutcome::Answered(5), None)
         );
     }
 }
@@ -178,7 +178,7 @@ async fn each_flaw_of_a_request_is_refused_with_its_code() {
         assert_eq!(bench.code(&call).await, code, "{:?} {}", call.headers, call.body);
         let seen = bench.sim.seen().pop().unwrap();
         let code = Code::Text(code.into());
-        assert_eq!((seen.verdict, seen.flaw), (Verdict::Refused(code.clone()), Some(code)));
+        assert_eq!((seen.verdict, seen.flaw), (RequestOutcome::Refused(code.clone()), Some(code)));
     }
 }
 

@@ -23,12 +23,12 @@ use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use self::environment::Inherited;
-use self::run::End;
+use self::run::RunEnd;
 use super::sink::{Building, PathForm, PathKey, Sink, TypeConfig, blocking, timeout_fault};
 use crate::model::delivery::Refusal;
 use crate::model::event::Event;
 use crate::secret::hidden::Hidden;
-use crate::section::Fault;
+use crate::section::TableFault;
 use crate::units::Span;
 
 /// The exit codes that mean something, beside 0; the numbers are those of sysexits.h.
@@ -73,15 +73,15 @@ impl TypeConfig for Config {
         &[PathKey { key: "command.0", form: PathForm::Program }]
     }
 
-    fn check(&self, _: &mut dyn FnMut(&'static str, String)) -> Vec<Fault> {
+    fn check(&self, _: &mut dyn FnMut(&'static str, String)) -> Vec<TableFault> {
         let mut faults = Vec::from_iter(timeout_fault(self.timeout));
         if self.command.program().is_empty() {
             let what = "names no program; write it first, such as [\"/usr/local/bin/on-done\"]";
-            faults.push(Fault::new(&["command"], what));
+            faults.push(TableFault::new(&["command"], what));
         }
         if self.command.has_nul() {
             let what = "holds a NUL character, which no program can be given; leave it out";
-            faults.push(Fault::new(&["command"], what));
+            faults.push(TableFault::new(&["command"], what));
         }
         faults
     }
@@ -94,7 +94,7 @@ impl TypeConfig for Config {
         true
     }
 
-    fn build(&self, building: Building<'_>) -> Result<Box<dyn Sink>, Vec<Fault>> {
+    fn build(&self, building: Building<'_>) -> Result<Box<dyn Sink>, Vec<TableFault>> {
         Ok(Box::new(Exec::new(self, building.hidden.clone())))
     }
 }
@@ -166,7 +166,7 @@ impl Exec {
         let record = format!("{}\n", event.body);
         match run::run(command, record.into_bytes(), self.timeout, &self.hidden).await {
             Err(error) => Err(not_started(program, &error)),
-            Ok(End { status, last_words }) => self.verdict(status, &last_words),
+            Ok(RunEnd { status, last_words }) => self.verdict(status, &last_words),
         }
     }
 

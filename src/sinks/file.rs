@@ -27,10 +27,10 @@ use self::trouble::{Doing, Trouble, is_standard_output};
 use super::sink::{Building, PathForm, PathKey, Sink, TypeConfig, blocking};
 use crate::lines::closed::was_standard_output_closed;
 use crate::lines::line::escaped;
-use crate::lines::output::{Lines, lock, write_waiting};
+use crate::lines::output::{LineOutput, lock, write_waiting};
 use crate::model::delivery::Refusal;
 use crate::model::event::Event;
-use crate::section::Fault;
+use crate::section::TableFault;
 
 /// A few hundred kilobytes at most as a rule, and one sync for all of them.
 const BATCH: usize = 256;
@@ -68,10 +68,10 @@ impl TypeConfig for Config {
         &[PathKey { key: "path", form: PathForm::Output }]
     }
 
-    fn check(&self, _: &mut dyn FnMut(&'static str, String)) -> Vec<Fault> {
+    fn check(&self, _: &mut dyn FnMut(&'static str, String)) -> Vec<TableFault> {
         let is_empty = self.path.as_os_str().is_empty();
         let what = "is empty; write the file's path, or \"-\" for standard output";
-        is_empty.then(|| Fault::new(&["path"], what)).into_iter().collect()
+        is_empty.then(|| TableFault::new(&["path"], what)).into_iter().collect()
     }
 
     fn shown(&self) -> String {
@@ -85,7 +85,7 @@ impl TypeConfig for Config {
         (!self.path.as_os_str().is_empty()).then(|| ("path", self.resolved()))
     }
 
-    fn build(&self, _: Building<'_>) -> Result<Box<dyn Sink>, Vec<Fault>> {
+    fn build(&self, _: Building<'_>) -> Result<Box<dyn Sink>, Vec<TableFault>> {
         Ok(Box::new(File::new(self)))
     }
 }
@@ -109,9 +109,9 @@ enum Open {
     /// A regular file, which can be synced and cut back.
     Regular(Regular),
     /// A FIFO or a device, with what identifies it.
-    Stream(Mutex<Lines>, Identity),
+    Stream(Mutex<LineOutput>, Identity),
     /// Standard output, whatever it is.
-    StandardOutput(Mutex<Lines>),
+    StandardOutput(Mutex<LineOutput>),
 }
 
 impl File {
@@ -221,13 +221,13 @@ impl Open {
                 return Err(Trouble { doing: Doing::Opening, error: ErrorKind::BrokenPipe.into() });
             }
             let own = io::stdout().as_fd().try_clone_to_owned().map_err(Trouble::of(Doing::Opening))?;
-            return Ok(Self::StandardOutput(Mutex::new(Lines::new(own.into()))));
+            return Ok(Self::StandardOutput(Mutex::new(LineOutput::new(own.into()))));
         }
         // A file that is not there yet will be a regular one.
         if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
             let stream = regular::options().open(path).map_err(Trouble::of(Doing::Opening))?;
             let identity = Identity::of(&stream.metadata().map_err(Trouble::of(Doing::Opening))?);
-            return Ok(Self::Stream(Mutex::new(Lines::new(stream)), identity));
+            return Ok(Self::Stream(Mutex::new(LineOutput::new(stream)), identity));
         }
         Regular::at(path).map(Self::Regular)
     }

@@ -15,11 +15,11 @@ use super::sink::{Building, Sink, TypeConfig, blocking};
 use crate::lines::closed::was_standard_error_closed;
 use crate::lines::event::line;
 use crate::lines::journal::{self, Journal};
-use crate::lines::line::Line;
-use crate::lines::output::{Lines, standard_error, write_waiting};
+use crate::lines::line::LogLine;
+use crate::lines::output::{LineOutput, standard_error, write_waiting};
 use crate::model::delivery::Refusal;
 use crate::model::event::Event;
-use crate::section::Fault;
+use crate::section::TableFault;
 use crate::telemetry::ResolvedFormat;
 
 /// Some ten kilobytes of lines: an attempt that is repeated after a crash repeats no more.
@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub struct Config {}
 
 impl TypeConfig for Config {
-    fn check(&self, _: &mut dyn FnMut(&'static str, String)) -> Vec<Fault> {
+    fn check(&self, _: &mut dyn FnMut(&'static str, String)) -> Vec<TableFault> {
         Vec::new()
     }
 
@@ -41,11 +41,11 @@ impl TypeConfig for Config {
         "standard error, or the journal under systemd".to_owned()
     }
 
-    fn build(&self, Building { format, .. }: Building<'_>) -> Result<Box<dyn Sink>, Vec<Fault>> {
+    fn build(&self, Building { format, .. }: Building<'_>) -> Result<Box<dyn Sink>, Vec<TableFault>> {
         let what = |error| format!("standard error cannot be used: {error}; restart with one that can");
         match Log::new(format) {
             Ok(sink) => Ok(Box::new(sink)),
-            Err(error) => Err(vec![Fault::new(&[], what(error))]),
+            Err(error) => Err(vec![TableFault::new(&[], what(error))]),
         }
     }
 }
@@ -60,9 +60,9 @@ enum Out {
     /// Nowhere: standard error was closed when the process began.
     Closed,
     /// Text for people.
-    Text(Arc<Mutex<Lines>>),
+    Text(Arc<Mutex<LineOutput>>),
     /// JSON for programs.
-    Json(Arc<Mutex<Lines>>),
+    Json(Arc<Mutex<LineOutput>>),
     /// Entries of the systemd journal.
     Journal(Journal),
 }
@@ -81,7 +81,7 @@ impl Log {
     /// To a pipe in place of standard error.
     #[cfg(test)]
     pub fn text(out: std::fs::File) -> Self {
-        Self(Arc::new(Out::Text(Arc::new(Mutex::new(Lines::new(out))))))
+        Self(Arc::new(Out::Text(Arc::new(Mutex::new(LineOutput::new(out))))))
     }
 }
 
@@ -130,7 +130,7 @@ impl Out {
 }
 
 /// The lines of these events, each with its end.
-fn joined(events: &[Event], form: impl Fn(&Line<'_>) -> String) -> Vec<u8> {
+fn joined(events: &[Event], form: impl Fn(&LogLine<'_>) -> String) -> Vec<u8> {
     let mut lines = Vec::with_capacity(events.len() * 160);
     for event in events {
         lines.extend_from_slice(form(&line(event)).as_bytes());
@@ -175,16 +175,16 @@ mod tests {
     use crate::model::delivery::RefusalClass;
     use crate::sinks::samples;
 
-    fn to(file: File) -> Arc<Mutex<Lines>> {
-        Arc::new(Mutex::new(Lines::new(file)))
+    fn to(file: File) -> Arc<Mutex<LineOutput>> {
+        Arc::new(Mutex::new(LineOutput::new(file)))
     }
 
-    fn pipe() -> (File, Arc<Mutex<Lines>>) {
+    fn pipe() -> (File, Arc<Mutex<LineOutput>>) {
         let (read_end, write_end) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
         (File::from(read_end), to(File::from(write_end)))
     }
 
-    async fn written(out: impl Fn(Arc<Mutex<Lines>>) -> Out, events: &[Event]) -> String {
+    async fn written(out: impl Fn(Arc<Mutex<LineOutput>>) -> Out, events: &[Event]) -> String {
         let (mut read_end, lines) = pipe();
         Log(Arc::new(out(lines))).send(events).await.unwrap();
         let mut text = String::new();

@@ -1,4 +1,4 @@
-//! ONE ATTEMPT each: a file per type of sink, with its `Config` ([`TypeConfig`]) and its [`Sink`]; and the
+//! ONE ATTEMPT each: a file per type of sink, with its `Config` ([`TypedConfig`]) and its [`Sink`]; and the
 //! registry of all types.
 //!
 //! A sink keeps a connection, but no memory of events. The lane (`deliver/`) decides on order, retries and holds.
@@ -27,10 +27,10 @@ pub use self::sink::{Building, PathForm, PathKey, Sink, TypeConfig};
 use crate::clock::Clock;
 use crate::model::delivery::Retry;
 use crate::model::reading::Outcome;
-use crate::model::route::Group;
+use crate::model::route::EventGroup;
 use crate::problem::{Place, Problem};
 use crate::secret::hidden::Hidden;
-use crate::section::{self, Fault, Taken, dotted};
+use crate::section::{self, TableFault, Taken, dotted};
 use crate::telemetry::ResolvedFormat;
 use crate::units::{Rate, Span};
 
@@ -39,7 +39,7 @@ use crate::units::{Rate, Span};
 #[serde(default)]
 pub struct Common {
     /// What it hears of. Default: finished and abandoned; `log`: everything.
-    pub events: Option<Vec<Group>>,
+    pub events: Option<Vec<EventGroup>>,
     /// The outcomes of finished tasks that it hears of. Default: all.
     pub outcomes: Option<Vec<Outcome>>,
     /// It hears of tasks alone that carry these. Default: of all.
@@ -68,16 +68,16 @@ impl Default for Common {
     }
 }
 
-/// Makes [`Kind`] and [`TYPES`] from one list, so that a type is complete or does not compile.
+/// Makes [`TypedConfig`] and [`TYPES`] from one list, so that a type is complete or does not compile.
 macro_rules! types {
     ($($name:literal => $variant:ident($config:ty),)*) => {
         /// The keys of `[sinks.NAME]` that only its `type` has.
         #[derive(Clone, Debug, PartialEq)]
-        pub enum Kind {
+        pub enum TypedConfig {
             $(#[doc = concat!("`type = \"", $name, "\"`.")] $variant(Box<$config>),)*
         }
 
-        impl Kind {
+        impl TypedConfig {
             /// The keys, whatever the type.
             pub fn config(&self) -> &dyn TypeConfig {
                 match self {
@@ -91,7 +91,7 @@ macro_rules! types {
             name: $name,
             keys: <$config>::keys,
             paths: <$config>::paths,
-            read: |table| section::take::<$config>(table).map(|config| Kind::$variant(Box::new(config))),
+            read: |table| section::take::<$config>(table).map(|config| TypedConfig::$variant(Box::new(config))),
         },)*];
     };
 }
@@ -114,7 +114,7 @@ pub struct SinkType {
     /// Its keys whose text is a path.
     pub paths: fn() -> &'static [PathKey],
     /// Reads its own keys from a table.
-    pub read: fn(Value) -> Taken<Kind>,
+    pub read: fn(Value) -> Taken<TypedConfig>,
 }
 
 impl SinkType {
@@ -130,14 +130,14 @@ pub struct Config {
     /// The keys that every type has.
     pub common: Common,
     /// The keys that its type has.
-    pub kind: Kind,
+    pub kind: TypedConfig,
     /// The secrets of the whole configuration, which no text from outside may repeat.
     pub hidden: Hidden,
 }
 
 impl Config {
     /// These keys; the secrets are known when the whole configuration is.
-    pub fn new(common: Common, kind: Kind) -> Self {
+    pub fn new(common: Common, kind: TypedConfig) -> Self {
         Self { common, kind, hidden: Hidden::default() }
     }
 }
@@ -156,7 +156,7 @@ pub fn build(
     let built =
         config.kind.config().build(Building { name, is_batched, format, clock, hidden: &config.hidden });
     built.map_err(|faults| {
-        let described = faults.into_iter().map(|Fault { path, what }| match path[..] {
+        let described = faults.into_iter().map(|TableFault { path, what }| match path[..] {
             [] => what,
             [..] => format!("`{}` {what}", dotted(&path)),
         });

@@ -9,11 +9,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::clock::Clock;
-use crate::files::Change;
+use crate::files::FilesChange;
 use crate::model::delivery::Refusal;
 use crate::model::event::Event;
 use crate::secret::hidden::Hidden;
-use crate::section::{self, Fault};
+use crate::section::{self, TableFault};
 use crate::telemetry::ResolvedFormat;
 use crate::units::Span;
 
@@ -37,8 +37,8 @@ pub trait Sink: Send + Sync {
     ///
     /// # Errors
     /// When the system refuses a thread.
-    async fn refresh(&self) -> io::Result<Change> {
-        Ok(Change::None)
+    async fn refresh(&self) -> io::Result<FilesChange> {
+        Ok(FilesChange::None)
     }
 
     /// Whether the destination exists and accepts this user, as far as this shows without an event; nothing
@@ -72,7 +72,7 @@ pub trait TypeConfig {
 
     /// Errors beyond the types of the keys, each with its key and without a secret. Files are read; `doubt`
     /// receives warnings, each with its key.
-    fn check(&self, doubt: &mut dyn FnMut(&'static str, String)) -> Vec<Fault>;
+    fn check(&self, doubt: &mut dyn FnMut(&'static str, String)) -> Vec<TableFault>;
 
     /// Type and destination, without anything that may be a secret.
     fn shown(&self) -> String;
@@ -97,7 +97,7 @@ pub trait TypeConfig {
     ///
     /// # Errors
     /// All errors, each with its key, without a secret.
-    fn build(&self, building: Building<'_>) -> Result<Box<dyn Sink>, Vec<Fault>>;
+    fn build(&self, building: Building<'_>) -> Result<Box<dyn Sink>, Vec<TableFault>>;
 }
 
 /// Values that a sink needs beside the keys of its type.
@@ -138,8 +138,8 @@ pub enum PathForm {
 }
 
 /// The error of a `timeout` that is zero.
-pub fn timeout_fault(timeout: Span) -> Option<Fault> {
-    timeout.0.is_zero().then(|| Fault::new(&["timeout"], "is no time at all; write more than 0s"))
+pub fn timeout_fault(timeout: Span) -> Option<TableFault> {
+    timeout.0.is_zero().then(|| TableFault::new(&["timeout"], "is no time at all; write more than 0s"))
 }
 
 /// Runs code that may block (files, pipes, a full disk) on a thread where no other task waits for it.

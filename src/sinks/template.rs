@@ -78,7 +78,7 @@ impl Template {
     /// What is wrong with the file, or in which of its lines, and what to do.
     pub fn read(path: &Path) -> Result<Self, String> {
         let shown = path.display();
-        let files::Content { bytes, .. } =
+        let files::FileContent { bytes, .. } =
             files::read(path, LARGEST_BYTES).map_err(|error| error.at(path))?;
         let text = String::from_utf8(bytes)
             .map_err(|_| format!("{shown} is not UTF-8 text; write the template into it and nothing else"))?;

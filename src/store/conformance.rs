@@ -5,7 +5,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::*;
-use crate::model::event::Counts;
+use crate::model::event::GroupCounts;
 use crate::model::event::Kind;
 use crate::model::reading::{Code, Outcome};
 use crate::model::records::{Conclusion, DeadLetter, End, FinishedTask, RegisteredState};
@@ -391,7 +391,7 @@ async fn a_group_is_over_with_its_last_task_and_later_tasks_begin_a_new_round(en
     // The third leaves the group before it is over.
     register(&*store, &[grouped(3, None)]).await;
     let over = store.finished_groups().await.unwrap().remove(0);
-    let counts = Counts { success: 1, abandoned: 1, ..Counts::default() };
+    let counts = GroupCounts { success: 1, abandoned: 1, ..GroupCounts::default() };
     assert_eq!((over.name.as_str(), over.round, over.counts, over.started_at), ("rack", 1, counts, NOW));
     assert_eq!((over.finished_at, over.settings.len()), (Wall(NOW.0 + 9), 1));
     assert_eq!(
@@ -405,7 +405,7 @@ async fn a_group_is_over_with_its_last_task_and_later_tasks_begin_a_new_round(en
     let row = register(&*store, &in_group(7..8)).await[0].row;
     store.commit(finished(row, NOW, &[])).await.unwrap();
     let second = store.finished_groups().await.unwrap().remove(0);
-    assert_eq!((second.round, second.counts), (2, Counts { success: 1, ..Counts::default() }));
+    assert_eq!((second.round, second.counts), (2, GroupCounts { success: 1, ..GroupCounts::default() }));
     register(&*store, &in_group(8..9)).await;
     assert!(!store.close_group(second.row, event(52), vec![]).await.unwrap(), "another task joined it");
 }

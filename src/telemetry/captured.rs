@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 /// Does it, and answers with what it logged on this thread, in text form.
 pub fn while_doing<T>(work: impl FnOnce() -> T) -> (T, String) {
-    let lines = Lines::default();
+    let lines = CapturedLines::default();
     let writer = lines.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
     let done = tracing::subscriber::with_default(subscriber, work);
@@ -14,9 +14,9 @@ pub fn while_doing<T>(work: impl FnOnce() -> T) -> (T, String) {
 }
 
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+struct CapturedLines(Arc<Mutex<Vec<u8>>>);
 
-impl Write for Lines {
+impl Write for CapturedLines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap().write(bytes)
     }

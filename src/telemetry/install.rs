@@ -11,7 +11,7 @@ use tracing_subscriber::filter::{EnvFilter, FilterFn, ParseError, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Layer, Registry};
 
-use super::layer::{Form, LineLayer, is_ours};
+use super::layer::{LineFormat, LineLayer, is_ours};
 use super::{Config, Format, ResolvedFormat, Surroundings};
 use crate::lines::line::Level;
 use crate::lines::output;
@@ -60,10 +60,10 @@ fn layer(format: ResolvedFormat, surroundings: Surroundings) -> Result<BoxedLaye
         })?;
         Ok(LineLayer::new(lines, form).boxed())
     };
-    let text = Form::Text { has_colours: surroundings.has_colours() };
+    let text = LineFormat::Text { has_colours: surroundings.has_colours() };
     match format {
         ResolvedFormat::Text => lines(text),
-        ResolvedFormat::Json => lines(Form::Json),
+        ResolvedFormat::Json => lines(LineFormat::Json),
         // Without its socket the journal still takes what standard error brings.
         ResolvedFormat::Journal => journal().map_or_else(|_| lines(text), Ok),
     }
@@ -92,18 +92,18 @@ mod tests {
     use tracing::{debug, error, info};
 
     use super::*;
-    use crate::lines::output::Lines;
+    use crate::lines::output::LineOutput;
 
     /// What is written while `talk` runs, under that level and that `$RUST_LOG`.
-    fn said(form: Form, level: Level, rust_log: &str, talk: impl FnOnce()) -> String {
+    fn said(form: LineFormat, level: Level, rust_log: &str, talk: impl FnOnce()) -> String {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let lines = Arc::new(Mutex::new(Lines::new(file.reopen().unwrap())));
+        let lines = Arc::new(Mutex::new(LineOutput::new(file.reopen().unwrap())));
         let layer = LineLayer::new(lines, form).boxed();
         tracing::subscriber::with_default(subscriber(layer, filter(level, rust_log).unwrap()), talk);
         std::fs::read_to_string(file.path()).unwrap()
     }
 
-    const TEXT: Form = Form::Text { has_colours: false };
+    const TEXT: LineFormat = LineFormat::Text { has_colours: false };
 
     #[test]
     fn no_setting_lets_a_library_say_more_than_warnings() {
@@ -138,7 +138,8 @@ mod tests {
             text.ends_with("Z ERROR cannot\\u000awrite path=\"/a b\\n\" tries=3 cause=\"x\\ny\"\n"),
             "{text}"
         );
-        let json: serde_json::Value = serde_json::from_str(&said(Form::Json, Level::Info, "", talk)).unwrap();
+        let json: serde_json::Value =
+            serde_json::from_str(&said(LineFormat::Json, Level::Info, "", talk)).unwrap();
         assert_eq!(
             (&json["level"], &json["tries"], &json["cause"]),
             (&"error".into(), &3.into(), &"x\ny".into())

@@ -16,8 +16,8 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
 use crate::clock::Clock;
-use crate::lines::line::{Fields, Level, Line, MAX_VALUE_BYTES, cut};
-use crate::lines::output::{Lines, write_waiting};
+use crate::lines::line::{Fields, Level, LogLine, MAX_VALUE_BYTES, cut};
+use crate::lines::output::{LineOutput, write_waiting};
 use crate::problem::chain;
 
 /// How long a line may wait for its reader. Then it is dropped, and so are the next ones without a wait: the
@@ -27,15 +27,15 @@ const PATIENCE: Duration = Duration::from_millis(200);
 /// Lines on standard error.
 #[derive(Debug)]
 pub struct LineLayer {
-    lines: Arc<Mutex<Lines>>,
+    lines: Arc<Mutex<LineOutput>>,
     clock: Clock,
-    form: Form,
+    form: LineFormat,
     is_stuck: AtomicBool,
 }
 
 /// How its lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum LineFormat {
     /// For people.
     Text {
         /// Whether the level is coloured.
@@ -47,7 +47,7 @@ pub enum Form {
 
 impl LineLayer {
     /// The layer that writes these lines.
-    pub fn new(lines: Arc<Mutex<Lines>>, form: Form) -> Self {
+    pub fn new(lines: Arc<Mutex<LineOutput>>, form: LineFormat) -> Self {
         Self { lines, clock: Clock::start(), form, is_stuck: AtomicBool::new(false) }
     }
 }
@@ -60,15 +60,15 @@ impl<S: Subscriber> Layer<S> for LineLayer {
         if !is_ours(event.metadata()) {
             fields.push(("target", event.metadata().target().into()));
         }
-        let line = Line {
+        let line = LogLine {
             time: self.clock.now().wall,
             level: Some(level(event.metadata())),
             message: &message,
             fields,
         };
         let mut written = match self.form {
-            Form::Text { has_colours } => line.text(has_colours),
-            Form::Json => line.json(),
+            LineFormat::Text { has_colours } => line.text(has_colours),
+            LineFormat::Json => line.json(),
         };
         written.push('\n');
         let patience = if self.is_stuck.load(Ordering::Relaxed) { Duration::ZERO } else { PATIENCE };

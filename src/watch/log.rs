@@ -4,13 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::machine::{Known, Machine, Trouble};
+use super::machine::{Known, LoggedFault, Machine};
 use super::write::Write;
 use crate::clock::{Moment, Steady, Wall};
 use crate::model::board::{Notice, Scope};
 use crate::model::due::Slot;
 use crate::model::event::{self, Held};
-use crate::model::gate::{Change, Hold};
+use crate::model::gate::{GateChange, Hold};
 use crate::model::reading::{Class, Code, Fault, Reading};
 use crate::model::task::{Target, TaskId};
 use crate::units::rounded;
@@ -72,7 +72,7 @@ impl Machine {
                 ) {
                     return;
                 }
-                let before = known.trouble.replace(Trouble { code: fault.code.clone(), last: now });
+                let before = known.trouble.replace(LoggedFault { code: fault.code.clone(), last: now });
                 if before.is_none_or(|before| before.code != fault.code || now - before.last > QUIET) {
                     tracing::warn!(account, region, operation, task = %task.id, class = %fault.class, %fault, "a poll failed; polled again with backoff");
                 }
@@ -118,21 +118,21 @@ impl Machine {
         None
     }
 
-    fn log_gate(&mut self, scope: Scope, change: &Change<Fault>, now: Moment) -> Option<Write> {
+    fn log_gate(&mut self, scope: Scope, change: &GateChange<Fault>, now: Moment) -> Option<Write> {
         let (account, region, operation) = self.names(scope)?;
         match change {
-            Change::Held(fault) => {
+            GateChange::Held(fault) => {
                 self.log_hold(scope, fault, now);
                 let hold = self.board.gate(scope).hold()?.clone();
                 return self.hold_event(scope, &hold, now, false);
             }
-            Change::StillHeld(last) => self.log_hold(scope, last, now),
-            Change::Released(hold) => {
+            GateChange::StillHeld(last) => self.log_hold(scope, last, now),
+            GateChange::Released(hold) => {
                 let lasted = rounded(hold.probes.lasting.lasted(now.steady));
                 tracing::info!(account, region, operation, %lasted, "a probe was answered well; what was held is used again");
                 return self.hold_event(scope, hold, now, true);
             }
-            Change::Opened(fault) | Change::StillOpen(fault) => {
+            GateChange::Opened(fault) | GateChange::StillOpen(fault) => {
                 let (since, next_probe) = self.since_and_next_probe(scope, now)?;
                 let tasks = self.board.tasks_of(scope);
                 tracing::warn!(
@@ -140,7 +140,7 @@ impl Machine {
                     "most polls fail; only probes go out until one is answered"
                 );
             }
-            Change::Closed(probes) => {
+            GateChange::Closed(probes) => {
                 let lasted = rounded(probes.lasting.lasted(now.steady));
                 tracing::info!(account, region, operation, %lasted, "the service answers again; the rate climbs back");
             }

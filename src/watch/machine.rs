@@ -6,11 +6,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::write::{FinalStep, Step, What, Write, Written, hot_row};
+use super::write::{Durable, FinalStep, Step, StepKind, Write, hot_row};
 use crate::clock::{Moment, Steady, Wall};
-use crate::cloud::Route;
+use crate::cloud::PollRoute;
 use crate::live::Current;
-use crate::model::board::{AccountIndex, Board, KeyIndex, Scope, Settled};
+use crate::model::board::{AccountIndex, Board, KeyIndex, Scope, Settlement};
 use crate::model::due::Slot;
 use crate::model::gate::Evidence;
 use crate::model::reading::{Code, Response};
@@ -39,14 +39,14 @@ pub struct Machine {
 pub(super) struct Known {
     pub(super) target: Arc<Target>,
     /// `None`: its account or operation is not configured any more; its tasks wait.
-    pub(super) route: Option<Arc<Route>>,
-    pub(super) trouble: Option<Trouble>,
+    pub(super) route: Option<Arc<PollRoute>>,
+    pub(super) trouble: Option<LoggedFault>,
     /// The last status that its row does not know: each is logged once.
     pub(super) unknown: Option<Code>,
 }
 
 /// A fault of a target that was logged.
-pub(super) struct Trouble {
+pub(super) struct LoggedFault {
     pub(super) code: Code,
     /// The last failed poll of the target.
     pub(super) last: Steady,
@@ -57,7 +57,7 @@ pub struct PollRequest {
     /// The slot of the polled task.
     pub slot: Slot,
     /// The way to its target.
-    pub route: Arc<Route>,
+    pub route: Arc<PollRoute>,
     /// The task id.
     pub id: TaskId,
     /// Further request parameters.
@@ -108,7 +108,7 @@ impl Machine {
     ) -> Vec<Write> {
         self.log_poll(slot, &response.poll, now.steady);
         let Some(settled) = self.board.settle(slot, response, sent, now, spread) else { return Vec::new() };
-        let Settled { effect, now, notices, evidence } = settled;
+        let Settlement { effect, now, notices, evidence } = settled;
         let mut writes: Vec<_> =
             notices.iter().filter_map(|notice| self.log_notice(notice, now.local)).collect();
         writes.extend(evidence.and_then(|(key, evidence)| self.evidence_write(key, evidence)));
@@ -116,13 +116,18 @@ impl Machine {
             Effect::Again(task) => self.board.put_back(slot, task),
             Effect::AtOnce(task) => self.board.put_back_at_once(slot, task, now.local.steady),
             Effect::Progress(task, previous, reading) => {
-                writes.push(self.step(slot, task, now, What::Progressed(previous, reading)));
+                writes.push(self.step(slot, task, now, StepKind::Progressed(previous, reading)));
             }
             Effect::Finish(task, outcome, reading) => {
-                writes.push(self.step(slot, task, now, What::Ended(FinalStep::Finished(outcome, reading))));
+                writes.push(self.step(
+                    slot,
+                    task,
+                    now,
+                    StepKind::Ended(FinalStep::Finished(outcome, reading)),
+                ));
             }
             Effect::Abandon(task, reason, fault) => {
-                writes.push(self.step(slot, task, now, What::Ended(FinalStep::Abandoned(reason, fault))));
+                writes.push(self.step(slot, task, now, StepKind::Ended(FinalStep::Abandoned(reason, fault))));
             }
         }
         writes
@@ -131,15 +136,15 @@ impl Machine {
     /// The next task whose `overdue` event is due.
     pub fn overdue(&mut self, now: Moment) -> Option<Write> {
         let (slot, task, times) = self.board.take_overdue(now)?;
-        Some(self.step(slot, task, times, What::Overdue))
+        Some(self.step(slot, task, times, StepKind::Overdue))
     }
 
     /// A write is durable: its task goes on, or is gone.
-    pub fn written(&mut self, written: Written) {
+    pub fn written(&mut self, written: Durable) {
         match written {
-            Written::Change(slot, task) => self.board.put_back(slot, *task),
-            Written::End(slot, target) => self.board.remove(slot, target),
-            Written::Other => {}
+            Durable::Change(slot, task) => self.board.put_back(slot, *task),
+            Durable::End(slot, target) => self.board.remove(slot, target),
+            Durable::Other => {}
         }
     }
 
@@ -152,10 +157,10 @@ impl Machine {
     pub(super) fn removed(&mut self, slot: Slot, now: Moment) -> Option<Write> {
         let task = self.board.take_away(slot)?;
         let times = self.board.times(task.target, now);
-        Some(self.step(slot, task, times, What::Ended(FinalStep::Abandoned(Reason::Removed, None))))
+        Some(self.step(slot, task, times, StepKind::Ended(FinalStep::Abandoned(Reason::Removed, None))))
     }
 
-    fn step(&self, slot: Slot, task: Waiting, now: Times, what: What) -> Write {
+    fn step(&self, slot: Slot, task: Waiting, now: Times, what: StepKind) -> Write {
         let target = Arc::clone(&self.targets[task.target.0 as usize].target);
         Write::Step(Box::new(Step { slot, task, target, current: Arc::clone(&self.current), now, what }))
     }

@@ -21,14 +21,14 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{Clock, Moment};
 use crate::cloud::Stamp;
 use crate::files::Watched;
-use crate::live::command::{Action, Command, Refused};
+use crate::live::command::{Action, Command, CommandRefused};
 use crate::live::{self, Live};
 use crate::model::due::Slot;
 use crate::model::reading::{Class, Fault, Response};
 use crate::store::{Error, Store};
 pub use log::{PollReport, WatchStatus};
 use machine::{Machine, PollRequest};
-use write::{Write, Written};
+use write::{Durable, Write};
 
 /// Wait of a stop for the responses in flight: an end that is detected now needs no further poll.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -64,7 +64,7 @@ pub struct Watch {
     parts: Start,
     machine: Machine,
     polls: JoinSet<Polled>,
-    writes: JoinSet<Result<Written, Error>>,
+    writes: JoinSet<Result<Durable, Error>>,
     /// Writes that wait for room.
     backlog: VecDeque<Write>,
 }
@@ -170,7 +170,7 @@ impl Watch {
         }
     }
 
-    fn written(&mut self, written: Result<Result<Written, Error>, JoinError>) -> Result<(), Error> {
+    fn written(&mut self, written: Result<Result<Durable, Error>, JoinError>) -> Result<(), Error> {
         self.machine.written(written.unwrap_or_else(|error| resume_panic(error))?);
         self.write([]);
         self.parts.outbox.send_replace(());
@@ -195,7 +195,7 @@ impl Watch {
         let now = self.parts.clock.now().steady;
         let result = match &command.action {
             Action::Retry(account) if self.machine.retry(account, now) => Ok(()),
-            Action::Retry(_) => Err(Refused::Unknown),
+            Action::Retry(_) => Err(CommandRefused::Unknown),
         };
         command.answer(result);
     }

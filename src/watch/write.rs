@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::clock::{Moment, Steady};
 use crate::live::Current;
 use crate::model::due::Slot;
-use crate::model::event::{About, Ending, Event, FinalWord, final_word, overdue, progressed};
+use crate::model::event::{Ending, Event, EventContext, FinalWord, final_word, overdue, progressed};
 use crate::model::gate::Evidence;
 use crate::model::reading::{Code, Fault, Outcome, Reading};
 use crate::model::records::{Commit, Conclusion, End, EvidenceRow, HotRow, Record};
@@ -37,11 +37,11 @@ pub struct Step {
     /// The moment of the step.
     pub now: Times,
     /// The kind of the step.
-    pub what: What,
+    pub what: StepKind,
 }
 
 /// The kind of a step.
-pub enum What {
+pub enum StepKind {
     /// The status changed, from that one if there was one before.
     Progressed(Option<Code>, Reading),
     /// The task ended.
@@ -59,7 +59,7 @@ pub enum FinalStep {
 }
 
 /// A write that is durable.
-pub enum Written {
+pub enum Durable {
     /// A step of a task that goes on.
     Change(Slot, Box<Waiting>),
     /// The end of a task.
@@ -72,7 +72,7 @@ impl Write {
     /// The next poll of the task of that slot, if this is a step of it, and not its last.
     pub fn due_of(&self, slot: Slot) -> Option<Steady> {
         match self {
-            Self::Step(step) if step.slot == slot && !matches!(step.what, What::Ended(_)) => {
+            Self::Step(step) if step.slot == slot && !matches!(step.what, StepKind::Ended(_)) => {
                 Some(step.task.due)
             }
             Self::Step(_) | Self::Event(..) | Self::Evidence(..) => None,
@@ -83,7 +83,7 @@ impl Write {
     ///
     /// # Errors
     /// When the store fails; then nothing of the write happened.
-    pub async fn carry_out(self, store: &dyn Store) -> Result<Written, Error> {
+    pub async fn carry_out(self, store: &dyn Store) -> Result<Durable, Error> {
         match self {
             Self::Step(step) => return step.carry_out(store).await,
             Self::Event(event, sinks) => store.add_event(event, sinks).await?,
@@ -95,16 +95,16 @@ impl Write {
                 store.save_evidence(vec![row]).await?;
             }
         }
-        Ok(Written::Other)
+        Ok(Durable::Other)
     }
 }
 
 impl Step {
-    async fn carry_out(self, store: &dyn Store) -> Result<Written, Error> {
+    async fn carry_out(self, store: &dyn Store) -> Result<Durable, Error> {
         let row = self.task.row;
         // The first response is a change without an event, and needs no record.
         let record =
-            if matches!(self.what, What::Progressed(None, _)) { None } else { store.record(row).await? };
+            if matches!(self.what, StepKind::Progressed(None, _)) { None } else { store.record(row).await? };
         let event = record.and_then(|record| {
             let event = self.event(&record)?;
             let sinks = self.current.routes.of_task(event.kind, &record.settings, self.outcome());
@@ -112,45 +112,50 @@ impl Step {
         });
         let Self { slot, task, now, what, .. } = self;
         let conclusion = match what {
-            What::Ended(FinalStep::Finished(outcome, _)) => Some(Conclusion::Finished(outcome)),
-            What::Ended(FinalStep::Abandoned(reason, _)) => Some(Conclusion::Abandoned(reason)),
-            What::Progressed(..) | What::Overdue => None,
+            StepKind::Ended(FinalStep::Finished(outcome, _)) => Some(Conclusion::Finished(outcome)),
+            StepKind::Ended(FinalStep::Abandoned(reason, _)) => Some(Conclusion::Abandoned(reason)),
+            StepKind::Progressed(..) | StepKind::Overdue => None,
         };
         let is_last = conclusion.is_some();
         let end = conclusion.map(|conclusion| End { at: now.local.wall, conclusion });
         let open = store.commit(Commit { hot: hot_row(&task, now.local), end, event }).await?;
         Ok(if open && !is_last {
-            Written::Change(slot, Box::new(Waiting { unsaved: false, ..task }))
+            Durable::Change(slot, Box::new(Waiting { unsaved: false, ..task }))
         } else {
-            Written::End(slot, task.target)
+            Durable::End(slot, task.target)
         })
     }
 
     fn outcome(&self) -> Option<Outcome> {
         match &self.what {
-            What::Ended(FinalStep::Finished(outcome, _)) => Some(*outcome),
-            What::Ended(FinalStep::Abandoned(..)) | What::Progressed(..) | What::Overdue => None,
+            StepKind::Ended(FinalStep::Finished(outcome, _)) => Some(*outcome),
+            StepKind::Ended(FinalStep::Abandoned(..)) | StepKind::Progressed(..) | StepKind::Overdue => None,
         }
     }
 
     fn event(&self, record: &Record) -> Option<Event> {
         let Self { task, target, now, .. } = self;
         let Record { settings, registered_at, sequence } = record;
-        let about =
-            About { target, id: &task.id, settings, registered_at: *registered_at, sequence: *sequence };
+        let about = EventContext {
+            target,
+            id: &task.id,
+            settings,
+            registered_at: *registered_at,
+            sequence: *sequence,
+        };
         match &self.what {
-            What::Progressed(previous, reading) => {
+            StepKind::Progressed(previous, reading) => {
                 previous.as_ref().map(|previous| progressed(&about, reading, previous, now.local.wall))
             }
-            What::Ended(last) => Some(final_event(task, &about, last, *now)),
-            What::Overdue => {
+            StepKind::Ended(last) => Some(final_event(task, &about, last, *now)),
+            StepKind::Overdue => {
                 Some(overdue(&about, task.status.as_ref(), task.started.elapsed(*now), now.local.wall))
             }
         }
     }
 }
 
-fn final_event(task: &Waiting, about: &About<'_>, last: &FinalStep, now: Times) -> Event {
+fn final_event(task: &Waiting, about: &EventContext<'_>, last: &FinalStep, now: Times) -> Event {
     let ending = Ending {
         at: now.local.wall,
         elapsed: task.started.elapsed(now),

@@ -199,7 +199,9 @@ async fn a_foreign_lock_is_waited_for_and_neither_loses_an_end_nor_delays_a_stop
     foreign.execute_batch("BEGIN IMMEDIATE").unwrap();
     cloud.set_answers("1", [Answer::status(1)]);
     cloud
-        .wait_until(|seen| seen.last().is_some_and(|seen| seen.verdict == opwatch::sim::Verdict::Answered(1)))
+        .wait_until(|seen| {
+            seen.last().is_some_and(|seen| seen.verdict == opwatch::sim::RequestOutcome::Answered(1))
+        })
         .await;
     signal(&child, "TERM");
     let ended = tokio::time::timeout(Duration::from_secs(6), said(child))

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use opwatch::cloud::operations::Api;
-use opwatch::sim::{Answer, Offset, SECRET_KEY, Scenario, Sim, Unlisted, Verdict};
+use opwatch::sim::{Answer, Offset, RequestOutcome, SECRET_KEY, Scenario, Sim, Unlisted};
 
 use crate::support::{Home, cloud, eventually, network, said, signal};
 
@@ -141,7 +141,7 @@ async fn too_many_calls_halve_the_pace() {
         ended.stderr
     );
     let seen = cloud.seen();
-    let refused = seen.iter().position(|seen| matches!(seen.verdict, Verdict::Refused(_))).unwrap();
+    let refused = seen.iter().position(|seen| matches!(seen.verdict, RequestOutcome::Refused(_))).unwrap();
     // At 20 a second nine requests take 400 ms, at half of it some 800.
     let after: Vec<_> = seen[refused + 1..].iter().take(9).map(|seen| seen.arrived).collect();
     assert!(after.len() == 9 && after[8] - after[0] >= Duration::from_millis(500), "{after:?}");

@@ -10,9 +10,9 @@ use opwatch::model::reading::{Class, Outcome, Phase, Response};
 use opwatch::model::task::NewTask;
 use opwatch::problem::{Place, Problem};
 use opwatch::register::catalogue::Catalogue;
-use opwatch::register::{Written, WrittenId};
+use opwatch::register::{TaskEntry, WrittenId};
 use opwatch::secret::Secret;
-use opwatch::sim::{Action, Answer, SECRET_ID, SECRET_KEY, Scenario};
+use opwatch::sim::{Answer, SECRET_ID, SECRET_KEY, Scenario, ServedAction};
 
 use crate::support::cloud;
 
@@ -44,7 +44,7 @@ rate = "20/1s"
 "#;
 
 fn scenario() -> Scenario {
-    let action = |name: &str, over_3_0: Option<(&str, &str)>, id: &str| Action {
+    let action = |name: &str, over_3_0: Option<(&str, &str)>, id: &str| ServedAction {
         name: name.to_owned(),
         over_3_0: over_3_0.map(|(service, version)| (service.to_owned(), version.to_owned())),
         id: id.to_owned(),
@@ -70,7 +70,7 @@ fn task(
 ) -> Result<NewTask, Problem> {
     let params = params.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let id = Some(WrittenId::Text(id.to_owned()));
-    let written = Written { id, operation: Some(operation.to_owned()), params, ..Written::default() };
+    let written = TaskEntry { id, operation: Some(operation.to_owned()), params, ..TaskEntry::default() };
     catalogue.resolve(written, &Place::default())
 }
 

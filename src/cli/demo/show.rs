@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::acts::{ACTS, Act, FIRST_TASK, TASKS};
-use crate::cli::{Failure, print};
+use crate::cli::{CommandFailure, print};
 use crate::clock::{Clock, Steady};
 use crate::model::event::{Event, Kind};
 use crate::secret::Secret;
@@ -52,7 +52,7 @@ pub struct Show<'a> {
 }
 
 /// What is heard next.
-enum Heard {
+enum DemoUpdate {
     Told(Event),
     Polled(PollReport),
     /// It is time to go on.
@@ -66,18 +66,18 @@ impl Show<'_> {
     ///
     /// # Errors
     /// When standard output is closed, or the key cannot be written.
-    pub async fn play(&mut self) -> Result<(), Failure> {
+    pub async fn play(&mut self) -> Result<(), CommandFailure> {
         for act in ACTS {
             if !self.act(*act).await? {
                 return Ok(());
             }
         }
-        while !matches!(self.hear(None).await, Heard::Nothing) {}
+        while !matches!(self.hear(None).await, DemoUpdate::Nothing) {}
         Ok(())
     }
 
     /// Whether the daemon goes on after it.
-    async fn act(&mut self, act: Act) -> Result<bool, Failure> {
+    async fn act(&mut self, act: Act) -> Result<bool, CommandFailure> {
         let goes_on = match act {
             Act::Say(text) => {
                 self.pause(TO_LOOK).await;
@@ -87,48 +87,55 @@ impl Show<'_> {
             Act::AllAreAsked => {
                 let mut asked = HashSet::new();
                 let mut note = |id: String| asked.insert(id) && asked.len() as u64 == TASKS;
-                self.until(|heard| matches!(heard, Heard::Polled(seen) if note(seen.id.to_string()))).await
+                self.until(|heard| matches!(heard, DemoUpdate::Polled(seen) if note(seen.id.to_string())))
+                    .await
             }
             Act::Becomes(server, status) => {
                 let id = (FIRST_TASK + server - 1).to_string();
                 self.sim.set_answers(&id, [Answer::status(status)]);
                 let subject = format!("bm/{id}");
-                self.until(|heard| matches!(heard, Heard::Told(event) if event.subject() == subject)).await
+                self.until(|heard| matches!(heard, DemoUpdate::Told(event) if event.subject() == subject))
+                    .await
             }
             Act::GatewayFails => {
                 self.sim.outage(Some(Answer::page(502, "Bad Gateway")));
                 let mut failed = 0;
                 self.until(|heard| {
-                    failed += usize::from(matches!(heard, Heard::Polled(PollReport { poll: Err(_), .. })));
+                    failed +=
+                        usize::from(matches!(heard, DemoUpdate::Polled(PollReport { poll: Err(_), .. })));
                     failed == OUTAGE_POLLS
                 })
                 .await
             }
             Act::GatewayRecovers => {
                 self.sim.outage(None);
-                self.until(|heard| matches!(heard, Heard::Polled(PollReport { poll: Ok(_), .. }))).await
+                self.until(|heard| matches!(heard, DemoUpdate::Polled(PollReport { poll: Ok(_), .. }))).await
             }
             Act::KeyIsReplaced => {
                 self.sim.set_secret_key(Secret::new(NEW_KEY));
-                self.until(|heard| matches!(heard, Heard::Told(event) if event.kind == Kind::AccountHeld))
-                    .await
+                self.until(
+                    |heard| matches!(heard, DemoUpdate::Told(event) if event.kind == Kind::AccountHeld),
+                )
+                .await
             }
             Act::KeyIsWritten => {
                 std::fs::write(&self.key_file, NEW_KEY).map_err(|error| super::no_key_file(&error))?;
-                self.until(|heard| matches!(heard, Heard::Told(event) if event.kind == Kind::AccountReleased))
-                    .await
+                self.until(
+                    |heard| matches!(heard, DemoUpdate::Told(event) if event.kind == Kind::AccountReleased),
+                )
+                .await
             }
         };
         Ok(goes_on)
     }
 
     /// Listens until that is heard; false: the daemon is gone.
-    async fn until(&mut self, mut wanted: impl FnMut(&Heard) -> bool) -> bool {
+    async fn until(&mut self, mut wanted: impl FnMut(&DemoUpdate) -> bool) -> bool {
         loop {
             match self.hear(None).await {
-                Heard::Nothing => return false,
+                DemoUpdate::Nothing => return false,
                 heard if wanted(&heard) => return true,
-                Heard::Told(_) | Heard::Polled(_) | Heard::Time => {}
+                DemoUpdate::Told(_) | DemoUpdate::Polled(_) | DemoUpdate::Time => {}
             }
         }
     }
@@ -146,28 +153,28 @@ impl Show<'_> {
         let end = self.clock.now().steady + span;
         loop {
             match self.hear(Some(end)).await {
-                Heard::Nothing => return false,
-                Heard::Time => return true,
-                Heard::Told(_) | Heard::Polled(_) => {}
+                DemoUpdate::Nothing => return false,
+                DemoUpdate::Time => return true,
+                DemoUpdate::Told(_) | DemoUpdate::Polled(_) => {}
             }
         }
     }
 
     /// What is heard next, or that it is time; an event is written at once.
-    async fn hear(&mut self, end: Option<Steady>) -> Heard {
+    async fn hear(&mut self, end: Option<Steady>) -> DemoUpdate {
         let event = tokio::select! {
             biased;
             event = self.events.recv() => event,
-            Some(seen) = self.polls.recv() => return Heard::Polled(seen),
-            () = self.clock.sleep_until(end.unwrap_or_default()), if end.is_some() => return Heard::Time,
+            Some(seen) = self.polls.recv() => return DemoUpdate::Polled(seen),
+            () = self.clock.sleep_until(end.unwrap_or_default()), if end.is_some() => return DemoUpdate::Time,
         };
-        let Some(event) = event else { return Heard::Nothing };
+        let Some(event) = event else { return DemoUpdate::Nothing };
         // A standard error that takes nothing is nobody's trouble here.
         let _ = self.log.send(std::slice::from_ref(&event)).await;
         if event.kind.is_final_word() {
             self.ends.push(event.clone());
         }
-        Heard::Told(event)
+        DemoUpdate::Told(event)
     }
 }
 
@@ -176,7 +183,7 @@ impl Show<'_> {
 ///
 /// # Errors
 /// When standard output is closed.
-pub fn say(text: &str) -> Result<(), Failure> {
+pub fn say(text: &str) -> Result<(), CommandFailure> {
     const BOLD: &str = "\u{1b}[1m";
     const PLAIN: &str = "\u{1b}[0m";
     let is_bold = std::io::stdout().is_terminal() && !Surroundings::of_process().no_color;

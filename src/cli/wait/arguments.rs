@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::cli::{DEFAULT_CONFIG, Failure};
+use crate::cli::{CommandFailure, DEFAULT_CONFIG};
 use crate::config::{self, Environment, Loaded};
 use crate::daemon;
 use crate::files;
@@ -14,7 +14,7 @@ use crate::model::task::NewTask;
 use crate::problem::{Place, Problem};
 use crate::register::listed::{Listed, listed};
 use crate::register::piped::{self, MOST_BYTES};
-use crate::register::{Written, WrittenId};
+use crate::register::{TaskEntry, WrittenId};
 use crate::units::Limit;
 
 /// Means standard input among the ids, and in messages.
@@ -57,9 +57,9 @@ pub struct Arguments {
 
 /// The configuration, with the tasks in it, and the same tasks as they are watched. Off the loop: standard
 /// input may keep everything waiting.
-pub async fn prepare(arguments: Arguments) -> Result<(Loaded, Vec<NewTask>), Failure> {
+pub async fn prepare(arguments: Arguments) -> Result<(Loaded, Vec<NewTask>), CommandFailure> {
     let prepared = files::off_loop(move || arguments.prepare()).await;
-    prepared.map_err(Failure::Runtime)?.map_err(Failure::Configuration)
+    prepared.map_err(CommandFailure::Runtime)?.map_err(CommandFailure::Configuration)
 }
 
 impl Arguments {
@@ -107,16 +107,16 @@ impl Arguments {
         &self,
         read: impl FnOnce(&mut Vec<u8>) -> std::io::Result<usize>,
     ) -> Result<Vec<Listed>, Vec<Problem>> {
-        let options = Written {
+        let options = TaskEntry {
             operation: self.operation.clone(),
             account: self.account.clone(),
             region: self.region.clone(),
             params: self.params.iter().cloned().collect::<BTreeMap<_, _>>(),
-            ..Written::default()
+            ..TaskEntry::default()
         };
         let ids = self.ids.iter().filter(|id| *id != STANDARD_INPUT);
         let task = |id: &String| Listed {
-            written: Written { id: Some(WrittenId::Text(id.clone())), ..options.clone() },
+            written: TaskEntry { id: Some(WrittenId::Text(id.clone())), ..options.clone() },
             place: Place::default(),
             lines: Vec::new(),
         };
@@ -132,7 +132,7 @@ impl Arguments {
         for task in &mut tasks {
             // What belongs to a daemon with its sinks and its past, and not to this command.
             let written = std::mem::take(&mut task.written);
-            task.written = Written { sinks: None, group: None, run: None, ..written };
+            task.written = TaskEntry { sinks: None, group: None, run: None, ..written };
         }
         Ok(tasks)
     }
@@ -199,13 +199,13 @@ mod tests {
     use super::*;
 
     #[derive(Parser)]
-    struct Command {
+    struct WaitCommand {
         #[command(flatten)]
         arguments: Arguments,
     }
 
     fn arguments(typed: &str) -> Arguments {
-        Command::try_parse_from(format!("wait {typed}").split(' ')).unwrap().arguments
+        WaitCommand::try_parse_from(format!("wait {typed}").split(' ')).unwrap().arguments
     }
 
     #[test]
@@ -215,11 +215,15 @@ mod tests {
             input.extend_from_slice(line);
             Ok(line.len())
         });
-        let tasks: Vec<Written> = tasks.unwrap().into_iter().map(|task| task.written).collect();
+        let tasks: Vec<TaskEntry> = tasks.unwrap().into_iter().map(|task| task.written).collect();
         let region = Some("bj".to_owned());
         let expected = [
-            Written { id: Some(WrittenId::Text("1".into())), region: region.clone(), ..Written::default() },
-            Written { id: Some(WrittenId::Int(2)), name: Some("n".into()), region, ..Written::default() },
+            TaskEntry {
+                id: Some(WrittenId::Text("1".into())),
+                region: region.clone(),
+                ..TaskEntry::default()
+            },
+            TaskEntry { id: Some(WrittenId::Int(2)), name: Some("n".into()), region, ..TaskEntry::default() },
         ];
         assert_eq!(tasks, expected);
     }
@@ -258,7 +262,7 @@ mod tests {
     fn a_limit_has_a_unit_and_is_more_than_nothing() {
         assert_eq!(arguments("1 --timeout 1h").timeout, Limit(Some(std::time::Duration::from_secs(3600))));
         for wrong in ["1", "0s", "soon"] {
-            assert!(Command::try_parse_from(["wait", "1", "--timeout", wrong]).is_err(), "{wrong}");
+            assert!(WaitCommand::try_parse_from(["wait", "1", "--timeout", wrong]).is_err(), "{wrong}");
         }
     }
 }

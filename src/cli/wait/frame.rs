@@ -9,7 +9,7 @@ use std::time::Duration;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::brief;
-use super::tasks::{Row, Tally, Tasks};
+use super::tasks::{Tally, TaskRow, Tasks};
 use crate::clock::Steady;
 use crate::lines::line::escaped;
 use crate::units::{Limit, Span};
@@ -33,8 +33,8 @@ const WIDEST_ID: usize = 36;
 /// What is shown now.
 pub fn frame(tasks: &Tasks, now: Steady, size: Size, timeout: Limit) -> Vec<String> {
     let room = size.lines.saturating_sub(OTHER_LINES);
-    let open: Vec<&Row> = tasks.rows.iter().filter(|row| !row.is_over).collect();
-    let shown: Vec<&Row> = if open.len() <= room {
+    let open: Vec<&TaskRow> = tasks.rows.iter().filter(|row| !row.is_over).collect();
+    let shown: Vec<&TaskRow> = if open.len() <= room {
         open.clone()
     } else {
         open.iter().copied().filter(|row| is_in_trouble(tasks, row)).take(room).collect()
@@ -45,7 +45,7 @@ pub fn frame(tasks: &Tasks, now: Steady, size: Size, timeout: Limit) -> Vec<Stri
     let ids = widest(&mut shown.iter().map(|row| row.id.as_str())).min(WIDEST_ID);
     let names = widest(&mut shown.iter().filter_map(|row| row.name.as_deref())).min(size.columns / 4);
     let names = if size.columns < COLUMNS_FOR_NAMES { 0 } else { names };
-    let line = |row: &&Row| {
+    let line = |row: &&TaskRow| {
         let mut parts = vec![padded(&row.id, ids)];
         if names > 0 {
             parts.push(padded(row.name.as_deref().unwrap_or_default(), names));
@@ -99,11 +99,11 @@ pub fn total(tasks: &Tasks, now: Steady, timeout: Limit) -> String {
     }
 }
 
-fn is_in_trouble(tasks: &Tasks, row: &Row) -> bool {
+fn is_in_trouble(tasks: &Tasks, row: &TaskRow) -> bool {
     row.fault.is_some() || tasks.hold_of(row).is_some()
 }
 
-fn what_next(tasks: &Tasks, row: &Row, now: Steady) -> String {
+fn what_next(tasks: &Tasks, row: &TaskRow, now: Steady) -> String {
     if let Some(why) = tasks.hold_of(row) {
         return format!("held: {}", escaped(why));
     }

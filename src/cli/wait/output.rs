@@ -12,7 +12,7 @@ use rustix::termios::LocalModes;
 
 use super::frame::Size;
 
-use crate::cli::{Failure, print};
+use crate::cli::{CommandFailure, print};
 use crate::lines::event::line;
 use crate::lines::line::Level;
 use crate::model::event::{Event, Kind};
@@ -38,7 +38,7 @@ impl Output {
     ///
     /// # Errors
     /// When `$RUST_LOG` is wrong.
-    pub fn new(json: bool) -> Result<Self, Failure> {
+    pub fn new(json: bool) -> Result<Self, CommandFailure> {
         let surroundings = Surroundings::of_process();
         let is_screen = std::io::stdout().is_terminal();
         let is_dumb = std::env::var_os("TERM").is_none_or(|name| name == "dumb");
@@ -84,7 +84,7 @@ impl Output {
     ///
     /// # Errors
     /// When standard output is closed.
-    pub async fn tell(&self, event: Event) -> Result<(), Failure> {
+    pub async fn tell(&self, event: Event) -> Result<(), CommandFailure> {
         let is_json_on_the_screen = self.json && std::io::stdout().is_terminal();
         let is_shown = matches!(
             event.kind,

@@ -13,17 +13,17 @@ use crate::watch::PollReport;
 /// All tasks of the command.
 pub struct Tasks {
     /// In the order in which they were given.
-    pub rows: Vec<Row>,
+    pub rows: Vec<TaskRow>,
     /// When the watch began.
     pub started: Steady,
     /// How many came to which end.
     pub tally: Tally,
     places: HashMap<(Target, String), usize>,
-    holds: Vec<Hold>,
+    holds: Vec<HeldScope>,
 }
 
 /// One task.
-pub struct Row {
+pub struct TaskRow {
     target: Arc<Target>,
     /// Its id.
     pub id: String,
@@ -57,7 +57,7 @@ pub struct Tally {
 }
 
 /// What is held, and why.
-struct Hold {
+struct HeldScope {
     account: String,
     /// Of one pace key alone.
     region_and_operation: Option<(String, String)>,
@@ -67,7 +67,7 @@ struct Hold {
 impl Tasks {
     /// None of them was asked for yet.
     pub fn new(tasks: &[NewTask], now: Steady) -> Self {
-        let row = |task: &NewTask| Row {
+        let row = |task: &NewTask| TaskRow {
             target: Arc::clone(&task.target),
             id: task.id.to_string(),
             name: task.settings.name.clone(),
@@ -76,7 +76,7 @@ impl Tasks {
             next: None,
             is_over: false,
         };
-        let rows: Vec<Row> = tasks.iter().map(row).collect();
+        let rows: Vec<TaskRow> = tasks.iter().map(row).collect();
         let places = rows
             .iter()
             .enumerate()
@@ -110,8 +110,8 @@ impl Tasks {
     }
 
     /// Why a task is not asked for, where that is so.
-    pub fn hold_of(&self, row: &Row) -> Option<&str> {
-        let is_of = |hold: &&Hold| {
+    pub fn hold_of(&self, row: &TaskRow) -> Option<&str> {
+        let is_of = |hold: &&HeldScope| {
             let Target { account, region, operation } = &*row.target;
             hold.account == *account
                 && hold
@@ -150,21 +150,21 @@ impl Tasks {
         *end += 1;
     }
 
-    fn row(&mut self, target: Target, id: String) -> Option<&mut Row> {
+    fn row(&mut self, target: Target, id: String) -> Option<&mut TaskRow> {
         self.places.get(&(target, id)).map(|place| &mut self.rows[*place])
     }
 
-    fn release(&mut self, over: &Hold) {
+    fn release(&mut self, over: &HeldScope) {
         self.holds.retain(|hold| {
             (&hold.account, &hold.region_and_operation) != (&over.account, &over.region_and_operation)
         });
     }
 }
 
-fn hold(data: &AccountData) -> Hold {
+fn hold(data: &AccountData) -> HeldScope {
     let AccountData { account, region, operation, error, .. } = data;
     let code = error.code.as_ref().map(|code| format!("{code}: ")).unwrap_or_default();
-    Hold {
+    HeldScope {
         account: account.clone(),
         region_and_operation: region.clone().zip(operation.clone()),
         words: format!("{code}{}", error.message),

@@ -1,6 +1,6 @@
 //! What the command comes to: the first that applies of design.md §6, and the words for it.
 
-use super::End;
+use super::WaitEnd;
 use super::tasks::{Tally, Tasks};
 use crate::units::Limit;
 
@@ -28,7 +28,7 @@ pub enum Worst {
 }
 
 /// What it comes to; nothing if every task ended well.
-pub fn of(end: &End, tasks: &Tasks, timeout: Limit, go_on: &str) -> Option<Verdict> {
+pub fn of(end: &WaitEnd, tasks: &Tasks, timeout: Limit, go_on: &str) -> Option<Verdict> {
     let tally = &tasks.tally;
     let worst = worst(end, tally)?;
     let of_all = |count: usize, what: &str| (count > 0).then(|| format!("{count} {what}"));
@@ -46,22 +46,22 @@ pub fn of(end: &End, tasks: &Tasks, timeout: Limit, go_on: &str) -> Option<Verdi
         parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
     );
     match end {
-        End::Over => {}
-        End::Held(names) => {
+        WaitEnd::Over => {}
+        WaitEnd::Held(names) => {
             let causes = tasks.causes().join("; ");
             text = format!(
                 "nothing but held work is left: {} ({causes}); mend that first. {text}; {go_on}",
                 names.join(", ")
             );
         }
-        End::Limit => text = format!("the limit of {timeout} has passed: {text}; {go_on}"),
+        WaitEnd::Limit => text = format!("the limit of {timeout} has passed: {text}; {go_on}"),
     }
     Some(Verdict { worst, text })
 }
 
-fn worst(end: &End, tally: &Tally) -> Option<Worst> {
-    let is_held = matches!(end, End::Held(_));
-    let is_late = matches!(end, End::Limit);
+fn worst(end: &WaitEnd, tally: &Tally) -> Option<Worst> {
+    let is_held = matches!(end, WaitEnd::Held(_));
+    let is_late = matches!(end, WaitEnd::Limit);
     [
         (tally.rejected > 0 || is_held, Worst::Refused),
         (tally.failure > 0, Worst::Failure),
@@ -79,21 +79,21 @@ mod tests {
     #[test]
     fn the_first_that_applies_of_refused_failure_deadline_partial_and_success_counts() {
         let none = Tally { success: 1, ..Tally::default() };
-        let held = || End::Held(vec!["account default".to_owned()]);
+        let held = || WaitEnd::Held(vec!["account default".to_owned()]);
         for (end, tally, expected) in [
-            (End::Over, none, None),
-            (End::Over, Tally { partial: 1, ..none }, Some(Worst::Partial)),
-            (End::Over, Tally { deadline: 1, partial: 1, ..none }, Some(Worst::Deadline)),
-            (End::Over, Tally { failure: 1, deadline: 1, partial: 1, ..none }, Some(Worst::Failure)),
+            (WaitEnd::Over, none, None),
+            (WaitEnd::Over, Tally { partial: 1, ..none }, Some(Worst::Partial)),
+            (WaitEnd::Over, Tally { deadline: 1, partial: 1, ..none }, Some(Worst::Deadline)),
+            (WaitEnd::Over, Tally { failure: 1, deadline: 1, partial: 1, ..none }, Some(Worst::Failure)),
             (
-                End::Over,
+                WaitEnd::Over,
                 Tally { rejected: 1, failure: 1, deadline: 1, partial: 1, ..none },
                 Some(Worst::Refused),
             ),
-            (End::Limit, Tally { open: 1, ..none }, Some(Worst::Deadline)),
-            (End::Limit, Tally { open: 1, partial: 1, ..none }, Some(Worst::Deadline)),
-            (End::Limit, Tally { open: 1, failure: 1, ..none }, Some(Worst::Failure)),
-            (End::Limit, Tally { open: 1, rejected: 1, ..none }, Some(Worst::Refused)),
+            (WaitEnd::Limit, Tally { open: 1, ..none }, Some(Worst::Deadline)),
+            (WaitEnd::Limit, Tally { open: 1, partial: 1, ..none }, Some(Worst::Deadline)),
+            (WaitEnd::Limit, Tally { open: 1, failure: 1, ..none }, Some(Worst::Failure)),
+            (WaitEnd::Limit, Tally { open: 1, rejected: 1, ..none }, Some(Worst::Refused)),
             (held(), Tally { open: 1, ..none }, Some(Worst::Refused)),
             (held(), Tally { open: 1, failure: 1, ..none }, Some(Worst::Refused)),
         ] {

@@ -1,4 +1,4 @@
-//! Polls through [`Route::ask`] in virtual time, over connections that the test plays.
+//! Polls through [`PollRoute::ask`] in virtual time, over connections that the test plays.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +17,10 @@ use crate::model::task::Target;
 const TIMEOUT: Duration = Duration::from_secs(10);
 const STAMP: Stamp = Stamp { nonce: 7, at: Wall(1_764_000_000_000) };
 
-fn route(api: Api, connect: impl Fn(&Account) -> Result<Arc<dyn Connections>, crate::cloud::Error>) -> Route {
+fn route(
+    api: Api,
+    connect: impl Fn(&Account) -> Result<Arc<dyn Connections>, crate::cloud::Error>,
+) -> PollRoute {
     let account = Account { api, ..Account::new("default", "AKID", Secret::new("key")) };
     let cloud =
         Cloud::new([("default".to_owned(), account)].into(), Operations::built_in(), TIMEOUT, connect);
@@ -25,7 +28,7 @@ fn route(api: Api, connect: impl Fn(&Account) -> Result<Arc<dyn Connections>, cr
     cloud.unwrap().route(&target).unwrap()
 }
 
-async fn poll(route: &Route) -> Response {
+async fn poll(route: &PollRoute) -> Response {
     route.ask(&TaskId::Int(42), &[], STAMP, false).await
 }
 

@@ -18,7 +18,7 @@ const SECONDS_A_DAY: i64 = 86_400;
 /// A signer for one key, service and set of headers. The state of the hash after all of the canonical request
 /// but the body's hash is prepared once; the day's key is derived by the first request of a UTC day.
 #[derive(Clone)]
-pub struct Signer {
+pub struct Tc3Signer {
     secret_id: String,
     /// `TC3` and the secret key.
     key: Secret,
@@ -39,14 +39,14 @@ struct Day {
 }
 
 /// What goes along with a request.
-pub struct Signed {
+pub struct Tc3Signed {
     /// The header `Authorization`. Never to be printed.
     pub authorization: String,
     /// Its signature alone, as the server may echo it.
     pub signature: Secret,
 }
 
-impl Signer {
+impl Tc3Signer {
     /// Prepares a `POST` to `/`. The headers are those that are signed, in byte order of their names, which
     /// are in lower case; their values stand as they are sent.
     pub fn new(secret_id: &str, key: &Secret, service: &str, headers: &[(&str, &str)]) -> Self {
@@ -69,7 +69,7 @@ impl Signer {
     }
 
     /// Signs a body as it is sent, for that timestamp in UNIX seconds, which is sent as `X-TC-Timestamp`.
-    pub fn sign(&self, timestamp: i64, body: &[u8]) -> Signed {
+    pub fn sign(&self, timestamp: i64, body: &[u8]) -> Tc3Signed {
         let Day { scope, mut mac, .. } = self.day(timestamp);
         for part in [ALGORITHM, "\n", &timestamp.to_string(), "\n", &scope, "\n", &self.canonical(body)] {
             mac.update(part.as_bytes());
@@ -80,7 +80,7 @@ impl Signer {
         let authorization = format!(
             "{ALGORITHM} Credential={secret_id}/{scope}, SignedHeaders={signed_headers}, Signature={signature}"
         );
-        Signed { authorization, signature: Secret::new(signature) }
+        Tc3Signed { authorization, signature: Secret::new(signature) }
     }
 
     /// The hash of the canonical request.
@@ -159,9 +159,9 @@ mod tests {
                 "10b1a37a7301a02ca19a647ad722d5e43b4b3cff309d421d85b46093f6ab6c4f",
             ),
         ] {
-            let signer = Signer::new(SECRET_ID, &Secret::new(key), "cvm", headers);
+            let signer = Tc3Signer::new(SECRET_ID, &Secret::new(key), "cvm", headers);
             assert_eq!(signer.canonical(BODY.as_bytes()), canonical, "{key}");
-            let Signed { authorization, signature: made } = signer.sign(TIMESTAMP, BODY.as_bytes());
+            let Tc3Signed { authorization, signature: made } = signer.sign(TIMESTAMP, BODY.as_bytes());
             assert_eq!(made.expose(), signature, "{key}");
             let names = headers.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
             let scope = "2019-02-25/cvm/tc3_request";
@@ -176,9 +176,9 @@ mod tests {
 
     #[test]
     fn the_date_is_that_of_the_timestamp_in_utc_and_a_cached_day_ends_with_it() {
-        let signer = Signer::new("id", &Secret::new("key"), "bm", &USUAL);
+        let signer = Tc3Signer::new("id", &Secret::new("key"), "bm", &USUAL);
         let fresh = |timestamp| {
-            Signer::new("id", &Secret::new("key"), "bm", &USUAL).sign(timestamp, b"{}").authorization
+            Tc3Signer::new("id", &Secret::new("key"), "bm", &USUAL).sign(timestamp, b"{}").authorization
         };
         for (timestamp, date) in [
             (1_551_139_199, "2019-02-25"),

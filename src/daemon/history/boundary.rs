@@ -1,7 +1,7 @@
 //! The boundaries of the program in a history: what the loops reach outside of themselves.
 //!
 //! Each call passes the world (what happens) and the witness (what was seen), may crash the process, and may be broken on
-//! purpose ([`Broken`]).
+//! purpose ([`Breakage`]).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -28,7 +28,7 @@ use crate::store::{Error, Store};
 
 /// A fault at a boundary that a history must find, and the promise that it breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Broken {
+pub enum Breakage {
     /// The store loses the deliveries of an end.
     LostDeliveries,
     /// A sink takes an attempt that failed for one that succeeded.
@@ -49,7 +49,7 @@ pub enum Broken {
     LagFromTheStart,
 }
 
-impl Broken {
+impl Breakage {
     /// All variants.
     pub const ALL: [Self; 9] = [
         Self::LostDeliveries,
@@ -81,14 +81,14 @@ impl Broken {
 /// A history, as all boundaries see it.
 pub struct Outside {
     pub clock: &'static Virtual,
-    pub broken: Option<Broken>,
-    state: Mutex<State>,
+    pub broken: Option<Breakage>,
+    state: Mutex<HistoryState>,
     /// Notified when the process crashes, or a promise is broken.
     pub over: Notify,
 }
 
 /// The world and the witness, and the crash that is planned.
-pub struct State {
+pub struct HistoryState {
     pub world: World,
     pub witness: Witness,
     /// Calls at boundaries until the crash.
@@ -100,12 +100,17 @@ pub struct State {
 }
 
 impl Outside {
-    pub fn new(clock: &'static Virtual, world: World, witness: Witness, broken: Option<Broken>) -> Arc<Self> {
-        let state = State { world, witness, crash_in: None, has_crashed: false, violation: None };
+    pub fn new(
+        clock: &'static Virtual,
+        world: World,
+        witness: Witness,
+        broken: Option<Breakage>,
+    ) -> Arc<Self> {
+        let state = HistoryState { world, witness, crash_in: None, has_crashed: false, violation: None };
         Arc::new(Self { clock, broken, state: Mutex::new(state), over: Notify::new() })
     }
 
-    pub fn state(&self) -> MutexGuard<'_, State> {
+    pub fn state(&self) -> MutexGuard<'_, HistoryState> {
         self.state.lock().unwrap()
     }
 
@@ -146,7 +151,7 @@ impl Outside {
         }
     }
 
-    fn is(&self, broken: Broken) -> bool {
+    fn is(&self, broken: Breakage) -> bool {
         self.broken == Some(broken)
     }
 }
@@ -174,7 +179,7 @@ impl Connections for ScriptedCloud {
         let now = outside.now();
         let Reply { body, date, latency } = {
             let state = &mut *outside.state();
-            let times = if outside.is(Broken::SentTwice) { 2 } else { 1 };
+            let times = if outside.is(Breakage::SentTwice) { 2 } else { 1 };
             for _ in 0..times {
                 let polled = state.witness.polled(id, &key, now, &state.world);
                 if let Err(what) = polled {
@@ -182,8 +187,11 @@ impl Connections for ScriptedCloud {
                     outside.over.notify_one();
                 }
             }
-            let secret =
-                if outside.is(Broken::UnknownSecret) { UNKNOWN_SECRET } else { query["Signature"].as_str() };
+            let secret = if outside.is(Breakage::UnknownSecret) {
+                UNKNOWN_SECRET
+            } else {
+                query["Signature"].as_str()
+            };
             state.witness.add_secret(secret);
             state.world.respond(id, now, secret)
         };
@@ -231,11 +239,13 @@ impl Sink for ScriptedSink {
         sleep(takes).await;
         outside.pass().await;
         match result {
-            Err(Refusal { class: RefusalClass::Passing, .. }) if outside.is(Broken::FalseAcknowledgement) => {
+            Err(Refusal { class: RefusalClass::Passing, .. })
+                if outside.is(Breakage::FalseAcknowledgement) =>
+            {
                 Ok(())
             }
             Err(refusal @ Refusal { class: RefusalClass::Sink, .. })
-                if outside.is(Broken::LoginIsContent) =>
+                if outside.is(Breakage::LoginIsContent) =>
             {
                 Err(Refusal { class: RefusalClass::Event, ..refusal })
             }
@@ -293,7 +303,7 @@ impl Store for ScriptedStore {
         limit: usize,
     ) -> Result<Vec<OpenTask>, Error> {
         let mut tasks = self.inner.open_tasks(targets, after, limit).await?;
-        if self.outside.is(Broken::LagFromTheStart) {
+        if self.outside.is(Breakage::LagFromTheStart) {
             let now = self.outside.clock.clock().now().wall;
             tasks.iter_mut().for_each(|task| task.hot.seen = task.hot.seen.map(|_| now));
         }
@@ -310,16 +320,16 @@ impl Store for ScriptedStore {
             state.witness.decided(&commit, self.outside.now(), &state.world)
         };
         let number = self.outside.check(decided);
-        if self.outside.is(Broken::LostDeliveries)
+        if self.outside.is(Breakage::LostDeliveries)
             && commit.end.is_some()
             && let Some((_, sinks)) = &mut commit.event
         {
             sinks.clear();
         }
-        if self.outside.is(Broken::OneIdForTwo) {
+        if self.outside.is(Breakage::OneIdForTwo) {
             commit.event = commit.event.map(|(event, sinks)| (Self::with_one_id(event), sinks));
         }
-        if self.outside.is(Broken::ForgottenEnd) {
+        if self.outside.is(Breakage::ForgottenEnd) {
             commit.end = None;
         }
         let inner = Arc::clone(&self.inner);
@@ -341,7 +351,7 @@ impl Store for ScriptedStore {
 
     async fn undelivered(&self, sink: &str, after: Seq, limit: usize) -> Result<Vec<OutboxRow>, Error> {
         let mut rows = self.inner.undelivered(sink, after, limit).await?;
-        if self.outside.is(Broken::SwappedEvents) {
+        if self.outside.is(Breakage::SwappedEvents) {
             let mut first: HashMap<Row, usize> = HashMap::new();
             for index in 0..rows.len() {
                 let Some(task) = rows[index].task else { continue };

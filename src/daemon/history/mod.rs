@@ -33,18 +33,18 @@ use crate::files::{Watched, Watcher};
 use crate::live::{Current, command};
 use crate::model::policy::Policy;
 use crate::model::records::RowSet;
-use crate::model::route::{Group, LOG, Route, Routes};
+use crate::model::route::{EventGroup, LOG, Routes, SinkRoute};
 use crate::model::task::NewTask;
 use crate::problem::Place;
 use crate::register::catalogue::Catalogue;
 use crate::register::listed::{Listed, listed};
-use crate::register::{Written, WrittenId};
+use crate::register::{TaskEntry, WrittenId};
 use crate::store::{self, Store};
 use crate::units::{Limit, Span};
 use crate::watch::{self as watching, Watch, WatchStatus};
-use boundary::{Broken, Outside, ScriptedCloud, ScriptedSink, ScriptedStore};
+use boundary::{Breakage, Outside, ScriptedCloud, ScriptedSink, ScriptedStore};
 use witness::Witness;
-use world::{EPOCH_MS, HOUR, MINUTE, Mood, Weather, World, share};
+use world::{EPOCH_MS, HOUR, MINUTE, SinkBehaviour, Weather, World, share};
 
 /// Both receive every event.
 const SINKS: [&str; 2] = ["audit", LOG];
@@ -68,7 +68,7 @@ struct History<'a> {
     policy: Policy,
     retention: Limit,
     /// The tasks that the file lists.
-    file: BTreeMap<u64, Written>,
+    file: BTreeMap<u64, TaskEntry>,
     life: Option<Life>,
 }
 
@@ -96,7 +96,7 @@ impl Stage {
     }
 
     /// Plays one history to its end. The first broken promise, if any.
-    fn play(&self, seed: u64, broken: Option<Broken>) -> Result<(), String> {
+    fn play(&self, seed: u64, broken: Option<Breakage>) -> Result<(), String> {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
@@ -231,7 +231,12 @@ impl History<'_> {
             10..=12 => {
                 let world = &mut self.outside.state().world;
                 let sink = world.rng.random_range(0..SINKS.len());
-                world.moods[sink] = *world.pick(&[Mood::Well, Mood::Down, Mood::Refuses, Mood::Picky]);
+                world.moods[sink] = *world.pick(&[
+                    SinkBehaviour::Well,
+                    SinkBehaviour::Down,
+                    SinkBehaviour::Refuses,
+                    SinkBehaviour::Picky,
+                ]);
             }
             _ => self.change(Weather::Fair),
         }
@@ -279,14 +284,14 @@ impl History<'_> {
                 let known: Vec<u64> = world.tasks.keys().copied().collect();
                 let id = *world.pick(&known);
                 let run = Some(world.rng.random_range(0..3).to_string());
-                let again = || Written { run: run.clone(), ..written(id) };
+                let again = || TaskEntry { run: run.clone(), ..written(id) };
                 self.file.entry(id).and_modify(|task| task.run = run.clone()).or_insert_with(again);
             }
             _ => {
                 // A mistake: nothing changes (promise 8), so the process goes on.
                 let world = &mut self.outside.state().world;
                 self.file.retain(|_, _| world.rng.random_bool(0.5));
-                self.file.insert(0, Written { sinks: Some(vec!["nobody".to_owned()]), ..written(0) });
+                self.file.insert(0, TaskEntry { sinks: Some(vec!["nobody".to_owned()]), ..written(0) });
                 let is_refused = self.read_file().is_none();
                 self.file = before;
                 return if is_refused {
@@ -308,12 +313,12 @@ impl History<'_> {
         let warn_after = Some(*world.pick(&[Limit(None), Limit(Some(Duration::from_secs(600)))]));
         let group = *world.pick(&[None, Some("rack 7")]);
         let group = group.map(str::to_owned);
-        self.file.insert(id, Written { timeout, warn_after, group, ..written(id) });
+        self.file.insert(id, TaskEntry { timeout, warn_after, group, ..written(id) });
     }
 
     /// The tasks that the file lists, or `None` if the file is refused.
     fn read_file(&self) -> Option<Vec<NewTask>> {
-        let entry = |written: &Written| Listed {
+        let entry = |written: &TaskEntry| Listed {
             written: written.clone(),
             place: Place::default(),
             lines: Vec::new(),
@@ -344,9 +349,9 @@ impl History<'_> {
         let accounts = self.stage.accounts.clone();
         let timeout = self.policy.request_timeout.0;
         let cloud = Cloud::new(accounts, Operations::built_in(), timeout, |_| Ok(Arc::clone(&connections)));
-        let route = |sink: &&str| Route {
+        let route = |sink: &&str| SinkRoute {
             sink: (*sink).to_owned(),
-            events: Group::ALL.to_vec(),
+            events: EventGroup::ALL.to_vec(),
             outcomes: None,
             labels: BTreeMap::new(),
         };
@@ -406,13 +411,13 @@ impl History<'_> {
     }
 }
 
-fn written(id: u64) -> Written {
+fn written(id: u64) -> TaskEntry {
     let (account, region) = [("default", "bj"), ("default", "gz"), ("other", "bj")][share(id)];
-    Written {
+    TaskEntry {
         id: Some(WrittenId::Int(id)),
         account: Some(account.to_owned()),
         region: Some(region.to_owned()),
-        ..Written::default()
+        ..TaskEntry::default()
     }
 }
 
@@ -461,19 +466,19 @@ fn one() {
 #[test]
 fn every_broken_boundary_is_seen() {
     let stage = Stage::new();
-    let seen = |broken: Broken| {
+    let seen = |broken: Breakage| {
         let found = (0..UNSEEN).find_map(|seed| stage.play(seed, Some(broken)).err());
         println!("{broken:?}: {found:?}");
         found.is_some_and(|what| what.contains(broken.promise()))
     };
-    let unseen: Vec<_> = Broken::ALL.into_iter().filter(|broken| !seen(*broken)).collect();
+    let unseen: Vec<_> = Breakage::ALL.into_iter().filter(|broken| !seen(*broken)).collect();
     assert!(unseen.is_empty(), "{unseen:?}");
 }
 
 #[test]
 fn the_list_in_tests_readme_has_each_broken_boundary_and_its_promise() {
     let page = std::fs::read_to_string("tests/README.md").unwrap();
-    for broken in Broken::ALL {
+    for broken in Breakage::ALL {
         let promise = broken.promise().trim_start_matches("promise ");
         let is_row = |line: &str| {
             line.starts_with(&format!("| `{broken:?}` |")) && line.ends_with(&format!("| {promise} |"))

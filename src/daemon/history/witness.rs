@@ -23,7 +23,7 @@ const SECRETS: usize = 64;
 
 pub struct Witness {
     policy: Policy,
-    tasks: BTreeMap<u64, Seen>,
+    tasks: BTreeMap<u64, Observed>,
     rows: HashMap<Row, u64>,
     decisions: Vec<Decision>,
     /// Spacing of the requests of each pace key, in microseconds.
@@ -43,7 +43,7 @@ pub struct Witness {
 
 /// The observations of one task.
 #[derive(Default)]
-struct Seen {
+struct Observed {
     registered: i64,
     timeout: Option<i64>,
     warn_after: Option<i64>,
@@ -125,7 +125,7 @@ impl Witness {
             if begins {
                 let rounds = seen.rounds + 1;
                 let exists = world.tasks[&id].exists;
-                *seen = Seen { registered: now, listed: true, exists, rounds, ..Seen::default() };
+                *seen = Observed { registered: now, listed: true, exists, rounds, ..Observed::default() };
             }
             let microseconds = |limit: Option<std::time::Duration>| {
                 limit.and_then(|limit| i64::try_from(limit.as_micros()).ok())
@@ -147,7 +147,7 @@ impl Witness {
 
     /// A share in which many open tasks are known to the cloud.
     pub fn share_of_many(&self) -> Option<usize> {
-        let is_counted = |id: &u64, seen: &Seen, which| {
+        let is_counted = |id: &u64, seen: &Observed, which| {
             share(*id) == which && seen.listed && seen.ended.is_none() && seen.exists
         };
         let open = |which: usize| self.tasks.iter().filter(|(id, seen)| is_counted(id, seen, which)).count();

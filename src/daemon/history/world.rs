@@ -49,7 +49,7 @@ pub enum Weather {
 
 /// The behaviour of a sink for now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mood {
+pub enum SinkBehaviour {
     /// It accepts; now and then an attempt fails, or is accepted and its response is lost.
     Well,
     /// Nothing is accepted, and that passes.
@@ -61,7 +61,7 @@ pub enum Mood {
 }
 
 /// The truth about a task.
-pub struct Plan {
+pub struct TaskPlan {
     /// Whether the cloud knows its id.
     pub exists: bool,
     /// Its statuses, and the start of each; the last one is final.
@@ -80,13 +80,13 @@ pub struct World {
     pub rng: StdRng,
     /// Whether the local wall clock ever jumped.
     pub jumped: bool,
-    pub tasks: BTreeMap<u64, Plan>,
+    pub tasks: BTreeMap<u64, TaskPlan>,
     pub weather: Weather,
     is_calm: bool,
-    pub moods: [Mood; SINKS.len()],
+    pub moods: [SinkBehaviour; SINKS.len()],
 }
 
-impl Plan {
+impl TaskPlan {
     pub fn status_at(&self, moment: i64) -> i64 {
         self.statuses.iter().rev().find(|(begins, _)| *begins <= moment).map_or(4, |(_, status)| *status)
     }
@@ -104,7 +104,7 @@ impl World {
             tasks: BTreeMap::new(),
             weather: Weather::Fair,
             is_calm: false,
-            moods: [Mood::Well; SINKS.len()],
+            moods: [SinkBehaviour::Well; SINKS.len()],
         }
     }
 
@@ -128,7 +128,7 @@ impl World {
         statuses.sort_unstable();
         statuses.push((now + lasts, *self.pick(&[1, 2, 3])));
         let exists = self.rng.random_bool(0.9);
-        self.tasks.insert(id, Plan { exists, statuses });
+        self.tasks.insert(id, TaskPlan { exists, statuses });
         id
     }
 
@@ -136,7 +136,7 @@ impl World {
     pub fn calm(&mut self) {
         self.weather = Weather::Fair;
         self.is_calm = true;
-        self.moods = [Mood::Well; SINKS.len()];
+        self.moods = [SinkBehaviour::Well; SINKS.len()];
     }
 
     /// A jump of the local wall clock, in milliseconds: by seconds or by years.
@@ -173,12 +173,16 @@ impl World {
         let is_lost = self.rng.random_bool(0.1) && !self.is_calm;
         let is_picked = events.iter().any(|event| event.id.as_u128() % 5 == 0);
         match self.moods[sink] {
-            Mood::Down => (Err(Refusal::passing("500")), takes, false),
-            Mood::Refuses => (Err(Refusal::of_sink("401")), takes, false),
-            Mood::Picky if is_picked => (Err(Refusal::of_event("413")), takes, false),
-            Mood::Well | Mood::Picky if fails => (Err(Refusal::passing("502")), takes, false),
-            Mood::Well | Mood::Picky if is_lost => (Err(Refusal::passing("timeout")), takes, true),
-            Mood::Well | Mood::Picky => (Ok(()), takes, true),
+            SinkBehaviour::Down => (Err(Refusal::passing("500")), takes, false),
+            SinkBehaviour::Refuses => (Err(Refusal::of_sink("401")), takes, false),
+            SinkBehaviour::Picky if is_picked => (Err(Refusal::of_event("413")), takes, false),
+            SinkBehaviour::Well | SinkBehaviour::Picky if fails => {
+                (Err(Refusal::passing("502")), takes, false)
+            }
+            SinkBehaviour::Well | SinkBehaviour::Picky if is_lost => {
+                (Err(Refusal::passing("timeout")), takes, true)
+            }
+            SinkBehaviour::Well | SinkBehaviour::Picky => (Ok(()), takes, true),
         }
     }
 

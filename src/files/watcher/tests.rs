@@ -14,12 +14,12 @@ fn watcher() -> Watcher {
 }
 
 /// Waits for the next announcement; one that never comes fails the test.
-async fn announced(watched: &Watched) -> BTreeMap<String, Cause> {
+async fn announced(watched: &Watched) -> BTreeMap<String, AnnounceReason> {
     tokio::time::timeout(Duration::from_secs(30), watched.announced()).await.expect("an announcement")
 }
 
-fn changed(owner: &str) -> BTreeMap<String, Cause> {
-    [(owner.to_owned(), Cause::Changed)].into()
+fn changed(owner: &str) -> BTreeMap<String, AnnounceReason> {
+    [(owner.to_owned(), AnnounceReason::Changed)].into()
 }
 
 async fn nothing_is_announced(watched: &Watched) {
@@ -141,7 +141,7 @@ async fn an_owner_is_announced_on_request_if_it_has_files() {
     watched.request("another");
     nothing_is_announced(&watched).await;
     watched.request(OWNER);
-    assert_eq!(announced(&watched).await, [(OWNER.to_owned(), Cause::Requested)].into());
+    assert_eq!(announced(&watched).await, [(OWNER.to_owned(), AnnounceReason::Requested)].into());
 }
 
 #[tokio::test]

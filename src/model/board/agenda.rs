@@ -10,7 +10,7 @@ use crate::clock::Steady;
 
 /// An entry of the agenda.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Turn {
+pub enum AgendaEntry {
     /// The polls of a share.
     Share(usize),
     /// The probe of a pace key.
@@ -22,13 +22,13 @@ pub enum Turn {
 /// The next moment of each share, pace key and account that has one.
 #[derive(Debug, Default)]
 pub struct Agenda {
-    heap: BinaryHeap<Reverse<(Steady, Turn)>>,
-    armed: HashMap<Turn, Steady>,
+    heap: BinaryHeap<Reverse<(Steady, AgendaEntry)>>,
+    armed: HashMap<AgendaEntry, Steady>,
 }
 
 impl Agenda {
     /// Looks at that turn at that moment, or earlier if it is armed for an earlier one.
-    pub fn arm(&mut self, turn: Turn, at: Steady) {
+    pub fn arm(&mut self, turn: AgendaEntry, at: Steady) {
         if self.armed.get(&turn).is_none_or(|armed| at < *armed) {
             self.armed.insert(turn, at);
             self.heap.push(Reverse((at, turn)));
@@ -36,7 +36,7 @@ impl Agenda {
     }
 
     /// The next turn that is due; it has to be armed again.
-    pub fn pop(&mut self, now: Steady) -> Option<Turn> {
+    pub fn pop(&mut self, now: Steady) -> Option<AgendaEntry> {
         self.next().filter(|at| *at <= now)?;
         let Reverse((_, turn)) = self.heap.pop()?;
         self.armed.remove(&turn);

@@ -15,7 +15,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
-pub use settle::{Notice, Settled};
+pub use settle::{Notice, Settlement};
 
 use super::clock_offset::ClockOffset;
 use super::due::{Queue, Slot};
@@ -28,8 +28,8 @@ use super::task::Row;
 use super::waiting::{TargetIndex, Times, Waiting};
 use crate::clock::{Moment, Steady, Wall};
 use crate::units::Rate;
-use agenda::{Agenda, Turn};
-use polled::{Links, List};
+use agenda::{Agenda, AgendaEntry};
+use polled::{Links, PolledList};
 
 /// Next look at an overdue task whose step is being made durable.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -45,8 +45,8 @@ pub struct Board {
     links: Links,
     /// Tasks that were never polled, until their first poll is due: no probe takes them before.
     not_due: BinaryHeap<Reverse<(Steady, Slot)>>,
-    keys: Vec<Key>,
-    accounts: Vec<Account>,
+    keys: Vec<PaceKeyState>,
+    accounts: Vec<AccountState>,
     shares: Vec<Share>,
     share_of: HashMap<(AccountIndex, KeyIndex), usize>,
     /// The share of each target.
@@ -78,10 +78,10 @@ pub enum Scope {
 }
 
 impl Scope {
-    fn turn(self) -> Turn {
+    fn turn(self) -> AgendaEntry {
         match self {
-            Self::Account(AccountIndex(index)) => Turn::Account(index),
-            Self::Key(KeyIndex(index)) => Turn::Key(index),
+            Self::Account(AccountIndex(index)) => AgendaEntry::Account(index),
+            Self::Key(KeyIndex(index)) => AgendaEntry::Key(index),
         }
     }
 }
@@ -91,7 +91,7 @@ struct Share {
     key: KeyIndex,
     account: AccountIndex,
     queue: Queue,
-    polled: List,
+    polled: PolledList,
     tasks: usize,
     /// Whether the share waits for its turn in its account's `ready`.
     is_ready: bool,
@@ -100,7 +100,7 @@ struct Share {
 }
 
 #[derive(Debug)]
-struct Key {
+struct PaceKeyState {
     gate: Gate<Fault>,
     in_flight: u32,
     shares: Vec<usize>,
@@ -111,7 +111,7 @@ struct Key {
 }
 
 #[derive(Debug)]
-struct Account {
+struct AccountState {
     gate: Gate<Fault>,
     in_flight: u32,
     /// Zero for an account that is not configured any more: its tasks wait.
@@ -125,7 +125,7 @@ struct Account {
     offset: ClockOffset,
 }
 
-impl Account {
+impl AccountState {
     fn has_room(&self) -> bool {
         self.in_flight < self.max_in_flight
     }
@@ -139,7 +139,7 @@ impl Board {
 
     /// Adds an account, with its largest number of requests in flight.
     pub fn add_account(&mut self, max_in_flight: u32) -> AccountIndex {
-        self.accounts.push(Account {
+        self.accounts.push(AccountState {
             gate: Gate::new(Pace::unlimited(), self.waits()),
             in_flight: 0,
             max_in_flight,
@@ -154,7 +154,7 @@ impl Board {
 
     /// Adds a pace key, whose first request leaves one interval from now.
     pub fn add_key(&mut self, rate: Rate, now: Steady) -> KeyIndex {
-        self.keys.push(Key {
+        self.keys.push(PaceKeyState {
             gate: Gate::new(Pace::new(rate, now), self.waits()),
             in_flight: 0,
             shares: Vec::new(),
@@ -179,7 +179,7 @@ impl Board {
                 key,
                 account,
                 queue: Queue::default(),
-                polled: List::default(),
+                polled: PolledList::default(),
                 tasks: 0,
                 is_ready: false,
                 is_usable: true,

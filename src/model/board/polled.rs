@@ -11,7 +11,7 @@ const OUT: Slot = Slot::MAX - 1;
 
 /// The list of one share.
 #[derive(Clone, Copy, Debug)]
-pub struct List {
+pub struct PolledList {
     first: Slot,
     last: Slot,
 }
@@ -26,7 +26,7 @@ struct Link {
     after: Slot,
 }
 
-impl Default for List {
+impl Default for PolledList {
     fn default() -> Self {
         Self { first: NONE, last: NONE }
     }
@@ -34,7 +34,7 @@ impl Default for List {
 
 impl Links {
     /// Adds a task that was never polled, or moves it to the start.
-    pub fn push_front(&mut self, list: &mut List, slot: Slot) {
+    pub fn push_front(&mut self, list: &mut PolledList, slot: Slot) {
         self.remove(list, slot);
         self.0[slot as usize] = Link { before: NONE, after: list.first };
         match list.first {
@@ -45,7 +45,7 @@ impl Links {
     }
 
     /// Adds a task that is polled now, or moves it to the end.
-    pub fn push_back(&mut self, list: &mut List, slot: Slot) {
+    pub fn push_back(&mut self, list: &mut PolledList, slot: Slot) {
         self.remove(list, slot);
         self.0[slot as usize] = Link { before: list.last, after: NONE };
         match list.last {
@@ -56,7 +56,7 @@ impl Links {
     }
 
     /// Removes a task, if it is in the list.
-    pub fn remove(&mut self, list: &mut List, slot: Slot) {
+    pub fn remove(&mut self, list: &mut PolledList, slot: Slot) {
         if self.0.len() <= slot as usize {
             self.0.resize(slot as usize + 1, Link { before: OUT, after: OUT });
         }
@@ -76,7 +76,7 @@ impl Links {
     }
 
     /// The tasks of a list in order.
-    pub fn iter(&self, list: &List) -> impl Iterator<Item = Slot> + '_ {
+    pub fn iter(&self, list: &PolledList) -> impl Iterator<Item = Slot> + '_ {
         let some = |slot: Slot| (slot != NONE).then_some(slot);
         std::iter::successors(some(list.first), move |slot| some(self.0[*slot as usize].after))
     }
@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn the_task_polled_longest_ago_is_first_and_a_removed_one_is_gone() {
         let mut links = Links::default();
-        let mut list = List::default();
+        let mut list = PolledList::default();
         [3, 1, 4].into_iter().for_each(|slot| links.push_back(&mut list, slot));
         links.push_front(&mut list, 9);
         links.push_back(&mut list, 3);

@@ -4,7 +4,7 @@
 
 use super::super::attribution::Attribution;
 use super::super::due::Slot;
-use super::super::gate::{Change, Evidence};
+use super::super::gate::{Evidence, GateChange};
 use super::super::reading::{Fault, Response};
 use super::super::step::{Draw, Effect, step};
 use super::super::waiting::{Times, Waiting};
@@ -18,7 +18,7 @@ const MOST_EXCEPTIONS: usize = 1_000;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Notice {
     /// A gate changed.
-    Gate(Scope, Change<Fault>),
+    Gate(Scope, GateChange<Fault>),
     /// Too many requests: the rate was cut.
     Throttled(Scope, Fault),
     /// The offset of the cloud's clock to the local one, in milliseconds; positive if the cloud's clock is ahead.
@@ -27,7 +27,7 @@ pub enum Notice {
 
 /// The consequences of a response.
 #[derive(Debug)]
-pub struct Settled {
+pub struct Settlement {
     /// The effect on the task, which belongs to the caller until it is put back or removed.
     pub effect: Effect,
     /// The moment of the response, on all clocks.
@@ -39,7 +39,7 @@ pub struct Settled {
 }
 
 /// A response while its consequences are found.
-struct Settling {
+struct ResponseSettling {
     key: KeyIndex,
     account: AccountIndex,
     is_key_probe: bool,
@@ -49,12 +49,12 @@ struct Settling {
     notices: Vec<Notice>,
 }
 
-impl Settling {
+impl ResponseSettling {
     fn is_probe(&self) -> bool {
         self.is_key_probe || self.is_account_probe
     }
 
-    fn note(&mut self, scope: Scope, change: Option<Change<Fault>>) -> bool {
+    fn note(&mut self, scope: Scope, change: Option<GateChange<Fault>>) -> bool {
         let is_change = change.is_some();
         self.notices.extend(change.map(|change| Notice::Gate(scope, change)));
         is_change
@@ -71,7 +71,7 @@ impl Board {
         sent: Moment,
         now: Moment,
         spread: f64,
-    ) -> Option<Settled> {
+    ) -> Option<Settlement> {
         let mut task = self.take_away(slot)?;
         task.in_flight = false;
         let index = self.targets[task.target.0 as usize];
@@ -88,7 +88,7 @@ impl Board {
         let before = on.gate.evidence().size();
         let sent_at = sent.steady;
         let mut settling =
-            Settling { key, account, is_key_probe, is_account_probe, sent: sent_at, now, notices };
+            ResponseSettling { key, account, is_key_probe, is_account_probe, sent: sent_at, now, notices };
         let poll = match response.poll {
             Ok(reading) => {
                 self.succeeded(&mut settling);
@@ -105,11 +105,11 @@ impl Board {
         let effect = step(task, poll, &self.policy, Draw { sent, now: times, spread });
         let evidence = self.keys[key.0].gate.evidence();
         let evidence = (evidence.size() != before).then(|| (key, evidence.clone()));
-        Some(Settled { effect, now: times, notices: settling.notices, evidence })
+        Some(Settlement { effect, now: times, notices: settling.notices, evidence })
     }
 
     /// The scope that a fault is counted against.
-    fn attribute(&mut self, task: &Waiting, fault: &Fault, settling: &Settling) -> Attribution {
+    fn attribute(&mut self, task: &Waiting, fault: &Fault, settling: &ResponseSettling) -> Attribution {
         let on = &mut self.keys[settling.key.0];
         match Attribution::of(fault.class, task) {
             // A probe is not sent again at once: a peer that closes every connection would be polled at the full rate,
@@ -138,7 +138,7 @@ impl Board {
         }
     }
 
-    fn succeeded(&mut self, settling: &mut Settling) {
+    fn succeeded(&mut self, settling: &mut ResponseSettling) {
         let now = settling.now;
         let account = &mut self.accounts[settling.account.0];
         let change = account.gate.succeeded(settling.is_account_probe, now);
@@ -150,9 +150,9 @@ impl Board {
     }
 
     /// The consequences of a fault for its pace key and its account.
-    fn apply(&mut self, scope: Attribution, fault: &Fault, settling: &mut Settling) {
+    fn apply(&mut self, scope: Attribution, fault: &Fault, settling: &mut ResponseSettling) {
         let now = settling.now;
-        let Settling { key, account, is_key_probe, is_account_probe, .. } = *settling;
+        let ResponseSettling { key, account, is_key_probe, is_account_probe, .. } = *settling;
         let on_key = &mut self.keys[key.0].gate;
         if let Some(wait) = fault.retry_after {
             on_key.pace.retry_after(wait, now.steady);
@@ -206,7 +206,7 @@ impl Board {
     }
 
     /// The probe of an account found its credentials accepted.
-    fn account_responded(&mut self, settling: &mut Settling) {
+    fn account_responded(&mut self, settling: &mut ResponseSettling) {
         if settling.is_account_probe {
             let change = self.accounts[settling.account.0].gate.responded(true, settling.now);
             self.released(Scope::Account(settling.account), change, settling);
@@ -214,7 +214,7 @@ impl Board {
     }
 
     /// The poll was the probe of that gate and did not succeed.
-    fn probe_failed(&mut self, scope: Scope, fault: &Fault, is_probe: bool, settling: &mut Settling) {
+    fn probe_failed(&mut self, scope: Scope, fault: &Fault, is_probe: bool, settling: &mut ResponseSettling) {
         let change = self.gate_mut(scope).probe_failed(fault, is_probe, settling.now);
         settling.note(scope, change);
         if is_probe {
@@ -223,8 +223,8 @@ impl Board {
     }
 
     /// A gate closed, or stays closed.
-    fn closed(&mut self, scope: Scope, change: Option<Change<Fault>>, settling: &mut Settling) {
-        if matches!(change, Some(Change::Held(_) | Change::Opened(_))) {
+    fn closed(&mut self, scope: Scope, change: Option<GateChange<Fault>>, settling: &mut ResponseSettling) {
+        if matches!(change, Some(GateChange::Held(_) | GateChange::Opened(_))) {
             self.update_all(scope);
         }
         settling.note(scope, change);
@@ -232,7 +232,7 @@ impl Board {
     }
 
     /// A gate opened, unless there is no change: the rate of its pace keys is restored gradually.
-    fn released(&mut self, scope: Scope, change: Option<Change<Fault>>, settling: &mut Settling) {
+    fn released(&mut self, scope: Scope, change: Option<GateChange<Fault>>, settling: &mut ResponseSettling) {
         if !settling.note(scope, change) {
             return;
         }

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use super::*;
-use crate::model::gate::Change;
+use crate::model::gate::GateChange;
 use crate::model::reading::{Class, Code, Fault, Phase, Reading, Response};
 use crate::model::step::Effect;
 use crate::model::task::{Row, TaskId};
@@ -114,12 +114,12 @@ fn a_refused_key_holds_the_account_at_once_and_a_probe_that_is_answered_releases
     let mut board = board(2, 10.0, 32, 100);
     let (polls, notices) = play(&mut board, 0..60, |_, _| refused(Class::Account, 4100));
     assert!(polls.len() <= 20, "{} requests in the first minute", polls.len());
-    assert!(matches!(notices[..], [Notice::Gate(Scope::Account(_), Change::Held(_))]), "{notices:?}");
+    assert!(matches!(notices[..], [Notice::Gate(Scope::Account(_), GateChange::Held(_))]), "{notices:?}");
     assert_eq!(board.all_on_hold(), [Scope::Account(AccountIndex(0))]);
     let rows: std::collections::HashSet<_> = polls.iter().map(|(_, row)| row).collect();
     assert_eq!(rows.len(), polls.len(), "each probe takes another task, never-asked first");
     let (_, notices) = play(&mut board, 60..600, |_, _| running());
-    assert!(matches!(notices[..], [Notice::Gate(Scope::Account(_), Change::Released(_))]), "{notices:?}");
+    assert!(matches!(notices[..], [Notice::Gate(Scope::Account(_), GateChange::Released(_))]), "{notices:?}");
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn a_list_that_is_refused_alike_holds_its_pace_key_and_abandons_nothing() {
     let mut board = board(1, 10.0, 32, 500);
     let (polls, notices) = play(&mut board, 0..3600, |_, _| refused(Class::Task, 5000));
     assert!(
-        notices.iter().any(|notice| matches!(notice, Notice::Gate(Scope::Key(_), Change::Held(_)))),
+        notices.iter().any(|notice| matches!(notice, Notice::Gate(Scope::Key(_), GateChange::Held(_)))),
         "{notices:?}"
     );
     assert!(polls.len() < 40 && ended(&notices) == 0, "{} polls, {} ended", polls.len(), ended(&notices));
@@ -156,14 +156,15 @@ fn an_outage_lets_only_probes_out_and_afterwards_the_rate_climbs_back_and_nobody
     play(&mut board, 0..210, |_, _| running());
     let (polls, notices) = play(&mut board, 210..810, |_, _| refused(Class::Service, 6000));
     assert!(
-        notices
-            .iter()
-            .all(|notice| matches!(notice, Notice::Gate(_, Change::Opened(_) | Change::StillOpen(_)))),
+        notices.iter().all(|notice| matches!(
+            notice,
+            Notice::Gate(_, GateChange::Opened(_) | GateChange::StillOpen(_))
+        )),
         "{notices:?}"
     );
     assert!(polls.len() < 30, "{} polls in ten minutes of outage", polls.len());
     let (polls, notices) = play(&mut board, 810..1500, |_, _| running());
-    assert!(matches!(notices[..], [Notice::Gate(_, Change::Closed(_))]), "{notices:?}");
+    assert!(matches!(notices[..], [Notice::Gate(_, GateChange::Closed(_))]), "{notices:?}");
     let gaps = polls.windows(2).map(|pair| pair[1].0 - pair[0].0);
     assert!(gaps.min().unwrap() >= 20_000 - 5_000);
     let rows: std::collections::HashSet<_> = polls.iter().map(|(_, row)| row).collect();
@@ -176,11 +177,11 @@ fn an_outage_that_lasts_is_told_again_with_backoff() {
     let (_, notices) = play(&mut board, 0..4 * 3600, |_, _| refused(Class::Service, 6000));
     let told = notices
         .iter()
-        .filter(|notice| matches!(notice, Notice::Gate(_, Change::Opened(_) | Change::StillOpen(_))))
+        .filter(|notice| matches!(notice, Notice::Gate(_, GateChange::Opened(_) | GateChange::StillOpen(_))))
         .count();
     assert!((6..=10).contains(&told) && told == notices.len(), "{notices:?}");
     let (_, notices) = play(&mut board, 4 * 3600..4 * 3600 + 400, |_, _| running());
-    let [Notice::Gate(_, Change::Closed(probes))] = &notices[..] else { panic!("{notices:?}") };
+    let [Notice::Gate(_, GateChange::Closed(probes))] = &notices[..] else { panic!("{notices:?}") };
     assert!(probes.lasting.since.steady < Steady(60_000_000), "{probes:?}");
 }
 
@@ -204,7 +205,7 @@ fn a_hold_is_told_again_though_its_probes_fail_in_a_way_that_passes() {
             |_, now| if now < 5_000_000 { refused(held_by, 4100) } else { refused(Class::Service, 6000) };
         let (_, notices) = play(&mut board, 0..4 * 3600, answer);
         let again =
-            notices.iter().filter(|notice| matches!(notice, Notice::Gate(of, Change::StillHeld(fault)) if *of == scope && fault.class == Class::Service));
+            notices.iter().filter(|notice| matches!(notice, Notice::Gate(of, GateChange::StillHeld(fault)) if *of == scope && fault.class == Class::Service));
         let again = again.count();
         assert!((5..=9).contains(&again), "{again} times: {notices:?}");
         assert!(
@@ -296,7 +297,7 @@ fn one_task_that_alone_is_refused_as_if_by_a_setting_slows_nobody_for_long() {
     let mut board = board(1, 10.0, 32, 50);
     let answer = |row, _| if row == Row(7) { refused(Class::PaceKey, 4102) } else { running() };
     let (polls, notices) = play(&mut board, 0..600, answer);
-    let held = notices.iter().filter(|notice| matches!(notice, Notice::Gate(_, Change::Held(_)))).count();
+    let held = notices.iter().filter(|notice| matches!(notice, Notice::Gate(_, GateChange::Held(_)))).count();
     assert_eq!((held, board.open()), (1, 50), "{notices:?}");
     let alone = polls.iter().filter(|(_, row)| *row == Row(7)).count();
     assert!(alone < 20 && polls.len() > 500, "{alone} of {} polls", polls.len());
@@ -402,7 +403,7 @@ fn evidence_of_a_pace_key_is_handed_out_when_it_changes_and_restored_at_a_start(
     let settled = restarted
         .settle(slot, refused(Class::Task, 5000), moment(1_000_000), moment(1_000_000), 0.5)
         .unwrap();
-    assert!(matches!(settled.notices[..], [Notice::Gate(Scope::Key(_), Change::Held(_))]), "{settled:?}");
+    assert!(matches!(settled.notices[..], [Notice::Gate(Scope::Key(_), GateChange::Held(_))]), "{settled:?}");
     // A good response of an earlier run: a dead id is its own fault, in every later run.
     let mut healthy = board(1, 10.0, 32, 3);
     healthy

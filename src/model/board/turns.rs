@@ -6,8 +6,8 @@
 use std::cmp::Reverse;
 
 use super::super::due::Slot;
-use super::agenda::Turn;
-use super::{Account, AccountIndex, Board, KeyIndex, Scope, Share};
+use super::agenda::AgendaEntry;
+use super::{AccountIndex, AccountState, Board, KeyIndex, Scope, Share};
 use crate::clock::Steady;
 
 impl Board {
@@ -26,7 +26,7 @@ impl Board {
             return self.arm_probe(Scope::Key(key));
         }
         let slot = gate.pace.next();
-        self.agenda.arm(Turn::Share(index), due.max(slot));
+        self.agenda.arm(AgendaEntry::Share(index), due.max(slot));
         let slot_bound = &mut self.accounts[account.0].slot_bound;
         _ = if due <= slot { slot_bound.insert(index) } else { slot_bound.remove(&index) };
     }
@@ -63,12 +63,12 @@ impl Board {
     pub(super) fn take_probe(&mut self, now: Steady) -> Option<Slot> {
         while let Some(turn) = self.agenda.pop(now) {
             let scope = match turn {
-                Turn::Share(share) => {
+                AgendaEntry::Share(share) => {
                     self.make_ready(share, now);
                     continue;
                 }
-                Turn::Key(key) => Scope::Key(KeyIndex(key)),
-                Turn::Account(account) => Scope::Account(AccountIndex(account)),
+                AgendaEntry::Key(key) => Scope::Key(KeyIndex(key)),
+                AgendaEntry::Account(account) => Scope::Account(AccountIndex(account)),
             };
             let gate = self.gate(scope);
             let Some(next) = gate.next().filter(|_| gate.probes().is_some()) else { continue };
@@ -146,7 +146,7 @@ impl Board {
     /// Takes a share out of an account's `ready`, if there is room. The last free place goes to a pace key without a
     /// request in flight, so that requests without a response of one region do not keep all others waiting.
     fn take_ready(&mut self, account: AccountIndex) -> Option<usize> {
-        let Account { ready, slot_bound, in_flight, max_in_flight, .. } = &self.accounts[account.0];
+        let AccountState { ready, slot_bound, in_flight, max_in_flight, .. } = &self.accounts[account.0];
         let free = max_in_flight.checked_sub(*in_flight).filter(|free| *free > 0)?;
         // At most `max_in_flight` pace keys have a request in flight, so this looks at few.
         let is_idle = |share: &usize| self.keys[self.shares[*share].key.0].in_flight == 0;

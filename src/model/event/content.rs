@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::group::GroupData;
 use super::trouble::{AccountData, DeliveryData, SinkData};
-use super::{About, Kind, Origin};
+use super::{EventContext, IdParts, Kind};
 use crate::clock::Wall;
 use crate::model::reading::{Code, Fault, Instance, Outcome};
 use crate::model::step::Reason;
@@ -110,7 +110,7 @@ pub struct ErrorData {
 }
 
 impl CloudEvent {
-    pub(super) fn new(id: Uuid, kind: Kind, time: Wall, origin: Origin, data: Data) -> Self {
+    pub(super) fn new(id: Uuid, kind: Kind, time: Wall, origin: IdParts, data: Data) -> Self {
         Self {
             specversion: "1.0".to_owned(),
             id: id.hyphenated().to_string(),
@@ -135,7 +135,7 @@ impl CloudEvent {
 
 impl TaskData {
     /// The task and its registration alone.
-    pub(super) fn of(about: &About<'_>) -> Self {
+    pub(super) fn of(about: &EventContext<'_>) -> Self {
         let Target { account, region, operation } = about.target;
         let task = TaskPart {
             id: about.id.to_string(),

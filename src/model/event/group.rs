@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Data, Event, Kind, Origin, segment};
+use super::{Data, Event, IdParts, Kind, segment};
 use crate::clock::Wall;
 
 /// The source of what concerns no account.
@@ -10,7 +10,7 @@ pub(super) const SOURCE: &str = "opwatch";
 
 /// What the tasks of a round came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counts {
+pub struct GroupCounts {
     /// All of it succeeded.
     pub success: u64,
     /// All of it failed.
@@ -29,7 +29,7 @@ pub struct Finished<'a> {
     /// Counted from 1.
     pub round: u32,
     /// What its tasks came to.
-    pub counts: Counts,
+    pub counts: GroupCounts,
     /// When its first task was registered.
     pub started_at: Wall,
     /// When its last task ended.
@@ -39,7 +39,7 @@ pub struct Finished<'a> {
 /// The last task of a group is over.
 pub fn group(finished: &Finished<'_>, at: Wall) -> Event {
     let Finished { group, round, counts, started_at, finished_at } = *finished;
-    let origin = Origin {
+    let origin = IdParts {
         source: SOURCE.to_owned(),
         subject: format!("group/{}", segment(group)),
         start: started_at,
@@ -61,7 +61,7 @@ pub fn group(finished: &Finished<'_>, at: Wall) -> Event {
 pub struct GroupData {
     pub group: String,
     pub round: u32,
-    pub counts: Counts,
+    pub counts: GroupCounts,
     pub started_at: String,
     pub finished_at: String,
 }

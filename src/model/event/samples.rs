@@ -10,7 +10,8 @@ pub fn task(kind: Kind, name: &str, change: impl FnOnce(&mut TaskData)) -> Event
     let target = Target { account: "default".into(), region: "bj".into(), operation: "bm".into() };
     let settings = Settings { name: Some(name.to_owned()), ..Settings::default() };
     let id = TaskId::Int(1_000_800_001);
-    let about = About { target: &target, id: &id, settings: &settings, registered_at: AT, sequence: 0 };
+    let about =
+        EventContext { target: &target, id: &id, settings: &settings, registered_at: AT, sequence: 0 };
     let mut data = TaskData { elapsed_seconds: Some(723.4), polls: Some(17), ..TaskData::of(&about) };
     change(&mut data);
     Event { id: Uuid::from_u128(1), ..of_task(&about, kind, AT, data) }

@@ -31,8 +31,8 @@ pub(crate) fn samples(kind: Kind) -> Vec<Event> {
     };
     let id = TaskId::Int(u64::MAX);
     let text_id = TaskId::Text("a/机".into());
-    let about = About { target: &target, id: &id, settings: &named, registered_at: AT, sequence: 3 };
-    let bare = About { id: &text_id, settings: &Settings::default(), ..about.clone() };
+    let about = EventContext { target: &target, id: &id, settings: &named, registered_at: AT, sequence: 3 };
+    let bare = EventContext { id: &text_id, settings: &Settings::default(), ..about.clone() };
     let instances = [
         Instance { id: "cpm-1".into(), status: Code::Int(1), outcome: Some(Outcome::Partial) },
         Instance { id: "cpm-2".into(), status: Code::read("RUNNING"), outcome: None },
@@ -120,7 +120,7 @@ pub(crate) fn samples(kind: Kind) -> Vec<Event> {
             overdue(&bare, None, Duration::ZERO, AT),
         ],
         Kind::GroupFinished => {
-            let counts = Counts { success: 3, abandoned: 1, ..Counts::default() };
+            let counts = GroupCounts { success: 3, abandoned: 1, ..GroupCounts::default() };
             vec![group(
                 &Finished { group: "rack 7/机", round: 1, counts, started_at: AT, finished_at: AT },
                 AT,

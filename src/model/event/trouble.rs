@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::group::SOURCE;
-use super::{Data, ErrorData, Event, Kind, Origin, segment};
+use super::{Data, ErrorData, Event, IdParts, Kind, segment};
 use crate::clock::Wall;
 use crate::model::reading::Fault;
 
@@ -43,7 +43,7 @@ pub fn account(held: &Held<'_>, released: bool, at: Wall) -> Event {
         since: held.since.to_string(),
         tasks: held.tasks,
     };
-    let origin = Origin { source, subject, start: held.since, sequence: held.number };
+    let origin = IdParts { source, subject, start: held.since, sequence: held.number };
     Event::new(kind, at, origin, Data::Account(data))
 }
 
@@ -65,7 +65,7 @@ pub struct HeldSink<'a> {
 /// A sink is held (`released` is false) or used again.
 pub fn sink(held: &HeldSink<'_>, released: bool, at: Wall) -> Event {
     let kind = if released { Kind::SinkReleased } else { Kind::SinkHeld };
-    let origin = Origin {
+    let origin = IdParts {
         source: SOURCE.to_owned(),
         subject: format!("sink/{}", segment(held.sink)),
         start: held.since,
@@ -97,7 +97,7 @@ pub struct Dead<'a> {
 pub fn dead(dead: &Dead<'_>, at: Wall) -> Event {
     let Dead { sink, event, attempts, error } = *dead;
     let id = event.id.hyphenated().to_string();
-    let origin = Origin {
+    let origin = IdParts {
         source: SOURCE.to_owned(),
         subject: format!("sink/{}/{id}", segment(sink)),
         start: event.time,

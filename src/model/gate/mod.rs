@@ -56,7 +56,7 @@ pub struct Hold<Cause> {
 
 /// A change of a gate that is logged, or a repetition of its log line that is due.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Change<Cause> {
+pub enum GateChange<Cause> {
     /// On hold from now on.
     Held(Cause),
     /// Still on hold, and the log line is due again; the cause is that of the last probe.
@@ -142,13 +142,13 @@ impl<Cause: Clone> Gate<Cause> {
 
     /// A call succeeded. A call that was in flight when the trouble began says nothing new: only a probe releases a
     /// hold or closes the circuit breaker.
-    pub fn succeeded(&mut self, is_probe: bool, now: Moment) -> Option<Change<Cause>> {
+    pub fn succeeded(&mut self, is_probe: bool, now: Moment) -> Option<GateChange<Cause>> {
         self.evidence.add_success();
         self.responded(is_probe, now)
     }
 
     /// The other side responded, though not well: the hold and the circuit breaker end, the evidence stays.
-    pub fn responded(&mut self, is_probe: bool, now: Moment) -> Option<Change<Cause>> {
+    pub fn responded(&mut self, is_probe: bool, now: Moment) -> Option<GateChange<Cause>> {
         if self.probes().is_some() && !is_probe {
             return None;
         }
@@ -157,7 +157,7 @@ impl<Cause: Clone> Gate<Cause> {
         if closed.is_some() || released.is_some() {
             self.pace.resumed(now.steady);
         }
-        released.map(Change::Released).or(closed.map(Change::Closed))
+        released.map(GateChange::Released).or(closed.map(GateChange::Closed))
     }
 
     /// The other side failed in a way that passes. `counts` is false where the failure says little of the other side.
@@ -167,18 +167,18 @@ impl<Cause: Clone> Gate<Cause> {
         counts: bool,
         is_probe: bool,
         now: Moment,
-    ) -> Option<Change<Cause>> {
+    ) -> Option<GateChange<Cause>> {
         if counts && self.hold.is_none() && self.breaker.failed(self.waits.breaker_open, now) {
-            return Some(Change::Opened(cause.clone()));
+            return Some(GateChange::Opened(cause.clone()));
         }
         self.probe_failed(cause, is_probe, now)
     }
 
     /// A call ended without success: if it was the probe, the next one is due later.
-    pub fn probe_failed(&mut self, cause: &Cause, is_probe: bool, now: Moment) -> Option<Change<Cause>> {
+    pub fn probe_failed(&mut self, cause: &Cause, is_probe: bool, now: Moment) -> Option<GateChange<Cause>> {
         let is_held = self.hold.is_some();
         let probes = self.probes_mut().filter(|_| is_probe)?;
-        let change = if is_held { Change::StillHeld } else { Change::StillOpen };
+        let change = if is_held { GateChange::StillHeld } else { GateChange::StillOpen };
         probes.failed(now.steady).then(|| change(cause.clone()))
     }
 
@@ -190,12 +190,12 @@ impl<Cause: Clone> Gate<Cause> {
         refused_alike: bool,
         is_probe: bool,
         now: Moment,
-    ) -> Option<Change<Cause>> {
+    ) -> Option<GateChange<Cause>> {
         match &mut self.hold {
             None => {
                 let probes = Probes::new(self.waits.on_hold, now);
                 self.hold = Some(Hold { cause: cause.clone(), probes, refused_alike });
-                Some(Change::Held(cause.clone()))
+                Some(GateChange::Held(cause.clone()))
             }
             Some(hold) if is_probe => {
                 hold.cause = cause.clone();

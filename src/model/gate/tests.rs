@@ -16,9 +16,9 @@ fn gate() -> Gate<&'static str> {
 fn the_circuit_breaker_opens_when_most_of_five_calls_failed_and_a_probe_closes_it() {
     let mut gate = gate();
     let changes: Vec<_> = (0..6).map(|_| gate.failed(&"500", true, false, NOW)).collect();
-    assert_eq!(changes, [None, None, None, None, Some(Change::Opened("500")), None]);
+    assert_eq!(changes, [None, None, None, None, Some(GateChange::Opened("500")), None]);
     assert_eq!(gate.succeeded(false, at(1)), None, "a call in flight closes nothing");
-    assert!(matches!(gate.succeeded(true, at(2)), Some(Change::Closed(_))));
+    assert!(matches!(gate.succeeded(true, at(2)), Some(GateChange::Closed(_))));
     assert!(gate.probes().is_none());
 }
 
@@ -42,7 +42,7 @@ fn one_failing_task_among_three_opens_nothing() {
 #[test]
 fn a_hold_lets_one_probe_out_at_a_time_and_the_waits_double() {
     let mut gate = gate();
-    assert_eq!(gate.put_on_hold(&"401", false, false, NOW), Some(Change::Held("401")));
+    assert_eq!(gate.put_on_hold(&"401", false, false, NOW), Some(GateChange::Held("401")));
     assert_eq!(gate.put_on_hold(&"403", false, false, NOW), None, "a call in flight says nothing new");
     let mut last = NOW.steady;
     let mut waits = Vec::new();
@@ -59,7 +59,7 @@ fn a_hold_lets_one_probe_out_at_a_time_and_the_waits_double() {
     assert_eq!(waits, [10, 20, 40, 80, 160, 300, 300]);
     gate.probe_now(last);
     assert_eq!(gate.next(), Some(last));
-    let Some(Change::Released(hold)) = gate.succeeded(true, at(9_000)) else { panic!("not released") };
+    let Some(GateChange::Released(hold)) = gate.succeeded(true, at(9_000)) else { panic!("not released") };
     assert_eq!((hold.cause, hold.since()), ("401", NOW.wall));
     assert!(gate.probes().is_none() && gate.hold().is_none());
 }
@@ -78,7 +78,7 @@ fn a_hold_hides_no_circuit_breaker_of_its_own() {
     let mut gate = gate();
     gate.put_on_hold(&"401", false, false, NOW);
     (0..20).for_each(|_| _ = gate.failed(&"500", true, false, NOW));
-    assert!(matches!(gate.succeeded(true, NOW), Some(Change::Released(_))));
+    assert!(matches!(gate.succeeded(true, NOW), Some(GateChange::Released(_))));
     assert!(gate.probes().is_none());
 }
 
@@ -86,7 +86,7 @@ fn a_hold_hides_no_circuit_breaker_of_its_own() {
 fn a_response_without_success_releases_but_adds_no_evidence() {
     let mut gate = gate();
     gate.put_on_hold(&"401", false, false, NOW);
-    assert!(matches!(gate.responded(true, at(1)), Some(Change::Released(_))));
+    assert!(matches!(gate.responded(true, at(1)), Some(GateChange::Released(_))));
     assert!(!gate.evidence().has_succeeded);
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::clock::Steady;
 use crate::model::delivery::Sending;
 use crate::model::event::Event;
-use crate::model::gate::{Change, Gate, Probes};
+use crate::model::gate::{Gate, GateChange, Probes};
 use crate::model::lasting::Lasting;
 use crate::model::pace::Pace;
 use crate::model::records::{DeadLetter, OutboxRow, Seq};
@@ -118,7 +118,7 @@ pub enum OutboxWrite {
 #[derive(Debug, PartialEq)]
 pub enum LaneNotice {
     /// The gate of the sink changed.
-    Gate(Change<String>),
+    Gate(GateChange<String>),
     /// Attempts fail and are made again, or still do and the log line is due again.
     Failing(String),
     /// Attempts are acknowledged again, after that time.

@@ -4,7 +4,7 @@ use super::{Lane, LaneNotice, OutboxWrite, Pending};
 use crate::clock::Moment;
 use crate::model::delivery::{Refusal, RefusalClass};
 use crate::model::event::{Dead, Event, HeldSink, dead, sink};
-use crate::model::gate::{Change, Hold};
+use crate::model::gate::{GateChange, Hold};
 use crate::model::lasting::Lasting;
 use crate::model::reading::Code;
 use crate::model::records::{DeadLetter, Seq};
@@ -17,7 +17,7 @@ const STRIKES: u32 = 2;
 const ALIKE: Code = Code::Int(0);
 
 /// An attempt while its consequences are found.
-struct Settling<'a> {
+struct AttemptSettling<'a> {
     routes: &'a Routes,
     now: Moment,
     /// For jitter, in `0.0..1.0`.
@@ -27,7 +27,7 @@ struct Settling<'a> {
     notices: Vec<LaneNotice>,
 }
 
-impl Settling<'_> {
+impl AttemptSettling<'_> {
     /// The event, with its sinks.
     fn routed(&self, event: Event) -> (Event, Vec<String>) {
         let sinks = self.routes.of_trouble(event.kind);
@@ -59,7 +59,7 @@ impl Lane {
             }
         }
         let mut settling =
-            Settling { routes, now, spread, is_probe, writes: Vec::new(), notices: Vec::new() };
+            AttemptSettling { routes, now, spread, is_probe, writes: Vec::new(), notices: Vec::new() };
         match result {
             Ok(()) => self.acknowledged(seqs, &mut settling),
             Err(Refusal { class, what, retry_after }) => {
@@ -76,7 +76,7 @@ impl Lane {
         (settling.writes, settling.notices)
     }
 
-    fn acknowledged(&mut self, seqs: Vec<Seq>, settling: &mut Settling<'_>) {
+    fn acknowledged(&mut self, seqs: Vec<Seq>, settling: &mut AttemptSettling<'_>) {
         self.accepted += 1;
         let change = self.gate.succeeded(settling.is_probe, settling.now);
         self.recovered(change, settling);
@@ -90,10 +90,10 @@ impl Lane {
     }
 
     /// The gate opened, unless there is no change.
-    fn recovered(&mut self, change: Option<Change<String>>, settling: &mut Settling<'_>) {
+    fn recovered(&mut self, change: Option<GateChange<String>>, settling: &mut AttemptSettling<'_>) {
         let Some(change) = change else { return };
         let now = settling.now;
-        if let Change::Released(hold) = &change {
+        if let GateChange::Released(hold) = &change {
             self.active_since = now.steady;
             if std::mem::take(&mut self.has_hold_event) {
                 let event = self.hold_event(hold, true, now);
@@ -110,14 +110,14 @@ impl Lane {
     }
 
     /// A failure that passes: the deliveries are attempted again, or become dead letters.
-    fn failed(&mut self, seqs: &[Seq], what: String, settling: &mut Settling<'_>) {
+    fn failed(&mut self, seqs: &[Seq], what: String, settling: &mut AttemptSettling<'_>) {
         if self.gate.hold().is_some() {
             let change = self.gate.probe_failed(&what, settling.is_probe, settling.now);
             return settling.notices.extend(change.map(LaneNotice::Gate));
         }
         let is_news = self.retry(seqs, &what, settling);
         let change = self.gate.failed(&what, is_news, settling.is_probe, settling.now);
-        if let Some(Change::Opened(_)) = change {
+        if let Some(GateChange::Opened(_)) = change {
             if let Some(failing) = self.failing.take() {
                 self.gate.backdate(failing.since);
             }
@@ -135,7 +135,7 @@ impl Lane {
 
     /// Plans the next attempt of each delivery, or gives it up. Whether any of them failed for the first time: a
     /// delivery that fails again says little of the sink.
-    fn retry(&mut self, seqs: &[Seq], what: &str, settling: &mut Settling<'_>) -> bool {
+    fn retry(&mut self, seqs: &[Seq], what: &str, settling: &mut AttemptSettling<'_>) -> bool {
         let now = settling.now.steady;
         let active = self.active(now);
         let retry = self.sending.retry;
@@ -168,7 +168,13 @@ impl Lane {
 
     /// A person must act: nothing is counted against the deliveries, unless one alone is refused again and again while
     /// others are acknowledged.
-    fn put_on_hold(&mut self, seqs: &[Seq], what: String, refused_alike: bool, settling: &mut Settling<'_>) {
+    fn put_on_hold(
+        &mut self,
+        seqs: &[Seq],
+        what: String,
+        refused_alike: bool,
+        settling: &mut AttemptSettling<'_>,
+    ) {
         let now = settling.now;
         for seq in seqs {
             let Some(pending) = self.window.get_mut(seq) else { continue };
@@ -186,7 +192,7 @@ impl Lane {
         }
         let active = self.active(now.steady);
         let change = self.gate.put_on_hold(&what, refused_alike, settling.is_probe, now);
-        if let (Some(Change::Held(_)), Some(hold)) = (&change, self.gate.hold()) {
+        if let (Some(GateChange::Held(_)), Some(hold)) = (&change, self.gate.hold()) {
             self.active = active;
             self.failing = None;
             self.failing_is_logged = false;
@@ -215,7 +221,7 @@ impl Lane {
 
     /// The receiver refuses the content. A batch is sent again one by one; a delivery that is refused alone becomes a
     /// dead letter, unless the sink never acknowledged anything and refuses all alike: then a setting is wrong.
-    fn refused(&mut self, seqs: &[Seq], what: String, settling: &mut Settling<'_>) {
+    fn refused(&mut self, seqs: &[Seq], what: String, settling: &mut AttemptSettling<'_>) {
         let &[seq] = seqs else {
             for seq in seqs {
                 if let Some(pending) = self.window.get_mut(seq) {
@@ -236,7 +242,7 @@ impl Lane {
         self.make_dead_letter(seq, &what, settling);
     }
 
-    fn make_dead_letter(&mut self, seq: Seq, error: &str, settling: &mut Settling<'_>) {
+    fn make_dead_letter(&mut self, seq: Seq, error: &str, settling: &mut AttemptSettling<'_>) {
         let Some(Pending { event, attempts, in_flight, .. }) = self.window.get_mut(&seq) else { return };
         // Until it is durable a crash brings the delivery back, so no later event of its task may overtake it.
         *in_flight = true;

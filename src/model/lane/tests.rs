@@ -8,7 +8,7 @@ use crate::model::delivery::Retry;
 use crate::model::event::{Kind, samples};
 use crate::model::policy::Waits;
 use crate::model::records::DeadLetter;
-use crate::model::route::{Group, Route, Routes};
+use crate::model::route::{EventGroup, Routes, SinkRoute};
 use crate::units::{Limit, Rate, Span};
 use uuid::Uuid;
 
@@ -43,9 +43,9 @@ fn event(seq: i64, kind: Kind, subject: &str) -> Event {
 }
 
 fn routes() -> Routes {
-    let route = Route {
+    let route = SinkRoute {
         sink: "log".to_owned(),
-        events: Group::ALL.to_vec(),
+        events: EventGroup::ALL.to_vec(),
         outcomes: None,
         labels: BTreeMap::new(),
     };
@@ -180,9 +180,10 @@ fn a_sink_that_fails_for_an_hour_gets_probes_alone_and_then_everything_in_order_
     play.play(0..3600, passing);
     assert!(play.attempts.len() < 40, "{} attempts in an hour", play.attempts.len());
     assert!(
-        play.notices
-            .iter()
-            .any(|notice| matches!(notice, LaneNotice::Gate(Change::Opened(_) | Change::StillOpen(_))))
+        play.notices.iter().any(|notice| matches!(
+            notice,
+            LaneNotice::Gate(GateChange::Opened(_) | GateChange::StillOpen(_))
+        ))
     );
     play.play(3600..6400, ok);
     let seqs = play.seqs();
@@ -203,7 +204,7 @@ fn a_sink_that_fails_for_hours_is_told_again_with_backoff_and_its_end_is_told_on
         play.play(0..3 * 3600, passing);
         let told = play.notices.iter().filter(|notice| {
             if waiting > 1 {
-                matches!(notice, LaneNotice::Gate(Change::Opened(_) | Change::StillOpen(_)))
+                matches!(notice, LaneNotice::Gate(GateChange::Opened(_) | GateChange::StillOpen(_)))
             } else {
                 matches!(notice, LaneNotice::Failing(_))
             }
@@ -217,7 +218,7 @@ fn a_sink_that_fails_for_hours_is_told_again_with_backoff_and_its_end_is_told_on
         play.notices.clear();
         play.play(3 * 3600..3 * 3600 + 200, ok);
         let lasted = match &play.notices[..] {
-            [LaneNotice::Gate(Change::Closed(probes))] => {
+            [LaneNotice::Gate(GateChange::Closed(probes))] => {
                 probes.lasting.lasted(Steady((3 * 3600 + 200) * SECOND))
             }
             [LaneNotice::Recovered(lasted)] => *lasted,
@@ -236,14 +237,14 @@ fn a_held_sink_is_told_again_though_its_probes_fail_in_a_way_that_passes_and_its
     let again = play
         .notices
         .iter()
-        .filter(|notice| **notice == LaneNotice::Gate(Change::StillHeld("timeout".to_owned())))
+        .filter(|notice| **notice == LaneNotice::Gate(GateChange::StillHeld("timeout".to_owned())))
         .count();
     assert!((5..=8).contains(&again), "{:?}", play.notices);
     assert_eq!(play.lane.cause(), Some("401"));
     play.notices.clear();
     play.play(3 * 3600..3 * 3600 + 400, ok);
     assert!(
-        matches!(play.notices[..], [LaneNotice::Gate(Change::Released(ref hold))] if hold.probes.lasting.since.steady < Steady(SECOND)),
+        matches!(play.notices[..], [LaneNotice::Gate(GateChange::Released(ref hold))] if hold.probes.lasting.since.steady < Steady(SECOND)),
         "{:?}",
         play.notices
     );
@@ -255,7 +256,7 @@ fn a_refused_login_holds_the_sink_and_drops_nothing_and_a_probe_releases_it() {
     play.play(0..600, |_, _| Err(Refusal::of_sink("401: the login is refused")));
     assert!(play.attempts.len() < 25, "{} attempts", play.attempts.len());
     assert_eq!(
-        play.notices.iter().filter(|notice| matches!(notice, LaneNotice::Gate(Change::Held(_)))).count(),
+        play.notices.iter().filter(|notice| matches!(notice, LaneNotice::Gate(GateChange::Held(_)))).count(),
         1,
         "{:?}",
         play.notices
@@ -389,7 +390,7 @@ fn a_sink_that_fails_now_and_then_is_told_with_backoff_and_not_each_time() {
     let closed = play
         .notices
         .iter()
-        .filter(|notice| matches!(notice, LaneNotice::Gate(Change::Closed(_)) | LaneNotice::Recovered(_)))
+        .filter(|notice| matches!(notice, LaneNotice::Gate(GateChange::Closed(_)) | LaneNotice::Recovered(_)))
         .count();
     assert!((5..=7).contains(&failed) && closed <= failed, "{:?}", play.notices);
 }
@@ -504,7 +505,7 @@ fn one_event_that_is_refused_like_a_login_while_others_are_accepted_is_a_dead_le
     let mut play = Play::new(sending(), (1..=500).map(|seq| owed(seq, seq)));
     play.play(0..3600, |seqs, _| if seqs == [7] { Err(Refusal::of_sink("403")) } else { Ok(()) });
     let held =
-        play.notices.iter().filter(|notice| matches!(notice, LaneNotice::Gate(Change::Held(_)))).count();
+        play.notices.iter().filter(|notice| matches!(notice, LaneNotice::Gate(GateChange::Held(_)))).count();
     assert_eq!((play.seqs().len(), play.burials()), (499, vec![7]));
     assert!(held <= 3, "held {held} times");
 }

@@ -1,7 +1,7 @@
 mod simulation;
 
 use super::*;
-use simulation::{History, Windows};
+use simulation::{PaceHistory, Windows};
 
 const SECOND: i64 = 1_000_000;
 const BOTH: [Windows; 2] = [Windows::Sliding, Windows::Fixed];
@@ -44,7 +44,7 @@ fn check(
 ) {
     for windows in BOTH {
         for latency in LATENCIES {
-            let history = History { rate, programs, windows, quota, latency };
+            let history = PaceHistory { rate, programs, windows, quota, latency };
             let (used, refused) = history.steady_state(seconds.clone());
             assert!(
                 used >= 0.8 && refused <= most_refused,
@@ -101,11 +101,11 @@ fn a_quota_that_comes_back_is_used_again() {
     for windows in BOTH {
         for latency in LATENCIES {
             let quota = |second| if second < 1_800 { 31 } else { 100 };
-            let history = History { rate: rate(95.0, 60), programs: 1, windows, quota, latency };
+            let history = PaceHistory { rate: rate(95.0, 60), programs: 1, windows, quota, latency };
             let counted = history.run(1_800 + 121..3_600);
             assert!(counted.refused == 0 && counted.accepted >= 2_655, "{counted:?}: {history:?}");
             let quota = |second| if second < 1_800 { 9 } else { 47 };
-            let (used, refused) = History { quota, ..history }.steady_state(2_100..7_200);
+            let (used, refused) = PaceHistory { quota, ..history }.steady_state(2_100..7_200);
             assert!(used >= 0.8 && refused <= 0.05, "used {used:.3}, refused {refused:.3}: {history:?}");
         }
     }
@@ -139,7 +139,7 @@ fn a_quota_of_nothing_for_a_while_leaves_a_rate_that_recovers() {
     for (full, least) in [(rate(95.0, 60), 92), (rate(47.5, 1), 2_780), (rate(20.0, 1), 1_190)] {
         for windows in BOTH {
             let quota = |second| if second < 3_600 { 0 } else { 1_000_000 };
-            let history = History { rate: full, programs: 1, windows, quota, latency: LATENCIES[1] };
+            let history = PaceHistory { rate: full, programs: 1, windows, quota, latency: LATENCIES[1] };
             let outage = history.run(1_800..3_600);
             assert!((30..1_900).contains(&outage.refused), "{outage:?}");
             let after = history.run(3_600 + 121..3_600 + 181);

@@ -56,15 +56,15 @@ const SLICES_KEPT: usize = 64;
 #[derive(Clone, Debug)]
 pub(super) struct Throttle {
     rate: Rate,
-    counts: Counts,
-    cut: Option<Cut>,
+    counts: RequestCounts,
+    cut: Option<RateCut>,
     /// End of the last outage or hold.
     resumed: Option<Steady>,
 }
 
 /// A cut of the rate, and the refusals since.
 #[derive(Clone, Debug)]
-struct Cut {
+struct RateCut {
     at: Steady,
     /// Share right after the last refusal.
     base: f64,
@@ -75,13 +75,13 @@ struct Cut {
 
 impl Throttle {
     pub(super) fn new(rate: Rate) -> Self {
-        Self { rate, counts: Counts::new(rate), cut: None, resumed: None }
+        Self { rate, counts: RequestCounts::new(rate), cut: None, resumed: None }
     }
 
     pub(super) fn lower(&mut self, rate: Rate) {
         if rate.interval() > self.rate.interval() {
             self.rate = rate;
-            self.counts = Counts::new(rate);
+            self.counts = RequestCounts::new(rate);
         }
     }
 
@@ -125,7 +125,7 @@ impl Throttle {
         let cut = match cut {
             Some(cut) if sent < cut.last_refusal => return Duration::ZERO,
             Some(cut) if sent < cut.at + period => {
-                Cut { last_refusal: now, refusals: cut.refusals.saturating_add(1), ..*cut }
+                RateCut { last_refusal: now, refusals: cut.refusals.saturating_add(1), ..*cut }
             }
             Some(_) | None => self.next_cut(cut, sent, now),
         };
@@ -138,11 +138,11 @@ impl Throttle {
         pause.min(window_ends - now).max(spacing).min(RECOVERY)
     }
 
-    fn next_cut(&self, before: Option<&Cut>, sent: Steady, now: Steady) -> Cut {
+    fn next_cut(&self, before: Option<&RateCut>, sent: Steady, now: Steady) -> RateCut {
         let share_before = before.map_or_else(|| self.share(sent), |cut| cut.base);
         let measured = self.measured_share(sent) * MARGIN;
         let base = measured.max(share_before / 2.0).clamp(SMALLEST_SHARE, MARGIN);
-        Cut { at: now, base, last_refusal: now, refusals: 1 }
+        RateCut { at: now, base, last_refusal: now, refusals: 1 }
     }
 
     /// Part of the full rate that is used at that moment.
@@ -157,7 +157,7 @@ impl Throttle {
         recovered.min(restored)
     }
 
-    fn grown_base(&self, cut: &Cut, now: Steady) -> f64 {
+    fn grown_base(&self, cut: &RateCut, now: Steady) -> f64 {
         let periods = (now - cut.last_refusal).as_secs_f64() / self.rate.period().as_secs_f64();
         (cut.base * (1.0 + (1.0 - MARGIN) * periods / GROWTH_PERIODS)).min(1.0)
     }
@@ -174,7 +174,7 @@ fn part(elapsed: Duration, whole: Duration) -> f64 {
 
 /// Numbers of requests that were sent and not refused, in slices of a window.
 #[derive(Clone, Debug)]
-struct Counts {
+struct RequestCounts {
     /// Requests of one window at the full rate.
     at_full_rate: f64,
     slice_microseconds: i64,
@@ -182,7 +182,7 @@ struct Counts {
     kept: [u32; SLICES_KEPT],
 }
 
-impl Counts {
+impl RequestCounts {
     fn new(rate: Rate) -> Self {
         let window = rate.period().max(SHORTEST_WINDOW);
         let microseconds = i64::try_from(window.as_micros()).unwrap_or(i64::MAX);

@@ -6,7 +6,7 @@ mod row_set;
 
 use std::time::Duration;
 
-use super::event::{Counts, Event};
+use super::event::{Event, GroupCounts};
 use super::reading::{Code, Outcome};
 use super::step::Reason;
 use super::task::{Row, Settings, TaskId};
@@ -36,7 +36,7 @@ pub struct GroupRound {
     /// When its last task ended.
     pub finished_at: Wall,
     /// What its tasks came to.
-    pub counts: Counts,
+    pub counts: GroupCounts,
     /// What was asked for, each once: by that the sinks are chosen which hear of it.
     pub settings: Vec<Settings>,
 }

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::PathBuf;
 
-use super::{Counterpart, Mood};
+use super::{Counterpart, CounterpartBehaviour};
 use crate::sinks::log::Log;
 use crate::sinks::{Sink, file, samples};
 
@@ -22,7 +22,7 @@ impl Counterpart for RegularFile {
 
     async fn start() -> Self {
         let mut folder = Self(tempfile::tempdir().unwrap());
-        folder.turn(Mood::Taking).await;
+        folder.turn(CounterpartBehaviour::Taking).await;
         folder
     }
 
@@ -30,26 +30,29 @@ impl Counterpart for RegularFile {
         Box::new(file::File::new(&file::Config { path: self.path() }))
     }
 
-    async fn turn(&mut self, mood: Mood) -> bool {
+    async fn turn(&mut self, mood: CounterpartBehaviour) -> bool {
         let folder = self.0.path().join("events");
         // A closed one is a file.
         let _ = fs::remove_file(&folder);
         match mood {
-            Mood::Taking => {
+            CounterpartBehaviour::Taking => {
                 fs::create_dir_all(folder).unwrap();
                 true
             }
-            Mood::Down => {
+            CounterpartBehaviour::Down => {
                 let _ = fs::remove_dir_all(folder);
                 true
             }
             // What denies a permission lets root through: a file in the folder's place holds everyone.
-            Mood::Closed => {
+            CounterpartBehaviour::Closed => {
                 let _ = fs::remove_dir_all(&folder);
                 fs::write(folder, "").unwrap();
                 true
             }
-            Mood::Dying | Mood::Silent | Mood::Slow | Mood::Picky => false,
+            CounterpartBehaviour::Dying
+            | CounterpartBehaviour::Silent
+            | CounterpartBehaviour::Slow
+            | CounterpartBehaviour::Picky => false,
         }
     }
 
@@ -91,7 +94,7 @@ impl Counterpart for Fifo {
             0,
         )
         .unwrap();
-        fifo.turn(Mood::Taking).await;
+        fifo.turn(CounterpartBehaviour::Taking).await;
         fifo
     }
 
@@ -99,9 +102,9 @@ impl Counterpart for Fifo {
         Box::new(file::File::new(&file::Config { path: self.path() }))
     }
 
-    async fn turn(&mut self, mood: Mood) -> bool {
+    async fn turn(&mut self, mood: CounterpartBehaviour) -> bool {
         match mood {
-            Mood::Taking | Mood::Silent => {
+            CounterpartBehaviour::Taking | CounterpartBehaviour::Silent => {
                 use std::os::unix::fs::OpenOptionsExt;
                 let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
                 let open = || File::options().read(true).custom_flags(nonblocking).open(self.path()).unwrap();
@@ -109,11 +112,11 @@ impl Counterpart for Fifo {
                 self.reader = self.reader.take().or(reader);
                 true
             }
-            Mood::Down | Mood::Dying => {
+            CounterpartBehaviour::Down | CounterpartBehaviour::Dying => {
                 self.reader = None;
                 true
             }
-            Mood::Slow | Mood::Closed | Mood::Picky => false,
+            CounterpartBehaviour::Slow | CounterpartBehaviour::Closed | CounterpartBehaviour::Picky => false,
         }
     }
 
@@ -143,16 +146,19 @@ impl Counterpart for StandardError {
         Box::new(Log::text(self.out.try_clone().unwrap()))
     }
 
-    async fn turn(&mut self, mood: Mood) -> bool {
+    async fn turn(&mut self, mood: CounterpartBehaviour) -> bool {
         match mood {
-            Mood::Taking => self.reader.is_some(),
-            Mood::Silent => true,
-            Mood::Down => {
+            CounterpartBehaviour::Taking => self.reader.is_some(),
+            CounterpartBehaviour::Silent => true,
+            CounterpartBehaviour::Down => {
                 self.reader = None;
                 true
             }
             // A reader that is gone does not come back, and so it holds: a test of the log's own.
-            Mood::Dying | Mood::Slow | Mood::Closed | Mood::Picky => false,
+            CounterpartBehaviour::Dying
+            | CounterpartBehaviour::Slow
+            | CounterpartBehaviour::Closed
+            | CounterpartBehaviour::Picky => false,
         }
     }
 

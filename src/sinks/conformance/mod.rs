@@ -28,7 +28,7 @@ trait Counterpart: Sized {
     fn sink(&self) -> Box<dyn Sink>;
 
     /// Changes how it behaves; `false`: its transport has no such thing.
-    async fn turn(&mut self, mood: Mood) -> bool;
+    async fn turn(&mut self, mood: CounterpartBehaviour) -> bool;
 
     /// The records that it has taken, in order, repetitions included.
     async fn taken(&mut self) -> Vec<String>;
@@ -41,7 +41,7 @@ trait Counterpart: Sized {
 
 /// How a counterpart behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mood {
+enum CounterpartBehaviour {
     /// It takes everything.
     Taking,
     /// It is not there.
@@ -156,14 +156,14 @@ async fn an_attempt_takes_at_least_one_event(other: impl Counterpart) {
 }
 
 async fn one_that_is_down_at_the_start_refuses_nothing_for_good(mut other: impl Counterpart) {
-    if !other.turn(Mood::Down).await {
+    if !other.turn(CounterpartBehaviour::Down).await {
         return;
     }
     let sink = other.sink();
     let events = events(3);
     let refusal = refused(&*sink, &events).await;
     assert!(refusal.class != RefusalClass::Event && !refusal.what.is_empty(), "{refusal}");
-    if other.turn(Mood::Taking).await {
+    if other.turn(CounterpartBehaviour::Taking).await {
         deliver_at_last(&*sink, &events).await;
         assert!(other.taken().await.ends_with(&bodies(&events)));
     }
@@ -173,12 +173,12 @@ async fn one_that_dies_in_the_middle_passes_and_comes_back(mut other: impl Count
     let sink = other.sink();
     let events = events(6);
     deliver(&*sink, &events[..3]).await.unwrap();
-    if !other.turn(Mood::Dying).await {
+    if !other.turn(CounterpartBehaviour::Dying).await {
         return;
     }
     let refusal = refused(&*sink, &events[3..]).await;
     assert_eq!(refusal.class, RefusalClass::Passing, "{refusal}");
-    assert!(other.turn(Mood::Taking).await);
+    assert!(other.turn(CounterpartBehaviour::Taking).await);
     deliver_at_last(&*sink, &events[3..]).await;
     let taken = other.taken().await;
     assert!(taken.ends_with(&bodies(&events[3..])), "{taken:?}");
@@ -186,7 +186,7 @@ async fn one_that_dies_in_the_middle_passes_and_comes_back(mut other: impl Count
 
 async fn one_that_never_answers_passes_in_time(mut other: impl Counterpart) {
     let sink = other.sink();
-    if other.turn(Mood::Silent).await {
+    if other.turn(CounterpartBehaviour::Silent).await {
         let refusal = refused(&*sink, &events(1000)).await;
         assert_eq!(refusal.class, RefusalClass::Passing, "{refusal}");
     }
@@ -195,7 +195,7 @@ async fn one_that_never_answers_passes_in_time(mut other: impl Counterpart) {
 async fn a_slow_one_is_waited_for(mut other: impl Counterpart) {
     let sink = other.sink();
     let events = events(3);
-    if other.turn(Mood::Slow).await {
+    if other.turn(CounterpartBehaviour::Slow).await {
         deliver(&*sink, &events).await.unwrap();
         assert_eq!(other.taken().await, bodies(&events));
     }
@@ -204,11 +204,11 @@ async fn a_slow_one_is_waited_for(mut other: impl Counterpart) {
 async fn one_that_lets_nobody_in_holds_the_sink(mut other: impl Counterpart) {
     let sink = other.sink();
     let events = events(3);
-    if other.turn(Mood::Closed).await {
+    if other.turn(CounterpartBehaviour::Closed).await {
         let refusal = refused(&*sink, &events).await;
         assert_eq!(refusal.class, RefusalClass::Sink, "{refusal}");
         assert!(refusal.what.contains(';'), "it says what to do: {refusal}");
-        assert!(other.turn(Mood::Taking).await);
+        assert!(other.turn(CounterpartBehaviour::Taking).await);
         deliver(&*sink, &events).await.unwrap();
         assert_eq!(other.taken().await, bodies(&events));
     }
@@ -216,7 +216,7 @@ async fn one_that_lets_nobody_in_holds_the_sink(mut other: impl Counterpart) {
 
 async fn a_refused_event_is_told_apart_from_a_trouble_of_the_sink(mut other: impl Counterpart) {
     let sink = other.sink();
-    if other.turn(Mood::Picky).await {
+    if other.turn(CounterpartBehaviour::Picky).await {
         let refusal = refused(&*sink, &events(1)).await;
         assert_eq!(refusal.class, RefusalClass::Event, "{refusal}");
     }
@@ -230,7 +230,15 @@ async fn no_secret_is_shown_whatever_happens(mut other: impl Counterpart) {
     let sink = other.sink();
     let events = events(2);
     let mut shown = String::new();
-    for mood in [Mood::Taking, Mood::Slow, Mood::Picky, Mood::Closed, Mood::Silent, Mood::Dying, Mood::Down] {
+    for mood in [
+        CounterpartBehaviour::Taking,
+        CounterpartBehaviour::Slow,
+        CounterpartBehaviour::Picky,
+        CounterpartBehaviour::Closed,
+        CounterpartBehaviour::Silent,
+        CounterpartBehaviour::Dying,
+        CounterpartBehaviour::Down,
+    ] {
         if other.turn(mood).await {
             let result = deliver(&*sink, &events).await;
             shown += &format!(

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::{Counterpart, Mood};
+use super::{Counterpart, CounterpartBehaviour};
 use crate::sinks::{Sink, exec};
 
 /// A shell script that behaves as it was last written.
@@ -23,7 +23,7 @@ impl Counterpart for Program {
 
     async fn start() -> Self {
         let mut program = Self(tempfile::tempdir().unwrap());
-        program.turn(Mood::Taking).await;
+        program.turn(CounterpartBehaviour::Taking).await;
         program
     }
 
@@ -32,20 +32,20 @@ impl Counterpart for Program {
         Box::new(exec::Exec::new(&serde_json::from_value(config).unwrap(), Default::default()))
     }
 
-    async fn turn(&mut self, mood: Mood) -> bool {
+    async fn turn(&mut self, mood: CounterpartBehaviour) -> bool {
         let keep = format!("cat >>'{}'", self.path("taken").display());
         let behaviour = match mood {
-            Mood::Taking => keep,
-            Mood::Slow => format!("sleep 0.05; {keep}"),
-            Mood::Dying => "kill -9 $$".to_owned(),
-            Mood::Silent => "sleep 100".to_owned(),
-            Mood::Picky => "exit 65".to_owned(),
-            Mood::Down => {
+            CounterpartBehaviour::Taking => keep,
+            CounterpartBehaviour::Slow => format!("sleep 0.05; {keep}"),
+            CounterpartBehaviour::Dying => "kill -9 $$".to_owned(),
+            CounterpartBehaviour::Silent => "sleep 100".to_owned(),
+            CounterpartBehaviour::Picky => "exit 65".to_owned(),
+            CounterpartBehaviour::Down => {
                 let _ = fs::remove_file(self.path("on-done"));
                 return true;
             }
             // What denies an execution lets nobody through only where no one may execute it.
-            Mood::Closed => {
+            CounterpartBehaviour::Closed => {
                 fs::write(self.path("on-done"), "").unwrap();
                 fs::set_permissions(self.path("on-done"), fs::Permissions::from_mode(0o600)).unwrap();
                 return true;

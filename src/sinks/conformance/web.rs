@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-use super::{Counterpart, Mood};
+use super::{Counterpart, CounterpartBehaviour};
 use crate::clock::Clock;
 use crate::secret::Secret;
 use crate::sinks::Sink;
@@ -41,19 +41,19 @@ impl Counterpart for Server {
         self.webhook(false)
     }
 
-    async fn turn(&mut self, mood: Mood) -> bool {
+    async fn turn(&mut self, mood: CounterpartBehaviour) -> bool {
         self.0.down().await;
         // As servers do that echo what they were asked.
         let echo = self.secrets().join(" ");
         self.0.answer(match mood {
-            Mood::Taking | Mood::Down => Answer::status(202),
-            Mood::Dying => Answer::Cut,
-            Mood::Silent => Answer::Silent,
-            Mood::Slow => Answer::Late(Duration::from_millis(50), 200),
-            Mood::Closed => Answer::says(401, &echo),
-            Mood::Picky => Answer::says(422, &echo),
+            CounterpartBehaviour::Taking | CounterpartBehaviour::Down => Answer::status(202),
+            CounterpartBehaviour::Dying => Answer::Cut,
+            CounterpartBehaviour::Silent => Answer::Silent,
+            CounterpartBehaviour::Slow => Answer::Late(Duration::from_millis(50), 200),
+            CounterpartBehaviour::Closed => Answer::says(401, &echo),
+            CounterpartBehaviour::Picky => Answer::says(422, &echo),
         });
-        if mood != Mood::Down {
+        if mood != CounterpartBehaviour::Down {
             self.0.up().await;
         }
         true
@@ -90,7 +90,7 @@ impl Counterpart for BatchedServer {
         self.0.webhook(true)
     }
 
-    async fn turn(&mut self, mood: Mood) -> bool {
+    async fn turn(&mut self, mood: CounterpartBehaviour) -> bool {
         self.0.turn(mood).await
     }
 

@@ -37,7 +37,7 @@ const DYING: Duration = Duration::from_secs(1);
 const FIRST_OTHER: i32 = 3;
 
 /// How a run ended.
-pub struct End {
+pub struct RunEnd {
     /// `None`: it took too long, and was killed.
     pub status: Option<ExitStatus>,
     /// The last lines of what it wrote, as one line without control characters and secrets.
@@ -48,30 +48,30 @@ pub struct End {
 ///
 /// # Errors
 /// When it cannot be started.
-pub async fn run(command: Command, input: Vec<u8>, limit: Duration, hidden: &Hidden) -> io::Result<End> {
+pub async fn run(command: Command, input: Vec<u8>, limit: Duration, hidden: &Hidden) -> io::Result<RunEnd> {
     let mut running = None;
-    let whole = async { running.insert(Running::start(command).await?).until_its_end(&input).await };
+    let whole = async { running.insert(RunningProgram::start(command).await?).until_its_end(&input).await };
     let status = match timeout(limit, whole).await {
         Ok(status) => Some(status?),
         Err(_) => None,
     };
-    let Some(mut running) = running else { return Ok(End { status, last_words: String::new() }) };
+    let Some(mut running) = running else { return Ok(RunEnd { status, last_words: String::new() }) };
     if status.is_none() {
         running.group.kill();
         _ = timeout(DYING, running.group.0.wait()).await;
     }
     running.read_what_is_left();
-    Ok(End { status, last_words: running.tail.last_words(hidden) })
+    Ok(RunEnd { status, last_words: running.tail.last_words(hidden) })
 }
 
 /// A program that was started, and the reading end of its output and errors.
-struct Running {
-    group: Group,
+struct RunningProgram {
+    group: ProcessGroup,
     output: pipe::Receiver,
     tail: Tail,
 }
 
-impl Running {
+impl RunningProgram {
     /// On a thread of its own, since the program may lie on a disk that does not answer. If nobody waits for
     /// it any more, it is dropped there, and so killed.
     async fn start(mut command: Command) -> io::Result<Self> {
@@ -83,7 +83,7 @@ impl Running {
             // What this process was born with, or a library opened carelessly, is none of the program's. Anew
             // each time, since nothing tells of such a library.
             close_fds::set_fds_cloexec_threadsafe(FIRST_OTHER, &[]);
-            let group = Group(command.spawn()?);
+            let group = ProcessGroup(command.spawn()?);
             Ok(Self { group, output, tail: Tail::default() })
         };
         tokio::task::spawn_blocking(start).await.unwrap_or_else(|failed| Err(io::Error::other(failed)))
@@ -124,9 +124,9 @@ async fn feed(stdin: Option<ChildStdin>, input: &[u8]) {
 
 /// A program with all that it starts in its process group. Dropped before its end is known, all of it is
 /// killed.
-struct Group(Child);
+struct ProcessGroup(Child);
 
-impl Group {
+impl ProcessGroup {
     /// The number of the group is the program's, and stays taken until its end is collected: nobody else can
     /// be hit.
     fn kill(&self) {
@@ -137,7 +137,7 @@ impl Group {
     }
 }
 
-impl Drop for Group {
+impl Drop for ProcessGroup {
     fn drop(&mut self) {
         self.kill();
     }

@@ -8,9 +8,9 @@ use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::signature::{self, Key};
+use super::signature::{self, SigningKey};
 use crate::secret::{Secret, hidden};
-use crate::section::Fault;
+use crate::section::TableFault;
 use crate::sinks::template::Template;
 use crate::units::Span;
 
@@ -25,7 +25,7 @@ pub struct Config {
     /// `$CREDENTIALS_DIRECTORY` first.
     pub url_file: Option<PathBuf>,
     /// `POST` or `PUT`. Default POST.
-    pub method: Method,
+    pub method: WebhookMethod,
     /// Sent along with each request, at most 64; a `Content-Type` here wins. Default: none.
     #[serde(serialize_with = "no_table")]
     pub headers: BTreeMap<String, Secret>,
@@ -66,7 +66,7 @@ pub struct Tls {
 /// How events are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
-pub enum Method {
+pub enum WebhookMethod {
     /// The usual one.
     #[default]
     Post,
@@ -92,7 +92,7 @@ impl Default for Config {
         Self {
             url: None,
             url_file: None,
-            method: Method::Post,
+            method: WebhookMethod::Post,
             headers: BTreeMap::new(),
             secrets: Vec::new(),
             tls: Tls::default(),
@@ -107,32 +107,33 @@ impl Default for Config {
 
 impl Config {
     /// The headers that are sent along; adds what is wrong with them to `faults`.
-    pub fn header_map(&self, faults: &mut Vec<Fault>) -> HeaderMap {
+    pub fn header_map(&self, faults: &mut Vec<TableFault>) -> HeaderMap {
         let mut headers = HeaderMap::new();
         if self.headers.len() > MOST_HEADERS {
-            faults.push(Fault::new(&["headers"], format!("holds more than {MOST_HEADERS}; leave some out")));
+            faults.push(TableFault::new(
+                &["headers"],
+                format!("holds more than {MOST_HEADERS}; leave some out"),
+            ));
         }
         for (written, value) in self.headers.iter().take(MOST_HEADERS) {
             let at = ["headers", written.as_str()];
             let Ok(name) = HeaderName::from_bytes(written.as_bytes()) else {
-                faults.push(Fault::new(&at, "is no name of a header; write letters, digits and `-`"));
+                faults.push(TableFault::new(&at, "is no name of a header; write letters, digits and `-`"));
                 continue;
             };
             if OWN.contains(&name.as_str()) {
-                faults.push(Fault::new(&at, "is set by opwatch itself; leave it out"));
+                faults.push(TableFault::new(&at, "is set by opwatch itself; leave it out"));
                 continue;
             }
             match HeaderValue::from_str(value.expose()) {
-                Ok(_) if headers.contains_key(&name) => {
-                    faults.push(Fault::new(&at, "stands there twice, in another case; keep one of the two"))
-                }
+                Ok(_) if headers.contains_key(&name) => faults
+                    .push(TableFault::new(&at, "stands there twice, in another case; keep one of the two")),
                 Ok(mut value) => {
                     value.set_sensitive(true);
                     headers.insert(name, value);
                 }
-                Err(_) => {
-                    faults.push(Fault::new(&at, "holds characters that no header can carry; write it anew"))
-                }
+                Err(_) => faults
+                    .push(TableFault::new(&at, "holds characters that no header can carry; write it anew")),
             }
         }
         headers
@@ -141,20 +142,20 @@ impl Config {
     /// The signing keys; adds what is wrong with them to `faults`.
     pub fn signing_keys(
         &self,
-        faults: &mut Vec<Fault>,
+        faults: &mut Vec<TableFault>,
         doubt: &mut dyn FnMut(&'static str, String),
-    ) -> Vec<Key> {
+    ) -> Vec<SigningKey> {
         let mut keys = Vec::new();
         if self.secrets.len() > MOST_SECRETS {
-            faults.push(Fault::new(
+            faults.push(TableFault::new(
                 &["secrets"],
                 format!("holds more than {MOST_SECRETS}; leave out the oldest"),
             ));
         }
         for (position, secret) in self.secrets.iter().take(MOST_SECRETS).enumerate() {
-            match Key::new(secret) {
+            match SigningKey::new(secret) {
                 Ok(key) => keys.push(key),
-                Err(what) => faults.push(Fault::new(&["secrets", &position.to_string()], what)),
+                Err(what) => faults.push(TableFault::new(&["secrets", &position.to_string()], what)),
             }
         }
         if keys.iter().any(|key| !key.is_usual) {
@@ -167,7 +168,7 @@ impl Config {
     }
 
     /// The template, if there is one; adds what is wrong with it to `faults`.
-    pub fn made_template(&self, faults: &mut Vec<Fault>) -> Option<Template> {
+    pub fn made_template(&self, faults: &mut Vec<TableFault>) -> Option<Template> {
         let (key, made) = match (&self.template, &self.template_file) {
             (Some(_), Some(_)) => {
                 ("template_file", Err("stands beside `template`; keep one of the two".to_owned()))
@@ -179,7 +180,7 @@ impl Config {
             (None, Some(file)) => ("template_file", Template::read(file)),
             (None, None) => return None,
         };
-        made.map_err(|what| faults.push(Fault::new(&[key], what))).ok()
+        made.map_err(|what| faults.push(TableFault::new(&[key], what))).ok()
     }
 
     /// All secrets that are written here.

@@ -26,19 +26,19 @@ use uuid::Uuid;
 
 pub use config::Config;
 
-use self::config::Method;
-use self::reach::{Materials, Reached, Standing, reach};
-use self::signature::Key;
-use self::thread::Thread;
+use self::config::WebhookMethod;
+use self::reach::{Materials, Standing, WebhookClients, reach};
+use self::signature::SigningKey;
+use self::thread::WebhookThread;
 use super::sink::{Building, PathForm, PathKey, Sink, TypeConfig, blocking, timeout_fault};
 use super::template::Template;
 use crate::clock::{Clock, Steady};
-use crate::files::{self, Change};
+use crate::files::{self, FilesChange};
 use crate::model::delivery::Refusal;
 use crate::model::event::Event;
 use crate::net;
 use crate::secret::hidden::{self, Hidden};
-use crate::section::{self, Fault};
+use crate::section::{self, TableFault};
 use crate::units::rounded;
 
 /// Some hundred kilobytes as a rule; receivers that take batches take these.
@@ -58,19 +58,19 @@ pub struct Webhook {
     /// Whether one request carries several events.
     is_batched: bool,
     headers: HeaderMap,
-    keys: Vec<Key>,
+    keys: Vec<SigningKey>,
     /// The secrets of the whole configuration.
     configured: Hidden,
     standing: Arc<Standing>,
-    thread: Thread,
+    thread: WebhookThread,
     clock: Clock,
 }
 
 /// The strict types of a webhook's keys.
-struct Settled {
+struct WebhookParts {
     headers: HeaderMap,
-    keys: Vec<Key>,
-    reached: Reached,
+    keys: Vec<SigningKey>,
+    reached: WebhookClients,
 }
 
 /// What one request says.
@@ -96,7 +96,7 @@ impl TypeConfig for Config {
         ]
     }
 
-    fn check(&self, doubt: &mut dyn FnMut(&'static str, String)) -> Vec<Fault> {
+    fn check(&self, doubt: &mut dyn FnMut(&'static str, String)) -> Vec<TableFault> {
         settle(self, doubt).err().unwrap_or_default()
     }
 
@@ -118,7 +118,7 @@ impl TypeConfig for Config {
         self.template.is_some() || self.template_file.is_some()
     }
 
-    fn build(&self, building: Building<'_>) -> Result<Box<dyn Sink>, Vec<Fault>> {
+    fn build(&self, building: Building<'_>) -> Result<Box<dyn Sink>, Vec<TableFault>> {
         let Building { name, is_batched, clock, .. } = building;
         let webhook = Webhook::new(name, self, is_batched, clock)?;
         Ok(Box::new(Webhook { configured: building.hidden.clone(), ..webhook }))
@@ -126,12 +126,15 @@ impl TypeConfig for Config {
 }
 
 /// Reads every file and checks every key; `doubt` receives warnings, each with its key.
-fn settle(config: &Config, doubt: &mut dyn FnMut(&'static str, String)) -> Result<Settled, Vec<Fault>> {
+fn settle(
+    config: &Config,
+    doubt: &mut dyn FnMut(&'static str, String),
+) -> Result<WebhookParts, Vec<TableFault>> {
     let mut faults = Vec::from_iter(timeout_fault(config.timeout));
     let headers = config.header_map(&mut faults);
     let keys = config.signing_keys(&mut faults, doubt);
     match reach(config, doubt) {
-        Ok(reached) if faults.is_empty() => Ok(Settled { headers, keys, reached }),
+        Ok(reached) if faults.is_empty() => Ok(WebhookParts { headers, keys, reached }),
         Ok(_) => Err(faults),
         Err(more) => Err(faults.into_iter().chain(more).collect()),
     }
@@ -143,13 +146,13 @@ impl Webhook {
     ///
     /// # Errors
     /// Everything that is wrong, each with its key, without a secret.
-    pub fn new(name: &str, config: &Config, is_batched: bool, clock: Clock) -> Result<Self, Vec<Fault>> {
+    pub fn new(name: &str, config: &Config, is_batched: bool, clock: Clock) -> Result<Self, Vec<TableFault>> {
         // Doubts were reported when the configuration was loaded.
-        let Settled { headers, keys, reached } = settle(config, &mut |_, _| ())?;
+        let WebhookParts { headers, keys, reached } = settle(config, &mut |_, _| ())?;
         let is_batched = is_batched && reached.materials.template.is_none();
         let no_thread =
             |error| format!("no thread can be started ({error}); raise the limits of this process");
-        let thread = Thread::start().map_err(|error| vec![Fault::new(&[], no_thread(error))])?;
+        let thread = WebhookThread::start().map_err(|error| vec![TableFault::new(&[], no_thread(error))])?;
         let standing = Arc::new(Standing::new(reached, clock.now().steady, clock.spread()));
         Ok(Self {
             name: name.to_owned(),
@@ -165,7 +168,7 @@ impl Webhook {
     }
 
     /// The clients to use; they are replaced at a certain age and after a timeout or a reset.
-    async fn reached(&self) -> Result<Arc<Reached>, Refusal> {
+    async fn reached(&self) -> Result<Arc<WebhookClients>, Refusal> {
         let now = self.clock.now().steady;
         if let Some(reached) = self.standing.current(now) {
             return Ok(reached);
@@ -187,7 +190,7 @@ impl Webhook {
     /// Sends a request and waits for the head of its response, both within the time of one attempt.
     async fn exchange(
         &self,
-        reached: &Arc<Reached>,
+        reached: &Arc<WebhookClients>,
         request: Result<reqwest::Request, reqwest::Error>,
     ) -> Result<Response, Refusal> {
         let asked = asked(&reached.materials.url);
@@ -217,7 +220,7 @@ impl Webhook {
         }
     }
 
-    async fn attempt(&self, reached: &Arc<Reached>, events: &[Event]) -> Result<(), Refusal> {
+    async fn attempt(&self, reached: &Arc<WebhookClients>, events: &[Event]) -> Result<(), Refusal> {
         let now = self.clock.now().wall;
         let Materials { url, template, .. } = &*reached.materials;
         let Message { id, content_type, body } = self.message(template.as_ref(), events);
@@ -236,8 +239,8 @@ impl Webhook {
             }
         }
         let method = match self.config.method {
-            Method::Post => reqwest::Method::POST,
-            Method::Put => reqwest::Method::PUT,
+            WebhookMethod::Post => reqwest::Method::POST,
+            WebhookMethod::Put => reqwest::Method::PUT,
         };
         let request = reached.client.request(method, url.clone()).headers(headers).body(body).build();
         let response = self.exchange(reached, request).await?;
@@ -289,7 +292,7 @@ impl Sink for Webhook {
         self.config.files().map(Path::to_owned).collect()
     }
 
-    async fn refresh(&self) -> io::Result<Change> {
+    async fn refresh(&self) -> io::Result<FilesChange> {
         let standing = Arc::clone(&self.standing);
         let config = Arc::clone(&self.config);
         let now = self.clock.now().steady;
@@ -332,7 +335,7 @@ struct Exchanged {
 /// the server or the event. The request is then sent again at once on a new connection: its `webhook-id` is the
 /// same.
 async fn exchange(
-    reached: Arc<Reached>,
+    reached: Arc<WebhookClients>,
     request: reqwest::Request,
     deadline: Steady,
     clock: Clock,

@@ -16,11 +16,11 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use super::config::{Config, EMPTY_PATH};
 use super::guard::Guard;
 use crate::clock::Steady;
-use crate::files::Change;
+use crate::files::FilesChange;
 use crate::lines::output::lock;
 use crate::net::{self, Way, address, ca_file, proxy};
 use crate::secret::{self, Secret};
-use crate::section::{Fault, dotted};
+use crate::section::{TableFault, dotted};
 use crate::sinks::template::Template;
 
 /// The longest age of a connection (design.md §4).
@@ -29,7 +29,7 @@ const LONGEST_AGE: Duration = Duration::from_secs(5 * 60);
 const JITTER: f64 = 0.2;
 
 /// The clients for an address, and the materials that they were made from.
-pub struct Reached {
+pub struct WebhookClients {
     /// Uses its idle connections again.
     pub client: Client,
     /// Makes a new connection for each request.
@@ -56,7 +56,7 @@ pub struct Materials {
 pub struct Standing(Mutex<InUse>);
 
 struct InUse {
-    reached: Arc<Reached>,
+    reached: Arc<WebhookClients>,
     /// The trouble with the files that was reported last, while it lasts.
     trouble: Option<String>,
     /// When the clients are replaced. `None`: before the next attempt.
@@ -65,18 +65,18 @@ struct InUse {
 
 impl Standing {
     /// These clients, built at that moment; `spread` is a draw in `0.0..1.0`.
-    pub fn new(reached: Reached, now: Steady, spread: f64) -> Self {
+    pub fn new(reached: WebhookClients, now: Steady, spread: f64) -> Self {
         let replaced_at = Some(now + age(spread));
         Self(Mutex::new(InUse { reached: Arc::new(reached), trouble: None, replaced_at }))
     }
 
     /// Reads the files again, and uses what they hold if it is new and right. It may block.
-    pub fn refresh(&self, config: &Config, now: Steady, spread: f64) -> Change {
+    pub fn refresh(&self, config: &Config, now: Steady, spread: f64) -> FilesChange {
         let before = self.in_use();
         let built = match read(config, &mut |_, _| ()) {
             Ok(materials) if materials == *before.materials => {
                 lock(&self.0).trouble = None;
-                return Change::None;
+                return FilesChange::None;
             }
             Ok(materials) => clients(config, Arc::new(materials)),
             Err(faults) => Err(faults),
@@ -86,12 +86,12 @@ impl Standing {
             Ok(reached) => {
                 let replaced_at = Some(now + age(spread));
                 *in_use = InUse { reached: Arc::new(reached), trouble: None, replaced_at };
-                Change::Read
+                FilesChange::Read
             }
-            Err(trouble) if in_use.trouble.as_ref() == Some(&trouble) => Change::None,
+            Err(trouble) if in_use.trouble.as_ref() == Some(&trouble) => FilesChange::None,
             Err(trouble) => {
                 in_use.trouble = Some(trouble.clone());
-                Change::Broken(trouble)
+                FilesChange::Broken(trouble)
             }
         }
     }
@@ -117,18 +117,18 @@ impl Standing {
     }
 
     /// The clients in use.
-    pub fn in_use(&self) -> Arc<Reached> {
+    pub fn in_use(&self) -> Arc<WebhookClients> {
         Arc::clone(&lock(&self.0).reached)
     }
 
     /// The clients in use, unless they are due to be replaced.
-    pub fn current(&self, now: Steady) -> Option<Arc<Reached>> {
+    pub fn current(&self, now: Steady) -> Option<Arc<WebhookClients>> {
         let in_use = lock(&self.0);
         (!in_use.is_due(now)).then(|| Arc::clone(&in_use.reached))
     }
 
     /// Has these clients replaced before the next attempt, unless they were already.
-    pub fn distrust(&self, reached: &Arc<Reached>) {
+    pub fn distrust(&self, reached: &Arc<WebhookClients>) {
         let mut in_use = lock(&self.0);
         if Arc::ptr_eq(&in_use.reached, reached) {
             in_use.replaced_at = None;
@@ -142,7 +142,7 @@ impl InUse {
     }
 }
 
-fn reason(faults: Vec<Fault>) -> String {
+fn reason(faults: Vec<TableFault>) -> String {
     let described = faults.iter().map(|fault| format!("`{}` {}", dotted(&fault.path), fault.what));
     described.collect::<Vec<_>>().join("; ")
 }
@@ -155,29 +155,32 @@ fn age(spread: f64) -> Duration {
 ///
 /// # Errors
 /// Everything that is wrong, each with its key, without a secret.
-pub fn reach(config: &Config, doubt: &mut dyn FnMut(&'static str, String)) -> Result<Reached, Vec<Fault>> {
+pub fn reach(
+    config: &Config,
+    doubt: &mut dyn FnMut(&'static str, String),
+) -> Result<WebhookClients, Vec<TableFault>> {
     clients(config, Arc::new(read(config, doubt)?))
 }
 
-fn read(config: &Config, doubt: &mut dyn FnMut(&'static str, String)) -> Result<Materials, Vec<Fault>> {
+fn read(config: &Config, doubt: &mut dyn FnMut(&'static str, String)) -> Result<Materials, Vec<TableFault>> {
     let mut faults = Vec::new();
     let template = config.made_template(&mut faults);
     let url = url(config, doubt).map_err(|fault| faults.push(fault)).ok();
     if let Some(proxy) = &config.proxy
         && let Err(what) = address::proxy(proxy.expose(), url.as_ref().map(|url| (url, "url")))
     {
-        faults.push(Fault::new(&["proxy"], what));
+        faults.push(TableFault::new(&["proxy"], what));
     }
     let through = |url: &Url| proxy::before(url, config.proxy.as_ref(), &proxy::Variables::of_process());
     if config.proxy.is_none()
         && let Some(Err(refused)) = url.as_ref().map(through)
     {
         let key = if config.url.is_some() { "url" } else { "url_file" };
-        faults.push(Fault::new(&[key], refused.to_string()));
+        faults.push(TableFault::new(&[key], refused.to_string()));
     }
     let ca = config.tls.ca_file.as_deref().map(|file| read_by(file, ca_file::read)).transpose();
     let ca = ca
-        .map_err(|what| faults.push(Fault::new(&["tls", "ca_file"], what)))
+        .map_err(|what| faults.push(TableFault::new(&["tls", "ca_file"], what)))
         .ok()
         .flatten()
         .unwrap_or_default();
@@ -189,13 +192,13 @@ fn read(config: &Config, doubt: &mut dyn FnMut(&'static str, String)) -> Result<
 }
 
 /// Builds the clients. Nothing is connected yet.
-fn clients(config: &Config, materials: Arc<Materials>) -> Result<Reached, Vec<Fault>> {
+fn clients(config: &Config, materials: Arc<Materials>) -> Result<WebhookClients, Vec<TableFault>> {
     let Materials { url, ca, identity, .. } = &*materials;
     let pair = identity.as_ref().map(|pair| Identity::from_pem(pair.expose().as_bytes())).transpose();
     let pair = pair.map_err(|error| {
         let cause = net::cause(error);
         let what = format!("and `tls.cert_file` cannot be used ({cause}); write them anew");
-        vec![Fault::new(&["tls", "key_file"], what)]
+        vec![TableFault::new(&["tls", "key_file"], what)]
     })?;
     let client = |is_pooled: bool| {
         let way = Way { is_plain: url.scheme() == "http", proxy: config.proxy.as_ref(), ca };
@@ -207,17 +210,17 @@ fn clients(config: &Config, materials: Arc<Materials>) -> Result<Reached, Vec<Fa
     let both = client(true).and_then(|pooled| Ok((pooled, client(false)?)));
     let reached = both.map(|(client, unpooled)| {
         let materials = Arc::clone(&materials);
-        Reached { client, unpooled, has_answered: AtomicBool::new(false), materials }
+        WebhookClients { client, unpooled, has_answered: AtomicBool::new(false), materials }
     });
     reached.map_err(|error| {
         let is_ours = identity.is_some() && net::causes(&error).any(|cause| cause.is::<rustls::Error>());
         let cause = net::cause(error);
         vec![match is_ours {
-            true => Fault::new(
+            true => TableFault::new(
                 &["tls", "key_file"],
                 format!("does not fit `tls.cert_file` ({cause}); write the key of its first certificate"),
             ),
-            false => Fault::new(
+            false => TableFault::new(
                 &["tls"],
                 format!(
                     "cannot be set up ({cause}); check the system's certificates (package ca-certificates)"
@@ -227,19 +230,19 @@ fn clients(config: &Config, materials: Arc<Materials>) -> Result<Reached, Vec<Fa
     })
 }
 
-fn url(config: &Config, doubt: &mut dyn FnMut(&'static str, String)) -> Result<Url, Fault> {
+fn url(config: &Config, doubt: &mut dyn FnMut(&'static str, String)) -> Result<Url, TableFault> {
     let (key, written) = match (&config.url, &config.url_file) {
         (Some(_), Some(_)) => {
-            return Err(Fault::new(&["url_file"], "stands beside `url`; keep one of the two"));
+            return Err(TableFault::new(&["url_file"], "stands beside `url`; keep one of the two"));
         }
-        (None, None) => return Err(Fault::new(&["url"], "is missing; write it, or `url_file`")),
+        (None, None) => return Err(TableFault::new(&["url"], "is missing; write it, or `url_file`")),
         (Some(url), None) => ("url", url.clone()),
         (None, Some(file)) => {
             let read = read_by(file, |file| secret::file::line(file, |what| doubt("url_file", what)));
-            ("url_file", read.map_err(|what| Fault::new(&["url_file"], what))?)
+            ("url_file", read.map_err(|what| TableFault::new(&["url_file"], what))?)
         }
     };
-    checked(&written, config.allow_link_local).map_err(|what| Fault::new(&[key], what))
+    checked(&written, config.allow_link_local).map_err(|what| TableFault::new(&[key], what))
 }
 
 /// The address, or what is wrong with it; the address itself is not repeated, since it may be a secret.
@@ -266,20 +269,26 @@ fn checked(written: &Secret, allow_link_local: bool) -> Result<Url, &'static str
 }
 
 /// What is shown to a server that asks who we are.
-fn identity(config: &Config, doubt: &mut dyn FnMut(&'static str, String)) -> Result<Option<Secret>, Fault> {
+fn identity(
+    config: &Config,
+    doubt: &mut dyn FnMut(&'static str, String),
+) -> Result<Option<Secret>, TableFault> {
     let (certificates, key) = match (&config.tls.cert_file, &config.tls.key_file) {
         (None, None) => return Ok(None),
         (Some(_), None) => {
-            return Err(Fault::new(&["tls", "cert_file"], "has no key beside it; write `key_file`"));
+            return Err(TableFault::new(&["tls", "cert_file"], "has no key beside it; write `key_file`"));
         }
         (None, Some(_)) => {
-            return Err(Fault::new(&["tls", "key_file"], "has no certificate beside it; write `cert_file`"));
+            return Err(TableFault::new(
+                &["tls", "key_file"],
+                "has no certificate beside it; write `cert_file`",
+            ));
         }
         (Some(certificates), Some(key)) => (certificates, key),
     };
     let certificates =
-        read_by(certificates, ca_file::pem).map_err(|what| Fault::new(&["tls", "cert_file"], what))?;
-    let at_key = |what: String| Fault::new(&["tls", "key_file"], what);
+        read_by(certificates, ca_file::pem).map_err(|what| TableFault::new(&["tls", "cert_file"], what))?;
+    let at_key = |what: String| TableFault::new(&["tls", "key_file"], what);
     let shown = key.display();
     let key =
         read_by(key, |file| secret::file::read(file, |what| doubt("tls.key_file", what))).map_err(at_key)?;

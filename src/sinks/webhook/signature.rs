@@ -23,13 +23,13 @@ const fn lenient(padding: DecodePaddingMode) -> GeneralPurpose {
 
 /// One signing secret: the state of its HMAC, from which each signature goes on.
 #[derive(Clone)]
-pub struct Key {
+pub struct SigningKey {
     prepared: Hmac<Sha256>,
     /// Whether it is as long as the specification has it.
     pub is_usual: bool,
 }
 
-impl Key {
+impl SigningKey {
     /// The key of a written secret.
     ///
     /// # Errors
@@ -58,7 +58,7 @@ pub fn encoded(secret: &Secret) -> &str {
 }
 
 /// The value of `webhook-signature`: one signature per secret, so that a receiver may know any of them.
-pub fn header(keys: &[Key], id: &str, timestamp_seconds: i64, body: &[u8]) -> String {
+pub fn header(keys: &[SigningKey], id: &str, timestamp_seconds: i64, body: &[u8]) -> String {
     keys.iter().map(|key| key.sign(id, timestamp_seconds, body)).collect::<Vec<_>>().join(" ")
 }
 
@@ -73,8 +73,8 @@ mod tests {
     const TIMESTAMP: i64 = 1_649_367_553;
     const BODY: &[u8] = br#"{"email":"test@example.com","username":"test_user"}"#;
 
-    fn key(secret: &str) -> Key {
-        Key::new(&Secret::new(secret)).unwrap()
+    fn key(secret: &str) -> SigningKey {
+        SigningKey::new(&Secret::new(secret)).unwrap()
     }
 
     #[test]
@@ -115,7 +115,10 @@ mod tests {
             "C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
             "whpk_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
         ] {
-            assert!(!Key::new(&Secret::new(wrong)).map(|_| ()).unwrap_err().contains("hunter2"), "{wrong}");
+            assert!(
+                !SigningKey::new(&Secret::new(wrong)).map(|_| ()).unwrap_err().contains("hunter2"),
+                "{wrong}"
+            );
         }
         let padded = ["whsec_QUJD", "whsec_QUI=", "whsec_QUI", " whsec_QUI=\n"];
         assert!(padded.map(key).iter().all(|key| !key.is_usual) && key(SECRET).is_usual);

@@ -62,7 +62,7 @@ async fn an_event_is_sent_as_it_was_stored_signed_and_with_the_headers() {
     reference.verify(got.body.as_bytes(), &got.headers).unwrap();
     assert!(reference.verify(b"{}", &got.headers).is_err());
 
-    let unsigned = Config { secrets: Vec::new(), method: Method::Put, ..config(&receiver) };
+    let unsigned = Config { secrets: Vec::new(), method: WebhookMethod::Put, ..config(&receiver) };
     let got = self::got(&receiver, &unsigned, &[event]).await;
     assert_eq!((got.method.as_str(), got.headers.contains_key("webhook-id")), ("PUT", false));
 }
@@ -495,19 +495,19 @@ async fn a_url_file_that_changes_counts_from_the_next_attempt_and_a_broken_one_l
         std::fs::write(&file, broken).unwrap();
         let change = webhook.refresh().await.unwrap();
         assert!(
-            matches!(&change, Change::Broken(what) if what.contains("`url_file`") && !what.contains("hunter2")),
+            matches!(&change, FilesChange::Broken(what) if what.contains("`url_file`") && !what.contains("hunter2")),
             "{broken}"
         );
-        assert_eq!(webhook.refresh().await.unwrap(), Change::None, "{broken}: it is told once");
+        assert_eq!(webhook.refresh().await.unwrap(), FilesChange::None, "{broken}: it is told once");
         webhook.send(&samples::successes(1)).await.unwrap();
         std::fs::write(&file, format!("http://{}/one\n", old.addr)).unwrap();
-        assert_eq!(webhook.refresh().await.unwrap(), Change::None, "the trouble is over");
+        assert_eq!(webhook.refresh().await.unwrap(), FilesChange::None, "the trouble is over");
     }
     std::fs::remove_file(&file).unwrap();
-    assert!(matches!(webhook.refresh().await.unwrap(), Change::Broken(_)));
+    assert!(matches!(webhook.refresh().await.unwrap(), FilesChange::Broken(_)));
     webhook.send(&samples::successes(1)).await.unwrap();
     std::fs::write(&file, format!("http://{}/two\n", new.addr)).unwrap();
-    assert_eq!(webhook.refresh().await.unwrap(), Change::Read);
+    assert_eq!(webhook.refresh().await.unwrap(), FilesChange::Read);
     webhook.send(&samples::successes(1)).await.unwrap();
     assert_eq!((old.got().len(), new.got().len()), (7, 1));
 }
@@ -527,18 +527,18 @@ async fn a_template_file_and_a_ca_file_are_read_again_and_unchanged_files_change
     };
     let webhook = made(&config, false);
     assert_eq!(webhook.mended_by(), [template.clone(), ca.clone()]);
-    assert_eq!(webhook.refresh().await.unwrap(), Change::None);
+    assert_eq!(webhook.refresh().await.unwrap(), FilesChange::None);
     std::fs::write(&template, "two").unwrap();
-    assert_eq!(webhook.refresh().await.unwrap(), Change::Read);
-    let is_broken = |change, key: &str| matches!(change, Change::Broken(what) if what.contains(key));
+    assert_eq!(webhook.refresh().await.unwrap(), FilesChange::Read);
+    let is_broken = |change, key: &str| matches!(change, FilesChange::Broken(what) if what.contains(key));
     std::fs::write(&template, "{{").unwrap();
     assert!(is_broken(webhook.refresh().await.unwrap(), "`template_file`"));
     std::fs::write(&template, "two").unwrap();
-    assert_eq!(webhook.refresh().await.unwrap(), Change::None);
+    assert_eq!(webhook.refresh().await.unwrap(), FilesChange::None);
     webhook.send(&samples::successes(1)).await.unwrap();
     assert_eq!(receiver.got()[0].body, "two");
     std::fs::write(&ca, CERTIFICATE.repeat(2)).unwrap();
-    assert_eq!(webhook.refresh().await.unwrap(), Change::Read);
+    assert_eq!(webhook.refresh().await.unwrap(), FilesChange::Read);
     std::fs::write(&ca, "-----BEGIN CERTIFICATE-----").unwrap();
     assert!(is_broken(webhook.refresh().await.unwrap(), "`tls.ca_file`"));
 }

@@ -12,12 +12,12 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinSet};
 
 /// The thread. It ends when this is dropped.
-pub struct Thread {
+pub struct WebhookThread {
     handle: Handle,
     _until: oneshot::Sender<Infallible>,
 }
 
-impl Thread {
+impl WebhookThread {
     /// Starts it.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
-use super::trouble::{FREE_SPACE, Patience, Trouble, is_full};
+use super::trouble::{ErrorMeaning, FREE_SPACE, Patience, is_full};
 use crate::store::Error;
 
 /// The schema, a step a version; `PRAGMA user_version` counts those taken. A step that was released is never
@@ -27,22 +27,22 @@ const CACHE_KIB: i64 = 2 * 1024;
 const STATEMENTS: usize = 64;
 
 /// Codes of SQLite that say enough, apart from those that are waited for.
-const SAID_BY_SQLITE: &[(ErrorCode, Unusable)] =
-    &[(ErrorCode::NotADatabase, Unusable::Foreign), (ErrorCode::ReadOnly, Unusable::ReadOnly)];
+const SAID_BY_SQLITE: &[(ErrorCode, UnusableStore)] =
+    &[(ErrorCode::NotADatabase, UnusableStore::Foreign), (ErrorCode::ReadOnly, UnusableStore::ReadOnly)];
 /// Errors of the system that do.
-const SAID_BY_THE_SYSTEM: &[(ErrorKind, Unusable)] = &[
-    (ErrorKind::NotFound, Unusable::NoFolder),
-    (ErrorKind::NotADirectory, Unusable::NoFolder),
-    (ErrorKind::IsADirectory, Unusable::Folder),
-    (ErrorKind::PermissionDenied, Unusable::Denied),
-    (ErrorKind::ReadOnlyFilesystem, Unusable::ReadOnly),
-    (ErrorKind::StorageFull, Unusable::Full),
-    (ErrorKind::QuotaExceeded, Unusable::Full),
+const SAID_BY_THE_SYSTEM: &[(ErrorKind, UnusableStore)] = &[
+    (ErrorKind::NotFound, UnusableStore::NoFolder),
+    (ErrorKind::NotADirectory, UnusableStore::NoFolder),
+    (ErrorKind::IsADirectory, UnusableStore::Folder),
+    (ErrorKind::PermissionDenied, UnusableStore::Denied),
+    (ErrorKind::ReadOnlyFilesystem, UnusableStore::ReadOnly),
+    (ErrorKind::StorageFull, UnusableStore::Full),
+    (ErrorKind::QuotaExceeded, UnusableStore::Full),
 ];
 
 /// Why a store cannot be opened, and the fix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unusable {
+pub enum UnusableStore {
     /// A part of the path is missing, or is no folder.
     #[error("its folder does not exist; create it, or name another path")]
     NoFolder,
@@ -66,7 +66,7 @@ pub enum Unusable {
     Other,
 }
 
-impl Unusable {
+impl UnusableStore {
     /// Whether only a person can remove the cause, so that trying again is of no use.
     pub fn needs_a_person(self) -> bool {
         match self {
@@ -130,7 +130,7 @@ pub fn in_memory() -> Result<Connection, Error> {
         prepared(&mut connection)?;
         Ok(connection)
     };
-    prepared().map_err(|reason: NotOurs| Unusable::Other.of(Path::new(":memory:"), reason))
+    prepared().map_err(|reason: NotOurs| UnusableStore::Other.of(Path::new(":memory:"), reason))
 }
 
 /// The remedy of trouble that passes by itself. A file that is missing or forbidden at the start is a mistake
@@ -138,9 +138,9 @@ pub fn in_memory() -> Result<Connection, Error> {
 fn passing(error: &rusqlite::Error, path: &Path) -> Option<&'static str> {
     const MISTAKES: [ErrorCode; 2] = [ErrorCode::ReadOnly, ErrorCode::CannotOpen];
     let is_mistake = error.sqlite_error_code().is_some_and(|code| MISTAKES.contains(&code));
-    match Trouble::of(error, path) {
-        Trouble::Passing(remedy) if remedy == FREE_SPACE || !is_mistake => Some(remedy),
-        Trouble::Passing(_) | Trouble::Fatal | Trouble::Own => None,
+    match ErrorMeaning::of(error, path) {
+        ErrorMeaning::Passing(remedy) if remedy == FREE_SPACE || !is_mistake => Some(remedy),
+        ErrorMeaning::Passing(_) | ErrorMeaning::Fatal | ErrorMeaning::Own => None,
     }
 }
 
@@ -165,27 +165,27 @@ pub fn unusable(path: &Path, error: io::Error) -> Error {
 impl NotOurs {
     /// In words for people. SQLite says of many causes only that it cannot open the file, so the system is
     /// asked once more.
-    fn why(&self, path: &Path) -> Unusable {
+    fn why(&self, path: &Path) -> UnusableStore {
         let code = match self {
-            Self::Foreign => return Unusable::Foreign,
-            Self::NoWal(_) => return Unusable::Other,
+            Self::Foreign => return UnusableStore::Foreign,
+            Self::NoWal(_) => return UnusableStore::Other,
             Self::Sqlite(error) => error.sqlite_error_code(),
         };
         if let Some((_, why)) = SAID_BY_SQLITE.iter().find(|(known, _)| Some(*known) == code) {
             return *why;
         }
         match OpenOptions::new().read(true).write(true).open(path) {
-            Ok(_) => Unusable::Other,
+            Ok(_) => UnusableStore::Other,
             Err(error) => said_by_the_system(&error),
         }
     }
 }
 
-fn said_by_the_system(error: &io::Error) -> Unusable {
+fn said_by_the_system(error: &io::Error) -> UnusableStore {
     SAID_BY_THE_SYSTEM
         .iter()
         .find(|(known, _)| *known == error.kind())
-        .map_or(Unusable::Other, |(_, why)| *why)
+        .map_or(UnusableStore::Other, |(_, why)| *why)
 }
 
 fn opened(path: &Path) -> Result<Connection, NotOurs> {

@@ -11,10 +11,10 @@ use super::location::beside;
 
 /// The files of an open database, each with its device and inode. Its default has no files.
 #[derive(Debug, Default)]
-pub struct Files(Vec<(PathBuf, Identity)>);
+pub struct Files(Vec<(PathBuf, DeviceAndInode)>);
 
 /// Device and inode.
-type Identity = (u64, u64);
+type DeviceAndInode = (u64, u64);
 
 impl Files {
     /// The files of that database as they are now: itself, its write-ahead log, and the index of the log.
@@ -40,6 +40,6 @@ impl Files {
     }
 }
 
-fn identity(path: &Path) -> io::Result<Identity> {
+fn identity(path: &Path) -> io::Result<DeviceAndInode> {
     path.metadata().map(|metadata| (metadata.dev(), metadata.ino()))
 }

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::values::settings;
 use crate::clock::Wall;
-use crate::model::event::Counts;
+use crate::model::event::GroupCounts;
 use crate::model::records::{GroupRound, GroupRow};
 use crate::model::task::Row;
 
@@ -55,7 +55,7 @@ pub fn over(connection: &Connection) -> rusqlite::Result<Vec<GroupRound>> {
             round,
             started_at,
             finished_at,
-            counts: Counts::default(),
+            counts: GroupCounts::default(),
             settings: Vec::new(),
         })
     })?;

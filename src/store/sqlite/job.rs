@@ -10,7 +10,7 @@ use crate::store::Error;
 
 /// The reason for which the store is unusable, shared by all callers.
 #[derive(Clone, Debug)]
-pub enum Failure {
+pub enum StoreFailure {
     /// A read or a write failed for good.
     Broken(Arc<dyn std::error::Error + Send + Sync>),
     /// The files of the store are not at their place any more.
@@ -22,22 +22,22 @@ pub enum Failure {
     },
 }
 
-impl From<Failure> for Error {
-    fn from(failure: Failure) -> Self {
+impl From<StoreFailure> for Error {
+    fn from(failure: StoreFailure) -> Self {
         match failure {
-            Failure::Broken(error) => Self::Failed(Box::new(error)),
-            Failure::Moved { place, change } => Self::Moved { place, change },
+            StoreFailure::Broken(error) => Self::Failed(Box::new(error)),
+            StoreFailure::Moved { place, change } => Self::Moved { place, change },
         }
     }
 }
 
 /// What became of a batch.
 #[derive(Debug)]
-pub enum Verdict {
+pub enum BatchOutcome {
     /// It is safely stored.
     Done,
     /// The store is unusable.
-    Failed(Failure),
+    Failed(StoreFailure),
     /// The store was closed before the trouble was over.
     Closed,
 }
@@ -51,7 +51,7 @@ pub trait Job: Send + fmt::Debug {
     /// Whether the last run failed by its own fault.
     fn failed(&self) -> bool;
     /// Answers the caller, who may have gone.
-    fn answer(self: Box<Self>, verdict: &Verdict);
+    fn answer(self: Box<Self>, verdict: &BatchOutcome);
 }
 
 /// Work whose answer is of type `T`.
@@ -91,11 +91,11 @@ where
         matches!(self.found, Some(Err(_)))
     }
 
-    fn answer(self: Box<Self>, verdict: &Verdict) {
+    fn answer(self: Box<Self>, verdict: &BatchOutcome) {
         let answer = match (verdict, self.found) {
-            (Verdict::Done, Some(found)) => found.map_err(|error| Error::Failed(error.into())),
-            (Verdict::Failed(failure), _) => Err(failure.clone().into()),
-            (Verdict::Closed, _) | (Verdict::Done, None) => Err(Error::Closed),
+            (BatchOutcome::Done, Some(found)) => found.map_err(|error| Error::Failed(error.into())),
+            (BatchOutcome::Failed(failure), _) => Err(failure.clone().into()),
+            (BatchOutcome::Closed, _) | (BatchOutcome::Done, None) => Err(Error::Closed),
         };
         // A caller who has gone needs no answer.
         drop(self.answer.send(answer));

@@ -5,7 +5,7 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use super::connect::Unusable;
+use super::connect::UnusableStore;
 use crate::store::{Config, Error};
 
 const SCHEME: &str = "sqlite:";
@@ -36,12 +36,13 @@ pub fn location_to_be(
 ) -> Result<PathBuf, Error> {
     let (file, our_folder) = named(config, variable)?;
     let is_missing = |folder: &Path| !folder.as_os_str().is_empty() && !folder.is_dir();
-    let refused = |why: Unusable| Error::Config(format!("cannot open the store {}: {why}", file.display()));
+    let refused =
+        |why: UnusableStore| Error::Config(format!("cannot open the store {}: {why}", file.display()));
     if file.is_dir() {
-        return Err(refused(Unusable::Folder));
+        return Err(refused(UnusableStore::Folder));
     }
     if our_folder.is_none() && file.parent().is_some_and(is_missing) {
-        return Err(refused(Unusable::NoFolder));
+        return Err(refused(UnusableStore::NoFolder));
     }
     Ok(file)
 }
@@ -83,9 +84,9 @@ pub fn url_of(path: &str) -> String {
 }
 
 /// The file, and its folder where that is for opwatch to create.
-type Named = (PathBuf, Option<PathBuf>);
+type StoreFile = (PathBuf, Option<PathBuf>);
 
-fn named(config: &Config, variable: impl Fn(&str) -> Option<OsString>) -> Result<Named, Error> {
+fn named(config: &Config, variable: impl Fn(&str) -> Option<OsString>) -> Result<StoreFile, Error> {
     match &config.url {
         Some(url) => match path_of(url) {
             Ok(path) => Ok((path.into(), None)),
@@ -95,7 +96,7 @@ fn named(config: &Config, variable: impl Fn(&str) -> Option<OsString>) -> Result
     }
 }
 
-fn default_file(variable: impl Fn(&str) -> Option<OsString>) -> Result<Named, Error> {
+fn default_file(variable: impl Fn(&str) -> Option<OsString>) -> Result<StoreFile, Error> {
     // systemd names several folders with colons between them, and has created them all.
     let state_directory = absolute(&variable, "STATE_DIRECTORY", ":");
     if let Some(folder) = state_directory {

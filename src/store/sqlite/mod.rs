@@ -38,7 +38,7 @@ pub use self::location::{location, location_to_be, path_of, url_of};
 use self::lock::Lock;
 use self::trouble::Patience;
 use self::wal::Wal;
-use self::worker::{Poison, Role, Shared, Worker};
+use self::worker::{Poison, Role, StoreShared, Worker};
 use super::{Error, Store};
 use crate::clock::Wall;
 use crate::model::event::Event;
@@ -92,7 +92,7 @@ impl Sqlite {
         let role = Role::Writer { _lock: Some(lock), wal: Some(Wal::of(path)) };
         let poison = Poison::default();
         let files = Arc::new(Files::of(path).map_err(unusable)?);
-        let shared = Shared { path: path.into(), files, poison: poison.clone() };
+        let shared = StoreShared { path: path.into(), files, poison: poison.clone() };
         let writer = Worker::start(writer, role, shared.clone()).map_err(unusable)?;
         let reader = Worker::start(reader, Role::Reader, shared).map_err(unusable)?;
         Ok(Self::File { writer, reader, poison })

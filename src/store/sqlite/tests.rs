@@ -7,7 +7,7 @@ use std::time::Duration;
 use rusqlite::{Connection, params};
 use tempfile::{TempDir, tempdir};
 
-use super::connect::Unusable;
+use super::connect::UnusableStore;
 use super::location::beside;
 use super::*;
 use crate::model::task::{Origin, Settings, TaskId};
@@ -104,9 +104,9 @@ async fn a_path_that_is_written_wrong_is_told_as_what_it_is() {
     std::fs::write(&path, "").unwrap();
     let below_a_file = path.join("opwatch.db");
     let cases = [
-        (Path::new("/nowhere/at/all/opwatch.db"), Unusable::NoFolder),
-        (&below_a_file, Unusable::NoFolder),
-        (folder.path(), Unusable::Folder),
+        (Path::new("/nowhere/at/all/opwatch.db"), UnusableStore::NoFolder),
+        (&below_a_file, UnusableStore::NoFolder),
+        (folder.path(), UnusableStore::Folder),
     ];
     for (path, wanted) in cases {
         let Err(Error::Open { why, needs_a_person, .. }) = opened(path).await else { panic!("{path:?}") };
@@ -136,10 +136,10 @@ fn what_a_person_must_mend_is_told_from_what_passes() {
         (why, needs_a_person)
     });
     let expected = [
-        (Unusable::Denied, true),
-        (Unusable::ReadOnly, true),
-        (Unusable::Full, false),
-        (Unusable::Other, false),
+        (UnusableStore::Denied, true),
+        (UnusableStore::ReadOnly, true),
+        (UnusableStore::Full, false),
+        (UnusableStore::Other, false),
     ];
     assert_eq!(whys, expected.map(|(why, needs_a_person)| (why.to_string(), needs_a_person)));
 }

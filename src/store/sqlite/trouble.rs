@@ -24,7 +24,7 @@ use crate::units::rounded;
 
 /// What an error of SQLite means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum ErrorMeaning {
     /// It passes when somebody does this.
     Passing(&'static str),
     /// Nothing may be assumed any more.
@@ -73,7 +73,7 @@ const NEVER_FULL: &[std::ffi::c_int] = &[
 /// one of these did not fit into.
 const PROBE_BYTES: usize = 64 << 10;
 
-impl Trouble {
+impl ErrorMeaning {
     /// The meaning of that error of that database.
     pub fn of(error: &rusqlite::Error, database: &Path) -> Self {
         Self::meaning(error, || probe(database))
@@ -192,19 +192,19 @@ mod tests {
     #[test]
     fn a_full_disk_passes_and_a_failed_fsync_does_not() {
         let meaning = |code, probe: Option<rustix::io::Errno>| {
-            Trouble::meaning(&failure(code), || probe.map_or(Ok(()), |errno| Err(errno.into())))
+            ErrorMeaning::meaning(&failure(code), || probe.map_or(Ok(()), |errno| Err(errno.into())))
         };
-        let full = Trouble::Passing(FREE_SPACE);
+        let full = ErrorMeaning::Passing(FREE_SPACE);
         let (no_space, quota, broken) =
             (Some(rustix::io::Errno::NOSPC), Some(rustix::io::Errno::DQUOT), Some(rustix::io::Errno::IO));
         for probe in [None, no_space, quota, broken] {
             assert_eq!(meaning(SQLITE_FULL, probe), full);
             assert_eq!(meaning(SQLITE_IOERR_SHMSIZE, probe), full);
             for code in NEVER_FULL {
-                assert_eq!(meaning(*code, probe), Trouble::Fatal, "{code}");
+                assert_eq!(meaning(*code, probe), ErrorMeaning::Fatal, "{code}");
             }
-            assert_eq!(meaning(ffi::SQLITE_CORRUPT, probe), Trouble::Fatal);
-            assert_eq!(meaning(ffi::SQLITE_CONSTRAINT, probe), Trouble::Own);
+            assert_eq!(meaning(ffi::SQLITE_CORRUPT, probe), ErrorMeaning::Fatal);
+            assert_eq!(meaning(ffi::SQLITE_CONSTRAINT, probe), ErrorMeaning::Own);
         }
         let writes = [
             ffi::SQLITE_IOERR,
@@ -216,14 +216,17 @@ mod tests {
         ];
         for code in writes {
             assert_eq!([no_space, quota].map(|probe| meaning(code, probe)), [full, full], "{code}");
-            assert_eq!([None, broken].map(|probe| meaning(code, probe)), [Trouble::Fatal, Trouble::Fatal]);
+            assert_eq!(
+                [None, broken].map(|probe| meaning(code, probe)),
+                [ErrorMeaning::Fatal, ErrorMeaning::Fatal]
+            );
         }
         assert_eq!(meaning(ffi::SQLITE_CANTOPEN, quota), full);
         assert!(
-            matches!(meaning(ffi::SQLITE_CANTOPEN, None), Trouble::Passing(remedy) if remedy != FREE_SPACE)
+            matches!(meaning(ffi::SQLITE_CANTOPEN, None), ErrorMeaning::Passing(remedy) if remedy != FREE_SPACE)
         );
         let no_rows = rusqlite::Error::QueryReturnedNoRows;
-        assert_eq!(Trouble::of(&no_rows, Path::new("x")), Trouble::Own);
+        assert_eq!(ErrorMeaning::of(&no_rows, Path::new("x")), ErrorMeaning::Own);
     }
 
     #[test]

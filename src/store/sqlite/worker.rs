@@ -17,9 +17,9 @@ use rusqlite::config::DbConfig;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::files::Files;
-use super::job::{Asked, Failure, Job, Verdict};
+use super::job::{Asked, BatchOutcome, Job, StoreFailure};
 use super::lock::Lock;
-use super::trouble::{Patience, Trouble};
+use super::trouble::{ErrorMeaning, Patience};
 use super::wal::Wal;
 use crate::store::Error;
 
@@ -64,7 +64,7 @@ pub enum Role {
 
 /// The facts that both threads of a store share.
 #[derive(Clone, Debug, Default)]
-pub struct Shared {
+pub struct StoreShared {
     /// The database.
     pub path: PathBuf,
     /// The files of the database.
@@ -75,7 +75,7 @@ pub struct Shared {
 
 /// The failure that makes the store unusable, once there is one: set by the first thread that finds it.
 #[derive(Clone, Debug)]
-pub struct Poison(watch::Sender<Option<Failure>>);
+pub struct Poison(watch::Sender<Option<StoreFailure>>);
 
 impl Default for Poison {
     fn default() -> Self {
@@ -84,11 +84,11 @@ impl Default for Poison {
 }
 
 impl Poison {
-    fn get(&self) -> Option<Failure> {
+    fn get(&self) -> Option<StoreFailure> {
         self.0.borrow().clone()
     }
 
-    fn set(&self, failure: Failure) {
+    fn set(&self, failure: StoreFailure) {
         self.0.send_if_modified(|first| {
             let is_first = first.is_none();
             first.get_or_insert(failure);
@@ -97,7 +97,7 @@ impl Poison {
     }
 
     /// Waits for the failure.
-    pub async fn wait(&self) -> Failure {
+    pub async fn wait(&self) -> StoreFailure {
         let mut receiver = self.0.subscribe();
         loop {
             if let Some(failure) = receiver.borrow_and_update().clone() {
@@ -111,7 +111,7 @@ impl Poison {
 
 impl Worker {
     /// Starts a thread.
-    pub fn start(connection: Connection, role: Role, shared: Shared) -> std::io::Result<Self> {
+    pub fn start(connection: Connection, role: Role, shared: StoreShared) -> std::io::Result<Self> {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (closing, closed) = std::sync::mpsc::channel();
         let (end, ended) = oneshot::channel::<Infallible>();
@@ -120,7 +120,7 @@ impl Worker {
             Role::Reader => "store-reader",
         };
         let patience = Patience::new(shared.path.clone(), closed);
-        let thread = Thread { connection, role, queue, patience, shared };
+        let thread = StoreThread { connection, role, queue, patience, shared };
         std::thread::Builder::new().name(name.into()).spawn(move || {
             thread.run();
             drop(end);
@@ -156,13 +156,13 @@ impl Worker {
     }
 }
 
-struct Thread {
+struct StoreThread {
     // Dropped in this order: the connection is closed before the lock in the role is let go.
     connection: Connection,
     role: Role,
     queue: mpsc::Receiver<Box<dyn Job>>,
     patience: Patience,
-    shared: Shared,
+    shared: StoreShared,
 }
 
 /// The next thing for a thread to do.
@@ -181,7 +181,7 @@ impl Wake for Unpark {
     }
 }
 
-impl Thread {
+impl StoreThread {
     fn run(mut self) {
         loop {
             match self.next() {
@@ -201,7 +201,7 @@ impl Thread {
             self.tend_wal(Wal::tend);
         }
         self.tend_wal(Wal::empty);
-        if matches!(self.failure(), Some(Failure::Moved { .. })) {
+        if matches!(self.failure(), Some(StoreFailure::Moved { .. })) {
             // The close would delete the file that is now at the place of the write-ahead log.
             let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
         }
@@ -223,45 +223,45 @@ impl Thread {
     }
 
     /// The failure of the store, if there is one, after a look at its files.
-    fn failure(&self) -> Option<Failure> {
-        let Shared { path, files, poison } = &self.shared;
+    fn failure(&self) -> Option<StoreFailure> {
+        let StoreShared { path, files, poison } = &self.shared;
         if let Some(failure) = poison.get() {
             return Some(failure);
         }
         let change = files.change()?;
-        poison.set(Failure::Moved { place: path.display().to_string(), change });
+        poison.set(StoreFailure::Moved { place: path.display().to_string(), change });
         poison.get()
     }
 
     /// Tries until the batch is stored, or until there is no more hope.
-    fn carry_out(&mut self, batch: &mut [Box<dyn Job>]) -> Verdict {
+    fn carry_out(&mut self, batch: &mut [Box<dyn Job>]) -> BatchOutcome {
         loop {
             if let Some(failure) = self.failure() {
-                return Verdict::Failed(failure);
+                return BatchOutcome::Failed(failure);
             }
             let error = match self.attempt(batch) {
                 Ok(()) => {
                     self.patience.over();
-                    return Verdict::Done;
+                    return BatchOutcome::Done;
                 }
                 Err(error) => error,
             };
             match self.trouble(&error) {
-                Trouble::Passing(remedy) if self.patience.wait(&error, remedy) => self.make_room(),
-                Trouble::Passing(_) => return Verdict::Closed,
+                ErrorMeaning::Passing(remedy) if self.patience.wait(&error, remedy) => self.make_room(),
+                ErrorMeaning::Passing(_) => return BatchOutcome::Closed,
                 // What fails here beside a job is a transaction's begin or end, and that is nobody's own.
-                Trouble::Fatal | Trouble::Own => self.fail(error),
+                ErrorMeaning::Fatal | ErrorMeaning::Own => self.fail(error),
             }
         }
     }
 
     /// The failure is logged by whoever ends the program over it: every caller is handed it.
     fn fail(&self, error: rusqlite::Error) {
-        self.shared.poison.set(Failure::Broken(Arc::new(error)));
+        self.shared.poison.set(StoreFailure::Broken(Arc::new(error)));
     }
 
-    fn trouble(&self, error: &rusqlite::Error) -> Trouble {
-        Trouble::of(error, &self.shared.path)
+    fn trouble(&self, error: &rusqlite::Error) -> ErrorMeaning {
+        ErrorMeaning::of(error, &self.shared.path)
     }
 
     fn attempt(&self, batch: &mut [Box<dyn Job>]) -> rusqlite::Result<()> {
@@ -280,7 +280,7 @@ impl Thread {
     /// Runs a job. Its own failure is noted in it; any other is that of the whole batch.
     fn run_job(&self, job: &mut Box<dyn Job>) -> rusqlite::Result<()> {
         match job.run(&self.connection) {
-            Err(error) if self.trouble(&error) == Trouble::Own => {
+            Err(error) if self.trouble(&error) == ErrorMeaning::Own => {
                 job.fail(error);
                 Ok(())
             }
@@ -317,11 +317,13 @@ impl Thread {
         let Role::Writer { wal: Some(wal), .. } = &mut self.role else { return };
         if let Err(error) = tend(wal, &self.connection) {
             match self.trouble(&error) {
-                Trouble::Fatal => self.fail(error),
-                Trouble::Passing(remedy) => {
+                ErrorMeaning::Fatal => self.fail(error),
+                ErrorMeaning::Passing(remedy) => {
                     tracing::warn!(%error, remedy, "the store's write-ahead log cannot be emptied yet")
                 }
-                Trouble::Own => tracing::warn!(%error, "the store's write-ahead log cannot be emptied yet"),
+                ErrorMeaning::Own => {
+                    tracing::warn!(%error, "the store's write-ahead log cannot be emptied yet")
+                }
             }
         }
     }

@@ -9,7 +9,7 @@ use super::*;
 fn worker() -> Worker {
     let connection = Connection::open_in_memory().unwrap();
     connection.execute_batch("CREATE TABLE number (number INTEGER PRIMARY KEY)").unwrap();
-    Worker::start(connection, Role::Writer { _lock: None, wal: None }, Shared::default()).unwrap()
+    Worker::start(connection, Role::Writer { _lock: None, wal: None }, StoreShared::default()).unwrap()
 }
 
 fn failure(code: std::ffi::c_int) -> rusqlite::Error {

@@ -25,7 +25,7 @@ pub enum Windows {
 
 /// One simulated history.
 #[derive(Clone, Copy, Debug)]
-pub struct History {
+pub struct PaceHistory {
     pub rate: Rate,
     pub programs: usize,
     pub windows: Windows,
@@ -48,7 +48,7 @@ enum What {
     Response { refused: bool },
 }
 
-struct Program {
+struct PollingProgram {
     pace: Pace,
     started: i64,
     wake: i64,
@@ -57,12 +57,12 @@ struct Program {
     last_refusal: i64,
 }
 
-impl History {
+impl PaceHistory {
     /// Runs until the last of the seconds, and counts from the first one.
     pub fn run(self, seconds: std::ops::Range<i64>) -> Counted {
         let mut chance = Chance(7);
         let mut programs: Vec<_> = (0..self.programs as i64)
-            .map(|index| Program::start(self.rate, index * LATER_START * SECOND))
+            .map(|index| PollingProgram::start(self.rate, index * LATER_START * SECOND))
             .collect();
         let mut events: BinaryHeap<Reverse<(i64, usize, i64, What)>> = BinaryHeap::new();
         let mut accepted = VecDeque::new();
@@ -120,7 +120,7 @@ impl History {
     }
 }
 
-impl Program {
+impl PollingProgram {
     fn start(rate: Rate, started: i64) -> Self {
         let pace = Pace::new(rate, Steady(started));
         let wake = pace.next().0;
