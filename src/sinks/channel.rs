@@ -10,7 +10,8 @@ use crate::model::event::Event;
 /// As many as are handed over in one attempt.
 const BATCH: usize = 256;
 
-/// The sink of a command that listens. An event is acknowledged once the command has room for it.
+/// The sink of a command that listens. An event is acknowledged once the command has received it: the log lines
+/// that follow an acknowledgement follow the event on a terminal too.
 pub struct Channel(mpsc::Sender<Event>);
 
 impl Channel {
@@ -35,6 +36,8 @@ impl Sink for Channel {
             // Whoever listens ends before the daemon only where the whole command ends.
             self.0.send(event.clone()).await.map_err(|_| Refusal::passing("nobody listens any more"))?;
         }
+        // All places are free again once the listener has received all events.
+        let _all = self.0.reserve_many(self.0.max_capacity()).await;
         Ok(())
     }
 }
