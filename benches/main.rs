@@ -20,6 +20,7 @@ mod sinks;
 
 use std::fs;
 use std::net::SocketAddr;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use answerer::Counter;
@@ -35,6 +36,8 @@ const WARM: Duration = Duration::from_secs(1);
 const ROUNDS: usize = 5;
 /// Tasks that are polled again and again.
 const ACTIVE: u64 = 200;
+/// Tasks that are compared with one pace key and with a pace key each.
+const KEYS: u64 = 10_000;
 /// Tasks in the large measurements.
 const MANY: u64 = 200_000;
 
@@ -49,8 +52,10 @@ fn main() {
         Some("bare-lines") => loading::run_lines(&arguments[1]),
         Some("sinks") => sinks::measure(),
         Some("loading") => loading::measure(),
+        Some("keys") => measure_pace_keys(),
         Some(_) | None => {
             measure();
+            measure_pace_keys();
             sinks::measure();
             loading::measure();
         }
@@ -99,6 +104,35 @@ fn measure() {
     );
 }
 
+/// Polls of as many tasks with one pace key and with a pace key each; and, where the environment variable
+/// `BASELINE` names another build of `opwatch`, the same tasks watched by that build.
+fn measure_pace_keys() {
+    let answerer = answerer::start();
+    let start = |command, lines: String| {
+        let daemon = Daemon::start_with(command, &answerer, lines, "9s");
+        daemon.process.pause();
+        daemon
+    };
+    let one = start(opwatch(), (1..=KEYS).map(|id| format!("{id}\n")).collect());
+    let line = |id| format!("{{\"id\":{id},\"region\":\"r{id}\"}}\n");
+    let each = start(opwatch(), (1..=KEYS).map(line).collect());
+    let baseline = std::env::var_os("BASELINE")
+        .map(|program| start(Command::new(program), (1..=KEYS).map(|id| format!("{id}\n")).collect()));
+    let daemons: Vec<_> = [&one, &each].into_iter().chain(&baseline).collect();
+    let rounds: Vec<Vec<f64>> = (0..ROUNDS)
+        .map(|_| daemons.iter().map(|daemon| cpu_a_poll(&daemon.process, &answerer)).collect())
+        .collect();
+    let ratio = |over: usize, under: usize| median(rounds.iter().map(|cpu| cpu[over] / cpu[under]).collect());
+    println!(
+        "{:<66}{:>8.2}   ≤ 1.10",
+        format!("CPU a poll, {KEYS} pace keys ÷ 1, {KEYS} tasks each"),
+        ratio(1, 0)
+    );
+    if baseline.is_some() {
+        println!("{:<66}{:>8.2}   ≤ 1.00", "CPU a poll, this build ÷ the build in BASELINE", ratio(0, 2));
+    }
+}
+
 /// CPU seconds that the process spends for each request the answerer saw, over the window, once it is warm
 /// again.
 fn cpu_a_poll(process: &Process, answerer: &Counter) -> f64 {
@@ -131,19 +165,24 @@ struct Daemon {
 impl Daemon {
     /// A daemon on a new store, with so many tasks in a task file, of which some are polled all the time.
     fn start(answerer: &Counter, tasks: u64) -> Self {
+        Self::start_with(opwatch(), answerer, task_file(tasks), "50ms")
+    }
+
+    /// That program on a new store, with those lines as its task file, each polled at that interval.
+    fn start_with(mut program: Command, answerer: &Counter, lines: String, interval: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        fs::write(folder.path().join("opwatch.toml"), configuration(answerer.address))
-            .expect("a configuration");
-        fs::write(folder.path().join("list.tasks"), task_file(tasks)).expect("a task file");
+        let configuration = configuration(answerer.address, interval);
+        fs::write(folder.path().join("opwatch.toml"), configuration).expect("a configuration");
+        fs::write(folder.path().join("list.tasks"), lines).expect("a task file");
         let start = Instant::now();
-        let process = Process::start(opwatch().args(["run", "-c"]).arg(folder.path().join("opwatch.toml")));
+        let process = Process::start(program.args(["run", "-c"]).arg(folder.path().join("opwatch.toml")));
         answerer.wait_for_more();
         let seconds_to_first_poll = start.elapsed().as_secs_f64();
         Self { process, seconds_to_first_poll, _folder: folder }
     }
 }
 
-fn configuration(answerer: SocketAddr) -> String {
+fn configuration(answerer: SocketAddr, interval: &str) -> String {
     format!(
         r#"
 task_files = ["list.tasks"]
@@ -154,8 +193,8 @@ secret_key = "bench"
 endpoint = "http://{answerer}/v2/index.php"
 rate_limit = {RATE}
 [poll]
-initial_interval = "50ms"
-max_interval = "50ms"
+initial_interval = "{interval}"
+max_interval = "{interval}"
 [store]
 url = "sqlite:opwatch.db"
 "#
