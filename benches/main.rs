@@ -1,7 +1,7 @@
 //! `cargo bench`: what a poll and a waiting task cost, as ratios in one run, since absolute times tell of the
 //! machine.
 //!
-//! The daemon is measured from outside, as the process that users run, against a local answerer in a process
+//! The daemon is measured from outside, as the process that users run, against a local responder in a process
 //! of its own. Its twin is a bare loop that does what a poll cannot do without: sign, GET, read, parse.
 
 #![allow(
@@ -12,7 +12,7 @@
     reason = "a measurement that cannot go on is to fail, and measures time itself"
 )]
 
-mod answerer;
+mod responder;
 mod bare;
 mod loading;
 mod process;
@@ -23,8 +23,8 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use answerer::Counter;
 use process::{Process, opwatch};
+use responder::Counter;
 
 /// Polls a second in each measurement: far above what the cloud allows, far below what a core can do.
 const RATE: u32 = 1_000;
@@ -44,7 +44,7 @@ const MANY: u64 = 200_000;
 fn main() {
     let arguments: Vec<_> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     match arguments.first().map(String::as_str) {
-        Some("answer") => answerer::run(),
+        Some("answer") => responder::run(),
         Some("bare") => bare::run(&arguments[1], RATE),
         Some("bare-webhook") => sinks::run_webhook(&arguments[1], &arguments[2]),
         Some("bare-file") => sinks::run_file(&arguments[1], &arguments[2]),
@@ -63,17 +63,17 @@ fn main() {
 }
 
 fn measure() {
-    let answerer = answerer::start();
-    let few = Daemon::start(&answerer, ACTIVE);
+    let responder = responder::start();
+    let few = Daemon::start(&responder, ACTIVE);
     few.process.pause();
-    let many = Daemon::start(&answerer, MANY);
+    let many = Daemon::start(&responder, MANY);
     many.process.pause();
-    let bare = Process::own(&["bare", &answerer.address.to_string()]);
-    answerer.wait_for_more();
+    let bare = Process::own(&["bare", &responder.address.to_string()]);
+    responder.wait_for_more();
     bare.pause();
     // In turn, so that a machine whose speed drifts is the same for all three.
     let rounds: Vec<_> = (0..ROUNDS)
-        .map(|_| [&bare, &few.process, &many.process].map(|process| cpu_a_poll(process, &answerer)))
+        .map(|_| [&bare, &few.process, &many.process].map(|process| cpu_a_poll(process, &responder)))
         .collect();
     let ratio = |over: usize, under: usize| median(rounds.iter().map(|cpu| cpu[over] / cpu[under]).collect());
     let microseconds = |which: usize| median(rounds.iter().map(|cpu| cpu[which] * 1e6).collect());
@@ -107,9 +107,9 @@ fn measure() {
 /// Polls of as many tasks with one pace key and with a pace key each; and, where the environment variable
 /// `BASELINE` names another build of `opwatch`, the same tasks watched by that build.
 fn measure_pace_keys() {
-    let answerer = answerer::start();
+    let responder = responder::start();
     let start = |command, lines: String| {
-        let daemon = Daemon::start_with(command, &answerer, lines, "9s");
+        let daemon = Daemon::start_with(command, &responder, lines, "9s");
         daemon.process.pause();
         daemon
     };
@@ -120,7 +120,7 @@ fn measure_pace_keys() {
         .map(|program| start(Command::new(program), (1..=KEYS).map(|id| format!("{id}\n")).collect()));
     let daemons: Vec<_> = [&one, &each].into_iter().chain(&baseline).collect();
     let rounds: Vec<Vec<f64>> = (0..ROUNDS)
-        .map(|_| daemons.iter().map(|daemon| cpu_a_poll(&daemon.process, &answerer)).collect())
+        .map(|_| daemons.iter().map(|daemon| cpu_a_poll(&daemon.process, &responder)).collect())
         .collect();
     let ratio = |over: usize, under: usize| median(rounds.iter().map(|cpu| cpu[over] / cpu[under]).collect());
     println!(
@@ -133,14 +133,14 @@ fn measure_pace_keys() {
     }
 }
 
-/// CPU seconds that the process spends for each request the answerer saw, over the window, once it is warm
+/// CPU seconds that the process spends for each request the responder saw, over the window, once it is warm
 /// again.
-fn cpu_a_poll(process: &Process, answerer: &Counter) -> f64 {
+fn cpu_a_poll(process: &Process, responder: &Counter) -> f64 {
     process.go_on();
     std::thread::sleep(WARM);
-    let before = (process.cpu_seconds(), answerer.count());
+    let before = (process.cpu_seconds(), responder.count());
     std::thread::sleep(WINDOW);
-    let after = (process.cpu_seconds(), answerer.count());
+    let after = (process.cpu_seconds(), responder.count());
     process.pause();
     let polls = after.1 - before.1;
     assert!(
@@ -164,25 +164,25 @@ struct Daemon {
 
 impl Daemon {
     /// A daemon on a new store, with so many tasks in a task file, of which some are polled all the time.
-    fn start(answerer: &Counter, tasks: u64) -> Self {
-        Self::start_with(opwatch(), answerer, task_file(tasks), "50ms")
+    fn start(responder: &Counter, tasks: u64) -> Self {
+        Self::start_with(opwatch(), responder, task_file(tasks), "50ms")
     }
 
     /// That program on a new store, with those lines as its task file, each polled at that interval.
-    fn start_with(mut program: Command, answerer: &Counter, lines: String, interval: &str) -> Self {
+    fn start_with(mut program: Command, responder: &Counter, lines: String, interval: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let configuration = configuration(answerer.address, interval);
+        let configuration = configuration(responder.address, interval);
         fs::write(folder.path().join("opwatch.toml"), configuration).expect("a configuration");
         fs::write(folder.path().join("list.tasks"), lines).expect("a task file");
         let start = Instant::now();
         let process = Process::start(program.args(["run", "-c"]).arg(folder.path().join("opwatch.toml")));
-        answerer.wait_for_more();
+        responder.wait_for_more();
         let seconds_to_first_poll = start.elapsed().as_secs_f64();
         Self { process, seconds_to_first_poll, _folder: folder }
     }
 }
 
-fn configuration(answerer: SocketAddr, interval: &str) -> String {
+fn configuration(responder: SocketAddr, interval: &str) -> String {
     format!(
         r#"
 task_files = ["list.tasks"]
@@ -190,7 +190,7 @@ task_files = ["list.tasks"]
 region = "bj"
 secret_id = "AKIDbench"
 secret_key = "bench"
-endpoint = "http://{answerer}/v2/index.php"
+endpoint = "http://{responder}/v2/index.php"
 rate_limit = {RATE}
 [poll]
 initial_interval = "{interval}"

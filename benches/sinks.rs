@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::answerer::{self, Counter};
 use super::process::{Process, opwatch};
+use super::responder::{self, Counter};
 
 /// Deliveries in each measurement.
 const EVENTS: usize = 20_000;
@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Measures both sinks, each against its twin.
 pub fn measure() {
-    let receiver = answerer::start();
+    let receiver = responder::start();
     let folder = tempfile::tempdir().expect("a folder");
     fill_the_outbox(folder.path(), &receiver);
     let events = folder.path().join("all.jsonl");

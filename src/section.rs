@@ -34,7 +34,7 @@ impl TableFault {
 }
 
 /// A table as one type took it.
-pub struct Taken<T> {
+pub struct ReadTable<T> {
     /// The type; `None` if it could not be made whatever was left out.
     pub value: Option<T>,
     /// What was wrong with keys that the type knows; they were left out.
@@ -43,10 +43,10 @@ pub struct Taken<T> {
     pub unknown: Vec<KeyPath>,
 }
 
-impl<T> Taken<T> {
+impl<T> ReadTable<T> {
     /// The same table as another type.
-    pub fn map<U>(self, into: impl FnOnce(T) -> U) -> Taken<U> {
-        Taken { value: self.value.map(into), faults: self.faults, unknown: self.unknown }
+    pub fn map<U>(self, into: impl FnOnce(T) -> U) -> ReadTable<U> {
+        ReadTable { value: self.value.map(into), faults: self.faults, unknown: self.unknown }
     }
 }
 
@@ -78,14 +78,14 @@ pub fn read<T: DeserializeOwned>(table: Value, known: &Value) -> (Option<T>, Vec
 
 /// Reads from a table what this type knows. A key that does not fit is told and left out, and the rest is
 /// read again.
-pub fn take<T: DeserializeOwned>(mut table: Value) -> Taken<T> {
+pub fn take<T: DeserializeOwned>(mut table: Value) -> ReadTable<T> {
     let mut faults: Vec<TableFault> = Vec::new();
     loop {
         let mut unknown = Vec::new();
         let mut note = |path: serde_ignored::Path<'_>| unknown.push(ignored_path(&path));
         let error =
             match serde_path_to_error::deserialize(serde_ignored::Deserializer::new(&table, &mut note)) {
-                Ok(value) => return Taken { value: Some(value), faults, unknown },
+                Ok(value) => return ReadTable { value: Some(value), faults, unknown },
                 Err(error) => error,
             };
         let mut path: KeyPath = error.path().iter().filter_map(segment).collect();
@@ -101,13 +101,13 @@ pub fn take<T: DeserializeOwned>(mut table: Value) -> Taken<T> {
             if !faults.iter().any(|fault| fault.path.starts_with(&path)) {
                 faults.push(TableFault { path, what: "is missing; it has no default".to_owned() });
             }
-            return Taken { value: None, faults, unknown };
+            return ReadTable { value: None, faults, unknown };
         }
         let what = misfit(&text, path.iter().any(|key| bears_secret(key)));
         let left_out = leave_out(&mut table, &path);
         faults.push(TableFault { path, what });
         if !left_out || faults.len() == MOST_FAULTS {
-            return Taken { value: None, faults, unknown };
+            return ReadTable { value: None, faults, unknown };
         }
     }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use opwatch::config::{Environment, load};
 use opwatch::secret::Secret;
-use opwatch::sim::{Answer, SECRET_KEY, Scenario};
+use opwatch::sim::{SECRET_KEY, Scenario, SimResponse};
 use serde_json::Value;
 
 use crate::support::receiver::Receiver;
@@ -157,7 +157,7 @@ async fn the_first_configuration_watches_its_task_to_its_end_and_tells_it_as_sho
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_tasks_of_the_readme_are_waited_for_by_their_ids_and_by_the_answers_of_the_cloud() {
-    let unlisted = opwatch::sim::Unlisted::Follows(vec![Answer::status(1)]);
+    let unlisted = opwatch::sim::Unlisted::Follows(vec![SimResponse::status(1)]);
     let cloud = cloud(Scenario {
         secret_id: "AKID...".to_owned(),
         secret_key: Secret::new("..."),
@@ -201,7 +201,7 @@ fn keys(value: &Value, path: &str) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_webhooks_of_the_readme_get_what_it_says() {
-    let cloud = cloud(Scenario::default().with_task(1, [Answer::status(1)])).await;
+    let cloud = cloud(Scenario::default().with_task(1, [SimResponse::status(1)])).await;
     let ops = Receiver::start().await;
     let chat = Receiver::start().await;
     let block =
@@ -230,7 +230,7 @@ async fn the_webhooks_of_the_readme_get_what_it_says() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_task_file_of_the_readme_is_read_and_each_of_its_tasks_is_watched() {
     let cloud = cloud(Scenario {
-        unlisted: opwatch::sim::Unlisted::Follows(vec![Answer::status(1)]),
+        unlisted: opwatch::sim::Unlisted::Follows(vec![SimResponse::status(1)]),
         ..Scenario::default()
     })
     .await;
@@ -246,8 +246,10 @@ async fn the_task_file_of_the_readme_is_read_and_each_of_its_tasks_is_watched() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_program_of_the_readme_leaves_a_file_for_each_task_that_did_not_end_well() {
-    let cloud =
-        cloud(Scenario::default().with_task(1, [Answer::status(1)]).with_task(2, [Answer::status(2)])).await;
+    let cloud = cloud(
+        Scenario::default().with_task(1, [SimResponse::status(1)]).with_task(2, [SimResponse::status(2)]),
+    )
+    .await;
     let home = Home::new(
         &cloud,
         &only("toml").into_iter().find(|block| block.contains("type = \"exec\"")).expect("a program"),
@@ -393,8 +395,10 @@ async fn what_the_simulator_prints_points_opwatch_at_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_as_the_readme_has_it_is_whole_while_the_daemon_runs() {
-    let cloud =
-        cloud(Scenario::default().with_task(1, [Answer::status(1)]).with_task(2, [Answer::status(4)])).await;
+    let cloud = cloud(
+        Scenario::default().with_task(1, [SimResponse::status(1)]).with_task(2, [SimResponse::status(4)]),
+    )
+    .await;
     let home = Home::new(&cloud, "");
     home.list([1, 2]);
     let daemon = home.start();
@@ -410,14 +414,14 @@ async fn a_backup_as_the_readme_has_it_is_whole_while_the_daemon_runs() {
         _ = fs::remove_file(home.path(part));
     }
     fs::rename(home.path("backup.db"), home.path("opwatch.db")).unwrap();
-    cloud.set_answers("2", [Answer::status(1)]);
+    cloud.set_responses("2", [SimResponse::status(1)]);
     assert_eq!(home.run_until_done().await.code, Some(0));
     let mut told: Vec<_> =
         home.events().iter().map(|event| event["subject"].as_str().unwrap().to_owned()).collect();
     // The backup may be older than the acknowledgement of task 1: then that event comes once more.
     told.dedup();
     assert_eq!(told, ["bm/1", "bm/2"]);
-    assert_eq!(cloud.seen().iter().filter(|seen| seen.task == "1").count(), 1);
+    assert_eq!(cloud.received().iter().filter(|seen| seen.task == "1").count(), 1);
 }
 
 #[test]
@@ -474,9 +478,9 @@ fn every_file_that_the_readme_links_is_there_and_the_shipped_configuration_loads
 async fn the_pager_of_the_readme_hears_of_what_matches_all_that_its_section_says() {
     let cloud = cloud(
         Scenario::default()
-            .with_task(1, [Answer::status(1)])
-            .with_task(2, [Answer::status(2)])
-            .with_task(3, [Answer::status(2)]),
+            .with_task(1, [SimResponse::status(1)])
+            .with_task(2, [SimResponse::status(2)])
+            .with_task(3, [SimResponse::status(2)]),
     )
     .await;
     let home = Home::new(

@@ -10,7 +10,7 @@ use super::run::load;
 use crate::clock::Clock;
 use crate::config::Loaded;
 use crate::daemon::plan::{PaceKeyPlan, Plan, SinkPlan, plan};
-use crate::daemon::reach::{ReachReport, ReachResult, Stand, reach};
+use crate::daemon::reach::{ReachReport, ReachResult, Usability, reach};
 use crate::files;
 use crate::lines::line::escaped;
 use crate::model::policy::Policy;
@@ -46,8 +46,8 @@ pub async fn run(path: &Path, live: bool, clock: Clock) -> Result<(), CommandFai
     }
     let found = reach(&loaded, &plan, format, clock).await?;
     print::document(reached(&found).as_bytes())?;
-    let refused = found.that_are(Stand::Refused);
-    let later = found.that_are(Stand::Later);
+    let refused = found.that_are(Usability::Refused);
+    let later = found.that_are(Usability::Later);
     if refused.is_empty() && later.is_empty() {
         Ok(())
     } else {
@@ -112,12 +112,12 @@ fn reached(found: &ReachReport) -> String {
         if found.is_empty() {
             lines.push("  none".to_owned());
         }
-        for (name, ReachResult { stand, what }) in found {
-            let word = match stand {
-                Stand::Good => "good",
-                Stand::Untried => "not tried",
-                Stand::Later => "again later",
-                Stand::Refused => "refused",
+        for (name, ReachResult { usability, what }) in found {
+            let word = match usability {
+                Usability::Good => "good",
+                Usability::Untried => "not tried",
+                Usability::Later => "again later",
+                Usability::Refused => "refused",
             };
             lines.push(wrapped(&format!("{name}: {word}"), "  ", "    "));
             lines.push(wrapped(what, "    ", "    "));

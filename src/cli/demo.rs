@@ -29,7 +29,7 @@ use crate::problem::{Place, Problem};
 use crate::register::listed::Listed;
 use crate::register::{TaskEntry, WrittenId};
 use crate::secret::Secret;
-use crate::sim::{Answer, Quota, SECRET_ID, SECRET_KEY, Scenario, Sim, Unlisted};
+use crate::sim::{Quota, SECRET_ID, SECRET_KEY, Scenario, Sim, SimResponse, Unlisted};
 use crate::sinks::log::Log;
 use crate::telemetry::{Format, ResolvedFormat, Surroundings};
 use crate::units::{Rate, Span};
@@ -62,7 +62,7 @@ pub async fn run(clock: Clock) -> Result<(), CommandFailure> {
 async fn demonstrate(clock: Clock) -> Result<(), CommandFailure> {
     let scenario = Scenario {
         rate: Some(Quota { calls: ALLOWED, per: Duration::from_secs(1) }),
-        unlisted: Unlisted::Follows(vec![Answer::status(RUNNING)]),
+        unlisted: Unlisted::Follows(vec![SimResponse::status(RUNNING)]),
         ..Scenario::default()
     };
     let sim =
@@ -77,10 +77,17 @@ async fn demonstrate(clock: Clock) -> Result<(), CommandFailure> {
     let loaded = configuration(&sim, key_file.path());
     // For people, also in a pipe.
     telemetry::init(&loaded.log, Surroundings::of_process())?;
-    let (options, events, polls) = Options::looked_on(HELD_FOR_LONG, clock);
+    let (options, events, polls) = Options::with_listener(HELD_FOR_LONG, clock);
     let log = Log::new(ResolvedFormat::Text).map_err(CommandFailure::Runtime)?;
-    let mut show =
-        Show { sim: &sim, key_file: key_file.path().to_owned(), events, polls, log, clock, ends: Vec::new() };
+    let mut show = Show {
+        sim: &sim,
+        key_file: key_file.path().to_owned(),
+        events,
+        polls,
+        log,
+        clock,
+        final_events: Vec::new(),
+    };
     open(&sim, &mut show).await?;
     let daemon = async { Ok(Daemon::start(loaded, options).await?.run().await?) };
     let (Ended { on_hold: held, .. }, ()) = tokio::try_join!(daemon, show.play())?;
@@ -102,9 +109,9 @@ async fn open(sim: &Sim, show: &mut Show<'_>) -> Result<(), CommandFailure> {
 
 /// What it came to, and what to do next.
 fn close(show: &Show<'_>) -> Result<(), CommandFailure> {
-    let over: HashSet<&str> = show.ends.iter().map(|end| end.subject()).collect();
-    let count = |outcome| show.ends.iter().filter(|end| end.outcome() == Some(outcome)).count();
-    let too_many = match show.sim.seen().iter().filter(|seen| seen.flaw == Some(TOO_MANY)).count() {
+    let over: HashSet<&str> = show.final_events.iter().map(|end| end.subject()).collect();
+    let count = |outcome| show.final_events.iter().filter(|end| end.outcome() == Some(outcome)).count();
+    let too_many = match show.sim.received().iter().filter(|seen| seen.flaw == Some(TOO_MANY)).count() {
         0 => "none".to_owned(),
         refused => refused.to_string(),
     };
@@ -112,7 +119,7 @@ fn close(show: &Show<'_>) -> Result<(), CommandFailure> {
         "{} tasks are over, and that was told {} times: {} success, {} failure, {} partial. {} signed requests were sent, and the cloud \
          refused {too_many} of them as too many.",
         over.len(),
-        show.ends.len(),
+        show.final_events.len(),
         count(Outcome::Success),
         count(Outcome::Failure),
         count(Outcome::Partial),
@@ -165,7 +172,7 @@ fn configuration(sim: &Sim, key_file: &Path) -> Loaded {
         region: Some("bj".to_owned()),
         endpoint: sim.endpoint().parse().ok(),
         rate_limit: Rate::new(RATE, Duration::from_secs(1)),
-        kept_in: Some(CredentialFile { path: key_file.to_owned(), form: FileFormat::Key }),
+        credentials_file: Some(CredentialFile { path: key_file.to_owned(), form: FileFormat::Key }),
         ..Account::new("default", SECRET_ID, Secret::new(SECRET_KEY))
     };
     let task = |number| {

@@ -11,7 +11,7 @@ use super::{CommandFailure, print};
 use crate::clock::{Clock, Wall};
 use crate::files;
 use crate::model::delivery::{Refusal, RefusalClass};
-use crate::model::event::{Ending, Event, EventContext, FinalWord, final_word};
+use crate::model::event::{Ending, Event, EventContext, FinalEvent, final_event};
 use crate::model::reading::{Code, Outcome};
 use crate::model::task::{Settings, Target, TaskId};
 use crate::problem::{Place, Problem};
@@ -93,13 +93,13 @@ fn event(now: Wall) -> Event {
         sequence: 0,
     };
     let status = Code::Text("TEST".into());
-    let word = FinalWord::Finished {
+    let word = FinalEvent::Finished {
         outcome: Outcome::Success,
         status: &status,
         instances: &[],
         message: Some(MESSAGE),
     };
-    final_word(
+    final_event(
         &about,
         &word,
         &Ending { at: now, elapsed: Duration::ZERO, detected_within: None, polls: 1, errors: 0 },

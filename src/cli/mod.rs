@@ -208,7 +208,7 @@ impl From<Problem> for CommandFailure {
 pub fn main() -> ExitCode {
     let arguments = match Cli::try_parse() {
         Ok(arguments) => arguments,
-        Err(error) => match usage::told(&error) {
+        Err(error) => match usage::message(&error) {
             Some(what) => {
                 print::error(&what);
                 return ExitCode::from(2);

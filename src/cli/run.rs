@@ -42,7 +42,7 @@ pub async fn run(
         until_done,
         allow_removals,
         format,
-        tells_systemd: true,
+        notifies_systemd: true,
         clock,
         stop: stopping,
         listener: None,

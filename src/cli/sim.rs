@@ -81,7 +81,7 @@ async fn show(sim: &Sim, clock: Clock, end: impl Future<Output = ()>) -> Result<
                 last = Some(sim.requests());
                 continue;
             }
-            seen = sim.seen_after(shown), if last.is_none_or(|last| shown < last) => seen,
+            seen = sim.requests_after(shown), if last.is_none_or(|last| shown < last) => seen,
             else => return Ok(()),
         };
         shown += forgotten + requests.len() as u64;
@@ -98,7 +98,7 @@ async fn show(sim: &Sim, clock: Clock, end: impl Future<Output = ()>) -> Result<
 
 /// What arrived, and how it was answered.
 fn line(seen: &ReceivedRequest, now: Moment) -> String {
-    let ReceivedRequest { arrived, api, task, action, region, verdict, words, after_end, .. } = seen;
+    let ReceivedRequest { arrived, api, task, action, region, verdict, detail: words, after_end, .. } = seen;
     let text = |text: &str| Value::from(text);
     let api = match api {
         Api::V2 => "2.0",
@@ -107,7 +107,7 @@ fn line(seen: &ReceivedRequest, now: Moment) -> String {
     let mut fields: Fields =
         vec![("api", text(api)), ("action", text(action)), ("region", text(region)), ("task", text(task))];
     let message = match verdict {
-        RequestOutcome::Answered(status) => {
+        RequestOutcome::Status(status) => {
             fields.push(("status", (*status).into()));
             "answered"
         }

@@ -3,7 +3,7 @@
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 
 /// What is wrong, and what to write. `None`: it is no error, but help or a version that was asked for.
-pub fn told(error: &Error) -> Option<String> {
+pub fn message(error: &Error) -> Option<String> {
     let is = |kinds: &[ErrorKind]| kinds.contains(&error.kind());
     if is(&[
         ErrorKind::DisplayHelp,

@@ -89,7 +89,7 @@ pub async fn run(arguments: Arguments, clock: Clock) -> Result<(), CommandFailur
 /// How the watch came to its end.
 pub enum WaitEnd {
     /// Every task is over.
-    Over,
+    Finished,
     /// Nothing but held work was left for long: its names.
     Held(Vec<String>),
     /// The command's own limit passed.
@@ -104,7 +104,7 @@ async fn watch(
     output: &Output,
     clock: Clock,
 ) -> Result<WaitEnd, CommandFailure> {
-    let (options, events, polls) = Options::looked_on(HELD_FOR_LONG, clock);
+    let (options, events, polls) = Options::with_listener(HELD_FOR_LONG, clock);
     let Limit(timeout) = arguments.timeout;
     let limit = timeout.map(|timeout| clock.now().steady + timeout);
     let daemon = async { Ok(Daemon::start(loaded, options).await?.run().await?) };
@@ -114,7 +114,7 @@ async fn watch(
         () = clock.sleep_until(limit.unwrap_or_default()), if limit.is_some() => Ok(WaitEnd::Limit),
         // Side by side: a slow reader keeps no poll waiting.
         ended = async { tokio::try_join!(daemon, show(shown)) } => Ok(match ended?.0 {
-            Ended { on_hold, .. } if on_hold.is_empty() => WaitEnd::Over,
+            Ended { on_hold, .. } if on_hold.is_empty() => WaitEnd::Finished,
             Ended { on_hold, .. } => WaitEnd::Held(on_hold),
         }),
     }
@@ -143,8 +143,8 @@ async fn show(mut shown: Shown<'_>) -> Result<(), CommandFailure> {
             biased;
             event = shown.events.recv() => match event {
                 Some(event) => {
-                    shown.tasks.told(&event);
-                    shown.output.tell(event).await?;
+                    shown.tasks.event_received(&event);
+                    shown.output.write_event(event).await?;
                 }
                 None => return Ok(()),
             },

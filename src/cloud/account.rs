@@ -64,7 +64,7 @@ pub struct Account {
     /// The secret key.
     pub secret_key: Secret,
     /// Where they came from, if from a file: they are read again when that changes.
-    pub kept_in: Option<CredentialFile>,
+    pub credentials_file: Option<CredentialFile>,
     /// Sent along with temporary credentials.
     pub token: Option<Secret>,
     /// Over which API the operation `bm` is asked for.
@@ -148,7 +148,7 @@ impl Account {
             region,
             secret_id: secret_id.to_owned(),
             secret_key,
-            kept_in: None,
+            credentials_file: None,
             token: None,
             api,
             endpoint: None,
@@ -166,7 +166,7 @@ impl Account {
     /// The files that are read again when they change.
     pub fn files(&self) -> AccountFiles {
         AccountFiles {
-            credentials: self.kept_in.clone(),
+            credentials: self.credentials_file.clone(),
             secret_id: self.secret_id.clone(),
             ca_file: self.ca_file.clone(),
         }
@@ -253,7 +253,7 @@ mod tests {
         std::fs::write(path("ca.pem"), CERTIFICATE).unwrap();
         let mut account = Account::new("default", "AKID", Secret::new("zero"));
         assert!(account.files().paths().is_empty(), "nothing to read again");
-        account.kept_in = Some(CredentialFile { path: path("key"), form: FileFormat::Key });
+        account.credentials_file = Some(CredentialFile { path: path("key"), form: FileFormat::Key });
         account.ca_file = Some(path("ca.pem"));
         let files = account.files();
         assert_eq!(files.paths(), [path("key"), path("ca.pem")]);

@@ -13,7 +13,7 @@ use reqwest::{Client, Method, Url};
 use super::Error;
 use super::account::Account;
 use super::codes::Missing;
-use crate::net::{self, Way, ca_file};
+use crate::net::{self, PeerSettings, ca_file};
 
 /// A signed request. It has no `Debug`: URL, headers and body carry the signature.
 pub struct SignedRequest {
@@ -70,7 +70,7 @@ pub trait Connections: Send + Sync {
 pub fn pools(account: &Account) -> Result<Arc<dyn Connections>, Error> {
     let client = |pooled_connections: usize| {
         let is_plain = account.endpoint.as_ref().is_some_and(|endpoint| endpoint.scheme() == "http");
-        net::client(Way { is_plain, proxy: account.proxy.as_ref(), ca: &account.ca })?
+        net::client(PeerSettings { is_plain, proxy: account.proxy.as_ref(), ca: &account.ca })?
             .pool_max_idle_per_host(pooled_connections)
             // Nothing here decompresses a body.
             .default_headers([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))].into_iter().collect())
@@ -140,7 +140,7 @@ fn failure(error: reqwest::Error, before_any_byte: bool) -> TransportFailure {
     } else {
         Missing::Transport
     };
-    let asked = net::asked(&error).map(|asked| asked + ": ").unwrap_or_default();
+    let asked = net::host_and_port(&error).map(|asked| asked + ": ").unwrap_or_default();
     let advice = ca_file::advice(&error, "ca_file").map(|advice| format!("; {advice}")).unwrap_or_default();
     TransportFailure { missing, message: asked + &net::cause(error) + &advice }
 }

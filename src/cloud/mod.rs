@@ -3,7 +3,7 @@
 //! The only folder that interprets a code or a status.
 
 pub mod account;
-pub mod answer;
+pub mod response;
 pub mod codes;
 pub mod connection;
 pub mod credentials;
@@ -126,7 +126,7 @@ impl Cloud {
         let Connected { account, connections, hidden } = &**connected;
         let operation = self
             .operations
-            .meant(&target.operation, account.api)
+            .resolve(&target.operation, account.api)
             .ok_or_else(|| Error::NoOperation(target.operation.clone()))?;
         account
             .check_proxy(operation)

@@ -132,7 +132,7 @@ impl Operations {
     }
 
     /// The row of an operation in an account of that API: its tasks keep the name either way.
-    pub fn meant(&self, name: &str, api: Api) -> Option<&Arc<Operation>> {
+    pub fn resolve(&self, name: &str, api: Api) -> Option<&Arc<Operation>> {
         let named = self.get(name)?;
         match (api, &named.successor) {
             (Api::V3, Some(successor)) => self.get(successor),
@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn a_name_means_its_successor_in_an_account_of_api_3_0_with_ids_of_the_same_type() {
         let operations = Operations::built_in();
-        let action = |name, api| operations.meant(name, api).map(|row| row.action.as_str());
+        let action = |name, api| operations.resolve(name, api).map(|row| row.action.as_str());
         assert_eq!(
             [Api::V2, Api::V3].map(|api| action("bm", api)),
             [Some("DescriptionOperationResult"), Some("DescribeOperationResult")]
@@ -245,7 +245,7 @@ mod tests {
         assert_eq!([Api::V2, Api::V3].map(|api| action("bm3", api)), [Some("DescribeOperationResult"); 2]);
         assert_eq!(action("nothing", Api::V3), None);
         for (name, row) in operations.iter().filter(|(_, row)| row.successor.is_some()) {
-            let successor = operations.meant(name, Api::V3).expect(name);
+            let successor = operations.resolve(name, Api::V3).expect(name);
             assert_eq!(
                 (row.api, successor.api, successor.id.r#type),
                 (Api::V2, Api::V3, row.id.r#type),

@@ -9,7 +9,7 @@ use super::codes::{self, Cause, Missing};
 use super::connection::{Connections, Received, TransportFailure};
 use super::form::{RequestForm, SignedPoll};
 use super::operations::Operation;
-use super::{Stamp, answer};
+use super::{Stamp, response};
 use crate::clock::Wall;
 use crate::model::reading::{Fault, Reading, Response};
 use crate::model::task::{PaceKey, TaskId};
@@ -37,7 +37,7 @@ pub struct PollRoute {
 
 impl PollRoute {
     /// Sends one poll of a task. Everything that can go wrong is a fault.
-    pub async fn ask(
+    pub async fn poll(
         &self,
         id: &TaskId,
         params: &[(String, String)],
@@ -75,7 +75,7 @@ impl PollRoute {
         body: &[u8],
         signature: &Secret,
     ) -> Result<Reading, Fault> {
-        self.kept(answer::read(&self.operation, http_status, encoding, body), signature)
+        self.kept(response::read(&self.operation, http_status, encoding, body), signature)
     }
 
     fn failed(&self, failure: &TransportFailure, signature: &Secret) -> Result<Reading, Fault> {
@@ -92,7 +92,7 @@ impl PollRoute {
 
     /// Servers, gateways and proxies echo the request: no secret of it is kept.
     fn kept(&self, poll: Result<Reading, Fault>, signature: &Secret) -> Result<Reading, Fault> {
-        answer::kept(poll, &self.hidden.and([signature.expose()]))
+        response::kept(poll, &self.hidden.and([signature.expose()]))
     }
 }
 

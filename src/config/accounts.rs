@@ -34,20 +34,20 @@ pub fn resolve(
         };
         let endpoint = config.endpoint.as_deref().map(checks::endpoint).transpose();
         let endpoint = endpoint.unwrap_or_else(|what| {
-            sections.tell(&at, "endpoint", what);
+            sections.report(&at, "endpoint", what);
             None
         });
         if let Some(Err(what)) = config.proxy.as_ref().map(|proxy| {
             address::proxy(proxy.expose(), endpoint.as_ref().map(|endpoint| (endpoint, "endpoint")))
         }) {
-            sections.tell(&at, "proxy", what);
+            sections.report(&at, "proxy", what);
         }
         let ca = config.ca_file.as_deref().map(certificates).transpose().unwrap_or_else(|what| {
-            sections.tell(&at, "ca_file", what);
+            sections.report(&at, "ca_file", what);
             None
         });
         // A key that was left out as wrong, or is misspelt, would be told once more, as missing.
-        if sections.told(&at).iter().any(|key| nearest(key, CREDENTIAL_KEYS).is_some()) {
+        if sections.reported_keys(&at).iter().any(|key| nearest(key, CREDENTIAL_KEYS).is_some()) {
             continue;
         }
         let Some(signing) = credentials::of_account(sections, &at, &config, environment) else { continue };
@@ -61,7 +61,7 @@ pub fn resolve(
                 accounts.insert(account.name.clone(), account);
             }
             Ok(None) => {}
-            Err(problem) => sections.tell_problem(problem),
+            Err(problem) => sections.report_problem(problem),
         }
         doubts.into_iter().for_each(|doubt| sections.doubt(&[], "", doubt));
     }
@@ -80,7 +80,7 @@ fn account(
         region: config.region,
         secret_id: credentials.secret_id,
         secret_key: credentials.secret_key,
-        kept_in,
+        credentials_file: kept_in,
         token: credentials.token,
         api: config.api,
         endpoint,

@@ -54,7 +54,7 @@ pub fn of_account(
     match (config.credentials, first_written) {
         (CredentialSource::Auto | CredentialSource::Config, Some(_)) => written_ones(sections, at, config),
         (CredentialSource::Env | CredentialSource::File | CredentialSource::Tccli, Some(key)) => {
-            sections.tell(
+            sections.report(
                 at,
                 key,
                 "stands beside `credentials`, which names another place; leave out one of the two",
@@ -67,16 +67,16 @@ pub fn of_account(
             doubts.into_iter().for_each(|doubt| sections.doubt(at, "", doubt));
             match found {
                 Ok(Some(signing)) => return Some(signing),
-                Ok(None) => sections.tell(at, key_of(source), missing(source, environment)),
+                Ok(None) => sections.report(at, key_of(source), missing(source, environment)),
                 Err(UnusableCredentials { variable: Some(variable), what }) => {
-                    sections.tell(
+                    sections.report(
                         at,
                         "",
                         format!("takes its credentials from the environment, but {variable} {what}"),
                     );
                 }
                 Err(UnusableCredentials { variable: None, what }) => {
-                    sections.tell(at, "", format!("takes its credentials from a file, but {what}"))
+                    sections.report(at, "", format!("takes its credentials from a file, but {what}"))
                 }
             }
             None
@@ -146,11 +146,11 @@ fn missing(source: CredentialSource, environment: &Environment) -> String {
 fn written_ones(sections: &mut Sections<'_>, at: &KeyPath, config: &Config) -> Option<Signing> {
     let (key, file) = match (&config.secret_key, &config.secret_key_file) {
         (Some(_), Some(_)) => {
-            sections.tell(at, "secret_key_file", "stands beside `secret_key`; keep one of the two");
+            sections.report(at, "secret_key_file", "stands beside `secret_key`; keep one of the two");
             return None;
         }
         (Some(key), None) if key.expose().trim().is_empty() => {
-            sections.tell(
+            sections.report(
                 at,
                 "secret_key",
                 "is empty; write the key, or leave it out to take it from the environment",
@@ -169,12 +169,12 @@ fn written_ones(sections: &mut Sections<'_>, at: &KeyPath, config: &Config) -> O
             Some((Credentials { secret_id: id.clone(), secret_key, token: None }, file))
         }
         (Some(_), None) => {
-            sections.tell(at, "secret_id", "has no key beside it; write `secret_key_file` or `secret_key`");
+            sections.report(at, "secret_id", "has no key beside it; write `secret_key_file` or `secret_key`");
             None
         }
         (None, _) => {
             let key = if config.secret_key.is_some() { "secret_key" } else { "secret_key_file" };
-            sections.tell(at, key, "has no id beside it; write `secret_id`");
+            sections.report(at, key, "has no id beside it; write `secret_id`");
             None
         }
     }
@@ -182,12 +182,12 @@ fn written_ones(sections: &mut Sections<'_>, at: &KeyPath, config: &Config) -> O
 
 fn key_from(sections: &mut Sections<'_>, at: &KeyPath, path: &Path) -> Option<(Secret, CredentialFile)> {
     if path.as_os_str().is_empty() {
-        sections.tell(at, "secret_key_file", "is empty; write the file's path");
+        sections.report(at, "secret_key_file", "is empty; write the file's path");
         return None;
     }
     let file = CredentialFile { path: path.to_owned(), form: FileFormat::Key };
     let read = file.read("", &mut |what| sections.doubt(at, "secret_key_file", what));
-    read.map(|read| (read.secret_key, file)).map_err(|what| sections.tell(at, "secret_key_file", what)).ok()
+    read.map(|read| (read.secret_key, file)).map_err(|what| sections.report(at, "secret_key_file", what)).ok()
 }
 
 /// Those that stand elsewhere, at the first place that has any.

@@ -16,7 +16,7 @@ use super::text::Text;
 use super::{expand, known, paths, syntax};
 use crate::problem::{Place, Problem};
 use crate::register::{self, TaskEntry, listed::Listed};
-use crate::section::{self, KeyPath, Taken, dotted, suggestion};
+use crate::section::{self, KeyPath, ReadTable, dotted, suggestion};
 
 /// A configuration file, understood.
 pub struct Layer<'a> {
@@ -71,7 +71,7 @@ impl<'a> Layer<'a> {
             let is_new = seen.insert(line, error.message()).is_none() && !is_alike;
             if is_new && told < MOST_SYNTAX_ERRORS {
                 told += 1;
-                problems.push(Problem::new(text.place(Some(line)), syntax::told(error.message())));
+                problems.push(Problem::new(text.place(Some(line)), syntax::explain(error.message())));
             }
         }
         if errors.is_empty() {
@@ -314,7 +314,7 @@ impl Converter<'_> {
             };
             let before = self.problems.len();
             let converted = Value::Object(self.table(table));
-            let Taken { value: written, mut faults, unknown } = section::take::<TaskEntry>(converted);
+            let ReadTable { value: written, mut faults, unknown } = section::take::<TaskEntry>(converted);
             faults.extend(unknown.into_iter().map(|path| known::unknown_key(path, &register::KEYS)));
             for fault in faults {
                 let span = fault.path.split_first().and_then(|(first, rest)| {

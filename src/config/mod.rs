@@ -99,7 +99,7 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Vec<Proble
     let accounts = accounts::resolve(&mut sections, &merged, environment);
     hide_from_sinks(&accounts, &mut sinks);
     // What is held against [poll] only follows from what is wrong there.
-    let sure_poll = poll.filter(|_| sections.told(&["poll".to_owned()]).is_empty());
+    let sure_poll = poll.filter(|_| sections.reported_keys(&["poll".to_owned()]).is_empty());
     let operations = Operations::built_in();
     let catalogue = catalogue(&accounts, &operations, &merged, &sections).polled_by(sure_poll);
     let mut targets = HashSet::new();
@@ -108,10 +108,10 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Vec<Proble
             sections.doubt(&[], "tasks", "there is none; write [[tasks]], or name a list in `task_files`")
         }
         Ok(_) => {}
-        Err(problems) => problems.into_iter().for_each(|problem| sections.tell_problem(problem)),
+        Err(problems) => problems.into_iter().for_each(|problem| sections.report_problem(problem)),
     }
     refused_proxies(&accounts, &operations, targets).into_iter().for_each(|(account, what)| {
-        sections.tell(&["accounts".to_owned(), account], "", what);
+        sections.report(&["accounts".to_owned(), account], "", what);
     });
     match (sections.into_told(), poll, store, log) {
         ((problems, doubts), Some(poll), Some(store), Some(log)) if problems.is_empty() => {
@@ -129,7 +129,7 @@ pub fn refused_proxies(
 ) -> BTreeSet<(String, String)> {
     let refused = |target: Arc<Target>| {
         let account = accounts.get(&target.account)?;
-        let refused = account.check_proxy(operations.meant(&target.operation, account.api)?).err()?;
+        let refused = account.check_proxy(operations.resolve(&target.operation, account.api)?).err()?;
         Some((target.account.clone(), refused.to_string()))
     };
     targets.into_iter().filter_map(refused).collect()
@@ -159,7 +159,7 @@ fn catalogue(
         accounts.iter().map(|(name, account)| (name.clone(), account.region.clone())).collect();
     for name in names("accounts") {
         let is_wrong = !accounts.contains_key(&name)
-            || !sections.told(&["accounts".to_owned(), name.clone()]).is_empty();
+            || !sections.reported_keys(&["accounts".to_owned(), name.clone()]).is_empty();
         let region = regions.entry(name).or_default();
         if is_wrong && region.is_none() {
             *region = Some(ANY.to_owned());

@@ -16,7 +16,7 @@ use crate::files;
 use crate::model::policy::Policy;
 use crate::model::route::LOG;
 use crate::problem::{Place, Problem, nearest};
-use crate::section::{self, KeyPath, TableFault, Taken, dotted, short, suggestion};
+use crate::section::{self, KeyPath, ReadTable, TableFault, dotted, short, suggestion};
 use crate::sinks::{self, Common, SinkType, TypeConfig, TypedConfig};
 use crate::{store, telemetry};
 
@@ -70,7 +70,7 @@ impl<'a> Sections<'a> {
             .into_iter()
             .partition(|(path, _)| files::metadata(path).is_err_and(|error| error.is_missing()));
         for (path, place) in missing {
-            self.tell_problem(Problem::new(
+            self.report_problem(Problem::new(
                 place,
                 format!("there is no {}; write the file, or name another one", path.display()),
             ));
@@ -103,7 +103,7 @@ impl<'a> Sections<'a> {
                         "leads where that of [sinks.{}] does; name another path, or leave out one of the two",
                         other.get()
                     );
-                    self.tell(&["sinks".to_owned(), name.clone()], key, what);
+                    self.report(&["sinks".to_owned(), name.clone()], key, what);
                 }
             }
         }
@@ -116,7 +116,7 @@ impl<'a> Sections<'a> {
         let common = section::take::<Common>(table.clone());
         let kind = match r#type {
             Some(r#type) => (r#type.read)(table),
-            None => Taken { value: None, faults: Vec::new(), unknown: Vec::new() },
+            None => ReadTable { value: None, faults: Vec::new(), unknown: Vec::new() },
         };
         let faults = common.faults.iter().chain(&kind.faults).cloned();
         let unknown =
@@ -129,7 +129,7 @@ impl<'a> Sections<'a> {
             && common.as_ref().is_some_and(|common| common.batch.is_some())
         {
             let what = "gathers nothing here, since each event goes out alone; leave it out, or limit `rate`";
-            self.tell(at, "batch", what);
+            self.report(at, "batch", what);
         }
         Some(sinks::Config::new(common?, kind.value?))
     }
@@ -149,18 +149,18 @@ impl<'a> Sections<'a> {
                 Some(r#type) => return Some(r#type),
                 None => format!("there is no sink type {:?}; {}", short(written), suggestion(written, &choices)),
             },
-            (_, None | Some(None)) if self.told(at).iter().any(|key| key == "type") => return None,
+            (_, None | Some(None)) if self.reported_keys(at).iter().any(|key| key == "type") => return None,
             (_, None | Some(None)) => {
                 format!("says what kind of sink this is; write type = and one of \"{}\"", choices.join("\", \""))
             }
         };
-        self.tell(at, "type", what);
+        self.report(at, "type", what);
         None
     }
 
     /// Checks the keys of a sink's type, and the files that they name.
     fn check(&mut self, at: &KeyPath, config: &dyn TypeConfig) {
-        let told = self.told(at);
+        let told = self.reported_keys(at);
         let mut doubts = Vec::new();
         for TableFault { path, what } in config.check(&mut |key, what| doubts.push((key, what))) {
             let key = dotted(&path);
@@ -175,7 +175,10 @@ impl<'a> Sections<'a> {
                 is_part || is_misspelt
             });
             if !is_told {
-                self.tell_problem(Problem::new(self.place(&at.iter().cloned().chain(path).collect()), what));
+                self.report_problem(Problem::new(
+                    self.place(&at.iter().cloned().chain(path).collect()),
+                    what,
+                ));
             }
         }
         doubts.into_iter().for_each(|(key, what)| self.doubt(at, key, what));
@@ -192,13 +195,13 @@ impl<'a> Sections<'a> {
                 && name.trim() == name;
             if !table.is_object() {
                 // The value is not repeated: a key that belongs one level deeper may be a secret.
-                self.tell(
+                self.report(
                     &at,
                     "",
                     format!("is no table; write [{section}.NAME], with a name of your choice, and below it what belongs to it"),
                 );
             } else if !usable {
-                self.tell(
+                self.report(
                     &at,
                     "",
                     format!("is no name; write 1 to {LONGEST_NAME_BYTES} bytes without control characters and outer blanks"),
@@ -218,14 +221,14 @@ impl<'a> Sections<'a> {
         known: &Value,
         checks: impl Fn(&T) -> Vec<Check>,
     ) -> Option<T> {
-        let Taken { value, mut faults, unknown } = section::take::<T>(table);
+        let ReadTable { value, mut faults, unknown } = section::take::<T>(table);
         faults.extend(unknown.into_iter().map(|path| unknown_key(path, known)));
         self.checked(at, value, faults, checks)
     }
 
     /// Tells what is wrong with a key of the table at that path; `""` is the table itself.
-    pub fn tell(&mut self, at: &[String], key: &str, what: impl Into<String>) {
-        self.tell_problem(Problem::new(self.place(&key_path(at, key)), what));
+    pub fn report(&mut self, at: &[String], key: &str, what: impl Into<String>) {
+        self.report_problem(Problem::new(self.place(&key_path(at, key)), what));
     }
 
     /// Notes what is right but doubtful about a key of the table at that path.
@@ -239,14 +242,14 @@ impl<'a> Sections<'a> {
     }
 
     /// The keys of the table at that path of which something was told already.
-    pub fn told(&self, at: &[String]) -> Vec<String> {
+    pub fn reported_keys(&self, at: &[String]) -> Vec<String> {
         let start = format!("{}.", dotted(at));
         let within = |problem: &Problem| problem.place.key.as_ref()?.strip_prefix(&start).map(str::to_owned);
         self.problems.iter().filter_map(within).collect()
     }
 
     /// Tells what is wrong elsewhere.
-    pub fn tell_problem(&mut self, problem: Problem) {
+    pub fn report_problem(&mut self, problem: Problem) {
         self.problems.push(problem);
     }
 
@@ -268,14 +271,14 @@ impl<'a> Sections<'a> {
         faults: Vec<TableFault>,
         checks: impl Fn(&T) -> Vec<Check>,
     ) -> Option<T> {
-        let before = self.told(at);
+        let before = self.reported_keys(at);
         // A key that was dropped on the way here, as one with an unset variable is, would be told again as
         // missing.
         for fault in faults.into_iter().filter(|fault| !before.contains(&dotted(&fault.path))) {
             let path: KeyPath = at.iter().chain(&fault.path).cloned().collect();
-            self.tell_problem(Problem::new(self.place(&path), fault.what));
+            self.report_problem(Problem::new(self.place(&path), fault.what));
         }
-        let told = self.told(at);
+        let told = self.reported_keys(at);
         for check in value.as_ref().map(checks).into_iter().flatten().filter(|check| !check.holds) {
             // Two keys are compared only where both are surely what was meant.
             // A list from which an element was dropped is not what was meant either.
@@ -284,7 +287,7 @@ impl<'a> Sections<'a> {
             };
             let sure = told.is_empty() || check.keys.len() == 1 && !told.iter().any(is_told);
             if sure {
-                self.tell(at, check.keys[0], check.what);
+                self.report(at, check.keys[0], check.what);
             }
         }
         value

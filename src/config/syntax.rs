@@ -29,7 +29,7 @@ const ADVICE: &[(&str, &str)] = &[
 const BACKSLASH: &str = "within \"…\" a backslash is written \\\\; within '…' it stands for itself";
 
 /// The parser's message, and what to write.
-pub fn told(message: &str) -> String {
+pub fn explain(message: &str) -> String {
     let what = message.split(", expected").next().unwrap_or_default();
     match ADVICE.iter().find(|(start, _)| message.starts_with(start)) {
         Some((_, advice)) => format!("is not TOML: {what}; {advice}"),

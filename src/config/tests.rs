@@ -262,9 +262,9 @@ fn without_id_and_key_the_environment_goes_before_the_sdk_file_and_that_before_t
         ids.each_ref().map(|account| account.secret_id.as_str()),
         ["ENV", "NAMED", "USER", "USER", "OTHER", "USER", "TCCLI", "OPS"]
     );
-    assert_eq!(ids[0].kept_in, None);
+    assert_eq!(ids[0].credentials_file, None);
     assert_eq!(
-        ids[2].kept_in,
+        ids[2].credentials_file,
         Some(CredentialFile { path: path("home/.tencentcloud/credentials").into(), form: FileFormat::Sdk })
     );
     // Temporary keys come and go, and are counted under the account's name.

@@ -53,7 +53,7 @@ pub struct Options {
     pub format: ResolvedFormat,
     /// Whether systemd is told how it stands. Of a command that only starts a daemon for a while, it waits
     /// for nothing.
-    pub tells_systemd: bool,
+    pub notifies_systemd: bool,
     /// Time and chance.
     pub clock: Clock,
     /// Ends the daemon.
@@ -68,7 +68,7 @@ const WAITING_TO_BE_SEEN: usize = 1024;
 impl Options {
     /// A daemon for one command, until every task is over, or nothing but held work
     /// has been left for so long; and what it tells of its events and of each poll.
-    pub fn looked_on(
+    pub fn with_listener(
         held_for: Duration,
         clock: Clock,
     ) -> (Self, mpsc::Receiver<Event>, mpsc::Receiver<PollReport>) {
@@ -78,7 +78,7 @@ impl Options {
             until_done: Some(held_for),
             allow_removals: false,
             format: ResolvedFormat::Text,
-            tells_systemd: false,
+            notifies_systemd: false,
             clock,
             stop: CancellationToken::new(),
             listener: Some(Listener { events, polls }),

@@ -123,10 +123,10 @@ fn keys(
     for (target, (tasks, own_timeouts)) in counts {
         let route = cloud.route(&target)?;
         let Some(account) = loaded.accounts.get(&target.account) else { continue };
-        let Some(row) = loaded.operations.meant(&target.operation, account.api) else { continue };
+        let Some(row) = loaded.operations.resolve(&target.operation, account.api) else { continue };
         let successor = loaded
             .operations
-            .meant(&target.operation, Api::V3)
+            .resolve(&target.operation, Api::V3)
             .filter(|successor| row.api == Api::V2 && successor.api == Api::V3);
         let documented = account.rate_limit.is_none().then_some(row.rate);
         let key = keys.entry(route.pace_key.clone()).or_insert_with(|| PaceKeyPlan {

@@ -32,14 +32,14 @@ const NO_TASK: u64 = 1;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReachResult {
     /// Whether it can be used.
-    pub stand: Stand,
+    pub usability: Usability,
     /// What says so, and what to do.
     pub what: String,
 }
 
 /// Whether something can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stand {
+pub enum Usability {
     /// It can.
     Good,
     /// Nobody knows: it was not, or cannot be, tried like this.
@@ -89,7 +89,7 @@ pub async fn reach(
                 });
             }
             Err(what) => {
-                drop(found.accounts.insert(name.clone(), ReachResult { stand: Stand::Untried, what }))
+                drop(found.accounts.insert(name.clone(), ReachResult { usability: Usability::Untried, what }))
             }
         }
     }
@@ -127,7 +127,7 @@ fn task_of(account: &str, loaded: &Loaded, plan: &Plan) -> Result<NewTask, Strin
 /// polls do too.
 async fn asked_once(route: &PollRoute, task: NewTask, clock: Clock) -> ReachResult {
     let params: Vec<_> = task.settings.params.into_iter().collect();
-    let ask = async |at: Wall| route.ask(&task.id, &params, Stamp { nonce: clock.nonce(), at }, true).await;
+    let ask = async |at: Wall| route.poll(&task.id, &params, Stamp { nonce: clock.nonce(), at }, true).await;
     let here = clock.now().wall;
     let Response { poll, date } = ask(here).await;
     let refused_unread = poll.as_ref().is_err_and(|fault| fault.class == Class::Clock);
@@ -145,70 +145,72 @@ async fn asked_once(route: &PollRoute, task: NewTask, clock: Clock) -> ReachResu
     let host = &route.pace_key.host;
     let (stand, what) = match poll {
         Ok(reading) => (
-            Stand::Good,
+            Usability::Good,
             format!("{host} accepted the signature; task {} has the status {}", task.id, reading.status),
         ),
         Err(fault) => of_fault(host, &fault),
     };
-    ReachResult { stand, what: what + &clocks }
+    ReachResult { usability: stand, what: what + &clocks }
 }
 
 /// What a fault says of the account. One of the task is a good sign: the login was accepted before the task
 /// was looked for.
-fn of_fault(host: &str, fault: &Fault) -> (Stand, String) {
+fn of_fault(host: &str, fault: &Fault) -> (Usability, String) {
     let Fault { code, message, .. } = fault;
     let answer = if message.is_empty() { code.to_string() } else { format!("{code}, {message}") };
     match fault.class {
-        Class::Task => (Stand::Good, format!("{host} accepted the signature; of the task it says: {answer}")),
+        Class::Task => {
+            (Usability::Good, format!("{host} accepted the signature; of the task it says: {answer}"))
+        }
         Class::Account => (
-            Stand::Refused,
+            Usability::Refused,
             format!(
                 "{host} refuses the credentials: {answer}; check secret_id, the key and, of temporary ones, the token"
             ),
         ),
         Class::PaceKey => (
-            Stand::Refused,
+            Usability::Refused,
             format!(
                 "{host} refuses this action in this region: {answer}; check the permissions of the key, region and endpoint"
             ),
         ),
         Class::Clock => (
-            Stand::Later,
+            Usability::Later,
             format!("{host} finds the request expired or seen before: {answer}; set this machine's clock"),
         ),
         Class::Throttled | Class::AccountThrottled => {
-            (Stand::Later, format!("{host} is asked too often: {answer}; see who else uses this key"))
+            (Usability::Later, format!("{host} is asked too often: {answer}; see who else uses this key"))
         }
         Class::Connection | Class::Service => {
-            (Stand::Later, format!("no answer of use from {host}: {answer}; see to the network, or wait"))
+            (Usability::Later, format!("no answer of use from {host}: {answer}; see to the network, or wait"))
         }
     }
 }
 
 fn of_sink(reached: Result<Option<&'static str>, Refusal>) -> ReachResult {
     match reached {
-        Ok(Some(what)) => ReachResult { stand: Stand::Good, what: what.to_owned() },
+        Ok(Some(what)) => ReachResult { usability: Usability::Good, what: what.to_owned() },
         Ok(None) => ReachResult {
-            stand: Stand::Untried,
+            usability: Usability::Untried,
             what: "only an event can tell; see `opwatch events test`".to_owned(),
         },
         Err(refusal) => {
             let stand = match refusal.class {
-                RefusalClass::Passing => Stand::Later,
-                RefusalClass::Sink | RefusalClass::Event => Stand::Refused,
+                RefusalClass::Passing => Usability::Later,
+                RefusalClass::Sink | RefusalClass::Event => Usability::Refused,
             };
-            ReachResult { stand, what: refusal.what }
+            ReachResult { usability: stand, what: refusal.what }
         }
     }
 }
 
 impl ReachReport {
     /// What stands like that, with its kind.
-    pub fn that_are(&self, stand: Stand) -> Vec<String> {
+    pub fn that_are(&self, stand: Usability) -> Vec<String> {
         let named = |kind, found: &BTreeMap<String, ReachResult>| {
             found
                 .iter()
-                .filter(|(_, reached)| reached.stand == stand)
+                .filter(|(_, reached)| reached.usability == stand)
                 .map(|(name, _)| format!("{kind} {name}"))
                 .collect::<Vec<_>>()
         };

@@ -58,7 +58,7 @@ pub async fn register_listed(
     tracing::info!(
         new = count(RegisteredState::New),
         known = count(RegisteredState::Known),
-        over = count(RegisteredState::Over),
+        over = count(RegisteredState::Finished),
         "tasks registered"
     );
     Ok(rows)

@@ -48,7 +48,7 @@ impl Daemon {
         others.spawn(groups.run(lanes_stop.clone()));
         others.spawn(retention.run(lanes_stop.clone()));
         others.spawn(refresh.run(lanes_stop.clone()));
-        let notify = |state| options.tells_systemd.then(|| systemd::notify(state));
+        let notify = |state| options.notifies_systemd.then(|| systemd::notify(state));
         notify(NotifyState::Ready);
         tracing::info!(open_tasks = status.borrow().open, "watching");
         // The first loop that ends is the one that failed, unless a stop came first.

@@ -68,7 +68,8 @@ impl UntilDone {
                 Left::Nothing => return Ok(Vec::new()),
                 Left::Work => left_since = None,
                 Left::Deliveries | Left::Held(_) => {
-                    if left_since.get_or_insert_with(|| Lasting::untold(UNTOLD, now)).goes_on(now.steady) {
+                    if left_since.get_or_insert_with(|| Lasting::untold(UNTOLD, now)).is_due_again(now.steady)
+                    {
                         self.tell(&left, open_tasks).await?;
                     }
                 }
@@ -81,7 +82,7 @@ impl UntilDone {
                 Left::Nothing | Left::Work | Left::Deliveries => held_since = None,
             }
             let give_up = held_since.map(|since| since + self.patience);
-            let wake = give_up.into_iter().chain(left_since.as_ref().map(Lasting::tell_again)).min();
+            let wake = give_up.into_iter().chain(left_since.as_ref().map(Lasting::log_again)).min();
             tokio::select! {
                 // An error means that the loop is gone, and then the daemon ends by itself.
                 Ok(()) = self.status.changed() => {}

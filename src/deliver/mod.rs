@@ -106,7 +106,7 @@ impl RunningLoop {
         loop {
             if outbox.has_changed().unwrap_or(false) {
                 outbox.mark_unchanged();
-                self.lane.look_again();
+                self.lane.refill();
             }
             self.load().await?;
             let now = self.parts.clock.now().steady;
@@ -129,7 +129,7 @@ impl RunningLoop {
                     acknowledged.unwrap_or_else(|error| resume_panic(error))?;
                     self.acknowledge();
                 }
-                Ok(()) = outbox.changed(), if waits => self.lane.look_again(),
+                Ok(()) = outbox.changed(), if waits => self.lane.refill(),
                 () = self.parts.clock.sleep_until(wake.unwrap_or_default()), if wake.is_some() => {}
                 Some(command) = self.parts.commands.recv(), if waits => self.carry_out(command),
                 () = stop.cancelled(), if waits => {
@@ -217,7 +217,7 @@ impl RunningLoop {
         match written.unwrap_or_else(|error| resume_panic(error))? {
             OutboxWritten::Done => return Ok(()),
             OutboxWritten::NewEvent => {}
-            OutboxWritten::DeadLetter(seq) => self.lane.gone(seq),
+            OutboxWritten::DeadLetter(seq) => self.lane.became_dead_letter(seq),
         }
         self.parts.outbox.send_replace(());
         Ok(())
@@ -235,7 +235,7 @@ impl RunningLoop {
             }
             Action::Retry(_) => Err(CommandRefused::Unknown),
         };
-        command.answer(result);
+        command.respond(result);
     }
 
     fn publish_status(&self) {

@@ -126,7 +126,7 @@ mod tests {
     use crate::model::step::Reason;
 
     fn shown(event: &Event) -> String {
-        line(event).words()
+        line(event).message_and_fields()
     }
 
     #[test]

@@ -76,7 +76,7 @@ impl Journal {
 fn entry(event: &Event, value_bytes: usize) -> Vec<u8> {
     let line = line(event);
     let mut datagram = Vec::with_capacity(1024);
-    put(&mut datagram, "MESSAGE", &cut(&line.words(), value_bytes));
+    put(&mut datagram, "MESSAGE", &cut(&line.message_and_fields(), value_bytes));
     put(&mut datagram, "MESSAGE_ID", &message_id(event.kind).simple().to_string());
     put(&mut datagram, "PRIORITY", priority(event.kind, event.outcome()));
     put(&mut datagram, "SYSLOG_IDENTIFIER", "opwatch");

@@ -72,11 +72,11 @@ impl LogLine<'_> {
             Some(level) => format!("{:<5} ", level.name().to_uppercase()),
             None => String::new(),
         };
-        format!("{} {level}{}", self.time, self.words())
+        format!("{} {level}{}", self.time, self.message_and_fields())
     }
 
     /// `message key=value …`: the text without its time and level.
-    pub fn words(&self) -> String {
+    pub fn message_and_fields(&self) -> String {
         let mut words = escaped(&cut(self.message, MAX_VALUE_BYTES)).into_owned();
         for (key, value) in &self.fields {
             // Writing to a string cannot fail.

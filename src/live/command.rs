@@ -54,7 +54,7 @@ impl Commands {
 
 impl Command {
     /// Answers the sender, who may have gone.
-    pub fn answer(self, result: Result<(), CommandRefused>) {
+    pub fn respond(self, result: Result<(), CommandRefused>) {
         let _ = self.result.send(result);
     }
 }

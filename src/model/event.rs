@@ -111,7 +111,7 @@ pub struct Ending {
 
 /// The word that a task ended with.
 #[derive(Clone, Debug, PartialEq)]
-pub enum FinalWord<'a> {
+pub enum FinalEvent<'a> {
     /// It came to an outcome.
     Finished {
         /// Which one.
@@ -220,7 +220,7 @@ impl Kind {
     }
 
     /// Whether a task's watch is over with it.
-    pub fn is_final_word(self) -> bool {
+    pub fn is_final(self) -> bool {
         matches!(self, Self::Finished | Self::Abandoned)
     }
 
@@ -238,9 +238,9 @@ impl Kind {
 }
 
 /// The one final word on a task.
-pub fn final_word(about: &EventContext<'_>, word: &FinalWord<'_>, ending: &Ending) -> Event {
+pub fn final_event(about: &EventContext<'_>, word: &FinalEvent<'_>, ending: &Ending) -> Event {
     let (kind, mut data) = match word {
-        FinalWord::Finished { outcome, status, instances, message } => {
+        FinalEvent::Finished { outcome, status, instances, message } => {
             let data = TaskData {
                 outcome: Some(*outcome),
                 status: Some((*status).clone()),
@@ -251,7 +251,7 @@ pub fn final_word(about: &EventContext<'_>, word: &FinalWord<'_>, ending: &Endin
             };
             (Kind::Finished, data)
         }
-        FinalWord::Abandoned { reason, status, last_seen_at, error } => {
+        FinalEvent::Abandoned { reason, status, last_seen_at, error } => {
             let data = TaskData {
                 reason: Some(*reason),
                 status: status.cloned(),
@@ -336,7 +336,7 @@ struct IdParts {
 fn derived_id(origin: &IdParts, kind: Kind, time: Wall) -> Uuid {
     let IdParts { source, subject, start, sequence } = origin;
     let mut name = serde_json::json!([source, subject, start.0, kind.name(), sequence]);
-    if let (false, Some(parts)) = (kind.is_final_word(), name.as_array_mut()) {
+    if let (false, Some(parts)) = (kind.is_final(), name.as_array_mut()) {
         parts.push(time.0.into());
     }
     Uuid::new_v5(&NAMESPACE, name.to_string().as_bytes())
@@ -372,14 +372,14 @@ mod tests {
             registered_at: Wall(registered_at),
             sequence: 0,
         };
-        let word = FinalWord::Finished {
+        let word = FinalEvent::Finished {
             outcome: Outcome::Success,
             status: &Code::Int(1),
             instances: &instances,
             message: None,
         };
         let spans = (Duration::from_millis(723_400), Some(Duration::from_millis(31_500)));
-        final_word(
+        final_event(
             &about,
             &word,
             &Ending { at: Wall(seen_at), elapsed: spans.0, detected_within: spans.1, polls: 17, errors: 2 },
@@ -431,7 +431,7 @@ mod tests {
                 known: true,
                 message: None,
             };
-            let finished = FinalWord::Finished {
+            let finished = FinalEvent::Finished {
                 outcome: Outcome::Partial,
                 status: &Code::Int(3),
                 instances,
@@ -440,7 +440,7 @@ mod tests {
             let ending =
                 Ending { at: Wall(1), elapsed: Duration::ZERO, detected_within: None, polls: 1, errors: 0 };
             let progressed = progressed(&about, &reading, &Code::Int(4), Wall(1));
-            [progressed, final_word(&about, &finished, &ending)].map(|event| {
+            [progressed, final_event(&about, &finished, &ending)].map(|event| {
                 assert!(event.body.len() < 20_000, "{} bytes", event.body.len());
                 let record: serde_json::Value = serde_json::from_str(&event.body).unwrap();
                 assert_eq!(schema::told(&record), [""; 0]);

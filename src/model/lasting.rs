@@ -17,7 +17,7 @@ pub struct Lasting {
     pub since: Moment,
     /// When it last was seen.
     seen: Steady,
-    tell_again: Steady,
+    log_again: Steady,
     repetition: Duration,
 }
 
@@ -29,7 +29,7 @@ impl Lasting {
 
     /// It begins now, and is worth a line only once it has lasted for so long.
     pub fn untold(first: Duration, now: Moment) -> Self {
-        Self { since: now, seen: now.steady, tell_again: now.steady + first, repetition: first }
+        Self { since: now, seen: now.steady, log_again: now.steady + first, repetition: first }
     }
 
     /// It was seen now, perhaps not for the first time: what comes and goes is one trouble, until it stays
@@ -38,7 +38,7 @@ impl Lasting {
         match of {
             Some(lasting) if now.steady - lasting.seen < LAST_REPETITION => {
                 lasting.seen = now.steady;
-                lasting.goes_on(now.steady)
+                lasting.is_due_again(now.steady)
             }
             Some(_) | None => {
                 *of = Some(Self::new(now));
@@ -48,17 +48,17 @@ impl Lasting {
     }
 
     /// When it is to be told again.
-    pub fn tell_again(&self) -> Steady {
-        self.tell_again
+    pub fn log_again(&self) -> Steady {
+        self.log_again
     }
 
     /// It goes on. Whether it is to be told again now, which counts as done then.
-    pub fn goes_on(&mut self, now: Steady) -> bool {
-        if now < self.tell_again {
+    pub fn is_due_again(&mut self, now: Steady) -> bool {
+        if now < self.log_again {
             return false;
         }
         self.repetition = (self.repetition * 2).min(LAST_REPETITION);
-        self.tell_again = now + self.repetition;
+        self.log_again = now + self.repetition;
         true
     }
 
@@ -85,7 +85,7 @@ mod tests {
     fn what_lasts_is_told_again_with_backoff() {
         let mut lasting = Lasting::new(Moment::default());
         let told: Vec<_> =
-            (1..=20_000).filter(|second| lasting.goes_on(Steady(second * 1_000_000))).collect();
+            (1..=20_000).filter(|second| lasting.is_due_again(Steady(second * 1_000_000))).collect();
         assert_eq!(told, [60, 180, 420, 900, 1860, 3780, 7380, 10980, 14580, 18180]);
     }
 }

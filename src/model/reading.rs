@@ -35,7 +35,7 @@ pub enum Phase {
     /// Not over yet, or a status that the operation's row does not know.
     Running,
     /// Over, with that outcome.
-    Over(Outcome),
+    Finished(Outcome),
 }
 
 /// A good answer to one poll.

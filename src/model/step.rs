@@ -68,7 +68,9 @@ pub fn step(
     task.unsaved = true;
     task.started.learn(draw.now);
     match poll {
-        Ok(reading @ Reading { phase: Phase::Over(outcome), .. }) => Effect::Finish(task, outcome, reading),
+        Ok(reading @ Reading { phase: Phase::Finished(outcome), .. }) => {
+            Effect::Finish(task, outcome, reading)
+        }
         Ok(reading)
             if task
                 .timeout

@@ -21,7 +21,7 @@ const IDLE: Duration = Duration::from_secs(30);
 
 /// How a server is reached.
 #[derive(Clone, Copy, Debug)]
-pub struct Way<'a> {
+pub struct PeerSettings<'a> {
     /// Whether it speaks plain http, which is for this machine alone.
     pub is_plain: bool,
     /// The proxy to go through; default: that of the usual environment variables ([`proxy::before`]).
@@ -34,7 +34,7 @@ pub struct Way<'a> {
 ///
 /// # Errors
 /// When the proxy or a certificate cannot be used. The error holds no secret: both were checked before.
-pub fn client(way: Way<'_>) -> Result<ClientBuilder, reqwest::Error> {
+pub fn client(way: PeerSettings<'_>) -> Result<ClientBuilder, reqwest::Error> {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
         // It fails only where a provider is there already, and any will do.
@@ -76,7 +76,7 @@ pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
 }
 
 /// Host and port of whom a failed request was for.
-pub fn asked(error: &reqwest::Error) -> Option<String> {
+pub fn host_and_port(error: &reqwest::Error) -> Option<String> {
     let url = error.url()?;
     Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?))
 }
@@ -163,7 +163,7 @@ mod tests {
         let garbage = server(b"no HTTP\r\n\r\n");
         let short = server(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc");
         let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let client = client(Way { is_plain: true, proxy: None, ca: &[] }).unwrap();
+        let client = client(PeerSettings { is_plain: true, proxy: None, ca: &[] }).unwrap();
         let client = client.timeout(Duration::from_secs(60)).build().unwrap();
         let mut with_url = 0;
         for (server, query) in [
@@ -182,7 +182,7 @@ mod tests {
                 Err(error) => error,
             };
             with_url += usize::from(format!("{error} {error:?}").contains(SECRET));
-            let asked = asked(&error).unwrap_or_default();
+            let asked = host_and_port(&error).unwrap_or_default();
             let told = format!("{asked} {}", cause(error));
             assert!(!told.contains(SECRET) && told.len() > 8, "{server}: {told}");
         }

@@ -5,7 +5,7 @@
 //! everything that a configuration lists, so that a long list is never in memory as a whole, and [`piped`]
 //! reads what a command is handed on its standard input.
 
-mod answers;
+mod responses;
 pub mod catalogue;
 mod json;
 pub mod lines;

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::lines::{Told, parse_object};
 use super::listed::Listed;
-use super::{TaskEntry, WrittenId, answers, json};
+use super::{TaskEntry, WrittenId, json, responses};
 use crate::problem::{Place, Problem};
 
 /// Far above the list of a person's command, and what a command may take of memory. Longer lists are a
@@ -153,7 +153,7 @@ fn written(part: &InputPart<'_>, place: &Place) -> Result<Vec<TaskEntry>, Vec<Pr
         InputPart::Json(text, value) if value.get("id").is_some() => {
             parse_object(text, place).map(|written| vec![written])
         }
-        InputPart::Json(_, value) => match answers::ids(value) {
+        InputPart::Json(_, value) => match responses::ids(value) {
             Ok(ids) => Ok(ids.into_iter().map(of).collect()),
             Err(what) => Err(vec![Problem::new(place.clone(), what)]),
         },

@@ -1,7 +1,7 @@
 //! Everything that can be wrong with a request itself, in the order in which the cloud looks at it. Only a
 //! request whose signature holds uses up a nonce and the rate.
 
-use super::answer::ErrorResponse;
+use super::response::ErrorResponse;
 use super::scenario::{Scenario, ServedAction};
 use super::used::Used;
 use super::{request, request_3_0};

@@ -31,14 +31,14 @@ pub struct ReceivedRequest {
     /// Whether an end of this task had been answered before.
     pub after_end: bool,
     /// What else there is to say of the answer: a refusal's message, or in which way it misbehaved.
-    pub words: String,
+    pub detail: String,
 }
 
 /// How a request was answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RequestOutcome {
     /// With a status.
-    Answered(i64),
+    Status(i64),
     /// With a code of its API, for a flaw of its own or because the script says so.
     Refused(Code),
     /// With anything else of the script: a page, garbage, half an answer, nothing at all.
@@ -108,7 +108,7 @@ mod tests {
                 verdict,
                 flaw,
                 after_end,
-                words,
+                detail: words,
             });
         }
         assert_eq!(

@@ -10,7 +10,7 @@
 //! a status takes the form of the API that asks, a code its name there (`codes`). What is wrong with a
 //! request itself is told in the codes of its own API (`check`).
 
-mod answer;
+mod response;
 mod check;
 mod codes;
 mod journal;
@@ -35,8 +35,8 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-pub use answer::{Answer, ArrayName, ErrorResponse};
 pub use journal::{ReceivedRequest, RequestOutcome};
+pub use response::{ArrayName, ErrorResponse, SimResponse};
 pub use scenario::{Offset, Quota, SECRET_ID, SECRET_KEY, Scenario, ServedAction, Unlisted};
 
 use crate::clock::{Clock, Moment, Wall};
@@ -88,7 +88,7 @@ impl Sim {
     }
 
     /// The latest requests, oldest first: at least 50,000 of them, if there were so many.
-    pub fn seen(&self) -> Vec<ReceivedRequest> {
+    pub fn received(&self) -> Vec<ReceivedRequest> {
         self.shared.state().journal.entries().to_vec()
     }
 
@@ -105,7 +105,7 @@ impl Sim {
 
     /// The next few requests after so many in all, once there is one, and how many before these are forgotten
     /// already.
-    pub async fn seen_after(&self, total: u64) -> (Vec<ReceivedRequest>, u64) {
+    pub async fn requests_after(&self, total: u64) -> (Vec<ReceivedRequest>, u64) {
         /// Some ten kilobytes of lines.
         const FEW: usize = 100;
         self.until(|journal| journal.total() > total).await;
@@ -127,7 +127,7 @@ impl Sim {
     }
 
     /// Gives a task a new script, which starts with its next poll; an end answered before is forgotten.
-    pub fn set_answers(&self, id: &str, answers: impl Into<Vec<Answer>>) {
+    pub fn set_responses(&self, id: &str, answers: impl Into<Vec<SimResponse>>) {
         self.shared.state().set_answers(id, answers.into());
     }
 
@@ -153,7 +153,7 @@ impl Sim {
 
     /// Answers everything with this until it is over (`None`). Scripts stand still meanwhile; flaws are still
     /// noted.
-    pub fn outage(&self, answer: Option<Answer>) {
+    pub fn outage(&self, answer: Option<SimResponse>) {
         self.shared.state().outage = answer;
     }
 }
@@ -165,7 +165,7 @@ impl SimShared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self, request: &Request, now: Moment) -> Answer {
+    fn take(&self, request: &Request, now: Moment) -> SimResponse {
         let answer = self.state().take(request, now);
         self.changed.notify_waiters();
         answer

@@ -13,7 +13,7 @@ use hyper::header::{CONTENT_TYPE, DATE, HeaderValue, RETRY_AFTER};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::answer::{Answer, ArrayName, ErrorResponse, ResponseKind};
+use super::response::{ArrayName, ErrorResponse, ResponseKind, SimResponse};
 use crate::clock::Wall;
 
 /// Exactly so, without a charset: the official SDK for Python sees an error only under this (api.md §2).
@@ -42,7 +42,7 @@ pub(super) enum ApiVersion {
 
 /// The response, once it is time for it. Never returns where the scenario says so.
 pub(super) async fn response(
-    answer: Answer,
+    answer: SimResponse,
     form: &ApiVersion,
     date: Wall,
 ) -> Result<Response<ReplyBody>, ConnectionCut> {

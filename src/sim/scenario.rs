@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::answer::{Answer, ErrorResponse};
+use super::response::{ErrorResponse, SimResponse};
 use crate::clock::{Moment, Wall};
 use crate::files;
 use crate::model::reading::Code;
@@ -52,7 +52,7 @@ pub struct Scenario {
     /// What happens to ids that `tasks` does not list.
     pub unlisted: Unlisted,
     /// The script of each listed id. An id that is an integer stands in its shortest form.
-    pub tasks: BTreeMap<String, Vec<Answer>>,
+    pub tasks: BTreeMap<String, Vec<SimResponse>>,
 }
 
 /// An action that is served, with the facts of api.md.
@@ -76,7 +76,7 @@ pub enum Unlisted {
     /// It runs for 2 to 8 seconds and ends by itself, mostly well.
     Runs,
     /// It follows this script.
-    Follows(Vec<Answer>),
+    Follows(Vec<SimResponse>),
     /// It does not exist.
     Refused(ErrorResponse),
 }
@@ -173,7 +173,7 @@ impl Scenario {
     }
 
     /// The same with one more listed task.
-    pub fn with_task(mut self, id: impl fmt::Display, answers: impl Into<Vec<Answer>>) -> Self {
+    pub fn with_task(mut self, id: impl fmt::Display, answers: impl Into<Vec<SimResponse>>) -> Self {
         self.tasks.insert(canonical(&id.to_string()), answers.into());
         self
     }
@@ -223,14 +223,14 @@ struct WrittenRefusal {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenDefault {
-    answers: Spanned<Vec<Answer>>,
+    answers: Spanned<Vec<SimResponse>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenTask {
     id: Spanned<ScenarioId>,
-    answers: Spanned<Vec<Answer>>,
+    answers: Spanned<Vec<SimResponse>>,
 }
 
 #[derive(Deserialize)]
@@ -312,7 +312,7 @@ impl ScenarioSource<'_> {
         )
     }
 
-    fn script(&self, answers: Spanned<Vec<Answer>>, key: &str) -> Result<Vec<Answer>, Problem> {
+    fn script(&self, answers: Spanned<Vec<SimResponse>>, key: &str) -> Result<Vec<SimResponse>, Problem> {
         if answers.get_ref().is_empty() {
             return Err(self.problem(
                 Some(answers.span()),
@@ -353,7 +353,7 @@ mod tests {
         Scenario::parse(text, None).unwrap_or_else(|problem| panic!("{text}: {problem}"))
     }
 
-    fn script(entries: &str) -> Result<Vec<Answer>, String> {
+    fn script(entries: &str) -> Result<Vec<SimResponse>, String> {
         let text = format!("[[tasks]]\nid = 1\nanswers = [{entries}]");
         Scenario::parse(&text, None)
             .map(|mut scenario| scenario.tasks.remove("1").unwrap())
@@ -381,7 +381,7 @@ mod tests {
         assert!(scenario.tasks.contains_key("7"));
         assert_eq!(
             parsed("[default]\nanswers = [{ status = 1 }]").unlisted,
-            Unlisted::Follows(vec![Answer::status(1)])
+            Unlisted::Follows(vec![SimResponse::status(1)])
         );
     }
 
@@ -389,22 +389,22 @@ mod tests {
     fn every_entry_is_read() {
         let second = Duration::from_secs(1);
         let pairs = [
-            ("{ status = 4, times = 3 }", Answer::status(4).times(3)),
-            ("{ status = 4, for = '1s' }", Answer::status(4).lasting(second)),
-            ("{ status = 5, instances = { cpm-1 = 1 } }", Answer::with_instances(5, [("cpm-1", 1)])),
-            ("{ code = 10001, message = 'no' }", Answer::refusal(10001, "no")),
+            ("{ status = 4, times = 3 }", SimResponse::status(4).times(3)),
+            ("{ status = 4, for = '1s' }", SimResponse::status(4).lasting(second)),
+            ("{ status = 5, instances = { cpm-1 = 1 } }", SimResponse::with_instances(5, [("cpm-1", 1)])),
+            ("{ code = 10001, message = 'no' }", SimResponse::refusal(10001, "no")),
             (
                 "{ code = 'AuthFailure.SignatureFailure' }",
-                Answer::refusal("AuthFailure.SignatureFailure", ""),
+                SimResponse::refusal("AuthFailure.SignatureFailure", ""),
             ),
-            ("{ code = 4400, http = 429 }", Answer::refusal(4400, "").http(429)),
-            ("{ http = 502, body = 'x', retry_after = '5' }", Answer::page(502, "x").retry_after("5")),
-            ("{ delay = '1s', status = 1 }", Answer::status(1).delayed(second)),
-            ("{ raw = 'garbage' }", Answer::raw("garbage")),
-            ("{ cut = true }", Answer::cut()),
-            ("{ hang = true }", Answer::hang()),
-            ("{ short = true }", Answer::status(1).short()),
-            ("{ huge = true }", Answer::status(1).huge()),
+            ("{ code = 4400, http = 429 }", SimResponse::refusal(4400, "").http(429)),
+            ("{ http = 502, body = 'x', retry_after = '5' }", SimResponse::page(502, "x").retry_after("5")),
+            ("{ delay = '1s', status = 1 }", SimResponse::status(1).delayed(second)),
+            ("{ raw = 'garbage' }", SimResponse::raw("garbage")),
+            ("{ cut = true }", SimResponse::cut()),
+            ("{ hang = true }", SimResponse::hang()),
+            ("{ short = true }", SimResponse::status(1).short()),
+            ("{ huge = true }", SimResponse::status(1).huge()),
         ];
         for (entry, answer) in pairs {
             assert_eq!(script(entry), Ok(vec![answer]), "{entry}");

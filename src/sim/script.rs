@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::answer::{Answer, Lasts};
+use super::response::{Lasts, SimResponse};
 use crate::clock::Steady;
 
 /// Where a task stands in its script.
@@ -26,7 +26,7 @@ impl Progress {
     }
 
     /// What one more poll is answered; `None` if the script is empty.
-    pub(super) fn next<'a>(&mut self, script: &'a [Answer], now: Steady) -> Option<&'a Answer> {
+    pub(super) fn next<'a>(&mut self, script: &'a [SimResponse], now: Steady) -> Option<&'a SimResponse> {
         while self.entry + 1 < script.len() {
             match script[self.entry].lasts {
                 Lasts::Times(times) if self.answered < times => {
@@ -48,7 +48,7 @@ impl Progress {
 }
 
 /// A task that runs for 2 to 8 seconds and ends, mostly well. The same id always has the same life.
-pub(super) fn usual(id: &str) -> Vec<Answer> {
+pub(super) fn usual(id: &str) -> Vec<SimResponse> {
     let draw = scrambled(id);
     let runs = Duration::from_millis(2_000 + draw % 6_001);
     let end = match (draw >> 16) % 100 {
@@ -63,7 +63,7 @@ pub(super) fn usual(id: &str) -> Vec<Answer> {
     let two = halfway || end == 3 || (draw >> 28).is_multiple_of(2);
     let told = |status, first, second| {
         let both = [(one.as_str(), first), (other.as_str(), second)];
-        Answer::with_instances(status, both.into_iter().take(if two { 2 } else { 1 }))
+        SimResponse::with_instances(status, both.into_iter().take(if two { 2 } else { 1 }))
     };
     let ended = match end {
         3 => told(3, 1, 2),
@@ -90,13 +90,13 @@ fn scrambled(id: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::answer::ResponseKind;
+    use super::super::response::ResponseKind;
     use super::*;
 
-    fn statuses(script: &[Answer], polls: impl IntoIterator<Item = i64>) -> Vec<i64> {
+    fn statuses(script: &[SimResponse], polls: impl IntoIterator<Item = i64>) -> Vec<i64> {
         let mut polls = polls.into_iter().map(|seconds| Steady(seconds * 1_000_000)).peekable();
         let mut progress = Progress::new(*polls.peek().unwrap());
-        let status = |answer: &Answer| match answer.what {
+        let status = |answer: &SimResponse| match answer.what {
             ResponseKind::Status { status, .. } => status,
             ResponseKind::Refusal(_)
             | ResponseKind::Raw(_)
@@ -109,17 +109,21 @@ mod tests {
 
     #[test]
     fn an_entry_lasts_its_times_and_the_last_one_for_ever() {
-        let script = [Answer::status(4).times(2), Answer::status(5), Answer::status(1)];
+        let script = [SimResponse::status(4).times(2), SimResponse::status(5), SimResponse::status(1)];
         assert_eq!(statuses(&script, 0..6), [4, 4, 5, 1, 1, 1]);
     }
 
     #[test]
     fn spans_follow_each_other_from_the_first_poll_and_may_pass_unseen() {
         let span = Duration::from_secs(10);
-        let script = [Answer::status(4).lasting(span), Answer::status(5).lasting(span), Answer::status(1)];
+        let script = [
+            SimResponse::status(4).lasting(span),
+            SimResponse::status(5).lasting(span),
+            SimResponse::status(1),
+        ];
         assert_eq!(statuses(&script, [100, 109, 110, 119, 120]), [4, 4, 5, 5, 1]);
         assert_eq!(statuses(&script, [100, 120]), [4, 1]);
-        let mixed = [Answer::status(4), Answer::status(5).lasting(span), Answer::status(1)];
+        let mixed = [SimResponse::status(4), SimResponse::status(5).lasting(span), SimResponse::status(1)];
         assert_eq!(statuses(&mixed, [100, 105, 110]), [4, 5, 1]);
     }
 

@@ -15,9 +15,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::answer::Answer;
 use super::check::Request;
 use super::reply::{ApiVersion, ConnectionCut, ReplyBody, response};
+use super::response::SimResponse;
 use super::{SimShared, request, request_3_0};
 
 /// Where API 2.0 is served.
@@ -99,7 +99,7 @@ async fn respond(
 
 /// What is said where no API is.
 async fn page(http: u16, shared: &SimShared) -> Result<Response<ReplyBody>, ConnectionCut> {
-    response(Answer::page(http, ""), &ApiVersion::V2, shared.cloud_time()).await
+    response(SimResponse::page(http, ""), &ApiVersion::V2, shared.cloud_time()).await
 }
 
 /// A request's body; `None` if it is too long or its connection broke.

@@ -3,10 +3,10 @@
 
 use std::collections::HashMap;
 
-use super::answer::{Answer, ErrorResponse, ResponseKind};
 use super::check::{Request, RequestFacts, check};
 use super::codes::named_in;
 use super::journal::{ReceivedRequest, RequestJournal, RequestOutcome};
+use super::response::{ErrorResponse, ResponseKind, SimResponse};
 use super::scenario::{Scenario, Unlisted, canonical};
 use super::script::{Progress, usual};
 use super::used::Used;
@@ -21,7 +21,7 @@ const MOST_TASKS: usize = 1_000_000;
 pub(super) struct SimState {
     pub(super) scenario: Scenario,
     /// What everything is answered while it lasts.
-    pub(super) outage: Option<Answer>,
+    pub(super) outage: Option<SimResponse>,
     pub(super) journal: RequestJournal,
     tasks: HashMap<String, Progress>,
     used: Used,
@@ -39,14 +39,14 @@ impl SimState {
     }
 
     /// Gives a task a new script, which starts with its next poll.
-    pub(super) fn set_answers(&mut self, id: &str, answers: Vec<Answer>) {
+    pub(super) fn set_answers(&mut self, id: &str, answers: Vec<SimResponse>) {
         let id = canonical(id);
         self.tasks.remove(&id);
         self.scenario.tasks.insert(id, answers);
     }
 
     /// Takes in one request and decides on its answer, in the codes of its API.
-    pub(super) fn take(&mut self, request: &Request, now: Moment) -> Answer {
+    pub(super) fn take(&mut self, request: &Request, now: Moment) -> SimResponse {
         let api = match request {
             Request::V2(_) => Api::V2,
             Request::V3(_) => Api::V3,
@@ -57,7 +57,7 @@ impl SimState {
         let flaw = checked.as_ref().err().map(|refusal| named_in(api, &refusal.code));
         let mut answer = match (self.outage.clone(), checked) {
             (Some(outage), _) => outage,
-            (None, Err(ErrorResponse { code, message })) => Answer::refusal(code, &message),
+            (None, Err(ErrorResponse { code, message })) => SimResponse::refusal(code, &message),
             (None, Ok(())) => self.scripted(&task, now.steady),
         };
         if let ResponseKind::Refusal(refusal) = &mut answer.what {
@@ -65,7 +65,7 @@ impl SimState {
         }
         let verdict = match &answer.what {
             _ if answer.short || answer.huge => RequestOutcome::Misbehaved,
-            ResponseKind::Status { status, .. } => RequestOutcome::Answered(*status),
+            ResponseKind::Status { status, .. } => RequestOutcome::Status(*status),
             ResponseKind::Refusal(refusal) => RequestOutcome::Refused(refusal.code.clone()),
             ResponseKind::Raw(_) | ResponseKind::Page(_) | ResponseKind::Cut | ResponseKind::Hang => {
                 RequestOutcome::Misbehaved
@@ -83,20 +83,22 @@ impl SimState {
             verdict,
             flaw,
             after_end,
-            words,
+            detail: words,
         });
         answer
     }
 
     /// What the task's script says next.
-    fn scripted(&mut self, id: &str, now: Steady) -> Answer {
+    fn scripted(&mut self, id: &str, now: Steady) -> SimResponse {
         if !self.tasks.contains_key(id) {
             self.make_room();
         }
         let by_itself;
         let script = match (self.scenario.tasks.get(id), &self.scenario.unlisted) {
             (Some(script), _) | (None, Unlisted::Follows(script)) => script,
-            (None, Unlisted::Refused(refusal)) => return Answer::refusal(&refusal.code, &refusal.message),
+            (None, Unlisted::Refused(refusal)) => {
+                return SimResponse::refusal(&refusal.code, &refusal.message);
+            }
             (None, Unlisted::Runs) => {
                 by_itself = usual(id);
                 &by_itself
@@ -107,7 +109,7 @@ impl SimState {
         progress
             .next(script, now)
             .cloned()
-            .unwrap_or_else(|| Answer::refusal(5000, "the resource does not exist"))
+            .unwrap_or_else(|| SimResponse::refusal(5000, "the resource does not exist"))
     }
 
     fn make_room(&mut self) {

@@ -106,13 +106,13 @@ impl Call {
     }
 }
 
-fn with_script(answers: impl Into<Vec<Answer>>) -> Scenario {
+fn with_script(answers: impl Into<Vec<SimResponse>>) -> Scenario {
     Scenario::default().with_task(7, answers)
 }
 
 #[tokio::test]
 async fn a_signed_request_is_answered_by_get_and_post_and_with_both_hashes() {
-    let bench = bench(with_script([Answer::with_instances(5, [("cpm-1", 1), ("cpm-2", 4)])])).await;
+    let bench = bench(with_script([SimResponse::with_instances(5, [("cpm-1", 1), ("cpm-2", 4)])])).await;
     for method in ["GET", "POST"] {
         for hash in ["HmacSHA1", "HmacSHA256"] {
             let call = Call {
@@ -130,9 +130,11 @@ async fn a_signed_request_is_answered_by_get_and_post_and_with_both_hashes() {
         }
     }
     assert!(
-        bench.sim.seen().iter().all(|seen| seen.flaw.is_none()
-            && seen.verdict == RequestOutcome::Answered(5)
-            && seen.task == "7")
+        bench
+            .sim
+            .received()
+            .iter()
+            .all(|seen| seen.flaw.is_none() && seen.verdict == RequestOutcome::Status(5) && seen.task == "7")
     );
 }
 
@@ -164,7 +166,7 @@ async fn each_flaw_of_a_request_is_refused_with_its_code() {
     ];
     for (call, code) in flaws {
         assert_eq!(bench.ask(&call).await, (code, None), "{:?}", call.fields);
-        let seen = bench.sim.seen().pop().unwrap();
+        let seen = bench.sim.received().pop().unwrap();
         assert_eq!(
             (seen.verdict, seen.flaw),
             (RequestOutcome::Refused(Code::Int(code)), Some(Code::Int(code)))
@@ -176,7 +178,7 @@ async fn each_flaw_of_a_request_is_refused_with_its_code() {
 async fn the_signed_host_can_be_another_than_the_one_that_is_dialled() {
     let bench = bench(Scenario {
         signed_host: Some("bm.api.qcloud.com".to_owned()),
-        ..with_script([Answer::status(4)])
+        ..with_script([SimResponse::status(4)])
     })
     .await;
     let call = Call { host: "bm.api.qcloud.com".to_owned(), ..bench.call("7") };
@@ -186,7 +188,7 @@ async fn the_signed_host_can_be_another_than_the_one_that_is_dialled() {
 #[tokio::test]
 async fn more_calls_than_the_rate_are_refused_for_that_region_alone() {
     let rate = Some(Quota { calls: 2, per: Duration::from_secs(3600) });
-    let bench = bench(Scenario { rate, ..with_script([Answer::status(4)]) }).await;
+    let bench = bench(Scenario { rate, ..with_script([SimResponse::status(4)]) }).await;
     assert_eq!([bench.poll("7").await.0, bench.poll("7").await.0, bench.poll("7").await.0], [0, 0, 4400]);
     assert_eq!(bench.ask(&bench.call("7").with("Region", "gz")).await.0, 0);
     bench.sim.set_rate(None);
@@ -198,10 +200,10 @@ async fn an_id_that_is_not_listed_runs_follows_or_is_refused() {
     let refusal = ErrorResponse::new(5000, "gone");
     for (unlisted, answer) in [
         (Unlisted::Runs, (0, Some(4))),
-        (Unlisted::Follows(vec![Answer::status(2)]), (0, Some(2))),
+        (Unlisted::Follows(vec![SimResponse::status(2)]), (0, Some(2))),
         (Unlisted::Refused(refusal), (5000, None)),
     ] {
-        let bench = bench(Scenario { unlisted, ..with_script([Answer::status(1)]) }).await;
+        let bench = bench(Scenario { unlisted, ..with_script([SimResponse::status(1)]) }).await;
         assert_eq!(bench.poll("18446744073709551615").await, answer);
         assert_eq!(bench.poll("007").await, (0, Some(1)));
     }
@@ -210,11 +212,11 @@ async fn an_id_that_is_not_listed_runs_follows_or_is_refused() {
 #[tokio::test]
 async fn bodies_codes_and_headers_are_sent_as_the_script_says() {
     let script = [
-        Answer::refusal(10001, "no such task"),
-        Answer::page(502, "<h1>Bad Gateway</h1>").retry_after("5"),
-        Answer::raw("garbage"),
-        Answer::refusal(4400, "slow down").http(429),
-        Answer::status(1).huge(),
+        SimResponse::refusal(10001, "no such task"),
+        SimResponse::page(502, "<h1>Bad Gateway</h1>").retry_after("5"),
+        SimResponse::raw("garbage"),
+        SimResponse::refusal(4400, "slow down").http(429),
+        SimResponse::status(1).huge(),
     ];
     let bench = bench(with_script(script)).await;
     assert_eq!(bench.poll("7").await, (10001, None));
@@ -224,12 +226,14 @@ async fn bodies_codes_and_headers_are_sent_as_the_script_says() {
     assert_eq!(bench.send(&bench.call("7")).await.unwrap().text().await.unwrap(), "garbage");
     assert_eq!(bench.send(&bench.call("7")).await.unwrap().status().as_u16(), 429);
     assert_eq!(bench.send(&bench.call("7")).await.unwrap().bytes().await.unwrap().len(), 2 << 20);
-    assert!(bench.sim.seen().iter().all(|seen| !seen.after_end), "an oversized end is no end");
+    assert!(bench.sim.received().iter().all(|seen| !seen.after_end), "an oversized end is no end");
 }
 
 #[tokio::test]
 async fn a_cut_closes_before_any_byte_and_a_short_answer_in_the_middle_of_its_body() {
-    let bench = bench(with_script([Answer::status(4), Answer::cut(), Answer::status(1).short()])).await;
+    let bench =
+        bench(with_script([SimResponse::status(4), SimResponse::cut(), SimResponse::status(1).short()]))
+            .await;
     let mut reused = tokio::net::TcpStream::connect(bench.sim.addr()).await.unwrap();
     let mut exchange = async |whole: bool| {
         let request =
@@ -256,57 +260,57 @@ async fn a_cut_closes_before_any_byte_and_a_short_answer_in_the_middle_of_its_bo
     };
     assert!(broken.is_body() || broken.is_decode(), "{broken:?}");
     assert_eq!(body.len() as u64, length / 2);
-    assert!(bench.sim.seen().iter().all(|seen| !seen.after_end), "half an end is no end");
+    assert!(bench.sim.received().iter().all(|seen| !seen.after_end), "half an end is no end");
 }
 
 #[tokio::test]
 async fn a_hanging_request_is_seen_and_never_answered() {
-    let bench = bench(with_script([Answer::hang()])).await;
+    let bench = bench(with_script([SimResponse::hang()])).await;
     tokio::select! {
         answer = bench.poll("7") => panic!("answered: {answer:?}"),
         () = bench.sim.wait_until(|seen| seen.len() == 1) => {}
     }
-    assert_eq!(bench.sim.seen()[0].verdict, RequestOutcome::Misbehaved);
+    assert_eq!(bench.sim.received()[0].verdict, RequestOutcome::Misbehaved);
 }
 
 #[tokio::test]
 async fn a_delayed_answer_comes_after_its_delay() {
-    let bench = bench(with_script([Answer::status(1).delayed(Duration::from_millis(50))])).await;
+    let bench = bench(with_script([SimResponse::status(1).delayed(Duration::from_millis(50))])).await;
     assert_eq!(bench.poll("7").await, (0, Some(1)));
-    assert!(bench.clock.now().steady - bench.sim.seen()[0].arrived >= Duration::from_millis(50));
+    assert!(bench.clock.now().steady - bench.sim.received()[0].arrived >= Duration::from_millis(50));
 }
 
 #[tokio::test]
 async fn a_poll_after_an_end_is_told_apart_and_a_new_script_is_a_new_life() {
-    let bench = bench(with_script([Answer::status(4), Answer::status(3)])).await;
+    let bench = bench(with_script([SimResponse::status(4), SimResponse::status(3)])).await;
     for _ in 0..3 {
         bench.poll("7").await;
     }
-    bench.sim.set_answers("007", [Answer::status(2)]);
+    bench.sim.set_responses("007", [SimResponse::status(2)]);
     assert_eq!(bench.poll("7").await, (0, Some(2)));
     assert_eq!(
-        bench.sim.seen().iter().map(|seen| seen.after_end).collect::<Vec<_>>(),
+        bench.sim.received().iter().map(|seen| seen.after_end).collect::<Vec<_>>(),
         [false, false, true, false]
     );
 }
 
 #[tokio::test]
 async fn an_outage_overrides_everything_and_still_notes_the_flaws() {
-    let bench = bench(with_script([Answer::status(4), Answer::status(1)])).await;
-    bench.sim.outage(Some(Answer::refusal(6200, "maintenance")));
+    let bench = bench(with_script([SimResponse::status(4), SimResponse::status(1)])).await;
+    bench.sim.outage(Some(SimResponse::refusal(6200, "maintenance")));
     assert_eq!(bench.poll("7").await.0, 6200);
     assert_eq!(bench.ask(&Call { key: "wrong", ..bench.call("7") }).await.0, 6200);
     bench.sim.outage(None);
     assert_eq!(bench.poll("7").await, (0, Some(4)));
     assert_eq!(
-        bench.sim.seen().into_iter().map(|seen| seen.flaw).collect::<Vec<_>>(),
+        bench.sim.received().into_iter().map(|seen| seen.flaw).collect::<Vec<_>>(),
         [None, Some(Code::Int(4100)), None]
     );
 }
 
 #[tokio::test]
 async fn key_and_clock_can_be_changed_while_it_runs_and_date_tells_the_clock() {
-    let bench = bench(with_script([Answer::status(4)])).await;
+    let bench = bench(with_script([SimResponse::status(4)])).await;
     bench.sim.set_secret_key(Secret::new("new"));
     assert_eq!(bench.poll("7").await.0, 4100);
     let rotated = || Call { key: "new", ..bench.call("7") };
@@ -348,5 +352,5 @@ async fn other_paths_and_methods_are_no_api() {
             .as_u16(),
         413
     );
-    assert!(bench.sim.seen().is_empty());
+    assert!(bench.sim.received().is_empty());
 }

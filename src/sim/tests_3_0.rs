@@ -108,9 +108,10 @@ impl Call {
 
 #[tokio::test]
 async fn a_signed_request_is_answered_in_the_form_of_its_api() {
-    let bench =
-        bench(Scenario::default().with_task(7, [Answer::with_instances(5, [("cpm-1", 1), ("cpm-2", 4)])]))
-            .await;
+    let bench = bench(
+        Scenario::default().with_task(7, [SimResponse::with_instances(5, [("cpm-1", 1), ("cpm-2", 4)])]),
+    )
+    .await;
     let usual = bench.call_3_0(json!({ "TaskId": 7 }));
     for call in [
         usual.clone(),
@@ -125,14 +126,14 @@ async fn a_signed_request_is_answered_in_the_form_of_its_api() {
             "{answer}"
         );
     }
-    for seen in bench.sim.seen() {
+    for seen in bench.sim.received() {
         assert_eq!(
             (seen.api, seen.task.as_str(), seen.action.as_str(), seen.region.as_str()),
             (Api::V3, "7", "DescribeOperationResult", "ap-beijing")
         );
         assert_eq!(
             (seen.secret_id.as_str(), seen.verdict, seen.flaw),
-            (SECRET_ID, RequestOutcome::Answered(5), None)
+            (SECRET_ID, RequestOutcome::Status(5), None)
         );
     }
 }
@@ -176,7 +177,7 @@ async fn each_flaw_of_a_request_is_refused_with_its_code() {
     ];
     for (call, code) in flaws {
         assert_eq!(bench.code(&call).await, code, "{:?} {}", call.headers, call.body);
-        let seen = bench.sim.seen().pop().unwrap();
+        let seen = bench.sim.received().pop().unwrap();
         let code = Code::Text(code.into());
         assert_eq!((seen.verdict, seen.flaw), (RequestOutcome::Refused(code.clone()), Some(code)));
     }
@@ -185,17 +186,17 @@ async fn each_flaw_of_a_request_is_refused_with_its_code() {
 #[tokio::test]
 async fn a_script_serves_both_apis_and_its_codes_are_told_by_the_name_that_they_have_here() {
     let script = [
-        Answer::refusal(4400, "slow"),
-        Answer::refusal("FailedOperation.TaskBusy", "busy"),
-        Answer::refusal(4500, ""),
-        Answer::status(1),
+        SimResponse::refusal(4400, "slow"),
+        SimResponse::refusal("FailedOperation.TaskBusy", "busy"),
+        SimResponse::refusal(4500, ""),
+        SimResponse::status(1),
     ];
     let bench = bench(Scenario::default().with_task(7, script)).await;
     let call = bench.call_3_0(json!({ "TaskId": 7 }));
     for code in ["RequestLimitExceeded", "FailedOperation.TaskBusy", "4500", ""] {
         assert_eq!(bench.code(&call).await, code);
     }
-    bench.sim.set_answers("7", [Answer::status(4)]);
+    bench.sim.set_responses("7", [SimResponse::status(4)]);
     bench.sim.set_rate(Some(Quota { calls: 1, per: std::time::Duration::from_secs(600) }));
     assert_eq!([bench.code(&call).await, bench.code(&call).await], ["", "RequestLimitExceeded"]);
 }

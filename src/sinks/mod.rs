@@ -30,7 +30,7 @@ use crate::model::reading::Outcome;
 use crate::model::route::EventGroup;
 use crate::problem::{Place, Problem};
 use crate::secret::hidden::Hidden;
-use crate::section::{self, TableFault, Taken, dotted};
+use crate::section::{self, ReadTable, TableFault, dotted};
 use crate::telemetry::ResolvedFormat;
 use crate::units::{Rate, Span};
 
@@ -114,7 +114,7 @@ pub struct SinkType {
     /// Its keys whose text is a path.
     pub paths: fn() -> &'static [PathKey],
     /// Reads its own keys from a table.
-    pub read: fn(Value) -> Taken<TypedConfig>,
+    pub read: fn(Value) -> ReadTable<TypedConfig>,
 }
 
 impl SinkType {

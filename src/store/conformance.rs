@@ -201,7 +201,7 @@ async fn what_is_over_stays_over(engine: impl Engine) {
     assert!(store.commit(finished(row, NOW, &[])).await.unwrap());
     assert_eq!(
         register(&*store, &[named(1, "after")]).await,
-        [Registered { row, state: RegisteredState::Over }]
+        [Registered { row, state: RegisteredState::Finished }]
     );
     assert_eq!(open_rows(&*store).await, []);
     assert_eq!(store.record(row).await.unwrap().unwrap().settings.name.as_deref(), Some("before"));
@@ -215,7 +215,8 @@ async fn what_was_removed_and_is_listed_again_is_registered_anew(engine: impl En
         let end = Some(End { at: NOW, conclusion: Conclusion::Abandoned(reason) });
         assert!(store.commit(Commit { end, ..finished(row, NOW, &["hook"]) }).await.unwrap());
         let again = register(&*store, &[task(1)]).await;
-        let expected = if reason == Reason::Removed { RegisteredState::New } else { RegisteredState::Over };
+        let expected =
+            if reason == Reason::Removed { RegisteredState::New } else { RegisteredState::Finished };
         assert_eq!(again, [Registered { row, state: expected }]);
         // The ids of its events derive from its start, and no two rounds may share one.
         let after = store.record(row).await.unwrap().unwrap();

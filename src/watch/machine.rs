@@ -155,7 +155,7 @@ impl Machine {
 
     /// The file does not list the task any more.
     pub(super) fn removed(&mut self, slot: Slot, now: Moment) -> Option<Write> {
-        let task = self.board.take_away(slot)?;
+        let task = self.board.withdraw(slot)?;
         let times = self.board.times(task.target, now);
         Some(self.step(slot, task, times, StepKind::Ended(FinalStep::Abandoned(Reason::Removed, None))))
     }

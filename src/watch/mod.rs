@@ -131,7 +131,7 @@ impl Watch {
         {
             let stamp = Stamp { nonce: clock.nonce(), at };
             self.polls.spawn(async move {
-                let response = route.ask(&id, &params, stamp, new_connection).await;
+                let response = route.poll(&id, &params, stamp, new_connection).await;
                 Polled { slot, sent: now, now: clock.now(), response }
             });
         }
@@ -197,7 +197,7 @@ impl Watch {
             Action::Retry(account) if self.machine.retry(account, now) => Ok(()),
             Action::Retry(_) => Err(CommandRefused::Unknown),
         };
-        command.answer(result);
+        command.respond(result);
     }
 
     async fn drain(mut self) -> Result<(), Error> {

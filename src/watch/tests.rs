@@ -9,7 +9,7 @@ use super::write::Write;
 use crate::clock::{Moment, Steady, Wall};
 use crate::cloud::account::Account;
 use crate::cloud::operations::Operations;
-use crate::cloud::{Cloud, answer, connection};
+use crate::cloud::{Cloud, connection, response};
 use crate::live::Current;
 use crate::model::policy::Policy;
 use crate::model::reading::Response;
@@ -100,7 +100,7 @@ fn comes_of(machine: &mut Machine, body: &str) -> (Comes, bool) {
     assert_eq!(machine.board.get(first.slot).map(|task| task.row), Some(Row(1)));
     let target = machine.board.get(first.slot).unwrap().target;
     let spacing = machine.spacing(target, at(1).steady);
-    let poll = answer::read(Operations::built_in().get("bm").unwrap(), 200, None, body.as_bytes());
+    let poll = response::read(Operations::built_in().get("bm").unwrap(), 200, None, body.as_bytes());
     let writes = machine.settle(first.slot, Response { poll, date: None }, at(1), at(1), 0.5);
     let stands = machine.status();
     let other = machine

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::clock::{Moment, Steady};
 use crate::live::Current;
 use crate::model::due::Slot;
-use crate::model::event::{Ending, Event, EventContext, FinalWord, final_word, overdue, progressed};
+use crate::model::event::{Ending, Event, EventContext, FinalEvent, final_event, overdue, progressed};
 use crate::model::gate::Evidence;
 use crate::model::reading::{Code, Fault, Outcome, Reading};
 use crate::model::records::{Commit, Conclusion, End, EvidenceRow, HotRow, Record};
@@ -147,7 +147,7 @@ impl Step {
             StepKind::Progressed(previous, reading) => {
                 previous.as_ref().map(|previous| progressed(&about, reading, previous, now.local.wall))
             }
-            StepKind::Ended(last) => Some(final_event(task, &about, last, *now)),
+            StepKind::Ended(last) => Some(final_event_of(task, &about, last, *now)),
             StepKind::Overdue => {
                 Some(overdue(&about, task.status.as_ref(), task.started.elapsed(*now), now.local.wall))
             }
@@ -155,7 +155,7 @@ impl Step {
     }
 }
 
-fn final_event(task: &Waiting, about: &EventContext<'_>, last: &FinalStep, now: Times) -> Event {
+fn final_event_of(task: &Waiting, about: &EventContext<'_>, last: &FinalStep, now: Times) -> Event {
     let ending = Ending {
         at: now.local.wall,
         elapsed: task.started.elapsed(now),
@@ -165,7 +165,7 @@ fn final_event(task: &Waiting, about: &EventContext<'_>, last: &FinalStep, now: 
     };
     let word = match last {
         FinalStep::Finished(outcome, Reading { status, instances, message, .. }) => {
-            FinalWord::Finished { outcome: *outcome, status, instances, message: message.as_deref() }
+            FinalEvent::Finished { outcome: *outcome, status, instances, message: message.as_deref() }
         }
         FinalStep::Abandoned(reason, error) => {
             let ago = match reason {
@@ -173,7 +173,7 @@ fn final_event(task: &Waiting, about: &EventContext<'_>, last: &FinalStep, now: 
                 Reason::Deadline => task.polled.map(|polled| now.local.steady - polled),
                 Reason::Rejected | Reason::Removed => task.seen.map(|seen| now.agreed() - seen),
             };
-            FinalWord::Abandoned {
+            FinalEvent::Abandoned {
                 reason: *reason,
                 status: task.status.as_ref(),
                 last_seen_at: ago.map(|ago| now.local.wall - ago),
@@ -181,7 +181,7 @@ fn final_event(task: &Waiting, about: &EventContext<'_>, last: &FinalStep, now: 
             }
         }
     };
-    final_word(about, &word, &ending)
+    final_event(about, &word, &ending)
 }
 
 /// The hot row of a task, as it is stored.

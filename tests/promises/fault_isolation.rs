@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use opwatch::sim::{Answer, Offset, SECRET_KEY, Scenario, Unlisted};
+use opwatch::sim::{Offset, SECRET_KEY, Scenario, SimResponse, Unlisted};
 
 use crate::support::{Home, cloud, eventually, said, signal};
 
 /// Every other id ends well with its first answer.
 fn ends_well() -> Scenario {
-    Scenario { unlisted: Unlisted::Follows(vec![Answer::status(1)]), ..Scenario::default() }
+    Scenario { unlisted: Unlisted::Follows(vec![SimResponse::status(1)]), ..Scenario::default() }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -53,7 +53,7 @@ async fn a_wrong_key_holds_the_account_loudly_and_the_right_one_in_its_file_mend
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_id_among_good_ones_is_abandoned_with_the_server_s_words() {
-    let cloud = cloud(ends_well().with_task(7, [Answer::refusal(5000, "no such task")])).await;
+    let cloud = cloud(ends_well().with_task(7, [SimResponse::refusal(5000, "no such task")])).await;
     let home = Home::new(&cloud, "");
     home.edit("[store]", "reject_after = \"200ms\"\n[store]");
     home.list(1..=10);
@@ -68,7 +68,8 @@ async fn a_wrong_id_among_good_ones_is_abandoned_with_the_server_s_words() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_id_that_was_known_and_is_gone_tells_what_was_seen_last_and_when() {
-    let cloud = cloud(ends_well().with_task(7, [Answer::status(4), Answer::refusal(5000, "gone")])).await;
+    let cloud =
+        cloud(ends_well().with_task(7, [SimResponse::status(4), SimResponse::refusal(5000, "gone")])).await;
     let home = Home::new(&cloud, "");
     home.edit("[store]", "reject_after = \"100ms\"\n[store]");
     home.list([7]);
@@ -82,7 +83,7 @@ async fn an_id_that_was_known_and_is_gone_tells_what_was_seen_last_and_when() {
 async fn a_region_typed_wrong_holds_its_pace_key_and_abandons_nothing() {
     let wrong = Scenario { regions: Some(vec!["gz".to_owned()]), ..ends_well() };
     let refused_alike = Scenario {
-        unlisted: Unlisted::Follows(vec![Answer::refusal(5000, "no such task")]),
+        unlisted: Unlisted::Follows(vec![SimResponse::refusal(5000, "no such task")]),
         ..Scenario::default()
     };
     for scenario in [wrong, refused_alike] {
@@ -118,8 +119,11 @@ async fn a_clock_an_hour_off_is_corrected_by_itself_within_three_requests() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_delays_and_a_lost_connection_counts_as_nothing() {
-    let cloud =
-        cloud(ends_well().with_task(1, [Answer::status(4).times(3), Answer::cut(), Answer::status(1)])).await;
+    let cloud = cloud(
+        ends_well()
+            .with_task(1, [SimResponse::status(4).times(3), SimResponse::cut(), SimResponse::status(1)]),
+    )
+    .await;
     let home = Home::new(&cloud, "");
     home.list([1]);
     assert_eq!(home.run_until_done().await.code, Some(0));
@@ -129,12 +133,14 @@ async fn an_outage_delays_and_a_lost_connection_counts_as_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_asks_to_be_left_alone_is() {
-    let cloud =
-        cloud(ends_well().with_task(1, [Answer::page(503, "").retry_after("1"), Answer::status(1)])).await;
+    let cloud = cloud(
+        ends_well().with_task(1, [SimResponse::page(503, "").retry_after("1"), SimResponse::status(1)]),
+    )
+    .await;
     let home = Home::new(&cloud, "");
     home.list([1]);
     assert_eq!(home.run_until_done().await.code, Some(0));
-    let seen = cloud.seen();
+    let seen = cloud.received();
     assert!(
         seen[1].arrived - seen[0].arrived >= Duration::from_millis(990),
         "{:?}",
@@ -166,7 +172,7 @@ async fn a_run_until_done_ends_with_5_and_names_what_is_held_once_nothing_else_i
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_whose_folder_is_missing_is_written_as_soon_as_that_is_there() {
-    let cloud = cloud(Scenario::default().with_task(1, [Answer::status(1)])).await;
+    let cloud = cloud(Scenario::default().with_task(1, [SimResponse::status(1)])).await;
     let home = Home::new(&cloud, "[sinks.late]\ntype = \"file\"\npath = \"logs/late/events.jsonl\"");
     home.edit(
         "error_interval = \"20ms\"\nerror_max_interval = \"100ms\"",

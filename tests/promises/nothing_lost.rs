@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use opwatch::sim::{Answer, Scenario, Unlisted};
+use opwatch::sim::{Scenario, SimResponse, Unlisted};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -24,7 +24,8 @@ async fn forty_kills_lose_no_end_change_none_and_tear_no_line() {
     let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand_seed);
     println!("SEED={seed}");
     let mut chance = StdRng::seed_from_u64(seed);
-    let script = |id| vec![Answer::status(4).times(1 + id as u32 % 4), Answer::status(expected(id).0)];
+    let script =
+        |id| vec![SimResponse::status(4).times(1 + id as u32 % 4), SimResponse::status(expected(id).0)];
     let cloud =
         cloud((1..=TASKS).fold(Scenario::default(), |scenario, id| scenario.with_task(id, script(id)))).await;
     let home = Home::new(&cloud, "");
@@ -70,7 +71,7 @@ async fn twenty_thousand_tasks_reach_a_webhook_that_fails_in_every_way_through_t
     let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand_seed);
     println!("SEED={seed}");
     let mut chance = StdRng::seed_from_u64(seed);
-    let script = vec![Answer::status(4), Answer::status(5), Answer::status(1)];
+    let script = vec![SimResponse::status(4), SimResponse::status(5), SimResponse::status(1)];
     let cloud = cloud(Scenario { unlisted: Unlisted::Follows(script), ..Scenario::default() }).await;
     let receiver = web::Receiver::start().await;
     receiver.answer_next((0..MANY * 4).map(|_| failures(&mut chance)));
@@ -131,7 +132,8 @@ fn rand_seed() -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_drains_within_five_seconds_and_the_next_start_goes_on_where_it_was() {
     let cloud =
-        cloud(Scenario::default().with_task(1, [Answer::status(4)]).with_task(2, [Answer::hang()])).await;
+        cloud(Scenario::default().with_task(1, [SimResponse::status(4)]).with_task(2, [SimResponse::hang()]))
+            .await;
     let home = Home::new(&cloud, "");
     home.list([1, 2]);
     let child = home.start();
@@ -140,9 +142,9 @@ async fn sigterm_drains_within_five_seconds_and_the_next_start_goes_on_where_it_
     let ended = tokio::time::timeout(Duration::from_secs(5), said(child)).await.expect("a drain within 5 s");
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
 
-    let before = cloud.seen().iter().filter(|seen| seen.task == "1").count();
-    cloud.set_answers("1", [Answer::status(1)]);
-    cloud.set_answers("2", [Answer::status(1)]);
+    let before = cloud.received().iter().filter(|seen| seen.task == "1").count();
+    cloud.set_responses("1", [SimResponse::status(1)]);
+    cloud.set_responses("2", [SimResponse::status(1)]);
     assert_eq!(home.run_until_done().await.code, Some(0));
     let polls = home.events().iter().find(|event| event["subject"] == "bm/1").unwrap()["data"]["polls"]
         .as_u64()
@@ -152,7 +154,7 @@ async fn sigterm_drains_within_five_seconds_and_the_next_start_goes_on_where_it_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sink_that_is_down_loses_nothing_and_delays_no_other() {
-    let cloud = cloud(Scenario::default().with_task(1, [Answer::status(1)])).await;
+    let cloud = cloud(Scenario::default().with_task(1, [SimResponse::status(1)])).await;
     let home = Home::new(
         &cloud,
         "[sinks.missing]\ntype = \"file\"\npath = \"later/events.jsonl\"\nretry = { initial = \"20ms\", max = \"50ms\" }",
@@ -174,7 +176,7 @@ async fn a_sink_that_is_down_loses_nothing_and_delays_no_other() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_daemon_on_the_same_store_is_refused() {
-    let cloud = cloud(Scenario::default().with_task(1, [Answer::status(4)])).await;
+    let cloud = cloud(Scenario::default().with_task(1, [SimResponse::status(4)])).await;
     let home = Home::new(&cloud, "");
     home.list([1]);
     let first = home.start();
@@ -190,17 +192,17 @@ async fn a_second_daemon_on_the_same_store_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_foreign_lock_is_waited_for_and_neither_loses_an_end_nor_delays_a_stop() {
-    let cloud = cloud(Scenario::default().with_task(1, [Answer::status(4)])).await;
+    let cloud = cloud(Scenario::default().with_task(1, [SimResponse::status(4)])).await;
     let home = Home::new(&cloud, "");
     home.list([1]);
     let child = home.start();
     cloud.wait_until(|seen| seen.len() >= 2).await;
     let foreign = rusqlite::Connection::open(home.path("opwatch.db")).unwrap();
     foreign.execute_batch("BEGIN IMMEDIATE").unwrap();
-    cloud.set_answers("1", [Answer::status(1)]);
+    cloud.set_responses("1", [SimResponse::status(1)]);
     cloud
         .wait_until(|seen| {
-            seen.last().is_some_and(|seen| seen.verdict == opwatch::sim::RequestOutcome::Answered(1))
+            seen.last().is_some_and(|seen| seen.verdict == opwatch::sim::RequestOutcome::Status(1))
         })
         .await;
     signal(&child, "TERM");

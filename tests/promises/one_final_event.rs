@@ -1,36 +1,36 @@
 //! A task gets exactly one final word; after it the task is never polled again.
 
-use opwatch::sim::{Answer, Scenario};
+use opwatch::sim::{Scenario, SimResponse};
 
 use crate::support::{Home, cloud, final_words};
 
 /// A script for each kind of life, and the word it ends with.
-fn life(id: u64) -> (Vec<Answer>, &'static str) {
-    let unfinished = |times| Answer::with_instances(4, [("cpm-a", 4), ("cpm-b", 4)]).times(times);
+fn life(id: u64) -> (Vec<SimResponse>, &'static str) {
+    let unfinished = |times| SimResponse::with_instances(4, [("cpm-a", 4), ("cpm-b", 4)]).times(times);
     match id % 5 {
         0 => (
-            vec![unfinished(1 + id as u32 % 3), Answer::with_instances(1, [("cpm-a", 1), ("cpm-b", 1)])],
+            vec![unfinished(1 + id as u32 % 3), SimResponse::with_instances(1, [("cpm-a", 1), ("cpm-b", 1)])],
             "success",
         ),
-        1 => (vec![unfinished(1), Answer::status(5), Answer::status(2)], "failure"),
+        1 => (vec![unfinished(1), SimResponse::status(5), SimResponse::status(2)], "failure"),
         2 => (
             vec![
-                Answer::status(6),
-                Answer::status(7),
-                Answer::with_instances(3, [("cpm-a", 1), ("cpm-b", 2)]),
+                SimResponse::status(6),
+                SimResponse::status(7),
+                SimResponse::with_instances(3, [("cpm-a", 1), ("cpm-b", 2)]),
             ],
             "partial",
         ),
         3 => (
             vec![
-                Answer::page(502, "<html>Bad Gateway</html>"),
-                Answer::refusal(6000, "internal error"),
+                SimResponse::page(502, "<html>Bad Gateway</html>"),
+                SimResponse::refusal(6000, "internal error"),
                 unfinished(2),
-                Answer::status(1),
+                SimResponse::status(1),
             ],
             "success",
         ),
-        _ => (vec![Answer::cut(), Answer::raw("{"), Answer::status(2)], "failure"),
+        _ => (vec![SimResponse::cut(), SimResponse::raw("{"), SimResponse::status(2)], "failure"),
     }
 }
 
@@ -53,7 +53,7 @@ async fn seventy_five_tasks_end_with_the_right_word_once_each_and_are_left_alone
     let logged: std::collections::BTreeSet<_> =
         first.log_lines("task finished").iter().map(|line| line["task"].to_string()).collect();
     assert_eq!((logged.len(), first.log_lines("task finished").len()), (75, 75));
-    for seen in cloud.seen() {
+    for seen in cloud.received() {
         assert!(seen.flaw.is_none() && !seen.after_end, "{seen:?}");
     }
 
@@ -70,7 +70,7 @@ async fn seventy_five_tasks_end_with_the_right_word_once_each_and_are_left_alone
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unfinished_answer_at_the_deadline_abandons_and_a_later_end_is_not_told() {
-    let cloud = cloud(Scenario::default().with_task(7, [Answer::status(4)])).await;
+    let cloud = cloud(Scenario::default().with_task(7, [SimResponse::status(4)])).await;
     let home = Home::new(&cloud, "[[tasks]]\nid = 7\ntimeout = \"300ms\"");
     assert_eq!(home.run_until_done().await.code, Some(0));
     let event = &home.events()[0];
@@ -80,7 +80,7 @@ async fn an_unfinished_answer_at_the_deadline_abandons_and_a_later_end_is_not_to
         "{event}"
     );
     assert_eq!((&event["data"]["status"], home.events().len()), (&4.into(), 1));
-    cloud.set_answers("7", [Answer::status(1)]);
+    cloud.set_responses("7", [SimResponse::status(1)]);
     let polls = cloud.requests();
     assert_eq!(home.run_until_done().await.code, Some(0));
     assert_eq!((cloud.requests(), home.events().len()), (polls, 1));

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
-use opwatch::sim::{Answer, Scenario};
+use opwatch::sim::{Scenario, SimResponse};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::Value;
@@ -36,7 +36,7 @@ async fn sinks_that_fail_at_random_receive_the_events_of_each_task_in_order_thro
     let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand_seed);
     println!("SEED={seed}");
     let mut chance = StdRng::seed_from_u64(seed);
-    let life = || [4, 5, 6, 7, 8, 1].map(Answer::status).to_vec();
+    let life = || [4, 5, 6, 7, 8, 1].map(SimResponse::status).to_vec();
     let cloud =
         cloud((1..=TASKS).fold(Scenario::default(), |scenario, id| scenario.with_task(id, life()))).await;
     let receiver = Receiver::start().await;
@@ -131,8 +131,8 @@ printf "%s\n" "$line" >>page.jsonl
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_whose_events_are_refused_and_one_whose_polls_hang_delay_no_other_task() {
     const OTHERS: std::ops::RangeInclusive<u64> = 3..=60;
-    let life = || [4, 5, 1].map(Answer::status).to_vec();
-    let scenario = Scenario::default().with_task(1, life()).with_task(2, [Answer::hang()]);
+    let life = || [4, 5, 1].map(SimResponse::status).to_vec();
+    let scenario = Scenario::default().with_task(1, life()).with_task(2, [SimResponse::hang()]);
     let cloud = cloud(OTHERS.fold(scenario, |scenario, id| scenario.with_task(id, life()))).await;
     let home = Home::new(
         &cloud,

@@ -1,6 +1,6 @@
 //! Requests of one pace key leave evenly spaced, the first one after a start included.
 
-use opwatch::sim::{Answer, Scenario};
+use opwatch::sim::{Scenario, SimResponse};
 
 use crate::support::{Home, cloud, said, signal};
 
@@ -12,7 +12,7 @@ const INTERVAL_MICROSECONDS: i64 = 100_000;
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_are_evenly_spaced_through_faults_and_restarts() {
     let cloud = cloud(Scenario {
-        unlisted: opwatch::sim::Unlisted::Follows(vec![Answer::page(503, ""), Answer::status(4)]),
+        unlisted: opwatch::sim::Unlisted::Follows(vec![SimResponse::page(503, ""), SimResponse::status(4)]),
         ..Scenario::default()
     })
     .await;
@@ -25,7 +25,7 @@ async fn requests_are_evenly_spaced_through_faults_and_restarts() {
         signal(&child, "KILL");
         said(child).await;
     }
-    let arrivals: Vec<_> = cloud.seen().iter().map(|seen| seen.arrived.0).collect();
+    let arrivals: Vec<_> = cloud.received().iter().map(|seen| seen.arrived.0).collect();
     for (from, first) in arrivals.iter().enumerate() {
         for (to, last) in arrivals.iter().enumerate().skip(from + 1) {
             let least = (to - from) as i64 * INTERVAL_MICROSECONDS - INTERVAL_MICROSECONDS * 3 / 2;
@@ -40,7 +40,7 @@ async fn requests_are_evenly_spaced_through_faults_and_restarts() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_has_no_more_requests_under_way_than_its_bound() {
-    let slow = Answer::status(1).delayed(std::time::Duration::from_millis(100));
+    let slow = SimResponse::status(1).delayed(std::time::Duration::from_millis(100));
     let cloud =
         cloud(Scenario { unlisted: opwatch::sim::Unlisted::Follows(vec![slow]), ..Scenario::default() })
             .await;
@@ -48,7 +48,7 @@ async fn an_account_has_no_more_requests_under_way_than_its_bound() {
     home.edit("rate_limit = 500", "rate_limit = 500\nmax_in_flight = 2");
     home.list(1..=20);
     assert_eq!(home.run_until_done().await.code, Some(0));
-    let arrivals: Vec<_> = cloud.seen().iter().map(|seen| seen.arrived.0).collect();
+    let arrivals: Vec<_> = cloud.received().iter().map(|seen| seen.arrived.0).collect();
     // Of any three in a row, the third leaves only after the first was answered.
     assert!(arrivals.windows(3).all(|three| three[2] - three[0] >= 100_000), "{arrivals:?}");
 }

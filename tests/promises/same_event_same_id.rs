@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use opwatch::sim::{Answer, Scenario};
+use opwatch::sim::{Scenario, SimResponse};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -21,11 +21,16 @@ const RETRY: &str = r#"retry = { initial = "5ms", max = "20ms" }"#;
 const PROGRAM: &str = "cat >>page.jsonl; exit $(( $(od -An -N1 -tu1 /dev/urandom) % 2 * 75 ))";
 
 /// Each life: changes of status, then success; every tenth id is unknown to the cloud.
-fn life(id: u64) -> Vec<Answer> {
+fn life(id: u64) -> Vec<SimResponse> {
     if id.is_multiple_of(10) {
-        return vec![Answer::status(4), Answer::refusal(10001, "no such task")];
+        return vec![SimResponse::status(4), SimResponse::refusal(10001, "no such task")];
     }
-    vec![Answer::status(4).times(2), Answer::status(5), Answer::status(4), Answer::status(1)]
+    vec![
+        SimResponse::status(4).times(2),
+        SimResponse::status(5),
+        SimResponse::status(4),
+        SimResponse::status(1),
+    ]
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,7 +131,7 @@ fn final_ids_are_the_documented_ones(events: &[Value]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_that_is_registered_anew_has_a_final_event_with_another_id() {
-    let cloud = cloud(Scenario::default().with_task(1, [Answer::status(1)])).await;
+    let cloud = cloud(Scenario::default().with_task(1, [SimResponse::status(1)])).await;
     let home = Home::new(&cloud, "");
     for run in ["1", "2", "3"] {
         home.write("list.tasks", &format!("{{\"id\":1,\"run\":\"{run}\"}}\n"));

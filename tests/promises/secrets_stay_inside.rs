@@ -9,12 +9,12 @@ use crate::support::{Home, cloud, said};
 #[tokio::test(flavor = "multi_thread")]
 async fn no_secret_is_printed_at_trace_with_every_kind_of_fault() {
     let faults = vec![
-        sim::Answer::page(502, "bad gateway"),
-        sim::Answer::cut(),
-        sim::Answer::raw("garbage"),
-        sim::Answer::refusal(4100, "signature mismatch"),
-        sim::Answer::page(302, "elsewhere"),
-        sim::Answer::status(1),
+        sim::SimResponse::page(502, "bad gateway"),
+        sim::SimResponse::cut(),
+        sim::SimResponse::raw("garbage"),
+        sim::SimResponse::refusal(4100, "signature mismatch"),
+        sim::SimResponse::page(302, "elsewhere"),
+        sim::SimResponse::status(1),
     ];
     let cloud = cloud(Scenario {
         token: Some(opwatch::secret::Secret::new("the-token")),
@@ -57,9 +57,9 @@ async fn what_a_server_echoes_of_a_request_is_told_without_its_token() {
     let spelled: Vec<String> = SPELLINGS.iter().map(|(_, spell)| spell(TOKEN)).collect();
     let echo = spelled.join(" ");
     let answers = vec![
-        sim::Answer::refusal(6000, &echo),
-        sim::Answer::raw(&serde_json::json!({ "code": 0, "data": { "status": echo } }).to_string()),
-        sim::Answer::status(1),
+        sim::SimResponse::refusal(6000, &echo),
+        sim::SimResponse::raw(&serde_json::json!({ "code": 0, "data": { "status": echo } }).to_string()),
+        sim::SimResponse::status(1),
     ];
     let cloud = cloud(Scenario {
         token: Some(opwatch::secret::Secret::new(TOKEN)),

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use opwatch::sim::{Answer, Scenario};
+use opwatch::sim::{Scenario, SimResponse};
 
 use crate::support::{Home, cloud, said, signal};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_lag_is_at_most_the_time_since_the_poll_before_and_absent_when_the_first_answer_was_final() {
     let scenario = Scenario::default()
-        .with_task(1, [Answer::status(1)])
-        .with_task(2, [Answer::status(4).times(3), Answer::status(1)]);
+        .with_task(1, [SimResponse::status(1)])
+        .with_task(2, [SimResponse::status(4).times(3), SimResponse::status(1)]);
     let cloud = cloud(scenario).await;
     let home = Home::new(&cloud, "");
     home.list([1, 2]);
@@ -20,7 +20,7 @@ async fn the_lag_is_at_most_the_time_since_the_poll_before_and_absent_when_the_f
     };
     assert!(lag("bm/1").is_null());
     let arrivals: Vec<_> =
-        cloud.seen().iter().filter(|seen| seen.task == "2").map(|seen| seen.arrived.0).collect();
+        cloud.received().iter().filter(|seen| seen.task == "2").map(|seen| seen.arrived.0).collect();
     let last_gap = Duration::from_micros((arrivals[3] - arrivals[2]).unsigned_abs());
     let told = Duration::from_secs_f64(lag("bm/2").as_f64().unwrap());
     assert!(
@@ -31,16 +31,16 @@ async fn the_lag_is_at_most_the_time_since_the_poll_before_and_absent_when_the_f
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_crash_the_lag_counts_from_the_last_stored_sighting() {
-    let cloud = cloud(Scenario::default().with_task(1, [Answer::status(4)])).await;
+    let cloud = cloud(Scenario::default().with_task(1, [SimResponse::status(4)])).await;
     let home = Home::new(&cloud, "");
     home.list([1]);
     let child = home.start();
     cloud.wait_until(|seen| seen.len() >= 10).await;
-    let first = cloud.seen()[0].arrived;
-    let last = cloud.seen()[9].arrived;
+    let first = cloud.received()[0].arrived;
+    let last = cloud.received()[9].arrived;
     signal(&child, "KILL");
     said(child).await;
-    cloud.set_answers("1", [Answer::status(1)]);
+    cloud.set_responses("1", [SimResponse::status(1)]);
     assert_eq!(home.run_until_done().await.code, Some(0));
     let told = home.events()[0]["data"]["detected_within_seconds"].as_f64().unwrap();
     assert!(

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use opwatch::model::records::Seq;
 use opwatch::model::task::{Row, TaskId};
-use opwatch::sim::{Answer, Scenario, Unlisted};
+use opwatch::sim::{Scenario, SimResponse, Unlisted};
 use opwatch::store;
 use serde_json::Value;
 use tokio::process::Child;
@@ -111,7 +111,8 @@ fn started(kept: &Path, home: &Home, endpoint: &str) -> Child {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_program_goes_on_with_a_store_of_an_earlier_version() {
     let cloud =
-        cloud(Scenario { unlisted: Unlisted::Follows(vec![Answer::status(1)]), ..Scenario::default() }).await;
+        cloud(Scenario { unlisted: Unlisted::Follows(vec![SimResponse::status(1)]), ..Scenario::default() })
+            .await;
     for (kept, before) in kept() {
         let home = Home::new(&cloud, "");
         let running = started(&kept, &home, &cloud.endpoint());

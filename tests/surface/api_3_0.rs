@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use opwatch::cloud::operations::Api;
-use opwatch::sim::{Answer, Offset, RequestOutcome, SECRET_KEY, Scenario, Sim, Unlisted};
+use opwatch::sim::{Offset, RequestOutcome, SECRET_KEY, Scenario, Sim, SimResponse, Unlisted};
 
 use crate::support::{Home, cloud, eventually, network, said, signal};
 
 /// Every other id ends well with its first answer.
 fn ends_well() -> Scenario {
-    Scenario { unlisted: Unlisted::Follows(vec![Answer::status(1)]), ..Scenario::default() }
+    Scenario { unlisted: Unlisted::Follows(vec![SimResponse::status(1)]), ..Scenario::default() }
 }
 
 fn home(cloud: &Sim) -> Home {
@@ -20,8 +20,11 @@ fn home(cloud: &Sim) -> Home {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_goes_to_its_end_over_3_0_under_the_name_that_it_has_over_2_0() {
-    let script =
-        [Answer::status(4), Answer::page(502, ""), Answer::with_instances(3, [("cpm-1", 1), ("cpm-2", 2)])];
+    let script = [
+        SimResponse::status(4),
+        SimResponse::page(502, ""),
+        SimResponse::with_instances(3, [("cpm-1", 1), ("cpm-2", 2)]),
+    ];
     let cloud = cloud(ends_well().with_task(u64::MAX, script)).await;
     let home = home(&cloud);
     home.list([1, u64::MAX]);
@@ -46,7 +49,7 @@ async fn a_task_goes_to_its_end_over_3_0_under_the_name_that_it_has_over_2_0() {
         event["data"]["instances"][1],
         serde_json::json!({ "id": "cpm-2", "status": 2, "outcome": "failure" })
     );
-    for seen in cloud.seen() {
+    for seen in cloud.received() {
         assert_eq!(
             (seen.api, seen.action.as_str(), seen.region.as_str()),
             (Api::V3, "DescribeOperationResult", "ap-beijing")
@@ -57,7 +60,7 @@ async fn a_task_goes_to_its_end_over_3_0_under_the_name_that_it_has_over_2_0() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_that_is_switched_to_3_0_goes_on_with_its_tasks() {
-    let cloud = cloud(ends_well().with_task(1, [Answer::status(4)])).await;
+    let cloud = cloud(ends_well().with_task(1, [SimResponse::status(4)])).await;
     let home = Home::new(&cloud, "");
     home.list([1, 2]);
     let child = home.start();
@@ -67,7 +70,7 @@ async fn an_account_that_is_switched_to_3_0_goes_on_with_its_tasks() {
     said(child).await;
     let asked = cloud.requests() as usize;
 
-    cloud.set_answers("1", [Answer::status(4), Answer::status(1)]);
+    cloud.set_responses("1", [SimResponse::status(4), SimResponse::status(1)]);
     home.account("api = \"3.0\"");
     let ended = home.run_until_done().await;
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
@@ -77,10 +80,10 @@ async fn an_account_that_is_switched_to_3_0_goes_on_with_its_tasks() {
     let polls = home.events()[1]["data"]["polls"].as_u64().unwrap();
     assert_eq!(
         polls,
-        cloud.seen().iter().filter(|seen| seen.task == "1").count() as u64,
+        cloud.received().iter().filter(|seen| seen.task == "1").count() as u64,
         "polls over both APIs count"
     );
-    let apis: Vec<_> = cloud.seen()[asked..].iter().map(|seen| (seen.api, seen.task.clone())).collect();
+    let apis: Vec<_> = cloud.received()[asked..].iter().map(|seen| (seen.api, seen.task.clone())).collect();
     assert_eq!(apis, [(Api::V3, "1".to_owned()), (Api::V3, "1".to_owned())]);
 }
 
@@ -94,7 +97,7 @@ async fn a_task_may_name_bm3_whatever_the_account_says() {
         home.events().iter().map(|event| event["subject"].as_str().unwrap().to_owned()).collect();
     told.sort();
     assert_eq!(told, ["bm/1", "bm3/1"]);
-    assert_eq!(cloud.seen().iter().filter(|seen| seen.api == Api::V3).count(), 1);
+    assert_eq!(cloud.received().iter().filter(|seen| seen.api == Api::V3).count(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -131,7 +134,10 @@ async fn too_many_calls_halve_the_pace() {
     let cloud = cloud(ends_well()).await;
     let home = home(&cloud);
     home.edit("rate_limit = 500", "rate_limit = 20");
-    cloud.set_answers("1", [Answer::refusal("RequestLimitExceeded", "slow down"), Answer::status(1)]);
+    cloud.set_responses(
+        "1",
+        [SimResponse::refusal("RequestLimitExceeded", "slow down"), SimResponse::status(1)],
+    );
     home.list(1..=20);
     let ended = home.run_until_done().await;
     assert_eq!(
@@ -140,7 +146,7 @@ async fn too_many_calls_halve_the_pace() {
         "{}",
         ended.stderr
     );
-    let seen = cloud.seen();
+    let seen = cloud.received();
     let refused = seen.iter().position(|seen| matches!(seen.verdict, RequestOutcome::Refused(_))).unwrap();
     // At 20 a second nine requests take 400 ms, at half of it some 800.
     let after: Vec<_> = seen[refused + 1..].iter().take(9).map(|seen| seen.arrived).collect();
@@ -160,7 +166,7 @@ async fn a_clock_an_hour_off_is_corrected_by_itself_within_three_requests() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_id_is_abandoned_and_a_wrong_region_holds() {
     let unknown =
-        cloud(ends_well().with_task(7, [Answer::refusal("ResourceNotFound", "no such task")])).await;
+        cloud(ends_well().with_task(7, [SimResponse::refusal("ResourceNotFound", "no such task")])).await;
     let one = home(&unknown);
     one.edit("[store]", "reject_after = \"100ms\"\n[store]");
     one.list(1..=10);

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use opwatch::sim::{Answer, Offset, SECRET_KEY, Scenario};
+use opwatch::sim::{Offset, SECRET_KEY, Scenario, SimResponse};
 
 use crate::support::receiver::Receiver;
 use crate::support::{Home, Said, cloud, network, said};
@@ -72,7 +72,7 @@ async fn a_wrong_configuration_is_refused_with_all_its_problems() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn live_signs_one_request_for_the_first_task_and_a_task_that_is_not_there_is_no_trouble() {
-    for answer in [Answer::status(4), Answer::refusal(10001, "no such task")] {
+    for answer in [SimResponse::status(4), SimResponse::refusal(10001, "no such task")] {
         let cloud = cloud(Scenario::default().with_task(7, [answer])).await;
         let home = Home::new(&cloud, "");
         home.list([7, 8]);
@@ -85,7 +85,7 @@ async fn live_signs_one_request_for_the_first_task_and_a_task_that_is_not_there_
         );
         assert!(ended.stdout.contains("audit: good\n    the file can be created\n"), "{}", ended.stdout);
         assert!(ended.stdout.contains("log: good\n    standard error is open\n"), "{}", ended.stdout);
-        let asked: Vec<_> = cloud.seen().into_iter().map(|seen| seen.task).collect();
+        let asked: Vec<_> = cloud.received().into_iter().map(|seen| seen.task).collect();
         assert_eq!(asked, ["7"]);
     }
 }

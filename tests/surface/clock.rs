@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use opwatch::sim::{Answer, Scenario};
+use opwatch::sim::{Scenario, SimResponse};
 use serde_json::Value;
 
 use crate::support::{Home, Said, cloud, said, signal};
@@ -20,7 +20,7 @@ fn library() -> String {
 /// Runs one task to its end, with a clock that starts at that time and jumps to the second one after some
 /// polls.
 async fn run(first: &str, second: &str) -> (Said, Vec<Value>) {
-    let cloud = cloud(Scenario::default().with_task(1, [Answer::status(4)])).await;
+    let cloud = cloud(Scenario::default().with_task(1, [SimResponse::status(4)])).await;
     let home = Home::new(&cloud, "[[tasks]]\nid = 1\ntimeout = \"1h\"\nwarn_after = \"30m\"");
     home.write("time", first);
     let mut command = home.opwatch(&["run", "-c", "opwatch.toml", "--until-done"]);
@@ -34,7 +34,7 @@ async fn run(first: &str, second: &str) -> (Said, Vec<Value>) {
     home.write("time", second);
     let before = cloud.requests() as usize;
     cloud.wait_until(|seen| seen.len() >= before + 5).await;
-    cloud.set_answers("1", [Answer::status(1)]);
+    cloud.set_responses("1", [SimResponse::status(1)]);
     (said(child).await, home.events())
 }
 
@@ -62,7 +62,7 @@ async fn a_machine_that_boots_in_1970_or_jumps_five_years_abandons_nothing_and_t
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_after_a_jump_of_five_years_abandons_nothing_either() {
-    let cloud = cloud(Scenario::default().with_task(1, [Answer::status(4)])).await;
+    let cloud = cloud(Scenario::default().with_task(1, [SimResponse::status(4)])).await;
     let home = Home::new(&cloud, "[[tasks]]\nid = 1\ntimeout = \"1h\"");
     for time in ["+0", "+5y", "-5y", "+0"] {
         home.write("time", time);

@@ -1,7 +1,7 @@
 //! A standard output or standard error that is closed holds its sink, and one that leads to /dev/null does
 //! not.
 
-use opwatch::sim::{Answer, Scenario};
+use opwatch::sim::{Scenario, SimResponse};
 use tokio::process::Child;
 
 use crate::support::{Home, cloud, eventually, said, signal};
@@ -14,7 +14,7 @@ fn run(home: &Home, redirection: &str, more: &str) -> Child {
 
 /// A cloud and a folder for one task that ends well, with a sink that is standard output.
 async fn one_task() -> (opwatch::sim::Sim, Home) {
-    let cloud = cloud(Scenario::default().with_task(1, [Answer::status(1)])).await;
+    let cloud = cloud(Scenario::default().with_task(1, [SimResponse::status(1)])).await;
     let home = Home::new(&cloud, "[sinks.out]\ntype = \"file\"\npath = \"-\"\n");
     home.list([1]);
     (cloud, home)

@@ -3,7 +3,7 @@
 
 use std::process::Stdio;
 
-use opwatch::sim::{Answer, SECRET_ID, SECRET_KEY, Scenario, Sim};
+use opwatch::sim::{SECRET_ID, SECRET_KEY, Scenario, Sim, SimResponse};
 use tokio::process::Command;
 
 use crate::support::{Home, Said, cloud, said};
@@ -39,7 +39,7 @@ async fn screen(home: &Home, cloud: &Sim, typed: &str, variable: (&str, &str)) -
 }
 
 async fn screens(variable: (&str, &str), is_right: impl Fn(&str) -> bool) -> Vec<&'static str> {
-    let failing = [Answer::status(4), Answer::status(2)];
+    let failing = [SimResponse::status(4), SimResponse::status(2)];
     let cloud = cloud(Scenario::default().with_task(1, failing.clone()).with_task(2, failing)).await;
     let mut wrong = Vec::new();
     for typed in SCREENS {

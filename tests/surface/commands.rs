@@ -1,12 +1,12 @@
 //! The commands as they are typed.
 
-use opwatch::sim::{Answer, Scenario};
+use opwatch::sim::{Scenario, SimResponse};
 
 use crate::support::{Home, cloud, said};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_text_form_of_the_log_line_is_as_the_design_has_it() {
-    let cloud = cloud(Scenario::default().with_task(1, [Answer::status(1)])).await;
+    let cloud = cloud(Scenario::default().with_task(1, [SimResponse::status(1)])).await;
     let home =
         Home::new(&cloud, "[[tasks]]\nid = 1\nname = \"reinstall \\\"rack\\\" 7\"\n[log]\nformat = \"text\"");
     let ended = home.run_until_done().await;
@@ -23,7 +23,7 @@ async fn the_text_form_of_the_log_line_is_as_the_design_has_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_closed_standard_output_ends_a_command_silently_and_never_the_daemon() {
-    let cloud = cloud(Scenario::default().with_task(1, [Answer::status(1)])).await;
+    let cloud = cloud(Scenario::default().with_task(1, [SimResponse::status(1)])).await;
     let home = Home::new(&cloud, "");
     let mut child = home.opwatch(&["sim", "--listen", "127.0.0.1:0"]).spawn().unwrap();
     drop(child.stdout.take());

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use opwatch::secret::Secret;
-use opwatch::sim::{Answer, SECRET_ID, SECRET_KEY, Scenario, Sim};
+use opwatch::sim::{SECRET_ID, SECRET_KEY, Scenario, Sim, SimResponse};
 
 use crate::support::{Home, cloud, eventually, said, signal};
 
@@ -40,7 +40,8 @@ async fn the_sdk_file_and_that_of_tccli_sign_and_nothing_of_them_is_printed() {
         (".tencentcloud/credentials", sdk(SECRET_KEY), None),
         (".tccli/default.credential", tccli(TOKEN), Some(Secret::new(TOKEN))),
     ] {
-        let cloud = cloud(Scenario { token, ..Scenario::default().with_task(1, [Answer::status(1)]) }).await;
+        let cloud =
+            cloud(Scenario { token, ..Scenario::default().with_task(1, [SimResponse::status(1)]) }).await;
         let home = home(&cloud);
         keep(&home, file, &text);
         let run = |arguments: &[&str]| {
@@ -100,7 +101,8 @@ async fn a_changed_file_mends_a_held_account_whichever_it_came_from() {
         (".tccli/default.credential", tccli("stale"), tccli(TOKEN)),
     ] {
         let token = Path::new(file).starts_with(".tccli").then(|| Secret::new(TOKEN));
-        let cloud = cloud(Scenario { token, ..Scenario::default().with_task(1, [Answer::status(1)]) }).await;
+        let cloud =
+            cloud(Scenario { token, ..Scenario::default().with_task(1, [SimResponse::status(1)]) }).await;
         let home = home(&cloud);
         home.edit(
             "error_interval = \"20ms\"\nerror_max_interval = \"100ms\"",
@@ -128,7 +130,7 @@ async fn a_changed_file_mends_a_held_account_whichever_it_came_from() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn credentials_of_another_identity_are_refused_by_check_run_and_wait_alike() {
-    let cloud = cloud(Scenario::default().with_task(1, [Answer::status(1)])).await;
+    let cloud = cloud(Scenario::default().with_task(1, [SimResponse::status(1)])).await;
     for (file, text, key) in [
         (
             ".tccli/default.credential",

@@ -4,7 +4,7 @@ use std::os::unix::net::UnixDatagram;
 use std::process::Stdio;
 
 use opwatch::secret::Secret;
-use opwatch::sim::{Answer, SECRET_KEY, Scenario, Unlisted};
+use opwatch::sim::{SECRET_KEY, Scenario, SimResponse, Unlisted};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader, Lines};
 use tokio::process::Command;
 
@@ -91,7 +91,7 @@ async fn the_demo_narrates_ends_a_fault_a_hold_and_its_release_and_leaves_nothin
 }
 
 async fn its_commands_work(home: &Home, commands: &str) {
-    let unlisted = Unlisted::Follows(vec![Answer::status(1)]);
+    let unlisted = Unlisted::Follows(vec![SimResponse::status(1)]);
     let cloud = cloud(Scenario {
         secret_id: "AKID...".to_owned(),
         secret_key: Secret::new("..."),

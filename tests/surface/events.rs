@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use opwatch::sim::{Answer, Scenario};
+use opwatch::sim::{Scenario, SimResponse};
 use serde_json::Value;
 
 use crate::support::{Home, Said, cloud, eventually, holds_to_the_schema, said, signal};
@@ -109,14 +109,16 @@ async fn a_wrong_configuration_is_told_as_it_is_by_run() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_may_be_run_beside_a_daemon_that_goes_on() {
-    let cloud =
-        cloud(Scenario::default().with_task(1, [Answer::status(1)]).with_task(2, [Answer::status(4)])).await;
+    let cloud = cloud(
+        Scenario::default().with_task(1, [SimResponse::status(1)]).with_task(2, [SimResponse::status(4)]),
+    )
+    .await;
     let home = Home::new(&cloud, "");
     home.list([1, 2]);
     let daemon = home.start();
     eventually("one task is over", || home.events().len() == 1).await;
     assert_eq!(test(&home, &[]).await.code, Some(0));
-    cloud.set_answers("2", [Answer::status(1)]);
+    cloud.set_responses("2", [SimResponse::status(1)]);
     eventually("the other is too", || home.events().len() == 3).await;
     signal(&daemon, "TERM");
     assert_eq!(said(daemon).await.code, Some(0));

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use opwatch::sim::{Answer, Scenario, Sim, Unlisted};
+use opwatch::sim::{Scenario, Sim, SimResponse, Unlisted};
 use serde_json::Value;
 
 use crate::support::{Home, cloud, eventually, final_words, said, signal};
 
 /// Every id ends well with its first answer.
 async fn ends_well() -> Sim {
-    cloud(Scenario { unlisted: Unlisted::Follows(vec![Answer::status(1)]), ..Scenario::default() }).await
+    cloud(Scenario { unlisted: Unlisted::Follows(vec![SimResponse::status(1)]), ..Scenario::default() }).await
 }
 
 /// A home with a sink that runs that script of `sh`, with the home's folder as `$1`.

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use opwatch::sim::{Answer, SECRET_ID, SECRET_KEY, Scenario, Sim, Unlisted};
+use opwatch::sim::{SECRET_ID, SECRET_KEY, Scenario, Sim, SimResponse, Unlisted};
 use rustix::fs::{CWD, FileType, mknodat};
 
 use crate::support::receiver::Receiver;
@@ -70,7 +70,7 @@ fn webhook(home: &Home, keys: &str) {
 }
 
 async fn one_task() -> Sim {
-    cloud(Scenario::default().with_task(1, [Answer::status(1)])).await
+    cloud(Scenario::default().with_task(1, [SimResponse::status(1)])).await
 }
 
 /// A configuration that leads to that kind of file, and the place of the file, where nothing is yet.
@@ -142,7 +142,7 @@ async fn the_simulator_s_scenario_is_a_regular_file_too() {
 #[tokio::test(flavor = "multi_thread")]
 async fn files_that_turn_into_something_else_while_running_stop_neither_polls_nor_sigterm() {
     for (word, make) in IRREGULAR {
-        let cloud = cloud(Scenario::default().with_task(1, [Answer::status(4)])).await;
+        let cloud = cloud(Scenario::default().with_task(1, [SimResponse::status(4)])).await;
         let home = Home::new(&cloud, "");
         home.list([1]);
         fs::write(home.path("url"), "http://127.0.0.1:9/").unwrap();
@@ -222,7 +222,8 @@ async fn a_ca_file_of_an_account_is_read_again_and_a_broken_one_is_told_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_template_file_is_read_again_while_events_are_sent() {
     const TASKS: u64 = 600;
-    let scenario = Scenario { unlisted: Unlisted::Follows(vec![Answer::status(1)]), ..Scenario::default() };
+    let scenario =
+        Scenario { unlisted: Unlisted::Follows(vec![SimResponse::status(1)]), ..Scenario::default() };
     let cloud = cloud(scenario).await;
     let receiver = Receiver::start().await;
     let home = Home::new(&cloud, "");

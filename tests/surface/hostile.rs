@@ -1,9 +1,9 @@
 //! Inputs that others have gathered to break readers: a suite of JSON, and naughty strings.
 
-use opwatch::cloud::answer::read;
 use opwatch::cloud::operations::Operations;
+use opwatch::cloud::response::read;
 use opwatch::model::reading::{Outcome, Phase};
-use opwatch::sim::{Answer, Scenario};
+use opwatch::sim::{Scenario, SimResponse};
 use serde_json::{Value, json};
 
 use crate::support::{Home, cloud};
@@ -47,7 +47,10 @@ fn no_json_is_an_outcome_that_it_is_not_and_none_breaks_the_reader() {
             for reading in readings.into_iter().flatten() {
                 // Only where the suite's text is beside the status, or is a code that says "well".
                 let may_end = message.is_some() || text.trim() == "0";
-                assert!(may_end || !matches!(reading.phase, Phase::Over(_)), "{name}: {body}: {reading:?}");
+                assert!(
+                    may_end || !matches!(reading.phase, Phase::Finished(_)),
+                    "{name}: {body}: {reading:?}"
+                );
             }
         }
     }
@@ -64,7 +67,7 @@ async fn naughty_names_and_messages_arrive_as_they_are_in_one_line_each() {
     let mut lines = String::new();
     for (number, name) in names.iter().enumerate() {
         let id = number as u64 + 1;
-        scenario = scenario.with_task(id, [Answer::status(4), Answer::refusal(5000, name)]);
+        scenario = scenario.with_task(id, [SimResponse::status(4), SimResponse::refusal(5000, name)]);
         lines += &format!("{}\n", json!({ "id": id, "name": name, "labels": { "said": name } }));
     }
     let cloud = cloud(scenario).await;

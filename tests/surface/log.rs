@@ -1,6 +1,6 @@
 //! What a person reads in the program's own log.
 
-use opwatch::sim::{Answer, Scenario, Sim};
+use opwatch::sim::{Scenario, Sim, SimResponse};
 use serde_json::Value;
 
 use crate::support::{Home, cloud, eventually, said, signal};
@@ -46,7 +46,7 @@ async fn a_refused_connection_names_who_was_asked_and_the_cause_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_takes_too_long_names_who_was_asked_without_the_query() {
-    let cloud = cloud(Scenario::default().with_task(1, [Answer::hang()])).await;
+    let cloud = cloud(Scenario::default().with_task(1, [SimResponse::hang()])).await;
     let home = Home::new(&cloud, "");
     home.edit("[poll]", "[poll]\nrequest_timeout = \"50ms\"");
     home.list([1]);
@@ -99,8 +99,10 @@ async fn a_held_account_and_a_held_sink_are_told_with_since_when_what_waits_and_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_tells_what_is_left() {
-    let cloud =
-        cloud(Scenario::default().with_task(1, [Answer::status(1)]).with_task(2, [Answer::status(4)])).await;
+    let cloud = cloud(
+        Scenario::default().with_task(1, [SimResponse::status(1)]).with_task(2, [SimResponse::status(4)]),
+    )
+    .await;
     let home = Home::new(&cloud, "[sinks.missing]\ntype = \"file\"\npath = \"missing/events.jsonl\"");
     home.list([1, 2]);
     let child = home.start();
@@ -116,7 +118,7 @@ async fn a_stop_tells_what_is_left() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_until_done_says_which_deliveries_it_waits_for() {
-    let cloud = cloud(Scenario::default().with_task(1, [Answer::status(1)])).await;
+    let cloud = cloud(Scenario::default().with_task(1, [SimResponse::status(1)])).await;
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let home = Home::new(&cloud, &format!("[sinks.hook]\ntype = \"webhook\"\nurl = \"http://{nobody}/\""));
     home.list([1]);
@@ -132,7 +134,7 @@ async fn a_run_until_done_says_which_deliveries_it_waits_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_says_how_many_dead_letters_the_store_holds() {
-    let cloud = cloud(Scenario::default().with_task(1, [Answer::status(1)])).await;
+    let cloud = cloud(Scenario::default().with_task(1, [SimResponse::status(1)])).await;
     let home = Home::new(&cloud, "[sinks.page]\ntype = \"exec\"\ncommand = [\"./refuses\"]");
     home.write("refuses", "#!/bin/sh\nexit 65\n");
     std::fs::set_permissions(home.path("refuses"), std::os::unix::fs::PermissionsExt::from_mode(0o755))

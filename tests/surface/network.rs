@@ -1,13 +1,13 @@
 //! `proxy` and `ca_file`: what stands between the program and the cloud.
 
-use opwatch::sim::{Answer, Scenario, Sim};
+use opwatch::sim::{Scenario, Sim, SimResponse};
 
 use crate::support::{Home, Said, cloud, eventually, network, said, signal};
 
 const PASSWORD: &str = "hunter2";
 
 async fn one_task() -> Sim {
-    cloud(Scenario::default().with_task(1, [Answer::status(4), Answer::status(1)])).await
+    cloud(Scenario::default().with_task(1, [SimResponse::status(4), SimResponse::status(1)])).await
 }
 
 async fn run_to_its_end(home: &Home) -> Said {
@@ -34,7 +34,7 @@ async fn requests_go_through_the_proxy_of_the_account_and_its_password_is_printe
         for secret in [PASSWORD, "dXNlcjpodW50ZXIy"] {
             assert!(!ended.stderr.contains(secret), "{}", ended.stderr);
         }
-        assert!(cloud.seen().iter().all(|seen| seen.flaw.is_none()));
+        assert!(cloud.received().iter().all(|seen| seen.flaw.is_none()));
     }
 }
 

@@ -12,7 +12,7 @@ use opwatch::problem::{Place, Problem};
 use opwatch::register::catalogue::Catalogue;
 use opwatch::register::{TaskEntry, WrittenId};
 use opwatch::secret::Secret;
-use opwatch::sim::{Answer, SECRET_ID, SECRET_KEY, Scenario, ServedAction};
+use opwatch::sim::{SECRET_ID, SECRET_KEY, Scenario, ServedAction, SimResponse};
 
 use crate::support::cloud;
 
@@ -58,8 +58,8 @@ fn scenario() -> Scenario {
     let running = r#"{"code":0,"data":{"state":"Running"}}"#;
     let failed = r#"{"Response":{"Status":"Failed","Reason":"no quota","RequestId":"r"}}"#;
     Scenario { actions, ..Scenario::default() }
-        .with_task("two", [Answer::raw(running)])
-        .with_task("three", [Answer::raw(failed)])
+        .with_task("two", [SimResponse::raw(running)])
+        .with_task("three", [SimResponse::raw(failed)])
 }
 
 fn task(
@@ -91,14 +91,14 @@ async fn a_row_with_a_second_parameter_is_polled_with_the_params_of_its_task_ove
     let poll = async |task: NewTask| -> Response {
         let params: Vec<_> = task.settings.params.into_iter().collect();
         let stamp = Stamp { nonce: clock.nonce(), at: clock.now().wall };
-        cloud.route(&task.target).unwrap().ask(&task.id, &params, stamp, false).await
+        cloud.route(&task.target).unwrap().poll(&task.id, &params, stamp, false).await
     };
 
     let env = [("EnvId", "env-1/机")];
     let running = poll(task(&catalogue, "over-2", "two", &env).unwrap()).await.poll.unwrap();
     assert_eq!((running.phase, running.known, running.message), (Phase::Running, true, None));
     let failed = poll(task(&catalogue, "over-3", "three", &env).unwrap()).await.poll.unwrap();
-    assert_eq!(failed.phase, Phase::Over(Outcome::Failure));
+    assert_eq!(failed.phase, Phase::Finished(Outcome::Failure));
     assert_eq!(failed.message.as_deref(), Some("no quota"));
 
     // The cloud names the missing parameter; the id of another task is looked up beside its own parameter.
@@ -111,6 +111,6 @@ async fn a_row_with_a_second_parameter_is_polled_with_the_params_of_its_task_ove
     assert_eq!(fault.to_string(), "4000: EnvId: missing");
     let refused = task(&catalogue, "over-3", "three", &[("TaskId", "four")]).unwrap_err().to_string();
     assert!(refused.contains("`TaskId` is set by opwatch itself"), "{refused}");
-    let ids: Vec<_> = sim.seen().into_iter().map(|seen| seen.task).collect();
+    let ids: Vec<_> = sim.received().into_iter().map(|seen| seen.task).collect();
     assert_eq!(ids, ["two", "three", "three", "two"]);
 }

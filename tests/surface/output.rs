@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use opwatch::sim::{Answer, Scenario};
+use opwatch::sim::{Scenario, SimResponse};
 
 use crate::support::{Home, Said, cloud, said};
 
@@ -22,7 +22,7 @@ const COMMANDS: &[&[&str]] = &[
 ];
 
 async fn home() -> Home {
-    let cloud = cloud(Scenario::default().with_task(1, [Answer::status(1)])).await;
+    let cloud = cloud(Scenario::default().with_task(1, [SimResponse::status(1)])).await;
     Home::new(&cloud, "")
 }
 

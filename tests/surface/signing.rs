@@ -1,6 +1,6 @@
 //! Every way to sign that an account may choose, against a cloud that checks.
 
-use opwatch::sim::{Answer, Scenario, Unlisted};
+use opwatch::sim::{Scenario, SimResponse, Unlisted};
 
 use crate::support::{Home, cloud};
 
@@ -8,7 +8,7 @@ use crate::support::{Home, cloud};
 async fn each_method_and_hash_and_a_host_of_its_own_is_accepted_and_the_largest_id_stays_exact() {
     for method in ["GET", "POST"] {
         for hash in ["HmacSHA1", "HmacSHA256"] {
-            let unlisted = Unlisted::Follows(vec![Answer::status(1)]);
+            let unlisted = Unlisted::Follows(vec![SimResponse::status(1)]);
             let cloud = cloud(Scenario {
                 unlisted,
                 signed_host: Some("bm.api.qcloud.com".to_owned()),
@@ -23,7 +23,7 @@ async fn each_method_and_hash_and_a_host_of_its_own_is_accepted_and_the_largest_
             home.list([u64::MAX]);
             let ended = home.run_until_done().await;
             assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-            assert!(cloud.seen().iter().all(|seen| seen.flaw.is_none()), "{:?}", cloud.seen());
+            assert!(cloud.received().iter().all(|seen| seen.flaw.is_none()), "{:?}", cloud.received());
             assert_eq!(home.events()[0]["data"]["task"]["id"], "18446744073709551615");
             assert_eq!(home.events()[0]["subject"], "bm/18446744073709551615");
         }

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Stdio;
 
-use opwatch::sim::{Answer, Scenario, Sim, Unlisted};
+use opwatch::sim::{Scenario, Sim, SimResponse, Unlisted};
 use tokio::process::{Child, Command};
 
 use crate::support::{Home, cloud, eventually, said};
@@ -55,7 +55,7 @@ fn run(command: &[&str]) {
 
 async fn cloud_of(tasks: u64, home: impl Fn(&Sim) -> Home) -> (Sim, Home) {
     let cloud = cloud(Scenario {
-        unlisted: Unlisted::Follows(vec![Answer::status(4), Answer::status(1)]),
+        unlisted: Unlisted::Follows(vec![SimResponse::status(4), SimResponse::status(1)]),
         ..Scenario::default()
     })
     .await;
@@ -230,15 +230,17 @@ async fn a_store_that_is_moved_or_replaced_while_the_daemon_runs_ends_it_with_co
         ("rm opwatch.db-wal", "opwatch.db was removed or moved while opwatch was running"),
     ];
     for (change, words) in changes {
-        let cloud =
-            cloud(Scenario { unlisted: Unlisted::Follows(vec![Answer::status(4)]), ..Scenario::default() })
-                .await;
+        let cloud = cloud(Scenario {
+            unlisted: Unlisted::Follows(vec![SimResponse::status(4)]),
+            ..Scenario::default()
+        })
+        .await;
         let home = Home::new(&cloud, "");
         home.list(1..=5);
         let child = home.start();
         cloud.wait_until(|seen| seen.len() >= 10).await;
         assert!(home.in_shell(change).env("PATH", "/usr/bin:/bin").status().await.unwrap().success());
-        (1..=5).for_each(|id| cloud.set_answers(&id.to_string(), [Answer::status(1)]));
+        (1..=5).for_each(|id| cloud.set_responses(&id.to_string(), [SimResponse::status(1)]));
         let ended = said(child).await;
         assert_eq!(ended.code, Some(2), "{change}: {}", ended.stderr);
         let told = ended.stderr.lines().find(|line| line.starts_with("opwatch: ")).unwrap();

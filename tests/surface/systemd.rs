@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use opwatch::sim::{Answer, Scenario};
+use opwatch::sim::{Scenario, SimResponse};
 use tokio::process::Child;
 
 use crate::readme;
@@ -42,7 +42,7 @@ impl Heard {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn systemd_hears_ready_once_the_tasks_are_registered_and_stopping_at_the_end() {
-    let cloud = cloud(Scenario::default().with_task(1, [Answer::status(4)])).await;
+    let cloud = cloud(Scenario::default().with_task(1, [SimResponse::status(4)])).await;
     let home = Home::new(&cloud, "");
     home.list([1]);
     let heard = Heard::bind(&home);
@@ -57,7 +57,7 @@ async fn systemd_hears_ready_once_the_tasks_are_registered_and_stopping_at_the_e
 
 #[tokio::test(flavor = "multi_thread")]
 async fn systemd_is_asked_for_more_time_while_a_start_waits_for_a_foreign_lock() {
-    let cloud = cloud(Scenario::default().with_task(1, [Answer::status(4)])).await;
+    let cloud = cloud(Scenario::default().with_task(1, [SimResponse::status(4)])).await;
     let home = Home::new(&cloud, "");
     home.list([1]);
     let heard = Heard::bind(&home);
@@ -73,7 +73,7 @@ async fn systemd_is_asked_for_more_time_while_a_start_waits_for_a_foreign_lock()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wait_says_nothing_to_systemd() {
-    let cloud = cloud(Scenario::default().with_task(1, [Answer::status(1)])).await;
+    let cloud = cloud(Scenario::default().with_task(1, [SimResponse::status(1)])).await;
     let home = Home::new(&cloud, "");
     let socket = UnixDatagram::bind(home.path("notify")).unwrap();
     socket.set_nonblocking(true).unwrap();

@@ -1,6 +1,6 @@
 //! What the keys of a task do.
 
-use opwatch::sim::{Answer, Scenario};
+use opwatch::sim::{Scenario, SimResponse};
 use serde_json::Value;
 
 use crate::support::{Home, cloud, said};
@@ -14,7 +14,7 @@ fn kinds(home: &Home) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sink_that_asks_for_them_hears_of_progress_and_of_what_is_overdue_in_order() {
-    let script = [Answer::status(4).times(8), Answer::status(5).times(2), Answer::status(1)];
+    let script = [SimResponse::status(4).times(8), SimResponse::status(5).times(2), SimResponse::status(1)];
     let cloud = cloud(Scenario::default().with_task(1, script)).await;
     let home = Home::new(&cloud, "[[tasks]]\nid = 1\nwarn_after = \"100ms\"");
     home.edit("events.jsonl\"\n", "events.jsonl\"\nevents = [\"finished\", \"progressed\", \"overdue\"]\n");
@@ -35,7 +35,7 @@ async fn a_sink_that_asks_for_them_hears_of_progress_and_of_what_is_overdue_in_o
 async fn a_task_that_is_taken_out_of_the_file_is_removed_at_the_next_start_and_mass_removal_is_not_believed()
 {
     let cloud = cloud(Scenario {
-        unlisted: opwatch::sim::Unlisted::Follows(vec![Answer::status(4)]),
+        unlisted: opwatch::sim::Unlisted::Follows(vec![SimResponse::status(4)]),
         ..Scenario::default()
     })
     .await;
@@ -66,7 +66,7 @@ async fn a_task_that_is_taken_out_of_the_file_is_removed_at_the_next_start_and_m
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_run_registers_a_finished_task_again_and_nothing_else_does() {
     let cloud = cloud(Scenario {
-        unlisted: opwatch::sim::Unlisted::Follows(vec![Answer::status(1)]),
+        unlisted: opwatch::sim::Unlisted::Follows(vec![SimResponse::status(1)]),
         ..Scenario::default()
     })
     .await;
@@ -86,7 +86,7 @@ async fn a_changed_run_registers_a_finished_task_again_and_nothing_else_does() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_of_an_account_that_is_gone_is_removed_with_it_and_registered_anew_when_both_come_back() {
     let cloud = cloud(Scenario {
-        unlisted: opwatch::sim::Unlisted::Follows(vec![Answer::status(4)]),
+        unlisted: opwatch::sim::Unlisted::Follows(vec![SimResponse::status(4)]),
         ..Scenario::default()
     })
     .await;
@@ -125,7 +125,7 @@ async fn a_task_of_an_account_that_is_gone_is_removed_with_it_and_registered_ane
         (&"opwatch/other/gz".into(), &"removed".into())
     );
 
-    cloud.set_answers("7", [Answer::status(1)]);
+    cloud.set_responses("7", [SimResponse::status(1)]);
     let (child, before) = start(&with_other).await;
     crate::support::eventually("its new end is told", || home.events().len() > before).await;
     crate::support::signal(&child, "TERM");
@@ -140,9 +140,9 @@ async fn a_task_of_an_account_that_is_gone_is_removed_with_it_and_registered_ane
 async fn a_group_is_told_of_once_when_its_last_task_has_been_over_for_ten_seconds_and_later_tasks_begin_a_new_round()
  {
     let ends = [(1, 1), (2, 2), (3, 3), (4, 1)];
-    let scenario = ends
-        .into_iter()
-        .fold(Scenario::default(), |scenario, (id, status)| scenario.with_task(id, [Answer::status(status)]));
+    let scenario = ends.into_iter().fold(Scenario::default(), |scenario, (id, status)| {
+        scenario.with_task(id, [SimResponse::status(status)])
+    });
     let cloud = cloud(scenario).await;
     let home = Home::new(&cloud, "");
     home.edit("events.jsonl\"\n", "events.jsonl\"\nevents = [\"group\"]\nlabels = { team = \"dba\" }\n");

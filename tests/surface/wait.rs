@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use opwatch::clock::{Clock, Steady};
-use opwatch::sim::{Answer, SECRET_ID, SECRET_KEY, Scenario, Sim, Unlisted};
+use opwatch::sim::{SECRET_ID, SECRET_KEY, Scenario, Sim, SimResponse, Unlisted};
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
@@ -50,7 +50,7 @@ async fn waited(scenario: Scenario, arguments: &[&str], input: &str) -> Said {
 
 fn ending(answers: &[(u64, i64)]) -> Scenario {
     let with = |scenario: Scenario, (id, status): &(u64, i64)| {
-        scenario.with_task(id, [Answer::status(4), Answer::status(*status)])
+        scenario.with_task(id, [SimResponse::status(4), SimResponse::status(*status)])
     };
     answers.iter().fold(Scenario::default(), with)
 }
@@ -75,7 +75,7 @@ async fn the_exit_code_is_that_of_the_worst_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_id_that_the_cloud_refuses_is_5_before_all_else() {
-    let scenario = ending(&[(1, 2)]).with_task(2, [Answer::refusal(5000, "no such task")]);
+    let scenario = ending(&[(1, 2)]).with_task(2, [SimResponse::refusal(5000, "no such task")]);
     let ended = waited(scenario, &["1", "2"], "").await;
     assert_eq!(ended.code, Some(5), "{ended:?}");
     assert!(
@@ -92,7 +92,7 @@ async fn an_id_that_the_cloud_refuses_is_5_before_all_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_s_own_deadline_is_4_and_has_an_event() {
-    let scenario = Scenario::default().with_task(1, [Answer::status(4)]);
+    let scenario = Scenario::default().with_task(1, [SimResponse::status(4)]);
     let ended = waited(scenario, &["-"], "{\"id\": 1, \"timeout\": \"200ms\", \"sinks\": [\"ops\"]}\n").await;
     assert_eq!(ended.code, Some(4), "{ended:?}");
     assert!(ended.stdout.contains("task abandoned task=1 operation=bm reason=deadline"), "{}", ended.stdout);
@@ -100,7 +100,7 @@ async fn a_task_s_own_deadline_is_4_and_has_an_event() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_command_s_limit_is_4_without_an_event_answer_or_not() {
-    for answer in [Answer::status(4), Answer::hang()] {
+    for answer in [SimResponse::status(4), SimResponse::hang()] {
         let clock = Clock::start();
         let ended = waited(
             Scenario::default().with_task(1, [answer]),
@@ -228,7 +228,7 @@ async fn what_is_missing_or_wrong_is_2_and_told_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupt_ends_it_at_once_and_it_says_how_to_go_on() {
     for (name, code) in [("INT", 130), ("TERM", 143)] {
-        let cloud = cloud(ending(&[(1, 1)]).with_task(2, [Answer::status(4)])).await;
+        let cloud = cloud(ending(&[(1, 1)]).with_task(2, [SimResponse::status(4)])).await;
         let home = Home::new(&cloud, "");
         let child = waiting(&home, &cloud, &["1", "2", "--param", "Env=a b"]).spawn().unwrap();
         eventually("the second task is asked", || cloud.requests() > 6).await;
@@ -244,7 +244,8 @@ async fn an_interrupt_ends_it_at_once_and_it_says_how_to_go_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_reads_nothing_keeps_no_interrupt_waiting() {
-    let scenario = Scenario { unlisted: Unlisted::Follows(vec![Answer::status(1)]), ..Scenario::default() };
+    let scenario =
+        Scenario { unlisted: Unlisted::Follows(vec![SimResponse::status(1)]), ..Scenario::default() };
     let cloud = cloud(scenario).await;
     let home = Home::new(&cloud, "");
     // Far more lines than a pipe holds.
@@ -263,7 +264,7 @@ async fn a_reader_that_reads_nothing_keeps_no_interrupt_waiting() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_closed_standard_output_ends_it_silently() {
-    let cloud = cloud(ending(&[(1, 2)]).with_task(2, [Answer::status(4)])).await;
+    let cloud = cloud(ending(&[(1, 2)]).with_task(2, [SimResponse::status(4)])).await;
     let home = Home::new(&cloud, "");
     let program = env!("CARGO_BIN_EXE_opwatch");
     let mut command = home.in_shell(&format!("({program} wait 1 2; echo code $? >&2) | true"));
@@ -275,7 +276,7 @@ async fn a_closed_standard_output_ends_it_silently() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_ids_are_waited_for() {
     let scenario = Scenario {
-        unlisted: Unlisted::Follows(vec![Answer::status(4), Answer::status(1)]),
+        unlisted: Unlisted::Follows(vec![SimResponse::status(4), SimResponse::status(1)]),
         ..Scenario::default()
     };
     let ids: String = (1..=1000).map(|id| format!("{id}\n")).collect();
@@ -286,9 +287,10 @@ async fn a_thousand_ids_are_waited_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_terminal_a_view_is_redrawn_in_place_and_nothing_of_it_is_left() {
     for no_color in [false, true] {
-        let running = Answer::status(4).lasting(Duration::from_secs(2));
-        let scenario =
-            Scenario::default().with_task(1, [running, Answer::status(1)]).with_task(2, [Answer::status(3)]);
+        let running = SimResponse::status(4).lasting(Duration::from_secs(2));
+        let scenario = Scenario::default()
+            .with_task(1, [running, SimResponse::status(1)])
+            .with_task(2, [SimResponse::status(3)]);
         let cloud = cloud(scenario).await;
         // `script` lends it a terminal, and hands on its exit code.
         let mut command = Command::new("script");

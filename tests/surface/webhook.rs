@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use opwatch::sim::{Answer, Scenario, Sim, Unlisted};
+use opwatch::sim::{Scenario, Sim, SimResponse, Unlisted};
 use serde_json::Value;
 use tokio::process::Child;
 
@@ -14,7 +14,7 @@ const KEY: &str = "C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 const PASSWORD: &str = "hunter2";
 
 async fn one_task() -> Sim {
-    cloud(Scenario::default().with_task(1, [Answer::status(4), Answer::status(1)])).await
+    cloud(Scenario::default().with_task(1, [SimResponse::status(4), SimResponse::status(1)])).await
 }
 
 /// A home with one task and a webhook `ops` of these keys.
@@ -52,7 +52,7 @@ async fn stopped(child: Child, home: &Home) -> String {
 async fn kills_and_outages_lose_no_event_and_each_repetition_has_its_id() {
     const TASKS: u64 = 40;
     let cloud = cloud(Scenario {
-        unlisted: Unlisted::Follows(vec![Answer::status(4), Answer::status(1)]),
+        unlisted: Unlisted::Follows(vec![SimResponse::status(4), SimResponse::status(1)]),
         ..Scenario::default()
     })
     .await;
@@ -127,7 +127,8 @@ async fn a_template_makes_the_message_and_one_that_fails_is_told_while_the_event
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_batch_the_events_go_out_together_as_a_cloudevents_batch() {
-    let follows = Scenario { unlisted: Unlisted::Follows(vec![Answer::status(1)]), ..Scenario::default() };
+    let follows =
+        Scenario { unlisted: Unlisted::Follows(vec![SimResponse::status(1)]), ..Scenario::default() };
     let cloud = cloud(follows).await;
     let receiver = Receiver::start().await;
     let home = home(&cloud, &format!("url = \"http://{}/hook\"\nbatch = \"1s\"", receiver.addr));
@@ -185,7 +186,8 @@ async fn no_secret_of_a_webhook_is_printed_at_trace_whatever_the_receiver_answer
 async fn no_secret_is_printed(with_template: bool) {
     const SECRETS: [&str; 5] = ["path-hunter2", "query-hunter2", "header-hunter2", "template-hunter2", KEY];
     let [path, query, header, template, key] = SECRETS;
-    let follows = Scenario { unlisted: Unlisted::Follows(vec![Answer::status(1)]), ..Scenario::default() };
+    let follows =
+        Scenario { unlisted: Unlisted::Follows(vec![SimResponse::status(1)]), ..Scenario::default() };
     let cloud = cloud(follows).await;
     let receiver = Receiver::start().await;
     let home = home(

@@ -17,7 +17,7 @@ use crate::cli::{CommandFailure, print};
 use crate::clock::{Clock, Steady};
 use crate::model::event::{Event, Kind};
 use crate::secret::Secret;
-use crate::sim::{Answer, Sim};
+use crate::sim::{Sim, SimResponse};
 use crate::sinks::Sink;
 use crate::sinks::log::Log;
 use crate::telemetry::Surroundings;
@@ -48,12 +48,12 @@ pub struct Show<'a> {
     /// Time.
     pub clock: Clock,
     /// Every final word that was told.
-    pub ends: Vec<Event>,
+    pub final_events: Vec<Event>,
 }
 
 /// What is heard next.
 enum DemoUpdate {
-    Told(Event),
+    Event(Event),
     Polled(PollReport),
     /// It is time to go on.
     Time,
@@ -92,13 +92,13 @@ impl Show<'_> {
             }
             Act::Becomes(server, status) => {
                 let id = (FIRST_TASK + server - 1).to_string();
-                self.sim.set_answers(&id, [Answer::status(status)]);
+                self.sim.set_responses(&id, [SimResponse::status(status)]);
                 let subject = format!("bm/{id}");
-                self.until(|heard| matches!(heard, DemoUpdate::Told(event) if event.subject() == subject))
+                self.until(|heard| matches!(heard, DemoUpdate::Event(event) if event.subject() == subject))
                     .await
             }
             Act::GatewayFails => {
-                self.sim.outage(Some(Answer::page(502, "Bad Gateway")));
+                self.sim.outage(Some(SimResponse::page(502, "Bad Gateway")));
                 let mut failed = 0;
                 self.until(|heard| {
                     failed +=
@@ -114,14 +114,14 @@ impl Show<'_> {
             Act::KeyIsReplaced => {
                 self.sim.set_secret_key(Secret::new(NEW_KEY));
                 self.until(
-                    |heard| matches!(heard, DemoUpdate::Told(event) if event.kind == Kind::AccountHeld),
+                    |heard| matches!(heard, DemoUpdate::Event(event) if event.kind == Kind::AccountHeld),
                 )
                 .await
             }
             Act::KeyIsWritten => {
                 std::fs::write(&self.key_file, NEW_KEY).map_err(|error| super::no_key_file(&error))?;
                 self.until(
-                    |heard| matches!(heard, DemoUpdate::Told(event) if event.kind == Kind::AccountReleased),
+                    |heard| matches!(heard, DemoUpdate::Event(event) if event.kind == Kind::AccountReleased),
                 )
                 .await
             }
@@ -135,7 +135,7 @@ impl Show<'_> {
             match self.hear(None).await {
                 DemoUpdate::Nothing => return false,
                 heard if wanted(&heard) => return true,
-                DemoUpdate::Told(_) | DemoUpdate::Polled(_) | DemoUpdate::Time => {}
+                DemoUpdate::Event(_) | DemoUpdate::Polled(_) | DemoUpdate::Time => {}
             }
         }
     }
@@ -155,7 +155,7 @@ impl Show<'_> {
             match self.hear(Some(end)).await {
                 DemoUpdate::Nothing => return false,
                 DemoUpdate::Time => return true,
-                DemoUpdate::Told(_) | DemoUpdate::Polled(_) => {}
+                DemoUpdate::Event(_) | DemoUpdate::Polled(_) => {}
             }
         }
     }
@@ -171,10 +171,10 @@ impl Show<'_> {
         let Some(event) = event else { return DemoUpdate::Nothing };
         // A standard error that takes nothing is nobody's trouble here.
         let _ = self.log.send(std::slice::from_ref(&event)).await;
-        if event.kind.is_final_word() {
-            self.ends.push(event.clone());
+        if event.kind.is_final() {
+            self.final_events.push(event.clone());
         }
-        DemoUpdate::Told(event)
+        DemoUpdate::Event(event)
     }
 }
 

@@ -84,19 +84,19 @@ impl Output {
     ///
     /// # Errors
     /// When standard output is closed.
-    pub async fn tell(&self, event: Event) -> Result<(), CommandFailure> {
+    pub async fn write_event(&self, event: Event) -> Result<(), CommandFailure> {
         let is_json_on_the_screen = self.json && std::io::stdout().is_terminal();
         let is_shown = matches!(
             event.kind,
             Kind::Finished | Kind::Abandoned | Kind::Overdue | Kind::AccountHeld | Kind::AccountReleased
         );
         if let Some(bar) =
-            self.live.as_ref().filter(|_| is_shown && !(is_json_on_the_screen && event.kind.is_final_word()))
+            self.live.as_ref().filter(|_| is_shown && !(is_json_on_the_screen && event.kind.is_final()))
         {
             bar.println(coloured(&event, self.has_colours));
         }
         let text = match (&self.live, self.json) {
-            (_, true) if event.kind.is_final_word() => event.body,
+            (_, true) if event.kind.is_final() => event.body,
             (None, false) => line(&event).text(false),
             (Some(_), false) | (_, true) => return Ok(()),
         };

@@ -97,9 +97,9 @@ impl Tasks {
     }
 
     /// Something happened.
-    pub fn told(&mut self, event: &Event) {
+    pub fn event_received(&mut self, event: &Event) {
         match event.data() {
-            Some(Data::Task(data)) if event.kind.is_final_word() => self.over(data),
+            Some(Data::Task(data)) if event.kind.is_final() => self.over(data),
             Some(Data::Account(data)) => {
                 let hold = hold(data);
                 self.release(&hold);

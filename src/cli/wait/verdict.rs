@@ -46,7 +46,7 @@ pub fn of(end: &WaitEnd, tasks: &Tasks, timeout: Limit, go_on: &str) -> Option<V
         parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
     );
     match end {
-        WaitEnd::Over => {}
+        WaitEnd::Finished => {}
         WaitEnd::Held(names) => {
             let causes = tasks.causes().join("; ");
             text = format!(
@@ -81,12 +81,12 @@ mod tests {
         let none = Tally { success: 1, ..Tally::default() };
         let held = || WaitEnd::Held(vec!["account default".to_owned()]);
         for (end, tally, expected) in [
-            (WaitEnd::Over, none, None),
-            (WaitEnd::Over, Tally { partial: 1, ..none }, Some(Worst::Partial)),
-            (WaitEnd::Over, Tally { deadline: 1, partial: 1, ..none }, Some(Worst::Deadline)),
-            (WaitEnd::Over, Tally { failure: 1, deadline: 1, partial: 1, ..none }, Some(Worst::Failure)),
+            (WaitEnd::Finished, none, None),
+            (WaitEnd::Finished, Tally { partial: 1, ..none }, Some(Worst::Partial)),
+            (WaitEnd::Finished, Tally { deadline: 1, partial: 1, ..none }, Some(Worst::Deadline)),
+            (WaitEnd::Finished, Tally { failure: 1, deadline: 1, partial: 1, ..none }, Some(Worst::Failure)),
             (
-                WaitEnd::Over,
+                WaitEnd::Finished,
                 Tally { rejected: 1, failure: 1, deadline: 1, partial: 1, ..none },
                 Some(Worst::Refused),
             ),

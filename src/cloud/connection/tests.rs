@@ -109,7 +109,7 @@ async fn no_encoding_is_requested_and_one_that_comes_anyway_is_named_over_either
         let cloud = Cloud::new(accounts, Operations::built_in(), Duration::from_secs(10), pools).unwrap();
         let target = Target { account: "default".into(), region: "bj".into(), operation: "bm".into() };
         let stamp = Stamp { nonce: 1, at: Wall(1_764_000_000_000) };
-        let polled = cloud.route(&target).unwrap().ask(&TaskId::Int(1), &[], stamp, false).await;
+        let polled = cloud.route(&target).unwrap().poll(&TaskId::Int(1), &[], stamp, false).await;
         let fault = polled.poll.unwrap_err();
         assert_eq!(fault.code.to_string(), "content_encoding");
         assert!(fault.message.contains("gzip"), "{fault}");

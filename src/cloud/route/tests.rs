@@ -29,7 +29,7 @@ fn route(
 }
 
 async fn poll(route: &PollRoute) -> Response {
-    route.ask(&TaskId::Int(42), &[], STAMP, false).await
+    route.poll(&TaskId::Int(42), &[], STAMP, false).await
 }
 
 fn code_and_class(response: &Response) -> (String, Class) {
@@ -67,8 +67,8 @@ async fn a_poll_is_signed_sent_and_decoded_over_either_api_without_a_socket() {
         assert_eq!(started.elapsed(), Duration::from_secs(9));
         assert_eq!(response.date, Some(Wall(1_764_000_030_000)));
         assert_eq!(response.poll.unwrap().phase, Phase::Running);
-        let response = route.ask(&TaskId::Int(42), &[], STAMP, true).await;
-        assert_eq!(response.poll.unwrap().phase, Phase::Over(Outcome::Success));
+        let response = route.poll(&TaskId::Int(42), &[], STAMP, true).await;
+        assert_eq!(response.poll.unwrap().phase, Phase::Finished(Outcome::Success));
 
         let seen = seen.lock().unwrap();
         assert_eq!(seen.iter().map(|(_, fresh)| *fresh).collect::<Vec<_>>(), [false, true]);
@@ -122,7 +122,7 @@ async fn every_failure_of_the_transport_has_its_code_and_class_and_keeps_what_ar
         ))
         .await;
         assert_eq!(code_and_class(&response), (code.to_owned(), class));
-        assert!(response.poll.unwrap_err().message.len() <= answer::MAX_TEXT_BYTES);
+        assert!(response.poll.unwrap_err().message.len() <= response::MAX_TEXT_BYTES);
 
         let after = failure.clone();
         let response = poll(&route(

@@ -215,7 +215,7 @@ impl Board {
     }
 
     /// Takes a task out of the queue; it belongs to the caller until it is put back or removed.
-    pub fn take_away(&mut self, slot: Slot) -> Option<Waiting> {
+    pub fn withdraw(&mut self, slot: Slot) -> Option<Waiting> {
         self.away.insert(slot);
         self.table[slot as usize].take()
     }
@@ -302,7 +302,7 @@ impl Board {
             let times = self.times(task.target, now);
             match overdue(task, times) {
                 Overdue::Now => {
-                    let task = self.take_away(slot)?;
+                    let task = self.withdraw(slot)?;
                     return Some((slot, Waiting { warned: true, ..task }, times));
                 }
                 Overdue::LookAt(later) => self.warnings.push(Reverse((later, slot))),

@@ -72,7 +72,7 @@ impl Board {
         now: Moment,
         spread: f64,
     ) -> Option<Settlement> {
-        let mut task = self.take_away(slot)?;
+        let mut task = self.withdraw(slot)?;
         task.in_flight = false;
         let index = self.targets[task.target.0 as usize];
         let Share { key, account, .. } = self.shares[index];

@@ -73,9 +73,9 @@ pub(crate) fn samples(kind: Kind) -> Vec<Event> {
         HeldSink { sink: "page a/b", error: "there is no such program", since: AT, number: 1, waiting: 12 };
     match kind {
         Kind::Finished => vec![
-            final_word(
+            final_event(
                 &about,
-                &FinalWord::Finished {
+                &FinalEvent::Finished {
                     outcome: Outcome::Partial,
                     status: &one,
                     instances: &instances,
@@ -83,9 +83,9 @@ pub(crate) fn samples(kind: Kind) -> Vec<Event> {
                 },
                 &ending,
             ),
-            final_word(
+            final_event(
                 &bare,
-                &FinalWord::Finished {
+                &FinalEvent::Finished {
                     outcome: Outcome::Success,
                     status: &word,
                     instances: &[],
@@ -95,20 +95,20 @@ pub(crate) fn samples(kind: Kind) -> Vec<Event> {
             ),
         ],
         Kind::Abandoned => {
-            let abandoned = |reason, status, last_seen_at, error| FinalWord::Abandoned {
+            let abandoned = |reason, status, last_seen_at, error| FinalEvent::Abandoned {
                 reason,
                 status,
                 last_seen_at,
                 error,
             };
             vec![
-                final_word(
+                final_event(
                     &about,
                     &abandoned(Reason::Rejected, Some(&word), Some(AT), Some(&fault)),
                     &ending,
                 ),
-                final_word(&bare, &abandoned(Reason::Deadline, None, None, None), &at_once),
-                final_word(&bare, &abandoned(Reason::Removed, Some(&one), None, None), &at_once),
+                final_event(&bare, &abandoned(Reason::Deadline, None, None, None), &at_once),
+                final_event(&bare, &abandoned(Reason::Removed, Some(&one), None, None), &at_once),
             ]
         }
         Kind::Progressed => vec![

@@ -30,7 +30,7 @@ impl Probes {
     /// A probe failed: the next one waits twice as long. Whether the log line is due again.
     pub fn failed(&mut self, now: Steady) -> bool {
         self.postpone(now);
-        self.lasting.goes_on(now)
+        self.lasting.is_due_again(now)
     }
 
     /// No call was available: the next probe waits twice as long.

@@ -157,7 +157,7 @@ impl Lane {
     }
 
     /// Something may be owed that was not before.
-    pub fn look_again(&mut self) {
+    pub fn refill(&mut self) {
         self.more = true;
     }
 
@@ -238,7 +238,7 @@ impl Lane {
     }
 
     /// The delivery is a dead letter, durably.
-    pub fn gone(&mut self, seq: Seq) {
+    pub fn became_dead_letter(&mut self, seq: Seq) {
         let gone = self.window.remove(&seq);
         self.failed -= usize::from(gone.is_some_and(|gone| gone.attempts > 0));
         self.failing.take_if(|_| self.failed == 0);

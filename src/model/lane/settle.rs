@@ -81,7 +81,7 @@ impl Lane {
         let change = self.gate.succeeded(settling.is_probe, settling.now);
         self.recovered(change, settling);
         let failing = self.failing.clone();
-        seqs.iter().for_each(|seq| self.gone(*seq));
+        seqs.iter().for_each(|seq| self.became_dead_letter(*seq));
         let is_over = self.failing.is_none();
         let ended = failing.filter(|_| is_over && std::mem::take(&mut self.failing_is_logged));
         let recovered = ended.map(|failing| LaneNotice::Recovered(failing.lasted(settling.now.steady)));

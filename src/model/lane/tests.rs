@@ -108,7 +108,7 @@ impl Play {
                         }
                         OutboxWrite::DeadLetter(burial) => {
                             self.outbox.remove(&burial.seq.0);
-                            self.lane.gone(burial.seq);
+                            self.lane.became_dead_letter(burial.seq);
                         }
                         OutboxWrite::FirstFailure(..) | OutboxWrite::Event(..) => {}
                     }
@@ -339,7 +339,7 @@ fn events_are_gathered_for_as_long_as_is_asked_for_or_until_the_batch_is_full() 
     play.play(4..6, ok);
     assert_eq!((play.attempts.as_slice(), play.seqs().len()), (&[5 * SECOND][..], 3));
     play.outbox.extend((4..=13).map(|seq| (seq, owed(seq, seq))));
-    play.lane.look_again();
+    play.lane.refill();
     play.play(6..7, ok);
     assert_eq!((play.attempts.len(), play.attempts[1], play.seqs().len()), (2, 6 * SECOND, 13));
 }
@@ -474,7 +474,7 @@ fn events_that_a_sink_cannot_stomach_keep_no_other_waiting() {
     let mut play = Play::new(sending(), []);
     for minute in 0..300 {
         play.outbox.insert(minute + 1, owed(minute + 1, minute + 1));
-        play.lane.look_again();
+        play.lane.refill();
         play.play(
             minute * 10..minute * 10 + 10,
             |seqs, now| if seqs[0] % 3 == 0 { passing(seqs, now) } else { Ok(()) },

@@ -63,7 +63,7 @@ pub enum RegisteredState {
     Known,
     /// Known and over: it is not watched again, unless it is listed with another `run`, or was abandoned as
     /// removed.
-    Over,
+    Finished,
 }
 
 /// The hot part of an open task, with wall times; what a poll may change.

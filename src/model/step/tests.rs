@@ -69,7 +69,7 @@ fn only_an_unfinished_answer_to_a_poll_sent_at_the_deadline_abandons() {
     assert!(matches!(after(waiting(1_000), &unfinished(), 999, 1_001), Effect::Progress(..)));
     assert!(matches!(after(waiting(1_000), &trouble(), 1_000, 1_001), Effect::Again(_)));
     assert!(matches!(
-        after(waiting(1_000), &says(1, Phase::Over(Outcome::Success)), 9_000, 9_001),
+        after(waiting(1_000), &says(1, Phase::Finished(Outcome::Success)), 9_000, 9_001),
         Effect::Finish(_, Outcome::Success, _)
     ));
 }

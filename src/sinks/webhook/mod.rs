@@ -1,11 +1,11 @@
 //! Events to an HTTP server: one request per attempt, as CloudEvents (structured JSON) or in the words of a
 //! template, signed as Standard Webhooks where secrets are given.
 //!
-//! What an answer means stands in `answer.rs`, where the webhook leads and what of that is read again in
+//! What an answer means stands in `response.rs`, where the webhook leads and what of that is read again in
 //! `reach.rs`. The URL is a secret: robots carry their keys in it.
 
 pub mod config;
-mod answer;
+mod response;
 mod guard;
 mod reach;
 mod signature;
@@ -197,7 +197,7 @@ impl Webhook {
         let timeout = self.config.timeout.0;
         let deadline = self.clock.now().steady + timeout;
         let unanswered = |error| {
-            answer::unanswered(error, &asked, rounded(timeout), &self.hidden(&reached.materials.url, ""))
+            response::unanswered(error, &asked, rounded(timeout), &self.hidden(&reached.materials.url, ""))
         };
         let request = request.map_err(unanswered)?;
         let exchanged = tokio::select! {
@@ -206,7 +206,7 @@ impl Webhook {
             // The client has the same limit, and cannot keep to it while its thread is busy with a flood.
             () = self.clock.sleep_until(deadline) => {
                 self.standing.distrust(reached);
-                return Err(answer::late(&asked, rounded(timeout)));
+                return Err(response::late(&asked, rounded(timeout)));
             }
         };
         match exchanged {
@@ -247,7 +247,7 @@ impl Webhook {
         let hidden = || self.hidden(url, &signature);
         // What a template says may be a secret, and whoever echoes the body tells it.
         let words = template.is_none();
-        answer::judge(response, &asked(url), words, hidden, now.into()).await
+        response::judge(response, &asked(url), words, hidden, now.into()).await
     }
 
     /// Everything secret that an answer may repeat; the address comes from a file, perhaps.

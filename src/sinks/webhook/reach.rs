@@ -18,7 +18,7 @@ use super::guard::Guard;
 use crate::clock::Steady;
 use crate::files::FilesChange;
 use crate::lines::output::lock;
-use crate::net::{self, Way, address, ca_file, proxy};
+use crate::net::{self, PeerSettings, address, ca_file, proxy};
 use crate::secret::{self, Secret};
 use crate::section::{TableFault, dotted};
 use crate::sinks::template::Template;
@@ -201,7 +201,7 @@ fn clients(config: &Config, materials: Arc<Materials>) -> Result<WebhookClients,
         vec![TableFault::new(&["tls", "key_file"], what)]
     })?;
     let client = |is_pooled: bool| {
-        let way = Way { is_plain: url.scheme() == "http", proxy: config.proxy.as_ref(), ca };
+        let way = PeerSettings { is_plain: url.scheme() == "http", proxy: config.proxy.as_ref(), ca };
         let builder = net::client(way)?.timeout(config.timeout.0);
         let builder = if config.allow_link_local { builder } else { builder.dns_resolver(Guard) };
         let builder = if is_pooled { builder } else { builder.pool_max_idle_per_host(0) };

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::guard::tests::Everywhere;
 use super::*;
 use crate::model::delivery::RefusalClass;
-use crate::net::Way;
+use crate::net::PeerSettings;
 use crate::secret::Secret;
 use crate::sinks::receiver::{Answer, Got, Receiver};
 use crate::sinks::samples;
@@ -453,14 +453,14 @@ async fn an_answer_acknowledges_by_its_head_however_long_its_body() {
 #[tokio::test]
 async fn a_name_that_leads_to_this_link_holds_the_sink() {
     let receiver = Receiver::start().await;
-    let client = crate::net::client(Way { is_plain: true, proxy: None, ca: &[] }).unwrap();
+    let client = crate::net::client(PeerSettings { is_plain: true, proxy: None, ca: &[] }).unwrap();
     let client = client.dns_resolver(Everywhere("169.254.0.23:0".parse().unwrap())).build().unwrap();
     let error = client
         .get(format!("http://hooks.example:{}/hunter2", receiver.addr.port()))
         .send()
         .await
         .unwrap_err();
-    let refusal = answer::unanswered(error, "hooks.example:1", "10s", &Hidden::default());
+    let refusal = response::unanswered(error, "hooks.example:1", "10s", &Hidden::default());
     assert!(
         refusal.class == RefusalClass::Sink
             && refusal.what.contains("allow_link_local")

@@ -113,7 +113,7 @@ pub fn connect(path: &Path, patience: &mut Patience) -> Result<Connection, Error
             Err(reason @ (NotOurs::Foreign | NotOurs::NoWal(_))) => return Err(refused(reason)),
         }
     };
-    patience.over();
+    patience.passed();
     match i64::try_from(STEPS.len()) {
         Ok(known) if version > known => {
             Err(Error::Newer { place: path.display().to_string(), found: version, known })

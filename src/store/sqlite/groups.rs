@@ -40,7 +40,7 @@ pub const OVER: &str =
        AND NOT EXISTS (SELECT 1 FROM task WHERE task.group_row = task_group.group_row AND ended_at IS NULL)";
 
 /// Open rounds whose tasks are all over.
-pub fn over(connection: &Connection) -> rusqlite::Result<Vec<GroupRound>> {
+pub fn finished_rounds(connection: &Connection) -> rusqlite::Result<Vec<GroupRound>> {
     let mut select = connection.prepare_cached(OVER)?;
     let found = select.query_map([], |record| {
         let row = record.get(0)?;

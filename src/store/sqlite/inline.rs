@@ -22,7 +22,7 @@ impl Inline {
     }
 
     /// Runs a job in a transaction of its own.
-    pub fn ask<T>(&self, mut work: impl FnMut(&Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
+    pub fn run<T>(&self, mut work: impl FnMut(&Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(connection) = connection.as_mut() else { return Err(Error::Closed) };
         let answered = connection.transaction().and_then(|transaction| {

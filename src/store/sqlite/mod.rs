@@ -112,8 +112,8 @@ impl Sqlite {
         W: FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
         match self {
-            Self::File { writer, .. } => writer.ask(work).await,
-            Self::Memory(inline) => inline.ask(work),
+            Self::File { writer, .. } => writer.run(work).await,
+            Self::Memory(inline) => inline.run(work),
         }
     }
 
@@ -123,8 +123,8 @@ impl Sqlite {
         W: FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
         match self {
-            Self::File { reader, .. } => reader.ask(work).await,
-            Self::Memory(inline) => inline.ask(work),
+            Self::File { reader, .. } => reader.run(work).await,
+            Self::Memory(inline) => inline.run(work),
         }
     }
 }
@@ -231,7 +231,7 @@ impl Store for Sqlite {
     }
 
     async fn finished_groups(&self) -> Result<Vec<GroupRound>, Error> {
-        self.read(groups::over).await
+        self.read(groups::finished_rounds).await
     }
 
     async fn close_group(&self, group: GroupRow, event: Event, sinks: Vec<String>) -> Result<bool, Error> {

@@ -34,7 +34,7 @@ pub fn register(
         last = Some((&task.target, target));
         let text = settings_text(&task.settings)?;
         registered.push(match known(connection, target, task, text.as_deref(), now)? {
-            Some(Registered { row, state: RegisteredState::Over }) if goes_on(connection, row, task)? => {
+            Some(Registered { row, state: RegisteredState::Finished }) if goes_on(connection, row, task)? => {
                 begin_again(connection, row, text.as_deref(), now, *due)?;
                 groups::put(connection, row, task.settings.group.as_deref(), now)?;
                 Registered { row, state: RegisteredState::New }
@@ -72,7 +72,7 @@ fn known(
     let Some((row, over, same)) = found else { return Ok(None) };
     let (row, over, same): (Row, bool, bool) = (row, over, same);
     if over {
-        return Ok(Some(Registered { row, state: RegisteredState::Over }));
+        return Ok(Some(Registered { row, state: RegisteredState::Finished }));
     }
     if !same {
         let mut select =

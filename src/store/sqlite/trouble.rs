@@ -154,7 +154,7 @@ impl Patience {
     }
 
     /// It went well again.
-    pub fn over(&mut self) {
+    pub fn passed(&mut self) {
         if let Some((since, ..)) = self.trouble.take() {
             let lasted = rounded(self.clock.now().steady - since);
             tracing::warn!(path = %self.path.display(), %lasted, "the store can be used again");
@@ -179,8 +179,8 @@ mod tests {
             let (_open, closing) = std::sync::mpsc::channel();
             let mut patience = Patience::new("/var/lib/opwatch.db".into(), closing);
             assert!((0..3).all(|_| patience.wait(&failure(SQLITE_FULL), "free some space")));
-            patience.over();
-            patience.over();
+            patience.passed();
+            patience.passed();
         });
         let [trouble, over] = text.lines().collect::<Vec<_>>()[..] else { panic!("{text}") };
         for part in ["ERROR", "/var/lib/opwatch.db", "database or disk is full", "free some space"] {

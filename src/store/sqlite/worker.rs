@@ -129,7 +129,7 @@ impl Worker {
     }
 
     /// Has that work done, as often as it takes until it is safely stored, and waits for its answer.
-    pub async fn ask<T, W>(&self, work: W) -> Result<T, Error>
+    pub async fn run<T, W>(&self, work: W) -> Result<T, Error>
     where
         T: Send + 'static,
         W: FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -241,7 +241,7 @@ impl StoreThread {
             }
             let error = match self.attempt(batch) {
                 Ok(()) => {
-                    self.patience.over();
+                    self.patience.passed();
                     return BatchOutcome::Done;
                 }
                 Err(error) => error,

@@ -22,7 +22,7 @@ fn insert(connection: &Connection, number: i64) -> rusqlite::Result<()> {
 
 async fn count(worker: &Worker) -> i64 {
     worker
-        .ask(|connection| connection.query_row("SELECT count(*) FROM number", [], |record| record.get(0)))
+        .run(|connection| connection.query_row("SELECT count(*) FROM number", [], |record| record.get(0)))
         .await
         .unwrap()
 }
@@ -30,8 +30,8 @@ async fn count(worker: &Worker) -> i64 {
 #[tokio::test]
 async fn a_job_that_fails_is_undone_alone() {
     let worker = worker();
-    let good = |number| worker.ask(move |connection| insert(connection, number));
-    let bad = worker.ask(|connection| {
+    let good = |number| worker.run(move |connection| insert(connection, number));
+    let bad = worker.run(|connection| {
         insert(connection, 2)?;
         Err::<(), _>(failure(SQLITE_CONSTRAINT))
     });
@@ -48,11 +48,11 @@ async fn a_full_disk_is_waited_out_and_the_batch_is_written_once() {
         let worker = worker();
         let tries = Arc::new(AtomicU32::new(0));
         let counted = tries.clone();
-        let filling = worker.ask(move |connection| {
+        let filling = worker.run(move |connection| {
             insert(connection, 2)?;
             if counted.fetch_add(1, Ordering::Relaxed) < 2 { Err(failure(code)) } else { Ok(()) }
         });
-        let (one, two) = tokio::join!(worker.ask(|connection| insert(connection, 1)), filling);
+        let (one, two) = tokio::join!(worker.run(|connection| insert(connection, 1)), filling);
         one.unwrap();
         two.unwrap();
         assert_eq!(tries.load(Ordering::Relaxed), 3);
@@ -63,8 +63,8 @@ async fn a_full_disk_is_waited_out_and_the_batch_is_written_once() {
 #[tokio::test]
 async fn after_a_failed_fsync_nobody_is_told_that_anything_was_written() {
     let worker = worker();
-    let failed = worker.ask(|_| Err::<(), _>(failure(SQLITE_IOERR_FSYNC))).await;
-    let later = worker.ask(|connection| insert(connection, 1)).await;
+    let failed = worker.run(|_| Err::<(), _>(failure(SQLITE_IOERR_FSYNC))).await;
+    let later = worker.run(|connection| insert(connection, 1)).await;
     for answer in [failed, later] {
         let error = answer.unwrap_err();
         assert!(matches!(error, Error::Failed(_)), "{error:?}");
@@ -79,9 +79,9 @@ async fn after_a_failed_fsync_nobody_is_told_that_anything_was_written() {
 #[tokio::test]
 async fn a_panic_in_the_thread_is_an_error_for_all_who_wait_and_come() {
     let worker = worker();
-    let panicking = worker.ask(|_| -> rusqlite::Result<()> { panic!("on purpose") });
-    let (panicked, beside) = tokio::join!(panicking, worker.ask(|connection| insert(connection, 1)));
-    let later = worker.ask(|connection| insert(connection, 2)).await;
+    let panicking = worker.run(|_| -> rusqlite::Result<()> { panic!("on purpose") });
+    let (panicked, beside) = tokio::join!(panicking, worker.run(|connection| insert(connection, 1)));
+    let later = worker.run(|connection| insert(connection, 2)).await;
     for answer in [panicked, beside, later] {
         assert!(matches!(answer, Err(Error::Failed(_))), "{answer:?}");
     }
@@ -93,8 +93,8 @@ async fn a_close_finishes_what_is_queued() {
     let worker = worker();
     let inserts = async {
         tokio::join!(
-            worker.ask(|connection| insert(connection, 1)),
-            worker.ask(|connection| insert(connection, 2))
+            worker.run(|connection| insert(connection, 1)),
+            worker.run(|connection| insert(connection, 2))
         )
     };
     // The inserts are polled first, so that they are queued before the close.

@@ -143,7 +143,7 @@ fn together<'s>(row: &Operation, statuses: &'s [Option<Code>]) -> Option<(Phase,
             let decides = |outcome: &Outcome| *outcome == merged;
             let position = outcomes.iter().position(decides);
             let mixed = || outcomes.iter().position(|outcome| *outcome != Outcome::Success);
-            Some((Phase::Over(merged), known().nth(position.or_else(mixed)?)?))
+            Some((Phase::Finished(merged), known().nth(position.or_else(mixed)?)?))
         }
     }
 }

@@ -27,7 +27,7 @@ fn the_published_sample_is_read_as_it_stands_with_its_typographic_quotes() {
     let sample = include_str!("../../../tests/support/sample-answer.json");
     assert!(sample.contains('\u{201c}'));
     let reading = read(sample).unwrap();
-    assert_eq!(reading.phase, Phase::Over(Outcome::Success));
+    assert_eq!(reading.phase, Phase::Finished(Outcome::Success));
     let ids: Vec<_> = reading.instances.iter().map(|instance| instance.id.as_str()).collect();
     assert_eq!(ids, ["cpm-3dw234", "cpm-sdf343x"]);
     assert!(reading.instances.iter().all(|instance| instance.outcome == Some(Outcome::Success)));
@@ -36,9 +36,9 @@ fn the_published_sample_is_read_as_it_stands_with_its_typographic_quotes() {
 #[test]
 fn each_status_means_what_its_row_says() {
     for (written, phase) in [
-        (1, Phase::Over(Outcome::Success)),
-        (2, Phase::Over(Outcome::Failure)),
-        (3, Phase::Over(Outcome::Partial)),
+        (1, Phase::Finished(Outcome::Success)),
+        (2, Phase::Finished(Outcome::Failure)),
+        (3, Phase::Finished(Outcome::Partial)),
         (4, Phase::Running),
         (7, Phase::Running),
         (0, Phase::Running),
@@ -53,7 +53,7 @@ fn each_status_means_what_its_row_says() {
 
 #[test]
 fn the_oddities_of_real_answers_are_read() {
-    let success = (Phase::Over(Outcome::Success), Code::Int(1));
+    let success = (Phase::Finished(Outcome::Success), Code::Int(1));
     for body in [
         r#"{"code":"0","message":"OK","data":{"status":"1"}}"#,
         r#"{"code ":0,"data ":{"status ":1}}"#,
@@ -108,7 +108,7 @@ fn secrets_are_hidden_in_what_is_kept_and_the_texts_as_they_came_decide() {
     let reading = kept(super::read(&row, 200, None, body), &hidden).unwrap();
     assert_eq!(
         (reading.phase, reading.status.to_string().as_str()),
-        (Phase::Over(Outcome::Success), "[secret]")
+        (Phase::Finished(Outcome::Success), "[secret]")
     );
     assert!(reading.known);
     let refused = kept(read(r#"{"code":10001,"message":"Region=hunter2"}"#), &hidden).unwrap_err();
@@ -129,7 +129,7 @@ fn read_3_0(body: &str) -> Result<Reading, Fault> {
 fn an_answer_of_api_3_0_is_read_with_its_instances_and_as_leniently_as_one_of_2_0() {
     let documented = r#"{"Response":{"TaskStatus":3,"SubtaskStatusSet":[{"InstanceId":"cpm-a","TaskStatus":1},{"InstanceId":"cpm-b","TaskStatus":2}],"RequestId":"r"}}"#;
     let reading = read_3_0(documented).unwrap();
-    assert_eq!((reading.phase, reading.status), (Phase::Over(Outcome::Partial), Code::Int(3)));
+    assert_eq!((reading.phase, reading.status), (Phase::Finished(Outcome::Partial), Code::Int(3)));
     let instances: Vec<_> =
         reading.instances.iter().map(|instance| (instance.id.as_str(), instance.outcome)).collect();
     assert_eq!(instances, [("cpm-a", Some(Outcome::Success)), ("cpm-b", Some(Outcome::Failure))]);
@@ -140,7 +140,7 @@ fn an_answer_of_api_3_0_is_read_with_its_instances_and_as_leniently_as_one_of_2_
         r#"{"Response":{"TaskStatus":1,"Error":{}}}"#,
         "{\u{201c}Response\u{201d}:{\u{201c}TaskStatus\u{201d}:1}}",
     ] {
-        assert_eq!(read_3_0(body).expect(body).phase, Phase::Over(Outcome::Success), "{body}");
+        assert_eq!(read_3_0(body).expect(body).phase, Phase::Finished(Outcome::Success), "{body}");
     }
     for status in [4, 5, 6, 7, 99] {
         let reading = read_3_0(&format!(r#"{{"Response":{{"TaskStatus":{status}}}}}"#)).unwrap();
@@ -248,9 +248,9 @@ rate = "1/1s"
 
 #[test]
 fn several_rows_finish_a_task_only_together_and_one_running_row_keeps_it_running() {
-    let success = Phase::Over(Outcome::Success);
-    let failure = Phase::Over(Outcome::Failure);
-    let partial = Phase::Over(Outcome::Partial);
+    let success = Phase::Finished(Outcome::Success);
+    let failure = Phase::Finished(Outcome::Failure);
+    let partial = Phase::Finished(Outcome::Partial);
     for (statuses, phase, status, known) in [
         (&["1"][..], success, 1, true),
         (&["1", "1", "\"1\""], success, 1, true),
@@ -323,6 +323,6 @@ fn an_error_that_is_not_empty_counts_whatever_it_holds() {
     }
     for error in ["null", "[]", "{}", "\"\"", "\" \"", "[{}]"] {
         let reading = read_3_0(&format!(r#"{{"Response":{{"TaskStatus":1,"Error":{error}}}}}"#));
-        assert_eq!(reading.expect(error).phase, Phase::Over(Outcome::Success), "{error}");
+        assert_eq!(reading.expect(error).phase, Phase::Finished(Outcome::Success), "{error}");
     }
 }

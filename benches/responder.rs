@@ -1,4 +1,4 @@
-//! A fast local answerer: every request gets the same unfinished answer. It runs in a process of its own, so
+//! A fast local responder: every request gets the same unfinished answer. It runs in a process of its own, so
 //! that its CPU is not counted, and tells how many requests it saw to whoever asks for `/count`.
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -15,7 +15,7 @@ const OVER: &str = r#"{"code":0,"message":"OK","data":{"status":1}}"#;
 const ANSWER: &str =
     r#"{"code":0,"message":"OK","data":{"status":4,"instanceIds":[{"instanceId":"cpm-3dw234","status":4}]}}"#;
 
-/// A running answerer.
+/// A running responder.
 pub struct Counter {
     pub address: SocketAddr,
     _process: Process,
@@ -27,7 +27,7 @@ pub fn start() -> Counter {
         .arg("answer")
         .stdout(Stdio::piped())
         .spawn()
-        .expect("an answerer");
+        .expect("an responder");
     let mut line = String::new();
     BufReader::new(child.stdout.take().expect("its output")).read_line(&mut line).expect("its address");
     Counter { address: line.trim().parse().expect("an address"), _process: Process(child) }

@@ -18,7 +18,7 @@ use crate::units::Span;
 /// One entry of a script.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(try_from = "ResponseEntry")]
-pub struct Answer {
+pub struct SimResponse {
     pub(super) what: ResponseKind,
     pub(super) http: StatusCode,
     pub(super) retry_after: Option<HeaderValue>,
@@ -81,7 +81,7 @@ pub(super) enum Lasts {
     For(Duration),
 }
 
-impl Answer {
+impl SimResponse {
     fn new(what: ResponseKind) -> Self {
         Self {
             what,
@@ -293,7 +293,7 @@ impl ResponseEntry {
     }
 }
 
-impl TryFrom<ResponseEntry> for Answer {
+impl TryFrom<ResponseEntry> for SimResponse {
     type Error = &'static str;
 
     fn try_from(mut written: ResponseEntry) -> Result<Self, Self::Error> {
