@@ -84,7 +84,7 @@ impl Clock {
         rand::random::<f64>()
     }
 
-    /// A nonce in `1..2^63`, the range of the old SDK (api.md §1).
+    /// A nonce in `1..2^63`, the range of the old SDK (docs/tencent-cloud-api.md §1).
     #[expect(clippy::disallowed_methods, reason = "the owner of randomness")]
     pub fn nonce(&self) -> u64 {
         (rand::random::<u64>() >> 1).max(1)

@@ -122,7 +122,7 @@ enum EventsCommand {
     },
 }
 
-/// Why a command failed; each has its exit code (design.md §6).
+/// Why a command failed; each has its exit code (docs/architecture.md §6).
 #[derive(Debug, thiserror::Error)]
 pub enum CommandFailure {
     /// What was asked for, or configured, is wrong.

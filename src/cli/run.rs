@@ -14,7 +14,7 @@ use crate::files;
 use crate::problem::{Place, Problem};
 use crate::telemetry::{self, Surroundings};
 
-/// How long nothing but held work may be left before `--until-done` gives up (design.md §6).
+/// How long nothing but held work may be left before `--until-done` gives up (docs/architecture.md §6).
 pub const HELD_FOR_LONG: Duration = Duration::from_secs(60);
 
 /// Runs until SIGTERM or SIGINT, or until everything is done where that was asked for.

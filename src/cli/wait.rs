@@ -30,7 +30,7 @@ use crate::watch::PollReport;
 use output::Output;
 use tasks::Tasks;
 
-/// How long nothing but held work may be left (design.md §6).
+/// How long nothing but held work may be left (docs/architecture.md §6).
 const HELD_FOR_LONG: Duration = Duration::from_secs(10);
 /// How often the live view is drawn: often enough for a person, seldom enough to cost nothing.
 const FRAME: Duration = Duration::from_millis(250);

@@ -1,6 +1,6 @@
 //! The class of a fault, decided in one function from the cause, the message and the row of the operation.
 //!
-//! Facts are tables: api.md §1 for API 2.0, §2 for API 3.0 (in [`api_3_0`]). The effect of a class on task,
+//! Facts are tables: docs/tencent-cloud-api.md §1 for API 2.0, §2 for API 3.0 (in [`api_3_0`]). The effect of a class on task,
 //! pace key and account belongs to the model.
 
 pub mod api_3_0;
@@ -45,7 +45,7 @@ pub enum Missing {
 /// The message of a proxy's 407, to a request as well as to a tunnel.
 const PROXY_LOGIN: &str = "the proxy does not know who asks; write user and password into `proxy`";
 
-/// Codes of API 2.0 that are not the service's trouble (api.md §1, "Error codes"); every other code is.
+/// Codes of API 2.0 that are not the service's trouble (docs/tencent-cloud-api.md §1, "Error codes"); every other code is.
 const CODES_2_0: &[(i64, Class)] = &[
     (4000, Class::Task),
     (4100, Class::Account),
@@ -68,7 +68,7 @@ const CODES_2_0: &[(i64, Class)] = &[
 
 /// Codes that blame a parameter without saying which: the message may.
 const BLAME_A_PARAMETER: [i64; 2] = [4000, 10001];
-/// Parameters of every request: no task id mends a fault of theirs (api.md §1).
+/// Parameters of every request: no task id mends a fault of theirs (docs/tencent-cloud-api.md §1).
 const COMMON_PARAMETERS: [&str; 9] = [
     "Action",
     "Region",
@@ -105,14 +105,14 @@ fn class(cause: &Cause, message: &str, row: &Operation) -> Class {
             Api::V3 => api_3_0::class(&code.to_string(), message, &row.id.name),
         },
         // 408, 425, 429, 5xx, redirects and unknown statuses pass; any other refusal is of the configuration
-        // (api.md §1).
+        // (docs/tencent-cloud-api.md §1).
         // Only proxies send it (RFC 9110 §15.5.8): no request of the account passes until a person acts.
         Cause::Http(407) => Class::Account,
         Cause::Http(408 | 425 | 429) => Class::Service,
         Cause::Http(400..=499) => Class::PaceKey,
         Cause::Http(_) => Class::Service,
         Cause::Missing(missing) => match missing {
-            // Confirmed like a not-found response (api.md §1).
+            // Confirmed like a not-found response (docs/tencent-cloud-api.md §1).
             Missing::NoStatus => Class::Task,
             Missing::ConnectionLost => Class::Connection,
             Missing::ProxyLogin => Class::Account,
@@ -183,7 +183,7 @@ mod tests {
         of(Cause::Code(Code::Int(code)), message)
     }
 
-    /// Every row of api.md §1, "Error codes": code, message, class.
+    /// Every row of docs/tencent-cloud-api.md §1, "Error codes": code, message, class.
     #[test]
     fn every_code_of_the_table_is_put_where_it_belongs() {
         for (code, message, class) in [

@@ -1,5 +1,5 @@
 //! An account's credentials, and the files that hold them: a key alone, the SDK's file, or that of `tccli`
-//! (api.md §4).
+//! (docs/tencent-cloud-api.md §4).
 //!
 //! Files are read at the start, and again while the account is held and the file changes. What is in them is
 //! repeated nowhere.
@@ -23,7 +23,7 @@ pub struct Credentials {
     pub token: Option<Secret>,
 }
 
-/// Where an account's credentials are looked for (api.md §4).
+/// Where an account's credentials are looked for (docs/tencent-cloud-api.md §4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CredentialSource {

@@ -1,4 +1,4 @@
-//! Requests of API 2.0 (api.md §1): every parameter is signed, and goes into the query of a GET or the form
+//! Requests of API 2.0 (docs/tencent-cloud-api.md §1): every parameter is signed, and goes into the query of a GET or the form
 //! of a POST.
 
 use reqwest::Url;

@@ -1,4 +1,4 @@
-//! Requests of API 3.0 (api.md §2): a JSON body, everything else in headers, signed with TC3.
+//! Requests of API 3.0 (docs/tencent-cloud-api.md §2): a JSON body, everything else in headers, signed with TC3.
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
@@ -16,7 +16,7 @@ use crate::model::task::TaskId;
 const JSON: &str = "application/json";
 const TIMESTAMP: HeaderName = HeaderName::from_static("x-tc-timestamp");
 
-/// Regions that API 2.0 knows by short names too; the hosts of API 3.0 take only the long ones (api.md §2).
+/// Regions that API 2.0 knows by short names too; the hosts of API 3.0 take only the long ones (docs/tencent-cloud-api.md §2).
 const REGIONS: &[(&str, &str)] = &[
     ("bj", "ap-beijing"),
     ("cq", "ap-chongqing"),

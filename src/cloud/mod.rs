@@ -46,7 +46,7 @@ struct Connected {
     hidden: Hidden,
 }
 
-/// What makes a request fresh: the server refuses a pair that it has seen (api.md §1).
+/// What makes a request fresh: the server refuses a pair that it has seen (docs/tencent-cloud-api.md §1).
 #[derive(Clone, Copy, Debug)]
 pub struct Stamp {
     /// In `1..2^63`; API 3.0 has none.

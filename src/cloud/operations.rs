@@ -1,6 +1,6 @@
 //! The table of operations: API action, request parameters and form of the response, a row of data each.
 //!
-//! A row is a fact of api.md; logic over rows is one function. The meaning of a status comes from its own row,
+//! A row is a fact of docs/tencent-cloud-api.md; logic over rows is one function. The meaning of a status comes from its own row,
 //! never from a shared enum: `1` is a success in one API and a failure in another.
 
 use std::collections::BTreeMap;
@@ -71,11 +71,11 @@ pub struct Operation {
 /// An API of the cloud: how requests are signed and answers are wrapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Api {
-    /// Parameters in the query or a form, signed with SHA-1 or SHA-256 (api.md §1).
+    /// Parameters in the query or a form, signed with SHA-1 or SHA-256 (docs/tencent-cloud-api.md §1).
     #[default]
     #[serde(rename = "2.0")]
     V2,
-    /// A JSON body, signed with TC3 (api.md §2).
+    /// A JSON body, signed with TC3 (docs/tencent-cloud-api.md §2).
     #[serde(rename = "3.0")]
     V3,
 }
@@ -162,13 +162,13 @@ fn max_response() -> ByteSize {
 
 impl Operation {
     /// How fast it is asked where nobody says otherwise. The documented limit is counted at the arrival,
-    /// which jitters: so much of it is used (design.md §4).
+    /// which jitters: so much of it is used (docs/architecture.md §4).
     pub fn usual_rate(&self) -> Rate {
         const SHARE_OF_DOCUMENTED_RATE: f64 = 0.95;
         self.rate.times(SHARE_OF_DOCUMENTED_RATE)
     }
 
-    /// The service that a request of API 3.0 is signed for: the first label of the host (api.md §2).
+    /// The service that a request of API 3.0 is signed for: the first label of the host (docs/tencent-cloud-api.md §2).
     pub fn service(&self) -> &str {
         self.host.split('.').next().unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! From the bytes of a response to a reading or a fault, leniently: api.md §1 lists what real responses do, and
+//! From the bytes of a response to a reading or a fault, leniently: docs/tencent-cloud-api.md §1 lists what real responses do, and
 //! those of API 3.0 are read alike.
 
 use std::borrow::Cow;

@@ -1,4 +1,4 @@
-//! API 2.0 signatures (api.md §1): raw values are signed, encoded values are sent. Those of API 3.0 are in
+//! API 2.0 signatures (docs/tencent-cloud-api.md §1): raw values are signed, encoded values are sent. Those of API 3.0 are in
 //! [`tc3`].
 
 pub mod tc3;
@@ -15,7 +15,7 @@ use super::account::Method;
 use crate::model::event::RESERVED;
 use crate::secret::Secret;
 
-/// Hash of an API 2.0 signature (api.md §1).
+/// Hash of an API 2.0 signature (docs/tencent-cloud-api.md §1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum SignatureMethod {
     /// HMAC-SHA1.

@@ -1,7 +1,7 @@
 //! Selective decoding: only the parts of a JSON body that a row reads are kept. All else is skipped while the
 //! body is parsed, so that a hostile body costs little time and memory.
 //!
-//! The leniency of api.md §1 about names, arrays and empty values is here; the meaning of a value is decided by
+//! The leniency of docs/tencent-cloud-api.md §1 about names, arrays and empty values is here; the meaning of a value is decided by
 //! `answer`.
 
 use std::borrow::Cow;
@@ -177,7 +177,7 @@ impl<'a> Object<'a> {
 }
 
 impl<'a> Part<'a> {
-    /// Whether it is as good as absent: `null`, or an empty text, array or object (api.md §1).
+    /// Whether it is as good as absent: `null`, or an empty text, array or object (docs/tencent-cloud-api.md §1).
     pub fn is_nothing(&self) -> bool {
         match self {
             Self::Null => true,

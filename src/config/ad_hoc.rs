@@ -22,7 +22,7 @@ use crate::{store, telemetry};
 /// As Terraform's provider and tccli call it: the region of accounts that say none.
 const REGION: &str = "TENCENTCLOUD_REGION";
 
-/// Whether there are credentials outside of any configuration, usable or not (api.md §4): in the environment,
+/// Whether there are credentials outside of any configuration, usable or not (docs/tencent-cloud-api.md §4): in the environment,
 /// or where the official tools keep theirs.
 pub fn has_own_credentials(environment: &Environment) -> bool {
     !matches!(credentials::of_nobody(environment, &mut drop), Ok(None))

@@ -1,4 +1,4 @@
-//! An account's credentials: from the configuration, else from where the official tools keep theirs (api.md
+//! An account's credentials: from the configuration, else from where the official tools keep theirs (docs/tencent-cloud-api.md
 //! §4).
 
 use std::path::{Path, PathBuf};

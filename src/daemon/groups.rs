@@ -13,7 +13,7 @@ use crate::model::records::GroupRound;
 use crate::store::{Error, Store};
 
 /// How long the last task must have been over: a script that lists one task after the other is one round
-/// (design.md §4).
+/// (docs/architecture.md §4).
 const QUIET: Duration = Duration::from_secs(10);
 
 /// Looks after the groups.

@@ -1,4 +1,4 @@
-//! The log line of an event (design.md §7).
+//! The log line of an event (docs/architecture.md §7).
 //!
 //! The keys are promised to log watchers, and are the same in text, in JSON and, in upper case, in the
 //! journal. Keys are only ever added.

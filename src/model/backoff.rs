@@ -6,7 +6,7 @@ use super::policy::Policy;
 
 /// The wait after an answer that changed nothing, by the task's age: the exponential series `initial ×
 /// multiplierⁿ` as a function of the time since it began, so that no counter is kept and a restart continues
-/// it (design.md §4).
+/// it (docs/architecture.md §4).
 ///
 /// `spread` is drawn from `0.0..1.0` and moves the wait by up to ±`jitter` of itself, after the cap.
 pub fn interval(policy: &Policy, age: Duration, spread: f64) -> Duration {

@@ -1,7 +1,7 @@
 //! How far the cloud's clock is from the local one: from the `Date` of its answers.
 //!
 //! Signing uses it only once the server says that a request expired; deadlines and elapsed time use it as
-//! soon as it is known (design.md §4).
+//! soon as it is known (docs/architecture.md §4).
 
 use super::waiting::Times;
 use crate::clock::{Moment, Steady, Wall};

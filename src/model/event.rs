@@ -1,4 +1,4 @@
-//! The event: a CloudEvents 1.0 record (design.md §7), made once and stored as the text that every sink
+//! The event: a CloudEvents 1.0 record (docs/architecture.md §7), made once and stored as the text that every sink
 //! receives.
 //!
 //! `event/content.rs` has the one type that this text is written from and read into again.
@@ -332,7 +332,7 @@ struct IdParts {
 }
 
 /// UUIDv5 over compact JSON `[source, subject, start_ms, type, sequence]`, with the time added unless it is a
-/// final word (design.md §3, promise 2): a final word that is made again after a crash keeps its id.
+/// final word (docs/architecture.md §3, promise 2): a final word that is made again after a crash keeps its id.
 fn derived_id(origin: &IdParts, kind: Kind, time: Wall) -> Uuid {
     let IdParts { source, subject, start, sequence } = origin;
     let mut name = serde_json::json!([source, subject, start.0, kind.name(), sequence]);

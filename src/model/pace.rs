@@ -3,7 +3,7 @@
 //!
 //! - A slot that is taken puts the next one `1/(rate × share)` later. Idle time earns no burst.
 //! - A timer may fire one tick late without a loss of rate: two requests are at least `1/rate` less one tick
-//!   apart, and slots on average at least `1/rate` (design.md §3, promise 5).
+//!   apart, and slots on average at least `1/rate` (docs/architecture.md §3, promise 5).
 //! - The distance to the next slot is fixed when a slot is taken. A small share puts that slot many seconds
 //!   ahead, so it is limited to the moment at which the full rate is restored.
 //! - `Retry-After` only postpones the next slot.
@@ -17,9 +17,9 @@ use crate::clock::Steady;
 use crate::units::Rate;
 
 /// Lateness of a timer that costs no rate: two requests are never closer than the interval less this tick
-/// (design.md §3, promise 5).
+/// (docs/architecture.md §3, promise 5).
 const TICK_MICROSECONDS: i64 = 5_000;
-/// Longest `Retry-After` that is respected (design.md §4).
+/// Longest `Retry-After` that is respected (docs/architecture.md §4).
 pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
 /// The next slot, and the rate at which slots follow.

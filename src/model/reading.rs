@@ -87,7 +87,7 @@ pub struct Fault {
     pub retry_after: Option<Duration>,
 }
 
-/// Whose trouble a fault is (design.md §3, promise 6). Also the label in logs and metrics.
+/// Whose trouble a fault is (docs/architecture.md §3, promise 6). Also the label in logs and metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
     /// The task's own, or a wrong parameter.

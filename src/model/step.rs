@@ -11,7 +11,7 @@ use super::reading::{Code, Fault, Outcome, Phase, Reading};
 use super::waiting::{Refusals, Times, Waiting};
 use crate::clock::{Moment, Steady};
 
-/// A refused id counts after so many equal refusals, over `reject_after` (design.md §5).
+/// A refused id counts after so many equal refusals, over `reject_after` (docs/architecture.md §5).
 const EQUAL_REFUSALS: u32 = 3;
 
 /// When a task that may be overdue is looked at again while the cloud's clock is not known yet.

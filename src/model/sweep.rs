@@ -1,4 +1,4 @@
-//! How long it takes to ask every task of a pace key once, and what bounds that (design.md §8).
+//! How long it takes to ask every task of a pace key once, and what bounds that (docs/architecture.md §8).
 
 use std::time::Duration;
 

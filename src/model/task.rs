@@ -20,7 +20,7 @@ pub struct Target {
     pub operation: String,
 }
 
-/// What the cloud's rate limit counts (design.md §1); targets that resolve to the same one share its pace.
+/// What the cloud's rate limit counts (docs/architecture.md §1); targets that resolve to the same one share its pace.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PaceKey {
     /// The key's id; the account's name where that changes with each temporary key.
@@ -41,7 +41,7 @@ impl fmt::Display for PaceKey {
     }
 }
 
-/// A task id in the canonical form of its row's type (design.md §1): an integer up to 2^64-1, or text as
+/// A task id in the canonical form of its row's type (docs/architecture.md §1): an integer up to 2^64-1, or text as
 /// written.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TaskId {

@@ -1,6 +1,6 @@
 //! The hot row of a waiting task: small and flat, since there may be a million of them.
 //!
-//! Names, labels and history live in the store and are read when an event is made (design.md §4).
+//! Names, labels and history live in the store and are read when an event is made (docs/architecture.md §4).
 
 use std::time::Duration;
 
@@ -125,7 +125,7 @@ impl Started {
     /// The time left of a span that began at the start; zero once it has passed. It has passed when the local clock, the
     /// cloud's clock and the monotonic clock say so. A local clock that stands before the start is ignored, and so is an
     /// unknown clock of the cloud; without both of them it has not passed. The monotonic clock counts from the load of
-    /// the task: a step of the local clock within one process ends nothing (design.md §4). A step while no process runs
+    /// the task: a step of the local clock within one process ends nothing (docs/architecture.md §4). A step while no process runs
     /// shows only in the cloud's clock: where that was known before, its first response of this process is waited for.
     pub fn remaining(&self, span: Duration, at: Times) -> Duration {
         if self.waits_for_cloud(at) {

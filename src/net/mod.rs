@@ -16,7 +16,7 @@ use rustls::pki_types::CertificateDer;
 
 use crate::secret::Secret;
 
-/// Servers and middleboxes drop idle connections after a minute or so (conventions.md §7).
+/// Servers and middleboxes drop idle connections after a minute or so.
 const IDLE: Duration = Duration::from_secs(30);
 
 /// How a server is reached.

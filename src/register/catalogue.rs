@@ -42,7 +42,7 @@ const LONGEST_LABEL_BYTES: usize = 256;
 const MOST_PARAMS: usize = 64;
 /// A request's query stays well below what servers take (8 KiB).
 const LONGEST_PARAM_BYTES: usize = 1024;
-/// Written by the daemon itself into every request (api.md §1).
+/// Written by the daemon itself into every request (docs/tencent-cloud-api.md §1).
 const OWN_PARAMS: [&str; 8] =
     ["Action", "Region", "Timestamp", "Nonce", "SecretId", "SignatureMethod", "Token", "Signature"];
 

@@ -1,4 +1,4 @@
-//! The task ids in an answer of the cloud: what the call said that began an operation (api.md §1).
+//! The task ids in an answer of the cloud: what the call said that began an operation (docs/tencent-cloud-api.md §1).
 //!
 //! Such an answer is handed over as it is, so the id may stand at any depth (`data`, `Response`, a list of
 //! either), and more than one may. What else the answer says is not looked at, unless it holds no id at all.

@@ -7,7 +7,7 @@ use super::used::Used;
 use super::{request, request_3_0};
 use crate::clock::Moment;
 
-/// How far a request's timestamp may be from the cloud's clock (api.md §1 and §2).
+/// How far a request's timestamp may be from the cloud's clock (docs/tencent-cloud-api.md §1 and §2).
 const TIMESTAMP_WINDOW_S: u64 = 300;
 
 /// A request of either API.
@@ -190,7 +190,7 @@ fn check_3_0(
     if version != served_version {
         return Err(ErrorResponse::new("NoSuchVersion", format!("the version {version} is not served here")));
     }
-    // Here only the long names are known (api.md §2).
+    // Here only the long names are known (docs/tencent-cloud-api.md §2).
     if !region.contains('-') {
         return Err(ErrorResponse::new("UnsupportedRegion", format!("X-TC-Region: {region} is not served")));
     }

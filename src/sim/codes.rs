@@ -7,7 +7,7 @@
 use crate::cloud::operations::Api;
 use crate::model::reading::Code;
 
-/// Codes that mean the same (api.md §1 and §2). Of several that do, the first stands for the number.
+/// Codes that mean the same (docs/tencent-cloud-api.md §1 and §2). Of several that do, the first stands for the number.
 const NAMES: &[(i64, &str)] = &[
     (4000, "InvalidParameterValue"),
     (4100, "AuthFailure.SignatureFailure"),

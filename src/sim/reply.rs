@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::response::{ArrayName, ErrorResponse, ResponseKind, SimResponse};
 use crate::clock::Wall;
 
-/// Exactly so, without a charset: the official SDK for Python sees an error only under this (api.md §2).
+/// Exactly so, without a charset: the official SDK for Python sees an error only under this (docs/tencent-cloud-api.md §2).
 const JSON: &str = "application/json";
 /// Far more than a client accepts that bounds its bodies.
 const HUGE_BYTES: usize = 2 * 1024 * 1024;

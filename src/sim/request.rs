@@ -1,6 +1,6 @@
 //! A request of API 2.0 as the server sees it, and whether its signature holds.
 //!
-//! Written from api.md §1 and not from `cloud`: a verifier that shares the signer's code proves nothing.
+//! Written from docs/tencent-cloud-api.md §1 and not from `cloud`: a verifier that shares the signer's code proves nothing.
 
 use std::collections::BTreeMap;
 
@@ -56,7 +56,7 @@ impl Request2 {
         let source = self.source(host);
         match self.get("SignatureMethod") {
             Some("HmacSHA256") => holds::<Sha256>(key, &source, &signature),
-            // Anything else or nothing at all means SHA-1 (api.md §1).
+            // Anything else or nothing at all means SHA-1 (docs/tencent-cloud-api.md §1).
             Some(_) | None => holds::<Sha1>(key, &source, &signature),
         }
     }

@@ -1,6 +1,6 @@
 //! A request of API 3.0 as the server sees it, and whether its signature holds.
 //!
-//! Written from api.md §2 and not from `cloud`: a verifier that shares the signer's code proves nothing.
+//! Written from docs/tencent-cloud-api.md §2 and not from `cloud`: a verifier that shares the signer's code proves nothing.
 
 use std::collections::BTreeMap;
 

@@ -63,7 +63,7 @@ impl ErrorResponse {
     }
 }
 
-/// What API 2.0 calls the array of instances: the documentation has both names (api.md §1).
+/// What API 2.0 calls the array of instances: the documentation has both names (docs/tencent-cloud-api.md §1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ArrayName {
@@ -194,7 +194,7 @@ impl SimResponse {
 
     /// Whether whoever reads this answer knows that the task is over.
     pub(super) fn ends_the_task(&self) -> bool {
-        /// Success, failure, partial (api.md §1).
+        /// Success, failure, partial (docs/tencent-cloud-api.md §1).
         const ENDS: [i64; 3] = [1, 2, 3];
         let whole = self.http == StatusCode::OK && !self.short && !self.huge;
         matches!(&self.what, ResponseKind::Status { status, .. } if whole && ENDS.contains(status))

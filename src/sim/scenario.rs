@@ -55,7 +55,7 @@ pub struct Scenario {
     pub tasks: BTreeMap<String, Vec<SimResponse>>,
 }
 
-/// An action that is served, with the facts of api.md.
+/// An action that is served, with the facts of docs/tencent-cloud-api.md.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServedAction {
     /// Name of the action.

@@ -1,4 +1,4 @@
-//! One log line per event, on standard error or in the journal (design.md §7: promised to those who watch the
+//! One log line per event, on standard error or in the journal (docs/architecture.md §7: promised to those who watch the
 //! log).
 //!
 //! It writes to the descriptor itself, apart from the program's own log and its level. Acknowledged once

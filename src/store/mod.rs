@@ -1,7 +1,7 @@
 //! KEEPS: every task, its end, its events and the deliveries still owed.
 //!
 //! The only folder with SQL. A task's end, its event and its deliveries are one durable transaction; only
-//! then is a sink called (design.md §3, promise 1). Trouble that passes (a full disk, somebody else's lock)
+//! then is a sink called (docs/architecture.md §3, promise 1). Trouble that passes (a full disk, somebody else's lock)
 //! is waited out in here, visibly; what a caller gets to see is [`Error`], and means that the store is
 //! unusable.
 
@@ -187,7 +187,7 @@ pub trait Store: Send + Sync {
     /// What an event tells of that task; `None` if it is not known.
     async fn record(&self, row: Row) -> Result<Option<Record>, Error>;
 
-    /// Makes a step durable. `false`: the task is over already, and nothing was written (design.md §3,
+    /// Makes a step durable. `false`: the task is over already, and nothing was written (docs/architecture.md §3,
     /// promise 3).
     async fn commit(&self, commit: Commit) -> Result<bool, Error>;
 

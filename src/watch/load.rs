@@ -58,7 +58,7 @@ impl Machine {
     }
 
     /// Ends the open tasks that the file does not list any more. More than half of 20 or more is a mistake
-    /// more often than a wish: they are kept then, unless that was allowed (design.md §4).
+    /// more often than a wish: they are kept then, unless that was allowed (docs/architecture.md §4).
     fn remove(&mut self, gone: Vec<Slot>, allow_removals: bool, now: Moment) -> Vec<Write> {
         let open = self.board.open();
         if open >= MANY && gone.len() * 2 > open && !allow_removals {

@@ -1,4 +1,4 @@
-//! Each code of api.md §1, from its answer to what comes of it: for the task, its pace key, its account, the
+//! Each code of docs/tencent-cloud-api.md §1, from its answer to what comes of it: for the task, its pace key, its account, the
 //! pace, and the log.
 
 use std::collections::BTreeSet;

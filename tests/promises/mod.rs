@@ -1,4 +1,4 @@
-//! A file for each promise of design.md §3, named after its title.
+//! A file for each promise of docs/architecture.md §3, named after its title.
 
 mod bad_configuration_changes_nothing;
 mod fault_isolation;

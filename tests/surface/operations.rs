@@ -16,7 +16,7 @@ use opwatch::sim::{SECRET_ID, SECRET_KEY, Scenario, ServedAction, SimResponse};
 
 use crate::support::cloud;
 
-/// Two rows whose ids mean something only beside a second parameter, as `tcb3` of api.md.
+/// Two rows whose ids mean something only beside a second parameter, as `tcb3` of docs/tencent-cloud-api.md.
 const ROWS: &str = r#"
 [over-2]
 api = "2.0"

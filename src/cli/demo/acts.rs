@@ -24,7 +24,7 @@ pub enum Act {
     KeyIsWritten,
 }
 
-/// What the cloud calls the ways in which a task stands (api.md §1).
+/// What the cloud calls the ways in which a task stands (docs/tencent-cloud-api.md §1).
 const SUCCESS: i64 = 1;
 const FAILURE: i64 = 2;
 const PARTIAL: i64 = 3;

@@ -1,4 +1,4 @@
-//! What the command comes to: the first that applies of design.md §6, and the words for it.
+//! What the command comes to: the first that applies of docs/architecture.md §6, and the words for it.
 
 use super::WaitEnd;
 use super::tasks::{Tally, Tasks};

@@ -3,7 +3,7 @@
 use super::blames_another;
 use crate::model::reading::Class;
 
-/// Codes of API 3.0 and whose trouble they are (api.md §2). A code that is not listed goes by its part before
+/// Codes of API 3.0 and whose trouble they are (docs/tencent-cloud-api.md §2). A code that is not listed goes by its part before
 /// the first dot; if that is not listed either, it is the service's trouble.
 const CODES: &[(&str, Class)] = &[
     ("ActionOffline", Class::PaceKey),
@@ -42,7 +42,7 @@ const CODES: &[(&str, Class)] = &[
 
 /// Blame a parameter, whatever follows them: the message may say which.
 const BLAME_A_PARAMETER: [&str; 2] = ["InvalidParameter", "InvalidParameterValue"];
-/// What the last part of a code says where there were too many calls, whatever stands before it (api.md §2).
+/// What the last part of a code says where there were too many calls, whatever stands before it (docs/tencent-cloud-api.md §2).
 const TOO_MANY_CALLS: [&str; 2] = ["rate", "frequency"];
 
 /// Class of an error of API 3.0; `id_parameter` is the request parameter of the task id.
@@ -78,7 +78,7 @@ fn says(name: &str, word: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// Every row of api.md §2, and what goes by its prefix: code, message, class.
+    /// Every row of docs/tencent-cloud-api.md §2, and what goes by its prefix: code, message, class.
     #[test]
     fn every_code_of_the_table_is_put_where_it_belongs() {
         for (code, message, class) in [

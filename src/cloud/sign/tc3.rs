@@ -1,4 +1,4 @@
-//! API 3.0 signatures, `TC3-HMAC-SHA256` (api.md §2): some headers and the body's hash are signed, with a key
+//! API 3.0 signatures, `TC3-HMAC-SHA256` (docs/tencent-cloud-api.md §2): some headers and the body's hash are signed, with a key
 //! that holds for one UTC day and one service.
 
 use std::fmt::Write;

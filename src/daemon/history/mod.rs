@@ -1,4 +1,4 @@
-//! Seeded histories: virtual days of the shipped loops, with everything that goes wrong, and every promise of design.md
+//! Seeded histories: virtual days of the shipped loops, with everything that goes wrong, and every promise of docs/architecture.md
 //! §3 compared with what was seen.
 //!
 //! The real polling loop, lanes, groups and retention run in one paused runtime, over a store that answers in the same

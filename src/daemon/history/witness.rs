@@ -1,4 +1,4 @@
-//! The observations of a history, compared with the promises of design.md §3.
+//! The observations of a history, compared with the promises of docs/architecture.md §3.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -14,7 +14,7 @@ use crate::model::task::{NewTask, PaceKey, Row, TaskId};
 
 /// A tick of the timer (promise 5).
 const TICK: i64 = 5_000;
-/// Error of a `Date` of whole seconds, a slow network and an offset that counts as none (design.md §4).
+/// Error of a `Date` of whole seconds, a slow network and an offset that counts as none (docs/architecture.md §4).
 const CLOCK_SLACK: i64 = 7 * SECOND;
 /// Most requests of an account on hold in a minute.
 const ON_HOLD_A_MINUTE: usize = 20;
@@ -226,7 +226,7 @@ impl Witness {
                 let due = seen.registered + seen.warn_after.ok_or("overdue without `warn_after`")?;
                 if now < due - CLOCK_SLACK {
                     return Err(format!(
-                        "design.md §4: task {id} is overdue {} s early",
+                        "docs/architecture.md §4: task {id} is overdue {} s early",
                         (due - now) / SECOND
                     ));
                 }
@@ -324,7 +324,7 @@ impl Witness {
             let id = self.rows[&task.row];
             let Some(seen) = self.tasks.get_mut(&id) else { continue };
             if seen.listed {
-                return Err(format!("design.md §4: task {id} is deleted while it is listed"));
+                return Err(format!("docs/architecture.md §4: task {id} is deleted while it is listed"));
             }
             if seen.ended.is_none() {
                 return Err(format!("promise 1: task {id} is deleted before its end"));

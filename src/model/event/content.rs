@@ -1,4 +1,4 @@
-//! The content of an event: the record of design.md §7 as typed data.
+//! The content of an event: the record of docs/architecture.md §7 as typed data.
 //!
 //! A body is written from it once, when the event is made; the content of an event from the store is read
 //! into the same types. The order of the fields is their order in the body. Fields are only ever added, and
@@ -51,7 +51,7 @@ pub enum Data {
 
 /// The data of a task's events; each type has some of the optional fields. Times are RFC 3339 text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the fields of the record, as design.md §7 names them")]
+#[expect(missing_docs, reason = "the fields of the record, as docs/architecture.md §7 names them")]
 pub struct TaskData {
     pub task: TaskPart,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,7 +87,7 @@ pub struct TaskData {
 
 /// The task of an event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the fields of the record, as design.md §7 names them")]
+#[expect(missing_docs, reason = "the fields of the record, as docs/architecture.md §7 names them")]
 pub struct TaskPart {
     pub id: String,
     pub operation: String,

@@ -57,7 +57,7 @@ pub fn group(finished: &Finished<'_>, at: Wall) -> Event {
 
 /// The data of a group's event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the fields of the record, as design.md §7 names them")]
+#[expect(missing_docs, reason = "the fields of the record, as docs/architecture.md §7 names them")]
 pub struct GroupData {
     pub group: String,
     pub round: u32,

@@ -5,7 +5,7 @@ use crate::model::reading::Class;
 
 const AT: Wall = Wall(1_764_000_000_000);
 
-/// An event of the task of design.md §7, with that name and that data.
+/// An event of the task of docs/architecture.md §7, with that name and that data.
 pub fn task(kind: Kind, name: &str, change: impl FnOnce(&mut TaskData)) -> Event {
     let target = Target { account: "default".into(), region: "bj".into(), operation: "bm".into() };
     let settings = Settings { name: Some(name.to_owned()), ..Settings::default() };

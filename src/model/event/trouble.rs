@@ -110,7 +110,7 @@ pub fn dead(dead: &Dead<'_>, at: Wall) -> Event {
 
 /// The data of the events of an account or a pace key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the fields of the record, as design.md §7 names them")]
+#[expect(missing_docs, reason = "the fields of the record, as docs/architecture.md §7 names them")]
 pub struct AccountData {
     pub account: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -124,7 +124,7 @@ pub struct AccountData {
 
 /// The data of the events of a sink.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the fields of the record, as design.md §7 names them")]
+#[expect(missing_docs, reason = "the fields of the record, as docs/architecture.md §7 names them")]
 pub struct SinkData {
     pub sink: String,
     pub error: ErrorData,
@@ -134,7 +134,7 @@ pub struct SinkData {
 
 /// The data of a dead letter's event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the fields of the record, as design.md §7 names them")]
+#[expect(missing_docs, reason = "the fields of the record, as docs/architecture.md §7 names them")]
 pub struct DeliveryData {
     pub sink: String,
     pub event: EventPart,

@@ -1,5 +1,5 @@
 //! The share of the configured rate that is used: 1, and less after a refusal or an outage. It is restored by
-//! time alone, so a slow pace recovers as soon as a fast one (design.md §4, "Rate").
+//! time alone, so a slow pace recovers as soon as a fast one (docs/architecture.md §4, "Rate").
 //!
 //! **Cut.** The first refusal sets the share to its base: 95 % of the measured quota, at least half of the
 //! share before. The quota is measured as the requests of the last window that were not refused: a server
@@ -34,7 +34,7 @@ use crate::units::Rate;
 
 /// Smallest share of the rate: a pace that is refused for hours is still used.
 const SMALLEST_SHARE: f64 = 1.0 / 64.0;
-/// Time from the last refusal to the full rate (design.md §4).
+/// Time from the last refusal to the full rate (docs/architecture.md §4).
 const RECOVERY: Duration = Duration::from_secs(120);
 /// Exponent of the recovery.
 const STEEPNESS: i32 = 24;

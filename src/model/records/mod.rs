@@ -180,7 +180,7 @@ pub struct DeadLetter {
     pub event: Option<(Event, Vec<String>)>,
 }
 
-/// The evidence of a pace key about refusals of its tasks (design.md §3, promise 6).
+/// The evidence of a pace key about refusals of its tasks (docs/architecture.md §3, promise 6).
 #[derive(Clone, Debug, PartialEq)]
 pub struct EvidenceRow {
     /// The pace key, as text.

@@ -1,5 +1,5 @@
 //! Keeps a webhook from link-local addresses and from clouds' metadata services: whoever may write a webhook's
-//! URL, or the name it holds, must not make this daemon speak to one (design.md §5).
+//! URL, or the name it holds, must not make this daemon speak to one (docs/architecture.md §5).
 //!
 //! A name is looked at once it is resolved, and only what was looked at is connected to. Where a proxy stands
 //! between, the proxy resolves, and is the one to refuse.

@@ -23,7 +23,7 @@ use crate::secret::{self, Secret};
 use crate::section::{TableFault, dotted};
 use crate::sinks::template::Template;
 
-/// The longest age of a connection (design.md §4).
+/// The longest age of a connection (docs/architecture.md §4).
 const LONGEST_AGE: Duration = Duration::from_secs(5 * 60);
 /// The jitter of that age, as a part of it: webhooks that started together connect at different times.
 const JITTER: f64 = 0.2;

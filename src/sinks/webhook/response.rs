@@ -1,4 +1,4 @@
-//! What an answer means, or its absence (conventions.md §3), in words that name the receiver and no secret.
+//! What an answer means, or its absence, in words that name the receiver and no secret.
 //!
 //! Any 2xx acknowledges. Nothing of the URL is told, nor where a redirect points. Of a refusal the receiver's
 //! own words are told: bounded, without control characters, and without anything secret that they echo.
@@ -23,7 +23,7 @@ const WORDS_BYTES: usize = 512;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a status means, and what to do about it. Those of a content that is refused, and of a hold, are
-/// listed (conventions.md §3); every other 4xx is about how we ask, which is the same for all events, so it
+/// listed; every other 4xx is about how we ask, which is the same for all events, so it
 /// holds too, and drops nothing.
 const STATUSES: &[(u16, RefusalClass, &str)] = &[
     (400, RefusalClass::Event, "it refuses this event"),

@@ -1,4 +1,4 @@
-//! Signatures of Standard Webhooks (conventions.md §3): `v1,` and the base64 of HMAC-SHA256 over
+//! Signatures of Standard Webhooks: `v1,` and the base64 of HMAC-SHA256 over
 //! `id.timestamp.body`.
 
 use base64::Engine;
