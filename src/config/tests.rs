@@ -321,14 +321,16 @@ fn twenty_thousand_tasks_keep_their_places() {
     assert_eq!((count, last), (Ok(20_000), Some(TaskId::Int(19_999))));
 }
 
+/// The key of a line `key = value`.
+fn key_of(line: &str) -> Option<&str> {
+    let (key, _) = line.split_once(" = ")?;
+    key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_').then_some(key)
+}
+
 /// The shipped file with defaults (`#key = value`), and where asked for examples (`# key = value`) too,
 /// switched on.
 fn switched_on(examples: bool) -> String {
-    let is_key = |text: &str| {
-        text.split_once(" = ").is_some_and(|(key, _)| {
-            key.trim_end().bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
-        })
-    };
+    let is_key = |text: &str| key_of(text).is_some();
     let line = |line: &str| match (line.strip_prefix("# "), line.strip_prefix('#')) {
         (Some(header), _) if header.starts_with('[') => header.to_owned(),
         (Some(example), _) if is_key(example) && examples => example.to_owned(),
@@ -421,12 +423,79 @@ fn the_shipped_file_shows_every_key_and_every_default_of_the_code() {
         .filter(|(_, value)| has_value(value))
         .map(|(key, value)| (key.clone(), read(value)))
         .collect();
-    let shown: BTreeSet<(String, String)> = shown(false)
-        .iter()
-        .filter(|(key, value)| has_value(value) && key != "tasks")
-        .map(|(key, value)| (key.clone(), read(value)))
+    let documented: BTreeSet<(String, String)> = documented()
+        .into_iter()
+        .filter_map(|(key, facts)| {
+            let default =
+                toml::from_str::<Value>(&format!("v = {}", facts[3].strip_prefix("default ")?)).unwrap();
+            has_value(&default["v"]).then(|| (key, read(&default["v"])))
+        })
         .collect();
-    assert_eq!(shown, defaults);
+    assert_eq!(documented, defaults);
+}
+
+/// Each key of the shipped file with its type, unit, range and default, as the line above it says.
+fn documented() -> Vec<(String, Vec<String>)> {
+    let lines: Vec<&str> = SHIPPED.lines().collect();
+    let mut section = String::new();
+    let mut documented = Vec::new();
+    for (above, line) in lines.iter().zip(&lines[1..]) {
+        let text = line.trim_start_matches('#').trim_start();
+        if let Some(header) = text.strip_prefix('[') {
+            section = format!("{}.", header.trim_matches(['[', ']']));
+        } else if let Some(key) = key_of(text) {
+            let facts = above.trim_start_matches("# ").split(" · ").map(str::to_owned).collect();
+            documented.push((format!("{section}{key}"), facts));
+        }
+    }
+    documented
+}
+
+#[test]
+fn each_key_of_the_shipped_file_has_its_type_unit_range_and_default_in_one_form() {
+    const TYPES: [&str; 14] = [
+        "boolean",
+        "duration",
+        "integer",
+        "integer or string",
+        "list of paths",
+        "list of strings",
+        "number",
+        "path",
+        "rate",
+        "string",
+        "table of paths",
+        "table of strings",
+        "table",
+        "URL",
+    ];
+    let documented = documented();
+    assert!(documented.len() > 60, "{}", documented.len());
+    for (key, facts) in documented {
+        let [r#type, unit, range, default] = &facts[..] else { panic!("{key}: {facts:?}") };
+        assert!(TYPES.contains(&r#type.as_str()), "{key}: {type}");
+        assert!(!unit.is_empty() && !range.is_empty(), "{key}: {facts:?}");
+        assert!(default.starts_with("default") || default.starts_with("required"), "{key}: {default}");
+    }
+}
+
+#[test]
+fn a_default_of_the_shipped_file_that_is_switched_on_alone_changes_nothing() {
+    let effective = |text: &str| {
+        let folder = written(&[("opwatch.toml", text)]);
+        let variables = [("STATE_DIRECTORY", "/state")];
+        let loaded = loaded(folder.path(), &variables);
+        format!("{loaded:?}").replace(&folder.path().display().to_string(), "")
+    };
+    let shipped = effective(SHIPPED);
+    let is_default = |line: &&str| line.strip_prefix('#').is_some_and(|text| key_of(text).is_some());
+    let defaults: Vec<&str> = SHIPPED.lines().filter(is_default).collect();
+    assert!(defaults.len() > 10, "{defaults:?}");
+    for default in defaults {
+        let switched_on = SHIPPED.replacen(&format!("\n{default}\n"), &format!("\n{}\n", &default[1..]), 1);
+        assert_ne!(switched_on, SHIPPED);
+        assert_eq!(effective(&switched_on), shipped, "{default}");
+    }
 }
 
 #[test]
