@@ -24,7 +24,7 @@ use super::CommandFailure;
 use crate::clock::Clock;
 use crate::config::Loaded;
 use crate::daemon::{Daemon, Ended, Options};
-use crate::model::event::Event;
+use crate::sinks::channel::Received;
 use crate::units::{Limit, Span};
 use crate::watch::PollReport;
 use output::Output;
@@ -122,7 +122,7 @@ async fn watch(
 
 /// What is shown, and where.
 struct Shown<'a> {
-    events: mpsc::Receiver<Event>,
+    events: mpsc::Receiver<Received>,
     polls: mpsc::Receiver<PollReport>,
     tasks: &'a mut Tasks,
     output: &'a Output,
@@ -142,9 +142,9 @@ async fn show(mut shown: Shown<'_>) -> Result<(), CommandFailure> {
         tokio::select! {
             biased;
             event = shown.events.recv() => match event {
-                Some(event) => {
-                    shown.tasks.event_received(&event);
-                    shown.output.write_event(event).await?;
+                Some(received) => {
+                    shown.tasks.event_received(&received.event);
+                    shown.output.write_event(received.event.clone()).await?;
                 }
                 None => return Ok(()),
             },

@@ -28,10 +28,9 @@ use crate::deliver::{Deliver, LaneStatus};
 use crate::files::Watcher;
 use crate::live::{Current, command};
 use crate::model::delivery::Sending;
-use crate::model::event::Event;
 use crate::model::route::{EventGroup, SinkRoute};
 use crate::problem::{Problem, lines};
-use crate::sinks::channel::Channel;
+use crate::sinks::channel::{Channel, Received};
 use crate::sinks::{self, Sink};
 use crate::store::{self, Store};
 use crate::telemetry::ResolvedFormat;
@@ -71,7 +70,7 @@ impl Options {
     pub fn with_listener(
         held_for: Duration,
         clock: Clock,
-    ) -> (Self, mpsc::Receiver<Event>, mpsc::Receiver<PollReport>) {
+    ) -> (Self, mpsc::Receiver<Received>, mpsc::Receiver<PollReport>) {
         let (events, told) = mpsc::channel(WAITING_TO_BE_SEEN);
         let (polls, seen) = mpsc::channel(WAITING_TO_BE_SEEN);
         let options = Self {
@@ -90,7 +89,7 @@ impl Options {
 /// Whoever looks on from within this process: one more sink that hears of everything, and every poll.
 pub struct Listener {
     /// All events.
-    pub events: mpsc::Sender<Event>,
+    pub events: mpsc::Sender<Received>,
     /// What each poll brought; what finds no room here is lost.
     pub polls: mpsc::Sender<PollReport>,
 }

@@ -1,7 +1,9 @@
 //! Events to whoever started the daemon within this process: the command `wait`. No configuration names it.
 
+use std::convert::Infallible;
+
 use async_trait::async_trait;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::sink::Sink;
 use crate::model::delivery::Refusal;
@@ -10,13 +12,20 @@ use crate::model::event::Event;
 /// As many as are handed over in one attempt.
 const BATCH: usize = 256;
 
-/// The sink of a command that listens. An event is acknowledged once the command has received it: the log lines
-/// that follow an acknowledgement follow the event on a terminal too.
-pub struct Channel(mpsc::Sender<Event>);
+/// The sink of a command that listens. An event is acknowledged once the command has dropped it: the log lines that
+/// follow an acknowledgement follow the event on a terminal too.
+pub struct Channel(mpsc::Sender<Received>);
+
+/// An event, and the sender's wait for its end.
+pub struct Received {
+    /// The event.
+    pub event: Event,
+    _acknowledges: oneshot::Sender<Infallible>,
+}
 
 impl Channel {
     /// To that listener.
-    pub fn new(listener: mpsc::Sender<Event>) -> Self {
+    pub fn new(listener: mpsc::Sender<Received>) -> Self {
         Self(listener)
     }
 }
@@ -32,12 +41,18 @@ impl Sink for Channel {
     }
 
     async fn send(&self, events: &[Event]) -> Result<(), Refusal> {
+        let mut dropped = Vec::with_capacity(events.len());
         for event in events {
-            // Whoever listens ends before the daemon only where the whole command ends.
-            self.0.send(event.clone()).await.map_err(|_| Refusal::passing("nobody listens any more"))?;
+            let (acknowledges, acknowledged) = oneshot::channel();
+            let received = Received { event: event.clone(), _acknowledges: acknowledges };
+            // The listener ends before the daemon only where the whole command ends.
+            self.0.send(received).await.map_err(|_| Refusal::passing("nobody listens any more"))?;
+            dropped.push(acknowledged);
         }
-        // All places are free again once the listener has received all events.
-        let _all = self.0.reserve_many(self.0.max_capacity()).await;
+        for acknowledged in dropped {
+            // Nothing is ever sent: the wait ends when the other end is dropped.
+            let _ended = acknowledged.await;
+        }
         Ok(())
     }
 }

@@ -19,6 +19,7 @@ use crate::model::event::{Event, Kind};
 use crate::secret::Secret;
 use crate::sim::{Sim, SimResponse};
 use crate::sinks::Sink;
+use crate::sinks::channel::Received;
 use crate::sinks::log::Log;
 use crate::telemetry::Surroundings;
 use crate::watch::PollReport;
@@ -40,7 +41,7 @@ pub struct Show<'a> {
     /// Where opwatch has its key from.
     pub key_file: PathBuf,
     /// What the daemon tells.
-    pub events: mpsc::Receiver<Event>,
+    pub events: mpsc::Receiver<Received>,
     /// What each poll brought.
     pub polls: mpsc::Receiver<PollReport>,
     /// Writes what is told.
@@ -162,13 +163,14 @@ impl Show<'_> {
 
     /// What is heard next, or that it is time; an event is written at once.
     async fn hear(&mut self, end: Option<Steady>) -> DemoUpdate {
-        let event = tokio::select! {
+        let received = tokio::select! {
             biased;
-            event = self.events.recv() => event,
+            received = self.events.recv() => received,
             Some(seen) = self.polls.recv() => return DemoUpdate::Polled(seen),
             () = self.clock.sleep_until(end.unwrap_or_default()), if end.is_some() => return DemoUpdate::Time,
         };
-        let Some(event) = event else { return DemoUpdate::Nothing };
+        let Some(received) = received else { return DemoUpdate::Nothing };
+        let event = received.event.clone();
         // A standard error that takes nothing is nobody's trouble here.
         let _ = self.log.send(std::slice::from_ref(&event)).await;
         if event.kind.is_final() {
