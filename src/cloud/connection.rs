@@ -68,14 +68,15 @@ pub trait Connections: Send + Sync {
 /// # Errors
 /// If TLS cannot be set up. The error holds no secret: the address of the proxy was checked before.
 pub fn pools(account: &Account) -> Result<Arc<dyn Connections>, Error> {
-    let client = |pooled_connections: usize| {
+    let client = |pooled_connections: usize| -> Result<Client, net::Error> {
         let is_plain = account.endpoint.as_ref().is_some_and(|endpoint| endpoint.scheme() == "http");
-        net::client(PeerSettings { is_plain, proxy: account.proxy.as_ref(), ca: &account.ca })?
+        let builder = net::client(PeerSettings { is_plain, proxy: account.proxy.as_ref(), ca: &account.ca })?;
+        let client = builder
             .pool_max_idle_per_host(pooled_connections)
             // Nothing here decompresses a body.
             .default_headers([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))].into_iter().collect())
-            .build()
-            .map_err(reqwest::Error::without_url)
+            .build()?;
+        Ok(client)
     };
     let failed = |source| Error::Client { account: account.name.clone(), source };
     let pooled = client(account.max_in_flight as usize).map_err(failed)?;

@@ -25,7 +25,7 @@ pub use route::PollRoute;
 
 use crate::clock::Wall;
 use crate::model::task::{PaceKey, Target};
-use crate::net::proxy::Refused;
+use crate::net::{self, proxy::Refused};
 use crate::secret::hidden::Hidden;
 use account::{Account, AccountContents, AccountFiles};
 use connection::Connections;
@@ -66,13 +66,13 @@ pub enum Error {
     NoOperation(String),
     /// The HTTP client could not be built.
     #[error(
-        "cannot set up TLS for account {account}; check the system's certificates (package ca-certificates)"
+        "cannot set up TLS for account {account} ({source}); check SSL_CERT_FILE, SSL_CERT_DIR and the package ca-certificates"
     )]
     Client {
         /// Whose.
         account: String,
         /// Why.
-        source: reqwest::Error,
+        source: net::Error,
     },
     /// Something of the account's fits into no header.
     #[error("the {what} of account {account} holds characters that no request can carry; write it anew")]

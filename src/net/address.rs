@@ -33,7 +33,8 @@ pub fn proxy(written: &str, before: Option<(&Url, &str)>) -> Result<(), String> 
 
 /// Whether a URL's host is this machine.
 pub fn is_loopback(host: &str) -> bool {
-    host == "localhost" || literal(host).is_some_and(|address| address.is_loopback())
+    host.strip_suffix('.').unwrap_or(host) == "localhost"
+        || literal(host).is_some_and(|address| address.to_canonical().is_loopback())
 }
 
 /// The address that a URL's host is, where it is no name.

@@ -5,10 +5,11 @@
 pub mod address;
 pub mod ca_file;
 pub mod proxy;
+mod system_roots;
 
-use std::error::Error;
+use std::error::Error as StdError;
 use std::io;
-use std::sync::Once;
+use std::sync::{Arc, Once};
 use std::time::{Duration, SystemTime};
 
 use reqwest::{Certificate, Client, ClientBuilder, Proxy, Url};
@@ -18,6 +19,17 @@ use crate::secret::Secret;
 
 /// Servers and middleboxes drop idle connections after a minute or so.
 const IDLE: Duration = Duration::from_secs(30);
+
+/// Why a client cannot be built. It holds no secret.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The certificates of the system.
+    #[error("the system's certificates: {0}")]
+    Roots(String),
+    /// A certificate or a key.
+    #[error("{}", innermost(.0))]
+    Client(#[from] reqwest::Error),
+}
 
 /// How a server is reached.
 #[derive(Clone, Copy, Debug)]
@@ -33,8 +45,8 @@ pub struct PeerSettings<'a> {
 /// The settings that every client has: one attempt is one request, and its answer is taken as it comes.
 ///
 /// # Errors
-/// When the proxy or a certificate cannot be used. The error holds no secret: both were checked before.
-pub fn client(way: PeerSettings<'_>) -> Result<ClientBuilder, reqwest::Error> {
+/// If the system's certificates cannot be read, or a certificate cannot be used.
+pub fn client(way: PeerSettings<'_>) -> Result<ClientBuilder, Error> {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
         // It fails only where a provider is there already, and any will do.
@@ -52,15 +64,17 @@ pub fn client(way: PeerSettings<'_>) -> Result<ClientBuilder, reqwest::Error> {
     let builder = Client::builder();
     // Without a proxy, no request asks for one: plain http is for this machine alone.
     let builder = if is_direct { builder.no_proxy() } else { builder.proxy(Proxy::custom(proxy)) };
-    let added =
-        way.ca.iter().map(|certificate| Certificate::from_der(certificate)).collect::<Result<Vec<_>, _>>()?;
     let is_proxy_encrypted = way.proxy.is_some_and(|proxy| proxy.expose().starts_with("https:"));
-    let builder = match (way.is_plain && !is_proxy_encrypted, added.is_empty()) {
-        // A server on this machine needs no certificates, and a small machine may have none.
-        (true, _) => builder.tls_certs_only([]),
-        (false, true) => builder,
-        (false, false) => builder.tls_certs_merge(added),
+    // A server on this machine needs no certificates, and a small machine may have none.
+    let system = match way.is_plain && !is_proxy_encrypted {
+        true => Arc::default(),
+        false => match system_roots::certificates() {
+            Err(_) if !way.ca.is_empty() => Arc::default(),
+            certificates => certificates?,
+        },
     };
+    let trusted = system.iter().chain(way.ca).map(|certificate| Certificate::from_der(certificate));
+    let builder = builder.tls_certs_only(trusted.collect::<Result<Vec<_>, _>>()?);
     Ok(builder
         .http1_only()
         .redirect(reqwest::redirect::Policy::none())
@@ -90,7 +104,7 @@ pub fn was_cut(error: &reqwest::Error) -> bool {
         // TLS without its closing alert.
         io::ErrorKind::UnexpectedEof,
     ];
-    let is_close = |cause: &(dyn Error + 'static)| {
+    let is_close = |cause: &(dyn StdError + 'static)| {
         cause
             .downcast_ref::<hyper::Error>()
             .is_some_and(|error| error.is_incomplete_message() || error.is_canceled())
@@ -107,17 +121,20 @@ pub fn is_unknown_to_proxy(error: &reqwest::Error) -> bool {
 
 /// The innermost cause of a failed request, in its own words and without the URL.
 pub fn cause(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    causes(&error).last().map(ToString::to_string).unwrap_or_default()
+    innermost(&error.without_url())
+}
+
+fn innermost(error: &reqwest::Error) -> String {
+    causes(error).last().map(ToString::to_string).unwrap_or_default()
 }
 
 /// An error and its causes, outermost first. An [`io::Error`] hides the one that it was made from: it answers
 /// with the cause of that.
-pub fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+pub fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     std::iter::successors(Some(error), |error| {
-        let error: &'a (dyn Error + 'static) = *error;
+        let error: &'a (dyn StdError + 'static) = *error;
         match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(hidden) => Some(hidden as &(dyn Error + 'static)),
+            Some(hidden) => Some(hidden as &(dyn StdError + 'static)),
             None => error.source(),
         }
     })

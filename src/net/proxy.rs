@@ -72,7 +72,9 @@ impl Variables {
 /// When the variable that counts for this server names no proxy that can be used.
 pub fn before(server: &Url, written: Option<&Secret>, variables: &Variables) -> Result<Option<Url>, Refused> {
     let host = server.host_str().unwrap_or_default();
-    let refused = |variable, flaw| Refused { host: host.to_owned(), variable, flaw };
+    // NO_PROXY takes an IPv6 address without brackets.
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let refused = |variable, flaw| Refused { host: bare.to_owned(), variable, flaw };
     if let Some(written) = written {
         return parsed(written.expose()).map(Some).map_err(|flaw| refused("the key `proxy`", flaw));
     }
@@ -91,6 +93,12 @@ pub fn before(server: &Url, written: Option<&Secret>, variables: &Variables) -> 
 fn parsed(value: &str) -> Result<Url, &'static str> {
     const FORM: &str = "holds no address of a proxy, such as \"http://proxy:3128\"";
     let value = value.trim();
+    // A URL parser drops line breaks, reads `\` as `/`, and takes the scheme of `socks:/proxy` for a host.
+    let is_odd = |letter: char| letter == '\\' || letter.is_whitespace() || letter.is_control();
+    let (_, after_scheme) = value.split_once("://").unwrap_or(("", value));
+    if value.contains(is_odd) || after_scheme.contains(":/") {
+        return Err(FORM);
+    }
     let whole = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
     let mut proxy: Url = whole.parse().map_err(|_| FORM)?;
     match proxy.scheme() {
@@ -203,6 +211,10 @@ mod tests {
             ("https://localhost/", &[("HTTPS_PROXY", "http://a:1")], "direct"),
             ("https://127.8.9.1/", &[("ALL_PROXY", "socks5://a:1")], "direct"),
             ("https://[::1]/", &[("HTTPS_PROXY", "::::")], "direct"),
+            ("https://localhost./", &[("HTTPS_PROXY", "::::")], "direct"),
+            ("https://LOCALHOST/", &[("HTTPS_PROXY", "::::")], "direct"),
+            ("https://[::ffff:127.0.0.1]/", &[("HTTPS_PROXY", "::::")], "direct"),
+            ("https://2130706433/", &[("HTTPS_PROXY", "::::")], "direct"),
         ] {
             assert_eq!(decided(server, None, variables), wanted, "{server} {variables:?}");
         }
@@ -220,6 +232,14 @@ mod tests {
             ("http://", "holds no address"),
             ("http://hunter2:port", "holds no address"),
             ("http://a b", "holds no address"),
+            ("http://a\nb", "holds no address"),
+            ("http://a\tb:1", "holds no address"),
+            ("socks:/hunter2", "holds no address"),
+            ("https:/hunter2", "holds no address"),
+            ("https:hunter2", "holds no address"),
+            ("http:\\\\hunter2", "holds no address"),
+            ("http:/\\hunter2", "holds no address"),
+            ("http://http://hunter2", "holds no address"),
             ("\u{fffd}\u{fffd}", "holds no address"),
             ("hunter2:x@y:z", "holds no address"),
         ] {
@@ -239,6 +259,15 @@ mod tests {
             let of_another_scheme = [("HTTP_PROXY", value)];
             assert_eq!(decided("https://cloud.example.com/", None, &of_another_scheme), "direct");
         }
+    }
+
+    #[test]
+    fn the_advice_names_an_ipv6_host_as_no_proxy_takes_it() {
+        let variables = [("HTTPS_PROXY", "::::")];
+        let refused = decided("https://[2001:db8::1]/", None, &variables);
+        assert!(refused.ends_with("or add 2001:db8::1 to NO_PROXY"), "{refused}");
+        let exempt = [variables[0], ("NO_PROXY", "2001:db8::1")];
+        assert_eq!(decided("https://[2001:db8::1]/", None, &exempt), "direct");
     }
 
     #[test]

@@ -239,3 +239,25 @@ async fn a_template_file_is_read_again_while_events_are_sent() {
     signal(&child, "TERM");
     assert_eq!(said(child).await.code, Some(0));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_of_the_system_s_certificates_that_blocks_is_refused_within_a_time_limit() {
+    let cloud = one_task().await;
+    let home = Home::new(&cloud, "");
+    home.list([1]);
+    webhook(&home, "url = \"https://h/\"");
+    fifo(&home.path("bundle.pem"));
+    for command in ["check", "run"] {
+        let mut command = home.opwatch(&[command, "-c", "opwatch.toml"]);
+        let refused = said(command.env("SSL_CERT_FILE", "bundle.pem").spawn().unwrap()).await;
+        let named = refused.stderr.contains("SSL_CERT_FILE")
+            && refused.stderr.contains("nothing was read within 5 s");
+        assert!(refused.code == Some(2) && named, "{} {}", refused.stdout, refused.stderr);
+    }
+    // A file that holds no certificate is named, too.
+    home.write("empty.pem", "");
+    let mut command = home.opwatch(&["check", "-c", "opwatch.toml"]);
+    command.env("SSL_CERT_FILE", "empty.pem").env("SSL_CERT_DIR", home.path("none"));
+    let refused = said(command.spawn().unwrap()).await;
+    assert!(refused.code == Some(2) && refused.stderr.contains("SSL_CERT_FILE"), "{}", refused.stderr);
+}

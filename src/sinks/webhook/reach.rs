@@ -200,12 +200,12 @@ fn clients(config: &Config, materials: Arc<Materials>) -> Result<WebhookClients,
         let what = format!("and `tls.cert_file` cannot be used ({cause}); write them anew");
         vec![TableFault::new(&["tls", "key_file"], what)]
     })?;
-    let client = |is_pooled: bool| {
+    let client = |is_pooled: bool| -> Result<Client, net::Error> {
         let way = PeerSettings { is_plain: url.scheme() == "http", proxy: config.proxy.as_ref(), ca };
         let builder = net::client(way)?.timeout(config.timeout.0);
         let builder = if config.allow_link_local { builder } else { builder.dns_resolver(Guard) };
         let builder = if is_pooled { builder } else { builder.pool_max_idle_per_host(0) };
-        pair.iter().cloned().fold(builder, reqwest::ClientBuilder::identity).build()
+        Ok(pair.iter().cloned().fold(builder, reqwest::ClientBuilder::identity).build()?)
     };
     let both = client(true).and_then(|pooled| Ok((pooled, client(false)?)));
     let reached = both.map(|(client, unpooled)| {
@@ -214,7 +214,7 @@ fn clients(config: &Config, materials: Arc<Materials>) -> Result<WebhookClients,
     });
     reached.map_err(|error| {
         let is_ours = identity.is_some() && net::causes(&error).any(|cause| cause.is::<rustls::Error>());
-        let cause = net::cause(error);
+        let cause = error.to_string();
         vec![match is_ours {
             true => TableFault::new(
                 &["tls", "key_file"],
@@ -223,7 +223,7 @@ fn clients(config: &Config, materials: Arc<Materials>) -> Result<WebhookClients,
             false => TableFault::new(
                 &["tls"],
                 format!(
-                    "cannot be set up ({cause}); check the system's certificates (package ca-certificates)"
+                    "cannot be set up ({cause}); check SSL_CERT_FILE, SSL_CERT_DIR and the package ca-certificates"
                 ),
             ),
         }]
