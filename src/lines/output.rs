@@ -31,6 +31,11 @@ impl LineOutput {
         Self { out: Arc::new(out), owed: Vec::new() }
     }
 
+    /// Whether the last line is incomplete, so that its rest is written first.
+    pub fn is_within_a_line(&self) -> bool {
+        !self.owed.is_empty()
+    }
+
     /// Writes as much of these whole lines as the descriptor takes at once, and takes it off them. After an
     /// error they start with a line of which nothing is written; with `WouldBlock`, go on after
     /// [`LineOutput::wait`].

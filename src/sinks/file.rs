@@ -206,7 +206,12 @@ impl State {
                 (written.map_err(Trouble::of(Doing::Writing)), has_reader)
             }
             Open::StandardOutput(out) => {
-                (write_waiting(out, lines, PATIENCE).map_err(Trouble::of(Doing::Writing)), true)
+                let checked = match lock(out).is_within_a_line() {
+                    true => Ok(()),
+                    false => regular::check_standard_output(),
+                };
+                let written = checked.and_then(|()| write_waiting(out, lines, PATIENCE));
+                (written.map_err(Trouble::of(Doing::Writing)), true)
             }
         };
         self.open = is_usable.then_some(open);

@@ -1,10 +1,12 @@
 //! What the commands print: help, completions, the manual page, and where to.
 
+use std::fs;
+use std::io::Write;
 use std::process::Stdio;
 
 use opwatch::sim::{Scenario, SimResponse};
 
-use crate::support::{Home, Said, cloud, said};
+use crate::support::{Home, Said, cloud, eventually, said};
 
 /// Every command there is.
 const COMMANDS: &[&[&str]] = &[
@@ -138,4 +140,22 @@ async fn one_operation_is_shown_as_it_would_be_written_and_an_unknown_one_is_ref
     let wrong = run(&home, &["operations", "--show", "bmm3"]).await;
     assert_eq!((wrong.code, wrong.stdout.as_str()), (Some(2), ""));
     assert!(wrong.stderr.contains("there is no operation \"bmm3\"; did you mean `bm3`?"), "{}", wrong.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_half_line_in_the_file_behind_standard_output_holds_the_sink_and_swallows_no_event() {
+    let cloud = cloud(Scenario::default().with_task(1, [SimResponse::status(1)])).await;
+    let home = Home::new(&cloud, "");
+    home.edit("path = \"events.jsonl\"", "path = \"-\"");
+    home.list([1]);
+    home.write("out", "half");
+    let line = format!("exec {} run -c opwatch.toml >>out 2>log", env!("CARGO_BIN_EXE_opwatch"));
+    let daemon = home.in_shell(&line).spawn().unwrap();
+    let read = |name: &str| fs::read_to_string(home.path(name)).unwrap_or_default();
+    eventually("the hold", || read("log").contains("end that line, or name another path")).await;
+    assert_eq!(read("out"), "half");
+    let mut out = fs::File::options().append(true).open(home.path("out")).unwrap();
+    out.write_all(b"\n").unwrap();
+    eventually("the event", || read("out").starts_with("half\n{\"specversion\"")).await;
+    drop(daemon);
 }

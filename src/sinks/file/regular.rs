@@ -75,7 +75,8 @@ impl Regular {
         }
         {
             let _turn = Turn::of(&file).map_err(&opening)?;
-            cut_torn_line(&file, path).map_err(Trouble::of(Doing::Repairing))?;
+            // A process that was killed may have written any part of an event.
+            cut_torn_line(&file, path, 1).map_err(Trouble::of(Doing::Repairing))?;
         }
         sync_folder(path).map_err(Trouble::of(Doing::Syncing))?;
         Ok(Self { file, identity: Identity::of(&metadata) })
@@ -104,7 +105,8 @@ impl Regular {
             Err(error) => return Err((Trouble { doing: Doing::Writing, error }, true)),
         };
         let failed = |doing| move |error| (Trouble { doing, error }, true);
-        cut_torn_line(&self.file, path).map_err(failed(Doing::Repairing))?;
+        // This process took back its own torn lines. A few bytes of another program are no torn event.
+        cut_torn_line(&self.file, path, BEGINNING.len()).map_err(failed(Doing::Repairing))?;
         let before = self.file.metadata().map_err(failed(Doing::Writing))?.len();
         if let Err(error) = (&self.file).write_all(lines) {
             return Err((Trouble { doing: Doing::Writing, error }, self.file.set_len(before).is_ok()));
@@ -128,11 +130,12 @@ impl Regular {
     }
 }
 
-fn cut_torn_line(file: &File, path: &Path) -> io::Result<()> {
+/// Removes the beginning of an event behind the last line end, if it has at least `shortest` bytes of [`BEGINNING`].
+fn cut_torn_line(file: &File, path: &Path, shortest: usize) -> io::Result<()> {
     let length = file.metadata()?.len();
     if !ends_a_line(file, length)? {
         let end = end_of_last_line(file, length)?;
-        if !begins_like_an_event(file, end, length)? {
+        if !begins_like_an_event(file, end, length, shortest)? {
             return Err(io::Error::new(io::ErrorKind::InvalidData, FOREIGN));
         }
         file.set_len(end)?;
@@ -149,11 +152,27 @@ fn ends_a_line(file: &File, position: u64) -> io::Result<bool> {
     Ok(byte == *b"\n")
 }
 
-/// Whether what stands from `start` to `end` is the beginning of an event, or of its beginning.
-fn begins_like_an_event(file: &File, start: u64, end: u64) -> io::Result<bool> {
+/// Whether the bytes from `start` to `end` begin like an event, by at least `shortest` bytes.
+fn begins_like_an_event(file: &File, start: u64, end: u64, shortest: usize) -> io::Result<bool> {
     let mut begun = vec![0; BEGINNING.len().min(usize::try_from(end - start).unwrap_or(usize::MAX))];
     file.read_exact_at(&mut begun, start)?;
-    Ok(BEGINNING.starts_with(&begun))
+    Ok(begun.len() >= shortest && BEGINNING.starts_with(&begun))
+}
+
+/// Checks that the regular file behind standard output ends with a line end: an event behind a line without one would
+/// be a part of that line, and lost to every reader. Any other kind of standard output passes.
+///
+/// # Errors
+/// If the last line has no end.
+pub fn check_standard_output() -> io::Result<()> {
+    const PATH: &str = "/proc/self/fd/1";
+    let is_regular = std::fs::metadata(PATH).is_ok_and(|metadata| metadata.is_file());
+    // Standard output is often open for writing only, and a file that must not be read cannot be checked.
+    let Some(file) = is_regular.then(|| File::open(PATH).ok()).flatten() else { return Ok(()) };
+    match ends_a_line(&file, file.metadata()?.len())? {
+        true => Ok(()),
+        false => Err(io::Error::new(io::ErrorKind::InvalidData, FOREIGN)),
+    }
 }
 
 /// Where the last whole line ends; 0 if there is none.

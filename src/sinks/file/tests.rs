@@ -161,6 +161,9 @@ async fn a_half_line_of_another_program_holds_the_sink_until_it_is_ended_and_swa
         Between::Appended("theirs\nhalf"),
         Between::Appended(" "),
         Between::Appended("{\"time\":1"),
+        // Too short to be told from an event: this process left none behind.
+        Between::Appended("{"),
+        Between::Appended("{\"specversion"),
         Between::Replaced("half"),
     ] {
         let (_folder, path) = folder_and_path();
@@ -185,11 +188,11 @@ async fn a_torn_event_of_another_process_is_removed_before_each_append() {
     event.body = r#"{"specversion":"1.0","id":"1"}"#.to_owned();
     let whole = lines(std::slice::from_ref(&event));
     for between in [
-        Between::Appended("{"),
+        Between::Appended("{\"specversion\""),
         Between::Appended("{\"specversion\":\"1.0\",\"id\":\"4"),
         Between::Cut(whole.len() as u64 * 2 - 1),
         Between::Cut(whole.len() as u64 + 20),
-        Between::Cut(1),
+        Between::Cut(14),
         Between::Replaced("theirs\n{\"specversion\":"),
     ] {
         let (_folder, path) = folder_and_path();
