@@ -17,6 +17,8 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use percent_encoding::percent_decode_str;
 use reqwest::Url;
 
@@ -107,10 +109,15 @@ impl Hidden {
         }
         let as_it_came = View::of(text);
         let quoted = as_it_came.quoted_printable_decoded();
-        let rounds = std::iter::successors(Some(as_it_came), View::unescaped).take(1 + ROUNDS);
-        for (round, view) in rounds.enumerate().chain(quoted.map(|view| (1, view))) {
-            let joined = view.joined();
-            for view in std::iter::once(view).chain(joined) {
+        let decoded = as_it_came.joined().as_ref().unwrap_or(&as_it_came).base64_decoded();
+        // An echo inside of base64 counts as unescaped once.
+        let rounds_of =
+            |view, first| (first..).zip(std::iter::successors(view, View::unescaped)).take(1 + ROUNDS);
+        let rounds =
+            rounds_of(Some(as_it_came), 0).chain(quoted.map(|view| (1, view))).chain(rounds_of(decoded, 1));
+        for (round, view) in rounds {
+            let more = [view.joined(), view.stripped(), view.hex_joined()];
+            for view in std::iter::once(view).chain(more.into_iter().flatten()) {
                 found.steps += view.bytes.len();
                 searches.iter().for_each(|search| search.add(&view, round, &mut found));
             }
@@ -205,15 +212,25 @@ pub fn of_url(url: &Url) -> impl Iterator<Item = String> {
     let query = url.query().unwrap_or_default();
     let target = format!("{}?{query}", url.path());
     let whole = [url.as_str(), &target, url.path(), query].map(str::to_owned);
+    // `/bot123:token/` and `?sign=a=b` hold a secret behind the first separator.
     let in_path = url.path_segments().into_iter().flatten();
-    let in_query = query.split(['&', '=']);
+    let in_path = in_path.flat_map(|segment| [segment, segment.split_once(':').unwrap_or_default().1]);
+    let in_query = query.split('&').flat_map(|pair| [pair.split_once('=').unwrap_or_default().1, pair]);
     let parts = in_path.chain(in_query).map(str::to_owned);
     whole.into_iter().chain(parts).filter(|part| part.len() >= SHORTEST_PART_BYTES).chain(of_login(url))
 }
 
-/// The value of a header, as a whole and word by word: `Bearer …`.
-pub fn of_header(value: &str) -> impl Iterator<Item = &str> {
-    value.split_whitespace().chain([value]).filter(|part| part.len() >= SHORTEST_PART_BYTES)
+/// The value of a header, as a whole, word by word (`Bearer …`), and by the pairs of a cookie; the login of `Basic …` also
+/// decoded.
+pub fn of_header(value: &str) -> impl Iterator<Item = String> {
+    let login = value.trim().strip_prefix("Basic ").and_then(|login| STANDARD.decode(login.trim()).ok());
+    let login = login.and_then(|login| String::from_utf8(login).ok()).unwrap_or_default();
+    let words = value.split_whitespace().chain(value.split([' ', ';', ',', '"']));
+    let of_pairs =
+        value.split([' ', ';', ',']).filter_map(|pair| Some(pair.split_once('=')?.1.trim_matches('"')));
+    let of_login = [login.as_str(), login.split_once(':').unwrap_or_default().1];
+    let parts = words.chain(of_pairs).chain([value]).chain(of_login).map(str::to_owned);
+    parts.filter(|part| part.len() >= SHORTEST_PART_BYTES).collect::<Vec<_>>().into_iter()
 }
 
 impl PartialEq for Hidden {

@@ -66,6 +66,11 @@ const WITHOUT_SEMICOLON: usize = 4;
 /// The longest name among them.
 const LONGEST_NAME_BYTES: usize = 8;
 
+/// The longest tag that is removed, such as `<span class="x">`.
+const LONGEST_TAG_BYTES: usize = 64;
+/// The shortest run of base64 that is decoded: eight bytes.
+const SHORTEST_RUN_BYTES: usize = 11;
+
 impl View {
     /// The text as it came.
     pub fn of(text: &str) -> Self {
@@ -119,6 +124,97 @@ impl View {
             }
         }
         Some(joined)
+    }
+
+    /// The text without invisible characters and without tags: both stand inside of words that are wrapped or marked.
+    /// `None`: it has neither.
+    pub fn stripped(&self) -> Option<Self> {
+        self.without(|rest| match rest {
+            [0, ..] => 1,
+            // U+00AD, U+200B to U+200D, U+2060, U+FEFF.
+            [0xc2, 0xad, ..] => 2,
+            [0xe2, 0x80, 0x8b..=0x8d, ..] | [0xe2, 0x81, 0xa0, ..] | [0xef, 0xbb, 0xbf, ..] => 3,
+            [b'<', b'a'..=b'z' | b'A'..=b'Z' | b'/', inner @ ..] => {
+                let end = inner.iter().take(LONGEST_TAG_BYTES).position(|byte| matches!(byte, b'>' | b'<'));
+                end.filter(|end| inner[*end] == b'>').map_or(0, |end| end + 3)
+            }
+            _ => 0,
+        })
+    }
+
+    /// The text without what separates the bytes of a hexadecimal dump: `6a 6b`, `6a:6b`, `0x6a, 0x6b`. `None`: it has no
+    /// such separator.
+    pub fn hex_joined(&self) -> Option<Self> {
+        let is_hex = |at: usize| self.bytes.get(at).is_some_and(u8::is_ascii_hexdigit);
+        let mut at = 0;
+        let mut dropped = vec![false; self.bytes.len()];
+        while at + 2 < self.bytes.len() {
+            let rest = &self.bytes[at + 2..];
+            let separators = rest.iter().take(2).take_while(|byte| b" :-,.\t\n".contains(byte)).count();
+            let prefix = if matches!(rest.get(separators..), Some([b'0' | b'\\', b'x', ..])) { 2 } else { 0 };
+            let next = at + 2 + separators + prefix;
+            let is_separated = separators + prefix > 0 && is_hex(at) && is_hex(at + 1);
+            if is_separated && is_hex(next) && is_hex(next + 1) && !is_hex(next + 2) {
+                dropped[at + 2..next].fill(true);
+                at = next;
+            } else {
+                at += 1;
+            }
+        }
+        dropped.contains(&true).then(|| self.kept(|at| !dropped[at]))
+    }
+
+    /// The text with each long enough run of base64 decoded, in either alphabet. `None`: it has none.
+    pub fn base64_decoded(&self) -> Option<Self> {
+        let mut decoded = Self { bytes: Vec::new(), origins: Vec::new() };
+        let mut at = 0;
+        let mut has_run = false;
+        while at < self.bytes.len() {
+            let run = self.bytes[at..].iter().take_while(|byte| sextet(**byte).is_some()).count();
+            if run < SHORTEST_RUN_BYTES {
+                let end = (at + run + 1).min(self.bytes.len());
+                decoded.bytes.extend_from_slice(&self.bytes[at..end]);
+                decoded.origins.extend_from_slice(&self.origins[at..end]);
+                at = end;
+                continue;
+            }
+            has_run = true;
+            let sextets: Vec<u32> =
+                self.bytes[at..at + run].iter().filter_map(|byte| sextet(*byte)).collect();
+            for (block, four) in sextets.chunks(4).enumerate() {
+                let bits = four.iter().fold(0, |bits, sextet| bits << 6 | sextet) << (6 * (4 - four.len()));
+                let whole = bits.to_be_bytes();
+                let origin = self.origin(at + 4 * block..at + 4 * block + four.len());
+                let origin = (self.origins[at + 4 * block].0, u32::try_from(origin.end).unwrap_or(u32::MAX));
+                for byte in &whole[1..four.len().max(1)] {
+                    decoded.bytes.push(*byte);
+                    decoded.origins.push(origin);
+                }
+            }
+            at += run;
+        }
+        has_run.then_some(decoded)
+    }
+
+    /// The text without what `length` finds: the length of a removed part at the beginning of the rest, or 0.
+    fn without(&self, length: impl Fn(&[u8]) -> usize) -> Option<Self> {
+        let mut is_kept = vec![true; self.bytes.len()];
+        let mut at = 0;
+        while at < self.bytes.len() {
+            let removed = length(&self.bytes[at..]).min(self.bytes.len() - at);
+            is_kept[at..at + removed].fill(false);
+            at += removed.max(1);
+        }
+        is_kept.contains(&false).then(|| self.kept(|at| is_kept[at]))
+    }
+
+    /// The bytes at these positions.
+    fn kept(&self, is_kept: impl Fn(usize) -> bool) -> Self {
+        let positions = || (0..self.bytes.len()).filter(|at| is_kept(*at));
+        Self {
+            bytes: positions().map(|at| self.bytes[at]).collect(),
+            origins: positions().map(|at| self.origins[at]).collect(),
+        }
     }
 
     /// The text with what `escape` finds replaced: it is given the rest of the text, and returns what an escape
@@ -176,12 +272,18 @@ fn backslash(rest: &[u8]) -> Option<(Escaped, usize)> {
             let code = number(&rest[1..end], 16).and_then(char::from_u32)?;
             Some((Escaped::Character(code), 2 + end))
         }
+        b'U' => hex(rest, 8).map(|code| (code, 9)),
         b'u' => hex(rest, 4).map(|code| (code, 5)).or_else(|| pair(rest)),
         b'x' => hex(rest, 2).map(|code| (code, 3)),
-        b'0'..=b'3' => {
-            let code = [&[*first], rest.get(..2)?].concat();
-            let code = u8::try_from(number(&code, 8)?).ok()?;
-            Some((Escaped::Byte(code), 3))
+        b'0'..=b'9' => {
+            let digits = [&[*first], rest.get(..rest.len().min(2)).unwrap_or_default()].concat();
+            // Octal of three or two digits, else the hexadecimal of CSS, which a blank may end.
+            let octal = |length: usize| Some((u8::try_from(number(digits.get(..length)?, 8)?).ok()?, length));
+            if let Some((code, length)) = octal(3).or_else(|| octal(2)) {
+                return Some((Escaped::Byte(code), length));
+            }
+            let code = u8::try_from(number(digits.get(..2)?, 16)?).ok()?;
+            Some((Escaped::Byte(code), 2 + usize::from(rest.get(1) == Some(&b' '))))
         }
         b'n' => control('\n'),
         b't' => control('\t'),
@@ -224,4 +326,17 @@ fn entity(rest: &[u8]) -> Option<(Escaped, usize)> {
         };
         is_it.then(|| (Escaped::Character(*character), with_semicolon(name.len())))
     })
+}
+
+/// The six bits of a character of base64.
+fn sextet(byte: u8) -> Option<u32> {
+    let bits = match byte {
+        b'A'..=b'Z' => byte - b'A',
+        b'a'..=b'z' => byte - b'a' + 26,
+        b'0'..=b'9' => byte - b'0' + 52,
+        b'+' | b'-' => 62,
+        b'/' | b'_' => 63,
+        _ => return None,
+    };
+    Some(u32::from(bits))
 }

@@ -189,7 +189,7 @@ impl Config {
         let headers = self.headers.values().flat_map(|value| hidden::of_header(value.expose()));
         let signing = self.secrets.iter().flat_map(|secret| [signature::encoded(secret), secret.expose()]);
         let template = self.template.iter().map(Secret::expose);
-        let whole = headers.chain(signing).chain(template).map(str::to_owned);
+        let whole = headers.chain(signing.chain(template).map(str::to_owned));
         let of_url = url.flat_map(|url| hidden::of_url(&url).collect::<Vec<_>>());
         whole.chain(of_url).chain(self.proxy.iter().flat_map(hidden::of_proxy))
     }
