@@ -8,15 +8,23 @@ use super::text::Text;
 use crate::section::KeyPath;
 
 /// Parts of the names of headers whose values are secrets.
-const SECRET_HEADERS: [&str; 7] = ["auth", "cookie", "key", "pass", "secret", "sign", "token"];
+const SECRET_HEADERS: [&str; 10] =
+    ["auth", "cookie", "credential", "jwt", "key", "pass", "secret", "session", "sign", "token"];
+/// Schemes of authentication (RFC 9110 §11.1): a secret follows, whatever the name of the header.
+const SCHEMES: [&str; 3] = ["basic ", "bearer ", "digest "];
+/// The shortest word beside a variable that is taken for a part of a secret.
+const SHORTEST_WORD_BYTES: usize = 8;
 
 /// Notes the first secret of each file that every user of this machine can read.
 pub fn doubts(layers: &[Layer<'_>], sections: &mut Sections<'_>) {
     for layer in layers {
         let Text { path: file, text, is_open_to_all } = layer.text();
-        // A value that comes from a variable does not stand in the file.
-        let inline = || secrets(&layer.tree).into_iter().find(|(_, value)| text.contains(*value));
-        if let Some((path, _)) = is_open_to_all.then(inline).flatten() {
+        if !is_open_to_all {
+            continue;
+        }
+        // The file without its variables replaced: their values are elsewhere.
+        let tree = toml::from_str::<Value>(text).unwrap_or_default();
+        if let Some((path, _)) = secrets(&tree).into_iter().find(|(_, value)| is_inline(value)) {
             let what = format!(
                 "is a secret, and everyone on this machine can read {}; chmod o-r it, or keep the secret in a file of its own",
                 file.display()
@@ -51,8 +59,9 @@ fn secrets(tree: &Value) -> Vec<(KeyPath, &str)> {
                     ("headers", Value::Object(headers)) => found.extend(
                         headers
                             .iter()
-                            .filter(|(name, _)| is_secret_header(name))
-                            .filter_map(|(name, value)| Some((at(&[name]), value.as_str()?))),
+                            .filter_map(|(name, value)| Some((name, value.as_str()?)))
+                            .filter(|(name, value)| is_secret_header(name, value))
+                            .map(|(name, value)| (at(&[name]), value)),
                     ),
                     _ => {}
                 }
@@ -70,7 +79,26 @@ fn is_secret(url: &str) -> bool {
     })
 }
 
-fn is_secret_header(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
+fn is_secret_header(name: &str, value: &str) -> bool {
+    let (name, value) = (name.to_ascii_lowercase(), value.to_ascii_lowercase());
     SECRET_HEADERS.iter().any(|part| name.contains(part))
+        || SCHEMES.iter().any(|scheme| value.trim_start().starts_with(scheme))
+}
+
+/// Whether the file itself holds the secret, or a part or a default of it, and not only names of variables.
+fn is_inline(value: &str) -> bool {
+    // `$${` is a literal `${`.
+    let literal = value.replace("$${", "$");
+    let Some((before, rest)) = literal.split_once("${") else { return true };
+    let beside = rest.split("${").map(|part| {
+        let (name, after) = part.split_once('}').unwrap_or((part, ""));
+        let default = name.split_once(":-").map_or("", |(_, default)| default);
+        (default, after)
+    });
+    let is_word = |text: &str| {
+        text.split(|letter: char| !letter.is_ascii_alphanumeric() && !matches!(letter, '+' | '-' | '_')).any(
+            |word| word.len() >= SHORTEST_WORD_BYTES && word.contains(|letter: char| letter.is_ascii_digit()),
+        )
+    };
+    is_word(before) || beside.into_iter().any(|(default, after)| !default.is_empty() || is_word(after))
 }

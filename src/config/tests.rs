@@ -545,6 +545,35 @@ fn a_file_with_an_inline_secret_that_everyone_can_read_is_doubted_with_the_key()
             hook("url = 'https://h'\nheaders.Authorization = 'hunter2'"),
             "more.toml:4: sinks.hook.headers.Authorization",
         ),
+        (
+            account(r#"secret_key = "h\u0075nter2""#),
+            String::new(),
+            "opwatch.toml:4: accounts.default.secret_key",
+        ),
+        (account("secret_key = 'a$${b'"), String::new(), "opwatch.toml:4: accounts.default.secret_key"),
+        (
+            account("secret_key = 'hunter2hunter2${KEY}'"),
+            String::new(),
+            "opwatch.toml:4: accounts.default.secret_key",
+        ),
+        (own_key.clone(), hook("url = 'https://h/hunter2key?sign=${KEY}'"), "more.toml:3: sinks.hook.url"),
+        (
+            own_key.clone(),
+            hook("url = 'https://h'\nheaders.X-JWT = 'hunter2'"),
+            "more.toml:4: sinks.hook.headers.X-JWT",
+        ),
+        (
+            own_key.clone(),
+            hook("url = 'https://h'\nheaders.X-Credential = 'hunter2'"),
+            "more.toml:4: sinks.hook.headers.X-Credential",
+        ),
+        (
+            own_key.clone(),
+            hook("url = 'https://h'\nheaders.X-Who = 'Bearer hunter2'"),
+            "more.toml:4: sinks.hook.headers.X-Who",
+        ),
+        (own_key.clone(), hook("url = 'https://h/send?sign=${KEY}'"), ""),
+        (own_key.clone(), hook("url = 'https://h'\nheaders.Authorization = 'Bearer ${KEY}'"), ""),
         (account("secret_key = '${KEY}'"), String::new(), ""),
         (own_key, hook("url = 'https://h'\nheaders.X-Env = 'prod'\nproxy = 'http://h:1'"), ""),
     ] {
