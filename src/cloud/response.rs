@@ -110,8 +110,10 @@ fn wanted(row: &Operation) -> Wanted {
 
 /// Status and instances of all rows of the data together; `None` without any status.
 fn reading(row: &Operation, data: &Part<'_>) -> Option<Reading> {
+    // An empty element has no status, and its task may still be running.
     let statuses: Vec<Option<Code>> = data
-        .elements()
+        .rows()
+        .iter()
         .flat_map(|data| data.each(&row.status))
         .map(|status| status.and_then(as_code))
         .collect();

@@ -190,13 +190,17 @@ impl<'a> Part<'a> {
 
     /// The elements of an array, or the one value in place of it, without empty ones.
     pub fn elements(&self) -> impl Iterator<Item = &Self> {
-        let elements = match self {
-            Self::List(elements) => elements.as_slice(),
+        self.rows().iter().filter(|element| !element.is_nothing())
+    }
+
+    /// All elements of a list, empty ones too; anything else is its own only row.
+    pub fn rows(&self) -> &[Self] {
+        match self {
+            Self::List(rows) => rows,
             Self::Null | Self::Bool | Self::Number(_) | Self::Text(_) | Self::Object(_) => {
                 std::slice::from_ref(self)
             }
-        };
-        elements.iter().filter(|element| !element.is_nothing())
+        }
     }
 
     /// The value at a JSON pointer without `*`.
@@ -209,7 +213,7 @@ impl<'a> Part<'a> {
         let mut found = vec![Some(self)];
         for name in pointer.split('/').skip(1) {
             found = if name == EVERY {
-                found.into_iter().flatten().flat_map(Self::elements).map(Some).collect()
+                found.into_iter().flatten().flat_map(Self::rows).map(Some).collect()
             } else {
                 found.into_iter().map(|part| part?.below(name)).collect()
             };

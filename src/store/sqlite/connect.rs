@@ -49,6 +49,9 @@ pub enum UnusableStore {
     /// The path is that of a folder.
     #[error("it is a folder; name a file in it")]
     Folder,
+    /// The path is that of a FIFO, a socket or a device.
+    #[error("it is no regular file; name another path")]
+    NotRegular,
     /// The file is no database, or another program's.
     #[error("it is not a store of opwatch; name another path")]
     Foreign,
@@ -70,7 +73,12 @@ impl UnusableStore {
     /// Whether only a person can remove the cause, so that trying again is of no use.
     pub fn needs_a_person(self) -> bool {
         match self {
-            Self::NoFolder | Self::Folder | Self::Foreign | Self::Denied | Self::ReadOnly => true,
+            Self::NoFolder
+            | Self::Folder
+            | Self::NotRegular
+            | Self::Foreign
+            | Self::Denied
+            | Self::ReadOnly => true,
             Self::Full | Self::Other => false,
         }
     }

@@ -18,6 +18,7 @@ const FOLDER_MODE: u32 = 0o700;
 /// store.
 pub fn location(config: &Config, variable: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, Error> {
     let (file, our_folder) = named(config, variable)?;
+    check_kind(&file)?;
     if let Some(folder) = our_folder {
         DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(&folder).map_err(|error| {
             let folder = folder.display();
@@ -36,15 +37,24 @@ pub fn location_to_be(
 ) -> Result<PathBuf, Error> {
     let (file, our_folder) = named(config, variable)?;
     let is_missing = |folder: &Path| !folder.as_os_str().is_empty() && !folder.is_dir();
-    let refused =
-        |why: UnusableStore| Error::Config(format!("cannot open the store {}: {why}", file.display()));
-    if file.is_dir() {
-        return Err(refused(UnusableStore::Folder));
-    }
+    check_kind(&file)?;
     if our_folder.is_none() && file.parent().is_some_and(is_missing) {
-        return Err(refused(UnusableStore::NoFolder));
+        return Err(refused(&file, UnusableStore::NoFolder));
     }
     Ok(file)
+}
+
+/// To open a FIFO would block, and SQLite has no words for a device.
+fn check_kind(file: &Path) -> Result<(), Error> {
+    match file.metadata() {
+        Ok(metadata) if metadata.is_dir() => Err(refused(file, UnusableStore::Folder)),
+        Ok(metadata) if !metadata.is_file() => Err(refused(file, UnusableStore::NotRegular)),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+fn refused(file: &Path, why: UnusableStore) -> Error {
+    Error::Config(format!("cannot open the store {}: {why}", file.display()))
 }
 
 /// The path in a URL, or the flaw of the URL and the fix. Options and other kinds of databases are refused:
@@ -188,6 +198,17 @@ mod tests {
             assert!(refusal.contains(why), "{refusal}");
         }
         assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
+        let device =
+            location(&Config { url: Some("sqlite:/dev/null".to_owned()), ..Config::default() }, |_| None);
+        assert!(device.unwrap_err().to_string().contains("/dev/null: it is no regular file"));
+        assert!(
+            std::process::Command::new("mkfifo").arg(home.path().join("fifo")).status().unwrap().success()
+        );
+        assert!(
+            look(Some(format!("sqlite:{}/fifo", home.path().display())))
+                .unwrap_err()
+                .contains("no regular file")
+        );
     }
 
     #[test]
