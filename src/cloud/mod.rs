@@ -65,9 +65,7 @@ pub enum Error {
     #[error("there is no operation {0}")]
     NoOperation(String),
     /// The HTTP client could not be built.
-    #[error(
-        "cannot set up TLS for account {account} ({source}); check SSL_CERT_FILE, SSL_CERT_DIR and the package ca-certificates"
-    )]
+    #[error("cannot set up TLS for account {account} ({source})")]
     Client {
         /// Whose.
         account: String,

@@ -300,7 +300,7 @@ mod tests {
         let part = part.unwrap();
         let number = |number| Part::Number(Code::Int(number));
         assert_eq!(part.find("/set/1/status"), Some(&number(2)));
-        assert_eq!(part.each("/all/*/status"), [Some(&number(3)), None]);
+        assert_eq!(part.each("/all/*/status"), [Some(&number(3)), None, None, None]);
         let part = wanted.read(br#"{"all":{"status":3}}"#).unwrap();
         assert_eq!(part.each("/all/*/status"), [Some(&number(3))]);
         assert!(part.each("/set/*/status").is_empty());

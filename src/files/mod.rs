@@ -142,10 +142,7 @@ pub fn off_loop<T: Send + 'static>(
 }
 
 /// The result of calls that may hang, or an error once `patience` has passed. Then the calls continue on their thread.
-///
-/// # Errors
-/// If the calls do not end in time, and with their own errors.
-pub fn within<T: Send + 'static>(
+fn within<T: Send + 'static>(
     patience: Duration,
     calls: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, Error> {

@@ -9,7 +9,7 @@ mod system_roots;
 
 use std::error::Error as StdError;
 use std::io;
-use std::sync::{Arc, Once};
+use std::sync::Once;
 use std::time::{Duration, SystemTime};
 
 use reqwest::{Certificate, Client, ClientBuilder, Proxy, Url};
@@ -24,7 +24,7 @@ const IDLE: Duration = Duration::from_secs(30);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The certificates of the system.
-    #[error("the system's certificates: {0}")]
+    #[error("certificates of the system: {0}")]
     Roots(String),
     /// A certificate or a key.
     #[error("{}", innermost(.0))]
@@ -67,9 +67,9 @@ pub fn client(way: PeerSettings<'_>) -> Result<ClientBuilder, Error> {
     let is_proxy_encrypted = way.proxy.is_some_and(|proxy| proxy.expose().starts_with("https:"));
     // A server on this machine needs no certificates, and a small machine may have none.
     let system = match way.is_plain && !is_proxy_encrypted {
-        true => Arc::default(),
+        true => &[],
         false => match system_roots::certificates() {
-            Err(_) if !way.ca.is_empty() => Arc::default(),
+            Err(_) if !way.ca.is_empty() => &[],
             certificates => certificates?,
         },
     };

@@ -220,12 +220,7 @@ fn clients(config: &Config, materials: Arc<Materials>) -> Result<WebhookClients,
                 &["tls", "key_file"],
                 format!("does not fit `tls.cert_file` ({cause}); write the key of its first certificate"),
             ),
-            false => TableFault::new(
-                &["tls"],
-                format!(
-                    "cannot be set up ({cause}); check SSL_CERT_FILE, SSL_CERT_DIR and the package ca-certificates"
-                ),
-            ),
+            false => TableFault::new(&["tls"], format!("cannot be set up ({cause})")),
         }]
     })
 }
