@@ -50,6 +50,9 @@ impl<'a> Sections<'a> {
     /// `[store]`.
     pub fn store(&mut self, merged: &Value) -> Option<store::Config> {
         let store = self.top("store", merged, &known::store_keys(), checks::store)?;
+        if let Some(doubt) = store::doubt(&store) {
+            self.doubt(&["store".to_owned()], "url", doubt);
+        }
         Some(store::Config { url_place: self.place(&key_path(&["store".to_owned()], "url")), ..store })
     }
 

@@ -12,6 +12,9 @@ use reqwest::Url;
 /// What is wrong, and what to do.
 pub fn proxy(written: &str, before: Option<(&Url, &str)>) -> Result<(), String> {
     const FORM: &str = "is no address of a proxy; write one such as \"http://proxy:3128\"";
+    if is_odd(written) {
+        return Err(FORM.to_owned());
+    }
     let url: Url = written.parse().map_err(|_| FORM)?;
     let host = url.host_str().filter(|host| !host.is_empty()).ok_or(FORM)?;
     match url.scheme() {
@@ -29,6 +32,14 @@ pub fn proxy(written: &str, before: Option<(&Url, &str)>) -> Result<(), String> 
         }
         Some(_) | None => Ok(()),
     }
+}
+
+/// Whether a URL parser would read something else than a person: it drops line breaks, reads `\` as `/`, and takes the
+/// scheme of `socks:/proxy` for a host.
+pub fn is_odd(written: &str) -> bool {
+    let (_, after_scheme) = written.split_once("://").unwrap_or(("", written));
+    let is_odd = |letter: char| letter == '\\' || letter.is_whitespace() || letter.is_control();
+    written.contains(is_odd) || after_scheme.contains(":/")
 }
 
 /// Whether a URL's host is this machine.
@@ -117,6 +128,10 @@ mod tests {
             "http://proxy/path",
             "http://proxy/?a",
             "http://proxy/#a",
+            "http:\\\\proxy",
+            "https:/proxy",
+            "http://pro\nxy",
+            "http://http://proxy",
         ] {
             assert!(proxy(wrong, None).is_err(), "{wrong}");
         }

@@ -93,10 +93,7 @@ pub fn before(server: &Url, written: Option<&Secret>, variables: &Variables) -> 
 fn parsed(value: &str) -> Result<Url, &'static str> {
     const FORM: &str = "holds no address of a proxy, such as \"http://proxy:3128\"";
     let value = value.trim();
-    // A URL parser drops line breaks, reads `\` as `/`, and takes the scheme of `socks:/proxy` for a host.
-    let is_odd = |letter: char| letter == '\\' || letter.is_whitespace() || letter.is_control();
-    let (_, after_scheme) = value.split_once("://").unwrap_or(("", value));
-    if value.contains(is_odd) || after_scheme.contains(":/") {
+    if address::is_odd(value) {
         return Err(FORM);
     }
     let whole = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
@@ -123,7 +120,9 @@ fn is_exempt(host: &str, exemptions: &str) -> bool {
     if exemptions == "*" {
         return true;
     }
-    let entries = exemptions.split([',', ' ', '\t']).filter(|entry| !entry.is_empty());
+    let entries = exemptions
+        .split(|letter: char| letter == ',' || letter.is_whitespace())
+        .filter(|entry| !entry.is_empty());
     match address::literal(host) {
         Some(address) => entries.into_iter().any(|entry| is_within(address, entry)),
         None => entries.into_iter().any(|entry| is_at_or_below(host, entry)),

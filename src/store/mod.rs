@@ -144,6 +144,15 @@ pub fn place(config: &Config) -> Result<String, Error> {
     Ok(path.display().to_string())
 }
 
+/// A reason why the place of a store may lose data, and the fix. `None`: there is no such reason.
+pub fn doubt(config: &Config) -> Option<String> {
+    let path = sqlite::location_to_be(config, |name| std::env::var_os(name)).ok()?;
+    let file_system = sqlite::network(&path)?;
+    Some(format!(
+        "is on a network file system ({file_system}), where locks and syncs may fail; use a local disk"
+    ))
+}
+
 /// The flaw of a URL, and the fix; `None`: it names a store.
 pub fn url_flaw(url: &str) -> Option<&'static str> {
     sqlite::path_of(url).err()

@@ -21,9 +21,12 @@ const NETWORK: &[(u64, &str)] = &[
     (0x786f_4256, "VirtualBox shared folders"),
 ];
 
-/// The type of the file system of that file or folder, if it is a network file system or one like it.
+/// The type of the file system of that file, or of the nearest folder above it that exists, if it is a network file
+/// system or one like it.
 pub fn network(path: &Path) -> Option<&'static str> {
-    let found = rustix::fs::statfs(path).ok()?;
+    let named_here =
+        |path: &Path| if path.as_os_str().is_empty() { Path::new(".").into() } else { path.to_owned() };
+    let found = path.ancestors().find_map(|path| rustix::fs::statfs(named_here(path)).ok())?;
     // Signed on some machines, where a number above 2^31 reads as a negative one.
     named(u64::from(found.f_type as u32))
 }

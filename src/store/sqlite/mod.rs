@@ -32,6 +32,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rusqlite::Connection;
 
+pub use self::file_system::network;
 use self::files::Files;
 use self::inline::Inline;
 pub use self::location::{location, location_to_be, path_of, url_of};
@@ -83,10 +84,6 @@ impl Sqlite {
         // Before the first look, so that two that start at once never bring the schema up to date together.
         let lock = Lock::take(path, &mut patience)?;
         connect::create(path, &mut patience)?;
-        if let Some(file_system) = file_system::network(path) {
-            let path = path.display();
-            tracing::warn!(%path, file_system, "the store is on a network file system, where its locks and syncs may not hold; keep it on a local disk");
-        }
         let writer = connect::connect(path, &mut patience)?;
         let reader = connect::connect(path, &mut patience)?;
         let role = Role::Writer { _lock: Some(lock), wal: Some(Wal::of(path)) };
