@@ -1,8 +1,8 @@
 //! The only owner of time and randomness.
 //!
-//! Everything else is handed a moment or a draw, so that a test can replay any history. Two times exist:
-//! [`Steady`], which never jumps and by which the program waits, and [`Wall`], which people read and which an
-//! operator or NTP may set at any moment. Neither is ever compared with the other.
+//! All other code gets moments and random numbers as arguments, so that a test can replay any history. Two
+//! times exist: [`Steady`], which never jumps and which all waits use, and [`Wall`], which people read and
+//! which an operator or NTP may set. They are never compared with each other.
 
 use std::fmt;
 use std::ops::{Add, Sub};
@@ -23,14 +23,14 @@ pub struct Wall(pub i64);
 pub struct Moment {
     /// By which the program waits.
     pub steady: Steady,
-    /// What the local wall clock shows.
+    /// The local wall clock.
     pub wall: Wall,
 }
 
 /// Time and randomness of one process.
 ///
-/// Steady time is tokio's: a test may pause it, and then the loops run in virtual time. The wall clock and the
-/// randomness of such a test are its own ([`Virtual`]).
+/// Steady time is tokio's: a test may pause it, and then the loops run in virtual time. Such a test has its
+/// own wall clock and randomness ([`Virtual`]).
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     origin: Instant,
@@ -93,8 +93,8 @@ impl Clock {
 
 #[cfg(test)]
 impl Virtual {
-    /// A wall clock that shows `wall` now, and the randomness of `seed`. It lives as long as the test process: a
-    /// [`Clock`] is copied everywhere.
+    /// A wall clock that shows `wall` now, and the randomness of `seed`. It is never freed: a [`Clock`] is
+    /// copied everywhere.
     #[expect(clippy::disallowed_methods, reason = "the owner of time")]
     pub fn new(wall: Wall, seed: u64) -> &'static Self {
         let random = std::sync::Mutex::new(rand::SeedableRng::seed_from_u64(seed));
@@ -111,7 +111,7 @@ impl Virtual {
         self.epoch.elapsed()
     }
 
-    /// The local wall clock is set to another time, by so many milliseconds.
+    /// Sets the local wall clock forward or back by that many milliseconds.
     pub fn set_wall_back_or_ahead(&self, milliseconds: i64) {
         self.wall_at_epoch.fetch_add(milliseconds, std::sync::atomic::Ordering::Relaxed);
     }
@@ -122,19 +122,19 @@ impl Virtual {
 }
 
 impl Moment {
-    /// Where a stored wall time lies on the steady clock, given that it is past: never later than now, so
-    /// that a wall clock which was set back cannot put the past into the future.
+    /// The steady moment of a stored wall time in the past: never later than now, so that a wall clock that
+    /// was set back does not move the past into the future.
     pub fn past(&self, wall: Wall) -> Steady {
         Steady(self.steady.0 - as_i64((self.wall - wall).as_micros()))
     }
 
-    /// Where a stored wall time lies on the steady clock, given that it is due: at most `longest` ahead, so
-    /// that a wall clock which was set back cannot postpone it for years.
+    /// The steady moment of a stored due time: at most `longest` ahead, so that a wall clock that was set
+    /// back does not postpone it for years.
     pub fn due(&self, wall: Wall, longest: Duration) -> Steady {
         self.steady + (wall - self.wall).min(longest)
     }
 
-    /// The wall time of a steady moment, as the local wall clock stands now.
+    /// The wall time of a steady moment, by the present local wall clock.
     pub fn wall_of(&self, steady: Steady) -> Wall {
         Wall(self.wall.0.saturating_add(steady.0.saturating_sub(self.steady.0) / 1000))
     }

@@ -22,11 +22,11 @@
 //! # Life of a task
 //! 1. A line of a file becomes a [`register::Written`] task, is validated and resolved once, and is stored by
 //!    [`store::Store::register`].
-//! 2. `watch` loads it as a [`model::waiting::Waiting`] row onto the [`model::board`]. When its turn comes,
-//!    [`cloud::Route::ask`] signs and sends one request, and returns a reading or a fault.
-//! 3. The board attributes a fault to its scope (task, pace key, account), whose [`model::gate::Gate`] follows from that;
-//!    [`model::step::step`] decides the effect on the task. `watch` carries the effect out: it puts the task back, or
-//!    commits its change or its end.
+//! 2. `watch` loads it as a [`model::waiting::Waiting`] row onto the [`model::board`]. When it is due,
+//!    [`cloud::Route::poll`] signs and sends one request, and returns a reading or a fault.
+//! 3. The board attributes a fault to its scope (task, pace key, account). The [`model::gate::Gate`] of that
+//!    scope decides the consequence, and [`model::step::step`] the effect on the task. `watch` carries the
+//!    effect out: it puts the task back, or commits its change or its end.
 //!
 //! # Life of an event
 //! 1. [`model::event::final_word`] makes it, with its derived id, and [`model::route::Routes`] chooses its sinks; both are

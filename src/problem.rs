@@ -1,4 +1,4 @@
-//! What is wrong with something a person wrote, where it stands, and what to write instead.
+//! An error in a text of a person: its place and the fix.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -14,12 +14,12 @@ pub struct Place {
     pub key: Option<String>,
 }
 
-/// One thing that is wrong: shown as `FILE:LINE: KEY: what, what to do`. Never holds a secret's value.
+/// One error, shown as `FILE:LINE: KEY: error, fix`. It never holds the value of a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Where it stands.
+    /// Its place.
     pub place: Place,
-    /// What is wrong and what to do about it, as one sentence without a full stop.
+    /// The error and the fix, as one sentence without a full stop.
     pub what: String,
 }
 
@@ -60,7 +60,7 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     let mut source = error.source();
     while let Some(cause) = source {
         let cause_text = cause.to_string();
-        // Many libraries repeat their cause in their own words.
+        // Many libraries repeat the message of their cause.
         if !text.ends_with(&cause_text) {
             text = format!("{text}: {cause_text}");
         }

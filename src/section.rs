@@ -1,9 +1,8 @@
-//! One table of keys becomes one strict type, and everything that is wrong with it is told, not only the
-//! first.
+//! Reads one table of keys into one strict type, and reports all its errors at once.
 //!
-//! The configuration and the lines of a task file are read by the same code, so both name the key and the
-//! nearest right name alike. Where a key stands in a file is the caller's to know; this file knows its path
-//! within the table. What a secret-bearing key holds is never repeated.
+//! The configuration and the lines of a task file are read by the same code, so that both name the key and
+//! the nearest known name alike. The caller adds the place of the table in a file. Values of keys with
+//! secrets are never repeated.
 
 use std::fmt::Write;
 
@@ -17,17 +16,17 @@ use crate::problem::nearest;
 /// A key's path within its table; elements of lists by their number.
 pub type KeyPath = Vec<String>;
 
-/// One thing that is wrong with a table.
+/// One error in a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableFault {
     /// The key.
     pub path: KeyPath,
-    /// What is wrong and what to do about it.
+    /// The error and the fix.
     pub what: String,
 }
 
 impl TableFault {
-    /// What is wrong with the key at that path.
+    /// An error of the key at that path.
     pub fn new(path: &[&str], what: impl Into<String>) -> Self {
         Self { path: path.iter().map(ToString::to_string).collect(), what: what.into() }
     }
@@ -35,9 +34,9 @@ impl TableFault {
 
 /// A table as one type took it.
 pub struct ReadTable<T> {
-    /// The type; `None` if it could not be made whatever was left out.
+    /// The value; `None` if it could not be made.
     pub value: Option<T>,
-    /// What was wrong with keys that the type knows; they were left out.
+    /// Errors of known keys; these keys were left out.
     pub faults: Vec<TableFault>,
     /// Keys that the type does not know.
     pub unknown: Vec<KeyPath>,
@@ -50,9 +49,9 @@ impl<T> ReadTable<T> {
     }
 }
 
-/// More wrong keys than this in one table are not looked for: it is not what it is meant to be.
+/// The largest number of wrong keys that are reported. A table with more is another kind of table.
 const MOST_FAULTS: usize = 32;
-/// How serde's words end for a value of another type than text where it wants the name of a variant.
+/// Ends of serde's message for a value that is no text where the name of a variant is expected.
 const ONE_OF_SEVERAL_WORDS: [&str; 2] = [", expected string or map", ", expected map with a single key"];
 /// A value is quoted up to here, so that one line stays one line.
 const LONGEST_QUOTE_CHARS: usize = 60;
@@ -67,8 +66,8 @@ pub fn keys<T: Serialize + Default>(extra: &[&str]) -> Value {
     keys
 }
 
-/// Reads a whole table; `known` is what [`keys`] says of the type. Without a fault, the type is exactly what
-/// was written.
+/// Reads a whole table; `known` is the result of [`keys`] for the type. Without a fault, the value is exactly
+/// the text.
 pub fn read<T: DeserializeOwned>(table: Value, known: &Value) -> (Option<T>, Vec<TableFault>) {
     let taken = take(table);
     let mut faults = taken.faults;
@@ -76,7 +75,7 @@ pub fn read<T: DeserializeOwned>(table: Value, known: &Value) -> (Option<T>, Vec
     (taken.value, faults)
 }
 
-/// Reads from a table what this type knows. A key that does not fit is told and left out, and the rest is
+/// Reads the keys that this type knows from a table. A wrong key is reported and left out, and the rest is
 /// read again.
 pub fn take<T: DeserializeOwned>(mut table: Value) -> ReadTable<T> {
     let mut faults: Vec<TableFault> = Vec::new();
@@ -90,7 +89,7 @@ pub fn take<T: DeserializeOwned>(mut table: Value) -> ReadTable<T> {
             };
         let mut path: KeyPath = error.path().iter().filter_map(segment).collect();
         let text = error.into_inner().to_string();
-        // Of a number where one of several words is due, serde does not say which; of a text it does.
+        // For a number in place of a variant, serde does not list the variants; for a text it does.
         if ONE_OF_SEVERAL_WORDS.iter().any(|end| text.ends_with(end))
             && replace(&mut table, &path, Value::from(""))
         {
@@ -112,9 +111,9 @@ pub fn take<T: DeserializeOwned>(mut table: Value) -> ReadTable<T> {
     }
 }
 
-/// What to say of a key that nothing knows.
+/// The error of an unknown key.
 pub fn unknown_key(path: KeyPath, known: &Value) -> TableFault {
-    /// The one key that people write under a section by mistake, since it is in none.
+    /// The one key outside of all sections that is often written into one.
     const ABOVE_SECTIONS: &str = "task_files";
     let (written, parents) =
         path.split_last().map_or(("", &[][..]), |(last, parents)| (last.as_str(), parents));
@@ -134,7 +133,7 @@ pub fn unknown_key(path: KeyPath, known: &Value) -> TableFault {
     TableFault { path, what }
 }
 
-/// What other programs call it, and people therefore write.
+/// Names of keys in other programs, and the key of opwatch.
 const ELSEWHERE: [(&str, &str); 30] = [
     ("taskid", "id"),
     ("task_id", "id"),
@@ -201,7 +200,7 @@ pub fn dotted<'a>(path: impl IntoIterator<Item = &'a String>) -> String {
         let bare = !key.is_empty()
             && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
         let separator = if text.is_empty() { "" } else { "." };
-        // A String takes whatever is written to it.
+        // Writing to a String cannot fail.
         let _ =
             if bare { write!(text, "{separator}{key}") } else { write!(text, "{separator}{:?}", short(key)) };
     }
@@ -224,7 +223,7 @@ pub fn bears_secret(key: &str) -> bool {
     PARTS.iter().any(|part| key.contains(part))
 }
 
-/// The names, at most so many that a person reads them.
+/// The names, as many as a person reads.
 fn listed(names: &[&str]) -> String {
     const MOST: usize = 16;
     let shown: Vec<String> = names.iter().take(MOST).map(|name| format!("`{}`", short(name))).collect();
@@ -236,7 +235,7 @@ fn segment(segment: &Segment) -> Option<String> {
     match segment {
         Segment::Map { key } => Some(key.clone()),
         Segment::Seq { index } => Some(index.to_string()),
-        // The name of a variant is a value, and no part of where it stands.
+        // The name of a variant is a value, and no part of the path.
         Segment::Enum { .. } | Segment::Unknown => None,
     }
 }
@@ -277,8 +276,7 @@ fn leave_out(table: &mut Value, path: &[String]) -> bool {
     }
 }
 
-/// Serde's words for a value that does not fit, turned into what to write; without the value where that may
-/// be a secret.
+/// The message of serde for a wrong value, turned into a fix; without the value where that may be a secret.
 fn misfit(text: &str, secret: bool) -> String {
     let (found, expected) = text.split_once(", expected ").unwrap_or((text, ""));
     if let Some(variant) = found.strip_prefix("unknown variant `") {
@@ -312,7 +310,7 @@ fn misfit(text: &str, secret: bool) -> String {
     }
 }
 
-/// What Rust's types are called by those who write a configuration.
+/// Names of Rust types in the terms of a configuration.
 fn for_people(expected: &str) -> &str {
     match expected {
         "f32" | "f64" => "a number",

@@ -1,6 +1,6 @@
 //! Spans, limits and rates as people write them, parsed once into strict types.
 //!
-//! Spans are humantime (`"90s"`, `"1h 30m"`); a bare number is refused, since nobody can tell its unit.
+//! Durations are humantime (`"90s"`, `"1h 30m"`). A bare number has no unit and is refused.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,8 +16,7 @@ pub struct Span(pub Duration);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Limit(pub Option<Duration>);
 
-/// So many calls in so long a time: `20` and `0.5` (a second), `"100/1m"`. Always more than none and at most
-/// a million a second.
+/// Calls in a period: `20` and `0.5` (a second), `"100/1m"`. More than 0, at most a million a second.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rate {
     calls: f64,
@@ -33,7 +32,7 @@ const LIMIT_FORM: &str = "a time with its unit, such as \"24h\", or \"never\"";
 const RATE_FORM: &str =
     "a number of calls a second above 0, such as 20, or calls in a time, such as \"100/1m\"";
 const BYTE_SIZE_FORM: &str = "a size from 1 byte to 1GiB, such as \"256KiB\"";
-/// A hundred years. Sums of spans stay far from overflow, and nobody waits longer.
+/// 100 years. Sums of durations stay far from overflow, and no wait is longer.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// No account is allowed more, and the pace is kept in microseconds.
 const FASTEST: f64 = 1e6;
@@ -54,7 +53,7 @@ pub fn rounded(time: Duration) -> Span {
     Span::seconds(time.saturating_add(Duration::from_millis(500)).as_secs())
 }
 
-/// A long time as a person says it: its two largest units.
+/// A long duration for people: its two largest units.
 pub fn coarse(time: Duration) -> Span {
     const MINUTE: u64 = 60;
     const HOUR: u64 = 60 * MINUTE;
@@ -82,7 +81,7 @@ pub fn grouped(number: u64) -> String {
 }
 
 impl Rate {
-    /// For what is asked by nobody.
+    /// The rate of a configuration without a polled operation.
     pub const ONE_A_SECOND: Self = Self { calls: 1.0, per: Duration::from_secs(1) };
 
     /// `calls` in each `per`; `None` unless both are above zero and the rate is at most a million a second.
@@ -101,7 +100,7 @@ impl Rate {
         self.per
     }
 
-    /// The same rate, so many times as fast.
+    /// The same rate, multiplied by `factor`.
     pub fn times(&self, factor: f64) -> Self {
         Self { calls: self.calls * factor, per: self.per }
     }
@@ -210,7 +209,7 @@ impl<T: FromStr<Err = &'static str>> de::Visitor<'_> for UnitVisitor<T> {
     }
 }
 
-/// Serde by the written form; each type says in one line what a bare number means for it.
+/// Serde by the text form. Each type defines the meaning of a bare number in one line.
 macro_rules! as_written {
     ($type:ty, $form:expr, $number:expr) => {
         impl<'de> Deserialize<'de> for $type {

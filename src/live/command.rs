@@ -1,4 +1,4 @@
-//! Commands into a loop; each is answered once.
+//! Commands into a loop. Each gets one result.
 
 use tokio::sync::{mpsc, oneshot};
 

@@ -1,7 +1,8 @@
 //! Attribution of a fault: the scope that it is counted against, and what follows for its task.
 //!
-//! The class of a fault is what its code says (`cloud/codes`). The attribution adds what the board knows: evidence of
-//! refusals alike, exceptions, probes. Every consequence of a fault follows from the attribution alone.
+//! The class of a fault follows from its code (`cloud/codes`). The attribution adds the knowledge of the
+//! board: evidence of equal refusals, exceptions, probes. Every consequence of a fault follows from the
+//! attribution alone.
 
 use super::reading::Class;
 use super::waiting::Waiting;
@@ -15,7 +16,8 @@ pub enum Attribution {
     Clock,
     /// The task: its id was refused, which counts towards its rejection.
     Task,
-    /// The task alone, though its refusal looks like that of a setting: it backs off and is never rejected for it.
+    /// The task alone, although its refusal looks like that of a setting. It is polled with backoff and never
+    /// rejected.
     TaskAlone,
     /// The credentials: the account goes on hold.
     Account,

@@ -1,12 +1,12 @@
-//! How long to wait: after an answer, and after a fault.
+//! Waits between two polls: after a response, and after a fault.
 
 use std::time::Duration;
 
 use super::policy::Policy;
 
-/// The wait after an answer that changed nothing, by the task's age: the exponential series `initial ×
-/// multiplierⁿ` as a function of the time since it began, so that no counter is kept and a restart continues
-/// it (docs/architecture.md §4).
+/// The wait after a response without a change, by the age of the task: the exponential series `initial ×
+/// multiplierⁿ` as a function of age. No counter is stored, and a restart continues the series
+/// (docs/architecture.md §4).
 ///
 /// `spread` is drawn from `0.0..1.0` and moves the wait by up to ±`jitter` of itself, after the cap.
 pub fn interval(policy: &Policy, age: Duration, spread: f64) -> Duration {
@@ -15,7 +15,7 @@ pub fn interval(policy: &Policy, age: Duration, spread: f64) -> Duration {
     Duration::from_secs_f64(capped * (1.0 + policy.jitter * (2.0 * spread - 1.0)))
 }
 
-/// The wait after the `streak`th failure in a row (from 1): full jitter, drawn evenly from zero to a bound
+/// The wait after the `streak`th failure in a row (from 1), with full jitter: evenly from zero to a bound
 /// that doubles from `first` to `longest`.
 pub fn after_failure(first: Duration, longest: Duration, streak: u32, spread: f64) -> Duration {
     /// Doubling an interval of a microsecond this often passes any longest one.

@@ -1,7 +1,7 @@
-//! How far the cloud's clock is from the local one: from the `Date` of its answers.
+//! The offset of the cloud's clock from the local clock, from the `Date` headers of responses.
 //!
-//! Signing uses it only once the server says that a request expired; deadlines and elapsed time use it as
-//! soon as it is known (docs/architecture.md §4).
+//! Requests are signed with it only after the server has reported an expired request. Deadlines and elapsed
+//! time use it as soon as it is known (docs/architecture.md §4).
 
 use super::waiting::Times;
 use crate::clock::{Moment, Steady, Wall};
@@ -15,14 +15,14 @@ pub struct ClockOffset {
     /// The cloud's time minus the steady one, in milliseconds: a local wall clock that jumps moves nothing
     /// here.
     cloud: Option<i64>,
-    /// The offset to the local wall clock that was told last.
+    /// The last logged offset to the local wall clock, in milliseconds.
     told: i64,
     signs: bool,
 }
 
 impl ClockOffset {
-    /// Learns from an answer that came now, to a request sent then: it was dated at some moment between the
-    /// two. The new offset to the local wall clock in milliseconds, where it is worth telling.
+    /// Measures the offset by a response that arrived now. Its date lies between the request and now. Returns
+    /// the new offset to the local wall clock in milliseconds, if it should be logged.
     pub fn measured(&mut self, date: Wall, sent: Steady, now: Moment) -> Option<i64> {
         let first = now.wall_of(sent).0;
         let last = now.wall.0;
@@ -38,12 +38,12 @@ impl ClockOffset {
         is_new.then_some(offset)
     }
 
-    /// The server says that a request expired, or was seen before: from now on its clock signs.
+    /// The server reported an expired or repeated request: from now on requests are signed with its clock.
     pub fn refused(&mut self) {
         self.signs = true;
     }
 
-    /// What a request that leaves now is stamped with.
+    /// The timestamp of a request that leaves now.
     pub fn stamp(&self, now: Moment) -> Wall {
         self.times(now).cloud.filter(|_| self.signs).unwrap_or(now.wall)
     }

@@ -1,4 +1,4 @@
-//! How a sink's deliveries go out: the keys of its section that its lane obeys.
+//! Delivery settings of a sink: the keys of its section that its lane follows.
 
 use std::time::Duration;
 
@@ -17,17 +17,17 @@ pub struct Retry {
     pub initial: Span,
     /// The longest wait. Default 10m.
     pub max: Span,
-    /// A delivery that was accepted in no attempt for so long after the first becomes a dead letter; or
-    /// never. Time during which the daemon does not run or the sink is held does not count. Default 3d.
+    /// The time from the first attempt until a delivery becomes a dead letter; or never. Time without the
+    /// daemon and time on hold do not count. Default 3d.
     pub give_up_after: Limit,
 }
 
-/// How a lane sends.
+/// Settings of a lane.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sending {
     /// Events in one attempt at most; 1 or more.
     pub batch: usize,
-    /// How long events are gathered for one attempt.
+    /// The time for which events are gathered for one attempt. `None`: not at all.
     pub gather: Option<Duration>,
     /// Attempts under way at once; 1 or more.
     pub max_in_flight: usize,
@@ -39,41 +39,41 @@ pub struct Sending {
     pub held: Waits,
 }
 
-/// Why an attempt failed, and whose trouble that is.
+/// A failed attempt: the class and the reason.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
 pub struct Refusal {
-    /// Whose trouble it is.
+    /// The scope of the failure.
     pub class: RefusalClass,
-    /// What failed, where, and what to do; without any secret.
+    /// The failure, its place and the fix, without secrets.
     pub what: String,
-    /// How long the receiver asked to be left alone.
+    /// The pause that the receiver requested.
     pub retry_after: Option<Duration>,
 }
 
-/// Whose trouble a refusal is.
+/// The scope of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusalClass {
-    /// It passes: try again.
+    /// A temporary failure: the delivery is retried.
     Passing,
     /// A person must act: the sink as it is configured cannot work.
     Sink,
-    /// These events are refused for what they say; others may well be accepted.
+    /// The receiver refuses the content of these events; others may be accepted.
     Event,
 }
 
 impl Refusal {
-    /// It passes; `what` says what failed, where, and what to do.
+    /// A temporary failure. `what` names the failure, its place and the fix.
     pub fn passing(what: impl Into<String>) -> Self {
         Self { class: RefusalClass::Passing, what: what.into(), retry_after: None }
     }
 
-    /// These events are refused for what they say; `what` has the receiver's words.
+    /// The receiver refuses the content of these events. `what` holds its reason.
     pub fn of_event(what: impl Into<String>) -> Self {
         Self { class: RefusalClass::Event, what: what.into(), retry_after: None }
     }
 
-    /// A person must act; `what` says what failed, where, and what to do.
+    /// A person must act. `what` names the failure, its place and the fix.
     pub fn of_sink(what: impl Into<String>) -> Self {
         Self { class: RefusalClass::Sink, what: what.into(), retry_after: None }
     }

@@ -1,5 +1,4 @@
-//! Who is polled next: the queue of one pace key, earliest due first, with those that go out of turn ahead of
-//! it.
+//! The queue of one pace key: earliest due first, after tasks that are polled at once.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -27,7 +26,7 @@ impl Queue {
         self.at_once.push_back(slot);
     }
 
-    /// When somebody is due; `None` when nobody waits.
+    /// The earliest due moment; `None`: the queue is empty.
     pub fn next(&self) -> Option<Steady> {
         if self.at_once.is_empty() {
             self.later.peek().map(|Reverse((due, _))| *due)
@@ -36,7 +35,7 @@ impl Queue {
         }
     }
 
-    /// Takes the one whose turn it is, if any is due.
+    /// Removes the first due task, if there is one.
     pub fn pop(&mut self, now: Steady) -> Option<Slot> {
         self.at_once.pop_front().or_else(|| {
             self.later.peek().filter(|Reverse((due, _))| *due <= now)?;

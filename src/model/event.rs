@@ -43,23 +43,23 @@ const MAX_INSTANCES: usize = 200;
 pub enum Kind {
     /// A task came to an outcome.
     Finished,
-    /// A task was given up.
+    /// A task was abandoned.
     Abandoned,
     /// A task's status, or an instance's, changed.
     Progressed,
     /// A task takes longer than `warn_after`.
     Overdue,
-    /// The last task of a group is over.
+    /// All tasks of a group have finished.
     GroupFinished,
     /// An account or a pace key is not used, since a person must act.
     AccountHeld,
-    /// It is used again.
+    /// The hold of an account was released.
     AccountReleased,
     /// A sink is not used, since a person must act.
     SinkHeld,
-    /// It is used again.
+    /// The hold of a sink was released.
     SinkReleased,
-    /// A delivery was given up.
+    /// A delivery became a dead letter.
     DeliveryDead,
 }
 
@@ -79,10 +79,10 @@ pub struct Event {
     content: OnceLock<Option<Box<CloudEvent>>>,
 }
 
-/// Whose event it is.
+/// The task of an event, with the values that all its events carry.
 #[derive(Clone, Debug)]
 pub struct EventContext<'a> {
-    /// Where the task was asked for.
+    /// Account, region and operation of the task.
     pub target: &'a Target,
     /// The task's id.
     pub id: &'a TaskId,
@@ -90,29 +90,29 @@ pub struct EventContext<'a> {
     pub settings: &'a Settings,
     /// When it was registered: where its round begins.
     pub registered_at: Wall,
-    /// How many events it had before, since it was registered.
+    /// The number of earlier events of the task since its registration.
     pub sequence: u32,
 }
 
-/// How the watch of a task ended.
+/// The end of a task.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ending {
     /// When its end was seen, by the local wall clock.
     pub at: Wall,
     /// From registration to then.
     pub elapsed: Duration,
-    /// How long before then it may have ended at most; `None` when the very first answer was final.
+    /// The longest possible time between the end and its detection. `None`: the first response was final.
     pub detected_within: Option<Duration>,
     /// Polls of it.
     pub polls: u32,
-    /// Polls that brought a fault.
+    /// The number of failed polls.
     pub errors: u32,
 }
 
-/// The word that a task ended with.
+/// The content of the final event of a task.
 #[derive(Clone, Debug, PartialEq)]
 pub enum FinalEvent<'a> {
-    /// It came to an outcome.
+    /// The task finished with an outcome.
     Finished {
         /// Which one.
         outcome: Outcome,
@@ -120,10 +120,10 @@ pub enum FinalEvent<'a> {
         status: &'a Code,
         /// Its instances.
         instances: &'a [Instance],
-        /// The cloud's own words, where the row has them.
+        /// The message of the cloud, where the operation has one.
         message: Option<&'a str>,
     },
-    /// It was given up.
+    /// The task was abandoned.
     Abandoned {
         /// Why.
         reason: Reason,
@@ -131,7 +131,7 @@ pub enum FinalEvent<'a> {
         status: Option<&'a Code>,
         /// When that was.
         last_seen_at: Option<Wall>,
-        /// What the server said, where it refused the id.
+        /// The refusal of the server, where it refused the id.
         error: Option<&'a Fault>,
     },
 }
@@ -219,12 +219,12 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// Whether a task's watch is over with it.
+    /// Whether the event ends the watch of its task.
     pub fn is_final(self) -> bool {
         matches!(self, Self::Finished | Self::Abandoned)
     }
 
-    /// Whether it tells of trouble with opwatch's own work, and not of a task.
+    /// Whether the event is about opwatch's own work, and not about a task.
     pub fn is_trouble(self) -> bool {
         matches!(
             self,
@@ -237,7 +237,7 @@ impl Kind {
     }
 }
 
-/// The one final word on a task.
+/// The final event of a task.
 pub fn final_event(about: &EventContext<'_>, word: &FinalEvent<'_>, ending: &Ending) -> Event {
     let (kind, mut data) = match word {
         FinalEvent::Finished { outcome, status, instances, message } => {
@@ -283,14 +283,14 @@ pub fn progressed(about: &EventContext<'_>, reading: &Reading, previous: &Code, 
     of_task(about, Kind::Progressed, at, data)
 }
 
-/// A task takes longer than it was expected to; the watch goes on.
+/// A task takes longer than expected; polling continues.
 pub fn overdue(about: &EventContext<'_>, status: Option<&Code>, elapsed: Duration, at: Wall) -> Event {
     let data =
         TaskData { status: status.cloned(), elapsed_seconds: Some(seconds(elapsed)), ..TaskData::of(about) };
     of_task(about, Kind::Overdue, at, data)
 }
 
-/// The instances that stand in an event, in the order of the response. Failed ones are left out last.
+/// The instances of an event, in the order of the response. Failed instances are left out last.
 fn kept(instances: &[Instance]) -> Vec<Instance> {
     let mut kept: Vec<_> = instances.iter().enumerate().collect();
     if kept.len() > MAX_INSTANCES {
@@ -331,8 +331,8 @@ struct IdParts {
     sequence: u32,
 }
 
-/// UUIDv5 over compact JSON `[source, subject, start_ms, type, sequence]`, with the time added unless it is a
-/// final word (docs/architecture.md §3, promise 2): a final word that is made again after a crash keeps its id.
+/// UUIDv5 over compact JSON `[source, subject, start_ms, type, sequence]`. All but final events add the time
+/// (docs/architecture.md §3, promise 2): a final event that is made again after a crash keeps its id.
 fn derived_id(origin: &IdParts, kind: Kind, time: Wall) -> Uuid {
     let IdParts { source, subject, start, sequence } = origin;
     let mut name = serde_json::json!([source, subject, start.0, kind.name(), sequence]);

@@ -1,16 +1,16 @@
-//! Trouble that lasts: it is told when it is found, and again with backoff while it goes on, so that whoever
-//! comes at night or in the morning finds a recent line.
+//! A condition that lasts. It is logged when found, and again with backoff while it lasts, so that a recent
+//! line exists at any time of the day.
 
 use std::time::Duration;
 
 use crate::clock::{Moment, Steady};
 
-/// The first repetition comes after so long, then twice as long each time …
+/// The time to the first repetition; it doubles each time.
 const FIRST_REPETITION: Duration = Duration::from_secs(60);
 /// … up to this.
 const LAST_REPETITION: Duration = Duration::from_secs(3600);
 
-/// Since when something lasts, and when it is told again.
+/// The start of a condition, and the next repetition of its log line.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lasting {
     /// When it began.
@@ -22,18 +22,18 @@ pub struct Lasting {
 }
 
 impl Lasting {
-    /// It begins now, and whoever found it tells it now.
+    /// The condition begins now, and its first line is logged by the caller.
     pub fn new(now: Moment) -> Self {
         Self::untold(FIRST_REPETITION, now)
     }
 
-    /// It begins now, and is worth a line only once it has lasted for so long.
+    /// The condition begins now. Its first line is due once it has lasted for `first`.
     pub fn untold(first: Duration, now: Moment) -> Self {
         Self { since: now, seen: now.steady, log_again: now.steady + first, repetition: first }
     }
 
-    /// It was seen now, perhaps not for the first time: what comes and goes is one trouble, until it stays
-    /// away for as long as the longest wait between two repetitions. Whether it is to be told.
+    /// The condition was observed now, perhaps again: an intermittent condition is one, until it is absent
+    /// for the longest wait between two repetitions. Returns whether it is logged now.
     pub fn recurs(of: &mut Option<Self>, now: Moment) -> bool {
         match of {
             Some(lasting) if now.steady - lasting.seen < LAST_REPETITION => {
@@ -47,12 +47,12 @@ impl Lasting {
         }
     }
 
-    /// When it is to be told again.
+    /// The moment of the next log line.
     pub fn log_again(&self) -> Steady {
         self.log_again
     }
 
-    /// It goes on. Whether it is to be told again now, which counts as done then.
+    /// The condition continues. Returns whether it is logged now, and counts that line.
     pub fn is_due_again(&mut self, now: Steady) -> bool {
         if now < self.log_again {
             return false;
@@ -62,7 +62,7 @@ impl Lasting {
         true
     }
 
-    /// How long it has lasted.
+    /// The duration so far.
     pub fn lasted(&self, now: Steady) -> Duration {
         now - self.since.steady
     }

@@ -1,7 +1,7 @@
 //! DECIDES what happens next, and does nothing.
 //!
-//! No `async`, clock, randomness, file or socket: moments and spreads come in as arguments, so that a test
-//! can replay any history. The loops carry out what these functions answer and judge nothing themselves.
+//! No `async`, clock, randomness, file or socket: moments and random numbers are arguments, so that a test
+//! can replay any history. The loops carry out the results and decide nothing.
 
 pub mod attribution;
 pub mod backoff;

@@ -31,8 +31,8 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// A pace whose first slot is a whole interval after the start: a program that restarts in a loop must
-    /// not send faster than one that runs.
+    /// A pace whose first slot is one interval after the start: a program that restarts in a loop must not
+    /// send faster than one that runs.
     pub fn new(rate: Rate, started: Steady) -> Self {
         let next = started + rate.interval();
         Self { throttle: Some(Throttle::new(rate)), next }
@@ -106,7 +106,7 @@ impl Pace {
         }
     }
 
-    /// The server asked for no request during `wait`.
+    /// The server requested a pause of `wait`.
     pub fn retry_after(&mut self, wait: Duration, now: Steady) {
         self.next = self.next.max(now + wait.min(LONGEST_RETRY_AFTER));
     }

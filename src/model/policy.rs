@@ -1,4 +1,4 @@
-//! How tasks are polled: the section `[poll]`.
+//! Polling policy: the section `[poll]`.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use crate::units::{Limit, Span};
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Policy {
-    /// How long after registration a task's first poll falls due. Default 0s.
+    /// The delay from registration to the first poll. Default 0s.
     pub initial_delay: Span,
     /// The first wait between two polls. Default 2s.
     pub initial_interval: Span,
     /// The longest wait between two polls, before spread. Default 1m.
     pub max_interval: Span,
-    /// How fast the wait grows with the task's age; 1 or more. Default 1.6.
+    /// The growth of the wait with the age of the task, 1 to 1000. Default 1.6.
     pub multiplier: f64,
     /// The spread of each wait, as a part of it, from 0 to 1. Default 0.2.
     pub jitter: f64,
@@ -24,7 +24,7 @@ pub struct Policy {
     pub timeout: Limit,
     /// From registration to the one `overdue` event, or never. Default never.
     pub warn_after: Limit,
-    /// How long one request may take, connecting included. Default 10s.
+    /// The time limit of one request, connecting included. Default 10s.
     pub request_timeout: Span,
     /// The first wait after a fault. Default 10s.
     pub error_interval: Span,
@@ -34,7 +34,7 @@ pub struct Policy {
     pub reject_after: Span,
 }
 
-/// How long to wait between probes, and between tries.
+/// First and longest wait between probes or retries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Waits {
     /// The first one …

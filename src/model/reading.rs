@@ -1,4 +1,4 @@
-//! What a poll brought: a reading, or a fault that says whose trouble it is.
+//! The result of a poll: a reading, or a fault with its scope.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,13 +11,13 @@ use crate::clock::Wall;
 /// A code or status as the cloud wrote it: an integer where it reads as one (`0` and `"0"` alike), else text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Code {
-    /// It reads as an integer.
+    /// A code that reads as an integer of 64 bits.
     Int(i64),
-    /// It does not, or not as one of 64 bits.
+    /// Any other code.
     Text(Box<str>),
 }
 
-/// What a finished task came to.
+/// The outcome of a finished task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
@@ -29,7 +29,7 @@ pub enum Outcome {
     Partial,
 }
 
-/// Whether a task is over.
+/// The phase of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Not over yet, or a status that the operation's row does not know.
@@ -38,56 +38,56 @@ pub enum Phase {
     Finished(Outcome),
 }
 
-/// A good answer to one poll.
+/// The reading of a successful poll.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reading {
-    /// Whether the task is over.
+    /// Running, or finished with an outcome.
     pub phase: Phase,
     /// The status as the cloud wrote it.
     pub status: Code,
-    /// The instances it acts on, where the answer names them.
+    /// The instances of the task, where the response names them.
     pub instances: Vec<Instance>,
     /// Whether the operation's row knows the status.
     pub known: bool,
-    /// The cloud's own words, where the row has them.
+    /// The message of the cloud, where the operation has one.
     pub message: Option<String>,
 }
 
-/// What came back from one request.
+/// The response to one request.
 #[derive(Clone, Debug)]
 pub struct Response {
-    /// What it means.
+    /// The meaning of the response.
     pub poll: Result<Reading, Fault>,
-    /// The server's time, where it told it.
+    /// The time of the server, from the `Date` header.
     pub date: Option<Wall>,
 }
 
-/// One instance of an answer.
+/// One instance of a response.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instance {
     /// The cloud's id for it.
     pub id: String,
     /// Its status as the cloud wrote it.
     pub status: Code,
-    /// What it came to, once it is over.
+    /// The outcome, once it has finished.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
 }
 
-/// Why a poll brought no reading.
+/// A poll without a reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Whose trouble it is.
+    /// The scope of the fault.
     pub class: Class,
-    /// The cloud's code, or a word for what happened (`timeout`).
+    /// The error code of the cloud, or a name of the failure (`timeout`).
     pub code: Code,
-    /// The server's words, or the error's; bounded, without any secret.
+    /// The message of the server, or of the error; bounded, without secrets.
     pub message: String,
-    /// How long the server asked to be left alone.
+    /// The pause that the server requested.
     pub retry_after: Option<Duration>,
 }
 
-/// Whose trouble a fault is (docs/architecture.md §3, promise 6). Also the label in logs and metrics.
+/// The scope of a fault (docs/architecture.md §3, promise 6). Also the label in logs and metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
     /// The task's own, or a wrong parameter.
@@ -102,7 +102,7 @@ pub enum Class {
     Throttled,
     /// The rate limit of the account, over all its pace keys.
     AccountThrottled,
-    /// A connection died before any byte of an answer: nobody's.
+    /// The connection ended before the first byte of a response. No fault is counted.
     Connection,
     /// The service's or the network's.
     Service,
@@ -183,8 +183,8 @@ impl fmt::Display for Fault {
 }
 
 impl Reading {
-    /// A digest of the status and of each instance's, by id and not by position: two readings with one digest
-    /// say the same. It is stored, so it must come out the same in every build.
+    /// A digest of the status and of each instance's status, by id and not by position. Equal readings have
+    /// equal digests. The digest is stored, so it must be the same in every build.
     pub fn digest(&self) -> u64 {
         let mut instances: Vec<_> =
             self.instances.iter().map(|instance| (&instance.id, &instance.status)).collect();

@@ -1,5 +1,5 @@
-//! Which sinks hear of an event. Decided when the event is made, and committed with it: a sink added later
-//! gets later events.
+//! Routing: the sinks of an event. They are selected when the event is made, and committed with it: a sink
+//! that is added later gets later events.
 
 use std::collections::BTreeMap;
 
@@ -9,24 +9,24 @@ use super::event::Kind;
 use super::reading::Outcome;
 use super::task::Settings;
 
-/// The sink that hears of everything, always configured.
+/// The sink that gets every event and always exists.
 pub const LOG: &str = "log";
 
-/// What `events` of a sink may name.
+/// The names in `events` of a sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EventGroup {
     /// A task came to an outcome.
     Finished,
-    /// A task was given up.
+    /// A task was abandoned.
     Abandoned,
     /// A task's status, or an instance's, changed.
     Progressed,
     /// A task takes longer than `warn_after`.
     Overdue,
-    /// The last task of a group is over.
+    /// All tasks of a group have finished.
     Group,
-    /// Holds and their ends, and deliveries that were given up.
+    /// Holds, releases and dead letters.
     Trouble,
 }
 
@@ -35,11 +35,12 @@ pub enum EventGroup {
 pub struct SinkRoute {
     /// Its name.
     pub sink: String,
-    /// What it hears of.
+    /// The events that this sink gets.
     pub events: Vec<EventGroup>,
-    /// The outcomes of finished tasks that it hears of; `None`: all.
+    /// The outcomes of finished tasks that this sink gets; `None`: all.
     pub outcomes: Option<Vec<Outcome>>,
-    /// It hears of tasks alone that carry all of these, and of their groups; trouble is not asked.
+    /// Only events of tasks with all of these labels, and of their groups. Events of the group `trouble` are
+    /// not filtered.
     pub labels: BTreeMap<String, String>,
 }
 
@@ -48,10 +49,10 @@ pub struct SinkRoute {
 pub struct Routes(pub Vec<SinkRoute>);
 
 impl EventGroup {
-    /// Every group: what `log` hears of unless it says otherwise.
+    /// Every group: the default of `log`.
     pub const ALL: [Self; 6] =
         [Self::Finished, Self::Abandoned, Self::Progressed, Self::Overdue, Self::Group, Self::Trouble];
-    /// What every other sink hears of unless it says otherwise.
+    /// The default of every other sink.
     pub const USUAL: [Self; 2] = [Self::Finished, Self::Abandoned];
 
     /// The group of a kind.
@@ -72,7 +73,7 @@ impl EventGroup {
 }
 
 impl SinkRoute {
-    /// Whether it may hear of a task at all: it is chosen, or none is, and the task carries its labels.
+    /// Whether the sink gets events of a task: the task names it or no sink, and carries its labels.
     fn is_for(&self, settings: &Settings) -> bool {
         let is_chosen =
             self.sink == LOG || settings.sinks.as_ref().is_none_or(|chosen| chosen.contains(&self.sink));
@@ -81,8 +82,8 @@ impl SinkRoute {
 }
 
 impl Routes {
-    /// The sinks that hear of an event of this task: `log`, and those that it names or, where it names none,
-    /// all; and of these those that want such events, such an outcome, and tasks with such labels.
+    /// The sinks of an event of this task: `log` and the named sinks, or all if it names none; of these, the
+    /// sinks with a matching event, outcome and label filter.
     pub fn of_task(&self, kind: Kind, settings: &Settings, outcome: Option<Outcome>) -> Vec<String> {
         let wants = |route: &SinkRoute| {
             route.outcomes.as_ref().zip(outcome).is_none_or(|(wanted, outcome)| wanted.contains(&outcome))
@@ -90,12 +91,12 @@ impl Routes {
         self.of(kind, |route| wants(route) && route.is_for(settings))
     }
 
-    /// The sinks that hear of a group: those that hear of any of its tasks.
+    /// The sinks of a group event: those that get events of any of its tasks.
     pub fn of_group(&self, kind: Kind, settings: &[Settings]) -> Vec<String> {
         self.of(kind, |route| settings.iter().any(|settings| route.is_for(settings)))
     }
 
-    /// The sinks that hear of an event that is no task's.
+    /// The sinks of an event that is about no task.
     pub fn of_trouble(&self, kind: Kind) -> Vec<String> {
         self.of(kind, |_| true)
     }

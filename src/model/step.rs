@@ -1,4 +1,4 @@
-//! What one poll means for its task.
+//! The consequence of one poll for its task.
 
 use std::time::Duration;
 
@@ -11,24 +11,24 @@ use super::reading::{Code, Fault, Outcome, Phase, Reading};
 use super::waiting::{Refusals, Times, Waiting};
 use crate::clock::{Moment, Steady};
 
-/// A refused id counts after so many equal refusals, over `reject_after` (docs/architecture.md §5).
+/// The number of equal refusals, over `reject_after`, that abandon a task (docs/architecture.md §5).
 const EQUAL_REFUSALS: u32 = 3;
 
-/// When a task that may be overdue is looked at again while the cloud's clock is not known yet.
+/// The next check of a task that may be overdue while the cloud's clock is unknown.
 const CLOCK_LEARNED: Duration = Duration::from_secs(5);
 
-/// What the caller brings to a decision: when the poll was sent and answered, and a spread in `0.0..1.0`.
+/// The inputs of a decision: the moments of the poll and of its response, and a random number in `0.0..1.0`.
 #[derive(Clone, Copy, Debug)]
 pub struct Draw {
     /// When the poll was sent.
     pub sent: Moment,
-    /// When its answer, or its fault, was there.
+    /// The moment of the response or of the fault.
     pub now: Times,
     /// For jitter.
     pub spread: f64,
 }
 
-/// What is to be done; each carries the task as it now stands.
+/// The effect of a poll; each variant carries the task after it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     /// Not over and nothing new: poll again when it falls due. Nothing is written.
@@ -40,7 +40,7 @@ pub enum Effect {
     Progress(Waiting, Option<Code>, Reading),
     /// Over: one commit of its end, its event and its deliveries.
     Finish(Waiting, Outcome, Reading),
-    /// Given up: likewise. With the server's words, where those are why.
+    /// The task was abandoned, with the refusal of the server where that is the reason.
     Abandon(Waiting, Reason, Option<Fault>),
 }
 
@@ -48,16 +48,16 @@ pub enum Effect {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Reason {
-    /// It was still unfinished in an answer to a poll sent at or after its deadline.
+    /// Unfinished in a response to a poll that was sent at or after the deadline.
     Deadline,
     /// Its id was refused, again and again.
     Rejected,
-    /// It was taken out of the file.
+    /// The task was removed from the file.
     Removed,
 }
 
-/// What one poll means for its task. The moment and the spread come from the caller, so that a test can
-/// replay any history.
+/// The consequence of one poll for its task. The moment and the random number are arguments, so that a test
+/// can replay any history.
 pub fn step(
     mut task: Waiting,
     poll: Result<Reading, (Fault, Attribution)>,
@@ -123,7 +123,7 @@ fn faulty(mut task: Waiting, fault: Fault, scope: Attribution, policy: &Policy, 
             Effect::Again(Waiting { due: draw.now.local.steady, ..task })
         }
         Attribution::Task => refused(task, fault, policy, draw),
-        // The gate decides on the hold; the task keeps its turn.
+        // The gate decides on the hold; the task keeps its due time.
         Attribution::Account | Attribution::PaceKey | Attribution::RefusedAlike => {
             Effect::Again(on_hold(task, draw))
         }
@@ -148,7 +148,8 @@ fn refused(mut task: Waiting, fault: Fault, policy: &Policy, draw: Draw) -> Effe
     }
 }
 
-/// A task of an account or pace key on hold: nothing is counted against the task, and it keeps its turn.
+/// A task of an account or pace key on hold: the poll does not count against the task, and its due time
+/// stays.
 fn on_hold(mut task: Waiting, draw: Draw) -> Waiting {
     task.refusals = None;
     task.streak = 0;
@@ -195,7 +196,7 @@ pub fn overdue(task: &Waiting, now: Times) -> Overdue {
     if remaining.is_zero() { Overdue::Now } else { Overdue::LookAt(now.local.steady + remaining) }
 }
 
-/// The reason as it stands in events and logs.
+/// The reason, as in events and logs.
 impl std::fmt::Display for Reason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {

@@ -1,4 +1,4 @@
-//! How long it takes to ask every task of a pace key once, and what bounds that (docs/architecture.md §8).
+//! The duration of one sweep: one poll of every task of a pace key, and its limit (docs/architecture.md §8).
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use crate::units::Rate;
 /// One round over all tasks of a pace key, none of them young any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sweep {
-    /// How long it takes at the rate alone: tasks ÷ rate.
+    /// The duration by the rate alone: tasks ÷ rate.
     pub at_the_rate: Duration,
-    /// What decides how long it takes.
+    /// The limit of the duration.
     pub bottleneck: Bottleneck,
 }
 
-/// What decides how often a task is asked once it is not young any more.
+/// The limit of the polling interval of an old task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bottleneck {
     /// The rate: there are more tasks than it carries within `max_interval`.
@@ -24,7 +24,7 @@ pub enum Bottleneck {
 }
 
 impl Sweep {
-    /// Over so many tasks.
+    /// A sweep over that many tasks.
     pub fn over(tasks: u64, rate: Rate, policy: &Policy) -> Self {
         let at_the_rate = Duration::try_from_secs_f64(rate.interval().as_secs_f64() * tasks as f64)
             .unwrap_or(Duration::MAX);

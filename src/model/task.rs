@@ -1,4 +1,4 @@
-//! What is watched: a task, its key, and what its owner asked for.
+//! A task, its pace key, and the settings of its owner.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::units::{Limit, Span};
 
-/// Where tasks are asked for: one kind of query, in one region, with one account's credentials.
+/// Account, region and operation of tasks: one kind of request with the credentials of one account.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Target {
     /// The account's name in the configuration.
@@ -20,7 +20,8 @@ pub struct Target {
     pub operation: String,
 }
 
-/// What the cloud's rate limit counts (docs/architecture.md §1); targets that resolve to the same one share its pace.
+/// The scope of the cloud's rate limit (docs/architecture.md §1). Targets with the same pace key share its
+/// pace.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PaceKey {
     /// The key's id; the account's name where that changes with each temporary key.
@@ -60,8 +61,7 @@ pub enum IdType {
     Text,
 }
 
-/// What the owner of a task asked for; a key that was not written stays open, and follows `[poll]` wherever
-/// that goes.
+/// The settings of a task. A missing setting follows `[poll]`, also when that changes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Settings {
@@ -74,7 +74,7 @@ pub struct Settings {
     /// The group that it belongs to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
-    /// How long after registration the first poll falls due.
+    /// The delay from registration to the first poll.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub initial_delay: Option<Span>,
     /// From registration to the deadline.
@@ -83,10 +83,10 @@ pub struct Settings {
     /// From registration to the one `overdue` event.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warn_after: Option<Limit>,
-    /// Changing it registers the task again once it is over.
+    /// A change registers a finished task again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
-    /// The sinks that hear of it; absent: every sink. `log` always does.
+    /// The sinks of the task's events; `None`: every sink. `log` is always among them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sinks: Option<Vec<String>>,
     /// Further request parameters.
@@ -94,7 +94,7 @@ pub struct Settings {
     pub params: BTreeMap<String, String>,
 }
 
-/// How a task came in.
+/// The source of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// Listed in the configuration or in a task file.
@@ -104,13 +104,13 @@ pub enum Origin {
 /// A validated task on its way into the store.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewTask {
-    /// Where it is asked for; shared by a whole list.
+    /// Account, region and operation; shared by a whole list.
     pub target: Arc<Target>,
     /// Its id.
     pub id: TaskId,
-    /// What was asked for.
+    /// The settings of the task.
     pub settings: Settings,
-    /// How it came in.
+    /// The source of the task.
     pub origin: Origin,
 }
 
@@ -119,9 +119,9 @@ pub struct NewTask {
 pub struct Row(pub i64);
 
 impl IdType {
-    /// The canonical form of an id as written; the error is what an id of this type looks like.
+    /// The canonical form of an id. The error describes the ids of this type.
     pub fn canonical(self, written: &str) -> Result<TaskId, &'static str> {
-        /// No cloud's id comes near; what is longer is a mistake, such as a whole file in one line.
+        /// No id of the cloud is nearly as long. A longer text is an error, such as a whole file in one line.
         const LONGEST_BYTES: usize = 256;
         match self {
             Self::Int => match written.parse() {
@@ -150,7 +150,7 @@ impl fmt::Display for TaskId {
 }
 
 impl Settings {
-    /// How long the first poll is postponed.
+    /// The delay of the first poll.
     pub fn initial_delay(&self, default: Span) -> Duration {
         self.initial_delay.unwrap_or(default).0
     }

@@ -8,7 +8,7 @@ use super::reading::Code;
 use super::task::{Row, TaskId};
 use crate::clock::{Moment, Steady, Wall};
 
-/// Where a target stands in the running configuration's table of targets.
+/// The position of a target in the target table of the running configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TargetIndex(pub u32);
 
@@ -18,9 +18,9 @@ pub struct TargetIndex(pub u32);
 pub struct Waiting {
     /// Its key in the store.
     pub row: Row,
-    /// What is asked for.
+    /// The task id.
     pub id: TaskId,
-    /// Where it is asked for.
+    /// Account, region and operation.
     pub target: TargetIndex,
     /// Further request parameters, where the operation needs them.
     pub params: Option<Box<[(String, String)]>>,
@@ -34,28 +34,28 @@ pub struct Waiting {
     pub timeout: Option<Duration>,
     /// From registration to the one `overdue` event; `None`: never.
     pub warn_after: Option<Duration>,
-    /// When it was last asked.
+    /// The moment of the last poll.
     pub polled: Option<Steady>,
-    /// When the last poll that was answered well was sent, by the clock of [`Times::agreed`], so that a start
-    /// after a jump of the local one knows how long ago it was; after a crash the last one that was stored.
+    /// The moment of the last successful poll, by the clock of [`Times::agreed`], so that a start after a
+    /// jump of the local clock knows its age. After a crash, the last stored one.
     pub seen: Option<Wall>,
     /// The digest of the last reading; zero before the first.
     pub digest: u64,
     /// The status of the last reading.
     pub status: Option<Code>,
-    /// Refusals alike since the last good answer.
+    /// Equal refusals since the last successful poll.
     pub refusals: Option<Box<Refusals>>,
     /// Polls so far; after a crash a lower bound.
     pub polls: u32,
-    /// Polls that brought a fault so far; after a crash a lower bound.
+    /// The number of failed polls so far; after a crash, a lower bound.
     pub errors: u32,
-    /// Faults since the last good answer.
+    /// The number of faults since the last successful poll.
     pub streak: u16,
-    /// Whether it was told as overdue.
+    /// Whether its `overdue` event exists.
     pub warned: bool,
     /// Whether a poll of it is under way.
     pub in_flight: bool,
-    /// Whether its last connection died before it answered: the next poll takes a new one.
+    /// Whether its last connection ended before a response: the next poll uses a new connection.
     pub lost_connection: bool,
     /// Whether it was polled since it was last stored.
     pub unsaved: bool,
@@ -64,7 +64,7 @@ pub struct Waiting {
 /// When a task was registered, on every clock that matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Started {
-    /// On the running process's steady clock, as far as the local wall clock could tell when it was loaded.
+    /// By the steady clock of this process, as the local wall clock showed it at the load.
     pub steady: Steady,
     /// By the local wall clock.
     pub local: Wall,
@@ -77,7 +77,7 @@ pub struct Started {
 pub struct Refusals {
     /// Their code.
     pub code: Code,
-    /// How many.
+    /// The number of refusals.
     pub count: u32,
     /// When the first one came.
     pub since: Steady,
@@ -122,11 +122,12 @@ impl Waiting {
 }
 
 impl Started {
-    /// The time left of a span that began at the start; zero once it has passed. It has passed when the local clock, the
-    /// cloud's clock and the monotonic clock say so. A local clock that stands before the start is ignored, and so is an
-    /// unknown clock of the cloud; without both of them it has not passed. The monotonic clock counts from the load of
-    /// the task: a step of the local clock within one process ends nothing (docs/architecture.md §4). A step while no process runs
-    /// shows only in the cloud's clock: where that was known before, its first response of this process is waited for.
+    /// The time left of a span that began at the start; zero once it has passed. It has passed when the local
+    /// clock, the cloud's clock and the monotonic clock all show it. A local clock before the start is
+    /// ignored, and so is an unknown clock of the cloud; without both, it has not passed. The monotonic clock
+    /// counts from the load of the task: a step of the local clock within one process ends nothing
+    /// (docs/architecture.md §4). A step between two processes shows only in the cloud's clock. Where that
+    /// was known before, the first response of this process is awaited.
     pub fn remaining(&self, span: Duration, at: Times) -> Duration {
         if self.waits_for_cloud(at) {
             return span.max(Duration::from_secs(1));
@@ -142,13 +143,14 @@ impl Started {
         self.cloud.is_some() && at.cloud.is_none()
     }
 
-    /// How long ago the start was: on the cloud's clock once it is known.
+    /// The time since the start, by the cloud's clock once it is known.
     pub fn elapsed(&self, at: Times) -> Duration {
         self.cloud.zip(at.cloud).map_or_else(|| at.local.steady - self.steady, |(started, now)| now - started)
     }
 
-    /// Learns the cloud's time of the start: so long before now as the local clock says, or, if it was right
-    /// then and jumped since, what it showed then. The later one counts, so that no deadline comes early.
+    /// Sets the start on the cloud's clock: the age by the local clock subtracted from now, or the local time
+    /// at the start, if the local clock has jumped since. The later one counts, so that no deadline comes
+    /// early.
     pub fn learn(&mut self, at: Times) {
         let ago = at.local.steady - self.steady;
         let learned = |now: Wall| (now - ago).max(self.local.min(now));
@@ -255,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_jumped_before_the_first_answer_ends_no_task_early() {
-        // Registered by a right clock, which stands five years ahead at the next start.
+        // Registered by a right clock, which is five years ahead at the next start.
         let mut start = Started { steady: Steady(-5 * 365 * 24 * 3_600_000_000), ..started(0) };
         start.learn(times(60, YEARS, Some(0)));
         assert_eq!(start.remaining(HOUR, times(60, YEARS, Some(0))), HOUR - Duration::from_secs(60));

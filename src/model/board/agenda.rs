@@ -1,7 +1,7 @@
 //! The agenda of the board: which share, pace key or account has a turn next, and when.
 //!
-//! A binary heap with one live entry for each of them. An entry is a moment to look, not a promise: whoever pops it
-//! computes the moment anew. Re-arming for an earlier moment adds an entry; the later one is skipped when popped.
+//! A binary heap with one live entry for each turn. An entry is a moment for a check: the reader computes the
+//! actual moment again. An earlier moment adds an entry, and the later entry is skipped.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};

@@ -1,8 +1,9 @@
 //! The board: all open tasks, and which of them is polled next.
 //!
-//! A *share* is what waits for one pace key with one account's credentials. Two accounts may share a pace key, never a
-//! hold of their own. Every choice takes O(log n) steps in the number of tasks, pace keys and accounts (agenda.rs). The
-//! polling loop asks the board for the next task, hands it each response (settle.rs), and carries out the effect.
+//! A *share* is the waiting tasks of one pace key with the credentials of one account. Two accounts may share
+//! a pace key, but not a hold. Every choice takes O(log n) steps in the number of tasks, pace keys and
+//! accounts (agenda.rs). The polling loop asks the board for the next task, passes each response to it
+//! (settle.rs), and carries out the effect.
 
 mod agenda;
 mod polled;
@@ -31,7 +32,7 @@ use crate::units::Rate;
 use agenda::{Agenda, AgendaEntry};
 use polled::{Links, PolledList};
 
-/// Next look at an overdue task whose step is being made durable.
+/// The next check of an overdue task whose step is being stored.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// All open tasks of the running daemon.
@@ -40,7 +41,7 @@ pub struct Board {
     policy: Policy,
     table: Vec<Option<Waiting>>,
     free: Vec<Slot>,
-    /// Tasks whose step is being made durable.
+    /// Tasks whose step is being stored.
     away: HashSet<Slot>,
     links: Links,
     /// Tasks that were never polled, until their first poll is due: no probe takes them before.
@@ -52,7 +53,7 @@ pub struct Board {
     /// The share of each target.
     targets: Vec<usize>,
     agenda: Agenda,
-    /// Accounts with a share whose turn has come and with room for one more request; each once, in turns.
+    /// Accounts with a due share and room for one more request. Each is in it once; they alternate.
     runnable: VecDeque<AccountIndex>,
     /// Moments at which a task may be overdue: checked again then.
     warnings: BinaryHeap<Reverse<(Steady, Slot)>>,
@@ -93,7 +94,7 @@ struct Share {
     queue: Queue,
     polled: PolledList,
     tasks: usize,
-    /// Whether the share waits for its turn in its account's `ready`.
+    /// Whether the share is in the `ready` queue of its account.
     is_ready: bool,
     /// Whether its tasks count as usable.
     is_usable: bool,
@@ -117,10 +118,10 @@ struct AccountState {
     /// Zero for an account that is not configured any more: its tasks wait.
     max_in_flight: u32,
     shares: Vec<usize>,
-    /// Shares whose turn has come, in the order in which it came.
+    /// Due shares, in the order in which they became due.
     ready: VecDeque<usize>,
     is_runnable: bool,
-    /// Shares whose earliest task waits for the slot of its pace key alone.
+    /// Shares whose earliest task waits only for the slot of its pace key.
     slot_bound: BTreeSet<usize>,
     offset: ClockOffset,
 }
@@ -152,7 +153,7 @@ impl Board {
         AccountIndex(self.accounts.len() - 1)
     }
 
-    /// Adds a pace key, whose first request leaves one interval from now.
+    /// Adds a pace key. Its first request leaves one interval from now.
     pub fn add_key(&mut self, rate: Rate, now: Steady) -> KeyIndex {
         self.keys.push(PaceKeyState {
             gate: Gate::new(Pace::new(rate, now), self.waits()),
@@ -220,7 +221,8 @@ impl Board {
         self.table[slot as usize].take()
     }
 
-    /// Takes the task that is polled next, if one may be polled now. It is in flight until [`Board::settle`].
+    /// Removes and returns the task that is polled next, if one may be polled now. It is in flight until
+    /// [`Board::settle`].
     pub fn take(&mut self, now: Steady) -> Option<(Slot, &Waiting)> {
         self.admit_first_probes(now);
         loop {
@@ -243,8 +245,8 @@ impl Board {
         }
     }
 
-    /// The next moment at which [`Board::take`] may have a task, or, where that is asked for,
-    /// [`Board::take_overdue`]; `None`: not before a response arrives or a task is added.
+    /// The next moment at which [`Board::take`] may return a task; with `overdue`, also
+    /// [`Board::take_overdue`]. `None`: not before a response arrives or a task is added.
     pub fn wake(&mut self, overdue: bool) -> Option<Steady> {
         if !self.runnable.is_empty() {
             return Some(Steady(i64::MIN));

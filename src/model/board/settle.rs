@@ -34,7 +34,7 @@ pub struct Settlement {
     pub now: Times,
     /// The changes, in order.
     pub notices: Vec<Notice>,
-    /// The pace key whose evidence changed, and the evidence to be stored.
+    /// The pace key with changed evidence, and the evidence to store.
     pub evidence: Option<(KeyIndex, Evidence)>,
 }
 
@@ -112,8 +112,8 @@ impl Board {
     fn attribute(&mut self, task: &Waiting, fault: &Fault, settling: &ResponseSettling) -> Attribution {
         let on = &mut self.keys[settling.key.0];
         match Attribution::of(fault.class, task) {
-            // A probe is not sent again at once: a peer that closes every connection would be polled at the full rate,
-            // with one task after the other.
+            // A probe is not repeated at once: a peer that closes every connection would be polled at the
+            // full rate, with one task after another.
             Attribution::Nothing if settling.is_probe() => Attribution::Service,
             Attribution::Task if on.gate.is_refused_alike(task.row.0, &fault.code) => {
                 Attribution::RefusedAlike

@@ -43,8 +43,8 @@ fn refused(class: Class, code: i64) -> Response {
     Response { poll: Err(fault), date: None }
 }
 
-/// Plays a board for so many seconds: each poll is answered at once. Which tasks were polled when, and what
-/// was told.
+/// Simulates a board for that many seconds; each poll gets a response at once. Returns the polls with their
+/// times, and the logged changes.
 fn play(
     board: &mut Board,
     seconds: std::ops::Range<i64>,

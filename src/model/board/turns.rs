@@ -1,7 +1,7 @@
 //! The turns: which share, pace key or account comes next, and which of its tasks.
 //!
-//! The agenda says when to look. A share whose turn has come waits in `ready` of its account, and accounts with room take
-//! turns. A gate that lets only probes out has a turn of its own.
+//! The agenda gives the moments of the checks. A due share waits in `ready` of its account, and accounts with
+//! room alternate. A gate that allows only probes has its own entry.
 
 use std::cmp::Reverse;
 
@@ -47,7 +47,7 @@ impl Board {
         }
     }
 
-    /// Never-polled tasks whose first poll is due may be probes from now on.
+    /// Tasks without a poll whose first poll is due may be probes from now on.
     pub(super) fn admit_first_probes(&mut self, now: Steady) {
         while let Some(Reverse((_, slot))) = self.not_due.peek().filter(|Reverse((due, _))| *due <= now) {
             let slot = *slot;
@@ -59,7 +59,7 @@ impl Board {
         }
     }
 
-    /// The task for a probe that is due. Shares whose turn has come are entered into `ready` of their account.
+    /// The task for a due probe. Due shares enter `ready` of their account.
     pub(super) fn take_probe(&mut self, now: Steady) -> Option<Slot> {
         while let Some(turn) = self.agenda.pop(now) {
             let scope = match turn {
@@ -79,7 +79,7 @@ impl Board {
             if let Some(slot) = self.polled_longest_ago(scope, now) {
                 return Some(slot);
             }
-            // No task may be polled yet: look again at the next slot of a pace key, or later, not at once.
+            // No task may be polled yet. The next check is at the next slot of a pace key, or later.
             let shares = self.shares_of(scope).iter().map(|share| &self.shares[*share]);
             let with_tasks = shares.filter(|share| share.tasks > 0);
             let slots: Vec<_> = with_tasks.map(|share| self.keys[share.key.0].gate.pace.next()).collect();
@@ -114,7 +114,7 @@ impl Board {
         self.make_runnable(account);
     }
 
-    /// The account takes part in the round of accounts, if it has a share whose turn has come and room.
+    /// Enters the account into the rotation, if it has a due share and room.
     pub(super) fn make_runnable(&mut self, account: AccountIndex) {
         let on = &mut self.accounts[account.0];
         if !on.is_runnable && on.has_room() && !on.ready.is_empty() {
@@ -123,7 +123,7 @@ impl Board {
         }
     }
 
-    /// The next due task of the shares whose turn has come.
+    /// The next due task of the due shares.
     pub(super) fn take_due(&mut self, now: Steady) -> Option<Slot> {
         while let Some(account) = self.runnable.pop_front() {
             self.accounts[account.0].is_runnable = false;
@@ -143,16 +143,16 @@ impl Board {
         None
     }
 
-    /// Takes a share out of an account's `ready`, if there is room. The last free place goes to a pace key without a
-    /// request in flight, so that requests without a response of one region do not keep all others waiting.
+    /// Takes a share from the `ready` queue of an account, if there is room. The last free place is for a
+    /// pace key without a request in flight, so that hanging requests of one region do not delay all others.
     fn take_ready(&mut self, account: AccountIndex) -> Option<usize> {
         let AccountState { ready, slot_bound, in_flight, max_in_flight, .. } = &self.accounts[account.0];
         let free = max_in_flight.checked_sub(*in_flight).filter(|free| *free > 0)?;
-        // At most `max_in_flight` pace keys have a request in flight, so this looks at few.
+        // At most `max_in_flight` pace keys have a request in flight, so this loop is short.
         let is_idle = |share: &usize| self.keys[self.shares[*share].key.0].in_flight == 0;
         let place = match ready.iter().position(is_idle).filter(|_| free == 1) {
             Some(place) => place,
-            // The place is kept for a pace key whose slot comes later than its due task.
+            // The place is reserved for a pace key whose slot comes after its due task.
             None if free == 1 && slot_bound.iter().any(is_idle) => return None,
             None => 0,
         };

@@ -1,8 +1,8 @@
 //! The content of an event: the record of docs/architecture.md §7 as typed data.
 //!
-//! A body is written from it once, when the event is made; the content of an event from the store is read
-//! into the same types. The order of the fields is their order in the body. Fields are only ever added, and
-//! an added field may be missing in a stored event.
+//! The body of an event is written from these types once; a stored event is read into the same types. The
+//! order of the fields is their order in the body. Fields are only ever added, and an added field may be
+//! missing in a stored event.
 
 use std::collections::BTreeMap;
 

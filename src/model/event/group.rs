@@ -1,4 +1,4 @@
-//! The event of a group: its last task is over.
+//! The event of a group whose tasks have all finished.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use crate::clock::Wall;
 /// The source of what concerns no account.
 pub(super) const SOURCE: &str = "opwatch";
 
-/// What the tasks of a round came to.
+/// The outcomes of the tasks of a round.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupCounts {
     /// All of it succeeded.
@@ -21,14 +21,14 @@ pub struct GroupCounts {
     pub abandoned: u64,
 }
 
-/// A round of a group whose tasks are all over.
+/// A round of a group whose tasks have all finished.
 #[derive(Clone, Copy, Debug)]
 pub struct Finished<'a> {
     /// The group's name.
     pub group: &'a str,
     /// Counted from 1.
     pub round: u32,
-    /// What its tasks came to.
+    /// The outcomes of its tasks.
     pub counts: GroupCounts,
     /// When its first task was registered.
     pub started_at: Wall,
@@ -36,7 +36,7 @@ pub struct Finished<'a> {
     pub finished_at: Wall,
 }
 
-/// The last task of a group is over.
+/// The event of a group whose tasks have all finished.
 pub fn group(finished: &Finished<'_>, at: Wall) -> Event {
     let Finished { group, round, counts, started_at, finished_at } = *finished;
     let origin = IdParts {

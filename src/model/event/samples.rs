@@ -25,7 +25,7 @@ pub fn success(name: &str) -> Event {
     })
 }
 
-/// So many equal events.
+/// Equal events.
 pub fn successes(count: usize) -> Vec<Event> {
     vec![success("reinstall rack 7"); count]
 }

@@ -14,7 +14,7 @@ static VALIDATOR: LazyLock<Validator> = LazyLock::new(|| {
     jsonschema::draft202012::new(&schema).unwrap()
 });
 
-/// What is wrong with a record by the schema; empty: nothing.
+/// The violations of the schema by a record; empty: it is valid.
 pub(crate) fn told(record: &Value) -> Vec<String> {
     VALIDATOR.iter_errors(record).map(|error| format!("{}: {error}", error.instance_path())).collect()
 }

@@ -1,4 +1,4 @@
-//! Events of trouble with opwatch's own work: what is held or used again, and deliveries that were given up.
+//! Events about opwatch's own work: holds, releases, and dead letters.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,13 +14,13 @@ pub struct Held<'a> {
     pub account: &'a str,
     /// Region and operation, where only a pace key is held.
     pub pace_key: Option<(&'a str, &'a str)>,
-    /// What caused it.
+    /// The cause of the hold.
     pub cause: &'a Fault,
     /// When it began.
     pub since: Wall,
     /// Which of the program's holds and releases it is: two may fall into one millisecond.
     pub number: u32,
-    /// How many open tasks wait for it.
+    /// The number of open tasks that wait.
     pub tasks: usize,
 }
 
@@ -52,13 +52,13 @@ pub fn account(held: &Held<'_>, released: bool, at: Wall) -> Event {
 pub struct HeldSink<'a> {
     /// Its name.
     pub sink: &'a str,
-    /// What it was refused with.
+    /// The error of the attempt.
     pub error: &'a str,
     /// When it began.
     pub since: Wall,
     /// Which of its holds it is: two may begin in one millisecond.
     pub number: u32,
-    /// How many deliveries wait for it, as far as that is known.
+    /// The number of waiting deliveries, as far as it is known.
     pub waiting: u64,
 }
 
@@ -80,20 +80,20 @@ pub fn sink(held: &HeldSink<'_>, released: bool, at: Wall) -> Event {
     Event::new(kind, at, origin, Data::Sink(data))
 }
 
-/// A delivery that was given up.
+/// A dead letter.
 #[derive(Clone, Copy, Debug)]
 pub struct Dead<'a> {
-    /// To whom it was owed.
+    /// The sink of the delivery.
     pub sink: &'a str,
-    /// What was to be delivered.
+    /// The event of the delivery.
     pub event: &'a Event,
     /// Attempts in all.
     pub attempts: u32,
-    /// The receiver's words, or what happened.
+    /// The error of the last attempt.
     pub error: &'a str,
 }
 
-/// A delivery was given up.
+/// The event of a dead letter.
 pub fn dead(dead: &Dead<'_>, at: Wall) -> Event {
     let Dead { sink, event, attempts, error } = *dead;
     let id = event.id.hyphenated().to_string();

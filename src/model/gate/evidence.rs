@@ -4,7 +4,7 @@ use super::super::reading::Code;
 
 /// The number of tasks refused with one code that shows a wrong setting.
 const ALIKE: usize = 3;
-/// The number of codes that are told apart: no setting causes more.
+/// The number of codes with counters of their own: no setting causes more.
 const KINDS: usize = 8;
 
 /// The record of one gate since its first use, restarts included.

@@ -1,8 +1,9 @@
-//! The gate of whatever is called: an account, a pace key or a sink.
+//! The gate of a called party: an account, a pace key or a sink.
 //!
-//! A gate decides when the next call may leave. Four things close it: the pace, a circuit breaker (the other side
-//! fails), a hold (a person must act), and a probe in flight while one of the latter two lasts. Evidence tells a
-//! wrong setting from a wrong id. The caller decides what a result means; the gate decides what follows from it.
+//! A gate decides when the next call may leave. Four things close it: the pace, a circuit breaker (failures
+//! of the other side), a hold (a person must act), and a probe in flight during the latter two. Evidence
+//! distinguishes a wrong setting from a wrong id. The caller classifies a result; the gate decides the
+//! consequence.
 
 mod breaker;
 mod evidence;
@@ -22,7 +23,7 @@ pub use probes::Probes;
 /// The gate of one account, pace key or sink; `Cause` is the reason of a hold.
 #[derive(Debug)]
 pub struct Gate<Cause> {
-    /// The even spacing of calls, and how long the other side asked not to be called.
+    /// The even spacing of calls, and the pause that the other side requested.
     pub pace: Pace,
     waits: GateWaits,
     hold: Option<Hold<Cause>>,
@@ -140,8 +141,8 @@ impl<Cause: Clone> Gate<Cause> {
         }
     }
 
-    /// A call succeeded. A call that was in flight when the trouble began says nothing new: only a probe releases a
-    /// hold or closes the circuit breaker.
+    /// A call succeeded. A call that was in flight when the failure began changes nothing: only a probe
+    /// releases a hold or closes the circuit breaker.
     pub fn succeeded(&mut self, is_probe: bool, now: Moment) -> Option<GateChange<Cause>> {
         self.evidence.add_success();
         self.responded(is_probe, now)
@@ -160,7 +161,7 @@ impl<Cause: Clone> Gate<Cause> {
         released.map(GateChange::Released).or(closed.map(GateChange::Closed))
     }
 
-    /// The other side failed in a way that passes. `counts` is false where the failure says little of the other side.
+    /// The other side failed temporarily. `counts` is false where the failure may not be the other side's.
     pub fn failed(
         &mut self,
         cause: &Cause,
@@ -182,8 +183,8 @@ impl<Cause: Clone> Gate<Cause> {
         probes.failed(now.steady).then(|| change(cause.clone()))
     }
 
-    /// A person must act: puts the gate on hold, or counts the failed probe of one that is on hold. A call that was in
-    /// flight when the hold began says nothing new.
+    /// A person must act: puts the gate on hold, or counts a failed probe of the hold. A call that was in
+    /// flight when the hold began changes nothing.
     pub fn put_on_hold(
         &mut self,
         cause: &Cause,
@@ -216,7 +217,7 @@ impl<Cause: Clone> Gate<Cause> {
         Lasting::recurs(&mut self.throttling, now)
     }
 
-    /// The trouble began earlier than the opening of the circuit breaker.
+    /// The failure began before the circuit breaker opened.
     pub fn backdate(&mut self, since: Moment) {
         if let Some(probes) = self.probes_mut() {
             probes.lasting.since = since;

@@ -6,10 +6,10 @@ use super::super::lasting::Lasting;
 use super::super::policy::Waits;
 use crate::clock::{Moment, Steady};
 
-/// The times of probes: the first wait, then doubling up to the longest; and the duration of the trouble.
+/// The times of probes: the first wait, doubled up to the longest; and the duration of the failure.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Probes {
-    /// The trouble, and when its log line is due again.
+    /// The duration of the failure, and the next repetition of its log line.
     pub lasting: Lasting,
     next: Steady,
     wait: Duration,
@@ -17,7 +17,7 @@ pub struct Probes {
 }
 
 impl Probes {
-    /// Probes whose first one is due after the first wait from now.
+    /// Probes. The first is due after the first wait from now.
     pub fn new(waits: Waits, now: Moment) -> Self {
         Self { lasting: Lasting::new(now), next: now.steady + waits.first, wait: waits.first, waits }
     }

@@ -18,10 +18,10 @@ use crate::model::pace::Pace;
 use crate::model::records::{DeadLetter, OutboxRow, Seq};
 use crate::model::task::Row;
 
-/// So many deliveries that did not fail are in memory at most, however many are owed; more than any batch and
-/// bound in flight take at once.
+/// The largest number of deliveries without a failure in memory, of any number in the outbox. It exceeds
+/// every batch and `max_in_flight`.
 const WINDOW: usize = 1_024;
-/// So many that failed are held beside them, so that they keep nobody from being loaded.
+/// The largest number of failed deliveries beside them, so that failed ones do not block the others.
 const FAILED: usize = 3 * WINDOW;
 
 /// The queue of one sink.
@@ -35,23 +35,23 @@ pub struct Lane {
     /// Whether the store may have more.
     more: bool,
     attempts: HashMap<u64, Vec<Seq>>,
-    /// How many of the window failed before.
+    /// The number of failed deliveries in the window.
     failed: usize,
     /// Since when some have failed, where that neither opened the breaker nor holds the sink.
     failing: Option<Lasting>,
-    /// When such failures are told: those that come and go are one trouble.
+    /// The repetition of the log line of such failures: intermittent failures are logged as one.
     failures: Option<Lasting>,
-    /// Whether the present ones were told, so that their end is to be.
+    /// Whether the present failures were logged, so that their end is logged too.
     failing_is_logged: bool,
-    /// How many attempts were accepted.
+    /// The number of accepted attempts.
     accepted: u64,
-    /// How often it was held: no two holds of one millisecond share an id.
+    /// The number of holds. Two holds in one millisecond would share an event id.
     holds: u32,
     next_attempt: u64,
     gate: Gate<String>,
-    /// When it last was looked at for an attempt.
+    /// The last check for an attempt.
     looked: Steady,
-    /// Whether an event told of the hold.
+    /// Whether the hold has an event.
     has_hold_event: bool,
     /// For how long it was used and not held before `active_since`.
     active: Duration,
@@ -73,13 +73,13 @@ struct Pending {
     in_flight: bool,
     /// Whether a batch that it was in was refused, or failed again: it is sent on its own.
     alone: bool,
-    /// How often the sink refused it as if a person must act, while others were accepted; and how many were
-    /// when it did last.
+    /// The number of refusals that call for a person while other attempts were accepted, and the number of
+    /// accepted attempts at the last one.
     strikes: u32,
     struck_at: Option<u64>,
 }
 
-/// What deliveries wait for each other by: those of one task, or about one account, sink or group.
+/// The order of deliveries: those of one task, or about one account, sink or group, wait for each other.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Order {
     Task(Row),
@@ -95,7 +95,7 @@ impl Order {
 /// An attempt that is to be made.
 #[derive(Debug, PartialEq)]
 pub struct Attempt {
-    /// By which its result is told.
+    /// The number under which its result arrives.
     pub number: u64,
     /// In their order.
     pub events: Vec<Event>,
@@ -156,23 +156,23 @@ impl Lane {
         }
     }
 
-    /// Something may be owed that was not before.
+    /// The outbox may have new rows.
     pub fn refill(&mut self) {
         self.more = true;
     }
 
-    /// What to read from the store, if there is room for it: after that number, at most so many.
+    /// The next read from the store, if there is room: after that number, at most that many rows.
     pub fn wants(&self) -> Option<(Seq, usize)> {
         if !self.more {
             return None;
         }
-        // What failed waits beside the window, not in it.
+        // Failed deliveries wait beside the window.
         let room = (WINDOW + self.failed.min(FAILED)).saturating_sub(self.window.len());
         // Half a window at a time: a page for each acknowledged delivery would be a query for each.
         (room >= WINDOW / 2).then_some((self.loaded, room))
     }
 
-    /// What the store answered to that.
+    /// The page that the store returned.
     pub fn load(&mut self, page: Vec<OutboxRow>, asked_for: usize, now: Steady) {
         self.more = page.len() == asked_for;
         for OutboxRow { seq, task, attempts, tried, event } in page {
@@ -244,7 +244,7 @@ impl Lane {
         self.failing.take_if(|_| self.failed == 0);
     }
 
-    /// A file changed that may mend the sink: its next probe goes out at once.
+    /// A file changed that may remove the cause of the hold: the next probe is due now.
     pub fn probe_now(&mut self, now: Steady) {
         self.gate.probe_now(now);
     }
@@ -259,7 +259,7 @@ impl Lane {
         self.gate.hold().map(|hold| hold.cause.as_str())
     }
 
-    /// Since when it is in trouble, if it is.
+    /// The start of the hold or failure, if there is one.
     pub fn lasting(&self) -> Option<&Lasting> {
         self.gate.probes().map(|probes| &probes.lasting).or(self.failing.as_ref())
     }
@@ -274,24 +274,24 @@ impl Lane {
         &self.name
     }
 
-    /// Whether nothing is known to be owed.
+    /// Whether no delivery is known to wait.
     pub fn is_idle(&self) -> bool {
         self.window.is_empty() && !self.more
     }
 
-    /// How many deliveries it gave up.
+    /// The number of deliveries that became dead letters.
     pub fn dead_letters(&self) -> u64 {
         self.dead_letters
     }
 
-    /// How the sink's own clock stands: for how long it was used and not held.
+    /// The sink's own clock: the time during which it was in use and not on hold.
     pub fn active(&self, now: Steady) -> Duration {
         let running = if self.gate.hold().is_none() { now - self.active_since } else { Duration::ZERO };
         self.active + running
     }
 
-    /// When a delivery may go: once it is due, and events were gathered for as long as is asked for; what was
-    /// tried is not gathered again.
+    /// The earliest moment of a delivery: its due time, and the end of the gathering. Retries are not
+    /// gathered.
     fn ripe(&self, waiting: &Pending) -> Steady {
         match self.sending.gather {
             Some(gather) if waiting.attempts == 0 && !waiting.alone => {
@@ -310,8 +310,8 @@ impl Lane {
             .map(|(seq, waiting)| (*seq, waiting))
     }
 
-    /// The delivery for a probe: one that was never tried, the latest first, so that the oldest, should the
-    /// sink not stomach them, do not keep it shut; then the one tried longest ago.
+    /// The delivery for a probe. The latest delivery without an attempt comes first: the oldest may be the
+    /// one that the sink cannot process. Then the delivery with the oldest attempt.
     fn probe(&self) -> Option<Seq> {
         let never =
             self.heads().filter(|(_, waiting)| waiting.last.is_none() && waiting.attempts == 0).last();

@@ -51,7 +51,7 @@ impl Lane {
         spread: f64,
     ) -> (Vec<OutboxWrite>, Vec<LaneNotice>) {
         let seqs = self.attempts.remove(&number).unwrap_or_default();
-        // An attempt that was in flight when the trouble began says nothing new.
+        // An attempt that was in flight when the failure began changes nothing.
         let is_probe = self.gate.end(number);
         for seq in &seqs {
             if let Some(pending) = self.window.get_mut(seq) {
@@ -101,7 +101,7 @@ impl Lane {
             }
         }
         settling.notices.push(LaneNotice::Gate(change));
-        // The trouble was the sink's and not that of its deliveries, unless they failed before.
+        // The failure is the sink's and not that of the deliveries, unless they failed before.
         let of_sink = |pending: &&mut Pending| pending.attempts <= 1 && pending.strikes == 0;
         for pending in self.window.values_mut().filter(of_sink) {
             pending.due = pending.due.min(now.steady);
@@ -133,8 +133,8 @@ impl Lane {
         }
     }
 
-    /// Plans the next attempt of each delivery, or gives it up. Whether any of them failed for the first time: a
-    /// delivery that fails again says little of the sink.
+    /// Plans the next attempt of each delivery, or makes it a dead letter. Returns whether a delivery failed
+    /// for the first time: a repeated failure says little about the sink.
     fn retry(&mut self, seqs: &[Seq], what: &str, settling: &mut AttemptSettling<'_>) -> bool {
         let now = settling.now.steady;
         let active = self.active(now);
@@ -155,7 +155,7 @@ impl Lane {
             });
             let is_given_up =
                 retry.give_up_after.0.is_some_and(|longest| active.saturating_sub(tried) >= longest);
-            // Only a delivery that failed alone is given up.
+            // Only a delivery that failed alone becomes a dead letter.
             if seqs.len() == 1 && is_given_up {
                 self.make_dead_letter(*seq, &format!("given up: {what}"), settling);
             }
@@ -197,7 +197,7 @@ impl Lane {
             self.failing = None;
             self.failing_is_logged = false;
             self.holds = self.holds.wrapping_add(1);
-            // A failed delivery of a trouble event makes no further event.
+            // A failed delivery of a `trouble` event makes no further event.
             let is_trouble = |seq| self.window.get(seq).is_none_or(|pending| pending.event.kind.is_trouble());
             self.has_hold_event = !seqs.iter().all(is_trouble);
             if self.has_hold_event {
@@ -219,8 +219,9 @@ impl Lane {
         sink(&held, is_over, now.wall)
     }
 
-    /// The receiver refuses the content. A batch is sent again one by one; a delivery that is refused alone becomes a
-    /// dead letter, unless the sink never acknowledged anything and refuses all alike: then a setting is wrong.
+    /// The receiver refuses the content. A batch is sent again one by one, and a delivery that is refused
+    /// alone becomes a dead letter. Exception: a sink that never acknowledged anything and refuses all alike
+    /// has a wrong setting.
     fn refused(&mut self, seqs: &[Seq], what: String, settling: &mut AttemptSettling<'_>) {
         let &[seq] = seqs else {
             for seq in seqs {
@@ -244,7 +245,8 @@ impl Lane {
 
     fn make_dead_letter(&mut self, seq: Seq, error: &str, settling: &mut AttemptSettling<'_>) {
         let Some(Pending { event, attempts, in_flight, .. }) = self.window.get_mut(&seq) else { return };
-        // Until it is durable a crash brings the delivery back, so no later event of its task may overtake it.
+        // After a crash before the commit the delivery comes back, so no later event of its task may overtake
+        // it.
         *in_flight = true;
         self.dead_letters += 1;
         settling.notices.push(LaneNotice::DeadLetter(error.to_owned()));

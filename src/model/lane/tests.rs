@@ -52,7 +52,7 @@ fn routes() -> Routes {
     Routes(vec![route])
 }
 
-/// A lane with an outbox and a sink: what it delivered when, and what it told.
+/// A lane with an outbox and a sink: the deliveries with their times, and the logged changes.
 struct Play {
     lane: Lane,
     outbox: BTreeMap<i64, OutboxRow>,
@@ -78,7 +78,7 @@ impl Play {
         }
     }
 
-    /// Plays these seconds; the sink answers each attempt after 20 ms.
+    /// Simulates these seconds; the sink responds to each attempt after 20 ms.
     fn play(
         &mut self,
         seconds: std::ops::Range<i64>,
@@ -198,7 +198,7 @@ fn a_sink_that_fails_for_an_hour_gets_probes_alone_and_then_everything_in_order_
 #[test]
 fn a_sink_that_fails_for_hours_is_told_again_with_backoff_and_its_end_is_told_once() {
     let retry = Retry { max: Span::seconds(60), ..Retry::default() };
-    // One delivery says too little to open the breaker, and is in trouble all the same.
+    // One delivery is too little evidence to open the breaker, but the failure is logged.
     for waiting in [1, 100] {
         let mut play = Play::new(Sending { retry, ..sending() }, (1..=waiting).map(|seq| owed(seq, seq)));
         play.play(0..3 * 3600, passing);

@@ -33,8 +33,8 @@ fn used(seconds: f64) -> (Pace, Rate) {
     (pace, full)
 }
 
-/// Checks a row of the table for both kinds of windows and each latency: at least 80 % of the quota used, and
-/// at most that part of the requests refused, during those seconds.
+/// Checks a row of the table for both kinds of windows and each latency: the part of the quota in use is at
+/// least 80 %, and the part of refused requests is at most `refused`.
 fn check(
     rate: Rate,
     quota: fn(i64) -> usize,

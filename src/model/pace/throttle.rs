@@ -1,12 +1,12 @@
-//! The share of the configured rate that is used: 1, and less after a refusal or an outage. It is restored by
-//! time alone, so a slow pace recovers as soon as a fast one (docs/architecture.md §4, "Rate").
+//! The share of the configured rate in use: 1, and less after a refusal or an outage. It recovers by time
+//! alone, so a slow pace recovers as soon as a fast one (docs/architecture.md §4, "Rate").
 //!
 //! **Cut.** The first refusal sets the share to its base: 95 % of the measured quota, at least half of the
-//! share before. The quota is measured as the requests of the last window that were not refused: a server
-//! with a sliding window refuses exactly when this number is its quota. The window is the period of the rate,
-//! and at least 5 s: a period of 1 s holds too few requests for a measurement. The next cut needs a refusal
-//! of a request that left one period after the last cut. The requests before it share a window with requests
-//! that left before the cut, so their refusals do not show that the base is too high.
+//! share before. The measured quota is the number of requests in the last window that were not refused. A
+//! server with a sliding window refuses exactly at that number. The window is the period of the rate, and at
+//! least 5 s: 1 s has too few requests. The next cut needs a refusal of a request that left one period after
+//! the last cut. Earlier requests share a window with requests from before the cut, so their refusals do not
+//! show that the base is too high.
 //!
 //! **Pause.** A server with a fixed window refuses everything until its window ends. After each refusal, no
 //! request leaves for 2 intervals and the time of the refused request. The refusals that cause no cut double
@@ -23,9 +23,9 @@
 //!
 //! **Arithmetic.** 95 a minute with a real quota of 31 a minute: 62 requests are accepted in 2 min, and 2
 //! refusals are 3 %. At a latency of 2 s, 3 further requests are in flight at the full rate. One refusal in 2
-//! min is the least possible, so a quota of 9 a minute cannot have less than 5 %. 47.5 a second with a real
-//! quota of 15 a second: the base grows from 95 % to 100 % of the quota in 10 s. 146 requests are accepted
-//! meanwhile, and 1 refusal is below 1 %.
+//! min is the least possible, so a quota of 9 a minute has at least 5 %. 47.5 a second with a real quota of
+//! 15 a second: the base grows from 95 % to 100 % of the quota in 10 s. 146 requests are accepted meanwhile,
+//! and 1 refusal is below 1 %.
 
 use std::time::Duration;
 

@@ -22,7 +22,7 @@ pub struct TargetRow(pub i64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct GroupRow(pub i64);
 
-/// A round of a group whose tasks are all over.
+/// A round of a group whose tasks have all finished.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GroupRound {
     /// Its key.
@@ -35,9 +35,9 @@ pub struct GroupRound {
     pub started_at: Wall,
     /// When its last task ended.
     pub finished_at: Wall,
-    /// What its tasks came to.
+    /// The outcomes of its tasks.
     pub counts: GroupCounts,
-    /// What was asked for, each once: by that the sinks are chosen which hear of it.
+    /// The settings of its tasks, each once: they select the sinks of its event.
     pub settings: Vec<Settings>,
 }
 
@@ -45,16 +45,16 @@ pub struct GroupRound {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Seq(pub i64);
 
-/// What became of a task at its registration.
+/// The result of a registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Registered {
     /// Its key.
     pub row: Row,
-    /// Whether it is watched from now on, was watched already, or is over.
+    /// The state of the task.
     pub state: RegisteredState,
 }
 
-/// Where a registered task stands.
+/// The state of a registered task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RegisteredState {
     /// Registered just now.
@@ -69,13 +69,13 @@ pub enum RegisteredState {
 /// The hot part of an open task, with wall times; what a poll may change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HotRow {
-    /// Whose it is.
+    /// The row of the task.
     pub row: Row,
     /// When the next poll falls due.
     pub due: Wall,
     /// When the first poll fell due, or the last change was seen.
     pub since: Wall,
-    /// When the last poll that was answered well was sent, by the cloud's clock where its offset was known.
+    /// The moment of the last successful poll, by the cloud's clock where its offset was known.
     pub seen: Option<Wall>,
     /// The digest of the last reading.
     pub digest: u64,
@@ -83,13 +83,13 @@ pub struct HotRow {
     pub status: Option<Code>,
     /// Polls so far.
     pub polls: u32,
-    /// Polls that brought a fault so far.
+    /// The number of failed polls so far.
     pub errors: u32,
-    /// Faults since the last good answer.
+    /// The number of faults since the last successful poll.
     pub streak: u16,
     /// When it was registered by the cloud's clock, once that is known.
     pub registered_cloud: Option<Wall>,
-    /// Whether it was told as overdue.
+    /// Whether its `overdue` event exists.
     pub warned: bool,
 }
 
@@ -98,39 +98,39 @@ pub struct HotRow {
 pub struct OpenTask {
     /// Its id.
     pub id: TaskId,
-    /// Where it is asked for: an entry of [`Store::targets`].
+    /// Account, region and operation: an entry of [`Store::targets`].
     pub target: TargetRow,
     /// When it was registered.
     pub registered_at: Wall,
-    /// What was asked for.
+    /// The settings of the task.
     pub settings: Settings,
-    /// Where its polling stands.
+    /// The state of its polling.
     pub hot: HotRow,
 }
 
-/// What an event tells of its task.
+/// The values of a task that its events carry.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
-    /// What was asked for.
+    /// The settings of the task.
     pub settings: Settings,
     /// When it was registered.
     pub registered_at: Wall,
-    /// How many events it had since.
+    /// The number of its events since then.
     pub sequence: u32,
 }
 
 /// One durable step of a task: all of it happens, or nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Commit {
-    /// The task as it stands now.
+    /// The present state of the task.
     pub hot: HotRow,
-    /// How it ended, if it did.
+    /// The end of the task, if it has ended.
     pub end: Option<End>,
-    /// The event that tells of it, and the sinks that are owed it.
+    /// The event of the change, and its sinks.
     pub event: Option<(Event, Vec<String>)>,
 }
 
-/// How a task ended.
+/// The end of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct End {
     /// The moment at which the end was detected, by the local wall clock.
@@ -148,12 +148,12 @@ pub enum Conclusion {
     Abandoned(Reason),
 }
 
-/// A delivery that is owed.
+/// An undelivered event of a sink.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OutboxRow {
     /// The event's number; deliveries of a sink go out in this order.
     pub seq: Seq,
-    /// Whose event it is; `None`: no task's.
+    /// The task of the event; `None`: it is about no task.
     pub task: Option<Row>,
     /// Failed attempts so far; after a crash a lower bound.
     pub attempts: u32,
@@ -163,10 +163,10 @@ pub struct OutboxRow {
     pub event: Event,
 }
 
-/// Deliveries that are given up.
+/// Deliveries that become dead letters.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeadLetter {
-    /// To whom they were owed.
+    /// The sink of the deliveries.
     pub sink: String,
     /// Which.
     pub seq: Seq,
@@ -174,9 +174,9 @@ pub struct DeadLetter {
     pub at: Wall,
     /// Failed attempts.
     pub attempts: u32,
-    /// The receiver's words, or what happened.
+    /// The error of the last attempt.
     pub error: String,
-    /// The event that tells of it, and the sinks that are owed that.
+    /// The event about it, and the sinks of that event.
     pub event: Option<(Event, Vec<String>)>,
 }
 
@@ -191,7 +191,7 @@ pub struct EvidenceRow {
     pub refused: Vec<(Code, Vec<Row>)>,
 }
 
-/// A task that is over. Its default lies before every other.
+/// A finished task. The default sorts before all others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FinishedTask {
     /// When it ended.
