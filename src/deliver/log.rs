@@ -5,7 +5,7 @@ use crate::model::gate::GateChange;
 use crate::model::lane::{Lane, LaneNotice};
 use crate::units::rounded;
 
-/// Whether the line says how many deliveries wait: the lines of trouble that lasts do.
+/// Whether the line has the number of waiting deliveries: lines of lasting failures have it.
 pub fn needs_waiting(notice: &LaneNotice) -> bool {
     match notice {
         LaneNotice::Gate(change) => match change {

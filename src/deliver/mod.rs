@@ -101,7 +101,7 @@ impl Deliver {
 impl RunningLoop {
     async fn run(mut self, stop: CancellationToken) -> Result<(), Error> {
         let mut outbox = self.parts.outbox.subscribe();
-        // What the store held before this subscription is looked for first.
+        // Rows from before this subscription are read first.
         let mut give_up: Option<Steady> = None;
         loop {
             if outbox.has_changed().unwrap_or(false) {
@@ -161,7 +161,7 @@ impl RunningLoop {
     async fn ended(&mut self, ended: Result<(u64, Result<(), Refusal>), JoinError>) {
         let (number, result) = ended.unwrap_or_else(|error| resume_panic(error));
         if let Err(Refusal { class: RefusalClass::Sink, .. }) = &result {
-            // The next probe uses what the files hold then, whatever they look like.
+            // The next probe uses the present content of the files, changed or not.
             self.parts.files.request(&self.parts.name);
         }
         let now = self.parts.clock.now();
@@ -191,8 +191,8 @@ impl RunningLoop {
         }
     }
 
-    /// How much the sink is owed: more than is in memory. A line of the log is worth no failure: whoever
-    /// writes next meets it, too.
+    /// The number of undelivered events of the sink, in memory or not. An error is left to the next writer: a
+    /// log line must not stop the lane.
     async fn waiting(&self) -> Option<u64> {
         let outbox = self.parts.store.outbox().await.ok()?;
         Some(outbox.get(&self.parts.name).copied().unwrap_or_default())

@@ -13,7 +13,7 @@ use crate::store;
 /// Longer than a write takes on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A sink that tells of each attempt, and never ends one.
+/// A sink that reports each attempt, and never ends one.
 struct Silent(tokio::sync::mpsc::UnboundedSender<usize>);
 
 #[async_trait]
@@ -53,11 +53,11 @@ async fn a_stop_that_does_not_wait_for_an_attempt_keeps_the_sink_s_own_clock() {
     let stop = CancellationToken::new();
     let kept = async {
         attempts.recv().await.unwrap();
-        // That clock is kept in milliseconds.
+        // This clock has a resolution of one millisecond.
         tokio::time::sleep(Duration::from_millis(2)).await;
         stop.cancel();
         while store.active("hook").await.unwrap() == before {
-            // A store in memory answers without a wait.
+            // A store in memory responds without a wait.
             tokio::task::yield_now().await;
         }
     };

@@ -1,9 +1,8 @@
 //! Whether standard output and standard error were there when the process began.
 //!
-//! Rust's runtime opens `/dev/null` in the place of a descriptor that is closed, before `main`: what is
-//! written there then counts as written, and is lost. Afterwards nobody can tell it from a `/dev/null` that
-//! somebody chose, so it is looked at earlier: the loader runs what `.init_array` lists before the runtime
-//! begins.
+//! Rust's runtime opens `/dev/null` in the place of a closed descriptor before `main`: a write to it succeeds
+//! and is lost. Afterwards a closed descriptor cannot be distinguished from a redirection to `/dev/null`. So
+//! the check runs earlier: the loader calls the functions of `.init_array` before the runtime.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -19,11 +19,11 @@ use crate::model::reading::Outcome;
 /// Where journald listens.
 pub const SOCKET: &str = "/run/systemd/journal/socket";
 
-/// How long a datagram may wait for room: journald may be busy, or stopped.
+/// The longest wait for room for a datagram: journald may be busy, or stopped.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How much of each value is sent. The first is more than any event has; the others follow when the socket
-/// takes no datagram of that size, since an entry that is cut is better than none.
+/// The longest value. The first bound is more than any event has; the others follow when the socket refuses a
+/// datagram of that size, since a cut entry is better than none.
 const VALUE_BYTES: [usize; 4] = [16_384, 1024, 256, 64];
 
 /// The way to the journal.
@@ -34,8 +34,8 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// To the journal that listens there. It is named with every datagram, so a restart of journald is none
-    /// of ours.
+    /// To the journal at that socket. Its address is part of every datagram, so a restart of journald needs
+    /// no reconnect.
     pub fn new(path: impl Into<PathBuf>) -> io::Result<Self> {
         let socket = UnixDatagram::unbound()?;
         socket.set_write_timeout(Some(PATIENCE))?;

@@ -1,7 +1,7 @@
 //! The form of one line on standard error, for events and for the program's own log alike.
 //!
-//! Whatever a value holds, a line stays one line and brings no terminal to obey it: line ends, control
-//! characters and those that reorder or hide text are written as JSON escapes, so quoted values read back
+//! A line stays one line and sends no command to a terminal, whatever its values: line ends, control
+//! characters and characters that reorder or hide text are written as JSON escapes. Quoted values read back
 //! with any JSON parser.
 
 use std::borrow::Cow;
@@ -12,27 +12,27 @@ use serde_json::Value;
 
 use crate::clock::Wall;
 
-/// What is kept of one value. Cloud messages and names are far shorter; a line stays readable and below what
-/// pipes and collectors take.
+/// The longest value. Messages and names of the cloud are far shorter; a line stays readable and below the
+/// limits of pipes and log collectors.
 pub const MAX_VALUE_BYTES: usize = 2048;
 
 /// Keys and their values, in the order in which they are shown.
 pub type Fields = Vec<(&'static str, Value)>;
 
-/// What a line says.
+/// The content of a line.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogLine<'a> {
     /// When it happened.
     pub time: Wall,
-    /// How loud it is; events have none.
+    /// Severity; events have none.
     pub level: Option<Level>,
-    /// Fixed words.
+    /// A constant text.
     pub message: &'a str,
     /// The values.
     pub fields: Fields,
 }
 
-/// How much is logged.
+/// The log level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
@@ -40,7 +40,7 @@ pub enum Level {
     Error,
     /// Something may need a person soon.
     Warn,
-    /// What an operator wants to have seen.
+    /// Events of normal operation.
     #[default]
     Info,
     /// Each poll and attempt.
@@ -101,7 +101,7 @@ impl LogLine<'_> {
     }
 }
 
-/// At most so many bytes of a text, on a character; what was cut off leaves an ellipsis.
+/// The first `max_bytes` bytes of a text, cut at a character; an ellipsis marks a cut.
 pub fn cut(text: &str, max_bytes: usize) -> Cow<'_, str> {
     const ELLIPSIS: char = '…';
     if text.len() <= max_bytes {
@@ -111,8 +111,7 @@ pub fn cut(text: &str, max_bytes: usize) -> Cow<'_, str> {
     format!("{}{ELLIPSIS}", &text[..end]).into()
 }
 
-/// A value as it stands behind its key in text: bare when nothing in it could be misread, else as a JSON
-/// string.
+/// A value after its key in text: bare where it is unambiguous, else as a JSON string.
 fn written(value: &Value) -> String {
     match value {
         Value::String(text) if is_plain(text) => text.clone(),
@@ -129,9 +128,9 @@ fn is_plain(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
 }
 
-/// Control characters (C1 too: U+009B alone starts a terminal sequence), and those that reorder, hide or
-/// break text, as `\uXXXX` (beyond U+FFFF as two of them). In JSON they stand only within strings, where that
-/// is the same text.
+/// Escapes control characters (C1 too: U+009B alone starts a terminal sequence), and those that reorder, hide
+/// or break text, as `\uXXXX` (two of them beyond U+FFFF). In JSON these characters occur only inside
+/// strings, where the escape means the same text.
 pub fn escaped(text: &str) -> Cow<'_, str> {
     if !text.contains(is_unprintable) {
         return text.into();
@@ -149,8 +148,8 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
     printable.into()
 }
 
-/// Control characters, line separators, and the characters that Unicode calls default-ignorable, apart from the
-/// variation selectors that emoji need: they are invisible, or change the direction of the text around them.
+/// Control characters, line separators, and the characters that Unicode calls default-ignorable, except the
+/// variation selectors of emoji: they are invisible, or change the direction of the text around them.
 fn is_unprintable(character: char) -> bool {
     character.is_control()
         || matches!(

@@ -1,9 +1,9 @@
 //! Whole lines to a descriptor that may be full, slow or closed: standard error, standard output, a FIFO.
 //!
-//! Nothing here blocks for longer than its caller allows, although the descriptor may be in blocking mode,
-//! which is shared with other processes and so is not ours to change: a pipe that poll(2) calls writable
-//! takes [`ATOMIC_BYTES`] at once. What was begun of a line and not finished is owed, and written before
-//! anything else, so a line never continues as another one.
+//! Nothing here blocks for longer than its caller allows. The descriptor may be in blocking mode, which is
+//! shared with other processes and so cannot be changed: a pipe that poll(2) calls writable accepts
+//! [`ATOMIC_BYTES`] at once. The rest of an incomplete line is written before anything else, so that no other
+//! line is glued to it.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -18,7 +18,7 @@ use rustix::io::retry_on_intr;
 /// meanwhile.
 pub const ATOMIC_BYTES: usize = 4096;
 
-/// A descriptor, and the rest of a line that was begun on it.
+/// A descriptor, and the rest of an incomplete line.
 #[derive(Debug)]
 pub struct LineOutput {
     out: Arc<File>,
@@ -36,9 +36,9 @@ impl LineOutput {
         !self.owed.is_empty()
     }
 
-    /// Writes as much of these whole lines as the descriptor takes at once, and takes it off them. After an
-    /// error they start with a line of which nothing is written; with `WouldBlock`, go on after
-    /// [`LineOutput::wait`].
+    /// Writes as much of these whole lines as the descriptor accepts at once, and removes it from `lines`.
+    /// After an error they start with a line without a written byte. After `WouldBlock`, wait until the
+    /// descriptor is writable.
     pub fn write_ready(&mut self, lines: &mut &[u8]) -> io::Result<()> {
         loop {
             while !self.owed.is_empty() {
@@ -73,8 +73,8 @@ impl LineOutput {
     }
 }
 
-/// Writes these whole lines, waiting while the descriptor takes nothing, but never longer than `patience` at
-/// a time; then it is an error of the kind `TimedOut`. Others may write between two lines.
+/// Writes these whole lines. Waits while the descriptor accepts nothing, for at most `patience` at a time;
+/// then the error is `TimedOut`. Other writers may write between two lines.
 pub fn write_waiting(shared: &Mutex<LineOutput>, mut lines: &[u8], patience: Duration) -> io::Result<()> {
     loop {
         let out = {
@@ -90,7 +90,7 @@ pub fn write_waiting(shared: &Mutex<LineOutput>, mut lines: &[u8], patience: Dur
     }
 }
 
-/// Lines to standard error: the same ones for the whole process, so that nobody writes into another's line.
+/// Lines to standard error, shared by the whole process, so that no line is written into another.
 pub fn standard_error() -> io::Result<Arc<Mutex<LineOutput>>> {
     static LINES: OnceLock<Arc<Mutex<LineOutput>>> = OnceLock::new();
     if let Some(lines) = LINES.get() {
@@ -100,13 +100,13 @@ pub fn standard_error() -> io::Result<Arc<Mutex<LineOutput>>> {
     Ok(Arc::clone(LINES.get_or_init(|| Arc::new(Mutex::new(LineOutput::new(own))))))
 }
 
-/// A panic in another writer leaves at worst a line that is owed; the lines stay usable.
+/// A panic in another writer leaves at worst an incomplete line; the lines stay usable.
 pub fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether a write would not block, after waiting so long at most. True for a closed one too: the write says
-/// what is wrong.
+/// Whether a write would not block, after a wait of at most `patience`. True for a closed descriptor too: the
+/// write returns the error.
 fn is_writable(out: &File, patience: Duration) -> io::Result<bool> {
     let patience = Timespec::try_from(patience).map_err(io::Error::other)?;
     let mut descriptors = [PollFd::new(out, PollFlags::OUT)];
@@ -114,7 +114,7 @@ fn is_writable(out: &File, patience: Duration) -> io::Result<bool> {
     Ok(ready > 0)
 }
 
-/// How many bytes there are up to the end of the first line, its end included.
+/// The number of bytes up to the end of the first line, with its line end.
 fn rest_of_line(bytes: &[u8]) -> usize {
     bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |end| end + 1)
 }

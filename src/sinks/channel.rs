@@ -1,4 +1,4 @@
-//! Events to whoever started the daemon within this process: the command `wait`. No configuration names it.
+//! Events to the command that started the daemon within this process, such as `wait`. It is not configurable.
 
 use std::convert::Infallible;
 

@@ -1,9 +1,9 @@
 //! One run of a program per event: the record on its standard input, the main facts in its environment, no
 //! shell between.
 //!
-//! Its exit code alone decides what came of the event: what it read and wrote does not. It runs in the
-//! daemon's working directory, as the daemon's user. How it is run, and ended with all that it started, is
-//! `exec/run.rs`; what it finds in its environment is `exec/environment.rs`.
+//! The exit code alone decides the result of the event. The program runs in the working directory of the
+//! daemon, as the user of the daemon. `exec/run.rs` runs and ends it with its process group;
+//! `exec/environment.rs` makes its environment.
 
 mod environment;
 mod run;
@@ -38,9 +38,9 @@ const COME_AGAIN: i32 = 75;
 /// The keys of `type = "exec"`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Config {
-    /// The program and its arguments. A program without a slash is looked for in `$PATH`.
+    /// The program and its arguments. A program without a slash is looked up in `$PATH`.
     pub command: CommandLine,
-    /// How long one run may take. Default 10s.
+    /// The time limit of one run. Default 10s.
     #[serde(default = "default_timeout")]
     pub timeout: Span,
 }
@@ -145,7 +145,7 @@ impl<'de> Deserialize<'de> for CommandLine {
 }
 
 impl Exec {
-    /// To that program; whether it is there is told by the first attempt. Its output is kept without these secrets.
+    /// To that program. The first attempt reports whether it exists. These secrets are hidden in its output.
     pub fn new(config: &Config, hidden: Hidden) -> Self {
         Self {
             command: config.command.clone(),
@@ -214,7 +214,7 @@ impl Sink for Exec {
     }
 
     fn mended_by(&self) -> Vec<PathBuf> {
-        // One that is looked for in the search path may come to be in any of its folders.
+        // A program of the search path may appear in any of its folders.
         Some(self.command.program())
             .filter(|program| program.contains('/'))
             .map(PathBuf::from)
@@ -250,8 +250,8 @@ fn found(program: &str, search_path: &[PathBuf]) -> io::Result<()> {
     if program.contains('/') {
         return may_be_run(Path::new(program));
     }
-    // As the system looks: what may not be executed does not end the search, and is what is told if nothing
-    // else is found.
+    // As the system does: a file that may not be executed does not end the search, and is the error if
+    // nothing else is found.
     let mut error = io::Error::from(ErrorKind::NotFound);
     for folder in search_path {
         match may_be_run(&folder.join(program)) {

@@ -1,9 +1,8 @@
 //! Events as lines of a file, or of standard output.
 //!
-//! A batch is acknowledged once it is written and synced. What an attempt wrote and could not finish is taken
-//! back, at once where the file is still open, else when it is opened next (`file/regular.rs`); a pipe cannot
-//! take anything back, so there a line that was begun is finished first ([`Lines`]). Two sinks on one file
-//! are refused with the configuration.
+//! A batch is acknowledged once it is written and synced. An incomplete line is removed: at once if the file
+//! is still open, else at the next opening (`file/regular.rs`). A pipe cannot remove anything, so the rest of
+//! the line is written first ([`LineOutput`]). Two sinks on one file are refused with the configuration.
 
 mod regular;
 #[cfg(test)]
@@ -35,7 +34,7 @@ use crate::section::TableFault;
 /// A few hundred kilobytes at most as a rule, and one sync for all of them.
 const BATCH: usize = 256;
 
-/// How long the reader of a pipe may take nothing; below the five seconds that a stop may last.
+/// The longest wait for a reader of a pipe; below the 5 s of a stop.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The keys of `type = "file"`.
@@ -46,8 +45,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// Where the path leads, through links too, as far as that can be told while the file need not be there
-    /// yet. Two paths that lead to one file resolve alike.
+    /// The target of the path, through links too; the file need not exist yet. Two paths to one file resolve
+    /// alike.
     pub fn resolved(&self) -> PathBuf {
         if is_standard_output(&self.path) {
             return self.path.clone();
@@ -55,7 +54,7 @@ impl Config {
         let folder = |path: &Path| {
             path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned()
         };
-        // A link whose target is not there yet.
+        // A link with a missing target.
         let target = fs::read_link(&self.path)
             .map_or_else(|_| self.path.clone(), |target| folder(&self.path).join(target));
         let in_its_folder = || Some(folder(&target).canonicalize().ok()?.join(target.file_name()?));
@@ -100,7 +99,7 @@ pub struct File {
 #[derive(Debug)]
 struct State {
     path: PathBuf,
-    /// Opened by the first attempt, and anew after trouble or when the path leads elsewhere.
+    /// Opened by the first attempt, and again after a failure or when the path leads to another file.
     open: Option<Open>,
 }
 
@@ -110,7 +109,7 @@ enum Open {
     Regular(Regular),
     /// A FIFO or a device, with what identifies it.
     Stream(Mutex<LineOutput>, Identity),
-    /// Standard output, whatever it is.
+    /// Standard output of any kind.
     StandardOutput(Mutex<LineOutput>),
 }
 
@@ -161,7 +160,7 @@ impl Sink for File {
     }
 }
 
-/// What an attempt would find there: the system is asked, and nothing is opened.
+/// The state of the destination, without opening it.
 fn found(path: &Path) -> io::Result<&'static str> {
     if is_standard_output(path) {
         return if was_standard_output_closed() {

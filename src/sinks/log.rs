@@ -1,8 +1,8 @@
 //! One log line per event, on standard error or in the journal (docs/architecture.md §7: promised to those who watch the
 //! log).
 //!
-//! It writes to the descriptor itself, apart from the program's own log and its level. Acknowledged once
-//! written; what becomes of it then is the reader's.
+//! Lines are written to the descriptor itself, independent of the program's own log and its level. An event
+//! is acknowledged once written.
 
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex};
@@ -25,7 +25,7 @@ use crate::telemetry::ResolvedFormat;
 /// Some ten kilobytes of lines: an attempt that is repeated after a crash repeats no more.
 const BATCH: usize = 256;
 
-/// How long the reader of standard error may take nothing; below the five seconds that a stop may last.
+/// The longest wait for the reader of standard error; below the 5 s of a stop.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// `[sinks.log]`, which has no keys of its own.

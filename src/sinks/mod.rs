@@ -1,9 +1,9 @@
 //! ONE ATTEMPT each: a file per type of sink, with its `Config` ([`TypedConfig`]) and its [`Sink`]; and the
 //! registry of all types.
 //!
-//! A sink keeps a connection, but no memory of events. The lane (`deliver/`) decides on order, retries and holds.
-//! A new type is its own file, its lines below (`mod` and `types!`), an example in `config/opwatch.toml` and a
-//! line in `conformance/mod.rs`; tests check that none of them is missing.
+//! A sink keeps a connection, but no events. The lane (`deliver/`) decides on order, retries and holds. A new
+//! type is a file, its lines below (`mod` and `types!`), an example in `config/opwatch.toml` and a line in
+//! `conformance/mod.rs`; tests check that none is missing.
 
 pub mod channel;
 pub mod exec;
@@ -38,17 +38,17 @@ use crate::units::{Rate, Span};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Common {
-    /// What it hears of. Default: finished and abandoned; `log`: everything.
+    /// The events that this sink gets. Default: finished and abandoned; `log`: all.
     pub events: Option<Vec<EventGroup>>,
-    /// The outcomes of finished tasks that it hears of. Default: all.
+    /// The outcomes of finished tasks that this sink gets. Default: all.
     pub outcomes: Option<Vec<Outcome>>,
-    /// It hears of tasks alone that carry these. Default: of all.
+    /// Only events of tasks with all of these labels. Default: events of all tasks.
     pub labels: BTreeMap<String, String>,
     /// Attempts in a time. Default: as many as the sink takes.
     pub rate: Option<Rate>,
-    /// How long events are gathered for one attempt. Default: not at all.
+    /// The time for which events are gathered for one attempt. Default: not at all.
     pub batch: Option<Span>,
-    /// How a failed delivery is tried again.
+    /// The retries of a failed delivery.
     pub retry: Retry,
     /// Attempts under way at once, 1 to 1000; `log` and files take one. Default 8.
     pub max_in_flight: usize,
@@ -78,7 +78,7 @@ macro_rules! types {
         }
 
         impl TypedConfig {
-            /// The keys, whatever the type.
+            /// The keys of any type.
             pub fn config(&self) -> &dyn TypeConfig {
                 match self {
                     $(Self::$variant(config) => &**config,)*

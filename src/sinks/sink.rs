@@ -23,12 +23,12 @@ pub trait Sink: Send + Sync {
     /// The largest number of events in one attempt; 1 or more.
     fn batch(&self) -> usize;
 
-    /// The largest number of attempts at the same time, whatever is configured.
+    /// The largest number of attempts at the same time, above any configured value.
     fn max_in_flight(&self) -> usize {
         usize::MAX
     }
 
-    /// The files whose change may end a hold of the sink: secrets, certificates, program, folder.
+    /// Files whose change may remove the cause of a hold: secrets, certificates, program, folder.
     fn mended_by(&self) -> Vec<PathBuf> {
         Vec::new()
     }
@@ -41,8 +41,8 @@ pub trait Sink: Send + Sync {
         Ok(FilesChange::None)
     }
 
-    /// Whether the destination exists and accepts this user, as far as this shows without an event; nothing
-    /// is changed there. The result in a few words; `None`: only an attempt can show it.
+    /// Checks without an event that the destination exists and accepts this user; changes nothing there.
+    /// Returns the result in a few words; `None`: only an attempt can show it.
     async fn reach(&self) -> Result<Option<&'static str>, Refusal> {
         Ok(None)
     }
@@ -92,8 +92,8 @@ pub trait TypeConfig {
         None
     }
 
-    /// The sink. A folder, reader or server that is missing for now is no error: the first attempt reports it,
-    /// and the sink goes on hold.
+    /// Builds the sink. A missing folder, reader or server is no error: the first attempt reports it, and the
+    /// sink goes on hold.
     ///
     /// # Errors
     /// All errors, each with its key, without a secret.

@@ -1,12 +1,11 @@
-//! A message in somebody's own words: a minijinja template over an event's record.
+//! Templates for messages: minijinja over the record of an event.
 //!
-//! The record's fields are the template's variables (`{{ data.task.name }}`), and `event` is the record as a
-//! whole (`{{ event|tojson }}`). What is not there prints as nothing, at any depth. Nothing is escaped by
-//! itself, since only the author knows what the message is; `|tojson` makes a JSON value of anything.
+//! The fields of the record are the variables of the template (`{{ data.task.name }}`), and `event` is the
+//! whole record (`{{ event|tojson }}`). A missing value prints nothing, at any depth. Nothing is escaped
+//! automatically, since the format of the message is unknown; `|tojson` makes a JSON value of anything.
 //!
-//! A template is compiled when the configuration is loaded. One that fails later never keeps an event back:
-//! the sink says what it says without a template, and the failure is told once per kind. A template may hold
-//! a secret, so nothing here repeats it.
+//! A template is compiled when the configuration is loaded. If it fails later, the event is sent without it,
+//! and each kind of failure is logged once. A template may hold a secret, so it is never repeated.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -22,12 +21,12 @@ use crate::lines::output::lock;
 use crate::model::event::{Event, Kind};
 use crate::secret::Secret;
 
-/// What a webhook or a robot takes is far below; what is beyond is no template.
+/// Webhooks and robots accept far less; a larger text is no template.
 const LARGEST_BYTES: u64 = 64 * 1024;
 /// An event of a thousand instances takes some thirty thousand; one that takes more than this would keep its
 /// lane busy.
 const FUEL: u64 = 500_000;
-/// What the output may have at most.
+/// The longest output.
 const LARGEST_OUTPUT_BYTES: usize = 64 * 1024;
 /// The name under which the environment keeps it; the suffix leaves escaping off.
 const NAME: &str = "template.txt";
@@ -46,7 +45,7 @@ const SAMPLE: &str = r#"{"specversion":"1.0","id":"e490f9be-c703-57df-b614-6db43
 pub struct Template {
     source: Secret,
     environment: Environment<'static>,
-    /// The kinds of failure that were told already.
+    /// The kinds of failure that were logged.
     told: Mutex<Vec<ErrorKind>>,
 }
 
@@ -85,8 +84,8 @@ impl Template {
         Self::new(text.strip_prefix('\u{feff}').unwrap_or(&text)).map_err(|what| format!("{shown}: {what}"))
     }
 
-    /// What the template makes of an event for that sink; `None`: it failed, which is told, and the sink says
-    /// what it says without one.
+    /// The output of the template for an event of that sink. `None`: the template failed, which is logged,
+    /// and the event is sent without it.
     pub fn text(&self, event: &Event, sink: &str) -> Option<String> {
         match self.render(event) {
             Ok(text) => Some(text),
@@ -143,7 +142,7 @@ impl Write for Bounded {
     }
 }
 
-/// Line and trouble, without the text around it.
+/// The line and the failure, without text of the template.
 fn told(error: &Error) -> String {
     let line = error.line().map(|line| format!("line {line} of the template: ")).unwrap_or_default();
     #[expect(

@@ -1,9 +1,9 @@
-//! What the program logs while something is done, for the tests that judge it.
+//! Captures log lines for tests.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
-/// Does it, and answers with what it logged on this thread, in text form.
+/// Runs `work`, and returns its result and the lines that it logged on this thread, in text form.
 pub fn while_doing<T>(work: impl FnOnce() -> T) -> (T, String) {
     let lines = CapturedLines::default();
     let writer = lines.clone();

@@ -1,8 +1,8 @@
-//! What is logged, and where to: puts the program's own log in place.
+//! Installs the program's own log.
 //!
-//! `$RUST_LOG` refines the configured level, for our own code alone. A library may print a URL with its
-//! signature or token at `debug`; no setting lets one say more than warnings, nor are records of the `log`
-//! crate bridged.
+//! `$RUST_LOG` refines the configured level, for opwatch's own code alone. A library may log a URL with a
+//! signature or token at `debug`; no setting allows more than its warnings, and records of the `log` crate
+//! are not bridged.
 
 use tracing::level_filters::LevelFilter;
 use tracing::{Subscriber, warn};
@@ -64,7 +64,7 @@ fn layer(format: ResolvedFormat, surroundings: Surroundings) -> Result<BoxedLaye
     match format {
         ResolvedFormat::Text => lines(text),
         ResolvedFormat::Json => lines(LineFormat::Json),
-        // Without its socket the journal still takes what standard error brings.
+        // Without its socket the journal still gets the lines of standard error.
         ResolvedFormat::Journal => journal().map_or_else(|_| lines(text), Ok),
     }
 }
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
     use crate::lines::output::LineOutput;
 
-    /// What is written while `talk` runs, under that level and that `$RUST_LOG`.
+    /// The output of `talk` under that level and that `$RUST_LOG`.
     fn said(form: LineFormat, level: Level, rust_log: &str, talk: impl FnOnce()) -> String {
         let file = tempfile::NamedTempFile::new().unwrap();
         let lines = Arc::new(Mutex::new(LineOutput::new(file.reopen().unwrap())));

@@ -1,8 +1,8 @@
 //! The program's own log as lines on standard error.
 //!
-//! Own, and not the formatter of tracing-subscriber: that one panics through `eprintln!` where standard error
-//! is closed, lets line ends through, and may hold a thread of the daemon for as long as nobody reads. Values
-//! belong on the event itself; spans are not shown.
+//! The formatter of tracing-subscriber is not used: it panics through `eprintln!` where standard error is
+//! closed, passes line ends, and may block a thread of the daemon without a reader. Values belong to the
+//! event itself; spans are not shown.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,8 +20,8 @@ use crate::lines::line::{Fields, Level, LogLine, MAX_VALUE_BYTES, cut};
 use crate::lines::output::{LineOutput, write_waiting};
 use crate::problem::chain;
 
-/// How long a line may wait for its reader. Then it is dropped, and so are the next ones without a wait: the
-/// daemon goes on.
+/// The longest wait of a line for its reader. Then the line is dropped, and so are the next ones without a
+/// wait.
 const PATIENCE: Duration = Duration::from_millis(200);
 
 /// Lines on standard error.
@@ -33,7 +33,7 @@ pub struct LineLayer {
     is_stuck: AtomicBool,
 }
 
-/// How its lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineFormat {
     /// For people.
@@ -72,7 +72,7 @@ impl<S: Subscriber> Layer<S> for LineLayer {
         };
         written.push('\n');
         let patience = if self.is_stuck.load(Ordering::Relaxed) { Duration::ZERO } else { PATIENCE };
-        // There is no place left to tell that standard error failed.
+        // A failure of standard error cannot be reported anywhere.
         let failed = write_waiting(&self.lines, written.as_bytes(), patience).is_err();
         self.is_stuck.store(failed, Ordering::Relaxed);
     }

@@ -1,5 +1,5 @@
-//! The program's own log. Events are no part of it: the `log` sink writes those itself, whatever the level
-//! here. Both have the same form of a line (`lines/`), by where standard error leads ([`surroundings`]).
+//! The program's own log. Events are no part of it: the `log` sink writes them at any level. Both use the
+//! same line format (`lines/`), selected by the kind of standard error ([`surroundings`]).
 
 #[cfg(test)]
 pub mod captured;
@@ -21,7 +21,7 @@ pub struct Config {
     /// `auto`, `text`, `json` or `journal`. Default auto: the journal under systemd, text on a terminal, json
     /// else.
     pub format: Format,
-    /// `error`, `warn`, `info`, `debug` or `trace`; `$RUST_LOG`, where set, says more. Default info.
+    /// `error`, `warn`, `info`, `debug` or `trace`; `$RUST_LOG`, where set, refines it. Default info.
     pub level: Level,
 }
 

@@ -1,8 +1,7 @@
 //! Where standard error leads, and so which form its lines have.
 //!
-//! systemd sets `$JOURNAL_STREAM` to the device and inode of the stream that it connected; whoever redirects
-//! standard error keeps the variable, so only the comparison with the descriptor says that a journal is
-//! really there.
+//! systemd sets `$JOURNAL_STREAM` to the device and inode of the stream that it connected. A redirection of
+//! standard error keeps the variable, so only the comparison with the descriptor shows a journal.
 
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
@@ -21,7 +20,7 @@ pub enum ResolvedFormat {
     Journal,
 }
 
-/// What standard error is.
+/// The properties of standard error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Surroundings {
     /// The stream that systemd connected to the journal.
@@ -45,8 +44,7 @@ impl Surroundings {
             is_journal: identity
                 .is_ok_and(|identity| journal_stream.as_deref().and_then(parsed) == Some(identity)),
             is_terminal: standard_error.is_terminal(),
-            // https://no-color.org: present and not empty, whatever its value. And some terminals know no
-            // colours.
+            // https://no-color.org: present and not empty. Some terminals have no colours.
             no_color: std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
                 || std::env::var_os("TERM").is_some_and(|name| name == "dumb"),
         }
@@ -59,8 +57,8 @@ impl Surroundings {
 }
 
 impl Format {
-    /// The form that lines have. `journal` without a journal behind standard error is as `auto`: fields sent
-    /// past the descriptor that a person redirected would be missed where they are looked for.
+    /// The resolved line format. `journal` without a journal behind standard error is as `auto`: fields that
+    /// bypass a redirection would not be where people look for them.
     pub fn resolve(self, surroundings: Surroundings) -> ResolvedFormat {
         match self {
             Self::Text => ResolvedFormat::Text,

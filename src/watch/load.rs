@@ -22,8 +22,8 @@ const PAGE: usize = 5_000;
 const MANY: usize = 20;
 
 impl Machine {
-    /// Loads every open task. Tasks that the file does not list any more end, which is the first write. Tasks whose
-    /// account or operation is not configured any more wait, and are logged.
+    /// Loads every open task. Tasks that the file does not list any more are abandoned, which is the first
+    /// write. Tasks of an account or operation that is not configured any more wait, with a log line.
     ///
     /// # Errors
     /// When the store fails.
@@ -57,8 +57,8 @@ impl Machine {
         Ok((machine, removed))
     }
 
-    /// Ends the open tasks that the file does not list any more. More than half of 20 or more is a mistake
-    /// more often than a wish: they are kept then, unless that was allowed (docs/architecture.md §4).
+    /// Abandons the open tasks that the file does not list any more. The removal of more than half of 20 or
+    /// more tasks is likely an error: they are kept, unless removals are allowed (docs/architecture.md §4).
     fn remove(&mut self, gone: Vec<Slot>, allow_removals: bool, now: Moment) -> Vec<Write> {
         let open = self.board.open();
         if open >= MANY && gone.len() * 2 > open && !allow_removals {
@@ -114,7 +114,7 @@ fn waiting(task: OpenTask, target: TargetIndex, policy: &Policy, now: Moment) ->
     }
 }
 
-/// No poll is ever planned further ahead: a stored time beyond it tells of a clock that was set back.
+/// No poll is planned further ahead: a later stored time means that the clock was set back.
 fn longest_wait(policy: &Policy, hot: &HotRow, initial_delay: Duration) -> Duration {
     match (hot.polls, hot.streak) {
         (0, _) => initial_delay,

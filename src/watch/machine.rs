@@ -1,7 +1,7 @@
 //! The polling loop without its waiting: synchronous, and without I/O.
 //!
-//! It joins the board (which task is polled next, and what a response means) to the cloud (how a target is polled).
-//! Input: moments, responses, and what was made durable. Output: polls to be sent, and [`Write`]s to be made durable.
+//! Connects the board (the next task, and the meaning of a response) with the cloud (the requests of a
+//! target). Input: moments, responses, and stored writes. Output: polls to send, and [`Write`]s to store.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -139,7 +139,7 @@ impl Machine {
         Some(self.step(slot, task, times, StepKind::Overdue))
     }
 
-    /// A write is durable: its task goes on, or is gone.
+    /// A write was stored: its task continues, or is removed.
     pub fn written(&mut self, written: Durable) {
         match written {
             Durable::Change(slot, task) => self.board.put_back(slot, *task),
@@ -148,7 +148,8 @@ impl Machine {
         }
     }
 
-    /// The moment of the next poll, if no response arrives before; the `overdue` events too where that is asked for.
+    /// The moment of the next poll, if no response arrives before; with `overdue`, also of the next `overdue`
+    /// event.
     pub fn wake(&mut self, overdue: bool) -> Option<Steady> {
         self.board.wake(overdue)
     }
@@ -176,7 +177,7 @@ impl Machine {
         self.board.tasks().filter(|task| task.unsaved).map(|task| hot_row(task, now)).collect()
     }
 
-    /// Uses a new snapshot from now on. An account on hold whose credentials changed is probed now.
+    /// Uses a new snapshot from now on. An account on hold with changed credentials is probed now.
     pub fn replace(&mut self, current: Arc<Current>, now: Steady) {
         let before = std::mem::replace(&mut self.current, current);
         let cloud = &self.current.cloud;

@@ -1,7 +1,7 @@
 //! The polling loop: it waits, sends the polls that [`machine`] plans, hands it the responses, and has the store keep
 //! what follows.
 //!
-//! It decides nothing itself. A task whose end, or change, is being made durable is out of the queue until it is.
+//! It decides nothing. A task whose change or end is being stored is out of the queue until then.
 
 mod load;
 mod log;
@@ -142,7 +142,7 @@ impl Watch {
         if let Err(Fault { class: Class::Account, .. }) = &response.poll
             && let Some(account) = self.machine.account_of(slot)
         {
-            // The next probe signs with what the files hold then, whatever they look like.
+            // The next probe signs with the present content of the files, changed or not.
             self.parts.files.request(account);
         }
         let report = self.parts.reports.as_ref().and_then(|_| self.machine.report(slot, &response.poll));

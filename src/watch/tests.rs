@@ -1,5 +1,5 @@
-//! Each code of docs/tencent-cloud-api.md §1, from its answer to what comes of it: for the task, its pace key, its account, the
-//! pace, and the log.
+//! Each error code of docs/tencent-cloud-api.md §1, with its consequences: for the task, its pace key, its
+//! account, the pace, and the log.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::secret::Secret;
 use crate::store;
 use crate::telemetry::captured;
 
-/// What is to come of a code.
+/// The consequence of a code.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Comes {
     /// Polled again with backoff.
@@ -29,13 +29,13 @@ enum Comes {
     AtOnce,
     /// The account is held: nothing of it goes out.
     AccountHeld,
-    /// This action in this region is held, and another region goes on.
+    /// The pace key goes on hold, and another region continues.
     KeyHeld,
     /// The rate is reduced.
     Slower,
 }
 
-/// Code, message, what comes of it, and a part of the line that the log has.
+/// Code, message, consequence, and a part of the log line.
 const CODES: &[(i64, &str, Comes, &str)] = &[
     (9001, "InternalError.DbError", Comes::Again, "a poll failed"),
     (10001, "InvalidParameter", Comes::Again, "a poll failed"),
@@ -94,7 +94,7 @@ fn at(seconds: i64) -> Moment {
     Moment { steady: Steady(seconds * 1_000_000), wall: Wall(1_764_000_000_000 + seconds * 1000) }
 }
 
-/// What comes of that answer to the first task's first poll.
+/// The consequence of that response to the first poll of the first task.
 fn comes_of(machine: &mut Machine, body: &str) -> (Comes, bool) {
     let first = machine.next_poll(at(1)).expect("the first task");
     assert_eq!(machine.board.get(first.slot).map(|task| task.row), Some(Row(1)));

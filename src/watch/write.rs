@@ -32,7 +32,7 @@ pub struct Step {
     pub task: Waiting,
     /// Its target.
     pub target: Arc<Target>,
-    /// The snapshot whose filters choose the sinks.
+    /// The snapshot whose filters select the sinks.
     pub current: Arc<Current>,
     /// The moment of the step.
     pub now: Times,
@@ -52,15 +52,15 @@ pub enum StepKind {
 
 /// The last step of a task.
 pub enum FinalStep {
-    /// It finished, with that outcome in that response.
+    /// Finished, with that outcome in that response.
     Finished(Outcome, Reading),
-    /// It was abandoned; with the fault, if that is the reason.
+    /// Abandoned; with the fault, if that is the reason.
     Abandoned(Reason, Option<Fault>),
 }
 
 /// A write that is durable.
 pub enum Durable {
-    /// A step of a task that goes on.
+    /// A step of an open task.
     Change(Slot, Box<Waiting>),
     /// The end of a task.
     End(Slot, TargetIndex),

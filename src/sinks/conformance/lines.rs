@@ -43,7 +43,7 @@ impl Counterpart for RegularFile {
                 let _ = fs::remove_dir_all(folder);
                 true
             }
-            // What denies a permission lets root through: a file in the folder's place holds everyone.
+            // Root ignores permissions, but a file in the place of the folder stops root too.
             CounterpartBehaviour::Closed => {
                 let _ = fs::remove_dir_all(&folder);
                 fs::write(folder, "").unwrap();
@@ -64,7 +64,7 @@ impl Counterpart for RegularFile {
 /// Takes what is there of a pipe's lines, without waiting for more.
 fn drain(read_end: &File, taken: &mut Vec<u8>) {
     rustix::io::ioctl_fionbio(read_end, true).unwrap();
-    // It ends with "would block" while a writer is there.
+    // Ends with `WouldBlock` while a writer is open.
     let _ = (&mut &*read_end).read_to_end(taken);
 }
 
@@ -126,7 +126,7 @@ impl Counterpart for Fifo {
     }
 }
 
-/// A pipe in place of standard error. Its lines are the log's own, so what was taken is told by the tasks'
+/// A pipe in place of standard error. Its lines have the form of the log, so tasks are recognised by their
 /// names.
 pub struct StandardError {
     reader: Option<File>,

@@ -1,7 +1,7 @@
-//! What every kind of sink is held to: a function for each promise, and a line for each counterpart.
+//! The promises of every kind of sink: a function for each promise, and a line for each counterpart.
 //!
-//! A counterpart stands where the events go, and can be told to misbehave; what its transport cannot do, it
-//! cannot be told. A new sink is an `impl Counterpart` and a line in the list below.
+//! A counterpart is the receiver of a sink, with misbehaviour on demand as far as its transport has it. A new
+//! sink adds an `impl Counterpart` and a line in the list below.
 
 mod lines;
 mod program;
@@ -27,34 +27,34 @@ trait Counterpart: Sized {
     /// A new sink that leads to it.
     fn sink(&self) -> Box<dyn Sink>;
 
-    /// Changes how it behaves; `false`: its transport has no such thing.
+    /// Changes its behaviour; `false`: its transport has no such behaviour.
     async fn turn(&mut self, mood: CounterpartBehaviour) -> bool;
 
     /// The records that it has taken, in order, repetitions included.
     async fn taken(&mut self) -> Vec<String>;
 
-    /// What must not be printed.
+    /// Secrets of the counterpart.
     fn secrets(&self) -> Vec<String> {
         Vec::new()
     }
 }
 
-/// How a counterpart behaves.
+/// The behaviour of a counterpart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum CounterpartBehaviour {
-    /// It takes everything.
+    /// Accepts everything.
     Taking,
-    /// It is not there.
+    /// Does not exist.
     Down,
-    /// It goes away in the middle of an attempt.
+    /// Ends in the middle of an attempt.
     Dying,
-    /// It accepts, and never answers.
+    /// Accepts a connection and never responds.
     Silent,
-    /// It answers late, but in time.
+    /// Responds late, but in time.
     Slow,
-    /// It does not let this sink in.
+    /// Denies access to this sink.
     Closed,
-    /// It refuses what is sent.
+    /// Refuses the content.
     Picky,
 }
 
@@ -253,7 +253,7 @@ async fn no_secret_is_shown_whatever_happens(mut other: impl Counterpart) {
     }
 }
 
-/// What a log wrote.
+/// The output of a log.
 #[derive(Clone, Default)]
 struct Captured(Arc<Mutex<Vec<u8>>>);
 

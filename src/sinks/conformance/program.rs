@@ -44,7 +44,7 @@ impl Counterpart for Program {
                 let _ = fs::remove_file(self.path("on-done"));
                 return true;
             }
-            // What denies an execution lets nobody through only where no one may execute it.
+            // Root may execute a file unless nobody may.
             CounterpartBehaviour::Closed => {
                 fs::write(self.path("on-done"), "").unwrap();
                 fs::set_permissions(self.path("on-done"), fs::Permissions::from_mode(0o600)).unwrap();

@@ -43,7 +43,7 @@ impl Counterpart for Server {
 
     async fn turn(&mut self, mood: CounterpartBehaviour) -> bool {
         self.0.down().await;
-        // As servers do that echo what they were asked.
+        // Some servers echo the request.
         let echo = self.secrets().join(" ");
         self.0.answer(match mood {
             CounterpartBehaviour::Taking | CounterpartBehaviour::Down => Answer::status(202),

@@ -1,9 +1,8 @@
-//! What a program finds in its environment: a few variables of the daemon's, and the facts of its event;
-//! nothing else.
+//! The environment of a program: a few variables of the daemon, and the facts of its event.
 //!
-//! What systemd and the cloud's SDK set for the daemon (`NOTIFY_SOCKET`, `CREDENTIALS_DIRECTORY`,
-//! `TENCENTCLOUD_SECRET_KEY`) is not the program's. Names and labels come from outside, so they choose no
-//! variable's name, and their text is made harmless.
+//! The program does not inherit variables of systemd and of the SDKs (`NOTIFY_SOCKET`,
+//! `CREDENTIALS_DIRECTORY`, `TENCENTCLOUD_SECRET_KEY`). Names and labels come from outside, so no variable is
+//! named after them, and control characters are removed from their text.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -15,11 +14,10 @@ use crate::lines::event::line;
 use crate::lines::line::cut;
 use crate::model::event::{Data, Event};
 
-/// What a program needs to find others, its user's files, and its language and time zone.
+/// Search path, home folder, language and time zone.
 const INHERITED: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
 
-/// What is kept of one value: more than any name needs, and all of them together stay far below what the
-/// system passes on.
+/// The longest value: more than any name has, and far below the limit of the system for all values.
 const VALUE_BYTES: usize = 1024;
 
 /// The daemon's variables that its programs see too.
@@ -37,9 +35,9 @@ impl Inherited {
         Self(INHERITED.into_iter().filter_map(|name| Some((name, find(name)?))).collect())
     }
 
-    /// The folders in which a program without a slash is looked for.
+    /// The folders of the search path.
     pub fn search_path(&self) -> Vec<PathBuf> {
-        /// As the C library has it where no variable says so.
+        /// The default of the C library.
         const USUAL: &str = "/bin:/usr/bin";
         let path = self
             .0
@@ -55,8 +53,8 @@ impl Inherited {
     }
 }
 
-/// The facts of an event: `OPWATCH_` and the log line's keys in upper case, and a few more. What it lacks is
-/// not set.
+/// The facts of an event: `OPWATCH_` and the log line's keys in upper case, and a few more. A missing value
+/// is not set.
 pub fn of(event: &Event) -> BTreeMap<String, String> {
     let mut variables: BTreeMap<String, String> = line(event)
         .fields
@@ -83,8 +81,8 @@ fn account_and_region(event: &Event) -> (Option<&str>, Option<&str>) {
     }
 }
 
-/// A value as one line of bounded text: a NUL would end it, and other control characters would command the
-/// terminal that a script prints it on.
+/// A value as one line of bounded text: a NUL would end it, and a terminal would obey other control
+/// characters.
 fn harmless(value: &Value) -> String {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     cut(&text, VALUE_BYTES)

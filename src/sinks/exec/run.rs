@@ -1,9 +1,8 @@
 //! One run of a program in a process group of its own.
 //!
-//! Its input is fed, its output drained and its end waited for at the same time, so that neither a program
-//! that reads nothing nor one that writes much can stop the other. Whenever the run is given up (it takes too
-//! long, or its future is dropped, which is how the daemon stops), the whole group is killed. What the
-//! program left behind in peace when it ended lives on, and is not waited for.
+//! Input, output and end are handled at the same time, so that a program that reads nothing or writes much
+//! does not block. When a run is cancelled (time limit, or a stop of the daemon), the whole process group is
+//! killed. Children that outlive a program that ended by itself are not killed and not awaited.
 
 use std::future::pending;
 use std::io;
@@ -19,24 +18,24 @@ use tokio::time::timeout;
 use crate::lines::line::{cut, escaped};
 use crate::secret::hidden::Hidden;
 
-/// The last output that is kept, and what of it may be told: enough for the message at the end of a stack
-/// trace. The part between is searched for secrets that were cut.
+/// The bytes of output that are kept, of which the last [`TELLABLE_BYTES`] are reported: enough for the
+/// message at the end of a stack trace. The rest is searched for secrets that were cut.
 const KEPT_BYTES: usize = 2 * TELLABLE_BYTES;
 const TELLABLE_BYTES: usize = 4096;
-/// How many lines of it are told, and how many bytes: a refusal stays one readable line.
+/// The last lines that are reported, and their bytes: a refusal stays one readable line.
 const TOLD_LINES: usize = 3;
 const TOLD_BYTES: usize = 1024;
-/// What is read at once.
+/// Bytes of one read.
 const BLOCK_BYTES: usize = 8192;
-/// How much is read after the end: as much as the largest pipe may hold, since others may still be writing
+/// Bytes that are read after the end: the size of the largest pipe, since other processes may still write
 /// into it.
 const LEFT_BYTES: usize = 1 << 20;
-/// How long a killed program may take to be gone. One that hangs in the kernel is left to be collected later.
+/// The time for a killed program to end. A program that hangs in the kernel is collected later.
 const DYING: Duration = Duration::from_secs(1);
 /// The first descriptor that a program is not given.
 const FIRST_OTHER: i32 = 3;
 
-/// How a run ended.
+/// The end of a run.
 pub struct RunEnd {
     /// `None`: it took too long, and was killed.
     pub status: Option<ExitStatus>,
@@ -44,7 +43,7 @@ pub struct RunEnd {
     pub last_words: String,
 }
 
-/// Runs the command with this input, for so long at most.
+/// Runs the command with this input, for at most `limit`.
 ///
 /// # Errors
 /// When it cannot be started.
@@ -72,16 +71,16 @@ struct RunningProgram {
 }
 
 impl RunningProgram {
-    /// On a thread of its own, since the program may lie on a disk that does not answer. If nobody waits for
-    /// it any more, it is dropped there, and so killed.
+    /// On a plain thread, since the program may be on a disk that hangs. If the caller is gone, the program
+    /// is dropped there, and so killed.
     async fn start(mut command: Command) -> io::Result<Self> {
         let start = move || {
             // One pipe for both keeps their lines in order.
             let (reading, writing) = io::pipe()?;
             let output = pipe::Receiver::from_owned_fd(reading.into())?;
             command.stdin(Stdio::piped()).stdout(writing.try_clone()?).stderr(writing).process_group(0);
-            // What this process was born with, or a library opened carelessly, is none of the program's. Anew
-            // each time, since nothing tells of such a library.
+            // Inherited descriptors, and descriptors that a library opened without `O_CLOEXEC`, are closed
+            // for the program. This is repeated for each run, since a library may open one at any time.
             close_fds::set_fds_cloexec_threadsafe(FIRST_OTHER, &[]);
             let group = ProcessGroup(command.spawn()?);
             Ok(Self { group, output, tail: Tail::default() })
@@ -89,7 +88,7 @@ impl RunningProgram {
         tokio::task::spawn_blocking(start).await.unwrap_or_else(|failed| Err(io::Error::other(failed)))
     }
 
-    /// Until the program has ended, whatever became of its input and of those that still hold its output.
+    /// Until the program has ended, even if its input failed or other processes hold its output.
     async fn until_its_end(&mut self, input: &[u8]) -> io::Result<ExitStatus> {
         let stdin = self.group.0.stdin.take();
         let Self { group, output, tail } = self;
@@ -103,7 +102,7 @@ impl RunningProgram {
         }
     }
 
-    /// What was written before the end is in the pipe by now; no more than that is waited for.
+    /// Output from before the end is in the pipe by now. Later output is not awaited.
     fn read_what_is_left(&mut self) {
         let mut block = [0; BLOCK_BYTES];
         for _ in 0..LEFT_BYTES / BLOCK_BYTES {
@@ -127,11 +126,11 @@ async fn feed(stdin: Option<ChildStdin>, input: &[u8]) {
 struct ProcessGroup(Child);
 
 impl ProcessGroup {
-    /// The number of the group is the program's, and stays taken until its end is collected: nobody else can
-    /// be hit.
+    /// The number of the group is that of the program, and stays reserved until its end is collected: no
+    /// other process is hit.
     fn kill(&self) {
         if let Some(pid) = self.0.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
-            // It fails only where nothing is left to kill.
+            // An error means that no process is left.
             _ = kill_process_group(pid, Signal::KILL);
         }
     }
@@ -161,7 +160,7 @@ impl Tail {
         self.0.drain(..surplus);
     }
 
-    /// The last lines that say something, in one.
+    /// The last lines that are not empty, as one line.
     fn last_words(&self, hidden: &Hidden) -> String {
         let text = String::from_utf8_lossy(&self.0);
         let is_cut = self.0.len() >= KEPT_BYTES;

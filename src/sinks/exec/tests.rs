@@ -1,5 +1,5 @@
-//! Runs of small scripts. Each is an argument of `sh`, never a file of its own: a file that was just written
-//! cannot be run while a process that another test starts holds a copy of its descriptor.
+//! Runs of small scripts. Each is an argument of `sh`, not a file: a new file cannot be executed while a
+//! process of another test holds a copy of its descriptor.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,7 +16,7 @@ use crate::sinks::samples;
 /// Longer than any machine takes for what is tried here.
 const LONG: Duration = Duration::from_secs(600);
 
-/// That command line, with a few variables of a daemon's.
+/// A sink with that command line and a few variables of a daemon.
 fn sink(command: &[&str], timeout: Duration) -> Exec {
     let variable = |name: &str| match name {
         "PATH" => Some("/usr/bin:/bin".into()),
@@ -38,7 +38,7 @@ async fn run(text: &str) -> Result<(), Refusal> {
     script(text, Path::new("/")).send(&samples::successes(1)).await
 }
 
-/// What a script that ended well wrote into `$1/out`.
+/// The content of `$1/out` after a script that succeeded.
 async fn out(text: &str, event: &Event) -> String {
     let folder = tempfile::tempdir().unwrap();
     script(text, folder.path()).send(std::slice::from_ref(event)).await.unwrap();
@@ -52,7 +52,7 @@ async fn environment(event: &Event) -> BTreeSet<String> {
     out.split_terminator('\0').map(str::to_owned).collect()
 }
 
-/// An event that is so long.
+/// An event of that length.
 fn long_event(bytes: usize) -> Event {
     samples::task(Kind::Finished, "x", |data| data.message = Some("x".repeat(bytes)))
 }
@@ -199,7 +199,7 @@ async fn what_it_left_running_is_neither_waited_for_nor_killed() {
     assert!(std::process::Command::new("kill").arg(left.trim()).status().unwrap().success());
 }
 
-/// Starts another program, then tells of both.
+/// Starts another program, then writes the ids of both.
 const TWO: &str = "sleep 1000 & echo $$ $! >$1/new; mv $1/new $1/pids; wait";
 
 #[tokio::test]
@@ -235,7 +235,7 @@ async fn a_run_that_is_given_up_is_killed_with_all_that_it_started_and_leaves_no
 async fn both_are_gone(folder: &Path) {
     let pids = fs::read_to_string(folder.join("pids")).unwrap();
     let (own, grandchild) = pids.trim().split_once(' ').unwrap();
-    // The grandchild's end is collected by whoever adopted it.
+    // The process that adopts the grandchild collects its end.
     eventually(|| !is_alive(grandchild) && !Path::new("/proc").join(own).exists()).await;
 }
 

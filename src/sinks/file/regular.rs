@@ -1,9 +1,9 @@
 //! A regular file that holds whole lines only, and those on the disk.
 //!
-//! Lines are appended, synced, and taken back if either fails. A process that was killed cannot take back, so
-//! the beginning of an event behind the last line end is cut off before lines are appended: it was never
-//! acknowledged and is sent again. Any other text there was written by another program. It is left alone and
-//! holds the sink: an event behind it would be a part of that line, and lost to every reader.
+//! Lines are appended, synced, and removed if either fails. A process that was killed cannot remove them. So
+//! the beginning of an event after the last line end is cut off first: it was never acknowledged and is sent
+//! again. Any other text there is another program's. It is kept and puts the sink on hold: an event after it
+//! would be a part of that line, and lost to every reader.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Seek, Write};
@@ -16,20 +16,20 @@ use tracing::warn;
 use super::trouble::{Doing, Trouble};
 use super::turn::Turn;
 
-/// How far back a torn line is looked for. An event is far smaller: answers of the cloud are bounded to 1
-/// MiB.
+/// The range in which a torn line is searched. An event is far smaller: responses of the cloud are bounded to
+/// 1 MiB.
 const MAX_TORN_BYTES: u64 = 8 * 1024 * 1024;
 
-/// How much is read at once while looking back.
+/// Bytes of one read in that search.
 const BLOCK_BYTES: u64 = 64 * 1024;
 
-/// How every event begins.
+/// The first bytes of every event.
 const BEGINNING: &[u8] = b"{\"specversion\"";
 
-/// What is said of a file whose end is not ours to remove.
+/// The error of a file with a foreign half line.
 const FOREIGN: &str = "its last line has no end and is no event; end that line, or name another path";
 
-/// The owner reads and writes, the group reads: events name tasks and labels, which are not everybody's.
+/// The owner reads and writes, the group reads: names and labels of tasks are not public.
 const MODE: u32 = 0o640;
 
 /// Which file a path leads to.
@@ -39,7 +39,7 @@ pub struct Identity {
     inode: u64,
 }
 
-/// What is said of lines that another program wrote into.
+/// The error of lines with foreign text in them.
 const MIXED: &str =
     "another program wrote there at the same time; let it take turns by flock(2), or name another path";
 
@@ -57,7 +57,7 @@ impl Identity {
     }
 }
 
-/// How anything is opened: for appending, and without a wait for the reader of a FIFO.
+/// Options of every opening: append, and no wait for the reader of a FIFO.
 pub fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.append(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
@@ -87,13 +87,13 @@ impl Regular {
         self.identity
     }
 
-    /// Appends these lines and syncs them. After an error the file is as before and `true` comes with it, or
-    /// it must be opened anew: after a failed sync nothing may be assumed of what this descriptor wrote, and
-    /// the next sync of it may lie.
+    /// Appends and syncs these lines. After an error the file is unchanged, with `true`; else it must be
+    /// opened again. After a failed sync the state of the written bytes is unknown, and the next sync of this
+    /// descriptor may succeed without them.
     ///
-    /// Other programs may have written since the last time, so the end of the file is checked as at the opening.
-    /// One that writes between the check and the append does not wait for its turn; then the lines are not
-    /// acknowledged, and are sent again.
+    /// Other programs may have written since, so the end of the file is checked as at the opening. A program
+    /// that writes between check and append ignores the lock; then the lines are not acknowledged, and are
+    /// sent again.
     pub fn append(
         &self,
         lines: &[u8],
@@ -159,8 +159,8 @@ fn begins_like_an_event(file: &File, start: u64, end: u64, shortest: usize) -> i
     Ok(begun.len() >= shortest && BEGINNING.starts_with(&begun))
 }
 
-/// Checks that the regular file behind standard output ends with a line end: an event behind a line without one would
-/// be a part of that line, and lost to every reader. Any other kind of standard output passes.
+/// Checks that the regular file behind standard output ends with a line end: an event after a half line would
+/// be a part of that line, and lost to every reader. Other kinds of standard output pass.
 ///
 /// # Errors
 /// If the last line has no end.

@@ -161,7 +161,7 @@ async fn a_half_line_of_another_program_holds_the_sink_until_it_is_ended_and_swa
         Between::Appended("theirs\nhalf"),
         Between::Appended(" "),
         Between::Appended("{\"time\":1"),
-        // Too short to be told from an event: this process left none behind.
+        // Too short for an event, and this process left no torn line.
         Between::Appended("{"),
         Between::Appended("{\"specversion"),
         Between::Replaced("half"),

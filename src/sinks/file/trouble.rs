@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::model::delivery::Refusal;
 
-/// What was being done when an error came: the messages differ by it.
+/// The step that failed: each has its own message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doing {
     /// Opening or creating it.
@@ -18,7 +18,7 @@ pub enum Doing {
     Syncing,
 }
 
-/// What failed, while doing what.
+/// A failed step.
 #[derive(Debug)]
 pub struct Trouble {
     /// The step that failed.
@@ -33,8 +33,7 @@ impl Trouble {
         move |error| Self { doing, error }
     }
 
-    /// What it means for the sink: what failed, where, and what to do. A person must act where waiting mends
-    /// nothing.
+    /// The refusal: the failure, its place, and the fix. The sink goes on hold where only a person can act.
     pub fn refusal(&self, path: &Path) -> Refusal {
         let Self { doing, error } = self;
         let place =
@@ -80,7 +79,7 @@ impl Trouble {
             ErrorKind::ReadOnlyFilesystem => {
                 Refusal::of_sink(format!("{what}: the file system is read-only; name another path"))
             }
-            // Our own words, which say what to do.
+            // These messages are opwatch's own and name the fix.
             ErrorKind::InvalidData => Refusal::of_sink(format!("cannot append to {place}: {error}")),
             ErrorKind::InvalidFilename => Refusal::of_sink(format!("{what}: {error}; name another path")),
             _ if has_no_reader => Refusal::passing(format!("{what}: nobody reads it; start a reader")),

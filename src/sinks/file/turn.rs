@@ -1,13 +1,12 @@
-//! One writer of a file at a time, in whichever process: `opwatch events test` beside a daemon must not take
-//! a line that is just being written for a torn one, nor the other take back what it did not write.
+//! One writer of a file at a time, in any process: `opwatch events test` beside a daemon must not remove a
+//! line that the daemon is just writing, nor the other way round.
 
 use std::fs::{File, TryLockError};
 use std::io;
 use std::thread::sleep;
 use std::time::Duration;
 
-/// How often, and how long after one another, it is tried: together below the five seconds that a stop may
-/// last.
+/// The number of tries and the pause between them: together below the 5 s of a stop.
 const TRIES: u32 = 300;
 const WAIT: Duration = Duration::from_millis(10);
 

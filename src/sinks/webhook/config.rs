@@ -18,10 +18,10 @@ use crate::units::Span;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Config {
-    /// Where events are sent; https, or http to a loopback address. It, or `url_file`.
+    /// The address: https, or http to a loopback address. Required, or `url_file`.
     #[serde(skip_serializing)]
     pub url: Option<Secret>,
-    /// A file that holds the url, read again when it changes; a bare name is looked for in
+    /// A file that holds the URL. A changed file is read again. A name without a slash is looked up in
     /// `$CREDENTIALS_DIRECTORY` first.
     pub url_file: Option<PathBuf>,
     /// `POST` or `PUT`. Default POST.
@@ -39,12 +39,12 @@ pub struct Config {
     /// environment variables.
     #[serde(skip_serializing)]
     pub proxy: Option<Secret>,
-    /// How long one attempt may take, connecting included; more than 0s. Default 10s.
+    /// The time limit of one attempt, connecting included; more than 0s. Default 10s.
     pub timeout: Span,
     /// Whether it may lead to a link-local address (169.254/16, fe80::/10) or to a cloud's metadata service.
     /// Default false.
     pub allow_link_local: bool,
-    /// The body, as a minijinja template over the event. It may hold a secret. Default: the event itself.
+    /// The body: a minijinja template over the event. It may hold a secret. Default: the event itself.
     #[serde(skip_serializing)]
     pub template: Option<Secret>,
     /// A file that holds the template, read again when it changes.
@@ -57,13 +57,13 @@ pub struct Config {
 pub struct Tls {
     /// A file of certificates (PEM) that the server or a proxy may show, in addition to the system's.
     pub ca_file: Option<PathBuf>,
-    /// A file of certificates (PEM) that are shown to a server that asks, own one first; beside `key_file`.
+    /// A file of client certificates (PEM), the client's own first; requires `key_file`.
     pub cert_file: Option<PathBuf>,
     /// A file that holds the key of the first of them (PEM).
     pub key_file: Option<PathBuf>,
 }
 
-/// How events are sent.
+/// The HTTP method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum WebhookMethod {
@@ -211,5 +211,5 @@ fn no_table<S: Serializer>(_: &BTreeMap<String, Secret>, serializer: S) -> Resul
     serializer.collect_map([((), ()); 0])
 }
 
-/// What to say of a path of no characters.
+/// The error of an empty path.
 pub const EMPTY_PATH: &str = "is empty; write the file's path";

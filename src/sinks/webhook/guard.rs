@@ -1,8 +1,8 @@
-//! Keeps a webhook from link-local addresses and from clouds' metadata services: whoever may write a webhook's
-//! URL, or the name it holds, must not make this daemon speak to one (docs/architecture.md §5).
+//! Keeps a webhook from link-local addresses and from metadata services of clouds: the author of a webhook's
+//! URL, or of its DNS name, must not direct requests of this daemon to them (docs/architecture.md §5).
 //!
-//! A name is looked at once it is resolved, and only what was looked at is connected to. Where a proxy stands
-//! between, the proxy resolves, and is the one to refuse.
+//! A name is checked once it is resolved, and only a checked address is used. Behind a proxy, the proxy
+//! resolves the name and must refuse.
 
 use std::net::SocketAddr;
 

@@ -1,8 +1,8 @@
-//! Events to an HTTP server: one request per attempt, as CloudEvents (structured JSON) or in the words of a
-//! template, signed as Standard Webhooks where secrets are given.
+//! Events to an HTTP server: one request per attempt, as CloudEvents (structured JSON) or as the output of a
+//! template, signed as Standard Webhooks if signing secrets are configured.
 //!
-//! What an answer means stands in `response.rs`, where the webhook leads and what of that is read again in
-//! `reach.rs`. The URL is a secret: robots carry their keys in it.
+//! `response.rs` interprets responses; `reach.rs` builds the clients and reads files again. The URL is a
+//! secret: URLs of robots carry keys.
 
 pub mod config;
 mod response;
@@ -73,7 +73,7 @@ struct WebhookParts {
     reached: WebhookClients,
 }
 
-/// What one request says.
+/// The content of one request.
 struct Message {
     /// The same for every repetition of these events.
     id: String,
@@ -245,12 +245,12 @@ impl Webhook {
         let request = reached.client.request(method, url.clone()).headers(headers).body(body).build();
         let response = self.exchange(reached, request).await?;
         let hidden = || self.hidden(url, &signature);
-        // What a template says may be a secret, and whoever echoes the body tells it.
+        // The output of a template may be a secret, and a response may echo the body.
         let words = template.is_none();
         response::judge(response, &asked(url), words, hidden, now.into()).await
     }
 
-    /// Everything secret that an answer may repeat; the address comes from a file, perhaps.
+    /// All secrets that a response may repeat; the address may come from a file.
     fn hidden(&self, url: &Url, signature: &str) -> Hidden {
         let signatures = signature.split([' ', ',']).map(str::to_owned);
         self.configured.and(self.config.written_secrets().chain(hidden::of_url(url)).chain(signatures))
@@ -300,8 +300,8 @@ impl Sink for Webhook {
         files::off_loop(move || standing.refresh(&config, now, spread)).await
     }
 
-    /// Connects, through the proxy and TLS, and asks the server for nothing: not the webhook's path, and
-    /// without its headers and login.
+    /// Connects, through proxy and TLS, and sends a request without the path, headers and login of the
+    /// webhook.
     async fn reach(&self) -> Result<Option<&'static str>, Refusal> {
         let reached = self.reached().await?;
         let mut root = reached.materials.url.clone();
@@ -331,9 +331,8 @@ struct Exchanged {
 
 /// Sends a request and waits for the head of its response.
 ///
-/// A server may close a connection that was idle at the moment when it is used again, which says nothing about
-/// the server or the event. The request is then sent again at once on a new connection: its `webhook-id` is the
-/// same.
+/// A server may close an idle connection just when it is used again, which is no failure of the server or the
+/// event. The request is then sent again at once on a new connection: its `webhook-id` is the same.
 async fn exchange(
     reached: Arc<WebhookClients>,
     request: reqwest::Request,
@@ -375,7 +374,7 @@ fn batch_id(events: &[Event]) -> String {
     }
 }
 
-/// Host and port: all of a webhook's address that is ever told.
+/// Host and port: the only part of the address in messages.
 fn asked(url: &Url) -> String {
     format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default())
 }

@@ -1,8 +1,9 @@
 //! The address of a webhook and the clients for it, from the configuration and the files that it names.
 //!
-//! The files may change at any time: a token is rotated, a certificate renewed. They are read again when they
-//! changed; after a broken one, or a pair that does not match, the values before stay in use. The clients are replaced at a certain age, and after a timeout or a reset: other idle
-//! connections may be dead too, and the name may resolve to other addresses.
+//! A token may be rotated and a certificate renewed at any time. Changed files are read again; if one is
+//! broken, or a pair does not match, the values before stay in use. The clients are replaced at a certain
+//! age, and after a timeout or a reset: other idle connections may be dead too, and the name may resolve to
+//! other addresses.
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -57,7 +58,7 @@ pub struct Standing(Mutex<InUse>);
 
 struct InUse {
     reached: Arc<WebhookClients>,
-    /// The trouble with the files that was reported last, while it lasts.
+    /// The last reported failure of the files, while it lasts.
     trouble: Option<String>,
     /// When the clients are replaced. `None`: before the next attempt.
     replaced_at: Option<Steady>,
@@ -70,7 +71,7 @@ impl Standing {
         Self(Mutex::new(InUse { reached: Arc::new(reached), trouble: None, replaced_at }))
     }
 
-    /// Reads the files again, and uses what they hold if it is new and right. It may block.
+    /// Reads the files again, and uses their content if it is new and valid. May block.
     pub fn refresh(&self, config: &Config, now: Steady, spread: f64) -> FilesChange {
         let before = self.in_use();
         let built = match read(config, &mut |_, _| ()) {
@@ -96,7 +97,7 @@ impl Standing {
         }
     }
 
-    /// Replaces the clients. It may block.
+    /// Replaces the clients. May block.
     ///
     /// # Errors
     /// When no others can be built: the reason. Those before stay in use.
@@ -104,12 +105,12 @@ impl Standing {
         let before = {
             let mut in_use = lock(&self.0);
             in_use.replaced_at = Some(now + age(spread));
-            // Attempts at the same time go on with the clients before.
+            // Attempts in flight continue with the clients before.
             Arc::clone(&in_use.reached)
         };
         let reached = clients(config, Arc::clone(&before.materials)).map_err(reason)?;
         let mut in_use = lock(&self.0);
-        // Files that were read meanwhile brought newer ones.
+        // The files were read during the build, and the newer clients stay.
         if Arc::ptr_eq(&in_use.reached, &before) {
             in_use.reached = Arc::new(reached);
         }
@@ -263,7 +264,7 @@ fn checked(written: &Secret, allow_link_local: bool) -> Result<Url, &'static str
     }
 }
 
-/// What is shown to a server that asks who we are.
+/// The client certificate and its key.
 fn identity(
     config: &Config,
     doubt: &mut dyn FnMut(&'static str, String),

@@ -1,7 +1,7 @@
-//! What an answer means, or its absence, in words that name the receiver and no secret.
+//! The meaning of a response, or of its absence, as a message with the host and without secrets.
 //!
-//! Any 2xx acknowledges. Nothing of the URL is told, nor where a redirect points. Of a refusal the receiver's
-//! own words are told: bounded, without control characters, and without anything secret that they echo.
+//! Any 2xx acknowledges. Messages name no URL and no redirect target. A refusal includes the receiver's text:
+//! bounded, without control characters, and without echoed secrets.
 
 use std::time::{Duration, SystemTime};
 
@@ -15,16 +15,16 @@ use crate::model::pace::LONGEST_RETRY_AFTER;
 use crate::net::{self, ca_file};
 use crate::secret::hidden::Hidden;
 
-/// A refusal is told in a few sentences; what is longer is a page, and of that the beginning is enough.
+/// A refusal is a few sentences. A longer body is a page, and its beginning is enough.
 const BODY_BYTES: usize = 64 * 1024;
-/// What of it is told.
+/// The part of the body in messages.
 const WORDS_BYTES: usize = 512;
-/// The head of an answer decides. For its body, which holds words alone, nobody waits longer.
+/// The head of a response decides. Its body only explains, so the wait for it is short.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What a status means, and what to do about it. Those of a content that is refused, and of a hold, are
-/// listed; every other 4xx is about how we ask, which is the same for all events, so it
-/// holds too, and drops nothing.
+/// The meaning of a status and the fix. Statuses that refuse content, and holds, are listed. Every other 4xx
+/// is about the request itself, which is the same for all events, so it puts the sink on hold and drops
+/// nothing.
 const STATUSES: &[(u16, RefusalClass, &str)] = &[
     (400, RefusalClass::Event, "it refuses this event"),
     (401, RefusalClass::Sink, "it does not know who asks; look at `headers` and `secrets`"),
@@ -33,7 +33,7 @@ const STATUSES: &[(u16, RefusalClass, &str)] = &[
     (405, RefusalClass::Sink, "it has another method there; look at `method` and `url`"),
     (407, RefusalClass::Sink, "the proxy does not know who asks; write user and password into `proxy`"),
     (408, RefusalClass::Passing, "it waited too long for the event"),
-    // What a receiver that has the event already may say, and no repetition changes.
+    // Some receivers return it for an event that they already have; a retry does not help.
     (409, RefusalClass::Event, "the event is in conflict with what it has"),
     (410, RefusalClass::Sink, "what was at this address is gone; look at `url`, or leave this sink out"),
     (413, RefusalClass::Event, "the event is too large for it"),
@@ -43,13 +43,13 @@ const STATUSES: &[(u16, RefusalClass, &str)] = &[
     (425, RefusalClass::Passing, "it was too early"),
     (429, RefusalClass::Passing, "it was asked too often"),
 ];
-/// What nginx writes on the page of its 400 where a client certificate is missing or refused: no event's
-/// fault.
+/// nginx writes it on the page of its 400 where a client certificate is missing or refused: no fault of an
+/// event.
 const NGINX_ON_CERTIFICATES: &str = "SSL certificate";
 
-/// The receiver's words as they may be told: on one line, and cut.
+/// The receiver's text for messages: on one line, cut.
 fn told(words: &str, hidden: &Hidden) -> String {
-    // Half a secret may stand where the body was cut.
+    // A secret may be cut at the end of the body.
     let end = if words.len() < BODY_BYTES { words.len() } else { BODY_BYTES / 2 };
     let mut told = String::new();
     for character in hidden.hide_part(words, 0..end).trim().chars() {
@@ -68,8 +68,7 @@ fn told(words: &str, hidden: &Hidden) -> String {
     told
 }
 
-/// Whether an answer acknowledges; it came at that moment, to a request that carried what is hidden, which is
-/// asked for only where words are told.
+/// Whether a response acknowledges. `hidden` is evaluated only where the receiver's text is used.
 pub async fn judge(
     response: Response,
     asked: &str,
@@ -113,7 +112,7 @@ pub async fn judge(
     Err(Refusal { retry_after: bounded(retry_after), ..Refusal::passing(what + "it is in trouble") })
 }
 
-/// What no answer came to; `within` is the time that the attempt had.
+/// The refusal of an attempt without a response; `within` is its time limit.
 pub fn unanswered(
     error: reqwest::Error,
     asked: &str,
@@ -154,7 +153,7 @@ pub fn unanswered(
     }
 }
 
-/// The refusal of an attempt whose time is over.
+/// The refusal of an attempt that timed out.
 pub fn late(asked: &str, within: impl std::fmt::Display) -> Refusal {
     Refusal::passing(format!("{asked} did not answer within {within}"))
 }
@@ -179,7 +178,7 @@ fn bounded(retry_after: Option<Duration>) -> Option<Duration> {
     retry_after.map(|wait| wait.min(LONGEST_RETRY_AFTER))
 }
 
-/// The beginning of an answer's body, as far as it comes soon.
+/// The beginning of the body, as far as it arrives in time.
 async fn words(mut response: Response) -> String {
     let mut body = Vec::new();
     let reading = async {
@@ -191,7 +190,7 @@ async fn words(mut response: Response) -> String {
             }
         }
     };
-    // What came until then is enough.
+    // The part that arrived is enough.
     let _ = tokio::time::timeout(PATIENCE, reading).await;
     String::from_utf8_lossy(&body).into_owned()
 }

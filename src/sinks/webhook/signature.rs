@@ -10,9 +10,9 @@ use sha2::Sha256;
 
 use crate::secret::Secret;
 
-/// What a secret begins with.
+/// The prefix of a signing secret.
 const PREFIX: &str = "whsec_";
-/// So many bytes a key is to have, says the specification. Others work, and are doubtful.
+/// The length of a key by the specification. Other lengths work, with a warning.
 const USUAL_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 /// Padding is left out by some who copy a secret.
 const LENIENT: GeneralPurpose = lenient(Indifferent);
@@ -21,7 +21,7 @@ const fn lenient(padding: DecodePaddingMode) -> GeneralPurpose {
     GeneralPurpose::new(&alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_padding_mode(padding))
 }
 
-/// One signing secret: the state of its HMAC, from which each signature goes on.
+/// One signing secret: the prepared state of its HMAC.
 #[derive(Clone)]
 pub struct SigningKey {
     prepared: Hmac<Sha256>,
@@ -51,7 +51,7 @@ impl SigningKey {
     }
 }
 
-/// What of a secret is secret.
+/// The secret part of a signing secret.
 pub fn encoded(secret: &Secret) -> &str {
     let written = secret.expose().trim();
     written.strip_prefix(PREFIX).unwrap_or(written)

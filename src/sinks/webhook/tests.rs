@@ -186,8 +186,7 @@ async fn the_receivers_words_are_told_cut_and_without_control_characters_or_anyt
             Answer::Status(status, vec![("location", format!("http://h/{echo}"))], echo.clone()),
         )
         .await;
-        // The signature is of an earlier moment, if the second went by meanwhile; then it is nobody's any
-        // more.
+        // A second may have passed since; then the signature is of an earlier moment and protects nothing.
         assert!(!format!("{refusal} {refusal:?}").contains("hunter2"), "{refusal}");
     }
 }
@@ -217,12 +216,12 @@ async fn a_body_that_is_encoded_without_being_asked_for_is_not_told() {
     assert!(receiver.got().iter().all(|got| got.header("accept-encoding") == "identity"));
 }
 
-/// How a server treats a connection that was idle before.
+/// The behaviour of a server on a connection that was idle.
 #[derive(Clone, Copy)]
 enum OnReuse {
-    /// It reads the request and closes.
+    /// Reads the request and closes.
     Close,
-    /// It resets at the first byte.
+    /// Resets at the first byte.
     Reset,
 }
 
@@ -386,7 +385,7 @@ async fn clients_are_replaced_at_the_latest_after_five_minutes_and_earlier_by_a_
     }
 }
 
-/// A server that answers its only request with interim responses until nobody reads them any more.
+/// A server that responds to its only request with interim responses until the client closes.
 fn flood() -> (std::net::SocketAddr, std::thread::JoinHandle<()>) {
     use std::io::{Read, Write};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

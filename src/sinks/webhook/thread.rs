@@ -1,8 +1,8 @@
 //! A thread and a runtime for the connections of one webhook.
 //!
-//! The HTTP library reads interim responses (1xx) for as long as they arrive, many megabytes in one turn, and has
-//! no bound for them. A receiver that floods them keeps this thread busy until the time of the attempt is over.
-//! No other sink, and no poll, waits for it.
+//! The HTTP library reads interim responses (1xx) as long as they arrive, many megabytes at once, and without
+//! a bound. A receiver that floods them occupies this thread until the attempt times out. No other sink and
+//! no poll waits for it.
 
 use std::convert::Infallible;
 use std::io;
@@ -11,7 +11,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinSet};
 
-/// The thread. It ends when this is dropped.
+/// The thread. It ends when this value is dropped.
 pub struct WebhookThread {
     handle: Handle,
     _until: oneshot::Sender<Infallible>,
