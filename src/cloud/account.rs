@@ -24,12 +24,13 @@ pub struct Config {
     /// The secret key itself; better in a file.
     #[serde(skip_serializing)]
     pub secret_key: Option<Secret>,
-    /// A file that holds the secret key; a bare name is looked for in `$CREDENTIALS_DIRECTORY` first.
+    /// A file that holds the SecretKey. A name without a slash is looked up in `$CREDENTIALS_DIRECTORY`
+    /// first.
     pub secret_key_file: Option<PathBuf>,
-    /// Where id and key are looked for: `auto`, or `config`, `env`, `file`, `tccli` for just that place.
-    /// Default auto.
+    /// The source of SecretId and SecretKey: `auto`, or one of `config`, `env`, `file`, `tccli`. Default
+    /// auto.
     pub credentials: CredentialSource,
-    /// `2.0` or `3.0`: over which API the operation `bm` is asked for. Default 2.0.
+    /// The API version of the operation `bm`: `2.0` or `3.0`. Default 2.0.
     pub api: Api,
     /// Where to connect, for all operations of the account; a path counts for API 2.0 alone. Default: each
     /// operation's own host. Plain http only to a loopback address.
@@ -52,7 +53,7 @@ pub struct Config {
     pub ca_file: Option<PathBuf>,
 }
 
-/// An account as it is used: checked, with its credentials, and with nothing left to look up.
+/// A validated account with its credentials.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Account {
     /// Its name in the configuration.
@@ -67,7 +68,7 @@ pub struct Account {
     pub credentials_file: Option<CredentialFile>,
     /// Sent along with temporary credentials.
     pub token: Option<Secret>,
-    /// Over which API the operation `bm` is asked for.
+    /// The API version of the operation `bm`.
     pub api: Api,
     /// Where to connect: http or https, without user or query; plain http only to a loopback address. `None`:
     /// each operation's own host.
@@ -82,8 +83,8 @@ pub struct Account {
     pub rate_limit: Option<Rate>,
     /// Requests under way at once, 1 to 10000.
     pub max_in_flight: u32,
-    /// The proxy that all requests go through: an http or https URL, perhaps with a password. `None`: as the
-    /// environment says.
+    /// The proxy of all requests: an http or https URL, possibly with a password. `None`: the proxy of the
+    /// environment.
     pub proxy: Option<Secret>,
     /// Certificates in addition to the system's.
     pub ca: Vec<CertificateDer<'static>>,
@@ -189,7 +190,7 @@ impl Account {
     /// When it does: which variable, and what to do.
     pub fn check_proxy(&self, operation: &Operation) -> Result<(), Refused> {
         let own = || format!("https://{}", operation.host).parse().ok();
-        // A host that makes no URL is told by itself.
+        // A host that makes no URL is reported elsewhere.
         let Some(server) = self.endpoint.clone().or_else(own) else { return Ok(()) };
         proxy::before(&server, self.proxy.as_ref(), &Variables::of_process()).map(drop)
     }
@@ -201,7 +202,7 @@ impl Account {
         own.map(|secret| secret.expose().to_owned()).chain(of_proxies)
     }
 
-    /// What its calls are counted under: the ids of temporary keys come and go, and the account stays.
+    /// The identity in the rate limit: the SecretId, or the account's name where SecretIds are temporary.
     pub fn counted_as(&self) -> &str {
         if self.token.is_some() { &self.name } else { &self.secret_id }
     }

@@ -45,7 +45,8 @@ pub enum Missing {
 /// The message of a proxy's 407, to a request as well as to a tunnel.
 const PROXY_LOGIN: &str = "the proxy does not know who asks; write user and password into `proxy`";
 
-/// Codes of API 2.0 that are not the service's trouble (docs/tencent-cloud-api.md §1, "Error codes"); every other code is.
+/// Codes of API 2.0 with another scope than the service (docs/tencent-cloud-api.md §1, "Error codes"). Every
+/// other code is a fault of the service.
 const CODES_2_0: &[(i64, Class)] = &[
     (4000, Class::Task),
     (4100, Class::Account),
@@ -154,15 +155,15 @@ fn class_2_0(code: &Code, message: &str, id_parameter: &str) -> Class {
     }
 }
 
-/// The code of a module in parentheses at the start of the message of a general 5100: `(9001)db error`. Only the
-/// reported code changes: 5100 is retried whatever the module says.
+/// The code of a module in parentheses at the start of the message of a general 5100: `(9001)db error`. Only
+/// the reported code changes: 5100 is retried in any case.
 fn module_code(code: &Code, message: &str, api: Api) -> Option<Code> {
     let inner = message.strip_prefix('(')?.split_once(')')?.0;
     let module = Some(Code::read(inner)).filter(|module| matches!(module, Code::Int(_)));
     module.filter(|_| api == Api::V2 && *code == Code::Int(5100))
 }
 
-/// Whether the message names another parameter than the id, as a word of its own.
+/// Whether the message names another parameter than the id.
 fn blames_another(message: &str, id_parameter: &str) -> bool {
     let words: Vec<_> =
         message.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').collect();

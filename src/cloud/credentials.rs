@@ -1,8 +1,8 @@
 //! An account's credentials, and the files that hold them: a key alone, the SDK's file, or that of `tccli`
 //! (docs/tencent-cloud-api.md §4).
 //!
-//! Files are read at the start, and again while the account is held and the file changes. What is in them is
-//! repeated nowhere.
+//! Files are read at the start, and again while the account is on hold and a file changes. Their content is
+//! never repeated.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::secret::{self, Secret};
 
-/// What signs an account's requests.
+/// The credentials that sign an account's requests.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Credentials {
     /// The key's id.
@@ -23,11 +23,11 @@ pub struct Credentials {
     pub token: Option<Secret>,
 }
 
-/// Where an account's credentials are looked for (docs/tencent-cloud-api.md §4).
+/// The source of an account's credentials (docs/tencent-cloud-api.md §4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CredentialSource {
-    /// In the configuration; where nothing stands there, in the other places, in this order.
+    /// The configuration; if it has none, the other sources in this order.
     #[default]
     Auto,
     /// In the configuration.
@@ -45,14 +45,14 @@ pub enum CredentialSource {
 pub struct CredentialFile {
     /// Where it is.
     pub path: PathBuf,
-    /// How it is read.
+    /// The format of the file.
     pub form: FileFormat,
 }
 
-/// How a file of credentials is read.
+/// The format of a file with credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileFormat {
-    /// The secret key and nothing else; its id stands in the configuration.
+    /// The SecretKey and nothing else; the SecretId is in the configuration.
     Key,
     /// INI with `secret_id` and `secret_key` in `[default]`.
     Sdk,
@@ -61,7 +61,7 @@ pub enum FileFormat {
 }
 
 impl CredentialFile {
-    /// Reads it; `written_id` is what the configuration says of the id.
+    /// Reads the file; `written_id` is the SecretId of the configuration.
     ///
     /// # Errors
     /// In words for people, with the file's name and what to write.
@@ -82,8 +82,8 @@ impl CredentialFile {
 const SDK_FORM: &str = "write a line [default], and below it secret_id = … and secret_key = …";
 const TCCLI_FORM: &str = "write {\"secretId\": …, \"secretKey\": …}, or run `tccli configure`";
 
-/// Keys with which the official tools exchange the key for the identity of a role, or get one from elsewhere:
-/// in lower case, without `-` and `_`.
+/// Keys of the official tools for the identity of a role, or for credentials from elsewhere: in lower case,
+/// without `-` and `_`.
 const ROLE_KEYS: [&str; 8] = [
     "rolearn",
     "rolename",
@@ -96,10 +96,10 @@ const ROLE_KEYS: [&str; 8] = [
 ];
 /// The key of tccli that names the kind of credentials.
 const KIND: &str = "type";
-/// The kind whose key and token are used as they are; tccli renews them in the file.
+/// The type whose key and token are used directly; tccli renews them in the file.
 const OF_LOGIN: &str = "oauth";
 
-/// What was found of them; an empty one is as good as none.
+/// Credentials as read; an empty value counts as missing.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct RawCredentials {
@@ -111,8 +111,8 @@ struct RawCredentials {
 }
 
 impl RawCredentials {
-    /// The key that asks for another identity than that of the secret key. Where it is ignored, tasks that only
-    /// the other identity can see are not found.
+    /// The key that selects another identity than that of the SecretKey. If it were ignored, tasks that only
+    /// the other identity can see would not be found.
     fn other_identity(&self) -> Option<&str> {
         self.others.iter().find_map(|(name, value)| {
             let is_set = match value {
@@ -147,8 +147,8 @@ fn whole(path: &Path, found: Option<RawCredentials>, form: &str) -> Result<Crede
     Ok(Credentials { secret_id, secret_key: Secret::new(secret_key), token: filled(token).map(Secret::new) })
 }
 
-/// As Python's `configparser` reads it, which the SDK uses: names in any case, `=` or `:`, whole lines of
-/// comment. What is none of that is no file of this kind.
+/// Reads the format of Python's `configparser`, which the SDK uses: names in any case, `=` or `:`, comment
+/// lines. Any other line makes it another kind of file.
 fn sdk(text: &str) -> Option<RawCredentials> {
     const SECTION: &str = "default";
     let mut section = None;
@@ -170,7 +170,7 @@ fn sdk(text: &str) -> Option<RawCredentials> {
     Some(found)
 }
 
-/// What serde says of a misfit repeats it, so that is not told.
+/// The message of serde repeats the value, so it is not used.
 fn tccli(text: &str) -> Option<RawCredentials> {
     serde_json::from_str(text).ok()
 }

@@ -13,7 +13,7 @@ use super::{Error, Stamp};
 use crate::model::task::TaskId;
 use crate::secret::Secret;
 
-/// Where API 2.0 answers.
+/// The path of API 2.0.
 const PATH: &str = "/v2/index.php";
 
 /// Everything about the requests of one target but the task, the nonce and the time.

@@ -12,7 +12,7 @@ use super::sign::tc3::{self, Tc3Signer};
 use super::{Error, Stamp};
 use crate::model::task::TaskId;
 
-/// Signed, so it is sent as it stands here.
+/// Signed, so it is sent exactly so.
 const JSON: &str = "application/json";
 const TIMESTAMP: HeaderName = HeaderName::from_static("x-tc-timestamp");
 
@@ -58,7 +58,7 @@ impl RequestForm3 {
         let header = |what, text: &str| {
             HeaderValue::from_str(text).map_err(|_| Error::Header { account: account.name.clone(), what })
         };
-        // The id goes into `Authorization` later, where nobody could be told any more.
+        // The id is part of `Authorization` later, where an error could not be reported.
         header("secret_id", &account.secret_id)?;
         let mut headers = HeaderMap::from_iter([
             (HOST, header("host", &host)?),

@@ -46,7 +46,8 @@ struct Connected {
     hidden: Hidden,
 }
 
-/// What makes a request fresh: the server refuses a pair that it has seen (docs/tencent-cloud-api.md §1).
+/// The values that make a request unique: the server refuses a pair that it has seen
+/// (docs/tencent-cloud-api.md §1).
 #[derive(Clone, Copy, Debug)]
 pub struct Stamp {
     /// In `1..2^63`; API 3.0 has none.
@@ -55,7 +56,7 @@ pub struct Stamp {
     pub at: Wall,
 }
 
-/// Why an account or a target cannot be asked at all.
+/// An account or a target that cannot be polled.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No such account is configured.
@@ -67,7 +68,7 @@ pub enum Error {
     /// The HTTP client could not be built.
     #[error("cannot set up TLS for account {account} ({source})")]
     Client {
-        /// Whose.
+        /// The account.
         account: String,
         /// Why.
         source: net::Error,
@@ -75,9 +76,9 @@ pub enum Error {
     /// Something of the account's fits into no header.
     #[error("the {what} of account {account} holds characters that no request can carry; write it anew")]
     Header {
-        /// Whose.
+        /// The account.
         account: String,
-        /// What.
+        /// The part that does not fit.
         what: &'static str,
     },
     /// A variable of the environment leads its requests to a proxy that cannot be used.

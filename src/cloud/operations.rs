@@ -1,7 +1,7 @@
 //! The table of operations: API action, request parameters and form of the response, a row of data each.
 //!
-//! A row is a fact of docs/tencent-cloud-api.md; logic over rows is one function. The meaning of a status comes from its own row,
-//! never from a shared enum: `1` is a success in one API and a failure in another.
+//! A row is a fact of docs/tencent-cloud-api.md; logic over rows is one function. The meaning of a status
+//! comes from its row, never from a shared enum: `1` is a success in one API and a failure in another.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,7 +24,7 @@ pub struct Operations {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Operation {
-    /// How its requests are signed and its answers wrapped.
+    /// The API: signature and response format.
     pub api: Api,
     /// Its public host.
     pub host: String,
@@ -33,7 +33,7 @@ pub struct Operation {
     /// The version of the action; API 3.0 alone has one.
     #[serde(default)]
     pub version: String,
-    /// The row that does the same over API 3.0: it is meant where an account says `api = "3.0"`.
+    /// The row with the same function over API 3.0: it is used by an account with `api = "3.0"`.
     pub successor: Option<String>,
     /// The id parameter's name and type.
     pub id: IdParameter,
@@ -50,7 +50,7 @@ pub struct Operation {
     /// Statuses of part success, part failure.
     #[serde(default)]
     pub partial: Vec<Code>,
-    /// Statuses of "not yet". Anything else is told once and polled on.
+    /// Statuses of an unfinished task. Any other status is logged once and polled again.
     #[serde(default)]
     pub running: Vec<Code>,
     /// Place of the instances.
@@ -68,7 +68,7 @@ pub struct Operation {
     pub(super) wanted: OnceLock<Wanted>,
 }
 
-/// An API of the cloud: how requests are signed and answers are wrapped.
+/// An API of the cloud: signature and response format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Api {
     /// Parameters in the query or a form, signed with SHA-1 or SHA-256 (docs/tencent-cloud-api.md §1).
@@ -86,11 +86,11 @@ pub enum Api {
 pub struct IdParameter {
     /// The request parameter.
     pub name: String,
-    /// What it takes.
+    /// The type of its value.
     pub r#type: IdType,
 }
 
-/// Where an answer lists its instances.
+/// The places of the instances in a response.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Instances {
@@ -161,8 +161,8 @@ fn max_response() -> ByteSize {
 }
 
 impl Operation {
-    /// How fast it is asked where nobody says otherwise. The documented limit is counted at the arrival,
-    /// which jitters: so much of it is used (docs/architecture.md §4).
+    /// The default rate. The cloud counts requests at their arrival, with varying delays, so this is a part
+    /// of the documented limit (docs/architecture.md §4).
     pub fn usual_rate(&self) -> Rate {
         const SHARE_OF_DOCUMENTED_RATE: f64 = 0.95;
         self.rate.times(SHARE_OF_DOCUMENTED_RATE)

@@ -1,5 +1,5 @@
-//! From the bytes of a response to a reading or a fault, leniently: docs/tencent-cloud-api.md §1 lists what real responses do, and
-//! those of API 3.0 are read alike.
+//! From the bytes of a response to a reading or a fault, with tolerance: docs/tencent-cloud-api.md §1 lists
+//! the variants of real responses. Those of API 3.0 are read with the same tolerance.
 
 use std::borrow::Cow;
 
@@ -180,8 +180,8 @@ fn is_known(row: &Operation, status: &Code) -> bool {
     row.running.contains(status) || outcome(row, status).is_some()
 }
 
-/// The published sample uses typographic quotes, and pasted into a stub server it arrives unchanged: they are
-/// read as plain ones in a body that is no JSON otherwise.
+/// The published sample uses typographic quotes, and some stub servers send it unchanged: they are read as
+/// plain quotes in a body that is not JSON otherwise.
 fn with_plain_quotes(body: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(body).ok()?;
     text.contains('\u{201c}').then(|| text.replace(['\u{201c}', '\u{201d}'], "\""))

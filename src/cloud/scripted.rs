@@ -9,7 +9,7 @@ use super::Error;
 use super::account::Account;
 use super::connection::{Connections, Received, SignedRequest, TransportFailure};
 
-/// Connections whose responses come from a function of the request and of `fresh`.
+/// Connections with scripted responses: a function of the request and of `fresh`.
 pub(crate) struct Scripted<F>(pub F);
 
 #[async_trait]

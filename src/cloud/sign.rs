@@ -27,8 +27,8 @@ pub enum SignatureMethod {
     Sha256,
 }
 
-/// A signer for one key, method, host and path: the state of the HMAC after the key and `GET` + host + path +
-/// `?` is prepared once, and each request goes on from a copy.
+/// A signer for one key, method, host and path. The state of the HMAC after `GET` + host + path + `?` is
+/// prepared once, and each request continues from a copy.
 #[derive(Clone)]
 pub struct Signer {
     prepared: Prepared,

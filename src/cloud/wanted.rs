@@ -1,8 +1,8 @@
 //! Selective decoding: only the parts of a JSON body that a row reads are kept. All else is skipped while the
 //! body is parsed, so that a hostile body costs little time and memory.
 //!
-//! The leniency of docs/tencent-cloud-api.md §1 about names, arrays and empty values is here; the meaning of a value is decided by
-//! `answer`.
+//! The tolerance of docs/tencent-cloud-api.md §1 for names, arrays and empty values is here; `response`
+//! decides the meaning of a value.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -75,7 +75,7 @@ impl Wanted {
         self.below.iter().find(|(known, _)| known == name).map(|(known, wanted)| (known.as_str(), wanted))
     }
 
-    /// An object stands for an array of one element.
+    /// An object counts as an array of one element.
     fn in_object(&self) -> &Self {
         self.below(EVERY).map_or(self, |(_, wanted)| wanted)
     }
@@ -177,7 +177,8 @@ impl<'a> Object<'a> {
 }
 
 impl<'a> Part<'a> {
-    /// Whether it is as good as absent: `null`, or an empty text, array or object (docs/tencent-cloud-api.md §1).
+    /// Whether the value counts as absent: `null`, or an empty text, array or object
+    /// (docs/tencent-cloud-api.md §1).
     pub fn is_nothing(&self) -> bool {
         match self {
             Self::Null => true,

@@ -1,9 +1,9 @@
 //! Files that are read: regular files alone, opened without blocking, bounded in size and in time.
 //!
-//! Opening a FIFO blocks, and any call on a file behind a dead network mount may block for good. Such calls
-//! run on plain threads, and a caller gives up after [`PATIENCE`]. A thread that hangs belongs to no runtime,
-//! so no stop waits for it. The functions here block their caller for at most that long; a loop calls them
-//! through [`off_loop`].
+//! Opening a FIFO blocks, and any call on a file behind a dead network mount may block for ever. Such calls
+//! run on plain threads, and a caller stops waiting after [`PATIENCE`]. A hanging thread belongs to no
+//! runtime, so no stop waits for it. The functions here block their caller for at most that time; a loop
+//! calls them through [`off_loop`].
 
 mod stream;
 mod watcher;
@@ -46,7 +46,7 @@ impl Error {
         format!("cannot read {} ({self}); {}", path.display(), self.fix())
     }
 
-    /// What to do, as an imperative.
+    /// The fix, as an imperative.
     pub fn fix(&self) -> &'static str {
         match self {
             Self::NotRegular(_) => "name a regular file",
@@ -72,10 +72,10 @@ impl Error {
 pub enum FilesChange {
     /// They hold what they held.
     None,
-    /// What they hold now is in use.
+    /// The new content is in use.
     Read,
-    /// They cannot be used: why, and what to do, without a secret. The content before stays in use. It is
-    /// reported once, until they can be used or are unusable for another reason.
+    /// The files are unusable, with the reason and the fix and without a secret. The content before stays in
+    /// use. Each reason is reported once.
     Broken(String),
 }
 
@@ -87,7 +87,7 @@ pub struct FileContent {
     pub mode: u32,
 }
 
-/// Reads a whole file of at most so many bytes. Links are followed.
+/// Reads a whole file of at most `largest_bytes`. Links are followed.
 ///
 /// # Errors
 /// When it is no regular file, too large, or not read in time; and with the system's own errors.
@@ -122,8 +122,8 @@ pub fn list(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     within(PATIENCE, move || fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect())
 }
 
-/// Runs what reads files on a plain thread, so that its caller's runtime goes on meanwhile and ends without
-/// it.
+/// Runs work with files on a plain thread, so that the caller's runtime continues meanwhile and can end
+/// without it.
 ///
 /// # Errors
 /// When the system refuses a thread.
@@ -136,7 +136,7 @@ pub fn off_loop<T: Send + 'static>(
     async move {
         started?;
         let result = receiver.await.map_err(io::Error::other)?;
-        // A panic goes on in its owner.
+        // A panic continues in its owner.
         Ok(result.unwrap_or_else(|panic| resume_unwind(panic)))
     }
 }
@@ -147,7 +147,7 @@ fn within<T: Send + 'static>(
     calls: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, Error> {
     let (sender, receiver) = sync_channel(1);
-    // The caller may have given up.
+    // The caller may have stopped waiting.
     spawn(move || drop(sender.send(calls())))?;
     receiver.recv_timeout(patience).map_err(gave_up)?.map_err(Error::System)
 }

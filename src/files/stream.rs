@@ -27,7 +27,7 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Opens a file of at most so many bytes. Links are followed.
+    /// Opens a file of at most `largest_bytes`. Links are followed.
     ///
     /// # Errors
     /// When it is no regular file, too large, or not opened in time; and with the system's own errors.
@@ -55,7 +55,7 @@ impl Stream {
         spawn(move || {
             let (file, mode) = match open() {
                 Ok(opened) => opened,
-                // The caller may have given up, here and below.
+                // The caller may have stopped waiting, here and below.
                 Err(error) => return drop(opened_sender.send(Err(error))),
             };
             if opened_sender.send(Ok(mode)).is_ok() {
@@ -72,7 +72,7 @@ impl Stream {
             return Ok(None);
         }
         let part = self.parts.recv_timeout(self.patience).map_err(gave_up)??;
-        // Only an empty part is the end: a thread that is gone would look like one otherwise.
+        // Only an empty part is the end: a thread that ended would look the same otherwise.
         self.has_ended = part.is_empty();
         Ok((!self.has_ended).then_some(part))
     }

@@ -8,7 +8,7 @@ use super::*;
 const LARGEST_BYTES: u64 = 1024 * 1024;
 const BRIEF: Duration = Duration::from_millis(50);
 
-/// Files that are not regular, each with the word for its kind; links to them too.
+/// Files that are not regular, each with the name of its kind; links to them too.
 pub(crate) fn irregular(folder: &Path) -> Vec<(PathBuf, &'static str)> {
     let fifo = folder.join("fifo");
     rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();

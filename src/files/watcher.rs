@@ -1,9 +1,9 @@
 //! The one watcher of files that are read again: secrets, certificates, templates.
 //!
-//! A plain thread looks at every watched file about once a second and announces the owners whose files
-//! changed. An announcement carries no content: its reader reads the files of that owner again, off its loop,
-//! and finds out what is new. A list of owners is announced at its first look too, since a file may have
-//! changed after it was read and before it was watched.
+//! A plain thread checks every watched file about once a second and announces the owners of changed files. An
+//! announcement has no content: its reader reads the files of that owner again, off its loop, and finds the
+//! change. A list of owners is also announced at its first check, since a file may have changed between its
+//! reading and its watch.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 
 use super::{PATIENCE, spawn};
 
-/// Time between two looks. Somebody who just replaced a secret waits about as long.
+/// The time between two checks, and about the delay after a replaced secret.
 const EVERY: Duration = Duration::from_secs(1);
 
 /// The watcher. Its thread ends within a second after the last clone and the last [`Watched`] are gone.
@@ -48,15 +48,15 @@ type OwnerKey = (u64, String);
 /// The reason for an announcement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AnnounceReason {
-    /// A reader asked for it: its files may be as they were.
+    /// On request of a reader, with or without a change.
     Requested,
-    /// A file is not as it was, or was not looked at before.
+    /// A file has changed, or was not checked before.
     Changed,
 }
 
 struct Entry {
     files: Arc<[PathBuf]>,
-    /// The files at the last look; `None` before the first one.
+    /// The files at the last check; `None` before the first.
     seen: Option<Vec<FileState>>,
     /// The reason to announce the owner, if there is one.
     cause: Option<AnnounceReason>,
@@ -65,8 +65,8 @@ struct Entry {
     hangs: Weak<()>,
 }
 
-/// The properties that tell a file from its next version. A rename over it changes the inode, a link to
-/// another target too.
+/// The properties that distinguish a file from its next version. A rename over it changes the inode, a link
+/// to another target too.
 type FileState = Result<FileIdentity, ErrorKind>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,8 +136,8 @@ impl Watched {
         }
     }
 
-    /// Announces an owner in any case: after a refused probe its files are read again whatever they look
-    /// like. Files that hang are left alone.
+    /// Announces an owner in any case: after a refused probe its files are read again, changed or not. Files
+    /// that hang are skipped.
     pub fn request(&self, owner: &str) {
         if let Some(entry) = self.shared.entries().get_mut(&(self.list, owner.to_owned()))
             && entry.hangs.strong_count() == 0
@@ -146,10 +146,10 @@ impl Watched {
         }
     }
 
-    /// Waits for an announcement, and gives its owners. It may be dropped and called again at any time.
+    /// Waits for an announcement, and returns its owners. Cancel safe.
     pub async fn announced(&self) -> BTreeMap<String, AnnounceReason> {
         loop {
-            // A permit that comes between the look and the wait is kept.
+            // A permit between the check and the wait is kept.
             let owners = self.take();
             if !owners.is_empty() {
                 return owners;
@@ -176,7 +176,7 @@ impl WatcherShared {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Compares the files of an owner with the last look, unless others are watched by now.
+    /// Compares the files of an owner with the last check, unless its list has changed.
     fn looked_at(&self, key: &OwnerKey, files: &Arc<[PathBuf]>, seen: Vec<FileState>) {
         let mut entries = self.entries();
         let Some(entry) = entries.get_mut(key).filter(|entry| Arc::ptr_eq(&entry.files, files)) else {
@@ -196,8 +196,8 @@ impl Entry {
     }
 }
 
-/// One look at every file. Files that hang cost `patience` once; their owner is passed over until the thread
-/// that looks at them comes back.
+/// One check of every file. Files that hang delay it once, by `patience`; their owner is skipped until the
+/// thread that checks them returns.
 fn look_at_all(
     shared: &Arc<WatcherShared>,
     patience: Duration,
@@ -217,7 +217,7 @@ fn look_at_all(
         let files: Vec<_> = to_look_at.iter().map(|(_, files)| Arc::clone(files)).collect();
         let started = spawn(move || {
             for files in files {
-                // The watcher gave up on this thread when it hung.
+                // The watcher stopped waiting for this thread when it hung.
                 if sender.send(files.iter().map(&look).collect()).is_err() {
                     break;
                 }
@@ -225,7 +225,7 @@ fn look_at_all(
             drop(alive);
         });
         if started.is_err() {
-            // A later look may get a thread.
+            // A later check may get a thread.
             return;
         }
         while let Some((key, files)) = to_look_at.pop_front() {

@@ -1,5 +1,5 @@
-//! Addresses as people write them into a configuration, and which of them may be used. None is ever repeated
-//! in what is told: it may hold a password, or be a secret itself.
+//! Validation of addresses in a configuration. An address is never part of a message: it may hold a password,
+//! or be a secret itself.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -34,8 +34,8 @@ pub fn proxy(written: &str, before: Option<(&Url, &str)>) -> Result<(), String> 
     }
 }
 
-/// Whether a URL parser would read something else than a person: it drops line breaks, reads `\` as `/`, and takes the
-/// scheme of `socks:/proxy` for a host.
+/// Whether a URL parser would read another address than a person: it drops line breaks, reads `\` as `/`, and
+/// takes the scheme of `socks:/proxy` for a host.
 pub fn is_odd(written: &str) -> bool {
     let (_, after_scheme) = written.split_once("://").unwrap_or(("", written));
     let is_odd = |letter: char| letter == '\\' || letter.is_whitespace() || letter.is_control();
@@ -82,7 +82,7 @@ pub fn is_metadata(address: IpAddr) -> bool {
 /// The IPv4 addresses to which an IPv6 address may lead. A form with several readings gives all of them.
 fn embedded(address: Ipv6Addr) -> Vec<Ipv4Addr> {
     let bits = address.to_bits();
-    // The 32 bits that end so many bits before the end.
+    // The 32 bits that end `before_end` bits before the end.
     let ending = |before_end: u32| Ipv4Addr::from_bits((bits >> before_end) as u32);
     // The same without the octet at bits 64 to 71, which is no part of the address (RFC 6052 §2.2).
     let around = |high_bits: u32| {

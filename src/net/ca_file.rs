@@ -40,7 +40,7 @@ pub fn pem(path: &Path) -> Result<String, String> {
     let shown = path.display();
     let files::FileContent { bytes, .. } =
         files::read(path, LARGEST_BYTES).map_err(|error| error.at(path))?;
-    // What stands between the certificates may be in any encoding.
+    // Text between the certificates may be in any encoding.
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let count = parsed(&text).collect::<Result<Vec<_>, _>>().map(|certificates| certificates.len());
     match count {
@@ -61,10 +61,10 @@ fn parsed(text: &str) -> impl Iterator<Item = Result<CertificateDer<'static>, pe
 /// Advice where a request failed since the server's certificate is not trusted; `None`: it failed otherwise.
 /// `key` names the file of further certificates.
 ///
-/// A certificate of this file that the server shows itself is trusted too, unless it is one of an authority
-/// (RFC 5280 §4.2.1.9), as `openssl req -x509` makes them by default.
+/// A server may also show a certificate of this file itself, unless it is the certificate of an authority
+/// (RFC 5280 §4.2.1.9), as `openssl req -x509` makes by default.
 pub fn advice(error: &(dyn Error + 'static), key: &str) -> Option<String> {
-    /// The name of the verifier's error, whose type is not public.
+    /// The name of the verifier's error; its type is not public.
     const AUTHORITY_SHOWN: &str = "CaUsedAsEndEntity";
     let reason = net::causes(error).find_map(|cause| match cause.downcast_ref() {
         Some(rustls::Error::InvalidCertificate(reason)) => Some(format!("{reason:?}")),

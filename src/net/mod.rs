@@ -1,6 +1,5 @@
-//! What all requests over HTTP have in common, whoever asks whom: how a client connects, how long a server
-//! asks to be left alone, and what can be told of a failure without the URL, which may carry a signature or
-//! be a secret itself.
+//! Common parts of all HTTP clients: connection settings, `Retry-After`, and error messages without the URL,
+//! which may carry a signature or be a secret.
 
 pub mod address;
 pub mod ca_file;
@@ -20,7 +19,7 @@ use crate::secret::Secret;
 /// Servers and middleboxes drop idle connections after a minute or so.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// Why a client cannot be built. It holds no secret.
+/// A client that cannot be built. The error holds no secret.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The certificates of the system.
@@ -31,7 +30,7 @@ pub enum Error {
     Client(#[from] reqwest::Error),
 }
 
-/// How a server is reached.
+/// Connection settings of a server.
 #[derive(Clone, Copy, Debug)]
 pub struct PeerSettings<'a> {
     /// Whether it speaks plain http, which is for this machine alone.
@@ -42,14 +41,14 @@ pub struct PeerSettings<'a> {
     pub ca: &'a [CertificateDer<'static>],
 }
 
-/// The settings that every client has: one attempt is one request, and its answer is taken as it comes.
+/// The settings of every client: no redirects, no retries, no other protocols.
 ///
 /// # Errors
 /// If the system's certificates cannot be read, or a certificate cannot be used.
 pub fn client(way: PeerSettings<'_>) -> Result<ClientBuilder, Error> {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
-        // It fails only where a provider is there already, and any will do.
+        // An error means that a provider is installed, and any provider works.
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
     let written = way.proxy.cloned();
@@ -83,19 +82,19 @@ pub fn client(way: PeerSettings<'_>) -> Result<ClientBuilder, Error> {
         .user_agent(concat!("opwatch/", env!("CARGO_PKG_VERSION"))))
 }
 
-/// How long a `Retry-After` asks to be left alone, in either of its forms (RFC 9110 §10.2.3).
+/// The pause of a `Retry-After` header, in either of its forms (RFC 9110 §10.2.3).
 pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let seconds = value.trim().parse().ok().map(Duration::from_secs);
     seconds.or_else(|| httpdate::parse_http_date(value.trim()).ok()?.duration_since(now).ok())
 }
 
-/// Host and port of whom a failed request was for.
+/// Host and port of a failed request.
 pub fn host_and_port(error: &reqwest::Error) -> Option<String> {
     let url = error.url()?;
     Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?))
 }
 
-/// Whether the server closed the connection of a request that it had not answered.
+/// Whether the server closed the connection before its response.
 pub fn was_cut(error: &reqwest::Error) -> bool {
     const KINDS: [io::ErrorKind; 4] = [
         io::ErrorKind::ConnectionReset,
@@ -113,13 +112,13 @@ pub fn was_cut(error: &reqwest::Error) -> bool {
     !error.is_connect() && causes(error).any(is_close)
 }
 
-/// Whether a proxy refused the login, or wanted one, before it opened a tunnel. The message is hyper-util's;
-/// there is no type to ask for.
+/// Whether a proxy refused or requires a login before it opens a tunnel. hyper-util has no type for it, only
+/// this message.
 pub fn is_unknown_to_proxy(error: &reqwest::Error) -> bool {
     causes(error).any(|cause| cause.to_string().contains("proxy authorization required"))
 }
 
-/// The innermost cause of a failed request, in its own words and without the URL.
+/// The message of the innermost cause of a failed request, without the URL.
 pub fn cause(error: reqwest::Error) -> String {
     innermost(&error.without_url())
 }
@@ -128,8 +127,8 @@ fn innermost(error: &reqwest::Error) -> String {
     causes(error).last().map(ToString::to_string).unwrap_or_default()
 }
 
-/// An error and its causes, outermost first. An [`io::Error`] hides the one that it was made from: it answers
-/// with the cause of that.
+/// An error and its causes, outermost first. An [`io::Error`] made from another error hides that one: its
+/// `source` is the cause of the other.
 pub fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     std::iter::successors(Some(error), |error| {
         let error: &'a (dyn StdError + 'static) = *error;

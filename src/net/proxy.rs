@@ -37,7 +37,7 @@ impl Variables {
         Self::of(|name| env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
     }
 
-    /// An empty variable is as good as none.
+    /// An empty variable counts as unset.
     fn of(value: impl Fn(&str) -> Option<String>) -> Self {
         let names = FOR_HTTPS.into_iter().chain(FOR_HTTP).chain(EXEMPTIONS);
         let filled = |name| value(name).filter(|value| !value.is_empty()).map(|value| (name, value));
@@ -115,7 +115,7 @@ fn parsed(value: &str) -> Result<Url, &'static str> {
 }
 
 /// Whether `NO_PROXY` exempts a host, as curl reads it: `*` alone is every host, a name exempts itself and
-/// all names below it, an address may have a prefix length. Commas and blanks separate.
+/// all names below it, an address may have a prefix length. Commas and white space separate.
 fn is_exempt(host: &str, exemptions: &str) -> bool {
     if exemptions == "*" {
         return true;

@@ -16,7 +16,7 @@ use rustls::pki_types::pem::PemObject;
 use super::Error;
 use crate::files;
 
-/// The largest bundle that is read. That of Mozilla has a quarter of a mebibyte.
+/// The largest bundle that is read. Mozilla's bundle has a quarter of a mebibyte.
 const LARGEST_BYTES: u64 = 16 * 1024 * 1024;
 
 /// The certificates. The first call blocks, for at most [`files::PATIENCE`] for each file.

@@ -1,7 +1,7 @@
-//! What a task may name — accounts, operations, sinks — and the validation of one task against it.
+//! The names that a task may use (accounts, operations, sinks), and the validation of one task.
 //!
-//! A bare id is the common case of a long list, so its way is short: the default target is resolved once, and
-//! nothing is allocated per task beyond what the task keeps.
+//! A bare id is the common case of a long list, so its path is short: the default target is resolved once,
+//! and nothing is allocated for a task beyond its own data.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,12 +15,12 @@ use crate::problem::{Place, Problem};
 use crate::section::{short, suggestion};
 use crate::units::{Limit, Span};
 
-/// What there is to be named by a task.
+/// The names that a task may use.
 pub struct Catalogue {
     accounts: BTreeMap<String, Option<String>>,
     operations: Operations,
     sinks: BTreeSet<String>,
-    /// What a task follows that says nothing else, where that is known.
+    /// The default policy, if it is known.
     poll: Option<Policy>,
     /// Where a task goes that names neither account nor operation nor region.
     bare: Result<(Arc<Target>, IdType), WrongTaskKey>,
@@ -65,7 +65,7 @@ impl Catalogue {
         catalogue
     }
 
-    /// The same, with what `[poll]` says: each task is held against it too.
+    /// The same, with the policy of `[poll]`: each task is validated with it too.
     pub fn polled_by(self, poll: Option<Policy>) -> Self {
         Self { poll, ..self }
     }
@@ -163,7 +163,7 @@ impl Catalogue {
                 );
                 Err(("timeout", what))
             }
-            // It is told once, of [poll].
+            // The error is reported once, for [poll].
             (None, None) => Ok(()),
         }
     }
@@ -297,7 +297,7 @@ fn check_texts(
     }
 }
 
-/// The problem at that key of a task which stands at that place.
+/// The problem of that key of a task at that place.
 fn refused(place: &Place, key: &str, what: String) -> Problem {
     let key = match &place.key {
         Some(task) => format!("{task}.{key}"),

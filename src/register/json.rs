@@ -1,7 +1,6 @@
-//! What is wrong with JSON that a person wrote, in plain words.
+//! Errors of JSON that a person wrote.
 
-/// How serde_json's messages begin, and what they mean to somebody who wrote a line by hand; the first that
-/// fits counts.
+/// Beginnings of serde_json's messages, and plain messages for them; the first match counts.
 const WORDS: &[(&str, &str)] = &[
     ("EOF while parsing a string", "a text is not closed: its last `\"` is missing"),
     ("EOF while parsing a list", "a list is not closed: its `]` is missing"),
@@ -27,7 +26,7 @@ const WORDS: &[(&str, &str)] = &[
     ("recursion limit", "it is nested too deeply"),
 ];
 
-/// What is wrong, and at which column.
+/// The error and its column.
 pub(super) fn in_words(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let text = text.split(" at line ").next().unwrap_or_default();

@@ -16,13 +16,13 @@ use crate::section::{self, dotted};
 
 /// A line beyond this is no task, but a file of another kind.
 const LONGEST_LINE_BYTES: usize = 64 * 1024;
-/// More are only counted: whoever mends these sees the rest at the next try.
+/// More errors are only counted: the rest is reported at the next try.
 pub(super) const MOST_TOLD: usize = 20;
 /// Largest task file: millions of tasks with all their keys. One that grows as fast as it is read ends here.
 const LARGEST_BYTES: u64 = 4 << 30;
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
-/// Problems, of which the first few are told and the rest counted.
+/// Errors, of which the first few are reported and the rest counted.
 #[derive(Default)]
 pub(super) struct Told {
     problems: Vec<Problem>,
@@ -38,7 +38,7 @@ impl Told {
         }
     }
 
-    /// All that is told; what was only counted is one more problem of that file.
+    /// The reported errors; the counted ones are one more problem of that file.
     pub(super) fn into_problems(mut self, file: Option<&Path>) -> Vec<Problem> {
         if self.more > 0 {
             let place = Place { file: file.map(Path::to_owned), ..Place::default() };
@@ -125,7 +125,7 @@ impl<R: BufRead> LineReader<R> {
     }
 }
 
-/// What a line says: a task, nothing, or what is wrong with it.
+/// Reads a line: a task, nothing, or an error.
 fn parse(
     line: &InputLine<'_>,
     catalogue: &Catalogue,

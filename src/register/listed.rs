@@ -1,7 +1,7 @@
 //! Everything that a configuration lists: its `[[tasks]]`, then its task files, each task once.
 //!
-//! It is gone over twice: once to validate all of it before anything changes, and once to register it.
-//! Between the two nothing is kept, so a list costs memory only while it is read.
+//! A list is read twice: once to validate all of it before any change, and once to register it. Nothing is
+//! kept in between, so a list uses memory only while it is read.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -15,7 +15,7 @@ use super::lines::{Told, read_task_file};
 use crate::model::task::{NewTask, Settings};
 use crate::problem::{Place, Problem};
 
-/// An entry of `[[tasks]]`, where it stands, and where its keys stand.
+/// An entry of `[[tasks]]`, with its place and the places of its keys.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Listed {
     /// As it was written.
@@ -26,8 +26,8 @@ pub struct Listed {
     pub lines: Vec<(Box<str>, usize)>,
 }
 
-/// Goes over every listed task once and hands it on; the answer is how many there are, or all that is wrong.
-/// A task that is listed again with the same settings counts once.
+/// Passes each listed task on once, and returns their number, or all errors. A task that is listed again with
+/// the same settings counts once.
 pub fn listed(
     entries: &[Listed],
     files: &[PathBuf],
@@ -95,8 +95,8 @@ impl SeenTasks {
     fn is_new(&mut self, task: &NewTask, place: &Place) -> Result<bool, Problem> {
         let settings = self.settings_hash(&task.settings);
         let file = self.file_index(place);
-        // The catalogue has one `Arc` per target, so its address says as much as its three names, and is
-        // hashed faster.
+        // The catalogue has one `Arc` for each target, so its address identifies the target and is hashed
+        // faster than three names.
         let key = self.hash.hash_one((Arc::as_ptr(&task.target).addr(), &task.id));
         match self.tasks.entry(key) {
             Entry::Vacant(vacant) => {
@@ -110,7 +110,7 @@ impl SeenTasks {
             Entry::Occupied(occupied) if occupied.get().settings == settings => Ok(false),
             Entry::Occupied(occupied) => {
                 let First { file, line, .. } = occupied.get();
-                // What stands on no line is an argument of a command.
+                // A task without a line is an argument of a command.
                 let first = match self.files.get(*file as usize) {
                     Some(file) if *line > 0 => format!("at {}:{line}", file.display()),
                     Some(_) | None => "elsewhere".to_owned(),

@@ -1,9 +1,9 @@
 //! Every way a task comes in, validated once.
 //!
-//! What a person wrote is a [`TaskEntry`]; [`catalogue::Catalogue`] knows what there is to be named and turns
-//! it into a [`NewTask`](crate::model::task::NewTask). [`lines`] streams task files, [`listed`] goes over
-//! everything that a configuration lists, so that a long list is never in memory as a whole, and [`piped`]
-//! reads what a command is handed on its standard input.
+//! A [`TaskEntry`] is a task as written; [`catalogue::Catalogue`] validates it and makes a
+//! [`NewTask`](crate::model::task::NewTask). [`lines`] streams task files, [`listed`] passes over all tasks
+//! of a configuration without holding a long list in memory, and [`piped`] reads the standard input of a
+//! command.
 
 mod responses;
 pub mod catalogue;
@@ -38,17 +38,17 @@ pub struct TaskEntry {
     pub region: Option<String>,
     /// Copied into every event.
     pub labels: BTreeMap<String, String>,
-    /// The group that it belongs to: one event tells when the last of its tasks is over.
+    /// The group of the task: one event follows when all its tasks have finished.
     pub group: Option<String>,
-    /// How long after registration the first poll falls due.
+    /// The delay from registration to the first poll.
     pub initial_delay: Option<Span>,
     /// From registration to the deadline.
     pub timeout: Option<Limit>,
     /// From registration to the one `overdue` event.
     pub warn_after: Option<Limit>,
-    /// Changing it registers the task again once it is over.
+    /// A change registers a finished task again.
     pub run: Option<String>,
-    /// The sinks that hear of it.
+    /// The sinks of the task's events.
     pub sinks: Option<Vec<String>>,
     /// Further request parameters.
     pub params: BTreeMap<String, String>,
@@ -65,7 +65,7 @@ pub enum WrittenId {
 }
 
 impl TaskEntry {
-    /// The same, with what it leaves open of where it is asked for, and how, as another says.
+    /// The same, with missing values (account, region, operation, settings) from another entry.
     pub fn or(self, other: &Self) -> Self {
         let mut params = other.params.clone();
         params.extend(self.params);
@@ -82,7 +82,7 @@ impl TaskEntry {
 /// The keys of a task, for suggestions.
 pub static KEYS: LazyLock<Value> = LazyLock::new(|| section::keys::<TaskEntry>(&[]));
 
-/// Untagged by hand: serde's own way says of a wrong id only that it "did not match any variant".
+/// Not derived: serde's message for a wrong id would only be "did not match any variant".
 impl<'de> Deserialize<'de> for WrittenId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;

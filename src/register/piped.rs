@@ -1,8 +1,8 @@
-//! Tasks from standard input: the lines of a task file, and the cloud's own answers, in any mixture.
+//! Tasks from standard input: lines of a task file and responses of the cloud, in any mixture.
 //!
-//! A line is a bare id, or a JSON object with the keys of `[[tasks]]`; blank lines and those that begin with
-//! `#` are skipped. A JSON document without `id` is an answer of the cloud ([`answers`]); it may go over
-//! several lines. Every task follows the command's own options wherever it says nothing itself.
+//! A line is a bare id, or a JSON object with the keys of `[[tasks]]`; blank lines and lines that begin with
+//! `#` are skipped. A JSON document without `id` is a response of the cloud ([`responses`]); it may have
+//! several lines. The options of the command are the defaults of every task.
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ pub const MOST_BYTES: usize = 16 * 1024 * 1024;
 /// Likewise: a task that was written, and is not stored yet, takes half a kilobyte.
 pub const MOST_TASKS: usize = 100_000;
 
-/// All tasks of such an input, or all that is wrong with it; `defaults` is what the command's options say.
+/// All tasks of the input, or all its errors; `defaults` are the options of the command.
 pub fn read(input: &[u8], name: &Path, defaults: &TaskEntry) -> Result<Vec<Listed>, Vec<Problem>> {
     let place = |line| Place { file: Some(name.to_owned()), line, key: None };
     let one = |line, what: String| Err(vec![Problem::new(place(line), what)]);
@@ -79,7 +79,7 @@ pub fn read(input: &[u8], name: &Path, defaults: &TaskEntry) -> Result<Vec<Liste
     Ok(tasks)
 }
 
-/// What stands in the input, one after the other.
+/// The parts of the input, in order.
 enum InputPart<'a> {
     Id(&'a str),
     Json(&'a str, Value),

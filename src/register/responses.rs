@@ -1,20 +1,21 @@
-//! The task ids in an answer of the cloud: what the call said that began an operation (docs/tencent-cloud-api.md §1).
+//! The task ids in a response of the cloud to the call that started an operation (docs/tencent-cloud-api.md
+//! §1).
 //!
-//! Such an answer is handed over as it is, so the id may stand at any depth (`data`, `Response`, a list of
-//! either), and more than one may. What else the answer says is not looked at, unless it holds no id at all.
+//! The response may be complete, so the id may be at any depth (`data`, `Response`, a list of either), and
+//! there may be several. Other values are ignored, unless there is no id at all.
 
 use serde_json::Value;
 
 use super::WrittenId;
 use crate::section::short;
 
-/// What an id is called, by API and product.
+/// Names of the id, by API and product.
 const NAMES: [&str; 4] = ["taskId", "TaskId", "FlowId", "AsyncRequestId"];
-/// An id in the answers of some products, the number of the HTTP call in those of others: it counts where
-/// nothing else does.
+/// An id in the responses of some products, the number of the HTTP call in those of others: it counts only
+/// without any other id.
 const PERHAPS: &str = "requestId";
 
-/// The ids of an answer in their order, or why it has none.
+/// The ids of a response in their order, or the reason for none.
 pub(super) fn ids(answer: &Value) -> Result<Vec<WrittenId>, String> {
     let mut found = FoundIds::default();
     found.look_into(answer);
@@ -43,7 +44,7 @@ struct FoundIds {
 }
 
 impl FoundIds {
-    /// How deep that goes is bounded by the JSON reader.
+    /// The JSON reader bounds the depth.
     fn look_into(&mut self, value: &Value) {
         match value {
             Value::Object(fields) => {
@@ -64,7 +65,7 @@ impl FoundIds {
 
     fn take(&mut self, name: &str, value: &Value) {
         let id = match value {
-            // What an answer holds instead of an id that there is not.
+            // The value of a missing id.
             Value::Null => return,
             Value::String(text) if text.is_empty() => return,
             Value::Number(number) if number.as_u64() == Some(0) => return,
@@ -87,7 +88,7 @@ impl FoundIds {
     }
 }
 
-/// What the cloud says in an answer that tells of an error.
+/// The error of a response with an error.
 fn refusal(answer: &Value) -> Option<String> {
     let fields = answer.as_object()?;
     let inner = |name: &str| fields.get(name).and_then(Value::as_object);

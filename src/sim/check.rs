@@ -1,5 +1,5 @@
-//! Everything that can be wrong with a request itself, in the order in which the cloud looks at it. Only a
-//! request whose signature holds uses up a nonce and the rate.
+//! The checks of a request, in the order of the cloud. Only a request with a valid signature uses up a nonce
+//! and the rate.
 
 use super::response::ErrorResponse;
 use super::scenario::{Scenario, ServedAction};
@@ -7,7 +7,8 @@ use super::used::Used;
 use super::{request, request_3_0};
 use crate::clock::Moment;
 
-/// How far a request's timestamp may be from the cloud's clock (docs/tencent-cloud-api.md §1 and §2).
+/// The largest difference between a request's timestamp and the cloud's clock (docs/tencent-cloud-api.md §1
+/// and §2).
 const TIMESTAMP_WINDOW_S: u64 = 300;
 
 /// A request of either API.
@@ -16,7 +17,7 @@ pub(super) enum Request {
     V3(request_3_0::Request3),
 }
 
-/// What a request says of itself; empty where it says nothing.
+/// The facts of a request; a missing one is empty.
 pub(super) struct RequestFacts {
     /// In its canonical form.
     pub task: String,
@@ -57,7 +58,7 @@ impl Request {
     }
 }
 
-/// What is wrong with a request, in the codes of its API.
+/// The first error of a request, as a code of its API.
 pub(super) fn check(
     request: &Request,
     scenario: &Scenario,
@@ -222,8 +223,8 @@ fn check_3_0(
     }
 }
 
-/// Why a signature does not hold for that host, and for which other one it does, if for the one that was
-/// asked for.
+/// The message for an invalid signature on that host; names the other host for which it is valid, if there is
+/// one.
 fn not_signed(host: &str, holds_for: Option<&str>) -> String {
     match holds_for {
         Some(own) => format!("signed for the host {own}, not for {host}"),

@@ -1,13 +1,12 @@
-//! One trouble, two names: what the simulator calls it over API 2.0 and over API 3.0.
+//! Pairs of codes: the same error over API 2.0 and over API 3.0.
 //!
-//! A script is written once and serves both APIs, so a code of it may be a number of API 2.0 or a word of API
-//! 3.0. Each API is answered with its own name; a code that only one of them has is answered as it was
-//! written.
+//! One script serves both APIs, so its codes may be numbers of API 2.0 or names of API 3.0. Each API returns
+//! its own form; a code without a counterpart is returned unchanged.
 
 use crate::cloud::operations::Api;
 use crate::model::reading::Code;
 
-/// Codes that mean the same (docs/tencent-cloud-api.md §1 and §2). Of several that do, the first stands for the number.
+/// Equivalent codes (docs/tencent-cloud-api.md §1 and §2). If a number has several names, the first is used.
 const NAMES: &[(i64, &str)] = &[
     (4000, "InvalidParameterValue"),
     (4100, "AuthFailure.SignatureFailure"),
@@ -29,7 +28,7 @@ const NAMES: &[(i64, &str)] = &[
     (10001, "InvalidParameter"),
 ];
 
-/// What that API calls it.
+/// The form of the code in that API.
 pub(super) fn named_in(api: Api, code: &Code) -> Code {
     let other = match (api, code) {
         (Api::V2, Code::Text(word)) => {

@@ -1,11 +1,11 @@
-//! What the simulator saw: one entry a request, for tests to judge by.
+//! The journal of the simulator: one entry for each request, for the checks of tests.
 
 use crate::clock::Steady;
 use crate::cloud::operations::Api;
 use crate::model::reading::Code;
 
-/// At most so many entries are kept, a few tens of megabytes; then the older half goes, so that a simulator
-/// may run for weeks.
+/// The largest number of entries, a few tens of megabytes. Then the older half is dropped, so that a
+/// simulator may run for weeks.
 const MOST_ENTRIES: usize = 100_000;
 
 /// One request that arrived.
@@ -15,33 +15,33 @@ pub struct ReceivedRequest {
     pub arrived: Steady,
     /// Over which API it came.
     pub api: Api,
-    /// The id that it asks for; empty where there is none.
+    /// The task id of the request; empty if there is none.
     pub task: String,
     /// Its action; empty where there is none.
     pub action: String,
     /// Its region; empty where there is none.
     pub region: String,
-    /// Whose key it names; empty where there is none.
+    /// The SecretId of the request; empty if there is none.
     pub secret_id: String,
-    /// How it was answered.
+    /// The result of the request.
     pub verdict: RequestOutcome,
-    /// The code of its API that the request itself deserves, whatever an outage answered in its place: a
-    /// wrong signature, a repeated nonce, too many calls. `None`: nothing is wrong with it.
+    /// The code that the request itself deserves, even during an outage: a wrong signature, a repeated nonce,
+    /// too many calls. `None`: it is valid.
     pub flaw: Option<Code>,
-    /// Whether an end of this task had been answered before.
+    /// Whether the end of this task was returned before.
     pub after_end: bool,
-    /// What else there is to say of the answer: a refusal's message, or in which way it misbehaved.
+    /// Details of the response: the message of a refusal, or the misbehaviour.
     pub detail: String,
 }
 
-/// How a request was answered.
+/// The result of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RequestOutcome {
     /// With a status.
     Status(i64),
-    /// With a code of its API, for a flaw of its own or because the script says so.
+    /// Refused with a code of its API, for an error of its own or by the script.
     Refused(Code),
-    /// With anything else of the script: a page, garbage, half an answer, nothing at all.
+    /// Any other response of the script: a page, garbage, half a response, none.
     Misbehaved,
 }
 
@@ -66,14 +66,14 @@ impl RequestJournal {
         &self.entries
     }
 
-    /// The entries after so many in all, and how many of those are forgotten.
+    /// The entries after the first `total`, and the number of dropped ones among them.
     pub(super) fn after(&self, total: u64) -> (&[ReceivedRequest], u64) {
         let new = self.total.saturating_sub(total);
         let kept = usize::try_from(new).unwrap_or(usize::MAX).min(self.entries.len());
         (&self.entries[self.entries.len() - kept..], new - kept as u64)
     }
 
-    /// How many requests there were in all.
+    /// The number of all requests so far.
     pub(super) fn total(&self) -> u64 {
         self.total
     }

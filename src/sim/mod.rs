@@ -1,14 +1,14 @@
 //! A cloud that checks signatures and misbehaves on demand: for tests, benches, `opwatch demo` and `opwatch
 //! sim` alone.
 //!
-//! Its verifier is its own (`request`): it shares nothing with the signer in `cloud`. A [`Scenario`] says how
-//! it behaves, one script of [`Answer`]s a task; a running [`Sim`] can be told otherwise at any moment, and
-//! keeps a journal of what it [`Seen`]. Nothing in it waits by guess: [`Sim::wait_until`] wakes with every
-//! request.
+//! It has a verifier of its own (`request`), which shares no code with the signer in `cloud`. A [`Scenario`]
+//! defines its behaviour, one script of [`SimResponse`]s for each task. A running [`Sim`] can be changed at
+//! any time, and keeps a journal of [`ReceivedRequest`]s. No wait is a guess: [`Sim::wait_until`] wakes with
+//! every request.
 //!
-//! Both APIs answer on one port, API 2.0 at `/v2/index.php` and API 3.0 at `/`, and one scenario serves both:
-//! a status takes the form of the API that asks, a code its name there (`codes`). What is wrong with a
-//! request itself is told in the codes of its own API (`check`).
+//! Both APIs share one port, API 2.0 at `/v2/index.php` and API 3.0 at `/`, and one scenario: statuses and
+//! codes take the form of the request's API (`codes`). Errors of the request itself have codes of its API
+//! (`check`).
 
 mod response;
 mod check;
@@ -45,18 +45,18 @@ use check::Request;
 use journal::RequestJournal;
 use state::SimState;
 
-/// A running simulator. It ends, with all its connections, when it is dropped or stopped.
+/// A running simulator. Dropping or stopping it ends all its connections.
 pub struct Sim {
     addr: SocketAddr,
     shared: Arc<SimShared>,
     tasks: JoinSet<()>,
 }
 
-/// What connections and the owner have in common.
+/// The state that connections and owner share.
 struct SimShared {
     clock: Clock,
     state: Mutex<SimState>,
-    /// Says "look": a request was answered.
+    /// Notified after each response.
     changed: Notify,
 }
 
@@ -82,29 +82,29 @@ impl Sim {
         self.addr
     }
 
-    /// What an account's `endpoint` is to say, whatever its `api` says.
+    /// The value of an account's `endpoint`, for either `api`.
     pub fn endpoint(&self) -> String {
         format!("http://{}{}", self.addr, server::PATH)
     }
 
-    /// The latest requests, oldest first: at least 50,000 of them, if there were so many.
+    /// The latest requests, oldest first: at least the last 50,000.
     pub fn received(&self) -> Vec<ReceivedRequest> {
         self.shared.state().journal.entries().to_vec()
     }
 
-    /// How many requests arrived in all.
+    /// The number of requests so far.
     pub fn requests(&self) -> u64 {
         self.shared.state().journal.total()
     }
 
-    /// Returns as soon as the journal is as wanted; it looks now and after every request, so keep the closure
+    /// Returns once the journal is as `wanted`. The closure runs now and after every request, so it must be
     /// cheap.
     pub async fn wait_until(&self, mut wanted: impl FnMut(&[ReceivedRequest]) -> bool) {
         self.until(|journal| wanted(journal.entries())).await;
     }
 
-    /// The next few requests after so many in all, once there is one, and how many before these are forgotten
-    /// already.
+    /// The next requests after the first `total`, once there is one, and the number of dropped ones before
+    /// these.
     pub async fn requests_after(&self, total: u64) -> (Vec<ReceivedRequest>, u64) {
         /// Some ten kilobytes of lines.
         const FEW: usize = 100;
@@ -126,7 +126,7 @@ impl Sim {
         }
     }
 
-    /// Gives a task a new script, which starts with its next poll; an end answered before is forgotten.
+    /// Gives a task a new script from its next poll on; an end that was returned before is forgotten.
     pub fn set_responses(&self, id: &str, answers: impl Into<Vec<SimResponse>>) {
         self.shared.state().set_answers(id, answers.into());
     }
@@ -146,21 +146,20 @@ impl Sim {
         self.shared.state().scenario.clock_offset = offset;
     }
 
-    /// From now on so many calls are served.
+    /// Changes the quota.
     pub fn set_rate(&self, rate: Option<Quota>) {
         self.shared.state().scenario.rate = rate;
     }
 
-    /// Answers everything with this until it is over (`None`). Scripts stand still meanwhile; flaws are still
-    /// noted.
+    /// Responds to every request with this response until `None` is set. Scripts pause meanwhile; errors of
+    /// requests are still recorded.
     pub fn outage(&self, answer: Option<SimResponse>) {
         self.shared.state().outage = answer;
     }
 }
 
 impl SimShared {
-    /// No code panics while it holds the lock halfway through a change, so a poisoned state is as good as
-    /// any.
+    /// No code panics during a change under the lock, so a poisoned lock is usable.
     fn state(&self) -> MutexGuard<'_, SimState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

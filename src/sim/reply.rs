@@ -1,4 +1,4 @@
-//! How an answer becomes an HTTP response, faults of the transport included.
+//! The HTTP response of a scripted response, with faults of the transport.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -21,7 +21,7 @@ const JSON: &str = "application/json";
 /// Far more than a client accepts that bounds its bodies.
 const HUGE_BYTES: usize = 2 * 1024 * 1024;
 
-/// Ends the connection: before the first byte of an answer, or in the middle of its body.
+/// Ends the connection: before the first byte of a response, or in the middle of its body.
 #[derive(Debug)]
 pub(super) struct ConnectionCut;
 
@@ -33,14 +33,14 @@ impl fmt::Display for ConnectionCut {
 
 impl std::error::Error for ConnectionCut {}
 
-/// The form that an answer is to have.
+/// The API of the response.
 pub(super) enum ApiVersion {
     V2,
-    /// With the request's own id, which API 3.0 tells.
+    /// With the id of the request, which API 3.0 returns.
     V3(Uuid),
 }
 
-/// The response, once it is time for it. Never returns where the scenario says so.
+/// The response, after its delay. Never returns where the scenario hangs.
 pub(super) async fn response(
     answer: SimResponse,
     form: &ApiVersion,
@@ -114,7 +114,7 @@ pub(super) struct ReplyBody {
     end: BodyEnd,
 }
 
-/// What follows the bytes of a body.
+/// The end of a body.
 enum BodyEnd {
     Proper,
     /// Breaks once the half that was sent has left: hyper drops what it has not flushed when a body fails.

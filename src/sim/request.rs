@@ -43,7 +43,7 @@ impl Request2 {
         self.parameters.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// The host that was asked for, without its port.
+    /// The requested host, without its port.
     pub(super) fn host(&self) -> &str {
         &self.host
     }
@@ -61,7 +61,7 @@ impl Request2 {
         }
     }
 
-    /// What was signed: the values raw, and `_` as `.` in the names, after sorting.
+    /// The signed text: raw values, and `_` as `.` in the names, after sorting.
     fn source(&self, host: &str) -> String {
         let mut source = format!("{}{host}{}?", self.method, self.path);
         for (index, (name, value)) in
@@ -87,15 +87,14 @@ where
     mac.verify_slice(signature).is_ok()
 }
 
-/// As PHP reads forms: `+` is a blank. A signature whose `+` was sent as it stands fails here, as it does in
-/// the cloud.
+/// As PHP reads forms: `+` is a blank. A signature with a raw `+` fails here, as in the cloud.
 fn decoded(text: &str) -> String {
     percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
 }
 
 fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
-        // The colons of an IPv6 address stand inside brackets.
+        // The colons of an IPv6 address are inside brackets.
         Some((name, port))
             if port.bytes().all(|byte| byte.is_ascii_digit())
                 && (!name.contains(':') || name.ends_with(']')) =>

@@ -21,9 +21,9 @@ pub(super) struct Request3 {
     body: Vec<u8>,
 }
 
-/// What the header `Authorization` says.
+/// The parts of the header `Authorization`.
 pub(super) struct Authorization<'a> {
-    /// Whose key signed.
+    /// The SecretId of the signature.
     pub secret_id: &'a str,
     date: &'a str,
     /// The service that it was signed for.
@@ -46,7 +46,7 @@ impl Request3 {
         self.headers.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
     }
 
-    /// What the header `Authorization` says; `None`: it is missing or of another form.
+    /// The parts of the header `Authorization`; `None`: it is missing or has another form.
     pub(super) fn authorization(&self) -> Option<Authorization<'_>> {
         let parts = self.header("authorization")?.strip_prefix("TC3-HMAC-SHA256 ")?;
         let part =
@@ -71,7 +71,7 @@ impl Request3 {
         serde_json::from_slice(&self.body).ok()
     }
 
-    /// The id that it asks for, in its canonical form; empty where there is none.
+    /// The requested id in its canonical form; empty if there is none.
     pub(super) fn id(&self, parameter: &str) -> String {
         match self.parameters().and_then(|mut parameters| parameters.remove(parameter)) {
             Some(Value::String(text)) => canonical(&text),

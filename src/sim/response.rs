@@ -1,8 +1,8 @@
-//! What the simulator can answer, and for how long: one entry of a script.
+//! Scripted responses and their durations: the entries of a script.
 //!
-//! As typed it is a TOML table with many optional keys ([`ResponseEntry`]); as resolved it is an [`Answer`], in
-//! which nothing contradicts itself. Tests build it with the functions below. How it becomes bytes is left to
-//! `reply`.
+//! The typed form is a TOML table with many optional keys ([`ResponseEntry`]); the resolved form is a
+//! [`SimResponse`] without contradictions. Tests build it with the functions below. `reply` turns it into
+//! bytes.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -28,7 +28,7 @@ pub struct SimResponse {
     pub(super) lasts: Lasts,
 }
 
-/// The content of an answer.
+/// The content of a response.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum ResponseKind {
     Status {
@@ -37,33 +37,33 @@ pub(super) enum ResponseKind {
         array: ArrayName,
     },
     Refusal(ErrorResponse),
-    /// The body as it stands, called JSON.
+    /// The body as written, as JSON.
     Raw(String),
-    /// The body as it stands, called HTML: what a gateway says.
+    /// The body as written, as HTML: a page of a gateway.
     Page(String),
-    /// The connection is closed before any answer byte.
+    /// The connection is closed before the first byte of a response.
     Cut,
-    /// The request is taken and never answered.
+    /// The request is read and never gets a response.
     Hang,
 }
 
-/// A code and the words that go with it.
+/// An error code and its message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ErrorResponse {
-    /// A number of API 2.0, anything but 0, or a word of API 3.0; each API is answered with its own.
+    /// A number of API 2.0 except 0, or a name of API 3.0; each API returns its own form.
     pub code: Code,
-    /// What `message` says.
+    /// The text of `message`.
     pub message: String,
 }
 
 impl ErrorResponse {
-    /// A refusal with a number of API 2.0 or a word of API 3.0.
+    /// A refusal with a number of API 2.0 or a name of API 3.0.
     pub fn new(code: impl Display, message: impl Into<String>) -> Self {
         Self { code: Code::read(&code.to_string()), message: message.into() }
     }
 }
 
-/// What API 2.0 calls the array of instances: the documentation has both names (docs/tencent-cloud-api.md §1).
+/// The name of the instance array in API 2.0: the documentation has both (docs/tencent-cloud-api.md §1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ArrayName {
@@ -74,7 +74,7 @@ pub enum ArrayName {
     ResourceIds,
 }
 
-/// When the next entry of a script takes over; the last one stays in force whatever it says.
+/// The end of an entry; the last entry of a script never ends.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Lasts {
     Times(u32),
@@ -105,18 +105,18 @@ impl SimResponse {
         Self::new(ResponseKind::Status { status, instances, array: ArrayName::default() })
     }
 
-    /// An error of the API: a number of API 2.0 or a word of API 3.0; each API is answered with its own.
+    /// An error of the API: a number of API 2.0 or a name of API 3.0; each API returns its own form.
     pub fn refusal(code: impl Display, message: &str) -> Self {
         Self::new(ResponseKind::Refusal(ErrorResponse::new(code, message)))
     }
 
-    /// A body as it stands.
+    /// A body as written.
     pub fn raw(body: &str) -> Self {
         Self::new(ResponseKind::Raw(body.to_owned()))
     }
 
-    /// A gateway's page in place of an answer. A status that cannot end an exchange (below 200, above 599)
-    /// becomes 500.
+    /// A page of a gateway in place of a response. A status that cannot end an exchange (below 200, above
+    /// 599) becomes 500.
     pub fn page(http: u16, body: &str) -> Self {
         Self {
             http: final_status(http).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
@@ -124,12 +124,12 @@ impl SimResponse {
         }
     }
 
-    /// The connection is closed before any answer byte.
+    /// The connection is closed before the first byte of a response.
     pub fn cut() -> Self {
         Self::new(ResponseKind::Cut)
     }
 
-    /// The request is taken and never answered.
+    /// The request is read and never gets a response.
     pub fn hang() -> Self {
         Self::new(ResponseKind::Hang)
     }
@@ -164,19 +164,19 @@ impl SimResponse {
         self
     }
 
-    /// In force for so many polls; 1 unless said.
+    /// The number of polls; default 1.
     pub fn times(mut self, times: u32) -> Self {
         self.lasts = Lasts::Times(times);
         self
     }
 
-    /// In force for so long, from the task's first poll or the end of the entry before.
+    /// The duration, from the task's first poll or the end of the entry before.
     pub fn lasting(mut self, span: Duration) -> Self {
         self.lasts = Lasts::For(span);
         self
     }
 
-    /// What else than a status or a code there is to say of it.
+    /// Details beside status and code.
     pub(super) fn words(&self) -> String {
         let Self { http, .. } = self;
         match &self.what {
@@ -192,7 +192,7 @@ impl SimResponse {
         }
     }
 
-    /// Whether whoever reads this answer knows that the task is over.
+    /// Whether a reader of this response knows that the task has finished.
     pub(super) fn ends_the_task(&self) -> bool {
         /// Success, failure, partial (docs/tencent-cloud-api.md §1).
         const ENDS: [i64; 3] = [1, 2, 3];
@@ -279,8 +279,7 @@ impl ResponseEntry {
         match (self.raw.take(), self.http) {
             (Some(raw), _) => Ok(ResponseKind::Raw(raw)),
             (None, Some(_)) => Ok(ResponseKind::Page(self.body.take().unwrap_or_default())),
-            // A careless reader takes the half or the oversized for the whole: then it reports an end that
-            // was never told.
+            // A tolerant reader could read half a body, or one that is too large, as a final state.
             (None, None) if self.short || self.huge => Ok(ResponseKind::Status {
                 status: 1,
                 instances: BTreeMap::new(),

@@ -1,7 +1,7 @@
-//! How the simulated cloud behaves: written as a TOML file, or built by a test.
+//! The scenario of the simulated cloud: written as a TOML file, or built by a test.
 //!
-//! An empty file is a whole scenario. Wrong ones are refused with file, line and key; what is within an entry
-//! of a script is `answer`'s.
+//! An empty file is a valid scenario. Errors name file, line and key; entries of a script are read by
+//! `response`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,13 +22,13 @@ use crate::units::Span;
 
 /// The simulator's key id, unless the scenario has another.
 pub const SECRET_ID: &str = "AKIDsimulator";
-/// The simulator's key, unless the scenario has another. It opens nothing.
+/// The SecretKey of the simulator, unless the scenario has another. It is not a real key.
 pub const SECRET_KEY: &str = "simulator-secret-key";
 
 /// Largest scenario file: thousands of scripts.
 const LARGEST_BYTES: u64 = 4 << 20;
 
-/// How the cloud behaves.
+/// The behaviour of the cloud.
 #[derive(Clone, Debug)]
 pub struct Scenario {
     /// The only key id that is known; any other is refused with 4104 (`AuthFailure.SecretIdNotFound`).
@@ -41,17 +41,17 @@ pub struct Scenario {
     pub signed_host: Option<String>,
     /// The regions that are served, as they are sent. Default: all.
     pub regions: Option<Vec<String>>,
-    /// How any other region is refused. Default: 4110 (`UnsupportedRegion`).
+    /// The refusal of any other region. Default: 4110 (`UnsupportedRegion`).
     pub unknown_region: ErrorResponse,
     /// The actions that are served; a file cannot name others.
     pub actions: Vec<ServedAction>,
-    /// How far the cloud's clock is ahead of this machine's.
+    /// The offset of the cloud's clock from the clock of this machine.
     pub clock_offset: Offset,
-    /// How many calls of one action, region and key are served. Default: any number.
+    /// The quota of one action, region and key. Default: none.
     pub rate: Option<Quota>,
-    /// What happens to ids that `tasks` does not list.
+    /// The behaviour of ids that `tasks` does not list.
     pub unlisted: Unlisted,
-    /// The script of each listed id. An id that is an integer stands in its shortest form.
+    /// The script of each listed id. An integer id is in its shortest form.
     pub tasks: BTreeMap<String, Vec<SimResponse>>,
 }
 
@@ -70,27 +70,27 @@ pub struct ServedAction {
     pub params: Vec<String>,
 }
 
-/// What happens to an id that is not listed.
+/// The behaviour of an id that is not listed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Unlisted {
-    /// It runs for 2 to 8 seconds and ends by itself, mostly well.
+    /// A task that runs for 2 to 8 seconds and mostly succeeds.
     Runs,
-    /// It follows this script.
+    /// A task with this script.
     Follows(Vec<SimResponse>),
-    /// It does not exist.
+    /// No such task.
     Refused(ErrorResponse),
 }
 
-/// How far one clock is ahead of another, in milliseconds: `"1h"`, `"-90s"`.
+/// An offset of a clock in milliseconds: `"1h"`, `"-90s"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Offset(pub i64);
 
-/// So many calls within a span that slides along: `"100/1m"`. Unlike a pace it does not mind a burst.
+/// A quota: calls within a sliding window, such as `"100/1m"`. Unlike a pace it allows bursts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Quota {
-    /// How many.
+    /// The number of calls.
     pub calls: usize,
     /// Within how long.
     pub per: Duration,
@@ -140,13 +140,13 @@ impl Scenario {
         Self::parse(&text, Some(path))
     }
 
-    /// Reads what stands in a file; its name is only told.
+    /// Reads the content of a file; `file` is used in messages only.
     pub fn parse(text: &str, file: Option<&Path>) -> Result<Self, Problem> {
         let source = ScenarioSource { text, file };
         let document = toml::Deserializer::parse(text)
             .map_err(|error| source.problem(error.span(), None, error.message()))?;
         let written: ScenarioEntry = serde_path_to_error::deserialize(document).map_err(|error| {
-            // What a `Spanned` adds to the path is no key of the file.
+            // Parts of the path that `Spanned` adds are no keys of the file.
             let key = error.path().to_string().replace(".$__serde_spanned_private_value", "");
             let key = Some(key).filter(|key| key != ".");
             let error = error.into_inner();
@@ -155,7 +155,7 @@ impl Scenario {
         written.resolve(&source)
     }
 
-    /// What the cloud's clock shows.
+    /// The time of the cloud's clock.
     pub(super) fn cloud_time(&self, now: Moment) -> Wall {
         Wall(now.wall.0.saturating_add(self.clock_offset.0))
     }
@@ -179,7 +179,7 @@ impl Scenario {
     }
 }
 
-/// What is wrong in serde's words; of a key that is unknown, with the nearest right one.
+/// The message of serde; for an unknown key, with the nearest known one.
 fn with_suggestion(message: &str) -> String {
     let Some((written, expected)) =
         message.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`'))
@@ -296,7 +296,7 @@ impl WrittenRefusal {
     }
 }
 
-/// Where a scenario comes from, to say where a mistake stands.
+/// The source of a scenario, for the place of an error.
 struct ScenarioSource<'a> {
     text: &'a str,
     file: Option<&'a Path>,

@@ -1,21 +1,21 @@
-//! How far a task has come in its script, and the script of a task that nobody wrote one for.
+//! The progress of a task in its script, and the default script.
 
 use std::time::Duration;
 
 use super::response::{Lasts, SimResponse};
 use crate::clock::Steady;
 
-/// Where a task stands in its script.
+/// The position of a task in its script.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Progress {
     /// Which entry is in force.
     entry: usize,
-    /// How often it was answered.
+    /// The number of responses.
     answered: u32,
-    /// When it came into force: with the first poll, at the end of the span before it, or with the last
-    /// answer before it.
+    /// The start of the entry: the first poll, the end of the duration before it, or the last response before
+    /// it.
     since: Steady,
-    /// Whether an end was answered.
+    /// Whether an end was returned.
     pub(super) over: bool,
 }
 
@@ -25,7 +25,7 @@ impl Progress {
         Self { entry: 0, answered: 0, since: now, over: false }
     }
 
-    /// What one more poll is answered; `None` if the script is empty.
+    /// The response to the next poll; `None` if the script is empty.
     pub(super) fn next<'a>(&mut self, script: &'a [SimResponse], now: Steady) -> Option<&'a SimResponse> {
         while self.entry + 1 < script.len() {
             match script[self.entry].lasts {
@@ -72,7 +72,7 @@ pub(super) fn usual(id: &str) -> Vec<SimResponse> {
     if !halfway {
         return vec![told(4, 4, 4).lasting(runs), ended];
     }
-    // What is done stays done: a whole failure shows none of it beforehand.
+    // A finished instance stays finished: in a whole failure no instance succeeds before.
     let between = if end == 2 { told(6, 2, 4) } else { told(5, 1, 4) };
     vec![told(4, 4, 4).lasting(runs / 2), between.lasting(runs / 2), ended]
 }

@@ -29,7 +29,7 @@ const PATH_3_0: &str = "/";
 const MOST_CONNECTIONS: usize = 10_000;
 /// A form holds a dozen short fields.
 const MOST_BODY_BYTES: usize = 64 * 1024;
-/// How long accepting pauses when the system has no more descriptors.
+/// The pause of accepting when the system has no more descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until it is aborted.
@@ -56,8 +56,7 @@ pub(super) async fn serve(listener: TcpListener, shared: Arc<SimShared>) {
 }
 
 async fn connection(stream: TcpStream, shared: Arc<SimShared>) {
-    // Without it a short answer waits for the client's acknowledgement; a socket that refuses is slower, no
-    // more.
+    // Without it a short response waits for the client's acknowledgement. A socket that refuses it is slower.
     let _ = stream.set_nodelay(true);
     let service = service_fn(|request| respond(request, Arc::clone(&shared)));
     // Clients come and go, and what the scenario breaks ends in an error on purpose: dropping the connection
@@ -97,7 +96,7 @@ async fn respond(
     response(answer, &form, shared.cloud_time()).await
 }
 
-/// What is said where no API is.
+/// The page of a path without an API.
 async fn page(http: u16, shared: &SimShared) -> Result<Response<ReplyBody>, ConnectionCut> {
     response(SimResponse::page(http, ""), &ApiVersion::V2, shared.cloud_time()).await
 }

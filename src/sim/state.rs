@@ -1,5 +1,4 @@
-//! What the simulated cloud remembers, and what it therefore answers: the checks (in `check`), then the
-//! task's script.
+//! The state of the simulated cloud, and its responses: the checks (in `check`), then the script of the task.
 
 use std::collections::HashMap;
 
@@ -13,14 +12,13 @@ use super::used::Used;
 use crate::clock::{Moment, Steady};
 use crate::cloud::operations::Api;
 
-/// Beyond it the tasks that are over are forgotten, and if that does not help all of them: a bound for weeks
-/// of running.
+/// Above it, finished tasks are dropped, and if that is not enough all tasks: a bound for weeks of running.
 const MOST_TASKS: usize = 1_000_000;
 
 /// The cloud's memory.
 pub(super) struct SimState {
     pub(super) scenario: Scenario,
-    /// What everything is answered while it lasts.
+    /// The response to every request during an outage.
     pub(super) outage: Option<SimResponse>,
     pub(super) journal: RequestJournal,
     tasks: HashMap<String, Progress>,
@@ -45,7 +43,7 @@ impl SimState {
         self.scenario.tasks.insert(id, answers);
     }
 
-    /// Takes in one request and decides on its answer, in the codes of its API.
+    /// Reads one request and decides on its response, in the codes of its API.
     pub(super) fn take(&mut self, request: &Request, now: Moment) -> SimResponse {
         let api = match request {
             Request::V2(_) => Api::V2,
@@ -88,7 +86,7 @@ impl SimState {
         answer
     }
 
-    /// What the task's script says next.
+    /// The next response of the task's script.
     fn scripted(&mut self, id: &str, now: Steady) -> SimResponse {
         if !self.tasks.contains_key(id) {
             self.make_room();

@@ -1,4 +1,4 @@
-//! The simulator over a real socket, asked by a client that signs by hand.
+//! The simulator over a real socket, with a client that signs by hand.
 
 use std::io::ErrorKind;
 use std::time::{Duration, SystemTime};
@@ -58,7 +58,7 @@ impl Bench {
         }
     }
 
-    /// The answer's code and its status, if it has one.
+    /// The code of the response and its status, if it has one.
     async fn ask(&self, call: &Call) -> (i64, Option<i64>) {
         let body: serde_json::Value =
             serde_json::from_str(&self.send(call).await.unwrap().text().await.unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! The simulator's API 3.0 over a real socket, asked by a client that signs by hand.
+//! API 3.0 of the simulator over a real socket, with a client that signs by hand.
 
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};

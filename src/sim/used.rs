@@ -1,4 +1,4 @@
-//! What requests used up: nonces, and the calls of each action and region.
+//! Used nonces, and the calls of each action and region.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
@@ -7,10 +7,10 @@ use crate::clock::Steady;
 
 /// Beyond it the seconds that are longest ago are forgotten: some minutes at the highest speed.
 const MOST_NONCES: usize = 2_000_000;
-/// Beyond it the rate is counted anew: nobody uses so many regions, but anybody can make them up.
+/// Above it the counts start again: no real client uses so many regions, but any client can make them up.
 const MOST_PACE_KEYS: usize = 10_000;
 
-/// What requests used up.
+/// Used nonces and calls.
 #[derive(Default)]
 pub(super) struct Used {
     pub(super) nonces: Nonces,

@@ -1,10 +1,10 @@
-//! The codes of API 3.0: words, with a part after the first dot that says more.
+//! The codes of API 3.0: names, with details after the first dot.
 
 use super::blames_another;
 use crate::model::reading::Class;
 
-/// Codes of API 3.0 and whose trouble they are (docs/tencent-cloud-api.md §2). A code that is not listed goes by its part before
-/// the first dot; if that is not listed either, it is the service's trouble.
+/// Codes of API 3.0 and their scopes (docs/tencent-cloud-api.md §2). For a code that is not listed, the part
+/// before its first dot counts; if that is not listed either, the scope is the service.
 const CODES: &[(&str, Class)] = &[
     ("ActionOffline", Class::PaceKey),
     ("AuthFailure", Class::Account),
@@ -40,9 +40,9 @@ const CODES: &[(&str, Class)] = &[
     ("UnsupportedRegion", Class::PaceKey),
 ];
 
-/// Blame a parameter, whatever follows them: the message may say which.
+/// Refusals of a parameter, with any details: the message may name the parameter.
 const BLAME_A_PARAMETER: [&str; 2] = ["InvalidParameter", "InvalidParameterValue"];
-/// What the last part of a code says where there were too many calls, whatever stands before it (docs/tencent-cloud-api.md §2).
+/// Names in the last part of a code for too many calls, after any first part (docs/tencent-cloud-api.md §2).
 const TOO_MANY_CALLS: [&str; 2] = ["rate", "frequency"];
 
 /// Class of an error of API 3.0; `id_parameter` is the request parameter of the task id.
@@ -62,8 +62,8 @@ pub(super) fn class(code: &str, message: &str, id_parameter: &str) -> Class {
     }
 }
 
-/// Whether a word in lower case is one of those that make up a name in camel case: `RateLimitExceeded` says
-/// "rate", `GenerateFailed` does not.
+/// Whether a name in camel case contains that word: `RateLimitExceeded` contains "rate", `GenerateFailed`
+/// does not.
 fn says(name: &str, word: &str) -> bool {
     let lower = name.to_ascii_lowercase();
     lower.match_indices(word).any(|(start, _)| {

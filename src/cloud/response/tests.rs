@@ -238,7 +238,7 @@ rate = "1/1s"
 "#;
     let operations = Operations::parse(table).unwrap();
     let row = |(number, status): (usize, &&str)| match *status {
-        // Without a status, and as good as absent.
+        // Without a status; counts as absent.
         "missing" => r#"{"instanceIds":[],"other":1}"#.to_owned(),
         "empty" => "{}".to_owned(),
         status => {

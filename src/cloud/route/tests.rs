@@ -1,4 +1,4 @@
-//! Polls through [`PollRoute::ask`] in virtual time, over connections that the test plays.
+//! Polls through [`PollRoute::poll`] in virtual time, over scripted connections.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,5 +1,5 @@
-//! API 3.0 signatures, `TC3-HMAC-SHA256` (docs/tencent-cloud-api.md §2): some headers and the body's hash are signed, with a key
-//! that holds for one UTC day and one service.
+//! Signatures of API 3.0, `TC3-HMAC-SHA256` (docs/tencent-cloud-api.md §2): some headers and the hash of the
+//! body are signed, with a key that is valid for one UTC day and one service.
 
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,8 +15,8 @@ const ALGORITHM: &str = "TC3-HMAC-SHA256";
 const TERMINATOR: &str = "tc3_request";
 const SECONDS_A_DAY: i64 = 86_400;
 
-/// A signer for one key, service and set of headers. The state of the hash after all of the canonical request
-/// but the body's hash is prepared once; the day's key is derived by the first request of a UTC day.
+/// A signer for one key, service and set of headers. The state of the hash before the body's hash is prepared
+/// once. The first request of a UTC day derives the key of the day.
 #[derive(Clone)]
 pub struct Tc3Signer {
     secret_id: String,
@@ -28,7 +28,7 @@ pub struct Tc3Signer {
     day: Arc<Mutex<Option<Day>>>,
 }
 
-/// What all requests of one UTC day have in common.
+/// The common values of all requests of one UTC day.
 #[derive(Clone)]
 struct Day {
     /// Counted from 1970-01-01.
@@ -38,7 +38,7 @@ struct Day {
     mac: Hmac<Sha256>,
 }
 
-/// What goes along with a request.
+/// The headers that sign a request.
 pub struct Tc3Signed {
     /// The header `Authorization`. Never to be printed.
     pub authorization: String,
@@ -47,8 +47,8 @@ pub struct Tc3Signed {
 }
 
 impl Tc3Signer {
-    /// Prepares a `POST` to `/`. The headers are those that are signed, in byte order of their names, which
-    /// are in lower case; their values stand as they are sent.
+    /// Prepares a `POST` to `/`. `headers` are the signed headers, in byte order of their lower-case names,
+    /// with the values that are sent.
     pub fn new(secret_id: &str, key: &Secret, service: &str, headers: &[(&str, &str)]) -> Self {
         let signed_headers = headers.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
         let mut head = Sha256::new_with_prefix("POST\n/\n\n");
@@ -91,7 +91,7 @@ impl Tc3Signer {
     /// The day of that timestamp; another than the one before only around midnight, or when a clock was set.
     fn day(&self, timestamp: i64) -> Day {
         let number = timestamp.div_euclid(SECONDS_A_DAY);
-        // Nothing panics while it is locked, so a poisoned one is as good as any.
+        // No code panics while it is locked, so a poisoned lock is usable.
         let mut cached = self.day.lock().unwrap_or_else(PoisonError::into_inner);
         match &*cached {
             Some(day) if day.number == number => day.clone(),
@@ -117,7 +117,7 @@ fn keyed(key: &[u8]) -> Hmac<Sha256> {
 fn hex(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(2 * bytes.len());
     for byte in bytes {
-        // A String takes whatever is written to it.
+        // Writing to a String cannot fail.
         let _ = write!(text, "{byte:02x}");
     }
     text
@@ -129,7 +129,7 @@ mod tests {
 
     const SECRET_ID: &str = "AKIDz8krbsJ5yKBZQpn74WFkmLPx3*******";
     const TIMESTAMP: i64 = 1_551_113_065;
-    /// The escapes are sent as they stand.
+    /// The escapes are part of the body.
     const BODY: &str =
         r#"{"Limit": 1, "Filters": [{"Values": ["\u672a\u547d\u540d"], "Name": "instance-name"}]}"#;
     const USUAL: [(&str, &str); 2] =
