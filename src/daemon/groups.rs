@@ -12,13 +12,13 @@ use crate::model::event::{Finished, group};
 use crate::model::records::GroupRound;
 use crate::store::{Error, Store};
 
-/// How long the last task must have been over: a script that lists one task after the other is one round
+/// The time since the end of the last task: a script that lists one task after another makes one round
 /// (docs/architecture.md §4).
 const QUIET: Duration = Duration::from_secs(10);
 
 /// Looks after the groups.
 pub struct Groups {
-    /// Whose tasks.
+    /// The store of the tasks.
     pub store: Arc<dyn Store>,
     /// The live configuration: its filters choose the sinks.
     pub live: Live,
@@ -35,7 +35,7 @@ impl Groups {
     /// When the store fails.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
         let mut outbox = self.outbox.subscribe();
-        // What ended before the start is looked at first.
+        // Tasks that ended before the start are checked first.
         let mut look_at: Option<Steady> = Some(self.clock.now().steady);
         loop {
             tokio::select! {
@@ -50,11 +50,11 @@ impl Groups {
         }
     }
 
-    /// Tells of those that are over for long enough; whether any is over and not for long enough yet.
+    /// Makes the events of rounds that finished long enough ago. Returns whether another round has finished.
     async fn look(&self) -> Result<bool, Error> {
         let mut waits = false;
         for round in self.store.finished_groups().await? {
-            // An end in the future tells of a clock that was set back since.
+            // An end in the future means that the clock was set back since.
             let now = self.clock.now().wall;
             if round.finished_at <= now && now - round.finished_at < QUIET {
                 waits = true;

@@ -41,32 +41,31 @@ use refresh::Refresh;
 use registration::register_listed;
 use retention::Retention;
 
-/// What a daemon is started with, beside its configuration.
+/// Options of a daemon, beside its configuration.
 pub struct Options {
-    /// Ends once every task is over and nothing is owed to a configured sink, or once nothing but held work
-    /// has been left for so long. `None`: it goes on.
+    /// Ends once every task has finished and all events of configured sinks are delivered, or once only work
+    /// on hold has been left for that long. `None`: runs until the stop.
     pub until_done: Option<Duration>,
     /// Whether the start may remove more than half of the open tasks, if they are not listed any more.
     pub allow_removals: bool,
     /// The form of event lines on standard error.
     pub format: ResolvedFormat,
-    /// Whether systemd is told how it stands. Of a command that only starts a daemon for a while, it waits
-    /// for nothing.
+    /// Whether systemd is notified. A command that runs a daemon for a while does not notify it.
     pub notifies_systemd: bool,
     /// Time and chance.
     pub clock: Clock,
     /// Ends the daemon.
     pub stop: CancellationToken,
-    /// Whoever looks on from within this process.
+    /// The observer within this process.
     pub listener: Option<Listener>,
 }
 
-/// How many events and polls may wait to be looked at: what is taken in one turn is far less.
+/// The number of events and polls that may wait for the observer: far more than one turn of the loop makes.
 const WAITING_TO_BE_SEEN: usize = 1024;
 
 impl Options {
-    /// A daemon for one command, until every task is over, or nothing but held work
-    /// has been left for so long; and what it tells of its events and of each poll.
+    /// A daemon for one command, until every task has finished, or only work on hold has been left for
+    /// `held_for`; and its events and polls.
     pub fn with_listener(
         held_for: Duration,
         clock: Clock,
@@ -86,15 +85,15 @@ impl Options {
     }
 }
 
-/// Whoever looks on from within this process: one more sink that hears of everything, and every poll.
+/// An observer within this process: one more sink that gets every event, and every poll.
 pub struct Listener {
     /// All events.
     pub events: mpsc::Sender<Received>,
-    /// What each poll brought; what finds no room here is lost.
+    /// The result of each poll; dropped if there is no room.
     pub polls: mpsc::Sender<PollReport>,
 }
 
-/// What the sink of a listener is called. No configured one can be: a name there has no blank.
+/// The name of the observer's sink. No configured name is equal: those have no blank.
 const LISTENER: &str = "the listener";
 
 /// The reason why a daemon did not start, or ended.

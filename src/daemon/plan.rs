@@ -1,7 +1,6 @@
-//! What a configuration comes to before it runs: which tasks would be asked how fast, and who would hear of
-//! them.
+//! The plan of a configuration: the rate of its polls, and the sinks of its events.
 //!
-//! It is built of the same parts as the daemon, up to the store, which is neither opened nor created.
+//! It is made from the parts of the daemon, without the store, which is neither opened nor created.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -26,13 +25,13 @@ use crate::units::{Rate, coarse, grouped, rounded};
 /// A configuration, worked out.
 #[derive(Debug)]
 pub struct Plan {
-    /// How many tasks are listed.
+    /// The number of listed tasks.
     pub tasks: u64,
     /// The pace keys that they fall into, the slowest to sweep first.
     pub keys: Vec<PaceKeyPlan>,
     /// The first listed task of each account.
     pub first_tasks: BTreeMap<String, NewTask>,
-    /// The accounts that no listed task is asked with.
+    /// The accounts without a listed task.
     pub idle_accounts: Vec<String>,
     /// The sinks, by name.
     pub sinks: Vec<SinkPlan>,
@@ -43,7 +42,7 @@ pub struct Plan {
 /// The tasks of one pace key.
 #[derive(Debug)]
 pub struct PaceKeyPlan {
-    /// Whom it asks for what.
+    /// The account, region, host and action.
     pub pace_key: PaceKey,
     /// Over which API.
     pub api: Api,
@@ -51,26 +50,26 @@ pub struct PaceKeyPlan {
     pub targets: Vec<(Arc<Target>, u64)>,
     /// All of its tasks.
     pub tasks: u64,
-    /// How many of them have a `timeout` of their own.
+    /// The number of its tasks with a `timeout` of their own.
     pub own_timeouts: u64,
-    /// How fast it is asked.
+    /// The rate of its polls.
     pub rate: Rate,
-    /// What the cloud documents, where that is where the rate comes from.
+    /// The documented rate limit, where the rate derives from it.
     pub documented: Option<Rate>,
-    /// How long one round takes.
+    /// The duration of one sweep.
     pub sweep: Sweep,
-    /// How fast it would be asked over API 3.0, where an account could be switched to it.
+    /// The rate over API 3.0, where the account could be switched to it.
     pub rate_over_3_0: Option<Rate>,
 }
 
-/// What one sink hears of, and how it is sent to.
+/// The events of one sink, and its deliveries.
 #[derive(Debug)]
 pub struct SinkPlan {
-    /// What it hears of.
+    /// The filters of the sink.
     pub route: SinkRoute,
-    /// What it is and where it leads.
+    /// Type and destination.
     pub shown: String,
-    /// How its deliveries go out.
+    /// The delivery settings.
     pub sending: Sending,
 }
 
@@ -138,7 +137,7 @@ fn keys(
             rate: route.rate,
             documented,
             sweep: Sweep::over(0, route.rate, &loaded.poll),
-            // A limit that somebody wrote counts there too.
+            // A configured limit applies there too.
             rate_over_3_0: documented.and(successor).map(|successor| successor.usual_rate()),
         });
         // Accounts that share a pace key share the lowest of their rates.
@@ -157,7 +156,7 @@ fn keys(
 }
 
 impl PaceKeyPlan {
-    /// What is doubtful about its arithmetic, with what to do.
+    /// Warnings about its numbers, each with the fix.
     pub fn doubts(&self, policy: &Policy) -> Vec<String> {
         let name = self
             .targets
@@ -199,7 +198,7 @@ impl PaceKeyPlan {
 }
 
 impl Plan {
-    /// What is right but doubtful about it, the configuration's own doubts first.
+    /// All warnings, those of the configuration first.
     pub fn doubts(&self, loaded: &Loaded) -> Vec<String> {
         let own = loaded.doubts.iter().map(Problem::to_string);
         own.chain(self.keys.iter().flat_map(|key| key.doubts(&loaded.poll))).collect()

@@ -1,5 +1,5 @@
-//! `check --live`: one signed request per account, and a look at every sink, without a store and without an
-//! event.
+//! `check --live`: one signed request per account, and a connection to every sink, without a store and
+//! without an event.
 //!
 //! All of them at the same time, each bounded; but accounts that share a pace key take turns at its pace.
 
@@ -23,26 +23,26 @@ use crate::register::{TaskEntry, WrittenId};
 use crate::telemetry::ResolvedFormat;
 use crate::units::{Span, rounded};
 
-/// How long a sink is looked at: a folder behind a dead network mount never answers.
+/// The time limit for one sink: a folder on a dead network mount never responds.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Asked for where an account has no task. Whether it is there does not matter: the login is what is tried.
 const NO_TASK: u64 = 1;
 
-/// What was found of one account or sink.
+/// The result for one account or sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReachResult {
     /// Whether it can be used.
     pub usability: Usability,
-    /// What says so, and what to do.
+    /// The reason, and the fix.
     pub what: String,
 }
 
 /// Whether something can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Usability {
-    /// It can.
+    /// Usable.
     Good,
-    /// Nobody knows: it was not, or cannot be, tried like this.
+    /// Unknown: it was not tried, or cannot be tried without an event.
     Untried,
     /// Not now; it may pass by itself.
     Later,
@@ -50,7 +50,7 @@ pub enum Usability {
     Refused,
 }
 
-/// What was found, by name.
+/// The results, by name.
 #[derive(Debug, Default)]
 pub struct ReachReport {
     /// The accounts.
@@ -109,7 +109,7 @@ pub async fn reach(
     Ok(found)
 }
 
-/// The first listed task of an account, or one that stands for it.
+/// The first listed task of an account, or a substitute.
 fn task_of(account: &str, loaded: &Loaded, plan: &Plan) -> Result<NewTask, String> {
     if let Some(task) = plan.first_tasks.get(account) {
         return Ok(task.clone());
@@ -153,8 +153,8 @@ async fn asked_once(route: &PollRoute, task: NewTask, clock: Clock) -> ReachResu
     ReachResult { usability: stand, what: what + &clocks }
 }
 
-/// What a fault says of the account. One of the task is a good sign: the login was accepted before the task
-/// was looked for.
+/// The meaning of a fault for the account. A fault of the task is a success: the credentials were accepted
+/// before the task was searched.
 fn of_fault(host: &str, fault: &Fault) -> (Usability, String) {
     let Fault { code, message, .. } = fault;
     let answer = if message.is_empty() { code.to_string() } else { format!("{code}, {message}") };
@@ -205,7 +205,7 @@ fn of_sink(reached: Result<Option<&'static str>, Refusal>) -> ReachResult {
 }
 
 impl ReachReport {
-    /// What stands like that, with its kind.
+    /// The accounts and sinks with that usability, each with its kind.
     pub fn that_are(&self, stand: Usability) -> Vec<String> {
         let named = |kind, found: &BTreeMap<String, ReachResult>| {
             found

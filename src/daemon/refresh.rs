@@ -1,7 +1,7 @@
-//! Files that are read again when they changed: those of accounts, and whatever may release a sink on hold.
+//! Files that are read again when they change: those of accounts, and those that may release a sink on hold.
 //!
-//! The watcher announces the accounts and sinks whose files changed. They are read off the loop, one after
-//! another. A file that cannot be used leaves in use what it held before, which is logged once.
+//! The watcher announces the accounts and sinks with changed files. The files are read off the loop, one
+//! after another. If a file is unusable, its content before stays in use, which is logged once.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -36,7 +36,7 @@ pub async fn register_listed(
         listed(&loaded.tasks, &loaded.task_files, &catalogue, |task| {
             batch.push(task);
             if batch.len() == REGISTERED_AT_ONCE {
-                // It fails only when the start was given up.
+                // An error means that the start was cancelled.
                 let _ = sender.blocking_send(std::mem::take(&mut batch));
             }
         })?;

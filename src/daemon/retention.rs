@@ -16,18 +16,18 @@ use crate::model::records::FinishedTask;
 use crate::store::{Error, Store};
 use crate::units::Limit;
 
-/// How often what is over is looked through; a record may live that much longer than it must.
+/// The time between two runs of the retention; a record may be kept that much longer.
 const EVERY: Duration = Duration::from_secs(3600);
-/// How many tasks are looked at in one transaction.
+/// The number of tasks in one transaction.
 const PAGE: usize = 1_000;
 
-/// Looks through what is over, now and then.
+/// Deletes old finished work from time to time.
 pub struct Retention {
-    /// Whose records.
+    /// The store.
     pub store: Arc<dyn Store>,
     /// Time.
     pub clock: Clock,
-    /// How long what is over is kept.
+    /// The time for which finished work is kept.
     pub kept: Limit,
     /// The live configuration: the listed tasks, and the configured sinks.
     pub live: Live,
@@ -44,8 +44,8 @@ impl Retention {
     /// When the store fails.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
         let Some(kept) = self.kept.0 else { return Ok(()) };
-        // A clock that is years ahead at a start must not make everything old: time goes on from the latest
-        // event, and not further; in an empty store there is nothing that it could make old.
+        // A clock that is years ahead at a start must not make everything old: the time of retention
+        // continues from the latest event by the monotonic clock. An empty store has nothing to protect.
         let started = self.clock.now();
         let newest = self.newest.unwrap_or(started.wall);
         loop {

@@ -1,6 +1,6 @@
 //! Supervision of the running daemon: it starts the loops, waits for the first end, and drains.
 //!
-//! Deliveries run on a thread and a runtime of their own: no receiver's bytes keep the polling loop from its turn.
+//! Deliveries run on a thread and a runtime of their own: no receiver can delay the polling loop.
 
 use std::io;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub const DRAIN: Duration = Duration::from_secs(4);
 const CLOSING: Duration = Duration::from_millis(700);
 
 impl Daemon {
-    /// Runs until the stop, or until everything is done where that was asked for; then drains within five seconds.
+    /// Runs until the stop, or until all work is done if that was requested; then drains for at most 5 s.
     ///
     /// # Errors
     /// When the store fails, or no thread can be started.
@@ -121,14 +121,14 @@ impl Delivery {
                     () = aborted.cancelled() => Ok(()),
                 }
             });
-            // A sink whose file system hangs keeps no stop waiting.
+            // A sink with a hanging file system does not delay a stop.
             runtime.shutdown_background();
             let _ = sender.send(result);
         })?;
         Ok(Self { thread: Some(thread), result, abort })
     }
 
-    /// Waits for the end of all lanes, or for the first that fails; a panic goes on here.
+    /// Waits for the end of all lanes, or for the first failure; a panic continues here.
     async fn ended(&mut self) -> Result<(), store::Error> {
         if self.thread.is_none() {
             return Ok(());
@@ -166,7 +166,7 @@ pub async fn all(tasks: &mut JoinSet<Result<(), store::Error>>) -> Result<(), st
     result
 }
 
-/// A panic goes on in its owner.
+/// A panic continues in its owner.
 fn flatten(ended: Result<Result<(), store::Error>, JoinError>) -> Result<(), store::Error> {
     match ended {
         Ok(result) => result,

@@ -11,8 +11,8 @@ const EXTENDS_EVERY: Duration = Duration::from_secs(3);
 /// The time of one request: a machine may be so busy that nothing moves for a while.
 const EXTENDS_BY_MICROSECONDS: u32 = 30_000_000;
 
-/// Waits for a part of a start, and has systemd wait as well: a long list, a big store and somebody else's
-/// lock take as long as they take.
+/// Waits for a part of a start, and extends systemd's start timeout meanwhile: a long list, a big store or
+/// the lock of another process may take long.
 pub async fn patiently<T>(clock: Clock, part: impl Future<Output = T>) -> T {
     let mut part = std::pin::pin!(part);
     loop {

@@ -1,5 +1,5 @@
-//! The end of `run --until-done`: everything is over and delivered, or nothing but held work has been left
-//! for long.
+//! The end of `run --until-done`: all tasks have finished and all events are delivered, or only work on hold
+//! has been left for long.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,47 +14,46 @@ use crate::model::lasting::Lasting;
 use crate::store::{Error, Store};
 use crate::watch::WatchStatus;
 
-/// What is left is told once it has been all that is left for so long: most deliveries are made within
-/// moments.
+/// The time until remaining work is logged: most deliveries take moments.
 const UNTOLD: Duration = Duration::from_secs(5);
 
-/// What is looked at.
+/// The inputs of the decision.
 pub struct UntilDone {
-    /// Whose outbox.
+    /// The store with the outbox.
     pub store: Arc<dyn Store>,
     /// The configured sinks.
     pub sinks: Vec<String>,
-    /// Where the watch stands.
+    /// The state of the polling loop.
     pub status: watch::Receiver<WatchStatus>,
-    /// Where each of them stands.
+    /// The state of each sink.
     pub sinks_status: watch::Receiver<BTreeMap<String, deliver::LaneStatus>>,
-    /// Told when something may be owed, or a group was told of.
+    /// Notified when the outbox may have new rows, or a group has finished.
     pub outbox: watch::Receiver<()>,
-    /// How long nothing but held work may be left.
+    /// The time for which only work on hold may be left.
     pub patience: Duration,
     /// Time.
     pub clock: Clock,
 }
 
-/// What is left to do.
+/// The remaining work.
 enum Left {
     Nothing,
-    /// Something goes on.
+    /// A task in progress.
     Work,
-    /// No task that goes on, but deliveries that do.
+    /// No task in progress, but deliveries.
     Deliveries,
-    /// Nothing that goes on by itself.
+    /// Only work on hold, with names.
     Held(Vec<String>),
 }
 
 impl UntilDone {
-    /// Waits for the end; the answer names what is held, if that is all that is left.
+    /// Waits for the end; returns the names of held accounts and sinks, if only work on hold is left.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn wait(mut self) -> Result<Vec<String>, Error> {
         let mut held_since: Option<Steady> = None;
-        // Since when no task goes on.
+        // The time without a task in progress.
         let mut left_since: Option<Lasting> = None;
         loop {
             // Registered before looking, so that no change between the two is missed.
@@ -94,7 +93,7 @@ impl UntilDone {
         }
     }
 
-    /// What is waited for.
+    /// Logs the remaining work.
     async fn tell(&self, left: &Left, open_tasks: usize) -> Result<(), Error> {
         match left {
             Left::Nothing | Left::Work => {}
@@ -125,7 +124,7 @@ impl UntilDone {
         sinks_status: &BTreeMap<String, deliver::LaneStatus>,
     ) -> Result<Left, Error> {
         let WatchStatus { open, on_hold: mut held } = standing;
-        // Counting what is owed takes the longer the more is owed: it is done only once nothing goes on.
+        // The cost of counting grows with the outbox, so it is done only without a task in progress.
         let stands = |sink: &String| sinks_status.get(sink).copied().unwrap_or_default();
         let goes_on = |sink: &String| !stands(sink).is_idle && !stands(sink).is_on_hold;
         if open > 0 && held.is_empty() {
@@ -135,7 +134,7 @@ impl UntilDone {
             return Ok(Left::Deliveries);
         }
         let outbox = self.store.outbox().await?;
-        // One that has not looked yet may be owed what was committed just now.
+        // A lane that has not read the outbox yet may have new rows.
         if self
             .sinks
             .iter()
@@ -143,7 +142,7 @@ impl UntilDone {
         {
             return Ok(Left::Deliveries);
         }
-        // A group is told of some seconds after its last task.
+        // A group finishes some seconds after its last task.
         if !self.store.finished_groups().await?.is_empty() {
             return Ok(Left::Work);
         }

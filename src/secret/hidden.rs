@@ -1,9 +1,9 @@
-//! Hides secrets in text from outside, in whatever spelling the sender repeats them.
+//! Hides secrets in text from outside, in any spelling of the sender.
 //!
-//! A server echoes a request as JSON, as HTML, percent-encoded or in base64. The text is unescaped round by
-//! round (`hidden/view.rs`), each round is searched for every form of every secret (`hidden/form.rs`), and a
-//! match is replaced where it stands in the text as it came. Comparison ignores the case of ASCII letters,
-//! the difference between the two alphabets of base64, `+` for a blank, and padding.
+//! A server echoes a request as JSON, as HTML, percent-encoded or in base64. The text is unescaped in rounds
+//! (`hidden/view.rs`), each round is searched for every form of every secret (`hidden/form.rs`), and a match
+//! is replaced in the original text. Comparison ignores the case of ASCII letters, the difference between the
+//! two alphabets of base64, `+` for a blank, and padding.
 //!
 //! Decide on the text as it came, hide in what is kept, and cut only then: half a secret is not found.
 
@@ -26,18 +26,18 @@ use self::form::Form;
 use self::view::View;
 use super::Secret;
 
-/// The text that stands for a secret.
+/// The replacement of a secret.
 const SECRET: &str = "[secret]";
-/// The text that stands for one in which a secret cannot be located.
+/// The replacement of a text in which a secret cannot be located.
 const WITHHELD: &str = "[text withheld: a secret in it could not be located]";
-/// The shortest part of a URL or header that is hidden: a shorter one stands in the middle of plain words.
+/// The shortest part of a URL or header that is hidden: a shorter one may be a part of plain words.
 const SHORTEST_PART_BYTES: usize = 6;
 /// The rounds of unescaping: servers escape an echo once, gateways and loggers in between once more each.
 const ROUNDS: usize = 3;
 /// The longest text that is searched: larger than any response that is read. A longer one is withheld.
 const LONGEST_TEXT_BYTES: usize = 2 << 20;
 
-/// Secrets that must not appear in any text that is kept. It shares its memory when cloned.
+/// Secrets that must not appear in any text that is kept. A clone shares the memory.
 #[derive(Clone, Default)]
 pub struct Hidden(Vec<Arc<Secrets>>);
 
@@ -55,7 +55,7 @@ struct Search {
     automaton: AhoCorasick,
 }
 
-/// The parts of a text that are hidden, in order and apart from each other, and the bytes that were looked at.
+/// The hidden parts of a text, in order and without overlaps, and the number of examined bytes.
 #[derive(Default)]
 struct Found {
     ranges: Vec<Range<usize>>,
@@ -90,8 +90,8 @@ impl Hidden {
         }
     }
 
-    /// That part of the text without secrets, also of those that stand partly outside of it. Of a text that was
-    /// cut, name a part that keeps away from the cut: half a secret is not found.
+    /// That part of the text without secrets, and without those that overlap it. If the text was cut, the
+    /// part must keep a distance from the cut: half a secret is not found.
     pub fn hide_part(&self, text: &str, part: Range<usize>) -> String {
         replaced(text, part, self.found(text))
     }
@@ -171,7 +171,7 @@ impl Found {
         let mut ranges = std::mem::take(&mut self.ranges);
         ranges.sort_unstable_by_key(|range| (range.start, range.end));
         for range in ranges {
-            // An escape may stand for part of a character only.
+            // An escape may encode a part of a character.
             self.add(text.floor_char_boundary(range.start)..text.ceil_char_boundary(range.end));
         }
     }
@@ -220,8 +220,8 @@ pub fn of_url(url: &Url) -> impl Iterator<Item = String> {
     whole.into_iter().chain(parts).filter(|part| part.len() >= SHORTEST_PART_BYTES).chain(of_login(url))
 }
 
-/// The value of a header, as a whole, word by word (`Bearer …`), and by the pairs of a cookie; the login of `Basic …` also
-/// decoded.
+/// The value of a header as a whole, its words (`Bearer …`), the pairs of a cookie, and the decoded login of
+/// `Basic …`.
 pub fn of_header(value: &str) -> impl Iterator<Item = String> {
     let login = value.trim().strip_prefix("Basic ").and_then(|login| STANDARD.decode(login.trim()).ok());
     let login = login.and_then(|login| String::from_utf8(login).ok()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What every store is held to: a function for each promise of the trait, and a line for each engine.
+//! The promises of every store: a function for each promise of the trait, and a line for each engine.
 
 use std::sync::Arc;
 
@@ -129,7 +129,7 @@ fn event(number: u128) -> Event {
     Event::stored(Uuid::from_u128(number), Kind::Finished, Wall(NOW.0 + 7), body)
 }
 
-/// The end of a task at that moment, of which these sinks are owed an event.
+/// The end of a task at that moment, with an undelivered event for each of these sinks.
 fn finished(row: Row, at: Wall, sinks: &[&str]) -> Commit {
     let end = Some(End { at, conclusion: Conclusion::Finished(Outcome::Success) });
     let number = u128::from(row.0.unsigned_abs());
@@ -389,7 +389,7 @@ async fn a_group_is_over_with_its_last_task_and_later_tasks_begin_a_new_round(en
     let end = Some(End { at: Wall(NOW.0 + 9), conclusion: Conclusion::Abandoned(Reason::Deadline) });
     store.commit(Commit { end, ..finished(rows[1], NOW, &[]) }).await.unwrap();
     assert_eq!(store.finished_groups().await.unwrap(), []);
-    // The third leaves the group before it is over.
+    // The third task leaves the group while it is open.
     register(&*store, &[grouped(3, None)]).await;
     let over = store.finished_groups().await.unwrap().remove(0);
     let counts = GroupCounts { success: 1, abandoned: 1, ..GroupCounts::default() };
@@ -497,7 +497,8 @@ async fn a_number_and_its_digits_as_text_are_two_tasks(engine: impl Engine) {
 async fn only_what_is_over_and_owed_nothing_can_be_forgotten(engine: impl Engine) {
     let store = engine.open().await;
     let rows = rows(&*store, 6).await;
-    // The first is open, the second ended too late, the third is owed; the others ended in this order.
+    // The first is open, the second ended too late, the third has an undelivered event; the others ended in
+    // this order.
     let ends = [
         (rows[1], 100, &[] as &[&str]),
         (rows[2], 10, &["hook"]),

@@ -1,9 +1,9 @@
-//! KEEPS: every task, its end, its events and the deliveries still owed.
+//! KEEPS: every task, its end, its events and its undelivered events.
 //!
-//! The only folder with SQL. A task's end, its event and its deliveries are one durable transaction; only
-//! then is a sink called (docs/architecture.md §3, promise 1). Trouble that passes (a full disk, somebody else's lock)
-//! is waited out in here, visibly; what a caller gets to see is [`Error`], and means that the store is
-//! unusable.
+//! The only folder with SQL. The end of a task, its event and its deliveries are one durable transaction;
+//! only then is a sink called (docs/architecture.md §3, promise 1). Temporary failures (a full disk, a lock
+//! of another process) are retried in here, with log lines. A caller only gets an [`Error`], which means that
+//! the store is unusable.
 
 #[cfg(test)]
 mod conformance;
@@ -36,10 +36,10 @@ pub struct Config {
     /// Where that is written, or where it would be.
     #[serde(skip)]
     pub url_place: Place,
-    /// How long what is over is kept, or forever. Default 30d.
+    /// The time for which finished work is kept, or forever. Default 30d.
     pub retention: Limit,
-    /// Whether the store is kept in memory alone, for `wait`, `demo` and tests. Then each call is answered in
-    /// the thread of the caller, before its future returns for the first time.
+    /// Whether the store is in memory alone, for `wait`, `demo` and tests. Then each call responds in the
+    /// thread of the caller, before its future returns for the first time.
     #[serde(skip)]
     pub in_memory: bool,
 }
@@ -76,7 +76,7 @@ pub enum Error {
         why: String,
         /// Whether another try is of no use before a person acted.
         needs_a_person: bool,
-        /// The words of the engine or of the system.
+        /// The error of the engine or of the system.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The store was written by a later version.
@@ -91,7 +91,7 @@ pub enum Error {
         /// The latest schema version that this program knows.
         known: i64,
     },
-    /// A read or a write failed for good: nothing may be assumed of what was not acknowledged.
+    /// A read or a write failed permanently: the state of everything that was not acknowledged is unknown.
     #[error("the store failed; opwatch ends here and starts afresh from what is safely written")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The files of the store were removed, moved or replaced while they were in use.
@@ -101,7 +101,7 @@ pub enum Error {
     Moved {
         /// The place of the store.
         place: String,
-        /// What happened to it.
+        /// The change.
         change: &'static str,
     },
     /// The store is closed, since the program ends.
@@ -166,14 +166,14 @@ pub fn rebased(url: String, absolute: impl FnOnce(&str) -> Option<String>) -> Op
     }
 }
 
-/// What every store promises; `store/conformance.rs` holds an engine to it.
+/// The promises of every store; `store/conformance.rs` tests an engine for them.
 ///
 /// Each call may wait long (a full disk, a foreign lock): callers bound nothing, and a stop drops the future.
 /// A dropped future's write may still happen.
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// Registers tasks, in one transaction, and answers for each in order. A task that is known keeps its
-    /// start; if it is still open, its changed settings are taken over.
+    /// Registers tasks in one transaction, and returns a result for each in order. A known task keeps its
+    /// start; if it is still open, its changed settings apply.
     async fn register(
         &self,
         tasks: Vec<NewTask>,
@@ -193,21 +193,20 @@ pub trait Store: Send + Sync {
         limit: usize,
     ) -> Result<Vec<OpenTask>, Error>;
 
-    /// What an event tells of that task; `None` if it is not known.
+    /// The values of that task for an event; `None` if it is unknown.
     async fn record(&self, row: Row) -> Result<Option<Record>, Error>;
 
-    /// Makes a step durable. `false`: the task is over already, and nothing was written (docs/architecture.md §3,
+    /// Stores a step. `false`: the task has ended already, and nothing was written (docs/architecture.md §3,
     /// promise 3).
     async fn commit(&self, commit: Commit) -> Result<bool, Error>;
 
-    /// Makes an event durable that is no task's, with the sinks that are owed it.
+    /// Stores an event that is about no task, for these sinks.
     async fn add_event(&self, event: Event, sinks: Vec<String>) -> Result<(), Error>;
 
-    /// Keeps where the polling of these tasks stands, at a clean stop; those that are over by now are left
-    /// alone.
+    /// Stores the polling state of these tasks at a clean stop; ended tasks are skipped.
     async fn save(&self, hot: Vec<HotRow>) -> Result<(), Error>;
 
-    /// At most `limit` deliveries owed to that sink, oldest first, after that number.
+    /// At most `limit` undelivered events of that sink, oldest first, after that number.
     async fn undelivered(&self, sink: &str, after: Seq, limit: usize) -> Result<Vec<OutboxRow>, Error>;
 
     /// These deliveries arrived.
@@ -216,18 +215,18 @@ pub trait Store: Send + Sync {
     /// These deliveries failed for the first time, when the sink's own clock stood there.
     async fn mark_tried(&self, sink: &str, seqs: Vec<Seq>, active: Duration) -> Result<(), Error>;
 
-    /// How the sink's own clock stood when it was last kept: for how long it was used and not held.
+    /// The stored value of the sink's own clock: the time during which it was in use and not on hold.
     async fn active(&self, sink: &str) -> Result<Duration, Error>;
 
-    /// Keeps how the sink's own clock stands.
+    /// Stores the value of the sink's own clock.
     async fn save_active(&self, sink: &str, active: Duration) -> Result<(), Error>;
 
-    /// A delivery becomes a dead letter, and the event that tells of it is owed; nothing happens to one that
-    /// is not owed any more.
+    /// Makes a delivery a dead letter, and stores the event about it; does nothing if the event was
+    /// delivered.
     async fn dead_letter(&self, burial: DeadLetter) -> Result<(), Error>;
 
-    /// These sinks are configured now. What is owed to others that were last configured before that moment
-    /// becomes dead letters; how many of each.
+    /// Marks these sinks as configured. Undelivered events of other sinks, last configured before that
+    /// moment, become dead letters. Returns their number for each sink.
     async fn expire_unconfigured(
         &self,
         configured: Vec<String>,
@@ -235,15 +234,15 @@ pub trait Store: Send + Sync {
         at: Wall,
     ) -> Result<HashMap<String, u64>, Error>;
 
-    /// How many deliveries are owed to each sink, configured or not; dead letters are not.
+    /// The number of undelivered events of each sink, configured or not, without dead letters.
     async fn outbox(&self) -> Result<HashMap<String, u64>, Error>;
 
-    /// How many dead letters are kept of each sink.
+    /// The number of stored dead letters of each sink.
     async fn dead_letters(&self) -> Result<HashMap<String, u64>, Error>;
 
-    /// At most `limit` tasks that ended before that moment, whose events are owed to nobody and no dead
-    /// letter since, in the order in which they ended, after that one. Retention looks here, leaves out what
-    /// is still listed, and hands the rest to [`Store::delete_finished`].
+    /// At most `limit` tasks that ended before that moment, without undelivered events and later dead
+    /// letters, in the order in which they ended, after that one. Retention skips those that are still
+    /// listed, and passes the rest to [`Store::delete_finished`].
     async fn finished_before(
         &self,
         before: Wall,
@@ -255,11 +254,11 @@ pub trait Store: Send + Sync {
     /// find any more.
     async fn delete_finished(&self, before: Wall, tasks: Vec<FinishedTask>) -> Result<(), Error>;
 
-    /// The open rounds of groups whose tasks are all over.
+    /// The open rounds of groups whose tasks have all finished.
     async fn finished_groups(&self) -> Result<Vec<GroupRound>, Error>;
 
-    /// Closes a round of a group, and makes the event durable that tells of it, with the sinks that are owed
-    /// it. `false`: another task joined it, or it is closed already, and nothing was written.
+    /// Closes a round of a group, and stores the event about it for these sinks. `false`: another task joined
+    /// the round, or it is closed already, and nothing was written.
     async fn close_group(&self, group: GroupRow, event: Event, sinks: Vec<String>) -> Result<bool, Error>;
 
     /// The evidence of each pace key that was saved, in the order of the keys.
@@ -271,16 +270,16 @@ pub trait Store: Send + Sync {
     /// The time of the latest event.
     async fn newest(&self) -> Result<Option<Wall>, Error>;
 
-    /// Forgets at most `limit` events from before that moment that are no task's and are owed to nobody; how
-    /// many.
+    /// Deletes at most `limit` delivered events from before that moment that are about no task. Returns their
+    /// number.
     async fn delete_events(&self, before: Wall, limit: usize) -> Result<u64, Error>;
 
-    /// Waits until the store is unusable, and returns the reason: also while it has no call to answer.
+    /// Waits until the store is unusable, and returns the reason, also without a call in progress.
     async fn failed(&self) -> Error;
 
-    /// Writes what was asked for until now and lets go of the store, so that it can be opened again. Every
-    /// later call answers [`Error::Closed`]. What cannot be written within some seconds is given up, and its
-    /// callers are told.
+    /// Writes all accepted work and releases the store, so that it can be opened again. Every later call
+    /// returns [`Error::Closed`]. Work that cannot be written within some seconds is dropped, and its callers
+    /// get an error.
     async fn close(&self);
 }
 

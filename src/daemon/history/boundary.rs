@@ -93,7 +93,7 @@ pub struct HistoryState {
     pub witness: Witness,
     /// Calls at boundaries until the crash.
     pub crash_in: Option<u32>,
-    /// Whether the process crashed: none of its calls goes on.
+    /// Whether the process crashed: none of its calls continues.
     pub has_crashed: bool,
     /// The first broken promise.
     pub violation: Option<String>,
@@ -131,7 +131,7 @@ impl Outside {
         }
     }
 
-    /// A call passes the boundary, unless the process crashes at this point; a crashed process never goes on.
+    /// A call passes the boundary, unless the process crashes at this point; then it never continues.
     async fn pass(&self) {
         let has_crashed = {
             let mut state = self.state();
@@ -388,7 +388,7 @@ impl Store for ScriptedStore {
         let event = event.filter(|row| row.seq == seq).map(|row| row.event);
         self.write(self.inner.dead_letter(letter)).await?;
         if let Some(event) = event {
-            // A dead letter counts as received: the witness looks for what is lost in silence.
+            // A dead letter counts as received: the witness detects silent losses.
             let received = self.outside.state().witness.received_by(&sink, &event);
             self.outside.check(received);
         }

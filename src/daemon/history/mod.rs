@@ -1,10 +1,11 @@
 //! Seeded histories: virtual days of the shipped loops, with everything that goes wrong, and every promise of docs/architecture.md
 //! §3 compared with what was seen.
 //!
-//! The real polling loop, lanes, groups and retention run in one paused runtime, over a store that answers in the same
-//! thread; only what lies behind their boundaries (`boundary`: cloud, sinks, crashes) is scripted. `world` decides what
-//! happens there, `witness` checks what was seen. A failure prints its seed, and
-//! `SEED=… cargo nextest run history::one` plays that history alone. `DAYS=…` sets the number of histories.
+//! The real polling loop, lanes, groups and retention run in one paused runtime, over a store that responds
+//! in the same thread; only the other side of their boundaries (`boundary`: cloud, sinks, crashes) is
+//! scripted. `world` decides what happens there, `witness` checks the observations. A failure prints its
+//! seed, and `SEED=… cargo nextest run history::one` runs that history alone. `DAYS=…` sets the number of
+//! histories.
 
 mod boundary;
 mod witness;
@@ -263,7 +264,7 @@ impl History<'_> {
             life.lanes_stop.cancel();
             watched.and(all(&mut life.others).await)
         });
-        // What is still in flight is left to the next start.
+        // Attempts in flight are repeated by the next start.
         drained.await.unwrap_or(Ok(())).map_err(|error| error.to_string())?;
         self.outside.state().has_crashed = false;
         Ok(())
@@ -288,7 +289,7 @@ impl History<'_> {
                 self.file.entry(id).and_modify(|task| task.run = run.clone()).or_insert_with(again);
             }
             _ => {
-                // A mistake: nothing changes (promise 8), so the process goes on.
+                // A wrong configuration: nothing changes (promise 8), so the process continues.
                 let world = &mut self.outside.state().world;
                 self.file.retain(|_, _| world.rng.random_bool(0.5));
                 self.file.insert(0, TaskEntry { sinks: Some(vec!["nobody".to_owned()]), ..written(0) });
@@ -427,7 +428,7 @@ fn first_seed() -> u64 {
     u64::from(std::process::id()) << 32 | u64::from(moment)
 }
 
-/// Plays histories until the time is over, or `$DAYS` of them.
+/// Runs histories until the time is over, or `$DAYS` of them.
 #[expect(clippy::disallowed_methods, reason = "the real time of the test, not of a history")]
 fn play_many(part: u64) {
     let stage = Stage::new();

@@ -18,7 +18,7 @@ const TICK: i64 = 5_000;
 const CLOCK_SLACK: i64 = 7 * SECOND;
 /// Most requests of an account on hold in a minute.
 const ON_HOLD_A_MINUTE: usize = 20;
-/// Secrets that are looked for in events: those of the latest requests.
+/// The number of secrets that are searched in events: those of the latest requests.
 const SECRETS: usize = 64;
 
 pub struct Witness {
@@ -98,7 +98,7 @@ impl Witness {
         }
     }
 
-    /// A start lists these tasks; the store answered so.
+    /// A start lists these tasks; these are the results of the store.
     pub fn started(
         &mut self,
         tasks: &[NewTask],
@@ -139,8 +139,8 @@ impl Witness {
         Ok(())
     }
 
-    /// Whether every open task has its start by the cloud's clock in the store: only then a jump of the local clock
-    /// while no process runs can be detected.
+    /// Whether the store has the start of every open task by the cloud's clock: only then a jump of the local
+    /// clock between two processes can be detected.
     pub fn all_stored(&self) -> bool {
         self.tasks.values().all(|seen| seen.ended.is_some() || seen.stored)
     }
@@ -154,8 +154,8 @@ impl Witness {
         (0..SHARES).find(|which| open(*which) >= 4)
     }
 
-    /// The tasks that the cloud knows and that have no final event yet. Ids that it does not know may stay on hold for
-    /// good, if three are refused alike.
+    /// The tasks that the cloud knows and that have no final event yet. Unknown ids may stay on hold for
+    /// ever, if three are refused alike.
     pub fn open(&self) -> Vec<u64> {
         self.tasks.iter().filter(|(_, seen)| seen.ended.is_none() && seen.exists).map(|(id, _)| *id).collect()
     }
@@ -243,8 +243,8 @@ impl Witness {
             (Some(Kind::Progressed) | None, None) => {}
             (kind, conclusion) => return Err(format!("{kind:?} comes with {conclusion:?}")),
         }
-        // A start after a jump of the local clock estimates the cloud's anew, from one `Date` of whole seconds in a slow
-        // response; without any `Date` a step while no process ran cannot be seen.
+        // After a jump of the local clock, a start estimates the cloud's clock from one `Date` of whole
+        // seconds in a slow response; without any `Date` a step between two processes is not visible.
         let is_undated = world.weather == Weather::Undated;
         let slack = match (world.jumped, is_undated) {
             (true, true) => f64::INFINITY,
@@ -312,7 +312,7 @@ impl Witness {
         }
     }
 
-    /// A delivery is given up. Only what the sink refuses for its content may be.
+    /// A delivery becomes a dead letter. Only a delivery that the sink refuses for its content may.
     pub fn may_give_up(letter: &DeadLetter) -> Result<(), String> {
         let DeadLetter { sink, error, .. } = letter;
         if error == "413" { Ok(()) } else { Err(format!("promise 6: {sink} is given up for {error}")) }
@@ -428,7 +428,7 @@ fn line(record: &Value) -> String {
     }
 }
 
-/// Promise 9: the task ended no earlier than the event says.
+/// Promise 9: the task ended no earlier than the event states.
 fn lag_is_bounded(decision: &Decision, record: &Value) -> Result<(), String> {
     let Some((ended, seen)) = decision.ended_and_seen else { return Ok(()) };
     let lag = seen - ended;

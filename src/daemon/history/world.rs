@@ -19,7 +19,7 @@ pub const MINUTE: i64 = 60 * SECOND;
 pub const HOUR: i64 = 60 * MINUTE;
 /// True wall time at the start of a history.
 pub const EPOCH_MS: i64 = 1_764_000_000_000;
-/// A secret that the program was not told: whatever echoes it shows that the witness reads every event.
+/// A secret that the program does not know: its echo shows that the witness reads every event.
 pub const UNKNOWN_SECRET: &str = "c2lnbmVkIGJ5IGhhbmQ=";
 
 /// The share of a task: its account and region.
@@ -50,7 +50,7 @@ pub enum Weather {
 /// The behaviour of a sink for now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SinkBehaviour {
-    /// It accepts; now and then an attempt fails, or is accepted and its response is lost.
+    /// Accepts; sometimes an attempt fails, or is accepted and its response is lost.
     Well,
     /// Nothing is accepted, and that passes.
     Down,
@@ -152,8 +152,8 @@ impl World {
         self.within(longest)
     }
 
-    /// The keys of the sinks: one takes several events in one attempt, and one attempt at a time; the other one event in
-    /// an attempt, and several attempts.
+    /// The keys of the sinks: one sends several events in one attempt, and one attempt at a time; the other
+    /// sends one event in an attempt, and several attempts.
     pub fn sendings() -> [Sending; SINKS.len()] {
         let one = Sending {
             batch: 4,

@@ -76,8 +76,8 @@ fn plain(text: &[u8]) -> Form {
     Form::new(folded(&text[..text.len() - padding]), ROUNDS)
 }
 
-/// The secret in base64 where so many bytes come before it in the same block of three. Characters that hold
-/// bits of what is around it are left out, and belong to a match.
+/// The secret in base64 with `offset` bytes before it in the same block of three. Characters with bits of its
+/// neighbours are left out, and belong to a match.
 fn in_base64(secret: &[u8], offset: usize) -> Form {
     let padded: Vec<u8> = [&[0; 2][..offset], secret].concat();
     let encoded = STANDARD_NO_PAD.encode(&padded);
@@ -95,7 +95,7 @@ fn in_base64(secret: &[u8], offset: usize) -> Form {
 fn in_hex(bytes: &[u8]) -> Vec<u8> {
     let mut text = String::with_capacity(2 * bytes.len());
     for byte in bytes {
-        // A String takes whatever is written to it.
+        // Writing to a String cannot fail.
         _ = write!(text, "{byte:02x}");
     }
     text.into_bytes()

@@ -101,7 +101,7 @@ fn the_work_on_a_hostile_text_grows_with_its_length_alone() {
         for repeats in [1_000, 10_000] {
             let text = hostile.repeat(repeats);
             let steps = hidden.found(&text).map(|found| found.steps).unwrap();
-            // Each byte is looked at once a round, and ends a bounded number of matches.
+            // Each byte is examined once in a round, and ends a bounded number of matches.
             assert!(steps <= 2 * PER_BYTE * text.len(), "{hostile:?}: {steps} for {}", text.len());
         }
     }

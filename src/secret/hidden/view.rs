@@ -10,7 +10,7 @@ pub struct View {
     origins: Vec<(u32, u32)>,
 }
 
-/// What an escape stands for.
+/// The decoded value of an escape.
 enum Escaped {
     Byte(u8),
     Character(char),

@@ -1,4 +1,4 @@
-//! Opens a connection, and brings the schema to the version that this program knows.
+//! Opens a connection, and updates the schema to the version of this program.
 
 use std::fs::OpenOptions;
 use std::io::{self, ErrorKind};
@@ -16,7 +16,8 @@ use crate::store::Error;
 const STEPS: &[&str] = &[include_str!("step_1.sql"), include_str!("step_2.sql")];
 /// Set by the first step.
 const APPLICATION_ID: i64 = 0x6f70_7761;
-/// How long SQLite itself waits for a foreign lock: short, so that longer waits are seen (trouble.rs).
+/// The time for which SQLite itself waits for the lock of another process: short, so that longer waits are
+/// logged (trouble.rs).
 pub const BUSY: Duration = Duration::from_millis(250);
 /// The mode of the files that opwatch creates here; SQLite gives its own files that of the database.
 pub const MODE: u32 = 0o600;
@@ -26,7 +27,7 @@ const CACHE_KIB: i64 = 2 * 1024;
 /// More than there are different statements in this folder.
 const STATEMENTS: usize = 64;
 
-/// Codes of SQLite that say enough, apart from those that are waited for.
+/// Error codes of SQLite with one meaning, apart from those that are retried.
 const SAID_BY_SQLITE: &[(ErrorCode, UnusableStore)] =
     &[(ErrorCode::NotADatabase, UnusableStore::Foreign), (ErrorCode::ReadOnly, UnusableStore::ReadOnly)];
 /// Errors of the system that do.
@@ -83,7 +84,7 @@ impl UnusableStore {
         }
     }
 
-    /// The error that says so of that database.
+    /// This reason as an error of that database.
     pub fn of(self, path: &Path, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
         Error::Open {
             place: path.display().to_string(),
@@ -141,8 +142,7 @@ pub fn in_memory() -> Result<Connection, Error> {
     prepared().map_err(|reason: NotOurs| UnusableStore::Other.of(Path::new(":memory:"), reason))
 }
 
-/// The remedy of trouble that passes by itself. A file that is missing or forbidden at the start is a mistake
-/// more often.
+/// The remedy of a temporary failure. A missing or forbidden file at the start is likely a wrong setting.
 fn passing(error: &rusqlite::Error, path: &Path) -> Option<&'static str> {
     const MISTAKES: [ErrorCode; 2] = [ErrorCode::ReadOnly, ErrorCode::CannotOpen];
     let is_mistake = error.sqlite_error_code().is_some_and(|code| MISTAKES.contains(&code));
@@ -171,8 +171,7 @@ pub fn unusable(path: &Path, error: io::Error) -> Error {
 }
 
 impl NotOurs {
-    /// In words for people. SQLite says of many causes only that it cannot open the file, so the system is
-    /// asked once more.
+    /// The reason for people. SQLite reports many causes only as "cannot open", so the system is asked too.
     fn why(&self, path: &Path) -> UnusableStore {
         let code = match self {
             Self::Foreign => return UnusableStore::Foreign,
@@ -228,7 +227,7 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Takes the steps that are missing, all or none; answers the version that is there afterwards.
+/// Applies the missing schema steps, all or none; returns the version after them.
 fn prepared(connection: &mut Connection) -> Result<i64, NotOurs> {
     let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let taken = usize::try_from(found).unwrap_or(0);

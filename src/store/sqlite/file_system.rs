@@ -21,8 +21,8 @@ const NETWORK: &[(u64, &str)] = &[
     (0x786f_4256, "VirtualBox shared folders"),
 ];
 
-/// The type of the file system of that file, or of the nearest folder above it that exists, if it is a network file
-/// system or one like it.
+/// The network file system, or a similar one, of that file or of the nearest existing folder above it;
+/// `None`: it is local.
 pub fn network(path: &Path) -> Option<&'static str> {
     let named_here =
         |path: &Path| if path.as_os_str().is_empty() { Path::new(".").into() } else { path.to_owned() };

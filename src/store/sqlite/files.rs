@@ -1,7 +1,7 @@
 //! Notices that the files of the database were removed, moved or replaced while they are open.
 //!
-//! SQLite goes on with the files that it has open, and the next start opens others: whatever is written in
-//! between is lost. The comparison is by `stat`: opening and closing a file would drop SQLite's locks on it.
+//! SQLite continues with the open files, and the next start opens others: everything written in between would
+//! be lost. The comparison uses `stat`: opening and closing a file would drop SQLite's locks on it.
 
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
@@ -26,7 +26,7 @@ impl Files {
         paths.into_iter().map(with_identity).collect::<io::Result<_>>().map(Self)
     }
 
-    /// What happened to one of the files since; `None`: nothing that could be seen.
+    /// The change of one of the files; `None`: no change is visible.
     pub fn change(&self) -> Option<&'static str> {
         self.0.iter().find_map(|(path, before)| match identity(path) {
             Ok(now) if now == *before => None,
@@ -34,7 +34,7 @@ impl Files {
             Err(error) if [ErrorKind::NotFound, ErrorKind::NotADirectory].contains(&error.kind()) => {
                 Some("was removed or moved")
             }
-            // A file that cannot be looked at may still be the same.
+            // A file that cannot be checked may still be the same.
             Err(_) => None,
         })
     }

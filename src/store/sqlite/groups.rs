@@ -39,7 +39,7 @@ pub const OVER: &str =
        AND EXISTS (SELECT 1 FROM task WHERE task.group_row = task_group.group_row)
        AND NOT EXISTS (SELECT 1 FROM task WHERE task.group_row = task_group.group_row AND ended_at IS NULL)";
 
-/// Open rounds whose tasks are all over.
+/// Open rounds whose tasks have all finished.
 pub fn finished_rounds(connection: &Connection) -> rusqlite::Result<Vec<GroupRound>> {
     let mut select = connection.prepare_cached(OVER)?;
     let found = select.query_map([], |record| {
@@ -47,7 +47,7 @@ pub fn finished_rounds(connection: &Connection) -> rusqlite::Result<Vec<GroupRou
         let name = record.get(1)?;
         let round = record.get(2)?;
         let started_at = record.get(3)?;
-        // A round whose tasks all left it for another group has no end of its own.
+        // A round whose tasks all moved to another group has no end time.
         let finished_at = record.get::<_, Option<Wall>>(4)?.unwrap_or(started_at);
         Ok(GroupRound {
             row,

@@ -1,7 +1,7 @@
 //! A database in memory, whose jobs run in the thread of the caller.
 //!
-//! Nothing here waits: a job is done when the first poll of its future returns. A runtime whose time is paused
-//! moves that time on as soon as all of its tasks wait, so an answer from another thread would come too late.
+//! Nothing here waits: a job is done when the first poll of its future returns. A runtime with paused time
+//! advances it as soon as all of its tasks wait, so a response from another thread would come too late.
 
 use std::sync::{Mutex, PoisonError};
 

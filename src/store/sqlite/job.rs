@@ -11,13 +11,13 @@ use crate::store::Error;
 /// The reason for which the store is unusable, shared by all callers.
 #[derive(Clone, Debug)]
 pub enum StoreFailure {
-    /// A read or a write failed for good.
+    /// A read or a write failed permanently.
     Broken(Arc<dyn std::error::Error + Send + Sync>),
     /// The files of the store are not at their place any more.
     Moved {
         /// The place of the store.
         place: String,
-        /// What happened to it.
+        /// The change.
         change: &'static str,
     },
 }
@@ -31,18 +31,18 @@ impl From<StoreFailure> for Error {
     }
 }
 
-/// What became of a batch.
+/// The result of a batch.
 #[derive(Debug)]
 pub enum BatchOutcome {
-    /// It is safely stored.
+    /// Stored durably.
     Done,
     /// The store is unusable.
     Failed(StoreFailure),
-    /// The store was closed before the trouble was over.
+    /// The store was closed before the failure ended.
     Closed,
 }
 
-/// Work of any type, to be run until it is stored and then answered once.
+/// Work of any type. It is run until it is stored, and then returns one result.
 pub trait Job: Send + fmt::Debug {
     /// Does the work; what an earlier run found is forgotten.
     fn run(&mut self, connection: &Connection) -> rusqlite::Result<()>;
@@ -54,7 +54,7 @@ pub trait Job: Send + fmt::Debug {
     fn answer(self: Box<Self>, verdict: &BatchOutcome);
 }
 
-/// Work whose answer is of type `T`.
+/// Work with a result of type `T`.
 pub struct Asked<T, W> {
     work: W,
     found: Option<rusqlite::Result<T>>,
@@ -97,7 +97,7 @@ where
             (BatchOutcome::Failed(failure), _) => Err(failure.clone().into()),
             (BatchOutcome::Closed, _) | (BatchOutcome::Done, None) => Err(Error::Closed),
         };
-        // A caller who has gone needs no answer.
+        // The caller may be gone.
         drop(self.answer.send(answer));
     }
 }

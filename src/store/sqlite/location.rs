@@ -13,9 +13,8 @@ const FILE_NAME: &str = "opwatch.db";
 /// The default folder is for its owner alone, as the XDG specification has it.
 const FOLDER_MODE: u32 = 0o700;
 
-/// The database of that configuration; `variable` looks into the environment. The default folder is created
-/// where it belongs to opwatch. A folder that a person wrote must exist: a misspelt path would begin an empty
-/// store.
+/// The database of that configuration; `variable` reads the environment. The default folder is created. A
+/// configured folder must exist: a misspelt path would start an empty store.
 pub fn location(config: &Config, variable: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, Error> {
     let (file, our_folder) = named(config, variable)?;
     check_kind(&file)?;
@@ -44,7 +43,7 @@ pub fn location_to_be(
     Ok(file)
 }
 
-/// To open a FIFO would block, and SQLite has no words for a device.
+/// Opening a FIFO would block, and SQLite has no message for a device.
 fn check_kind(file: &Path) -> Result<(), Error> {
     match file.metadata() {
         Ok(metadata) if metadata.is_dir() => Err(refused(file, UnusableStore::Folder)),

@@ -18,8 +18,7 @@ use super::location::beside;
 use super::trouble::{FREE_SPACE, Patience, is_full};
 use crate::store::Error;
 
-/// A program that a killed daemon was just starting has its lock until it is started: that is over within a
-/// moment.
+/// A program that a killed daemon was starting holds the lock until it has started, which takes a moment.
 const TRIES: u32 = 40;
 const PAUSE: Duration = Duration::from_millis(50);
 /// Errors of file systems without locks.

@@ -81,7 +81,7 @@ impl Sqlite {
     fn open_waiting(path: &Path, closing: Receiver<Infallible>) -> Result<Self, Error> {
         let mut patience = Patience::new(path.into(), closing);
         let unusable = |error| connect::unusable(path, error);
-        // Before the first look, so that two that start at once never bring the schema up to date together.
+        // Before the first read, so that two simultaneous starts never update the schema together.
         let lock = Lock::take(path, &mut patience)?;
         connect::create(path, &mut patience)?;
         let writer = connect::connect(path, &mut patience)?;

@@ -13,7 +13,7 @@ use crate::model::event::Event;
 use crate::model::records::{Commit, Conclusion, DeadLetter, End, GroupRow, OutboxRow, Seq};
 use crate::model::task::Row;
 
-/// One step of a task; `false`: it is over already, and nothing was written.
+/// One step of a task; `false`: the task has ended already, and nothing was written.
 pub fn commit(connection: &Connection, commit: &Commit) -> rusqlite::Result<bool> {
     let Commit { hot, end, event } = commit;
     if !tasks::save(connection, hot)? {
@@ -37,7 +37,7 @@ pub fn commit(connection: &Connection, commit: &Commit) -> rusqlite::Result<bool
     Ok(true)
 }
 
-/// An event, of a task or of none, and what is owed of it.
+/// An event, about a task or not, and its deliveries.
 pub fn insert_event(
     connection: &Connection,
     row: Option<Row>,
@@ -50,18 +50,17 @@ pub fn insert_event(
         )?
         .execute(params![row, event.id.as_bytes(), event.kind, event.time, event.body])?;
     let seq = connection.last_insert_rowid();
-    // Sinks are a set: one that is named twice is owed the event once.
+    // Sinks are a set: a sink that is named twice gets the event once.
     let mut insert = connection
         .prepare_cached("INSERT INTO delivery (sink, seq) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?;
     sinks.iter().try_for_each(|sink| insert.execute(params![sink, seq]).map(drop))
 }
 
-/// A range of the outbox's key, and each event by its own: the cost is that of the page, however much is
-/// owed.
+/// A range of the outbox's key, and each event by its own key: the cost depends on the page alone.
 pub const OWED: &str = "SELECT seq, task_row, attempts, tried, event_id, kind, time, body FROM delivery CROSS JOIN event USING (seq)
      WHERE sink = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
 
-/// A page of what a sink is owed.
+/// A page of the undelivered events of a sink.
 pub fn undelivered(
     connection: &Connection,
     sink: &str,
@@ -101,14 +100,14 @@ pub fn mark_tried(
     save_active(connection, sink, active)
 }
 
-/// How the sink's own clock stood.
+/// The stored value of the sink's own clock.
 pub fn active(connection: &Connection, sink: &str) -> rusqlite::Result<Duration> {
     let mut select = connection.prepare_cached("SELECT active FROM sink WHERE name = ?1")?;
     let active = select.query_row([sink], |record| record.get::<_, i64>(0)).optional()?;
     Ok(Duration::from_millis(active.unwrap_or_default().unsigned_abs()))
 }
 
-/// Keeps how the sink's own clock stands.
+/// Stores the value of the sink's own clock.
 pub fn save_active(connection: &Connection, sink: &str, active: Duration) -> rusqlite::Result<()> {
     let mut upsert = connection.prepare_cached(
         "INSERT INTO sink (name, active) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET active = ?2",
@@ -121,7 +120,7 @@ fn milliseconds(span: Duration) -> i64 {
     i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Closes a round and tells of it, unless a task joined it since; `false`: nothing was written.
+/// Closes a round and stores its event, unless a task has joined it; `false`: nothing was written.
 pub fn close_group(
     connection: &Connection,
     group: GroupRow,
@@ -154,7 +153,7 @@ pub fn dead_letter(connection: &Connection, burial: &DeadLetter) -> rusqlite::Re
     event.iter().try_for_each(|(event, sinks)| insert_event(connection, None, event, sinks))
 }
 
-/// What is owed to sinks that are not configured, and is old.
+/// Old undelivered events of sinks that are not configured become dead letters.
 pub fn expire_unconfigured(
     connection: &Connection,
     configured: &[String],
@@ -211,12 +210,12 @@ pub fn newest(connection: &Connection) -> rusqlite::Result<Option<Wall>> {
         .optional()
 }
 
-/// How much each sink is owed.
+/// The number of undelivered events of each sink.
 pub fn outbox(connection: &Connection) -> rusqlite::Result<HashMap<String, u64>> {
     counts(connection, "SELECT sink, count(*) FROM delivery GROUP BY sink")
 }
 
-/// How much was given up of what each sink was owed.
+/// The number of dead letters of each sink.
 pub fn dead_letters(connection: &Connection) -> rusqlite::Result<HashMap<String, u64>> {
     counts(connection, "SELECT sink, count(*) FROM dead_letter GROUP BY sink")
 }

@@ -13,8 +13,8 @@ use crate::model::records::{FinishedTask, HotRow, OpenTask, Record, Registered, 
 use crate::model::step::Reason;
 use crate::model::task::{NewTask, Row, Target};
 
-/// Registers tasks that fall due at the moments beside them. What is known is looked up and not upserted: a
-/// start that brings nothing new writes nothing, and so needs no room on the disk.
+/// Registers tasks with the due moments beside them. A known task is read and not upserted: a start without
+/// changes writes nothing, and so needs no free disk.
 pub fn register(
     connection: &Connection,
     tasks: &[NewTask],
@@ -88,8 +88,8 @@ fn known(
     Ok(Some(Registered { row, state: RegisteredState::Known }))
 }
 
-/// Whether a task that is over begins again: it is listed with another `run` than it had, or was over only
-/// since it was not listed.
+/// Whether an ended task starts again: it is listed with another `run`, or had ended only because it was not
+/// listed.
 fn goes_on(connection: &Connection, row: Row, task: &NewTask) -> rusqlite::Result<bool> {
     let mut select = connection.prepare_cached(
         "SELECT settings ->> '$.run' IS NOT ?2 OR reason IS ?3 FROM task WHERE task_row = ?1",
@@ -97,8 +97,8 @@ fn goes_on(connection: &Connection, row: Row, task: &NewTask) -> rusqlite::Resul
     select.query_row(params![row, task.settings.run, Reason::Removed], |record| record.get(0))
 }
 
-/// The task as if it were registered for the first time; its events stay. Its start is another one whatever
-/// the clock says now: the ids of its events derive from that.
+/// Registers the task again; its events stay. Its start differs from the one before by any clock: the ids of
+/// its events derive from it.
 fn begin_again(
     connection: &Connection,
     row: Row,
@@ -141,7 +141,7 @@ pub fn targets(connection: &Connection) -> rusqlite::Result<HashMap<TargetRow, T
     found.collect()
 }
 
-/// The index is named, so that no statistics can lead the planner past all that are over.
+/// The index is named, so that statistics cannot lead the planner to all ended tasks.
 pub const OPEN: &str = "SELECT task_row, target, id, registered_at, settings, due, since, seen, digest, status, polls, errors, streak, registered_cloud, warned
      FROM task INDEXED BY task_by_end WHERE ended_at IS NULL AND task_row > ?1
        AND (?3 IS NULL OR target IN (SELECT value FROM json_each(?3))) ORDER BY task_row LIMIT ?2";
@@ -185,7 +185,7 @@ pub fn open(
     found.collect()
 }
 
-/// What an event tells of a task.
+/// The values of a task for an event.
 pub fn record(connection: &Connection, row: Row) -> rusqlite::Result<Option<Record>> {
     let mut select = connection
         .prepare_cached("SELECT settings, registered_at, sequence FROM task WHERE task_row = ?1")?;
@@ -225,7 +225,7 @@ pub fn save(connection: &Connection, hot: &HotRow) -> rusqlite::Result<bool> {
     Ok(changed > 0)
 }
 
-/// A page of what ended before that moment and is owed nothing.
+/// A page of tasks that ended before that moment and have no undelivered event.
 pub fn finished_before(
     connection: &Connection,
     before: Wall,
@@ -239,7 +239,7 @@ pub fn finished_before(
     found.collect()
 }
 
-/// A walk along the index of ends; each task's events and their deliveries are looked up by index.
+/// A scan of the index of ends; events and deliveries of each task are read by index.
 pub const PAST: &str = "SELECT ended_at, task_row FROM task
      WHERE ended_at < ?1 AND (ended_at, task_row) > (?2, ?3)
        AND NOT EXISTS (SELECT 1 FROM task_group WHERE task_group.group_row = task.group_row AND finished_at IS NULL)

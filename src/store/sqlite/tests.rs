@@ -1,4 +1,4 @@
-//! What is promised of SQLite alone: its lock, its schema, its plans, and the troubles that it may get into.
+//! Promises of SQLite alone: its lock, its schema, its query plans, and its failures.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -153,7 +153,7 @@ async fn a_foreign_lock_is_waited_out_and_nobody_sees_an_error() {
     let registering = register(&store, 0..3);
     let holding = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        // Reading goes on meanwhile.
+        // Reading continues meanwhile.
         assert!(store.open_tasks(None, Row(0), 10).await.unwrap().is_empty());
         foreign.execute_batch("COMMIT").unwrap();
     };
@@ -176,7 +176,7 @@ async fn a_close_does_not_wait_for_a_foreign_lock_and_tells_the_caller() {
     assert!(matches!(registered, Err(Error::Closed)), "{registered:?}");
 }
 
-/// What is on the disk at that moment, as a crash of the process leaves it.
+/// A copy of the files at this moment, as after a crash of the process.
 fn copied(path: &Path, to: &Path) {
     for ending in ["", "-wal"] {
         std::fs::copy(beside(path, ending), beside(to, ending)).unwrap();
@@ -212,7 +212,7 @@ async fn opening_waits_for_a_foreign_lock_for_as_long_as_somebody_waits_for_it()
     foreign.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE").unwrap();
     let patience = Duration::from_millis(700);
     assert!(tokio::time::timeout(patience, opened(&path)).await.is_err(), "it may only be late");
-    // Nobody waits any more: the lock file is free again soon.
+    // The waiting call is dropped: the lock file is free again soon.
     let mut waiting = std::pin::pin!(async {
         loop {
             match opened(&path).await {
@@ -235,7 +235,7 @@ async fn the_write_ahead_log_is_emptied_when_it_has_grown_and_gone_after_a_close
         task.settings.name = Some("x".repeat(1 << 20));
         store.register(vec![task], Wall(0), vec![Wall(0)]).await.unwrap();
     }
-    // An answer comes before the log is tended; the next job finds that done.
+    // The response precedes the checkpoint; at the next job it is done.
     store.save(vec![]).await.unwrap();
     assert!(size_bytes("-wal").unwrap() < 10 << 20, "{:?}", size_bytes("-wal"));
     store.close().await;
@@ -271,7 +271,7 @@ fn the_pages_that_the_loops_ask_for_are_walks_along_an_index() {
     );
 }
 
-/// The first poll of a call has the answer: a runtime whose time is paused has no moment to move on.
+/// The first poll of a call has the response: a runtime with paused time has no moment to advance.
 #[test]
 fn in_memory_each_call_is_answered_before_its_future_first_returns() {
     fn at_once<T>(future: impl Future<Output = T>) -> T {
@@ -289,7 +289,7 @@ fn in_memory_each_call_is_answered_before_its_future_first_returns() {
     assert!(matches!(at_once(store.outbox()), Err(Error::Closed)));
 }
 
-/// A way in which the files of a store can be taken away: its name, the change, and the change in words.
+/// A way to remove the files of a store: its name, the change, and the message.
 type Change = (&'static str, fn(&Path), &'static str);
 
 const CHANGES: &[Change] = &[

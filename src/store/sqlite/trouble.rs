@@ -1,8 +1,8 @@
-//! Tells the trouble that passes from that which does not, and waits the first kind out, loudly.
+//! Distinguishes temporary from permanent failures, and retries the former with log lines.
 //!
-//! A full disk or somebody else's lock is no reason to lose a task: the same batch is written again until it
-//! succeeds. After an I/O error, a failed fsync above all, nothing may be assumed written (the kernel may
-//! have dropped the pages), so that only a fresh start from what is on the disk is safe.
+//! A full disk or a lock of another process must not lose a task: the same batch is written again until it
+//! succeeds. After an I/O error, above all a failed fsync, the state of the file is unknown (the kernel may
+//! have dropped the pages), so that only a new start from the disk is safe.
 
 use std::convert::Infallible;
 use std::fmt::Display;
@@ -22,14 +22,14 @@ use crate::clock::{Clock, Steady};
 use crate::model::backoff;
 use crate::units::rounded;
 
-/// What an error of SQLite means.
+/// The meaning of an SQLite error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorMeaning {
-    /// It passes when somebody does this.
+    /// Temporary, with the remedy.
     Passing(&'static str),
     /// Nothing may be assumed any more.
     Fatal,
-    /// The job's own: a mistake of ours that hurts nobody else.
+    /// An error of the job itself, which affects no other job.
     Own,
 }
 
@@ -69,8 +69,8 @@ const NEVER_FULL: &[std::ffi::c_int] = &[
     SQLITE_IOERR_DIR_CLOSE,
 ];
 
-/// Bytes of the probe write: more than the few pages of a small commit, and more than is left of a quota that
-/// one of these did not fit into.
+/// Bytes of the probe write: more than the few pages of a small commit, and more than the rest of a quota
+/// that was too small for those.
 const PROBE_BYTES: usize = 64 << 10;
 
 impl ErrorMeaning {
@@ -79,8 +79,8 @@ impl ErrorMeaning {
         Self::meaning(error, || probe(database))
     }
 
-    /// SQLite reports a used-up quota as any other failed write, and a full disk as a file that cannot be
-    /// created or grow. A probe write beside the database tells these from a broken disk.
+    /// SQLite reports an exhausted quota as any other failed write, and a full disk as a file that cannot be
+    /// created or grow. A probe write beside the database distinguishes these from a broken disk.
     fn meaning(error: &rusqlite::Error, probe: impl FnOnce() -> io::Result<()>) -> Self {
         let Some(code) = error.sqlite_error_code() else { return Self::Own };
         let extended = error.sqlite_extended_error_code();
@@ -112,22 +112,22 @@ fn probe(database: &Path) -> io::Result<()> {
     tempfile::tempfile_in(folder.unwrap_or(Path::new(".")))?.write_all(&[0; PROBE_BYTES])
 }
 
-/// Waits between two tries, tells of it, and stops waiting once the store is being closed.
+/// Waits between two tries, logs the failure, and stops once the store is being closed.
 #[derive(Debug)]
 pub struct Patience {
     path: PathBuf,
     closing: Receiver<Infallible>,
     clock: Clock,
-    /// Since when there is trouble, how often it was tried, and how long after the start it is told again.
+    /// The start of the failure, the number of tries, and the time from the start to the next log line.
     trouble: Option<(Steady, u32, Duration)>,
 }
 
 impl Patience {
     /// The first wait: a lock held for a moment should cost no more.
     const SHORTEST: Duration = Duration::from_millis(50);
-    /// The longest: so late is the end of the trouble seen.
+    /// The longest wait, and so the delay after the end of a failure.
     const LONGEST: Duration = Duration::from_secs(5);
-    /// When the trouble is told for the second time; the time doubles from there.
+    /// The time to the second log line; it doubles from there.
     const TELL_AGAIN: Duration = Duration::from_secs(30);
 
     /// For that database, until the other end of `closing` is dropped.
@@ -153,7 +153,7 @@ impl Patience {
         matches!(self.closing.recv_timeout(pause), Err(RecvTimeoutError::Timeout))
     }
 
-    /// It went well again.
+    /// A try succeeded.
     pub fn passed(&mut self) {
         if let Some((since, ..)) = self.trouble.take() {
             let lasted = rounded(self.clock.now().steady - since);

@@ -1,4 +1,4 @@
-//! How our types stand in columns, and back.
+//! Values of opwatch's types in columns.
 
 use rusqlite::Row as Record;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Type, ValueRef};
@@ -11,7 +11,7 @@ use crate::model::records::{GroupRow, Seq, TargetRow};
 use crate::model::step::Reason;
 use crate::model::task::{Origin, Row, Settings, TaskId};
 
-/// A newtype over an integer stands as that integer.
+/// A newtype over an integer is stored as that integer.
 macro_rules! as_integer {
     ($($type:ident)*) => {$(
         impl ToSql for $type {
@@ -101,7 +101,7 @@ impl FromSql for Kind {
     }
 }
 
-/// Settings as JSON; `None` when nothing was asked for, since most tasks of a long list are bare.
+/// Settings as JSON; `None` without any setting, since most tasks of a long list are bare ids.
 pub fn settings_text(settings: &Settings) -> rusqlite::Result<Option<String>> {
     if *settings == Settings::default() {
         return Ok(None);

@@ -12,8 +12,8 @@ use super::connect::BUSY;
 use super::location::beside;
 use crate::clock::{Clock, Steady};
 
-/// The log is emptied when it has grown to the size of the database, within these bounds: a small store must
-/// not fill a small disk with its log, and beyond five hundred pages the hot ones are written but once
+/// The log is truncated when it has grown to the size of the database, within these bounds: a small store
+/// must not fill a small disk with its log, and above five hundred pages the hot ones are written only once
 /// anyway.
 const FULL_BYTES: std::ops::RangeInclusive<u64> = 256 << 10..=2 << 20;
 /// A program must have read for very long for the log to grow to this.

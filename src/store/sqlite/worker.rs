@@ -23,15 +23,15 @@ use super::trouble::{ErrorMeaning, Patience};
 use super::wal::Wal;
 use crate::store::Error;
 
-/// Jobs that wait for the thread; whoever comes next waits for a place.
+/// The bound of waiting jobs; further callers wait for a place.
 const QUEUE: usize = 1024;
 /// Jobs in one transaction: beyond some hundred the fsync no longer counts, and all of them wait for the
 /// last.
 const BATCH: usize = 256;
-/// The longest time until the writer notices, without a job, that the files of the store were moved, or that a
-/// reader of the write-ahead log is gone.
+/// The longest time until the writer detects, without a job, that the files of the store were moved, or that
+/// a reader of the write-ahead log has gone.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// How long a close waits for a thread: less than what systemd waits for the process.
+/// The time for which a close waits for a thread: less than systemd waits for the process.
 const CLOSE_LONGEST: Duration = Duration::from_secs(10);
 
 /// The handle of a thread; it ends with the handle, or with [`Worker::close`].
@@ -43,12 +43,12 @@ pub struct Worker {
 #[derive(Debug)]
 struct Doors {
     jobs: mpsc::Sender<Box<dyn Job>>,
-    /// Its end tells a thread that waits out some trouble to wait no longer.
+    /// Dropping it stops a thread from waiting for the end of a failure.
     _closing: std::sync::mpsc::Sender<Infallible>,
     ended: oneshot::Receiver<Infallible>,
 }
 
-/// What a thread carries jobs out with.
+/// The role of a thread.
 #[derive(Debug)]
 pub enum Role {
     /// Jobs are gathered into transactions.
@@ -103,7 +103,7 @@ impl Poison {
             if let Some(failure) = receiver.borrow_and_update().clone() {
                 return failure;
             }
-            // It fails only without a sender, and this is one.
+            // An error would mean that the sender is gone, and this is one.
             let _ = receiver.changed().await;
         }
     }
@@ -128,7 +128,7 @@ impl Worker {
         Ok(Self { doors: Mutex::new(Some(Doors { jobs, _closing: closing, ended })) })
     }
 
-    /// Has that work done, as often as it takes until it is safely stored, and waits for its answer.
+    /// Runs the work until it is stored, and waits for its result.
     pub async fn run<T, W>(&self, work: W) -> Result<T, Error>
     where
         T: Send + 'static,
@@ -165,7 +165,7 @@ struct StoreThread {
     shared: StoreShared,
 }
 
-/// The next thing for a thread to do.
+/// The next step of a thread.
 enum Next {
     Job(Box<dyn Job>),
     Look,
@@ -207,7 +207,7 @@ impl StoreThread {
         }
     }
 
-    /// The next job, or a look at the files after a while without one.
+    /// The next job, or a check of the files after a while without one.
     fn next(&mut self) -> Next {
         let waker = Arc::new(Unpark(std::thread::current())).into();
         let mut context = Context::from_waker(&waker);
@@ -222,7 +222,7 @@ impl StoreThread {
         Next::Look
     }
 
-    /// The failure of the store, if there is one, after a look at its files.
+    /// The failure of the store, if there is one, after a check of its files.
     fn failure(&self) -> Option<StoreFailure> {
         let StoreShared { path, files, poison } = &self.shared;
         if let Some(failure) = poison.get() {
@@ -249,13 +249,14 @@ impl StoreThread {
             match self.trouble(&error) {
                 ErrorMeaning::Passing(remedy) if self.patience.wait(&error, remedy) => self.make_room(),
                 ErrorMeaning::Passing(_) => return BatchOutcome::Closed,
-                // What fails here beside a job is a transaction's begin or end, and that is nobody's own.
+                // A failure outside of a job is one of the begin or end of a transaction, and belongs to no
+                // job.
                 ErrorMeaning::Fatal | ErrorMeaning::Own => self.fail(error),
             }
         }
     }
 
-    /// The failure is logged by whoever ends the program over it: every caller is handed it.
+    /// The caller that ends the program logs the failure: every caller gets it.
     fn fail(&self, error: rusqlite::Error) {
         self.shared.poison.set(StoreFailure::Broken(Arc::new(error)));
     }
@@ -302,8 +303,8 @@ impl StoreThread {
         execute("COMMIT").map(drop)
     }
 
-    /// On a full disk the log itself may take the room: what is committed in it moves to where pages are used
-    /// again. Its failure is the next attempt's to tell.
+    /// On a full disk the log itself may use the room: its content moves into the database, where pages are
+    /// used again. The next try reports a failure of this step.
     fn make_room(&mut self) {
         if let Role::Writer { wal: Some(wal), .. } = &mut self.role {
             let _ = wal.empty(&self.connection);

@@ -1,4 +1,4 @@
-//! The writer thread alone: batches, savepoints, and what a failure does to whom.
+//! The writer thread alone: batches, savepoints, and the callers that get a failure.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
