@@ -1,4 +1,4 @@
-//! `opwatch check`: is a configuration right, what would be watched how fast, and who would hear of it.
+//! `opwatch check`: validates a configuration, and prints its tasks, rates and sinks.
 
 use std::path::Path;
 
@@ -18,15 +18,15 @@ use crate::model::sweep::Bottleneck;
 use crate::telemetry::Surroundings;
 use crate::units::{Limit, Span, coarse, grouped, rounded};
 
-/// Where the facts of a block begin, behind their words.
+/// The column of the facts of a block.
 const FACTS: usize = 18;
 
-/// What of a right configuration is not usable as it is.
+/// Accounts and sinks of a valid configuration that are not usable.
 #[derive(Debug)]
 pub struct NotReached {
-    /// What a person must act on.
+    /// Failures that need a person.
     pub refused: Vec<String>,
-    /// What may pass by itself.
+    /// Failures that may be temporary.
     pub later: Vec<String>,
 }
 
@@ -208,7 +208,7 @@ fn heard(SinkPlan { route, shown, sending }: &SinkPlan) -> String {
     lines.join("\n")
 }
 
-/// A word and what there is to say of it.
+/// A name and its fact.
 fn fact(word: &str, text: &str) -> String {
     wrapped(text, &format!("    {word:0$}", FACTS - 4), &" ".repeat(FACTS))
 }

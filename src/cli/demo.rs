@@ -1,7 +1,6 @@
 //! `opwatch demo`: the daemon against the built-in simulator, in seconds, with no credentials.
 //!
-//! Here it is put together and brought to its end. What happens in it is a table in [`acts`], and [`show`]
-//! plays that.
+//! This file starts and ends the demonstration. [`acts`] is the table of its steps, and [`show`] runs them.
 
 mod acts;
 mod show;
@@ -35,7 +34,7 @@ use crate::telemetry::{Format, ResolvedFormat, Surroundings};
 use crate::units::{Rate, Span};
 use crate::{store, telemetry};
 
-/// How many calls a second the simulated cloud allows …
+/// Calls a second that the simulated cloud allows …
 const ALLOWED: usize = 20;
 /// … and how many opwatch makes at most: 95 % of it, as it does of what the cloud documents.
 const RATE: f64 = 19.0;
@@ -51,7 +50,7 @@ pub async fn run(clock: Clock) -> Result<(), CommandFailure> {
     tokio::select! {
         biased;
         signal = stopped => {
-            // A terminal shows the key that was pressed in a line that was begun by it.
+            // A terminal shows a pressed key in an incomplete line.
             print::line("")?;
             Err(Stopped { signal, text: "stopped; nothing is left behind: the cloud was simulated, and the store in memory".to_owned() }.into())
         }
@@ -69,8 +68,8 @@ async fn demonstrate(clock: Clock) -> Result<(), CommandFailure> {
         Sim::start(scenario, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), clock).await.map_err(|error| {
             Problem::new(Place::default(), format!("no port of 127.0.0.1 can be listened on: {error}"))
         })?;
-    // Removed with this value, and so by Ctrl-C too; a closed terminal ends the program before that. It opens
-    // nothing.
+    // Removed with this value, and so by Ctrl-C too; a closed terminal ends the program before that. The key
+    // is not a real one.
     let key_file =
         tempfile::Builder::new().prefix("opwatch-demo-").tempfile().map_err(|error| no_key_file(&error))?;
     std::fs::write(key_file.path(), SECRET_KEY).map_err(|error| no_key_file(&error))?;
@@ -94,7 +93,7 @@ async fn demonstrate(clock: Clock) -> Result<(), CommandFailure> {
     if held.is_empty() { close(&show) } else { Err(CommandFailure::Held(held)) }
 }
 
-/// What is to be seen, before it begins.
+/// The introduction.
 async fn open(sim: &Sim, show: &mut Show<'_>) -> Result<(), CommandFailure> {
     say(&format!(
         "A cloud is simulated on this machine, at {}, and {TASKS} servers are being reinstalled there, db-1 to db-{TASKS}. opwatch polls \
@@ -107,7 +106,7 @@ async fn open(sim: &Sim, show: &mut Show<'_>) -> Result<(), CommandFailure> {
     Ok(())
 }
 
-/// What it came to, and what to do next.
+/// The summary and the next steps.
 fn close(show: &Show<'_>) -> Result<(), CommandFailure> {
     let over: HashSet<&str> = show.final_events.iter().map(|end| end.subject()).collect();
     let count = |outcome| show.final_events.iter().filter(|end| end.outcome() == Some(outcome)).count();

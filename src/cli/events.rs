@@ -19,13 +19,13 @@ use crate::section::suggestion;
 use crate::sinks::{self, Sink};
 use crate::telemetry::{self, ResolvedFormat, Surroundings};
 
-/// What the account, region and operation of a test are called. No operation of the cloud's is, so neither
-/// the source nor the subject of a test is that of a real task.
+/// The account, region and operation of a test event. No real operation has that name, so neither source nor
+/// subject of a test is that of a real task.
 const TEST: &str = "test";
 const NAME: &str = "test event from opwatch events test";
 const MESSAGE: &str = "This is a test: nothing was watched, and nothing happened in the cloud.";
 
-/// Sends a test event to these sinks, or to all, and tells what came of it; or prints it.
+/// Sends a test event to these sinks, or to all, and prints the results; or prints the event.
 ///
 /// # Errors
 /// When the configuration is wrong, a sink is not in it, or one did not accept the event.
@@ -156,8 +156,8 @@ async fn attempt(sink: &dyn Sink, event: &Event, stop: &CancellationToken) -> Re
     }
 }
 
-/// What came of it: one word in a line with the sink's name, and the reason below it, wrapped and unable to
-/// command the terminal.
+/// One result: a word in a line with the sink's name, and the reason below, wrapped and without control
+/// characters.
 fn report(name: &str, result: &Result<(), Refusal>) -> String {
     let Err(refusal) = result else { return format!("{name}: delivered") };
     let word = match refusal.class {

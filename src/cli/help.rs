@@ -1,4 +1,4 @@
-//! What help says below the options: how to begin, examples and exit codes.
+//! Texts of the help below the options: first steps, examples and exit codes.
 
 use std::sync::LazyLock;
 

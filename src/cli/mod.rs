@@ -23,7 +23,7 @@ use crate::clock::Clock;
 use crate::daemon;
 use crate::problem::{Problem, chain, lines};
 
-/// Watches asynchronous cloud operations until they are over, then tells your systems.
+/// Watches asynchronous tasks of Tencent Cloud until they finish, and delivers the result to your systems.
 #[derive(Parser)]
 #[command(bin_name = "opwatch", version, about, max_term_width = 100, disable_help_subcommand = true, after_help = help::BEGINNING)]
 struct Cli {
@@ -31,7 +31,7 @@ struct Cli {
     command: CliCommand,
 }
 
-/// Where a configuration is, unless somebody says otherwise.
+/// The default path of the configuration.
 const DEFAULT_CONFIG: &str = "/etc/opwatch/opwatch.toml";
 
 #[derive(clap::Args)]
@@ -43,19 +43,19 @@ struct ConfigFile {
 
 #[derive(Subcommand)]
 enum CliCommand {
-    /// Run the daemon: poll every listed task until it is over, and tell the sinks
+    /// Run the daemon: poll every listed task until it finishes, and deliver its events to the sinks
     #[command(after_help = help::RUN)]
     Run {
         #[command(flatten)]
         file: ConfigFile,
-        /// End once every task is over and every event is delivered
+        /// End once every task has finished and every event is delivered
         #[arg(long)]
         until_done: bool,
         /// Let the start remove more than half of the open tasks, if they are not listed any more
         #[arg(long)]
         allow_removals: bool,
     },
-    /// Validate a configuration, and print what would be watched, how fast, and who would hear of it
+    /// Validate a configuration, and print its tasks, rates and sinks
     ///
     /// Nothing is started, sent or changed.
     #[command(after_help = help::CHECK, after_long_help = help::CHECK_WITH_AN_EXAMPLE.as_str())]
@@ -66,23 +66,23 @@ enum CliCommand {
         #[arg(long)]
         live: bool,
     },
-    /// Watch these tasks until they are over; neither a daemon nor a configuration is needed
+    /// Watch these tasks until they finish, without a daemon and without a configuration
     #[command(after_help = help::WAIT)]
     Wait(wait::Arguments),
-    /// Try what is told to the sinks
+    /// Test the delivery of events
     #[command(disable_help_subcommand = true)]
     Events {
         #[command(subcommand)]
         command: EventsCommand,
     },
-    /// See the whole thing at work against the built-in simulator, without credentials
+    /// See opwatch at work with the built-in simulator, without credentials
     Demo,
     /// Run the simulator alone: a cloud that checks signatures and misbehaves on demand
     Sim {
         /// Where it listens; port 0 is a free one
         #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9465", value_parser = address)]
         listen: SocketAddr,
-        /// What it answers; without one, every task ends by itself within seconds
+        /// Its responses. Without a scenario, every task ends within seconds
         #[arg(long, value_name = "FILE")]
         scenario: Option<PathBuf>,
     },
@@ -106,9 +106,9 @@ enum CliCommand {
 
 #[derive(Subcommand)]
 enum EventsCommand {
-    /// Send one test event to each sink, and tell what came of it
+    /// Send one test event to each sink, and print the results
     ///
-    /// It goes past the store, so a daemon may run beside it.
+    /// The store is not used, so a daemon may run at the same time.
     #[command(after_help = help::EVENTS_TEST)]
     Test {
         /// The sinks to try; by default all of them
@@ -125,7 +125,7 @@ enum EventsCommand {
 /// Why a command failed; each has its exit code (docs/architecture.md §6).
 #[derive(Debug, thiserror::Error)]
 pub enum CommandFailure {
-    /// What was asked for, or configured, is wrong.
+    /// An error in the arguments or the configuration.
     #[error("{}", lines(.0))]
     Configuration(Vec<Problem>),
     /// The daemon did not start, or ended.
@@ -137,7 +137,7 @@ pub enum CommandFailure {
     /// Nothing but held work was left.
     #[error("nothing but held work is left: {}; the log says why and what to do, and a later run goes on", .0.join(", "))]
     Held(Vec<String>),
-    /// A test event was not accepted; what each sink said was printed.
+    /// A test event was not accepted; the result of each sink was printed.
     #[error("the test event was not accepted by {}", .0.sinks.join(", "))]
     NotAccepted(events::NotAccepted),
     /// Not everything could be reached; what was found was printed.
@@ -186,7 +186,7 @@ impl CommandFailure {
                 wait::Worst::Deadline => 4,
                 wait::Worst::Partial => 3,
             },
-            // As a shell tells of a program that a signal ended.
+            // As a shell reports a program that a signal ended.
             Self::Stopped(wait::Stopped { signal, .. }) => 128 + signal,
             Self::Configuration(_)
             | Self::Daemon(daemon::Error::Configuration(_) | daemon::Error::Cloud(_)) => 2,
@@ -204,7 +204,7 @@ impl From<Problem> for CommandFailure {
     }
 }
 
-/// Parses the command line, runs the command, and tells what went wrong.
+/// Parses the command line, runs the command, and prints errors.
 pub fn main() -> ExitCode {
     let arguments = match Cli::try_parse() {
         Ok(arguments) => arguments,
@@ -213,7 +213,7 @@ pub fn main() -> ExitCode {
                 print::error(&what);
                 return ExitCode::from(2);
             }
-            // It prints help itself, and exits with 0, or with 2 where nothing was asked for.
+            // Prints help, and exits with 0, or with 2 without any command.
             None => error.exit(),
         },
     };

@@ -8,8 +8,7 @@ use textwrap::{Options, WordSplitter};
 use super::CommandFailure;
 use crate::lines::line::escaped;
 
-/// The width of a terminal that nobody made wider. Reports are as wide on any: what is read in columns is
-/// read best in narrow ones.
+/// The default width of a terminal. Reports are never wider: narrow columns are easier to read.
 pub const COLUMNS: usize = 80;
 
 /// Text in lines of at most 80 columns, that cannot command a terminal; the first begins with `first`, the
@@ -43,8 +42,7 @@ pub fn document(bytes: &[u8]) -> Result<(), CommandFailure> {
     })
 }
 
-/// An error on standard error, each of its lines as `opwatch: what, where, what to do`. A closed one is
-/// nobody's trouble.
+/// An error on standard error, each line as `opwatch: error, place, fix`. A closed standard error is ignored.
 pub fn error(text: &str) {
     let mut stderr = std::io::stderr().lock();
     for line in text.lines() {

@@ -14,10 +14,10 @@ use crate::files;
 use crate::problem::{Place, Problem};
 use crate::telemetry::{self, Surroundings};
 
-/// How long nothing but held work may be left before `--until-done` gives up (docs/architecture.md §6).
+/// The time with only work on hold after which `--until-done` ends (docs/architecture.md §6).
 pub const HELD_FOR_LONG: Duration = Duration::from_secs(60);
 
-/// Runs until SIGTERM or SIGINT, or until everything is done where that was asked for.
+/// Runs until SIGTERM or SIGINT, or until all work is done if that was requested.
 pub async fn run(
     path: &Path,
     until_done: bool,
@@ -49,7 +49,7 @@ pub async fn run(
     };
     let daemon = tokio::select! {
         daemon = daemon::systemd::patiently(clock, Daemon::start(loaded, options)) => daemon?,
-        // A start may wait long, for a full disk or somebody else's lock.
+        // A start may wait long for a full disk or a lock of another process.
         () = stop.cancelled() => return Ok(()),
     };
     let Ended { on_hold: held, dead_letters: buried } = daemon.run().await?;

@@ -15,7 +15,7 @@ pub fn completions(mut command: Command, shell: Shell) -> Result<(), CommandFail
     print::document(&script)
 }
 
-/// Prints the manual page: one page with all commands, since nobody looks for a page by a command's name.
+/// Prints the manual page: one page with all commands.
 pub fn man(command: Command) -> Result<(), CommandFailure> {
     print::document(&page(command).map_err(CommandFailure::Runtime)?)
 }
@@ -38,7 +38,7 @@ fn page(mut command: Command) -> std::io::Result<Vec<u8>> {
     Ok(page)
 }
 
-/// What the command line's definition does not know.
+/// Sections that clap does not know.
 const ENDING: &str = r#".SH EXIT STATUS
 .TP
 0
@@ -69,7 +69,7 @@ fn describe(command: &Command, page: &mut Vec<u8>) -> std::io::Result<()> {
     }
     let name = command.get_bin_name().unwrap_or_default();
     page.extend(format!(".SS \"{name}\"\n").bytes());
-    // Every command has it, and it needs no word more than once.
+    // Every command has this option; one mention is enough.
     let man = Man::new(command.clone().mut_arg("help", |argument| argument.hide(true)));
     let mut part = Vec::new();
     man.render_synopsis_section(&mut part)?;

@@ -1,6 +1,6 @@
 //! `opwatch sim`: the simulated cloud alone, until SIGINT or SIGTERM.
 //!
-//! What to do with it is on standard output, and a line for each request on standard error.
+//! Instructions are on standard output, and a line for each request on standard error.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ use crate::problem::{Place, Problem};
 use crate::sim::{ReceivedRequest, RequestOutcome, SECRET_KEY, Scenario, Sim};
 use crate::telemetry::{self, Format, Surroundings};
 
-/// How long the reader of standard error may take nothing before it misses lines.
+/// The longest wait for a reader of standard error; after it, lines are dropped.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Runs the command.
@@ -72,7 +72,7 @@ async fn show(sim: &Sim, clock: Clock, end: impl Future<Output = ()>) -> Result<
     let out = standard_error().map_err(CommandFailure::Output)?;
     let mut end = std::pin::pin!(end);
     let mut shown = 0;
-    // How many there were at the end.
+    // The number of requests at the end.
     let mut last = None;
     loop {
         let (requests, forgotten) = tokio::select! {
@@ -96,7 +96,7 @@ async fn show(sim: &Sim, clock: Clock, end: impl Future<Output = ()>) -> Result<
     }
 }
 
-/// What arrived, and how it was answered.
+/// A request and its response.
 fn line(seen: &ReceivedRequest, now: Moment) -> String {
     let ReceivedRequest { arrived, api, task, action, region, verdict, detail: words, after_end, .. } = seen;
     let text = |text: &str| Value::from(text);
@@ -139,7 +139,7 @@ fn config(scenario: &Scenario) -> Vec<String> {
         "[accounts.default]".to_owned(),
         format!("region = {}", quoted(region)),
     ];
-    // What somebody chose may be used elsewhere too, so it is not shown.
+    // A key of the scenario may be a real one, so it is not printed.
     let token = if scenario.token.is_some() { ", TENCENTCLOUD_TOKEN" } else { "" };
     if scenario.secret_key.expose() != SECRET_KEY || scenario.token.is_some() {
         let variables = format!("TENCENTCLOUD_SECRET_ID, TENCENTCLOUD_SECRET_KEY{token}");

@@ -1,8 +1,8 @@
-//! What is wrong with a command line, on one line as all errors are: what, where, what to write instead.
+//! An error of the command line, on one line in the form of all errors: error, place, fix.
 
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 
-/// What is wrong, and what to write. `None`: it is no error, but help or a version that was asked for.
+/// The error and the fix. `None`: no error, but requested help or version.
 pub fn message(error: &Error) -> Option<String> {
     let is = |kinds: &[ErrorKind]| kinds.contains(&error.kind());
     if is(&[

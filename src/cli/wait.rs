@@ -1,9 +1,7 @@
-//! `opwatch wait`: watches the tasks that it is given until they are over, without a store of its own and
-//! without sinks.
+//! `opwatch wait`: watches tasks until they finish, without a store file and without sinks.
 //!
-//! It starts the same daemon as `run`, with its store in memory, and listens to it. Here it is put together
-//! and brought to its end; what came of each task is kept in [`tasks`], shown by [`output`] and [`frame`],
-//! and summed up by [`verdict`].
+//! It runs the daemon of `run` with a store in memory, and receives its events. This file starts and ends it;
+//! the state of each task is in [`tasks`], shown by [`output`] and [`frame`], and summarised by [`verdict`].
 
 mod arguments;
 mod frame;
@@ -30,21 +28,21 @@ use crate::watch::PollReport;
 use output::Output;
 use tasks::Tasks;
 
-/// How long nothing but held work may be left (docs/architecture.md §6).
+/// The time with only work on hold after which the command ends (docs/architecture.md §6).
 const HELD_FOR_LONG: Duration = Duration::from_secs(10);
-/// How often the live view is drawn: often enough for a person, seldom enough to cost nothing.
+/// The interval of the live view.
 const FRAME: Duration = Duration::from_millis(250);
 
 /// The number of the signal of Ctrl-C.
 const INTERRUPT: u8 = 2;
 
-/// What a command that was stopped says, and with which signal it was.
+/// The text and the signal of a stopped command.
 #[derive(Debug, thiserror::Error)]
 #[error("{text}")]
 pub struct Stopped {
     /// The number of the signal.
     pub signal: u8,
-    /// How to go on.
+    /// The command that continues.
     pub text: String,
 }
 
@@ -86,9 +84,9 @@ pub async fn run(arguments: Arguments, clock: Clock) -> Result<(), CommandFailur
     }
 }
 
-/// How the watch came to its end.
+/// The end of the watch.
 pub enum WaitEnd {
-    /// Every task is over.
+    /// Every task has finished.
     Finished,
     /// Nothing but held work was left for long: its names.
     Held(Vec<String>),
@@ -120,7 +118,7 @@ async fn watch(
     }
 }
 
-/// What is shown, and where.
+/// The live view, and its sources.
 struct Shown<'a> {
     events: mpsc::Receiver<Received>,
     polls: mpsc::Receiver<PollReport>,
@@ -130,7 +128,7 @@ struct Shown<'a> {
     timeout: Limit,
 }
 
-/// Shows what the daemon tells, until it is gone.
+/// Shows the events of the daemon, until it ends.
 async fn show(mut shown: Shown<'_>) -> Result<(), CommandFailure> {
     let mut next_frame = shown.clock.now().steady;
     loop {
@@ -154,7 +152,7 @@ async fn show(mut shown: Shown<'_>) -> Result<(), CommandFailure> {
     }
 }
 
-/// The number of the signal that asks the command to stop, once it came.
+/// Waits for a signal that stops the command, and returns its number.
 pub fn stopping_signal() -> Result<impl Future<Output = u8>, CommandFailure> {
     const TERMINATE: u8 = 15;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(CommandFailure::Runtime)?;

@@ -17,10 +17,10 @@ use crate::problem::nearest;
 use crate::section::KeyPath;
 
 const CREDENTIAL_KEYS: [&str; 4] = ["secret_id", "secret_key", "secret_key_file", "credentials"];
-/// The account that credentials alone bring into being.
+/// The account that exists by credentials alone.
 const OF_NOBODY: &str = "default";
 
-/// All accounts; what is wrong with one is told, and that one is missing.
+/// All accounts; an account with an error is reported and left out.
 pub fn resolve(
     sections: &mut Sections<'_>,
     merged: &Value,
@@ -46,7 +46,7 @@ pub fn resolve(
             sections.report(&at, "ca_file", what);
             None
         });
-        // A key that was left out as wrong, or is misspelt, would be told once more, as missing.
+        // A key that was left out as wrong, or is misspelt, would be reported again as missing.
         if sections.reported_keys(&at).iter().any(|key| nearest(key, CREDENTIAL_KEYS).is_some()) {
             continue;
         }

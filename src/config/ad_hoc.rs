@@ -1,8 +1,8 @@
-//! What a command needs that brings its own tasks: the accounts, and how they are polled.
+//! Configuration of a command with its own tasks: the accounts, and the polling policy.
 //!
-//! The same layers and the same checks as for a whole configuration; its tasks and sinks are not looked at,
-//! so that a list or a sink's secret that the command's user may not read is no trouble here. Without a file,
-//! the environment may say it all.
+//! The same layers and checks as for a whole configuration. Its tasks and sinks are not read, so that the
+//! user of the command needs no permission for a task list or a sink's secret. Without a file, the
+//! environment is enough.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,7 +19,7 @@ use crate::problem::{Place, Problem};
 use crate::units::Limit;
 use crate::{store, telemetry};
 
-/// As Terraform's provider and tccli call it: the region of accounts that say none.
+/// The default region, as Terraform's provider and tccli name it.
 const REGION: &str = "TENCENTCLOUD_REGION";
 
 /// Whether there are credentials outside of any configuration, usable or not (docs/tencent-cloud-api.md §4): in the environment,

@@ -1,5 +1,5 @@
-//! What must hold of a section beyond the types of its keys. Each line is a fact; [`super::sections`] finds
-//! the places.
+//! Conditions of a section beyond the types of its keys. Each line is one condition; [`super::sections`]
+//! finds the places.
 
 use crate::model::policy::Policy;
 use crate::model::route::EventGroup;
@@ -10,11 +10,11 @@ use crate::{cloud, store};
 
 /// Something that must hold.
 pub struct Check {
-    /// The keys that it is about, dotted; the first one is where it is told.
+    /// The keys of the condition, dotted; the first one is where an error is reported.
     pub keys: &'static [&'static str],
     /// Whether it holds.
     pub holds: bool,
-    /// What is wrong if not, and what to do.
+    /// The error and the fix.
     pub what: &'static str,
 }
 
@@ -23,8 +23,7 @@ const fn check(keys: &'static [&'static str], holds: bool, what: &'static str) -
 }
 
 const MORE_THAN_NOTHING: &str = "is no time at all; write more than 0s";
-/// Sums of a multiplier and ages stay far from overflow; such a wait doubles thousands of times a second
-/// already.
+/// Sums of a multiplier and ages stay far from overflow; such a wait doubles thousands of times a second.
 const LARGEST_MULTIPLIER: f64 = 1000.0;
 
 /// `[poll]`.
@@ -82,7 +81,7 @@ pub fn store(config: &store::Config) -> Vec<Check> {
     ]
 }
 
-/// What every `[sinks.*]` has.
+/// The conditions of every `[sinks.*]`.
 pub fn sink(common: &Common) -> Vec<Check> {
     let Common { events, retry, max_in_flight, outcomes, .. } = common;
     vec![

@@ -30,7 +30,7 @@ const ROLES: [&str; 4] = [
 /// Variables with which a pod has a role of its own. For tccli they count before a key, for the SDKs after it.
 const POD_ROLE: [&str; 2] = ["TKE_ROLE_ARN", "TKE_WEB_IDENTITY_TOKEN_FILE"];
 
-/// What signs, and the file that it came from.
+/// The credentials, and the file that they came from.
 pub type Signing = (Credentials, Option<CredentialFile>);
 
 /// Credentials that are there and cannot be used: of which variable, if of one, and why.
@@ -39,7 +39,7 @@ pub struct UnusableCredentials {
     what: String,
 }
 
-/// What signs this account's requests, or nothing where what is wrong was told.
+/// The credentials of this account, or nothing after a reported error.
 pub fn of_account(
     sections: &mut Sections<'_>,
     at: &KeyPath,
@@ -84,7 +84,7 @@ pub fn of_account(
     }
 }
 
-/// Those of an account that nobody wrote.
+/// The credentials of an account without a section.
 ///
 /// # Errors
 /// When there are some that cannot be used.
@@ -98,7 +98,7 @@ pub fn of_nobody(
     })
 }
 
-/// The key where its own absence is told.
+/// The key at which missing credentials are reported.
 fn key_of(source: CredentialSource) -> &'static str {
     match source {
         CredentialSource::Auto => "",
@@ -109,7 +109,7 @@ fn key_of(source: CredentialSource) -> &'static str {
     }
 }
 
-/// Where they were looked for in vain, and what to write.
+/// The places without credentials, and the fix.
 fn missing(source: CredentialSource, environment: &Environment) -> String {
     let shown = |files: Vec<PathBuf>| {
         files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(" and ")
@@ -142,7 +142,7 @@ fn missing(source: CredentialSource, environment: &Environment) -> String {
     }
 }
 
-/// Those that stand in the configuration.
+/// Credentials in the configuration.
 fn written_ones(sections: &mut Sections<'_>, at: &KeyPath, config: &Config) -> Option<Signing> {
     let (key, file) = match (&config.secret_key, &config.secret_key_file) {
         (Some(_), Some(_)) => {
@@ -190,7 +190,7 @@ fn key_from(sections: &mut Sections<'_>, at: &KeyPath, path: &Path) -> Option<(S
     read.map(|read| (read.secret_key, file)).map_err(|what| sections.report(at, "secret_key_file", what)).ok()
 }
 
-/// Those that stand elsewhere, at the first place that has any.
+/// Credentials elsewhere, from the first source that has any.
 fn looked_up(
     source: CredentialSource,
     environment: &Environment,
@@ -216,7 +216,7 @@ fn looked_up(
         .then(|| tccli_file(environment))
         .flatten()
         .map(|path| CredentialFile { path, form: FileFormat::Tccli });
-    // A file that somebody named is used, or told as missing.
+    // A file that is named is used, or reported as missing.
     let is_named = environment.filled(SDK_FILE).is_some();
     let mut files = sdk.chain(tccli);
     let Some(file) = files.find(|file| is_there(&file.path) || file.form == FileFormat::Sdk && is_named)
@@ -243,7 +243,7 @@ fn no_role(source: CredentialSource, environment: &Environment) -> Result<(), Un
     Ok(())
 }
 
-/// Where the SDK looks for its file, in this order.
+/// The places of the SDK's file, in this order.
 fn sdk_files(environment: &Environment) -> Vec<PathBuf> {
     match environment.filled(SDK_FILE) {
         Some(named) => vec![named.into()],
@@ -261,12 +261,12 @@ fn tccli_file(environment: &Environment) -> Option<PathBuf> {
     (!profile.contains('/')).then(|| folder.join(format!("{profile}.credential")))
 }
 
-/// What may not be looked at is there: it is told why it cannot be read.
+/// A file that cannot be checked exists: reading it reports the reason.
 fn is_there(path: &Path) -> bool {
     !files::metadata(path).is_err_and(|error| error.is_missing())
 }
 
-/// The SDK's variables; half a pair is an error, told of the variable that is there.
+/// The SDK's variables; half a pair is an error, reported for the variable that is set.
 fn from_environment(environment: &Environment) -> Result<Option<Credentials>, UnusableCredentials> {
     let half = |variable, what| Err(UnusableCredentials { variable: Some(variable), what });
     match (environment.filled(ID), environment.filled(KEY)) {

@@ -10,11 +10,11 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// That of this process.
+    /// The environment of this process.
     pub fn of_process() -> Self {
         let mut environment = Self::default();
         for (name, value) in std::env::vars_os() {
-            // A name that is no text is none that anything here asks for.
+            // No variable in use has a name that is not text.
             let Ok(name) = name.into_string() else { continue };
             match value.into_string() {
                 Ok(value) => drop(environment.values.insert(name, value)),
@@ -29,7 +29,7 @@ impl Environment {
         self.values.get(name).map(String::as_str)
     }
 
-    /// The value of a variable; set to nothing is as good as unset.
+    /// The value of a variable; an empty one counts as unset.
     pub fn filled(&self, name: &str) -> Option<&str> {
         self.get(name).filter(|value| !value.is_empty())
     }

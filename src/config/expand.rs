@@ -1,7 +1,7 @@
 //! `${NAME}` and `${NAME:-default}` in a string, replaced from the environment.
 //!
-//! Once, and never inside what was brought in: a password may hold any character. `$${` is a literal `${`;
-//! any other `$` stands for itself.
+//! Replacement is not repeated inside of a replaced value: a password may hold any character. `$${` is a
+//! literal `${`; any other `$` is literal.
 
 use super::environment::Environment;
 

@@ -1,4 +1,4 @@
-//! Secrets that stand in the configuration itself: a file with one must not be open to everyone.
+//! Secrets in the configuration itself: a file with one must not be readable for everyone.
 
 use serde_json::Value;
 
@@ -7,12 +7,12 @@ use super::sections::Sections;
 use super::text::Text;
 use crate::section::KeyPath;
 
-/// Parts of the names of headers whose values are secrets.
+/// Parts of the names of headers with secret values.
 const SECRET_HEADERS: [&str; 10] =
     ["auth", "cookie", "credential", "jwt", "key", "pass", "secret", "session", "sign", "token"];
 /// Schemes of authentication (RFC 9110 §11.1): a secret follows, whatever the name of the header.
 const SCHEMES: [&str; 3] = ["basic ", "bearer ", "digest "];
-/// The shortest word beside a variable that is taken for a part of a secret.
+/// The shortest word beside a variable that counts as a part of a secret.
 const SHORTEST_WORD_BYTES: usize = 8;
 
 /// Notes the first secret of each file that every user of this machine can read.
@@ -72,7 +72,7 @@ fn secrets(tree: &Value) -> Vec<(KeyPath, &str)> {
     found
 }
 
-/// Whether a URL says more than a host: the key of a chat robot, a login.
+/// Whether a URL holds more than a host: the key of a chat robot, a login.
 fn is_secret(url: &str) -> bool {
     reqwest::Url::parse(url).is_ok_and(|url| {
         url.path() != "/" || url.query().is_some() || !url.username().is_empty() || url.password().is_some()

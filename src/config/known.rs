@@ -29,8 +29,7 @@ pub fn known(tree: &Value) -> Value {
     })
 }
 
-/// What to say of a key that its section does not know: where it belongs, if there is such a place, or the
-/// nearest right name.
+/// The error of an unknown key: the section that knows it, or the nearest known name.
 pub fn unknown_key(path: KeyPath, known: &Value) -> TableFault {
     let what = match &path[..] {
         [key] => of_another_type(key, known)
@@ -43,7 +42,7 @@ pub fn unknown_key(path: KeyPath, known: &Value) -> TableFault {
     }
 }
 
-/// What to say of a key of another type of sink than that of these keys, if they are a sink's.
+/// The error of a key of another type of sink, if it is one.
 fn of_another_type(key: &str, known: &Value) -> Option<String> {
     let is_sink = known.get("max_in_flight").is_some() && known.get("events").is_some();
     let types: Vec<String> = types_with(key).map(|name| format!("{name:?}")).collect();
@@ -52,7 +51,8 @@ fn of_another_type(key: &str, known: &Value) -> Option<String> {
     })
 }
 
-/// What to say of a key that stands in no section, or in one that does not know it, and belongs to others.
+/// The error of a key outside of all sections, or in a section that does not know it, if another section
+/// does.
 pub fn of_another_section(key: &str) -> Option<String> {
     let sections: [(&str, Value); 5] = [
         ("[accounts.NAME]", account_keys()),

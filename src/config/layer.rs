@@ -43,7 +43,7 @@ pub const TOP: [(&str, bool); 7] = [
     ("store", true),
     ("log", true),
 ];
-/// Those whose tables have names.
+/// Sections with named tables.
 pub const NAMED: [&str; 2] = ["accounts", "sinks"];
 /// The first few errors of syntax mean something, the rest follows from them.
 const MOST_SYNTAX_ERRORS: usize = 4;
@@ -66,7 +66,7 @@ impl<'a> Layer<'a> {
         let mut told = 0;
         for error in &errors {
             let line = layer.line(&error.span().unwrap_or_default());
-            // A line has one mistake, and lines that follow each other are wrong alike for one reason.
+            // A line has one error, and adjacent lines with the same error have the same cause.
             let is_alike = seen.get(&(line - 1)) == Some(&error.message());
             let is_new = seen.insert(line, error.message()).is_none() && !is_alike;
             if is_new && told < MOST_SYNTAX_ERRORS {
@@ -148,7 +148,7 @@ impl<'a> Layer<'a> {
     }
 }
 
-/// What to say of a key or a section of the top level that is none.
+/// The error of an unknown key or section of the top level.
 fn unknown(name: &str, is_table: bool) -> String {
     let tops: Vec<&str> = TOP.iter().map(|(top, _)| *top).collect();
     if is_table {
@@ -160,7 +160,7 @@ fn unknown(name: &str, is_table: bool) -> String {
     known::of_another_section(name).unwrap_or_else(|| format!("unknown key; {}", suggestion(name, &tops)))
 }
 
-/// Where the deepest key of the path stands.
+/// The place of the deepest key of the path.
 fn find(key: Range<usize>, value: &Spanned<DeValue<'_>>, path: &[String]) -> Option<Range<usize>> {
     let Some((first, rest)) = path.split_first() else { return Some(key) };
     match value.get_ref() {
@@ -206,7 +206,7 @@ impl Converter<'_> {
         self.at(key.to_owned(), |converter| converter.tell(span, what));
     }
 
-    /// The value, or nothing where a problem was told.
+    /// The value, or nothing after a reported problem.
     fn value(&mut self, value: &Spanned<DeValue<'_>>) -> Option<Value> {
         let span = value.span();
         match value.get_ref() {

@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::overrides::Override;
 
-/// A tree as a source. `config` would take a dotted name of the top level for a path, but there are none:
-/// unknown names of the top level are refused before.
+/// A tree as a source. `config` would split a dotted name of the top level into a path, but unknown names of
+/// the top level were refused before.
 #[derive(Clone, Debug)]
 struct TreeSource(HashMap<String, config::Value>);
 

@@ -1,11 +1,11 @@
 //! The sum of the sections: loading, layering, cross-checks, and errors with a place.
 //!
-//! Each section's type lives with what it configures. Layers, later ones first asked: environment
-//! (`OPWATCH__POLL__JITTER`), `conf.d/*.toml` beside the file in name order, the file, built-in defaults;
-//! merged by the `config` crate. `[[tasks]]` are read beside it, file by file, since `config` replaces arrays
+//! The type of each section is defined by its user. Layers, by precedence: environment
+//! (`OPWATCH__POLL__JITTER`), `conf.d/*.toml` beside the file in name order, the file, built-in defaults. The
+//! `config` crate merges them. `[[tasks]]` are read separately, file by file, since `config` replaces arrays
 //! and has no integers above 2^63.
 //!
-//! Everything that is wrong is told at once, and no secret's value with it.
+//! All errors are reported at once, without the value of a secret.
 
 mod accounts;
 mod ad_hoc;
@@ -67,17 +67,17 @@ pub struct Loaded {
     pub tasks: Vec<Listed>,
     /// The task files. They are read again when they are registered: a list is never in memory as a whole.
     pub task_files: Vec<PathBuf>,
-    /// What is right but doubtful, for the log, which is set up later.
+    /// Warnings for the log, which starts later.
     pub doubts: Vec<Problem>,
 }
 
-/// Loads a configuration with all its layers, or tells everything that is wrong with it.
+/// Loads a configuration with all its layers, or returns all its errors.
 pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Vec<Problem>> {
     let mut problems = Vec::new();
     let texts = read_texts(path, &mut problems);
     let mut layers: Vec<Layer<'_>> =
         texts.iter().map(|text| Layer::parse(text, environment, &mut problems)).collect();
-    // Half a file would bring complaints about what stands in its other half.
+    // A file that was read in part would cause errors about its other part.
     if texts.is_empty() || layers.iter().any(|layer| layer.broken) {
         return Err(capped(problems, &texts));
     }
@@ -98,7 +98,7 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Vec<Proble
     let task_files = sections.task_files(task_files);
     let accounts = accounts::resolve(&mut sections, &merged, environment);
     hide_from_sinks(&accounts, &mut sinks);
-    // What is held against [poll] only follows from what is wrong there.
+    // Errors of tasks against [poll] would only follow from errors in [poll].
     let sure_poll = poll.filter(|_| sections.reported_keys(&["poll".to_owned()]).is_empty());
     let operations = Operations::built_in();
     let catalogue = catalogue(&accounts, &operations, &merged, &sections).polled_by(sure_poll);
@@ -121,7 +121,7 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Vec<Proble
     }
 }
 
-/// The accounts whose requests the environment leads to a proxy that cannot be used, each with what to do.
+/// The accounts whose requests the environment sends to an unusable proxy, each with the fix.
 pub fn refused_proxies(
     accounts: &BTreeMap<String, Account>,
     operations: &Operations,
@@ -142,15 +142,15 @@ fn hide_from_sinks(accounts: &BTreeMap<String, Account>, sinks: &mut BTreeMap<St
     sinks.values_mut().for_each(|sink| sink.hidden = hidden.clone());
 }
 
-/// What tasks may name. An account or a sink that is wrong counts as well: it is told by itself, not by each
-/// of its tasks.
+/// The names for tasks. An account or a sink with an error is included: its error is reported once, and not
+/// for each of its tasks.
 fn catalogue(
     accounts: &BTreeMap<String, Account>,
     operations: &Operations,
     merged: &Value,
     sections: &Sections<'_>,
 ) -> Catalogue {
-    /// The region of an account that may have one, once it is mended.
+    /// The region of an account whose region had an error.
     const ANY: &str = "any";
     let names = |section: &str| {
         merged.get(section).and_then(Value::as_object).into_iter().flat_map(Map::keys).cloned()
@@ -172,8 +172,8 @@ fn catalogue(
 fn read_texts(path: &Path, problems: &mut Vec<Problem>) -> Vec<Text> {
     let Some(main) = Text::read(path, problems) else { return Vec::new() };
     if main.text.trim().is_empty() {
-        // The usual trace of a write that was cut off; taken at its word it would end every task that it used
-        // to list.
+        // An empty file is the usual result of an interrupted write; used as it is, it would abandon every
+        // task that it listed before.
         problems.push(Problem::new(
             main.place(None),
             "is empty; write a configuration, or a comment if everything is left to defaults",
@@ -191,7 +191,7 @@ fn conf_d(path: &Path, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
     let folder = path.with_file_name("conf.d");
     let mut files = match files::list(&folder) {
         Ok(files) => files,
-        // Another kind of file in its place is told.
+        // Another kind of file in its place is an error.
         Err(files::Error::System(error)) if error.kind() == ErrorKind::NotFound => Vec::new(),
         Err(error) => {
             let place = Place { file: Some(folder), ..Place::default() };

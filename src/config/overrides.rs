@@ -1,8 +1,8 @@
 //! `OPWATCH__SECTION__KEY=value`: the environment as the last layer.
 //!
-//! A name is matched whatever its case, with `-` and `_` alike, since a variable's name cannot always say
-//! more. It must meet a key that exists, in a section, account or sink that exists; a value becomes a number
-//! or a list only where the key is one.
+//! A name is matched in any case, with `-` and `_` alike, since names of variables are limited. It must match
+//! an existing key in an existing section, account or sink; a value becomes a number or a list only where the
+//! key has that type.
 
 use std::path::Path;
 
@@ -38,13 +38,13 @@ impl Override {
         self.value.as_array()?.iter().map(Value::as_str).collect()
     }
 
-    /// Where it stands.
+    /// Its place.
     pub fn place(&self) -> Place {
         place(&self.variable)
     }
 }
 
-/// All overrides. `tree` is what the files say, which decides what accounts and sinks there are.
+/// All overrides. `tree` is the content of the files, which defines the accounts and sinks.
 pub fn read(
     environment: &Environment,
     tree: &Value,
@@ -115,7 +115,7 @@ fn one(
             };
             Value::Array(texts.into_iter().enumerate().map(element).collect::<Result<_, _>>()?)
         }
-        // What is no number stays a text, so that the section says what it wants.
+        // A value that is no number stays a text, so that the section reports the expected type.
         Value::Number(_) => {
             serde_json::from_str(value.trim()).ok().filter(Value::is_number).unwrap_or_else(|| value.into())
         }

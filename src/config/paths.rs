@@ -29,7 +29,7 @@ pub fn rebase(key: &[String], value: String, folder: &Path, environment: &Enviro
     }
 }
 
-/// How a key of a sink names a path, if it does.
+/// The form of a key of a sink that is a path.
 fn form(r#type: &SinkType, key: &[&str]) -> Option<PathForm> {
     (r#type.paths)().iter().find(|path| path.key.split('.').eq(key.iter().copied())).map(|path| path.form)
 }
@@ -50,7 +50,7 @@ fn credential(name: &str, environment: &Environment) -> Option<String> {
 
 fn join(folder: &Path, path: &str) -> Option<String> {
     if path.is_empty() {
-        // Empty stays empty, so that it is told as such and not as a folder.
+        // An empty path stays empty, so that it is reported as empty and not as a folder.
         return Some(String::new());
     }
     folder.join(path).to_str().map(str::to_owned)

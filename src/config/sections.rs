@@ -20,7 +20,7 @@ use crate::section::{self, KeyPath, ReadTable, TableFault, dotted, short, sugges
 use crate::sinks::{self, Common, SinkType, TypeConfig, TypedConfig};
 use crate::{store, telemetry};
 
-/// What is being read, and what was wrong or doubtful with it so far.
+/// The sections, with their errors and warnings so far.
 pub struct Sections<'a> {
     layers: &'a [Layer<'a>],
     overrides: &'a [Override],
@@ -28,7 +28,7 @@ pub struct Sections<'a> {
     doubts: Vec<Problem>,
 }
 
-/// Names stand in file names, log lines and metric labels.
+/// Names are parts of file names, log lines and metric labels.
 const LONGEST_NAME_BYTES: usize = 64;
 
 impl<'a> Sections<'a> {
@@ -61,8 +61,8 @@ impl<'a> Sections<'a> {
         self.top("log", merged, &known::log_keys(), |_| Vec::new())
     }
 
-    /// The task files: those of all files together, unless the environment has a list of its own. One that is
-    /// not there is told where it is named.
+    /// The task files of all files together, unless the environment has a list of its own. A missing file is
+    /// reported at its name.
     pub fn task_files(&mut self, from_files: Vec<(PathBuf, Place)>) -> Vec<PathBuf> {
         let set = self.overrides.iter().find(|set| set.path == ["task_files"]);
         let set = set.and_then(|set| {
@@ -244,7 +244,7 @@ impl<'a> Sections<'a> {
         self.doubts.push(doubt);
     }
 
-    /// The keys of the table at that path of which something was told already.
+    /// The keys of the table at that path with a reported error.
     pub fn reported_keys(&self, at: &[String]) -> Vec<String> {
         let start = format!("{}.", dotted(at));
         let within = |problem: &Problem| problem.place.key.as_ref()?.strip_prefix(&start).map(str::to_owned);
@@ -275,7 +275,7 @@ impl<'a> Sections<'a> {
         checks: impl Fn(&T) -> Vec<Check>,
     ) -> Option<T> {
         let before = self.reported_keys(at);
-        // A key that was dropped on the way here, as one with an unset variable is, would be told again as
+        // A key that was left out before, such as one with an unset variable, would be reported again as
         // missing.
         for fault in faults.into_iter().filter(|fault| !before.contains(&dotted(&fault.path))) {
             let path: KeyPath = at.iter().chain(&fault.path).cloned().collect();

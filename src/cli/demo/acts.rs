@@ -1,34 +1,34 @@
-//! What happens in the demonstration, in order: data, which `show` plays.
+//! The steps of the demonstration, in order: data for `show`.
 
-/// The servers whose tasks are watched; the first one's task has this id.
+/// The id of the first server's task; the others follow.
 pub const FIRST_TASK: u64 = 7001;
-/// How many there are: enough to see every kind of end, few enough to read them all.
+/// The number of servers: enough for every kind of end, few enough to read all.
 pub const TASKS: u64 = 8;
 
-/// One thing that happens, and what is waited for then.
+/// One step, and the condition that ends it.
 #[derive(Clone, Copy, Debug)]
 pub enum Act {
-    /// The demonstration says this, and gives time to read it.
+    /// Prints this text, with time to read it.
     Say(&'static str),
-    /// Every task was asked once.
+    /// Until every task was polled once.
     AllAreAsked,
-    /// The cloud answers this status of a server's task from now on, until that is told.
+    /// The cloud returns this status for a server's task, until its event.
     Becomes(u64, i64),
-    /// The cloud's gateway answers everything with 502, until only probes go out.
+    /// The cloud's gateway returns 502 for everything, until only probes are sent.
     GatewayFails,
-    /// The cloud answers again, until one of its answers arrived.
+    /// The cloud recovers, until one of its responses arrived.
     GatewayRecovers,
     /// The cloud knows another secret key from now on, until the account is held.
     KeyIsReplaced,
-    /// That key is written into the file that opwatch has its own from, until the account is released.
+    /// Writes that key into the key file of opwatch, until the account is released.
     KeyIsWritten,
 }
 
-/// What the cloud calls the ways in which a task stands (docs/tencent-cloud-api.md §1).
+/// Statuses of a task (docs/tencent-cloud-api.md §1).
 const SUCCESS: i64 = 1;
 const FAILURE: i64 = 2;
 const PARTIAL: i64 = 3;
-/// What a task is before anything of it is done.
+/// The status before any instance has finished.
 pub const RUNNING: i64 = 4;
 const PARTLY_DONE: i64 = 5;
 

@@ -1,9 +1,7 @@
-//! The demonstration under way: has the cloud do what the acts say, waits for what comes of it, and says what
-//! is to be seen.
+//! Runs the demonstration: changes the simulated cloud, waits for the condition of each step, and prints.
 //!
-//! What is told is written by the `log` sink itself, but from here: with a lane of its own its lines could
-//! overtake the words that announce them. Nothing is waited for but events and polls; the pauses are for who
-//! reads along on a terminal, and nobody else.
+//! The `log` sink writes the events from here: in a lane of its own its lines could overtake the texts that
+//! introduce them. Every wait is for an event or a poll; pauses are for a reader on a terminal.
 
 use std::collections::HashSet;
 use std::io::IsTerminal;
@@ -24,39 +22,38 @@ use crate::sinks::log::Log;
 use crate::telemetry::Surroundings;
 use crate::watch::PollReport;
 
-/// The key that the cloud knows in the end. It opens nothing.
+/// The final key of the cloud. It is not a real key.
 const NEW_KEY: &str = "simulator-secret-key-2";
-/// How long a few lines take to be read.
+/// The time to read a few lines.
 const TO_READ: Duration = Duration::from_millis(1_400);
-/// How long it stays to be seen what came of an act.
+/// The time to read the events of a step.
 const TO_LOOK: Duration = Duration::from_millis(300);
-/// So many failed polls open a breaker that has seen none but good ones, and this is a few more: some are
-/// probes already.
+/// Failed polls that open a circuit breaker after successful ones, and a few more, since some are probes.
 const OUTAGE_POLLS: usize = 9;
 
-/// What plays the acts.
+/// The state of the demonstration.
 pub struct Show<'a> {
-    /// The cloud, which is told how to behave.
+    /// The simulated cloud.
     pub sim: &'a Sim,
     /// Where opwatch has its key from.
     pub key_file: PathBuf,
-    /// What the daemon tells.
+    /// The events of the daemon.
     pub events: mpsc::Receiver<Received>,
-    /// What each poll brought.
+    /// The result of each poll.
     pub polls: mpsc::Receiver<PollReport>,
-    /// Writes what is told.
+    /// Writes the events.
     pub log: Log,
     /// Time.
     pub clock: Clock,
-    /// Every final word that was told.
+    /// All final events so far.
     pub final_events: Vec<Event>,
 }
 
-/// What is heard next.
+/// The next thing that happened.
 enum DemoUpdate {
     Event(Event),
     Polled(PollReport),
-    /// It is time to go on.
+    /// The pause is over.
     Time,
     /// The daemon is gone.
     Nothing,
@@ -77,7 +74,7 @@ impl Show<'_> {
         Ok(())
     }
 
-    /// Whether the daemon goes on after it.
+    /// Runs a step. Returns whether the daemon still runs.
     async fn act(&mut self, act: Act) -> Result<bool, CommandFailure> {
         let goes_on = match act {
             Act::Say(text) => {
@@ -130,7 +127,7 @@ impl Show<'_> {
         Ok(goes_on)
     }
 
-    /// Listens until that is heard; false: the daemon is gone.
+    /// Waits for that update; false: the daemon has ended.
     async fn until(&mut self, mut wanted: impl FnMut(&DemoUpdate) -> bool) -> bool {
         loop {
             match self.hear(None).await {
@@ -141,12 +138,12 @@ impl Show<'_> {
         }
     }
 
-    /// Lets a person read what was said; false: the daemon is gone.
+    /// A pause to read text; false: the daemon has ended.
     pub async fn pause_to_read(&mut self) -> bool {
         self.pause(TO_READ).await
     }
 
-    /// Lets a person look, and listens meanwhile; false: the daemon is gone.
+    /// A pause on a terminal, while events are still written; false: the daemon has ended.
     async fn pause(&mut self, span: Duration) -> bool {
         if !std::io::stdout().is_terminal() {
             return true;
@@ -161,7 +158,7 @@ impl Show<'_> {
         }
     }
 
-    /// What is heard next, or that it is time; an event is written at once.
+    /// The next update, or the end of the pause; an event is written at once.
     async fn hear(&mut self, end: Option<Steady>) -> DemoUpdate {
         let received = tokio::select! {
             biased;
@@ -171,7 +168,7 @@ impl Show<'_> {
         };
         let Some(received) = received else { return DemoUpdate::Nothing };
         let event = received.event.clone();
-        // A standard error that takes nothing is nobody's trouble here.
+        // A failing standard error is no error of the demonstration.
         let _ = self.log.send(std::slice::from_ref(&event)).await;
         if event.kind.is_final() {
             self.final_events.push(event.clone());
@@ -180,8 +177,8 @@ impl Show<'_> {
     }
 }
 
-/// A line or a few of the demonstration itself, apart from those of the log: each begins with a `#`, and all
-/// are bold where that can be seen.
+/// Text of the demonstration itself, apart from log lines: each line begins with a `#`, and is bold on a
+/// terminal with colours.
 ///
 /// # Errors
 /// When standard output is closed.

@@ -1,5 +1,5 @@
-//! What `wait` is asked for: its options, the tasks that they and standard input name, and how to ask for the
-//! rest of them again.
+//! The arguments of `wait`: its options, the tasks in them and on standard input, and the command that
+//! continues with open tasks.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -19,7 +19,7 @@ use crate::units::Limit;
 
 /// Means standard input among the ids, and in messages.
 const STANDARD_INPUT: &str = "-";
-/// A command with more ids than this is not written out again: nobody types it.
+/// A command with more ids is not printed: it is too long to type.
 const MOST_IDS_REPEATED: usize = 20;
 
 /// The options.
@@ -27,7 +27,7 @@ const MOST_IDS_REPEATED: usize = 20;
 pub struct Arguments {
     /// The task ids; `-` reads them from standard input
     ///
-    /// What is read there is lines as in a task file, or the cloud's own answers to the calls that began the
+    /// Standard input holds lines as in a task file, or responses of the cloud to the calls that started the
     /// tasks.
     #[arg(value_name = "ID", required = true)]
     ids: Vec<String>,
@@ -43,14 +43,14 @@ pub struct Arguments {
     /// A further request parameter; may be given several times
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = param)]
     params: Vec<(String, String)>,
-    /// How long to wait at most, such as 90s or 1h
+    /// The longest time to wait, such as 90s or 1h
     #[arg(long, value_name = "TIME", default_value = "never", value_parser = super::limit)]
     pub timeout: Limit,
     /// Print the final events as JSON lines on standard output
     #[arg(long)]
     pub json: bool,
-    /// The configuration whose accounts are used; none is needed with credentials in the environment, or
-    /// where the SDK or tccli keeps them
+    /// The configuration with the accounts; not needed with credentials in the environment, or in the files
+    /// of the SDK or tccli
     #[arg(short, long, value_name = "FILE", env = "OPWATCH_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
 }
@@ -72,7 +72,7 @@ impl Arguments {
         let mut resolved = Vec::new();
         listed(&tasks, &[], &daemon::parts::catalogue(&loaded), |task| resolved.push(task)).map_err(
             |mut problems| {
-                // What is wrong with an option is wrong with each id.
+                // An error of an option occurs with each id.
                 problems.dedup();
                 problems
             },
@@ -90,14 +90,14 @@ impl Arguments {
     /// A named file is always read; the usual one where it is there and wanted.
     fn config_file(&self, environment: &Environment) -> Option<PathBuf> {
         let usual = || self.wants_the_usual_file(environment).then(|| PathBuf::from(DEFAULT_CONFIG));
-        // One that cannot be looked at is there, and reading it tells why.
+        // A file that cannot be checked exists, and reading it reports the reason.
         self.config
             .clone()
             .or_else(|| usual().filter(|path| !files::metadata(path).is_err_and(|error| error.is_missing())))
     }
 
-    /// It is for those who have no credentials of their own, or name one of its accounts: whoever has some
-    /// may not even be allowed to read it.
+    /// It is for users without credentials of their own, or for one of its accounts: other users may not be
+    /// allowed to read it.
     fn wants_the_usual_file(&self, environment: &Environment) -> bool {
         self.account.is_some() || !config::has_own_credentials(environment)
     }
@@ -130,14 +130,14 @@ impl Arguments {
             tasks.extend(piped::read(&input, Path::new(STANDARD_INPUT), &options)?);
         }
         for task in &mut tasks {
-            // What belongs to a daemon with its sinks and its past, and not to this command.
+            // Keys for a daemon with sinks and a store, and not for this command.
             let written = std::mem::take(&mut task.written);
             task.written = TaskEntry { sinks: None, group: None, run: None, ..written };
         }
         Ok(tasks)
     }
 
-    /// Told once, and in the words of this command.
+    /// Reported once, with the options of this command.
     fn find_region(&self, loaded: &Loaded, tasks: &[Listed]) -> Result<(), Vec<Problem>> {
         let has_none = |task: &Listed| task.written.region.is_none() && task.written.account.is_none();
         let used = loaded
@@ -154,8 +154,7 @@ impl Arguments {
         Ok(())
     }
 
-    /// How to go on with the tasks that are still open. The cloud knows how they stand, so nothing is lost by
-    /// asking anew.
+    /// The command that continues with the open tasks. The cloud has their state, so nothing is lost.
     pub fn go_on(&self, tasks: &[NewTask], open: &[String]) -> String {
         let from_input = self.ids.iter().any(|id| id == STANDARD_INPUT);
         let alike = !from_input
@@ -177,7 +176,7 @@ impl Arguments {
     }
 }
 
-/// A word as a shell takes it.
+/// A word quoted for a shell.
 fn quoted(word: &str) -> String {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./=:,@%+".contains(letter);
     if !word.is_empty() && word.chars().all(is_plain) {

@@ -1,8 +1,8 @@
 //! The live view as text: a line for each open task, and one for all of them; no line wider than the
 //! terminal.
 //!
-//! What ended stands above it, where nothing redraws it. Where there are more open tasks than lines, only
-//! those in trouble have one: they are what a person can do something about.
+//! Finished tasks are printed above it, as lines that stay. With more open tasks than rows, only tasks with a
+//! failure have a row: a person can act on those.
 
 use std::time::Duration;
 
@@ -17,9 +17,9 @@ use crate::units::{Limit, Span};
 /// The size of a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
-    /// How many lines it has.
+    /// The number of rows.
     pub lines: usize,
-    /// How many columns they have.
+    /// The number of columns.
     pub columns: usize,
 }
 
@@ -30,7 +30,7 @@ const COLUMNS_FOR_NAMES: usize = 60;
 /// The longest ids of the cloud are UUIDs.
 const WIDEST_ID: usize = 36;
 
-/// What is shown now.
+/// The present view.
 pub fn frame(tasks: &Tasks, now: Steady, size: Size, timeout: Limit) -> Vec<String> {
     let room = size.lines.saturating_sub(OTHER_LINES);
     let open: Vec<&TaskRow> = tasks.rows.iter().filter(|row| !row.is_over).collect();
@@ -68,7 +68,7 @@ pub fn frame(tasks: &Tasks, now: Steady, size: Size, timeout: Limit) -> Vec<Stri
     lines
 }
 
-/// How all of them stand.
+/// The summary of all tasks.
 pub fn total(tasks: &Tasks, now: Steady, timeout: Limit) -> String {
     let Tally { success, failure, partial, deadline, rejected, open } = tasks.tally;
     let all = tasks.rows.len();
@@ -107,7 +107,7 @@ fn what_next(tasks: &Tasks, row: &TaskRow, now: Steady) -> String {
     if let Some(why) = tasks.hold_of(row) {
         return format!("held: {}", escaped(why));
     }
-    // Before its first poll nothing was told of it.
+    // Before its first poll a task has no state.
     let Some(next) = row.next else { return String::new() };
     let next = match whole_seconds(next - now) {
         Duration::ZERO => "now".to_owned(),
@@ -130,7 +130,7 @@ fn padded(text: &str, width: usize) -> String {
     format!("{text}{}", " ".repeat(width.saturating_sub(text.width())))
 }
 
-/// At most so many columns of a text; what was cut off leaves an ellipsis.
+/// The first `columns` columns of a text; an ellipsis marks a cut.
 fn cut(text: &str, columns: usize) -> String {
     if text.width() <= columns {
         return text.to_owned();

@@ -1,8 +1,8 @@
-//! Where `wait` says what: a live view on a terminal, lines elsewhere, events as JSON on standard output
-//! where they are asked for.
+//! The output of `wait`: a live view on a terminal, lines elsewhere, and with `--json` events on standard
+//! output.
 //!
-//! The live view is on standard error. It is there if that is a terminal, and standard output either is one
-//! too or is JSON's: lines in a pipe and a view of the same would only be mixed up on one screen.
+//! The live view is on standard error. It is shown if that is a terminal, and standard output is a terminal
+//! too or has JSON: lines in a pipe and a view of the same tasks would mix on one screen.
 
 use std::cell::Cell;
 use std::io::{IsTerminal, Write};
@@ -19,16 +19,16 @@ use crate::model::event::{Event, Kind};
 use crate::model::reading::Outcome;
 use crate::telemetry::{self, Format, Surroundings};
 
-/// How often a terminal is written to at most.
+/// The highest frame rate of a terminal.
 const FRAMES_A_SECOND: u8 = 10;
-/// The size of a terminal that does not tell.
+/// The size of a terminal without a size.
 const USUAL: Size = Size { lines: 24, columns: 80 };
 
 /// Where it goes.
 pub struct Output {
     json: bool,
     live: Option<ProgressBar>,
-    /// How many lines were drawn last, and how wide the terminal was.
+    /// The number of rows of the last view, and the width of the terminal then.
     drawn: Cell<(usize, usize)>,
     has_colours: bool,
 }
@@ -66,7 +66,7 @@ impl Output {
         self.live.is_some()
     }
 
-    /// Draws the view anew.
+    /// Draws the view again.
     pub fn draw(&self, frame: impl FnOnce(Size) -> Vec<String>) {
         let Some(bar) = &self.live else { return };
         let size = size();
@@ -79,8 +79,7 @@ impl Output {
         bar.set_message(lines.join("\n"));
     }
 
-    /// Tells an event. Writing may block for as long as nobody reads, and then it must keep nothing else
-    /// waiting.
+    /// Writes an event. The write may block as long as the reader does, and must not delay anything else.
     ///
     /// # Errors
     /// When standard output is closed.
@@ -108,15 +107,15 @@ impl Output {
         written.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
     }
 
-    /// Ctrl-C was pressed: most terminals show it, behind the view, whose last line fills the terminal, and
-    /// so a row below.
+    /// Ctrl-C was pressed: most terminals print it after the view, whose last row is full, and so one row
+    /// below.
     pub fn interrupted(&self) {
         let shows_it = |modes: LocalModes| modes.contains(LocalModes::ECHO | LocalModes::ECHOCTL);
         if self.live.is_some()
             && rustix::termios::tcgetattr(std::io::stdin())
                 .is_ok_and(|terminal| shows_it(terminal.local_modes))
         {
-            // A terminal that is gone is nobody's trouble here.
+            // A closed terminal is ignored.
             let _ = std::io::stderr().write_all(b"\r\x1b[2K\x1b[1A");
         }
     }
@@ -130,13 +129,13 @@ impl Output {
     }
 }
 
-/// Brings the cursor to where the drawing library believes it is, after a change of the width: its lines fill
-/// the terminal, so that nearly all terminals wrap them anew, from `count` rows to `rows`. On one that does
-/// not, a line above may be lost.
+/// Moves the cursor to where the drawing library expects it, after a change of the width: its rows fill the
+/// terminal, so that nearly all terminals wrap them again, from `count` rows to `rows`. On a terminal that
+/// does not, a row above may be lost.
 fn follow_reflow(bar: &ProgressBar, count: usize, rows: usize) {
     const UP_AND_CLEAR: &str = "\u{1b}[1A\u{1b}[2K";
     let mut terminal = std::io::stderr();
-    // A terminal that is gone is nobody's trouble here.
+    // A closed terminal is ignored.
     let _ = terminal.write_all("\n".repeat(count.saturating_sub(rows)).as_bytes());
     bar.suspend(|| {
         let _ = terminal.write_all(UP_AND_CLEAR.repeat(rows.saturating_sub(count)).as_bytes());

@@ -1,4 +1,5 @@
-//! Where each task stands, as far as the daemon told it: what is shown, and what the exit code is made of.
+//! The state of each task, from the events and polls of the daemon: the source of the view and of the exit
+//! code.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ pub struct Tasks {
     pub rows: Vec<TaskRow>,
     /// When the watch began.
     pub started: Steady,
-    /// How many came to which end.
+    /// The number of tasks by outcome.
     pub tally: Tally,
     places: HashMap<(Target, String), usize>,
     holds: Vec<HeldScope>,
@@ -31,15 +32,15 @@ pub struct TaskRow {
     pub name: Option<String>,
     /// Its last status.
     pub status: Option<Code>,
-    /// Why the last poll brought none.
+    /// The fault of the last poll.
     pub fault: Option<String>,
-    /// When it is asked next.
+    /// The moment of the next poll.
     pub next: Option<Steady>,
-    /// Whether it is over.
+    /// Whether it has finished.
     pub is_over: bool,
 }
 
-/// How many tasks came to which end.
+/// The number of tasks by outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// All of it succeeded.
@@ -48,15 +49,15 @@ pub struct Tally {
     pub failure: usize,
     /// Part succeeded, part failed.
     pub partial: usize,
-    /// It was unfinished at its own deadline.
+    /// Unfinished at its own deadline.
     pub deadline: usize,
-    /// The cloud does not know such a task.
+    /// Unknown to the cloud.
     pub rejected: usize,
     /// Not over yet.
     pub open: usize,
 }
 
-/// What is held, and why.
+/// An account or pace key on hold, and the reason.
 struct HeldScope {
     account: String,
     /// Of one pace key alone.
@@ -65,7 +66,7 @@ struct HeldScope {
 }
 
 impl Tasks {
-    /// None of them was asked for yet.
+    /// Without any poll yet.
     pub fn new(tasks: &[NewTask], now: Steady) -> Self {
         let row = |task: &NewTask| TaskRow {
             target: Arc::clone(&task.target),
@@ -86,7 +87,7 @@ impl Tasks {
         Self { rows, started: now, tally, places, holds: Vec::new() }
     }
 
-    /// A poll was answered, or failed.
+    /// A poll succeeded or failed.
     pub fn seen(&mut self, seen: PollReport) {
         let Some(row) = self.row((*seen.target).clone(), seen.id.to_string()) else { return };
         row.next = seen.next;
@@ -109,7 +110,7 @@ impl Tasks {
         }
     }
 
-    /// Why a task is not asked for, where that is so.
+    /// The reason for which a task is not polled, if there is one.
     pub fn hold_of(&self, row: &TaskRow) -> Option<&str> {
         let is_of = |hold: &&HeldScope| {
             let Target { account, region, operation } = &*row.target;

@@ -1,4 +1,4 @@
-//! What the command comes to: the first that applies of docs/architecture.md §6, and the words for it.
+//! The result of the command: the first that applies of docs/architecture.md §6, and its text.
 
 use super::WaitEnd;
 use super::tasks::{Tally, Tasks};
@@ -14,10 +14,10 @@ pub struct Verdict {
     pub text: String,
 }
 
-/// What can have happened, the worst first.
+/// Results, the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Worst {
-    /// The cloud refused a task or its credentials, or the request: asking on brings nothing.
+    /// The cloud refused a task, its credentials, or the request: further polls are useless.
     Refused,
     /// A task failed.
     Failure,
@@ -27,7 +27,7 @@ pub enum Worst {
     Partial,
 }
 
-/// What it comes to; nothing if every task ended well.
+/// The result; nothing if every task succeeded.
 pub fn of(end: &WaitEnd, tasks: &Tasks, timeout: Limit, go_on: &str) -> Option<Verdict> {
     let tally = &tasks.tally;
     let worst = worst(end, tally)?;
