@@ -27,7 +27,7 @@ pub fn run(address: &str, rate: u32) {
             let signature = base64::engine::general_purpose::STANDARD.encode(mac.finalize().into_bytes());
             let signature = utf8_percent_encode(&signature, NON_ALPHANUMERIC);
             let url = format!("http://{address}/v2/index.php?{fields}&Signature={signature}");
-            // What was under way when the process was paused times out.
+            // Requests in flight time out while the process is paused.
             let Ok(response) = client.get(url).send().await else { continue };
             let Ok(body) = response.bytes().await else { continue };
             let answer: serde_json::Value = serde_json::from_slice(&body).expect("JSON");

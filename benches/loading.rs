@@ -1,4 +1,4 @@
-//! What it costs to load a long list: `opwatch check`, which goes over it twice as `run` does, against a bare
+//! The cost of loading a long list: `opwatch check`, which passes over it twice as `run` does, against a bare
 //! twin that only parses the same bytes. Both are processes of their own, and run in turn.
 
 use std::fs;
@@ -112,7 +112,7 @@ fn bare(twin: &str, file: &Path) -> Cost {
     cost(Command::new(std::env::current_exe().expect("its own path")).arg(twin).arg(file))
 }
 
-/// Runs it to its end. Its peak is looked at as it runs, since it is gone with it.
+/// Runs it to its end. Its peak is read while it runs.
 fn cost(command: &mut Command) -> Cost {
     const LOOK: Duration = Duration::from_millis(1);
     let start = Instant::now();

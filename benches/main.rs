@@ -1,5 +1,5 @@
-//! `cargo bench`: what a poll and a waiting task cost, as ratios in one run, since absolute times tell of the
-//! machine.
+//! `cargo bench`: the cost of a poll and of a waiting task, as ratios in one run, since absolute times depend
+//! on the machine.
 //!
 //! The daemon is measured from outside, as the process that users run, against a local responder in a process
 //! of its own. Its twin is a bare loop that does what a poll cannot do without: sign, GET, read, parse.
@@ -28,11 +28,11 @@ use responder::Counter;
 
 /// Polls a second in each measurement: far above what the cloud allows, far below what a core can do.
 const RATE: u32 = 1_000;
-/// How long CPU is counted in each round.
+/// The time for which CPU is counted in each round.
 const WINDOW: Duration = Duration::from_secs(4);
-/// How long a process that was paused runs before it is measured.
+/// The time for which a paused process runs before its measurement.
 const WARM: Duration = Duration::from_secs(1);
-/// How often each process has its turn; the median counts.
+/// The number of rounds; the median counts.
 const ROUNDS: usize = 5;
 /// Tasks that are polled again and again.
 const ACTIVE: u64 = 200;
@@ -180,7 +180,7 @@ impl Daemon {
         Self::start_with(opwatch(), responder, task_file(tasks), "50ms")
     }
 
-    /// That program on a new store, with those lines as its task file, each polled at that interval.
+    /// That program on a new store, with those lines as its task file and that polling interval.
     fn start_with(mut program: Command, responder: &Counter, lines: String, interval: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let configuration = configuration(responder.address, interval);

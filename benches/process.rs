@@ -26,7 +26,7 @@ impl Process {
         self.signal("STOP");
     }
 
-    /// Lets it go on.
+    /// Continues it.
     pub fn go_on(&self) {
         self.signal("CONT");
     }

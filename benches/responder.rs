@@ -1,5 +1,5 @@
-//! A fast local responder: every request gets the same unfinished answer. It runs in a process of its own, so
-//! that its CPU is not counted, and tells how many requests it saw to whoever asks for `/count`.
+//! A fast local responder: every request gets the same unfinished status. It runs in a process of its own, so
+//! that its CPU is not counted, and returns the number of requests for `/count`.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::process::Process;
 
-/// What `/over` and every other path answers.
+/// The responses of `/over` and of every other path.
 const OVER: &str = r#"{"code":0,"message":"OK","data":{"status":1}}"#;
 const ANSWER: &str =
     r#"{"code":0,"message":"OK","data":{"status":4,"instanceIds":[{"instanceId":"cpm-3dw234","status":4}]}}"#;
@@ -34,7 +34,7 @@ pub fn start() -> Counter {
 }
 
 impl Counter {
-    /// How many requests it saw.
+    /// The number of requests.
     pub fn count(&self) -> u64 {
         let mut stream = TcpStream::connect(self.address).expect("a connection");
         stream.write_all(b"GET /count HTTP/1.1\r\nConnection: close\r\n\r\n").expect("a request");

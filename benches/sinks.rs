@@ -1,4 +1,4 @@
-//! What a delivery costs: the daemon with a full outbox against a bare loop with the same client library and
+//! The cost of a delivery: the daemon with a full outbox against a bare loop with the same client library and
 //! the same events.
 
 use std::fs;
@@ -14,7 +14,7 @@ use super::responder::{self, Counter};
 const EVENTS: usize = 20_000;
 /// As many attempts are under way at once as `max_in_flight` allows by default.
 const IN_FLIGHT: usize = 8;
-/// What the file sink appends and syncs at once.
+/// The lines that the file sink appends and syncs at once.
 const BATCH: usize = 256;
 /// Longer than any of this takes.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -71,7 +71,7 @@ fn tell(sink: &str, twin: &str, bound: &str, (seconds, cpu): Cost, (bare_seconds
 fn fill_the_outbox(folder: &Path, cloud: &Counter) {
     let ids: String = (1..=EVENTS).map(|id| format!("{id}\n")).collect();
     fs::write(folder.join("list.tasks"), ids).expect("a task file");
-    // Nobody listens on port 9 of this machine.
+    // Port 9 of this machine is closed.
     let dead = webhook("127.0.0.1:9".parse().expect("an address"));
     let all = "[sinks.all]\ntype = \"file\"\npath = \"all.jsonl\"\n";
     fs::write(

@@ -1,6 +1,6 @@
-//! Every block of README.md, run or read as a reader would take it. A block of a new kind, or a command that
-//! this file does not know, fails: a README that nobody tries is wrong soon. README.zh-CN.md has the same
-//! blocks, to the letter, so what is run here is run of both.
+//! Every block of README.md, run or read as by a reader. A block of a new kind, or a command that this file
+//! does not know, fails: untested documentation becomes wrong. README.zh-CN.md has the same blocks, so one
+//! run tests both.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -116,7 +116,7 @@ async fn the_first_configuration_watches_its_task_to_its_end_and_tells_it_as_sho
     let home = Home::new(&cloud, "");
     home.write("opwatch.toml", &only("toml")[0]);
     home.write("secret_key", SECRET_KEY);
-    // What a reader would not write: the cloud is the simulated one, and time is short.
+    // Additions for the test: the cloud is simulated, and time is short.
     let run = |arguments: &[&str]| {
         let mut command = home.opwatch(arguments);
         command
@@ -174,7 +174,7 @@ async fn the_tasks_of_the_readme_are_waited_for_by_their_ids_and_by_the_answers_
     from_answers.push_str(" < answers.json");
     for script in [by_ids, from_answers] {
         let mut command = home.in_shell(&script);
-        // What a reader would not write: the cloud is the simulated one.
+        // Additions for the test: the cloud is simulated.
         command
             .env("OPWATCH__ACCOUNTS__DEFAULT__ENDPOINT", cloud.endpoint())
             .env("OPWATCH__ACCOUNTS__DEFAULT__RATE_LIMIT", "100");
@@ -293,7 +293,7 @@ async fn the_demo_shows_what_the_readme_says() {
 /// A line of the demo with an ellipsis for what another run would show otherwise, and for its end if it is
 /// long.
 fn without_what_varies(line: &str) -> String {
-    /// What fits a page without scrolling.
+    /// The width of a page without scrolling.
     const COLUMNS: usize = 100;
     const TIME: &str = "2026-11-24T10:00:00.000Z";
     let is_time = |text: &str| {
@@ -304,7 +304,7 @@ fn without_what_varies(line: &str) -> String {
                 .all(|(found, like)| found.is_ascii_digit() == like.is_ascii_digit())
     };
     let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
-    // Whose poll fails first is chance.
+    // The task of the first failed poll is random.
     let varies: &[&str] = if line.contains("a poll failed") {
         &["task="]
     } else {
@@ -435,7 +435,7 @@ fn every_section_and_key_that_the_readme_names_is_in_the_shipped_configuration()
     assert!(named.len() > 3, "{named:?}");
     let shipped = fs::read_to_string("config/opwatch.toml").unwrap();
     for text in named {
-        // A name of somebody's own stands for any: `[accounts.NAME]`, `[sinks.audit]`.
+        // A name in the README is an example: `[accounts.NAME]`, `[sinks.audit]`.
         let (section, key) = text.trim_start_matches('[').split_once(']').unwrap();
         let family = section.split('.').next().unwrap();
         let key = key.trim_start_matches(']').trim();

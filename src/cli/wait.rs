@@ -1,7 +1,8 @@
 //! `opwatch wait`: watches tasks until they finish, without a store file and without sinks.
 //!
-//! It runs the daemon of `run` with a store in memory, and receives its events. This file starts and ends it;
-//! the state of each task is in [`tasks`], shown by [`output`] and [`frame`], and summarised by [`verdict`].
+//! The command runs the daemon of `run` with a store in memory, and receives its events. This file starts and
+//! ends it; the state of each task is in [`tasks`], shown by [`output`] and [`frame`], and summarised by
+//! [`verdict`].
 
 mod arguments;
 mod frame;

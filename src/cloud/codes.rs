@@ -69,7 +69,7 @@ const CODES_2_0: &[(i64, Class)] = &[
 
 /// Codes that blame a parameter without saying which: the message may.
 const BLAME_A_PARAMETER: [i64; 2] = [4000, 10001];
-/// Parameters of every request: no task id mends a fault of theirs (docs/tencent-cloud-api.md §1).
+/// Parameters of every request: no task id causes a fault of theirs (docs/tencent-cloud-api.md §1).
 const COMMON_PARAMETERS: [&str; 9] = [
     "Action",
     "Region",

@@ -1,6 +1,6 @@
-//! What is wrong with a file that is no TOML, in plain words.
+//! Advice for a file that is no TOML.
 
-/// How the parser's messages begin, and what to write; the first that fits counts.
+/// Beginnings of the parser's messages, and the fix; the first match counts.
 const ADVICE: &[(&str, &str)] = &[
     ("key with no value", "write key = value, a [section], or a comment after #"),
     (

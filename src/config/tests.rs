@@ -1,4 +1,4 @@
-//! What a right configuration comes to, layer over layer; and the shipped file against the code.
+//! Loaded configurations, layer over layer; and the shipped file against the code.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::sinks::TypedConfig;
 use crate::units::Span;
 
 const SHIPPED: &str = include_str!("../../config/opwatch.toml");
-/// A certificate that signed itself; nobody has its key any more.
+/// A self-signed certificate; its key no longer exists.
 const CA: &str = include_str!("../../tests/support/ca.pem");
 const GOOD: &str = "[accounts.default]\nregion = 'bj'\nsecret_id = 'AKID'\nsecret_key = 'x'\n";
 
@@ -327,8 +327,8 @@ fn key_of(line: &str) -> Option<&str> {
     key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_').then_some(key)
 }
 
-/// The shipped file with defaults (`#key = value`), and where asked for examples (`# key = value`) too,
-/// switched on.
+/// The shipped file with its defaults (`#key = value`) switched on, and with `examples` the examples (`# key
+/// = value`) too.
 fn switched_on(examples: bool) -> String {
     let is_key = |text: &str| key_of(text).is_some();
     let line = |line: &str| match (line.strip_prefix("# "), line.strip_prefix('#')) {
@@ -376,7 +376,7 @@ fn the_shipped_file_shows_every_key_and_every_default_of_the_code() {
     let sinks: Map<String, Value> =
         names.map(|name| (example(name).clone(), serde_json::json!({ "type": name }))).collect();
     let tree = serde_json::json!({ "accounts": { "default": {} }, "sinks": sinks });
-    // What every type of sink has is shown once, and what a table of headers may hold is anybody's.
+    // The keys of every type of sink are shown once, and names of headers are free.
     let common = flat_keys(&section::keys::<sinks::Common>(&[]));
     let is_common = |key: &str| common.iter().any(|(common, _)| common == key);
     let is_shown =
@@ -434,7 +434,7 @@ fn the_shipped_file_shows_every_key_and_every_default_of_the_code() {
     assert_eq!(documented, defaults);
 }
 
-/// Each key of the shipped file with its type, unit, range and default, as the line above it says.
+/// Each key of the shipped file with type, unit, range and default, from the line above it.
 fn documented() -> Vec<(String, Vec<String>)> {
     let lines: Vec<&str> = SHIPPED.lines().collect();
     let mut section = String::new();

@@ -20,7 +20,7 @@ pub struct Text {
 const LARGEST_BYTES: u64 = 64 << 20;
 
 impl Text {
-    /// Reads a file, or tells why not.
+    /// Reads a file, or reports the reason for a failure.
     pub fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Self> {
         let mut told = |line, what: String| {
             problems.push(Problem::new(Place { file: Some(path.to_owned()), line, key: None }, what))

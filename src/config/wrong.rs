@@ -1,17 +1,15 @@
-//! Wrong configurations, and what is said of each: all problems of it, with file, line and key, and no
-//! secret.
+//! Wrong configurations, and the errors of each: all of them, with file, line and key, and without secrets.
 
 use super::{Environment, load};
 
-/// Files by name (the first is the main one), variables, and for each problem its place and a part of what it
-/// says.
+/// Files by name (the first is the main one), variables, and for each error its place and a part of its text.
 type Wrong = (
     &'static [(&'static str, &'static str)],
     &'static [(&'static str, &'static str)],
     &'static [(&'static str, &'static str)],
 );
 
-/// Stands for a secret in all cases, and must not be in any answer.
+/// A secret of all cases, which must not be in any output.
 const SECRET: &str = "hunter2";
 const GOOD: &str = "[accounts.default]\nregion = 'bj'\nsecret_id = 'AKID'\nsecret_key = 'hunter2'\n";
 const CERTIFICATE: &str = include_str!("../../tests/support/ca.pem");
@@ -65,7 +63,7 @@ const CASES: &[Wrong] = &[
     (&[(MAIN, "task_files = 'a.tasks'")], &[], &[("opwatch.toml:1: task_files: ", "write a list of paths")]),
     (&[(MAIN, "[store]\nurl = 'postgres://u:hunter2@h/db'")], &[], &[("opwatch.toml:2: store.url: ", "write sqlite:")]),
     (&[(MAIN, "[store]\nurl = 'sqlite:'\nretention = '0s'")], &[], &[("opwatch.toml:2: store.url: ", "write sqlite:"), ("opwatch.toml:3: store.retention: ", "forever")]),
-    // What must hold between keys.
+    // Conditions between keys.
     (&[(MAIN, "[poll]\ninitial_interval = '2m'")], &[], &[("opwatch.toml:2: poll.initial_interval: ", "longer than `max_interval`")]),
     (&[(MAIN, "[poll]\ninitial_interval = '2m'"), ("conf.d/a.toml", "[poll]\ninitial_interval = '3m'")], &[], &[("conf.d/a.toml:2: poll.initial_interval: ", "longer than `max_interval`")]),
     (&[(MAIN, "[poll]\nerror_interval = '1h'\nmultiplier = 0.5\njitter = -0.1\nrequest_timeout = '0s'")], &[],
@@ -79,7 +77,8 @@ const CASES: &[Wrong] = &[
     (&[(MAIN, GOOD), ("conf.d/a.toml", "[accounts.default]\nsecret_key_file = 'k'"), ("conf.d/k", "hunter2")], &[], &[("conf.d/a.toml:2: accounts.default.secret_key_file: ", "keep one")]),
     (&[(MAIN, "[sinks.a]\ntype = 'file'\npath = 'x'"), ("conf.d/a.toml", "[sinks.a]\ntype = 'exec'")], &[], &[("opwatch.toml:3: sinks.a.path: ", "is a key of type \"file\"; leave it out, or write it in a sink of that type"), ("conf.d/a.toml:1: sinks.a.command: ", "is missing")]),
     (&[(MAIN, GOOD), ("conf.d/a.toml", "[accounts]\ndefault = 'hunter2'")], &[], &[("conf.d/a.toml:2: accounts.default: ", "is no table")]),
-    // What newcomers write: other programs' words and forms, keys in the wrong place, files of another kind.
+    // Typical errors of newcomers: names and forms of other programs, keys in the wrong place, files of
+    // another kind.
     (&[(MAIN, "region = 'bj'\ntimeout = '1h'\nurl = 'hunter2'\ntask_file = ['a']\n[default]\nregion = 'bj'\n[sink.a]\ntype = 'file'")], &[],
         &[("opwatch.toml:1: region: ", "write it below [accounts.NAME] or [[tasks]]"), ("opwatch.toml:2: timeout: ", "write it below [poll] or [[tasks]] or [sinks.NAME]"), ("opwatch.toml:3: url: ", "[store] or [sinks.NAME]"), ("opwatch.toml:4: task_file: ", "did you mean `task_files`?"),
           ("opwatch.toml:5: default: ", "there is no such section; write [accounts.NAME]"), ("opwatch.toml:7: sink: ", "there is no such section; did you mean `sinks`?")]),
@@ -229,7 +228,7 @@ const CASES: &[Wrong] = &[
     (&[(MAIN, GOOD), ("conf.d/a.toml", "[[tasks]]\nid = 4"), ("conf.d/b.toml", "\n[[tasks]]\nid = 4\nname = 'x'")], &[], &[("conf.d/b.toml:2: tasks: ", "conf.d/a.toml:1 with other settings")]),
     (&[(MAIN, "[accounts.main]\nregion = 'bj'\n[[tasks]]\nid = 4\nparams = { Nonce = '1' }\n[[tasks]]\nid = 5\ntimeout = '0s'\n[[tasks]]\nid = 6\nparams = { TaskId = '1' }")], CREDENTIALS,
         &[("opwatch.toml:5: tasks.params: ", "set by opwatch itself"), ("opwatch.toml:8: tasks.timeout: ", "never"), ("opwatch.toml:11: tasks.params: ", "`TaskId` is set")]),
-    // All at once; what follows from a mistake that is told already is not told too.
+    // All at once; errors that follow from a reported error are not reported.
     (&[(MAIN, "task_files = ['a.tasks']\n[poll]\njitter = 2\n[accounts.a]\nregion = 3\n[sinks.b]\ntype = 'fiel'\n[[tasks]]\nid = 1\naccount = 'a'\nsinks = ['b']\n[[tasks]]\nid = 2\naccount = 'aa'"), ("a.tasks", "x\n{\"id\":3,\"sinks\":[\"b\"]}\n")], CREDENTIALS,
         &[("opwatch.toml:3: poll.jitter: ", "from 0 to 1"), ("opwatch.toml:5: accounts.a.region: ", "a text"), ("opwatch.toml:7: sinks.b.type: ", "did you mean `file`?"), ("opwatch.toml:14: tasks.account: ", "did you mean `a`?"), ("a.tasks:1: id: ", "an integer from 0")]),
     (&[(MAIN, "[poll]\ntask_files = ['a.tasks']\n[[tasks]]\nid = 1\nregion = 'bj'\ntask_files = []")], CREDENTIALS,

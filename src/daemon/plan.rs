@@ -1,6 +1,6 @@
 //! The plan of a configuration: the rate of its polls, and the sinks of its events.
 //!
-//! It is made from the parts of the daemon, without the store, which is neither opened nor created.
+//! The plan is made from the parts of the daemon, without the store, which is neither opened nor created.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -41,7 +41,7 @@ const MAX_INSTANCES: usize = 200;
 /// The type of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// A task came to an outcome.
+    /// A task finished with an outcome.
     Finished,
     /// A task was abandoned.
     Abandoned,

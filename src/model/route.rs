@@ -16,7 +16,7 @@ pub const LOG: &str = "log";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EventGroup {
-    /// A task came to an outcome.
+    /// A task finished with an outcome.
     Finished,
     /// A task was abandoned.
     Abandoned,

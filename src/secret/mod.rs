@@ -1,7 +1,7 @@
 //! A string that cannot be printed: secret keys, tokens and URLs that carry one.
 //!
-//! It has no `Display` and no `Serialize`, and `Debug` shows a fixed word, so a secret reaches an output only
-//! through [`Secret::expose`], which is searched for in review.
+//! The type has no `Display` and no `Serialize`, and `Debug` shows a constant. A secret reaches an output
+//! only through [`Secret::expose`], which reviews search for.
 
 pub mod file;
 pub mod hidden;

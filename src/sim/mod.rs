@@ -1,10 +1,9 @@
 //! A cloud that checks signatures and misbehaves on demand: for tests, benches, `opwatch demo` and `opwatch
 //! sim` alone.
 //!
-//! It has a verifier of its own (`request`), which shares no code with the signer in `cloud`. A [`Scenario`]
-//! defines its behaviour, one script of [`SimResponse`]s for each task. A running [`Sim`] can be changed at
-//! any time, and keeps a journal of [`ReceivedRequest`]s. No wait is a guess: [`Sim::wait_until`] wakes with
-//! every request.
+//! Its verifier (`request`) shares no code with the signer in `cloud`. A [`Scenario`] defines its behaviour,
+//! one script of [`SimResponse`]s for each task. A running [`Sim`] can be changed at any time, and keeps a
+//! journal of [`ReceivedRequest`]s. No wait is a guess: [`Sim::wait_until`] wakes with every request.
 //!
 //! Both APIs share one port, API 2.0 at `/v2/index.php` and API 3.0 at `/`, and one scenario: statuses and
 //! codes take the form of the request's API (`codes`). Errors of the request itself have codes of its API

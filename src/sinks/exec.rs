@@ -267,7 +267,7 @@ fn quoted(last_words: &str) -> String {
     if last_words.is_empty() { String::new() } else { format!("; its last words: {last_words}") }
 }
 
-/// Why a program did not start. A person must act where waiting mends nothing.
+/// The refusal of a program that did not start. A person must act where a retry cannot help.
 fn not_started(program: &str, error: &io::Error) -> Refusal {
     let what = format!("cannot run {program}");
     let is_no_program = error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error());

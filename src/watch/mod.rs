@@ -1,7 +1,7 @@
 //! The polling loop: it waits, sends the polls that [`machine`] plans, hands it the responses, and has the store keep
 //! what follows.
 //!
-//! It decides nothing. A task whose change or end is being stored is out of the queue until then.
+//! This file decides nothing. A task whose change or end is being stored is out of the queue until then.
 
 mod load;
 mod log;

@@ -33,7 +33,7 @@ async fn a_store_that_only_a_person_can_make_usable_is_refused_with_file_line_an
     let cloud = cloud(Scenario::default()).await;
     let home = Home::new(&cloud, "");
     let mut before = "opwatch.db".to_owned();
-    // Nobody can make a file in /sys, not even root.
+    // No user can create a file in /sys, not even root.
     for (path, told) in [
         ("missing/opwatch.db", "missing/opwatch.db: its folder does not exist; create it"),
         ("/sys/opwatch.db", "the file"),

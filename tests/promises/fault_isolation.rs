@@ -1,5 +1,5 @@
-//! Trouble of the network or the service delays, of the credentials holds the account, of a setting the pace
-//! key; only a task's own trouble abandons it.
+//! A fault of the network or the service delays, of the credentials holds the account, of a setting the pace
+//! key; only a fault of the task itself abandons it.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use opwatch::sim::{Offset, SECRET_KEY, Scenario, SimResponse, Unlisted};
 
 use crate::support::{Home, cloud, eventually, said, signal};
 
-/// Every other id ends well with its first answer.
+/// Every other id succeeds with its first response.
 fn ends_well() -> Scenario {
     Scenario { unlisted: Unlisted::Follows(vec![SimResponse::status(1)]), ..Scenario::default() }
 }
@@ -17,7 +17,7 @@ async fn a_wrong_key_holds_the_account_loudly_and_the_right_one_in_its_file_mend
     let cloud = cloud(ends_well()).await;
     let home = Home::new(&cloud, "");
     home.edit("events.jsonl\"\n", "events.jsonl\"\nevents = [\"finished\", \"abandoned\", \"trouble\"]\n");
-    // Probes of their own would mend it too, but not within this test.
+    // Regular probes would release the hold too, but not within this test.
     home.edit(
         "error_interval = \"20ms\"\nerror_max_interval = \"100ms\"",
         "error_interval = \"10m\"\nerror_max_interval = \"10m\"",

@@ -108,7 +108,7 @@ async fn twenty_thousand_tasks_reach_a_webhook_that_fails_in_every_way_through_t
             }
         }
     }
-    // A change that was answered just before a kill was never known; the file heard of all that was.
+    // A change in a response just before a kill was never stored; the file has all others.
     let known: HashMap<String, Value> =
         home.events().into_iter().map(|event| (event["id"].as_str().unwrap().to_owned(), event)).collect();
     assert_eq!(bodies.len(), known.len());

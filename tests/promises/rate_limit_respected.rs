@@ -4,9 +4,9 @@ use opwatch::sim::{Scenario, SimResponse};
 
 use crate::support::{Home, cloud, said, signal};
 
-/// The time between two requests at the rate below. `model::pace` proves each gap; from outside, where
-/// arrivals jitter with the machine's load, any number of them in a row must take as long as the pace says,
-/// give or take one and a half.
+/// The time between two requests at the rate below. `model::pace` proves each gap. From outside, arrivals
+/// jitter with the machine's load: any number of them in a row must take the expected time, within one and a
+/// half intervals.
 const INTERVAL_MICROSECONDS: i64 = 100_000;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,6 +49,6 @@ async fn an_account_has_no_more_requests_under_way_than_its_bound() {
     home.list(1..=20);
     assert_eq!(home.run_until_done().await.code, Some(0));
     let arrivals: Vec<_> = cloud.received().iter().map(|seen| seen.arrived.0).collect();
-    // Of any three in a row, the third leaves only after the first was answered.
+    // Of any three in a row, the third leaves only after the response to the first.
     assert!(arrivals.windows(3).all(|three| three[2] - three[0] >= 100_000), "{arrivals:?}");
 }

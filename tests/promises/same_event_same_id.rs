@@ -83,7 +83,7 @@ command = ["/bin/sh", "-c", '{PROGRAM}']
         ("webhook", got.iter().map(|got| got.body.clone()).collect()),
         ("exec", lines(text("page.jsonl"))),
     ];
-    // One id stands for one text, and one text without its id has one id.
+    // One id has one text, and one text without its id has one id.
     let mut text_of: BTreeMap<String, String> = BTreeMap::new();
     let mut id_of: BTreeMap<String, String> = BTreeMap::new();
     let mut ids_in: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
@@ -136,7 +136,7 @@ async fn a_task_that_is_registered_anew_has_a_final_event_with_another_id() {
     for run in ["1", "2", "3"] {
         home.write("list.tasks", &format!("{{\"id\":1,\"run\":\"{run}\"}}\n"));
         assert_eq!(home.run_until_done().await.code, Some(0));
-        // Listed without a change, it is not registered anew, and makes no event.
+        // Listed without a change, the task is not registered again, and makes no event.
         assert_eq!(home.run_until_done().await.code, Some(0));
     }
     let events = home.events();

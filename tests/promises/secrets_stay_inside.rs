@@ -271,8 +271,8 @@ fn event(text: &str) -> opwatch::model::event::Event {
     Event::stored(uuid::Uuid::from_u128(1), Kind::Finished, opwatch::clock::Wall(0), text.to_owned())
 }
 
-/// The signature of an attempt, and what is told of an answer that repeats it. It changes each second, so the
-/// receiver tries until it repeats that of the same attempt.
+/// The signature of an attempt, and the message for a response that repeats it. It changes each second, so
+/// the receiver tries until it repeats the one of the same attempt.
 async fn echoed_signature(
     receiver: &Receiver,
     hook: &dyn opwatch::sinks::Sink,

@@ -1,4 +1,4 @@
-//! Each final event says how late it can be at most.
+//! Each final event states its largest possible lag.
 
 use std::time::Duration;
 

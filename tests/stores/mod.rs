@@ -1,4 +1,4 @@
-//! Stores that earlier versions wrote (README.md): the present program opens each, loses nothing, and goes on.
+//! Stores of earlier versions (README.md): the present program opens each, loses nothing, and continues.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsStr;
@@ -26,7 +26,7 @@ fn kept() -> Vec<(PathBuf, BTreeSet<String>)> {
     stores.into_iter().map(|path| (path.clone(), lines(&path))).collect()
 }
 
-/// The lines of the content of a store as it stands.
+/// The lines of the present content of a store.
 fn contents(store: &Path) -> BTreeSet<String> {
     let connection = rusqlite::Connection::open(store).unwrap();
     let mut select = connection.prepare(include_str!("contents.sql")).unwrap();
@@ -96,7 +96,7 @@ fn started(kept: &Path, home: &Home, endpoint: &str) -> Child {
     for name in ["opwatch.toml", "list.tasks"] {
         home.write(name, &fs::read_to_string(Path::new(FOLDER).join(name)).unwrap());
     }
-    // No poll was sent for that task until now: the next start plans it anew.
+    // That task was not polled so far: the next start plans it again.
     let list = fs::read_to_string(home.path("list.tasks")).unwrap();
     assert!(list.contains("\"1000d\""));
     home.write("list.tasks", &list.replace("\"1000d\"", "\"0s\""));

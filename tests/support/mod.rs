@@ -1,4 +1,4 @@
-//! What the tests share: a simulated cloud, a folder with a configuration, and the built program run in it.
+//! Common parts of the tests: a simulated cloud, a folder with a configuration, and the built program in it.
 
 pub mod network;
 pub mod nginx;
@@ -28,8 +28,8 @@ pub async fn cloud(scenario: Scenario) -> Sim {
 pub struct Home(tempfile::TempDir);
 
 impl Home {
-    /// A folder whose `opwatch.toml` points at that cloud, polls fast, and writes events to `events.jsonl`;
-    /// then what more it says.
+    /// A folder with an `opwatch.toml` for that cloud, with fast polls and events in `events.jsonl`; then the
+    /// text of `more`.
     pub fn new(cloud: &Sim, more: &str) -> Self {
         let home = Self(tempfile::tempdir().unwrap());
         home.write(
@@ -118,7 +118,7 @@ path = "events.jsonl"
         said(self.opwatch(&["run", "-c", "opwatch.toml", "--until-done"]).spawn().unwrap()).await
     }
 
-    /// The lines of `events.jsonl`, each a whole record that is as the schema says.
+    /// The lines of `events.jsonl`, each a whole record that is valid by the schema.
     pub fn events(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.path("events.jsonl")).unwrap_or_default();
         assert!(text.is_empty() || text.ends_with('\n'), "a torn tail: {text:?}");
@@ -127,7 +127,7 @@ path = "events.jsonl"
     }
 }
 
-/// Fails where a record is not as the shipped schema says.
+/// Fails where a record violates the shipped schema.
 pub fn holds_to_the_schema(record: &Value) {
     static SCHEMA: LazyLock<jsonschema::Validator> = LazyLock::new(|| {
         let schema = serde_json::from_str(include_str!("../../config/event.schema.json")).unwrap();
@@ -138,7 +138,7 @@ pub fn holds_to_the_schema(record: &Value) {
     assert!(wrong.is_empty(), "{wrong:#?}\n{record}");
 }
 
-/// What a finished program said.
+/// The output of a finished program.
 #[derive(Debug)]
 pub struct Said {
     pub code: Option<i32>,

@@ -1,4 +1,4 @@
-//! What may stand between the program and the cloud: a forward proxy, a TLS front, a server that echoes.
+//! Servers between the program and the cloud: a forward proxy, a TLS front, a server that echoes.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -22,12 +22,12 @@ pub struct Front {
 }
 
 impl Front {
-    /// What it read of each connection so far.
+    /// The bytes read from each connection so far.
     pub fn heads(&self) -> Vec<String> {
         self.heads.lock().unwrap().clone()
     }
 
-    /// How many connections it read from so far.
+    /// The number of connections so far.
     pub fn connections(&self) -> usize {
         self.heads.lock().unwrap().len()
     }
@@ -70,7 +70,7 @@ pub async fn proxy() -> Front {
     .await
 }
 
-/// A forward proxy that knows nobody's password.
+/// A forward proxy that accepts no login.
 pub async fn closed_proxy() -> Front {
     Front::start(|mut client, heads| async move {
         let head = head(&mut client).await?;
@@ -99,7 +99,7 @@ pub async fn tls(certificate: &Certificate, to: SocketAddr) -> Front {
     .await
 }
 
-/// A server of API 3.0 that says of every request that it failed, and repeats how it was signed.
+/// A server of API 3.0 that refuses every request, and repeats its signature.
 pub async fn echo() -> Front {
     Front::start(|mut client, heads| async move {
         let head = head(&mut client).await?;

@@ -10,8 +10,8 @@ use tokio::process::{Child, Command};
 use super::eventually;
 use super::network::Certificate;
 
-/// nginx with TLS. It asks for a client's certificate of the same authority, except below `/open`, and is
-/// slow with what it answers below `/slow`. It ends when it is dropped.
+/// nginx with TLS. It requires a client certificate of the same authority, except below `/open`, and responds
+/// slowly below `/slow`. Dropping it stops it.
 pub struct Nginx {
     pub addr: SocketAddr,
     _child: Child,
@@ -21,7 +21,7 @@ pub struct Nginx {
 /// Starts one with that certificate before that server.
 pub async fn start(certificate: &Certificate, to: SocketAddr) -> Nginx {
     let folder = tempfile::tempdir().unwrap();
-    // The port is free again at once, and nobody else here takes one by its number.
+    // The port is free again at once, and no other test takes one by its number.
     let addr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let path = |path: &Path| path.display().to_string();
     let here = path(folder.path());

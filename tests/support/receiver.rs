@@ -1,4 +1,4 @@
-//! An HTTP server that keeps what it is sent and answers as it is told; for the unit tests of sinks too.
+//! An HTTP server that keeps its requests and responds as scripted; for the unit tests of sinks too.
 
 #![allow(dead_code, reason = "two test binaries use it, each a part of it")]
 
@@ -18,14 +18,14 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
-/// What a receiver does with a request, once it has all of it.
+/// The response of a receiver to a complete request.
 #[derive(Clone, Debug)]
 pub enum Answer {
     /// Answers with that status, those headers and that body.
     Status(u16, Vec<(&'static str, String)>, String),
     /// The same, after so long.
     Late(Duration, u16),
-    /// Never answers.
+    /// Never responds.
     Silent,
     /// Closes the connection.
     Cut,
@@ -51,7 +51,7 @@ pub struct Got {
     pub target: String,
     pub headers: HeaderMap,
     pub body: String,
-    /// Whether it was answered with a 2xx.
+    /// Whether the response was a 2xx.
     pub was_taken: bool,
 }
 
@@ -62,17 +62,17 @@ impl Got {
     }
 }
 
-/// The server. It stops when it is dropped.
+/// The server. Dropping it stops it.
 pub struct Receiver {
     pub addr: SocketAddr,
     shared: Arc<Shared>,
     serving: Mutex<JoinSet<()>>,
-    /// Bound and not listening: nobody else gets the port while the receiver is down.
+    /// Bound and not listening: no other process gets the port while the receiver is down.
     _port: TcpSocket,
 }
 
 struct Shared {
-    /// What is answered to the next requests, one each; then the standing answer.
+    /// The responses to the next requests, one each; then the default.
     next: Mutex<VecDeque<Answer>>,
     standing: Mutex<Answer>,
     got: Mutex<Vec<Got>>,
@@ -115,17 +115,17 @@ impl Receiver {
         });
     }
 
-    /// Sets the standing answer.
+    /// Sets the default response.
     pub fn answer(&self, answer: Answer) {
         *self.shared.standing.lock().unwrap() = answer;
     }
 
-    /// Sets what the next requests are answered with, one each.
+    /// Sets the responses to the next requests, one each.
     pub fn answer_next(&self, answers: impl IntoIterator<Item = Answer>) {
         self.shared.next.lock().unwrap().extend(answers);
     }
 
-    /// How many requests there were so far.
+    /// The number of requests so far.
     pub fn count(&self) -> usize {
         self.shared.got.lock().unwrap().len()
     }

@@ -7,7 +7,7 @@ use opwatch::sim::{Offset, RequestOutcome, SECRET_KEY, Scenario, Sim, SimRespons
 
 use crate::support::{Home, cloud, eventually, network, said, signal};
 
-/// Every other id ends well with its first answer.
+/// Every other id succeeds with its first response.
 fn ends_well() -> Scenario {
     Scenario { unlisted: Unlisted::Follows(vec![SimResponse::status(1)]), ..Scenario::default() }
 }

@@ -180,7 +180,7 @@ async fn live_exits_with_1_where_nothing_is_refused_but_something_cannot_be_reac
 async fn live_shows_no_signature_though_the_server_repeats_it_and_does_not_wait_for_one_that_is_silent() {
     let cloud = cloud(Scenario::default()).await;
     let echo = network::echo().await;
-    // It takes connections, and never says a word.
+    // Accepts connections, and never responds.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let home = Home::new(&cloud, "");
     home.edit("[poll]\n", "[poll]\nrequest_timeout = \"300ms\"\n");

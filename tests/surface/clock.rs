@@ -1,5 +1,4 @@
-//! A local clock that is wrong, or jumps, under the built program: `faketime` stands between it and the
-//! system.
+//! A local clock that is wrong, or jumps, under the built program: `faketime` is between it and the system.
 
 use std::process::Command;
 

@@ -1,5 +1,4 @@
-//! No screen has colours where nobody wants them, nor anything that only a clever terminal understands where
-//! it is none.
+//! Colours and control sequences are for terminals that support them, and can be switched off.
 
 use std::process::Stdio;
 

@@ -27,7 +27,7 @@ async fn a_closed_standard_output_ends_a_command_silently_and_never_the_daemon()
     let home = Home::new(&cloud, "");
     let mut child = home.opwatch(&["sim", "--listen", "127.0.0.1:0"]).spawn().unwrap();
     drop(child.stdout.take());
-    // It may have printed all before the pipe closed; then it goes on serving.
+    // All may have been printed before the pipe closed; then the simulator continues.
     if let Ok(status) = tokio::time::timeout(std::time::Duration::from_millis(500), child.wait()).await {
         assert_eq!(status.unwrap().code(), Some(0));
     }

@@ -99,7 +99,7 @@ async fn its_commands_work(home: &Home, commands: &str) {
         ..Scenario::default()
     })
     .await;
-    // What a reader would not write: the cloud is the simulated one, and the daemon ends.
+    // Additions for the test: the cloud is simulated, and the daemon ends.
     let script = format!("set -e\n{}", commands.replace(" run -c my.toml", " run -c my.toml --until-done"));
     let mut command = home.in_shell(&script);
     command

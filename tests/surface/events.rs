@@ -9,7 +9,7 @@ use crate::support::{Home, Said, cloud, eventually, holds_to_the_schema, said, s
 
 /// A home whose sinks `page` and `other` run these scripts of `sh`, with the home's folder as `$1`.
 async fn home(page: &str, other: &str) -> Home {
-    // It is never asked anything here.
+    // The cloud gets no request here.
     let cloud = cloud(Scenario::default()).await;
     let home = Home::new(&cloud, "");
     let sink = |name: &str, script: &str| {

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::support::{Home, cloud, eventually, final_words, said, signal};
 
-/// Every id ends well with its first answer.
+/// Every id succeeds with its first response.
 async fn ends_well() -> Sim {
     cloud(Scenario { unlisted: Unlisted::Follows(vec![SimResponse::status(1)]), ..Scenario::default() }).await
 }
@@ -24,7 +24,7 @@ fn home(cloud: &Sim, script: &str) -> Home {
     home
 }
 
-/// By their ids: several runs go on at a time, and only those of one task wait for each other.
+/// Sorted by id: several runs are in progress at a time, and only those of one task wait for each other.
 fn sorted(mut records: Vec<Value>) -> Vec<Value> {
     records.sort_by_key(|record| record["id"].to_string());
     records

@@ -154,7 +154,7 @@ async fn files_that_turn_into_something_else_while_running_stop_neither_polls_no
             fs::remove_file(home.path(name)).unwrap();
             make(&home.path(name));
         }
-        // At most ten polls a second: the files are looked at meanwhile.
+        // At most ten polls a second: the files are checked meanwhile.
         let before = cloud.requests();
         eventually("more polls", || cloud.requests() >= before + 25).await;
         signal(&child, "TERM");

@@ -45,7 +45,7 @@ fn no_json_is_an_outcome_that_it_is_not_and_none_breaks_the_reader() {
             let readings =
                 ["bm", "bm3"].map(|name| read(operations.get(name).unwrap(), 200, None, body.as_bytes()));
             for reading in readings.into_iter().flatten() {
-                // Only where the suite's text is beside the status, or is a code that says "well".
+                // Only where the suite's text is beside the status, or is a code of success.
                 let may_end = message.is_some() || text.trim() == "0";
                 assert!(
                     may_end || !matches!(reading.phase, Phase::Finished(_)),

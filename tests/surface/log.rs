@@ -1,4 +1,4 @@
-//! What a person reads in the program's own log.
+//! The program's own log, as a person reads it.
 
 use opwatch::sim::{Scenario, Sim, SimResponse};
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! `proxy` and `ca_file`: what stands between the program and the cloud.
+//! `proxy` and `ca_file`: servers between the program and the cloud.
 
 use opwatch::sim::{Scenario, Sim, SimResponse};
 
@@ -219,7 +219,7 @@ async fn a_proxy_that_wants_a_login_holds_the_account_and_wait_ends_with_5() {
     assert_eq!((&data["account"], &data["error"]["code"]), (&"default".into(), &"http_407".into()));
     assert!(ended.stderr.contains("write user and password into `proxy`"), "{}", ended.stderr);
 
-    // A plain request, which the proxy answers itself, as well as a tunnel.
+    // A plain request, to which the proxy responds itself, as well as a tunnel.
     let near = Home::new(&cloud, "");
     near.account(&format!("proxy = \"{variable}\""));
     for home in [&far, &near] {

@@ -1,4 +1,4 @@
-//! What the commands print: help, completions, the manual page, and where to.
+//! The output of the commands: help, completions, the manual page, and its destinations.
 
 use std::fs;
 use std::io::Write;

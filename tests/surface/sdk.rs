@@ -1,5 +1,5 @@
-//! The official SDKs for Python as clients of `opwatch sim`: what they accept and what they see as an error
-//! is what the cloud's real answers look like to them.
+//! The official SDKs for Python as clients of `opwatch sim`: they accept its responses and recognise its
+//! errors as those of the cloud.
 
 use std::process::Command;
 
@@ -19,7 +19,7 @@ id = 2
 answers = [{ code = 5000, message = "no such task" }]
 "#;
 
-/// What that script got from the simulator, in its order.
+/// The results of that script, in its order.
 async fn answers(script: &str) -> Vec<Value> {
     let home = Home::new(&cloud(Scenario::default()).await, "");
     home.write("scenario.toml", SCENARIO);

@@ -1,5 +1,5 @@
 //! A disk that is full, read-only or broken, and a process out of descriptors: a clear message each, and
-//! every event once it is over.
+//! every event afterwards.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -64,7 +64,7 @@ async fn cloud_of(tasks: u64, home: impl Fn(&Sim) -> Home) -> (Sim, Home) {
     (cloud, home)
 }
 
-/// Starts it with its log in a file, so that it can be looked at meanwhile.
+/// Starts it with its log in a file, for checks while it runs.
 fn start(home: &Home, before: &[&str]) -> Child {
     let log = std::fs::File::create(home.path("log")).unwrap();
     let opwatch = env!("CARGO_BIN_EXE_opwatch");
@@ -172,7 +172,7 @@ async fn after_a_failed_fsync_of_the_store_the_process_ends_and_a_fresh_start_te
 async fn a_process_out_of_descriptors_says_so_and_goes_on_once_it_has_some() {
     let (_cloud, home) = cloud_of(30, |cloud| Home::new(cloud, "")).await;
     home.edit("[poll]", "[poll]\ninitial_delay = \"200ms\"");
-    // What it holds open by itself, and none for a connection.
+    // The descriptors that it holds open, without connections.
     let open = |child: &Child| {
         Path::new(&format!("/proc/{}/fd", child.id().unwrap())).read_dir().map(|fds| fds.count()).unwrap_or(0)
     };

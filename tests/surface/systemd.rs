@@ -1,4 +1,4 @@
-//! What systemd is told, and the files that are shipped for it.
+//! Notifications to systemd, and the files that are shipped for it.
 
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
@@ -11,7 +11,7 @@ use tokio::process::Child;
 use crate::readme;
 use crate::support::{Home, cloud, said, signal};
 
-/// What systemd would be told by a daemon of that folder.
+/// The notifications of a daemon of that folder.
 struct Heard(UnixDatagram);
 
 impl Heard {
@@ -34,7 +34,7 @@ impl Heard {
         String::from_utf8_lossy(&bytes[..length]).trim().to_owned()
     }
 
-    /// The next word, but for those that only ask for more time: a busy machine is slow.
+    /// The next notification, except requests for more time: a busy machine is slow.
     fn next(&self) -> String {
         std::iter::repeat_with(|| self.any()).find(|word| !word.starts_with("EXTEND_TIMEOUT_USEC=")).unwrap()
     }
@@ -105,7 +105,7 @@ fn the_unit_verifies() {
     );
 }
 
-/// What is tried on a real systemd; each `seen NAME …` line is looked at below.
+/// The script on a real systemd; each `seen NAME …` line is checked below.
 const INSIDE: &str = r#"
 seen() { local name=$1; shift; echo "seen $name $("$@" | tr '\n' ' ')"; }
 status() { systemctl show opwatch --property=ActiveState,User,NRestarts,ExecMainStatus,Result; }

@@ -1,4 +1,4 @@
-//! What the keys of a task do.
+//! The keys of a task.
 
 use opwatch::sim::{Scenario, SimResponse};
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! What is said to whoever types a command wrong, or for the first time.
+//! Messages for wrong command lines, and for newcomers.
 
 use opwatch::sim::Scenario;
 

@@ -11,7 +11,7 @@ use tokio::process::Command;
 
 use crate::support::{Home, Said, cloud, eventually, holds_to_the_schema, said, signal};
 
-/// What a user has in the environment, and where the cloud is here, with short times.
+/// The environment of a user, the address of the simulated cloud, and short times.
 fn with_environment(command: &mut Command, cloud: &Sim) {
     command
         .env("TENCENTCLOUD_SECRET_ID", SECRET_ID)
@@ -322,7 +322,7 @@ async fn on_a_terminal_a_view_is_redrawn_in_place_and_nothing_of_it_is_left() {
     }
 }
 
-/// What is left on a terminal of 80 columns: enough of one for what is written here.
+/// The final screen of a terminal of 80 columns, for the sequences in use here.
 fn screen(written: &str) -> Vec<String> {
     const COLUMNS: usize = 80;
     let mut lines = Vec::new();

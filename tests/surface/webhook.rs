@@ -39,7 +39,7 @@ async fn says(home: &Home, part: &str) {
     eventually(part, || fs::read_to_string(home.path("stderr")).unwrap().contains(part)).await;
 }
 
-/// Stops it, and answers with all that it said.
+/// Stops the daemon, and returns its log.
 async fn stopped(child: Child, home: &Home) -> String {
     signal(&child, "TERM");
     let ended = said(child).await;
@@ -60,7 +60,7 @@ async fn kills_and_outages_lose_no_event_and_each_repetition_has_its_id() {
     let home = home(&cloud, &format!("url = \"http://{}/hook\"\nsecrets = [\"whsec_{KEY}\"]", receiver.addr));
     home.list(1..=TASKS);
     for kill in 0..8 {
-        // The event arrives, and its acknowledgement gets lost on the way; or the gateway is in trouble.
+        // The event arrives and its acknowledgement is lost; or the gateway fails.
         receiver.answer_next([
             receiver::Answer::Cut,
             receiver::Answer::status(503),
@@ -220,7 +220,7 @@ async fn no_secret_is_printed(with_template: bool) {
     eventually("the event is taken", || receiver.got().iter().any(|got| got.was_taken)).await;
     receiver.down().await;
     let stderr = stopped(child, &home).await;
-    // What a template says may be secret, so that nothing of an echo is told then.
+    // The output of a template may be secret, so an echo is not reported.
     assert_eq!(stderr.contains("and says: Cannot POST"), !with_template, "{stderr}");
     for secret in SECRETS.into_iter().chain(["v1,"]) {
         assert!(!stderr.contains(secret), "{secret} in {stderr}");
@@ -327,7 +327,7 @@ async fn a_gateway_whose_server_is_down_is_asked_again_and_a_slow_body_delays_no
     let child = home.opwatch(&["run", "-c", "opwatch.toml", "--until-done"]).stderr(stderr).spawn().unwrap();
     says(&home, "answers HTTP 502: it is in trouble").await;
     receiver.up().await;
-    // It ends once the event is acknowledged.
+    // Ends once the event is acknowledged.
     assert_eq!((said(child).await.code, receiver.got().len()), (Some(0), 1));
 }
 

@@ -1,11 +1,11 @@
-//! Wrong configurations on the built program: exit 2, every mistake in its place, no panic, no secret, and
-//! nothing is changed.
+//! Wrong configurations on the built program: exit 2, every error at its place, no panic, no secret, and no
+//! change.
 
 use opwatch::sim::{Scenario, Sim};
 
 use crate::support::{Home, cloud, said};
 
-/// Stands for a secret, and must not be in any answer.
+/// A secret, which must not be in any output.
 const SECRET: &str = "hunter2";
 
 /// Both commands say the same, so that what `check` lets pass can be run.
@@ -41,7 +41,7 @@ async fn a_file_that_is_none_is_refused_as_what_it_is() {
     home.write("bom.toml", "\u{feff}[pol]\n");
     std::fs::write(home.path("binary.toml"), b"\x7fELF\n\xff\xfehunter2").unwrap();
     std::fs::create_dir(home.path("folder.toml")).unwrap();
-    // Nobody can read this one, not even root.
+    // No user can read this file, not even root.
     std::os::unix::fs::symlink("/proc/self/mem", home.path("unreadable.toml")).unwrap();
     for (file, told) in [
         (

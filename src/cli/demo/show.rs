@@ -49,7 +49,7 @@ pub struct Show<'a> {
     pub final_events: Vec<Event>,
 }
 
-/// The next thing that happened.
+/// The next update.
 enum DemoUpdate {
     Event(Event),
     Polled(PollReport),

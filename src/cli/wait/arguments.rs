@@ -96,8 +96,8 @@ impl Arguments {
             .or_else(|| usual().filter(|path| !files::metadata(path).is_err_and(|error| error.is_missing())))
     }
 
-    /// It is for users without credentials of their own, or for one of its accounts: other users may not be
-    /// allowed to read it.
+    /// The default file is for users without credentials of their own, or for one of its accounts: other
+    /// users may not be allowed to read it.
     fn wants_the_usual_file(&self, environment: &Environment) -> bool {
         self.account.is_some() || !config::has_own_credentials(environment)
     }

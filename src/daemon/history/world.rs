@@ -132,7 +132,7 @@ impl World {
         id
     }
 
-    /// From now on nothing goes wrong, and every task comes to its end.
+    /// From now on nothing fails, and every task ends.
     pub fn calm(&mut self) {
         self.weather = Weather::Fair;
         self.is_calm = true;

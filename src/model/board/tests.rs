@@ -71,7 +71,7 @@ fn play(
     (polls, notices)
 }
 
-/// The rows of tasks that came to their end in a play.
+/// The rows of tasks that ended in a simulation.
 fn ended(notices: &[Notice]) -> usize {
     notices.iter().filter(|notice| matches!(notice, Notice::ClockOffset(AccountIndex(99), _))).count()
 }

@@ -16,7 +16,7 @@ enum Escaped {
     Character(char),
 }
 
-/// The entities of HTML that stand for printable ASCII or blanks, in lower case.
+/// HTML entities of printable ASCII characters or blanks, in lower case.
 const ENTITIES: &[(&str, char)] = &[
     ("amp", '&'),
     ("lt", '<'),
@@ -78,7 +78,7 @@ impl View {
         Self { bytes: text.as_bytes().to_vec(), origins }
     }
 
-    /// The part of the text as it came that a part of this round stands for.
+    /// The part of the original text for a part of this round.
     pub fn origin(&self, part: Range<usize>) -> Range<usize> {
         let origins = self.origins.get(part).unwrap_or_default();
         let start = origins.first().map_or(0, |(start, _)| *start);
@@ -98,8 +98,8 @@ impl View {
         })
     }
 
-    /// The text with the escapes of quoted-printable resolved (RFC 2045). Not part of the other rounds: `=` also
-    /// stands before a value, whose first two characters would be lost.
+    /// The text with the escapes of quoted-printable resolved (RFC 2045). Not part of the other rounds: `=`
+    /// also separates names and values, and the first two characters of a value would be lost.
     pub fn quoted_printable_decoded(&self) -> Option<Self> {
         self.resolved(|rest| match rest {
             [b'=', digits @ ..] => hex(digits, 2).map(|code| (code, 3)),
@@ -126,8 +126,8 @@ impl View {
         Some(joined)
     }
 
-    /// The text without invisible characters and without tags: both stand inside of words that are wrapped or marked.
-    /// `None`: it has neither.
+    /// The text without invisible characters and tags, which occur inside of wrapped or marked words. `None`:
+    /// it has neither.
     pub fn stripped(&self) -> Option<Self> {
         self.without(|rest| match rest {
             [0, ..] => 1,
@@ -217,8 +217,8 @@ impl View {
         }
     }
 
-    /// The text with what `escape` finds replaced: it is given the rest of the text, and returns what an escape
-    /// at its beginning stands for, and how long the escape is.
+    /// The text with all matches of `escape` replaced. `escape` gets the rest of the text, and returns the
+    /// value and the length of an escape at its beginning.
     fn resolved(&self, escape: impl Fn(&[u8]) -> Option<(Escaped, usize)>) -> Option<Self> {
         let mut resolved = Self {
             bytes: Vec::with_capacity(self.bytes.len()),
@@ -245,7 +245,7 @@ impl View {
     }
 }
 
-/// What so many hexadecimal digits at the beginning stand for: two for a byte, more for a character.
+/// The value of that many hexadecimal digits at the beginning: two for a byte, more for a character.
 fn hex(text: &[u8], digits: usize) -> Option<Escaped> {
     let code = number(text.get(..digits)?, 16)?;
     match digits {
@@ -260,7 +260,7 @@ fn number(digits: &[u8], radix: u32) -> Option<u32> {
     u32::from_str_radix(digits, radix).ok()
 }
 
-/// What stands after a backslash, and its length.
+/// The value and the length of an escape after a backslash.
 fn backslash(rest: &[u8]) -> Option<(Escaped, usize)> {
     /// `\u{10ffff}`.
     const LONGEST_BRACED_BYTES: usize = 7;
@@ -304,7 +304,7 @@ fn pair(rest: &[u8]) -> Option<(Escaped, usize)> {
     Some((Escaped::Character(character), 11))
 }
 
-/// What stands after `&`, and its length.
+/// The value and the length of an entity after `&`.
 fn entity(rest: &[u8]) -> Option<(Escaped, usize)> {
     let with_semicolon = |length: usize| length + usize::from(rest.get(length) == Some(&b';'));
     if rest.first() == Some(&b'#') {

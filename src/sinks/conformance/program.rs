@@ -44,7 +44,7 @@ impl Counterpart for Program {
                 let _ = fs::remove_file(self.path("on-done"));
                 return true;
             }
-            // Root may execute a file unless nobody may.
+            // Root may execute a file unless no user may.
             CounterpartBehaviour::Closed => {
                 fs::write(self.path("on-done"), "").unwrap();
                 fs::set_permissions(self.path("on-done"), fs::Permissions::from_mode(0o600)).unwrap();

@@ -66,7 +66,7 @@ where
     T: Send + 'static,
     W: FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
 {
-    /// That work, for the caller at the other end of `answer`.
+    /// That work; `answer` is the way to the caller.
     pub fn new(work: W, answer: oneshot::Sender<Result<T, Error>>) -> Self {
         Self { work, found: None, answer }
     }
