@@ -180,7 +180,7 @@ impl Daemon {
         Self::start_with(opwatch(), responder, task_file(tasks), "50ms")
     }
 
-    /// That program on a new store, with those lines as its task file and that polling interval.
+    /// The program on a new store, with those lines as its task file and that polling interval.
     fn start_with(mut program: Command, responder: &Counter, lines: String, interval: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let configuration = configuration(responder.address, interval);

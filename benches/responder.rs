@@ -52,7 +52,7 @@ impl Counter {
     }
 }
 
-/// Answers until it is killed.
+/// Responds until it is killed.
 pub fn run() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     println!("{}", listener.local_addr().expect("an address"));

@@ -120,7 +120,8 @@ pub fn unknown_key(path: KeyPath, known: &Value) -> TableFault {
     if written == ABOVE_SECTIONS {
         return TableFault {
             path,
-            what: "has no place here; move it to the top of the file, above the first [section]".to_owned(),
+            what: "does not belong here; move it to the top of the file, above the first [section]"
+                .to_owned(),
         };
     }
     let siblings = parents.iter().try_fold(known, |table, key| table.get(key));
@@ -171,7 +172,7 @@ const ELSEWHERE: [(&str, &str); 30] = [
 pub fn suggestion(written: &str, names: &[&str]) -> String {
     match meant(written, names) {
         Some(name) => format!("did you mean `{name}`?"),
-        None if names.is_empty() => "there is none to name here".to_owned(),
+        None if names.is_empty() => "no name is available here".to_owned(),
         None => format!("write one of {}", listed(names)),
     }
 }
@@ -357,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn every_wrong_key_of_a_table_is_told_in_one_go() {
+    fn every_wrong_key_of_a_table_is_reported_in_one_go() {
         let told = told(
             json!({ "count": "x", "inner": { "speed": true, "sped": 1 }, "labels": { "a.b": 1 }, "names": ["a", 2], "cuont": 1 }),
         );
@@ -382,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_that_is_none_is_told_once() {
+    fn a_table_that_is_none_is_reported_once() {
         assert_eq!(told(json!("text")), [": string \"text\" does not fit; write a table, in { }"]);
     }
 }

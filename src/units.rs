@@ -27,10 +27,10 @@ pub struct Rate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ByteSize(pub usize);
 
-const SPAN_FORM: &str = "a time with its unit, such as \"90s\" or \"1h 30m\"";
-const LIMIT_FORM: &str = "a time with its unit, such as \"24h\", or \"never\"";
+const SPAN_FORM: &str = "a duration with its unit, such as \"90s\" or \"1h 30m\"";
+const LIMIT_FORM: &str = "a duration with its unit, such as \"24h\", or \"never\"";
 const RATE_FORM: &str =
-    "a number of calls a second above 0, such as 20, or calls in a time, such as \"100/1m\"";
+    "a rate: requests a second above 0, such as 20, or requests in a time, such as \"100/1m\"";
 const BYTE_SIZE_FORM: &str = "a size from 1 byte to 1GiB, such as \"256KiB\"";
 /// 100 years. Sums of durations stay far from overflow, and no wait is longer.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -111,7 +111,7 @@ impl FromStr for Span {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match humantime::parse_duration(text) {
             Ok(span) if span <= LONGEST => Ok(Self(span)),
-            Ok(_) => Err("a time of at most 100 years"),
+            Ok(_) => Err("a duration of at most 100 years"),
             Err(_) => Err(SPAN_FORM),
         }
     }
@@ -151,8 +151,23 @@ impl FromStr for ByteSize {
 }
 
 impl fmt::Display for Span {
+    /// `500ms`, `1h 30m`, `24h`, `30d`: days from 48h on, and no longer unit.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        humantime::format_duration(self.0).fmt(f)
+        const DAY: u64 = 24 * 3600;
+        let seconds = self.0.as_secs();
+        let days = if seconds < 2 * DAY { 0 } else { seconds / DAY };
+        let rest =
+            Duration::from_secs(seconds - days * DAY) + Duration::from_nanos(self.0.subsec_nanos().into());
+        let hours = rest.as_secs() / 3600;
+        let below =
+            Duration::from_secs(rest.as_secs() % 3600) + Duration::from_nanos(rest.subsec_nanos().into());
+        let mut parts = Vec::new();
+        parts.extend((days > 0).then(|| format!("{days}d")));
+        parts.extend((hours > 0).then(|| format!("{hours}h")));
+        if !below.is_zero() || parts.is_empty() {
+            parts.push(humantime::format_duration(below).to_string());
+        }
+        f.write_str(&parts.join(" "))
     }
 }
 
@@ -244,7 +259,7 @@ mod tests {
     fn a_long_time_is_said_in_its_two_largest_units() {
         let shown =
             [0, 211, 6_316, 86_399, 631_579].map(|seconds| coarse(Duration::from_secs(seconds)).to_string());
-        assert_eq!(shown, ["0s", "3m 31s", "1h 45m", "1day", "7days 7h"]);
+        assert_eq!(shown, ["0s", "3m 31s", "1h 45m", "24h", "7d 7h"]);
         assert_eq!(coarse(Duration::MAX), coarse(LONGEST));
     }
 

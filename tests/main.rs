@@ -7,6 +7,7 @@
     reason = "a test that cannot go on is to fail"
 )]
 
+mod language;
 mod layers;
 mod promises;
 mod readme;

@@ -84,7 +84,7 @@ fn every_block_of_the_readme_is_of_a_kind_that_is_tested() {
 }
 
 #[test]
-fn the_chinese_readme_has_every_block_word_of_the_program_heading_row_and_link_of_the_english_one() {
+fn the_chinese_readme_has_the_blocks_terms_headings_rows_and_links_of_the_english_one() {
     let without_drawing = |file| blocks(file).split_off(1);
     assert_eq!(without_drawing(CHINESE), without_drawing(ENGLISH));
     let prose = |file| fs::read_to_string(file).unwrap().split("```").step_by(2).collect::<String>();
@@ -110,7 +110,7 @@ fn links(text: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_configuration_watches_its_task_to_its_end_and_tells_it_as_shown() {
+async fn the_first_configuration_watches_its_task_to_its_end_and_reports_it_as_shown() {
     let scenario = Scenario::parse(&only("scenario")[0], None).unwrap();
     let cloud = cloud(Scenario { secret_id: "AKID...".to_owned(), ..scenario }).await;
     let home = Home::new(&cloud, "");
@@ -156,7 +156,7 @@ async fn the_first_configuration_watches_its_task_to_its_end_and_tells_it_as_sho
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_tasks_of_the_readme_are_waited_for_by_their_ids_and_by_the_answers_of_the_cloud() {
+async fn the_tasks_of_the_readme_are_waited_for_by_their_ids_and_by_the_responses_of_the_cloud() {
     let unlisted = opwatch::sim::Unlisted::Follows(vec![SimResponse::status(1)]);
     let cloud = cloud(Scenario {
         secret_id: "AKID...".to_owned(),
@@ -475,7 +475,7 @@ fn every_file_that_the_readme_links_is_there_and_the_shipped_configuration_loads
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_pager_of_the_readme_hears_of_what_matches_all_that_its_section_says() {
+async fn the_pager_of_the_readme_gets_the_events_that_match_all_its_filters() {
     let cloud = cloud(
         Scenario::default()
             .with_task(1, [SimResponse::status(1)])

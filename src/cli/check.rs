@@ -58,7 +58,7 @@ pub async fn run(path: &Path, live: bool, clock: Clock) -> Result<(), CommandFai
 fn report(path: &Path, loaded: &Loaded, plan: &Plan) -> String {
     let mut parts = vec![wrapped(
         &format!(
-            "{} is right: {}, {}, {}.",
+            "{} is valid: {}, {}, {}.",
             path.display(),
             counted(plan.tasks, "task"),
             counted(loaded.accounts.len() as u64, "account"),
@@ -67,24 +67,24 @@ fn report(path: &Path, loaded: &Loaded, plan: &Plan) -> String {
         "",
         "",
     )];
-    parts.push("\nWhat would be watched, and how fast:".to_owned());
+    parts.push("\nTasks and rates:".to_owned());
     parts.extend(plan.keys.iter().map(|key| watched(key, &loaded.poll)));
     if plan.keys.is_empty() {
         parts.push("  nothing".to_owned());
     }
     if !plan.idle_accounts.is_empty() {
         parts.push(wrapped(
-            &format!("No task is asked with: {}.", plan.idle_accounts.join(", ")),
+            &format!("Accounts without a task: {}.", plan.idle_accounts.join(", ")),
             "  ",
             "  ",
         ));
     }
-    parts.push(format!("\nEach task, unless it says otherwise:\n{}", defaults(&loaded.poll)));
-    parts.push("\nWho would hear of it:".to_owned());
+    parts.push(format!("\nDefaults of each task:\n{}", defaults(&loaded.poll)));
+    parts.push("\nSinks and their events:".to_owned());
     parts.extend(plan.sinks.iter().map(heard));
     let place = &plan.store_place;
     parts.push(wrapped(
-        &format!("The store: {place}; what is over is kept: {kept}.", kept = kept(loaded.store.retention)),
+        &format!("Store: {place}; finished work is kept: {kept}.", kept = kept(loaded.store.retention)),
         "\n",
         "  ",
     ));
@@ -106,7 +106,7 @@ fn kept(retention: Limit) -> String {
 fn reached(found: &ReachReport) -> String {
     let mut lines = Vec::new();
     for (heading, found) in
-        [("Accounts, asked once:", &found.accounts), ("Sinks, reached for:", &found.sinks)]
+        [("Accounts, one request each:", &found.accounts), ("Sinks, one connection each:", &found.sinks)]
     {
         lines.push(format!("\n{heading}"));
         if found.is_empty() {
@@ -138,7 +138,8 @@ fn watched(key: &PaceKeyPlan, policy: &Policy) -> String {
         );
         lines.push(wrapped(&line, "  ", "    "));
     }
-    lines.push(fact("asks", &format!("{} for {} (API {})", key.pace_key.host, key.pace_key.action, key.api)));
+    lines
+        .push(fact("polls", &format!("{} for {} (API {})", key.pace_key.host, key.pace_key.action, key.api)));
     let from = match key.documented {
         Some(documented) => format!("95 % of the documented {documented}"),
         None => "rate_limit".to_owned(),
@@ -150,12 +151,12 @@ fn watched(key: &PaceKeyPlan, policy: &Policy) -> String {
     let sweep = coarse(key.sweep.at_the_rate);
     lines.push(fact("one sweep", &format!("{sweep} ({} ÷ {})", counted(key.tasks, "task"), key.rate)));
     let late = match key.sweep.bottleneck {
-        Bottleneck::Rate => format!("up to {sweep} late: the rate is the bottleneck"),
+        Bottleneck::Rate => format!("up to {sweep} late: the rate limit is the bottleneck"),
         Bottleneck::Interval => {
             format!("up to {} late: max_interval and its jitter", rounded(policy.longest_interval()))
         }
     };
-    lines.push(fact("an end seen", &late));
+    lines.push(fact("end detected", &late));
     if key.own_timeouts > 0 {
         lines.push(fact("own timeout", &counted(key.own_timeouts, "task")));
     }
@@ -178,20 +179,17 @@ fn defaults(policy: &Policy) -> String {
         None => "never".to_owned(),
     };
     [
-        fact("first asked", &first),
-        fact(
-            "asked again",
-            &format!("after {initial_interval}, then ever more rarely, up to {longest} apart"),
-        ),
-        fact("given up", &given_up),
-        fact("told overdue", &overdue),
+        fact("first poll", &first),
+        fact("next polls", &format!("after {initial_interval}, then at growing intervals, up to {longest}")),
+        fact("deadline", &given_up),
+        fact("overdue", &overdue),
     ]
     .join("\n")
 }
 
 fn heard(SinkPlan { route, shown, sending }: &SinkPlan) -> String {
     let mut lines = vec![wrapped(&format!("{}: {shown}", route.sink), "  ", "    ")];
-    lines.push(fact("hears of", &words(&route.events)));
+    lines.push(fact("events", &words(&route.events)));
     lines.extend(route.outcomes.as_ref().map(|outcomes| fact("outcomes", &words(outcomes))));
     if !route.labels.is_empty() {
         let labels = route.labels.iter().map(|(name, value)| format!("{name}={value}"));
@@ -201,10 +199,10 @@ fn heard(SinkPlan { route, shown, sending }: &SinkPlan) -> String {
     sent.extend(sending.rate.map(|rate| format!("at most {rate}")));
     sent.extend(sending.gather.map(|gather| format!("gathered for {}", Span(gather))));
     sent.push(match sending.retry.give_up_after.0 {
-        Some(after) => format!("given up after {}", Span(after)),
-        None => "never given up".to_owned(),
+        Some(after) => format!("retries for {}", Span(after)),
+        None => "unlimited retries".to_owned(),
     });
-    lines.push(fact("sent", &sent.join(", ")));
+    lines.push(fact("attempts", &sent.join(", ")));
     lines.join("\n")
 }
 

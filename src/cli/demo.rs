@@ -52,7 +52,7 @@ pub async fn run(clock: Clock) -> Result<(), CommandFailure> {
         signal = stopped => {
             // A terminal shows a pressed key in an incomplete line.
             print::line("")?;
-            Err(Stopped { signal, text: "stopped; nothing is left behind: the cloud was simulated, and the store in memory".to_owned() }.into())
+            Err(Stopped { signal, text: "stopped; nothing remains: the cloud was simulated, and the store in memory".to_owned() }.into())
         }
         ended = demonstrate(clock) => ended,
     }
@@ -64,10 +64,9 @@ async fn demonstrate(clock: Clock) -> Result<(), CommandFailure> {
         unlisted: Unlisted::Follows(vec![SimResponse::status(RUNNING)]),
         ..Scenario::default()
     };
-    let sim =
-        Sim::start(scenario, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), clock).await.map_err(|error| {
-            Problem::new(Place::default(), format!("no port of 127.0.0.1 can be listened on: {error}"))
-        })?;
+    let sim = Sim::start(scenario, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), clock)
+        .await
+        .map_err(|error| Problem::new(Place::default(), format!("cannot listen on 127.0.0.1: {error}")))?;
     // Removed with this value, and so by Ctrl-C too; a closed terminal ends the program before that. The key
     // is not a real one.
     let key_file =
@@ -98,7 +97,7 @@ async fn open(sim: &Sim, show: &mut Show<'_>) -> Result<(), CommandFailure> {
     say(&format!(
         "A cloud is simulated on this machine, at {}, and {TASKS} servers are being reinstalled there, db-1 to db-{TASKS}. opwatch polls \
          their tasks as `opwatch run` does, with seconds for minutes, and at most {RATE} times a second, since this cloud allows {ALLOWED}. \
-         Lines without a # are what your log would hold.",
+         Lines without a # are log lines.",
         sim.addr()
     ))?;
     print::line("")?;
@@ -115,7 +114,7 @@ fn close(show: &Show<'_>) -> Result<(), CommandFailure> {
         refused => refused.to_string(),
     };
     say(&format!(
-        "{} tasks are over, and that was told {} times: {} success, {} failure, {} partial. {} signed requests were sent, and the cloud \
+        "{} tasks have finished, with {} final events: {} success, {} failure, {} partial. {} signed requests were sent, and the cloud \
          refused {too_many} of them as too many.",
         over.len(),
         show.final_events.len(),
@@ -143,7 +142,7 @@ Or as a daemon, whose store is a file, which survives a kill -9:
   {program} run -c my.toml
 
 Without a key: `{program} sim` is this cloud alone, with a configuration for it.
-README.md says how events get to your files, webhooks and programs."#
+README.md describes the delivery of events to files, webhooks and programs."#
     )
 }
 
@@ -159,10 +158,7 @@ fn no_key_file(error: &io::Error) -> Problem {
     let place = Place { key: Some("TMPDIR".to_owned()), ..Place::default() };
     Problem::new(
         place,
-        format!(
-            "no file can be written in {} ({error}); name another folder",
-            std::env::temp_dir().display()
-        ),
+        format!("cannot write a file in {} ({error}); name another folder", std::env::temp_dir().display()),
     )
 }
 

@@ -4,18 +4,18 @@ use std::sync::LazyLock;
 
 /// Of `opwatch` itself.
 pub const BEGINNING: &str = "\
-To begin:
-  opwatch demo                  shows it at work
+First steps:
+  opwatch demo                  shows opwatch at work, without credentials
   opwatch wait ID --region bj   waits for a task, without a configuration
-  opwatch check --help          has a first configuration";
+  opwatch check --help          shows a first configuration";
 
 /// Of `run`.
 pub const RUN: &str = "\
 Exit codes:
-  0  stopped by a signal, or with --until-done everything is done
-  1  the store failed, or with --until-done a delivery was given up
+  0  stopped by a signal, or with --until-done all work is done
+  1  the store failed, or with --until-done a delivery became a dead letter
   2  wrong usage or configuration, or a second daemon on the same store
-  5  with --until-done: nothing but held work was left for a minute
+  5  with --until-done: only work on hold was left for 1m
 
 Example:
   opwatch run -c opwatch.toml --until-done";
@@ -23,8 +23,8 @@ Example:
 /// Of `check`, in short.
 pub const CHECK: &str = "\
 Exit codes:
-  0  it is right
-  1  with --live: something cannot be reached now
+  0  the configuration is valid
+  1  with --live: an account or a sink is unreachable for now
   2  wrong usage or configuration
   5  with --live: the credentials or a sink are refused";
 
@@ -61,12 +61,12 @@ pub static CHECK_WITH_AN_EXAMPLE: LazyLock<String> = LazyLock::new(|| {
 pub const WAIT: &str = "\
 Exit codes, the first that applies:
   2  wrong usage or configuration
-  5  the cloud rejected a task, or nothing but held work (a wrong key, say) was
-     left for ten seconds
+  5  the cloud rejected a task, or only work on hold was left for 10s (such as
+     tasks of a wrong key)
   1  a task failed
-  4  a task was not over in time
+  4  timed out
   3  a task succeeded in part
-  0  all succeeded
+  0  all tasks succeeded
 
 Examples:
   opwatch wait 1000800001 1000800002 --region bj --timeout 1h
@@ -75,14 +75,14 @@ Examples:
 /// Of `events test`.
 pub const EVENTS_TEST: &str = "\
 Exit codes:
-  0  every sink accepted it
-  1  a sink would be tried again
+  0  every sink accepted the event
+  1  a delivery would be retried
   2  wrong usage or configuration
-  5  a sink refused it, or would be held";
+  5  a sink refused the event, or would go on hold";
 
 /// Of `completions`.
 pub const COMPLETIONS: &str = "\
-Example, for the shell that you are in:
+Example, for the current shell:
   source <(opwatch completions bash)";
 
 /// Of `man`.

@@ -135,7 +135,7 @@ pub enum CommandFailure {
     #[error("cannot start: the system refuses a timer, a poller or a thread")]
     Runtime(#[source] std::io::Error),
     /// Nothing but held work was left.
-    #[error("nothing but held work is left: {}; the log says why and what to do, and a later run goes on", .0.join(", "))]
+    #[error("all remaining tasks are on hold: {}; the log has the reason and the fix, and a later run continues", .0.join(", "))]
     Held(Vec<String>),
     /// A test event was not accepted; the result of each sink was printed.
     #[error("the test event was not accepted by {}", .0.sinks.join(", "))]
@@ -144,10 +144,10 @@ pub enum CommandFailure {
     #[error("not usable as it is: {}", [.0.refused.as_slice(), &.0.later].concat().join(", "))]
     NotReached(check::NotReached),
     /// Deliveries became dead letters.
-    #[error("deliveries were given up and are kept as dead letters ({0}); the log says which and why")]
+    #[error("deliveries became dead letters ({0}); the log has the events and the reasons")]
     Dead(u64),
     /// Standard output takes nothing, and its reader does not know.
-    #[error("cannot write to standard output; see to where it leads")]
+    #[error("cannot write to standard output; check its destination")]
     Output(#[source] std::io::Error),
     /// Not every task that was waited for ended well.
     #[error(transparent)]

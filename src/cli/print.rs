@@ -30,8 +30,8 @@ pub fn line(text: &str) -> Result<(), CommandFailure> {
 /// A whole document on standard output, as it is.
 ///
 /// # Errors
-/// When the reader is gone: the command is to end silently. And when it cannot be written for another reason,
-/// such as a full disk, which whoever reads the file later has to know.
+/// If the reader is gone, which ends the command silently, or if the write fails for another reason, such as a full
+/// disk, which the command reports.
 pub fn document(bytes: &[u8]) -> Result<(), CommandFailure> {
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(|error| {

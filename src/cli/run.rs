@@ -33,7 +33,7 @@ pub async fn run(
     let surroundings = Surroundings::of_process();
     telemetry::init(&loaded.log, surroundings)?;
     for doubt in &loaded.doubts {
-        tracing::warn!(%doubt, "the configuration can be used, but look at this");
+        tracing::warn!(%doubt, "the configuration is valid, with a warning");
     }
     let format = loaded.log.format.resolve(surroundings);
     let until_done = until_done.then_some(HELD_FOR_LONG);

@@ -56,7 +56,7 @@ async fn serve(
         )
     })?;
     let endpoint = sim.endpoint();
-    print(&format!("A simulated cloud answers at {endpoint} until it is interrupted."))?;
+    print(&format!("A simulated cloud runs at {endpoint} until it is interrupted."))?;
     print("To watch it, write these lines into sim.toml and run `opwatch run -c sim.toml`:")?;
     print("")?;
     for line in config.iter().chain([&format!("endpoint = \"{endpoint}\"")]) {
@@ -143,7 +143,7 @@ fn config(scenario: &Scenario) -> Vec<String> {
     let token = if scenario.token.is_some() { ", TENCENTCLOUD_TOKEN" } else { "" };
     if scenario.secret_key.expose() != SECRET_KEY || scenario.token.is_some() {
         let variables = format!("TENCENTCLOUD_SECRET_ID, TENCENTCLOUD_SECRET_KEY{token}");
-        lines.push(format!("credentials = \"env\" # set {variables} to what the scenario says"));
+        lines.push(format!("credentials = \"env\" # set {variables} to the values of the scenario"));
     } else {
         lines.push(format!("secret_id = {}", quoted(&scenario.secret_id)));
         lines.push(format!("secret_key = {}", quoted(SECRET_KEY)));
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_key_that_somebody_chose_is_not_printed() {
+    async fn a_key_of_the_scenario_is_not_printed() {
         let lines =
             printed("secret_key = 'my-own'\nsigned_host = 'bm.api.qcloud.com'").await.unwrap().join("\n");
         assert!(

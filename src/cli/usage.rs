@@ -19,7 +19,7 @@ pub fn message(error: &Error) -> Option<String> {
         let written = text(error, ContextKind::InvalidSubcommand).unwrap_or_default();
         match (written.as_str(), text(error, ContextKind::SuggestedSubcommand)) {
             ("help" | "version", _) => {
-                format!("{written}: is no command; write {} --{written}", command(error))
+                format!("{written}: is not a command; write {} --{written}", command(error))
             }
             (_, Some(meant)) => format!("{written}: there is no such command; did you mean `{meant}`?"),
             (_, None) => format!("{written}: there is no such command; {help}"),
@@ -27,14 +27,14 @@ pub fn message(error: &Error) -> Option<String> {
     } else if is(&[ErrorKind::UnknownArgument]) {
         match text(error, ContextKind::SuggestedArg) {
             _ if argument.ends_with(".toml") => {
-                format!("{argument}: has no place here; did you mean -c {argument}?")
+                format!("{argument}: does not belong here; did you mean -c {argument}?")
             }
             Some(meant) => format!("{argument}: there is no such option; did you mean `{meant}`?"),
             None if argument.starts_with('-') => format!("{argument}: there is no such option; {help}"),
-            None => format!("{argument}: has no place here; {help}"),
+            None => format!("{argument}: does not belong here; {help}"),
         }
     } else if let Some(other) = text(error, ContextKind::PriorArg).filter(|other| *other != argument) {
-        format!("{argument}: does not go with {other}; leave one of them out")
+        format!("{argument}: cannot be combined with {other}; leave one of them out")
     } else if is(&[ErrorKind::MissingRequiredArgument]) {
         format!("{argument}: is missing; {help}")
     } else if is(&[ErrorKind::InvalidValue]) && value.is_empty() {
@@ -59,7 +59,7 @@ pub fn message(error: &Error) -> Option<String> {
 /// not see.
 fn from_environment(argument: &str) -> &'static str {
     let is_set = || std::env::var_os("OPWATCH_CONFIG").is_some_and(|value| value.is_empty());
-    if argument.starts_with("--config") && is_set() { "; OPWATCH_CONFIG is set to nothing" } else { "" }
+    if argument.starts_with("--config") && is_set() { "; OPWATCH_CONFIG is empty" } else { "" }
 }
 
 fn text(error: &Error, kind: ContextKind) -> Option<String> {

@@ -23,7 +23,7 @@ use super::CommandFailure;
 use crate::clock::Clock;
 use crate::config::Loaded;
 use crate::daemon::{Daemon, Ended, Options};
-use crate::sinks::channel::Received;
+use crate::sinks::channel::Handed;
 use crate::units::{Limit, Span};
 use crate::watch::PollReport;
 use output::Output;
@@ -121,7 +121,7 @@ async fn watch(
 
 /// The live view, and its sources.
 struct Shown<'a> {
-    events: mpsc::Receiver<Received>,
+    events: mpsc::Receiver<Handed>,
     polls: mpsc::Receiver<PollReport>,
     tasks: &'a mut Tasks,
     output: &'a Output,

@@ -43,7 +43,7 @@ pub enum Missing {
 }
 
 /// The message of a proxy's 407, to a request as well as to a tunnel.
-const PROXY_LOGIN: &str = "the proxy does not know who asks; write user and password into `proxy`";
+const PROXY_LOGIN: &str = "the proxy requires another login; write user and password into `proxy`";
 
 /// Codes of API 2.0 with another scope than the service (docs/tencent-cloud-api.md §1, "Error codes"). Every
 /// other code is a fault of the service.
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_module_s_code_behind_a_general_one_is_told() {
+    fn a_module_s_code_behind_a_general_one_is_reported() {
         assert_eq!(refused(5100, "(9001)db error").code, Code::Int(9001));
         assert_eq!(refused(6000, "(9001)db error").code, Code::Int(6000));
         assert_eq!(refused(5100, "(sic) failed").code, Code::Int(5100));

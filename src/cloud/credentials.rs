@@ -130,7 +130,7 @@ impl RawCredentials {
 fn whole(path: &Path, found: Option<RawCredentials>, form: &str) -> Result<Credentials, String> {
     let shown = path.display();
     let Some(found) = found else {
-        return Err(format!("{shown} cannot be understood; {form}"));
+        return Err(format!("{shown} is not in this format; {form}"));
     };
     if let Some(key) = found.other_identity() {
         return Err(format!(
@@ -142,7 +142,7 @@ fn whole(path: &Path, found: Option<RawCredentials>, form: &str) -> Result<Crede
     let Some(secret_id) = filled(secret_id) else { return Err(format!("{shown} has no id; {form}")) };
     let Some(secret_key) = filled(secret_key) else { return Err(format!("{shown} has no key; {form}")) };
     if !secret_id.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(format!("the id in {shown} holds blanks or other characters that no id has; {form}"));
+        return Err(format!("the id in {shown} holds blanks or other invalid characters; {form}"));
     }
     Ok(Credentials { secret_id, secret_key: Secret::new(secret_key), token: filled(token).map(Secret::new) })
 }
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_credentials_is_told_with_its_name_and_its_form_and_nothing_of_what_is_in_it() {
+    fn a_file_without_credentials_is_reported_with_name_and_format_and_without_its_content() {
         for (form, text, told) in [
             (FileFormat::Sdk, "", "FILE has no id; write a line [default]"),
             (FileFormat::Sdk, "secret_id = A\nsecret_key = hunter2", "FILE has no id"),
@@ -260,14 +260,14 @@ mod tests {
                 "[default]\nsecret_id = hunter2 x\nsecret_key = hunter2",
                 "the id in FILE holds blanks",
             ),
-            (FileFormat::Sdk, "hunter2", "FILE cannot be understood; write a line [default]"),
+            (FileFormat::Sdk, "hunter2", "FILE is not in this format; write a line [default]"),
             (
                 FileFormat::Tccli,
                 "{\"secretId\": {\"hunter2\": 1}}",
-                "FILE cannot be understood; write {\"secretId\"",
+                "FILE is not in this format; write {\"secretId\"",
             ),
             (FileFormat::Tccli, "{\"secretId\": \"A\"}", "FILE has no key; write"),
-            (FileFormat::Tccli, "hunter2", "FILE cannot be understood"),
+            (FileFormat::Tccli, "hunter2", "FILE is not in this format"),
             (FileFormat::Key, "", "FILE is empty"),
         ] {
             let what = read(form, text).unwrap_err();

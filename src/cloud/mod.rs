@@ -74,7 +74,7 @@ pub enum Error {
         source: net::Error,
     },
     /// Something of the account's fits into no header.
-    #[error("the {what} of account {account} holds characters that no request can carry; write it anew")]
+    #[error("the {what} of account {account} holds characters that a request cannot have; replace it")]
     Header {
         /// The account.
         account: String,
@@ -90,7 +90,7 @@ pub enum Error {
         source: Refused,
     },
     /// The operation's host makes no URL.
-    #[error("{0} is not a host that can be connected to")]
+    #[error("{0} is not a valid host")]
     Host(String),
 }
 

@@ -52,7 +52,7 @@ pub fn read(
         (Err(_), _) if http_status != 200 => http(),
         (Err(_), Some(encoding)) => {
             let message = format!(
-                "the response is encoded as {encoding}, although the request allows no encoding; check the proxy or gateway in between"
+                "the response is encoded as {encoding}, although the request allows no encoding; check proxies and gateways"
             );
             fault(Cause::Missing(Missing::ContentEncoding), &message)
         }

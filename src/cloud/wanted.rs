@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_no_json_or_goes_on_after_it_is_none() {
+    fn a_body_that_is_no_json_or_has_text_after_it_is_refused() {
         let wanted = Wanted::new(["/a".to_owned()]);
         let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
         let half = r#"{"a":1,"junk":[{"":0"#;

@@ -51,7 +51,7 @@ pub fn load_accounts(path: Option<&Path>, environment: &Environment) -> Result<L
     }
     match (sections.into_told(), poll) {
         ((problems, _), _) if problems.is_empty() && accounts.is_empty() => {
-            let what = "there is no account; set TENCENTCLOUD_SECRET_ID and TENCENTCLOUD_SECRET_KEY, or name a configuration with -c";
+            let what = "no account exists; set TENCENTCLOUD_SECRET_ID and TENCENTCLOUD_SECRET_KEY, or name a configuration with -c";
             Err(vec![Problem::new(Place::default(), what)])
         }
         ((problems, doubts), Some(poll)) if problems.is_empty() => {

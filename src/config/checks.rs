@@ -22,7 +22,7 @@ const fn check(keys: &'static [&'static str], holds: bool, what: &'static str) -
     Check { keys, holds, what }
 }
 
-const MORE_THAN_NOTHING: &str = "is no time at all; write more than 0s";
+const MORE_THAN_NOTHING: &str = "is zero; write more than 0s";
 /// Sums of a multiplier and ages stay far from overflow; such a wait doubles thousands of times a second.
 const LARGEST_MULTIPLIER: f64 = 1000.0;
 
@@ -47,13 +47,13 @@ pub fn poll(policy: &Policy) -> Vec<Check> {
         check(
             &["jitter"],
             (0.0..=1.0).contains(&policy.jitter),
-            "is a part of the wait; write a number from 0 to 1",
+            "is a part of the interval; write a number from 0 to 1",
         ),
         check(
             &["initial_delay", "timeout"],
             !positive(policy.timeout)
                 || policy.timeout.0.is_none_or(|timeout| policy.initial_delay.0 < timeout),
-            "is not shorter than `timeout`, so the first poll would be the last; write less",
+            "is not shorter than `timeout`, so no poll would precede the deadline; write less",
         ),
         check(
             &["initial_interval", "max_interval"],
@@ -75,7 +75,7 @@ pub fn store(config: &store::Config) -> Vec<Check> {
         check(
             &["retention"],
             positive(config.retention),
-            "would forget every task at once; write more than 0s, or \"forever\"",
+            "would delete every finished task at once; write more than 0s, or \"forever\"",
         ),
         check(&["url"], flaw.is_none(), flaw.unwrap_or_default()),
     ]
@@ -89,22 +89,22 @@ pub fn sink(common: &Common) -> Vec<Check> {
         check(
             &["events"],
             events.as_ref().is_none_or(|events| !events.is_empty()),
-            "names none; name one, or leave it out",
+            "is an empty list; write one, or leave it out",
         ),
         check(
             &["outcomes"],
             outcomes.as_ref().is_none_or(|outcomes| !outcomes.is_empty()),
-            "names none; name one, or leave it out",
+            "is an empty list; write one, or leave it out",
         ),
         check(
             &["outcomes", "events"],
             outcomes.is_none() || events.as_ref().is_none_or(|events| events.contains(&EventGroup::Finished)),
-            "narrows what is finished, which `events` does not name; leave it out, or add \"finished\" there",
+            "filters finished events, which `events` does not include; leave it out, or add \"finished\" there",
         ),
         check(
             &["retry.give_up_after"],
             positive(retry.give_up_after),
-            "would give every delivery up at once; write more than 0s, or \"never\"",
+            "would make every failed delivery a dead letter at once; write more than 0s, or \"never\"",
         ),
         check(&["retry.initial"], !retry.initial.0.is_zero(), MORE_THAN_NOTHING),
         check(&["retry.max"], !retry.max.0.is_zero(), MORE_THAN_NOTHING),
@@ -128,17 +128,17 @@ pub fn account(config: &cloud::account::Config) -> Vec<Check> {
         check(
             &["region"],
             graphic(&config.region),
-            "write it as the API does, such as \"bj\" or \"ap-beijing\"",
+            "write it as in the API, such as \"bj\" or \"ap-beijing\"",
         ),
         check(
             &["secret_id"],
             graphic(&config.secret_id),
-            "is no key id; write it without blanks, or leave it out",
+            "is not a SecretId; write it without blanks, or leave it out",
         ),
         check(
             &["signed_host"],
             is_host && graphic(&config.signed_host),
-            "is no host; write a name alone, without a port, such as \"bm.api.qcloud.com\"",
+            "is not a host; write a name without a port, such as \"bm.api.qcloud.com\"",
         ),
         check(
             &["max_in_flight"],
@@ -151,11 +151,11 @@ pub fn account(config: &cloud::account::Config) -> Vec<Check> {
 /// Where to connect, or what is wrong with it; the address itself is not repeated, since it may hold a
 /// password.
 pub fn endpoint(written: &str) -> Result<reqwest::Url, &'static str> {
-    const FORM: &str = "is no address; write one such as \"https://bm.api.qcloud.com/v2/index.php\"";
+    const FORM: &str = "is not an address; write one such as \"https://bm.api.qcloud.com/v2/index.php\"";
     let url: reqwest::Url = written.parse().map_err(|_| FORM)?;
     let host = url.host_str().filter(|host| !host.is_empty()).ok_or(FORM)?;
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("holds a user or a password; leave them out, requests are signed");
+        return Err("holds a user or a password; leave them out: requests are signed");
     }
     if url.query().is_some() || url.fragment().is_some() {
         return Err("holds a query; leave out everything from the `?` or `#` on");
@@ -164,7 +164,7 @@ pub fn endpoint(written: &str) -> Result<reqwest::Url, &'static str> {
         "https" => Ok(url),
         "http" if is_loopback(host) => Ok(url),
         "http" => {
-            Err("is plain http beyond this machine; write https, or a loopback address such as 127.0.0.1")
+            Err("is plain http to another machine; write https, or a loopback address such as 127.0.0.1")
         }
         _ => Err(FORM),
     }

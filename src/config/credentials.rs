@@ -57,7 +57,7 @@ pub fn of_account(
             sections.report(
                 at,
                 key,
-                "stands beside `credentials`, which names another place; leave out one of the two",
+                "conflicts with `credentials`, which names another source; leave out one of the two",
             );
             None
         }
@@ -121,22 +121,22 @@ fn missing(source: CredentialSource, environment: &Environment) -> String {
             )
         }
         CredentialSource::Config => {
-            "says that they stand here; write `secret_id` and `secret_key_file`".to_owned()
+            "selects this section as the source; write `secret_id` and `secret_key_file`".to_owned()
         }
-        CredentialSource::Env => format!("says that they are in the environment; set {ID} and {KEY}"),
+        CredentialSource::Env => format!("selects the environment as the source; set {ID} and {KEY}"),
         CredentialSource::File => format!(
-            "says that they are in the SDK's file, but there is no {}; write it, or name another one in {SDK_FILE}",
+            "selects the SDK's file as the source, but {} does not exist; write it, or name another one in {SDK_FILE}",
             shown(sdk_files(environment))
         ),
         CredentialSource::Tccli => match tccli_file(environment) {
             Some(file) => {
                 format!(
-                    "says that tccli has them, but there is no {}; run `tccli configure`, or set {TCCLI_PROFILE}",
+                    "selects tccli as the source, but {} does not exist; run `tccli configure`, or set {TCCLI_PROFILE}",
                     file.display()
                 )
             }
             None => format!(
-                "says that tccli has them, but HOME or {TCCLI_PROFILE} leads to no file; set HOME, and a profile's plain name"
+                "selects tccli as the source, but HOME or {TCCLI_PROFILE} names no file; set HOME, and the plain name of a profile"
             ),
         },
     }
@@ -146,14 +146,14 @@ fn missing(source: CredentialSource, environment: &Environment) -> String {
 fn written_ones(sections: &mut Sections<'_>, at: &KeyPath, config: &Config) -> Option<Signing> {
     let (key, file) = match (&config.secret_key, &config.secret_key_file) {
         (Some(_), Some(_)) => {
-            sections.report(at, "secret_key_file", "stands beside `secret_key`; keep one of the two");
+            sections.report(at, "secret_key_file", "conflicts with `secret_key`; keep one of the two");
             return None;
         }
         (Some(key), None) if key.expose().trim().is_empty() => {
             sections.report(
                 at,
                 "secret_key",
-                "is empty; write the key, or leave it out to take it from the environment",
+                "is empty; write the key, or leave it out to use the environment",
             );
             return None;
         }
@@ -169,12 +169,12 @@ fn written_ones(sections: &mut Sections<'_>, at: &KeyPath, config: &Config) -> O
             Some((Credentials { secret_id: id.clone(), secret_key, token: None }, file))
         }
         (Some(_), None) => {
-            sections.report(at, "secret_id", "has no key beside it; write `secret_key_file` or `secret_key`");
+            sections.report(at, "secret_id", "has no SecretKey; write `secret_key_file` or `secret_key`");
             None
         }
         (None, _) => {
             let key = if config.secret_key.is_some() { "secret_key" } else { "secret_key_file" };
-            sections.report(at, key, "has no id beside it; write `secret_id`");
+            sections.report(at, key, "has no SecretId; write `secret_id`");
             None
         }
     }
@@ -233,11 +233,11 @@ fn looked_up(
 fn no_role(source: CredentialSource, environment: &Environment) -> Result<(), UnusableCredentials> {
     let is_set = |variable: &&&str| environment.filled(variable).is_some();
     if let Some(variable) = ROLES.iter().find(is_set) {
-        let what = "selects a role, which is not supported, and the key alone is another identity; unset it for opwatch, or write `secret_id` and `secret_key_file`";
+        let what = "selects a role, which is not supported, and the API key alone is another identity; unset it for opwatch, or write `secret_id` and `secret_key_file`";
         return Err(UnusableCredentials { variable: Some(variable), what: what.to_owned() });
     }
     if source == CredentialSource::Auto && POD_ROLE.iter().all(|variable| is_set(&variable)) {
-        let what = "selects the role of this pod, which is not supported, and there is a key as well; unset it for opwatch, or set `credentials` to the place of the key";
+        let what = "selects the role of this pod, which is not supported, beside an API key; unset it for opwatch, or set `credentials` to the source of the key";
         return Err(UnusableCredentials { variable: Some(POD_ROLE[0]), what: what.to_owned() });
     }
     Ok(())

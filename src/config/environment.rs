@@ -43,7 +43,7 @@ impl Environment {
 
     /// Why a variable has no value, as the rest of "NAME …".
     pub fn why_not(&self, name: &str) -> &'static str {
-        if self.not_text.contains(name) { "holds something that is not UTF-8 text" } else { "is not set" }
+        if self.not_text.contains(name) { "is not UTF-8 text" } else { "is not set" }
     }
 }
 

@@ -64,8 +64,7 @@ pub fn of_another_section(key: &str) -> Option<String> {
     let mut homes: Vec<&str> =
         sections.iter().filter(|(_, keys)| keys.get(key).is_some()).map(|(section, _)| *section).collect();
     homes.extend(types_with(key).next().map(|_| "[sinks.NAME]"));
-    (!homes.is_empty())
-        .then(|| format!("has no place here; write it below {}, to which it belongs", homes.join(" or ")))
+    (!homes.is_empty()).then(|| format!("does not belong here; write it below {}", homes.join(" or ")))
 }
 
 /// The types of sinks that have this key.

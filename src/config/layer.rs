@@ -133,7 +133,7 @@ impl<'a> Layer<'a> {
                     converter.tell_at(
                         name,
                         key.span(),
-                        format!("is a section; write [{section}] and its keys below"),
+                        format!("is a section; write [{section}] with its keys below"),
                     )
                 }
                 Some(_) => {
@@ -228,13 +228,13 @@ impl Converter<'_> {
                 let converted =
                     number.as_str().parse().ok().and_then(serde_json::Number::from_f64).map(Value::Number);
                 if converted.is_none() {
-                    self.tell(span, "is no finite number; write one such as 1.6");
+                    self.tell(span, "is not a finite number; write one such as 1.6");
                 }
                 converted
             }
             DeValue::Boolean(value) => Some(Value::Bool(*value)),
             DeValue::Datetime(_) => {
-                self.tell(span, "is a date without quotes; write it as a text, in quotes");
+                self.tell(span, "is a date without quotes; write text in quotes");
                 None
             }
             DeValue::Array(array) => {
@@ -297,7 +297,7 @@ impl Converter<'_> {
     }
 
     fn tasks(&mut self, key: Range<usize>, value: DeValue<'_>) -> Vec<Listed> {
-        let form = "is a list of tables; write [[tasks]] and a task's keys below";
+        let form = "is a list of tables; write [[tasks]] with the keys of a task below";
         let DeValue::Array(array) = value else {
             self.tell_at("tasks", key, form.to_owned());
             return Vec::new();

@@ -104,9 +104,11 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Vec<Proble
     let catalogue = catalogue(&accounts, &operations, &merged, &sections).polled_by(sure_poll);
     let mut targets = HashSet::new();
     match listed(&tasks, &task_files, &catalogue, |task| _ = targets.insert(task.target)) {
-        Ok(0) => {
-            sections.doubt(&[], "tasks", "there is none; write [[tasks]], or name a list in `task_files`")
-        }
+        Ok(0) => sections.doubt(
+            &[],
+            "tasks",
+            "no task is listed; write [[tasks]], or name a task file in `task_files`",
+        ),
         Ok(_) => {}
         Err(problems) => problems.into_iter().for_each(|problem| sections.report_problem(problem)),
     }
@@ -176,7 +178,7 @@ fn read_texts(path: &Path, problems: &mut Vec<Problem>) -> Vec<Text> {
         // task that it listed before.
         problems.push(Problem::new(
             main.place(None),
-            "is empty; write a configuration, or a comment if everything is left to defaults",
+            "is empty; write a configuration, or a comment to use only defaults",
         ));
     }
     let mut texts = vec![main];
@@ -227,7 +229,7 @@ fn capped(mut problems: Vec<Problem>, texts: &[Text]) -> Vec<Problem> {
     let more = problems.len().saturating_sub(MOST_TOLD);
     if more > 0 {
         problems.truncate(MOST_TOLD);
-        problems.push(Problem::new(Place::default(), format!("and {more} more problems")));
+        problems.push(Problem::new(Place::default(), format!("{more} further errors")));
     }
     problems
 }

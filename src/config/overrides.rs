@@ -74,7 +74,7 @@ pub fn doubts(environment: &Environment) -> Vec<Problem> {
     let almost = environment
         .with_prefix(ALMOST)
         .filter(|(name, _)| sections().any(|section| joined(name, section).is_some()));
-    let what = "sets nothing: two `_` stand in front of each part, as in OPWATCH__POLL__JITTER; write it so, or unset it";
+    let what = "has no effect: two `_` precede each part, as in OPWATCH__POLL__JITTER; correct or unset it";
     almost.map(|(name, _)| Problem::new(place(&format!("{ALMOST}{name}")), what)).collect()
 }
 
@@ -103,12 +103,15 @@ fn one(
         Value::Object(keys) => {
             let names: Vec<&str> = keys.keys().map(String::as_str).collect();
             if names.is_empty() {
-                return Err("holds names of your own choice, which cannot be set from the environment; write them into a file".to_owned());
+                return Err(
+                    "has free names, which cannot be set from the environment; write them into a file"
+                        .to_owned(),
+                );
             }
             return Err(format!("sets a whole section; add `__` and {}", suggestion("", &names)));
         }
         Value::Array(_) => {
-            let texts = texts(value).ok_or("is no list; write it as in a file, such as [\"a\", \"b\"]")?;
+            let texts = texts(value).ok_or("is not a list; write it as in a file, such as [\"a\", \"b\"]")?;
             let element = |(index, text)| {
                 let path = path.iter().cloned().chain([usize::to_string(&index)]).collect();
                 rebase(&path, text).map(Value::String)
@@ -143,14 +146,14 @@ fn meet<'a>(parts: &[&str], known: &'a Value) -> Result<(KeyPath, &'a Value), St
                 (None, []) => None,
                 (None, [key]) => Some(Ok((count, **key))),
                 (None, [_, _, ..]) => Some(Err(format!(
-                    "`{written}` means more than one name; write it in the case of the one you mean"
+                    "`{written}` matches several names; write it in the case of one of them"
                 ))),
             }
         });
         let Some((count, key)) = found.transpose()? else {
             if !path.is_empty() && keys.is_empty() {
                 return Err(format!(
-                    "[{}] has names of your own choice, which cannot be set from the environment; write them into a file",
+                    "[{}] has free names, which cannot be set from the environment; write them into a file",
                     dotted(&path)
                 ));
             }
@@ -158,12 +161,12 @@ fn meet<'a>(parts: &[&str], known: &'a Value) -> Result<(KeyPath, &'a Value), St
                 keys.iter().filter(|key| here[**key].is_object()).find_map(|key| joined(rest[0], key))
             {
                 return Err(format!(
-                    "meets nothing; two `_` stand between a section and its key: write {section}__{key}"
+                    "matches no key; two `_` separate a section and its key: write {section}__{key}"
                 ));
             }
             let within = if path.is_empty() { String::new() } else { format!(" in [{}]", dotted(&path)) };
             return Err(format!(
-                "meets nothing: there is no `{}`{within}; {}",
+                "matches no key: there is no `{}`{within}; {}",
                 rest[0],
                 suggestion(rest[0], &keys)
             ));

@@ -103,7 +103,7 @@ impl<'a> Sections<'a> {
                 Entry::Vacant(vacant) => _ = vacant.insert(name),
                 Entry::Occupied(other) => {
                     let what = format!(
-                        "leads where that of [sinks.{}] does; name another path, or leave out one of the two",
+                        "is the same file as that of [sinks.{}]; name another path, or leave out one of the two",
                         other.get()
                     );
                     self.report(&["sinks".to_owned(), name.clone()], key, what);
@@ -131,7 +131,7 @@ impl<'a> Sections<'a> {
         if config.is_some_and(TypeConfig::sends_singly)
             && common.as_ref().is_some_and(|common| common.batch.is_some())
         {
-            let what = "gathers nothing here, since each event goes out alone; leave it out, or limit `rate`";
+            let what = "has no effect here: each event is sent alone; leave it out, or limit `rate`";
             self.report(at, "batch", what);
         }
         Some(sinks::Config::new(common?, kind.value?))
@@ -144,9 +144,9 @@ impl<'a> Sections<'a> {
             sinks::TYPES.iter().map(|r#type| r#type.name).filter(|r#type| *r#type != LOG).collect();
         let what = match (name, written) {
             (LOG, None) => return SinkType::named(LOG),
-            (LOG, Some(_)) => "has no place here: the sink `log` is built in; leave it out, or give this sink another name".to_owned(),
+            (LOG, Some(_)) => "does not belong here: the sink `log` is built in; leave it out, or rename this sink".to_owned(),
             (_, Some(Some(LOG))) => {
-                "is always there under the name `log`; leave this section out, or write [sinks.log] without a type".to_owned()
+                "always exists under the name `log`; leave this section out, or write [sinks.log] without a type".to_owned()
             }
             (_, Some(Some(written))) => match SinkType::named(written) {
                 Some(r#type) => return Some(r#type),
@@ -154,7 +154,7 @@ impl<'a> Sections<'a> {
             },
             (_, None | Some(None)) if self.reported_keys(at).iter().any(|key| key == "type") => return None,
             (_, None | Some(None)) => {
-                format!("says what kind of sink this is; write type = and one of \"{}\"", choices.join("\", \""))
+                format!("is missing; write type = and one of \"{}\"", choices.join("\", \""))
             }
         };
         self.report(at, "type", what);
@@ -201,13 +201,13 @@ impl<'a> Sections<'a> {
                 self.report(
                     &at,
                     "",
-                    format!("is no table; write [{section}.NAME], with a name of your choice, and below it what belongs to it"),
+                    format!("is not a table; write [{section}.NAME] with any name, and its keys below"),
                 );
             } else if !usable {
                 self.report(
                     &at,
                     "",
-                    format!("is no name; write 1 to {LONGEST_NAME_BYTES} bytes without control characters and outer blanks"),
+                    format!("is not a valid name; write 1 to {LONGEST_NAME_BYTES} bytes without control characters and outer blanks"),
                 );
             } else {
                 named.push((name.clone(), table.clone()));
@@ -229,7 +229,7 @@ impl<'a> Sections<'a> {
         self.checked(at, value, faults, checks)
     }
 
-    /// Tells what is wrong with a key of the table at that path; `""` is the table itself.
+    /// Reports an error of a key of the table at that path; `""` is the table itself.
     pub fn report(&mut self, at: &[String], key: &str, what: impl Into<String>) {
         self.report_problem(Problem::new(self.place(&key_path(at, key)), what));
     }
@@ -251,7 +251,7 @@ impl<'a> Sections<'a> {
         self.problems.iter().filter_map(within).collect()
     }
 
-    /// Tells what is wrong elsewhere.
+    /// Reports an error elsewhere.
     pub fn report_problem(&mut self, problem: Problem) {
         self.problems.push(problem);
     }

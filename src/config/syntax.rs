@@ -5,19 +5,19 @@ const ADVICE: &[(&str, &str)] = &[
     ("key with no value", "write key = value, a [section], or a comment after #"),
     (
         "string values must be quoted",
-        "write behind the `=` a text in quotes, such as \"bj\", or a number, true or false without",
+        "write after the `=` a text in quotes, such as \"bj\", or a number, true or false without",
     ),
     ("invalid boolean", "write true or false"),
     ("invalid unquoted key", "write a name with other letters, blanks or dots in quotes"),
     ("invalid key-value pair", "write key = value, a [section], or a comment after #"),
-    ("unquoted keys cannot be empty", "write the key in front of the `=`"),
-    ("missing value", "write a value behind the `=`"),
-    ("duplicate key", "keep one of the two; a section, too, stands once in a file"),
+    ("unquoted keys cannot be empty", "write the key before the `=`"),
+    ("missing value", "write a value after the `=`"),
+    ("duplicate key", "keep one of the two; a section may occur once in a file"),
     ("unclosed table", "close the section's name on its line, as in [poll]"),
     ("unclosed array", "close the list with a `]`"),
     ("unclosed inline table", "close the table with a `}`"),
     ("missing comma", "write a comma between two elements"),
-    ("extra comma", "leave one comma out"),
+    ("extra comma", "remove one comma"),
     ("unexpected leading zero", "write the number without zeros in front, or a text in quotes"),
     ("invalid basic string", "close the text with a quote on the same line"),
     ("invalid literal string", "close the text with a quote on the same line"),
@@ -26,7 +26,7 @@ const ADVICE: &[(&str, &str)] = &[
     ("invalid escape", BACKSLASH),
     ("unexpected", "write key = value on one line"),
 ];
-const BACKSLASH: &str = "within \"…\" a backslash is written \\\\; within '…' it stands for itself";
+const BACKSLASH: &str = "within \"…\" a backslash is written \\\\; within '…' it is literal";
 
 /// The parser's message, and what to write.
 pub fn explain(message: &str) -> String {

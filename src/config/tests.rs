@@ -45,7 +45,7 @@ fn a_variable_that_is_none_of_ours_for_want_of_an_underscore_is_doubted() {
             .filter(|doubt| doubt.starts_with("OPWATCH_"))
             .collect::<Vec<_>>()
     };
-    let expected = "OPWATCH_POLL_TIMEOUT: sets nothing: two `_` stand in front of each part, as in OPWATCH__POLL__JITTER; write it so, or unset it";
+    let expected = "OPWATCH_POLL_TIMEOUT: has no effect: two `_` precede each part, as in OPWATCH__POLL__JITTER; correct or unset it";
     assert_eq!(told("OPWATCH_POLL_TIMEOUT"), [expected]);
     // As a program that an exec sink runs has them.
     for other in ["OPWATCH_CONFIG", "OPWATCH_TASK", "OPWATCH_ACCOUNT", "OPWATCH_NAME"] {
@@ -72,7 +72,7 @@ fn a_comment_alone_is_a_configuration_of_defaults_with_the_log_sink() {
 }
 
 #[test]
-fn mistakes_are_told_file_by_file_and_the_main_one_comes_first() {
+fn errors_are_reported_file_by_file_and_the_main_one_comes_first() {
     let folder = written(&[
         ("opwatch.toml", "[poll]\njitter = 3\n[log]\nlevel = 1\n"),
         ("conf.d/10.toml", "[poll]\ntimeout = 5\n"),
@@ -167,7 +167,7 @@ fn variables_are_replaced_in_strings_and_paths_are_relative_to_their_file() {
 }
 
 #[test]
-fn a_program_is_relative_to_its_file_where_it_has_a_slash_and_looked_for_in_the_path_where_not() {
+fn a_program_with_a_slash_is_relative_to_its_file_and_one_without_is_in_the_path() {
     let sink = |name: &str, command: &str| format!("[sinks.{name}]\ntype = 'exec'\ncommand = {command}\n");
     let text = [
         sink("a", "['bin/x', 'bin/y']"),
@@ -284,7 +284,7 @@ fn what_is_right_but_doubtful_is_kept_for_the_log() {
     for (doubt, part) in doubts.iter().zip([
         "chmod o-r",
         "begins or ends with blanks",
-        "tasks: there is none; write [[tasks]]",
+        "tasks: no task is listed; write [[tasks]]",
     ]) {
         assert!(
             doubt.contains("opwatch.toml:") && doubt.contains(part) && !doubt.contains("hunter2"),

@@ -41,15 +41,15 @@ const CASES: &[Wrong] = &[
     (&[(MAIN, "[poll]\nxyz = 1")], &[], &[("opwatch.toml:2: poll.xyz: ", "write one of `error_interval`")]),
     (&[(MAIN, "[http]\nlisten = '127.0.0.1:1'")], &[], &[("opwatch.toml:1: http: ", "no such section; write [accounts.NAME], [poll]")]),
     (&[(MAIN, "secret_key = 'hunter2'")], &[], &[("opwatch.toml:1: secret_key: ", "write it below [accounts.NAME]")]),
-    (&[(MAIN, "[accounts]\nsecret_key = 'hunter2'")], &[], &[("opwatch.toml:2: accounts.secret_key: ", "is no table")]),
+    (&[(MAIN, "[accounts]\nsecret_key = 'hunter2'")], &[], &[("opwatch.toml:2: accounts.secret_key: ", "is not a table")]),
     (&[(MAIN, "[accounts.default]\nregion = 'bj'\nsecret_id = 'AKID'\nsecret_kee = 'hunter2'")], &[], &[("opwatch.toml:4: accounts.default.secret_kee: ", "did you mean `secret_key`?")]),
-    (&[(MAIN, "[accounts.\"a\\nb\"]\n")], CREDENTIALS, &[("opwatch.toml:1: accounts.\"a\\nb\": ", "is no name")]),
+    (&[(MAIN, "[accounts.\"a\\nb\"]\n")], CREDENTIALS, &[("opwatch.toml:1: accounts.\"a\\nb\": ", "is not a valid name")]),
     (&[(MAIN, "[accounts.default]\nproxi = 'http://u:hunter2@p'")], CREDENTIALS, &[("opwatch.toml:2: accounts.default.proxi: ", "did you mean `proxy`?")]),
     // Types and units.
     (&[(MAIN, "poll = 3")], &[], &[("opwatch.toml:1: poll: ", "write [poll]")]),
     (&[(MAIN, "[poll]\njitter = '0.1'")], &[], &[("opwatch.toml:2: poll.jitter: ", "write a number")]),
     (&[(MAIN, "[poll]\njitter = nan")], &[], &[("opwatch.toml:2: poll.jitter: ", "finite number")]),
-    (&[(MAIN, "[poll]\nmax_interval = 60")], &[], &[("opwatch.toml:2: poll.max_interval: ", "integer `60` does not fit; write a time with its unit")]),
+    (&[(MAIN, "[poll]\nmax_interval = 60")], &[], &[("opwatch.toml:2: poll.max_interval: ", "integer `60` does not fit; write a duration with its unit")]),
     (&[(MAIN, "[poll]\nmax_interval = '60 parsecs'")], &[], &[("opwatch.toml:2: poll.max_interval: ", "such as \"90s\"")]),
     (&[(MAIN, "[poll]\nmax_interval = 'never'")], &[], &[("opwatch.toml:2: poll.max_interval: ", "such as \"90s\"")]),
     (&[(MAIN, "[poll]\nmax_interval = 1979-05-27")], &[], &[("opwatch.toml:2: poll.max_interval: ", "date without quotes")]),
@@ -68,15 +68,15 @@ const CASES: &[Wrong] = &[
     (&[(MAIN, "[poll]\ninitial_interval = '2m'"), ("conf.d/a.toml", "[poll]\ninitial_interval = '3m'")], &[], &[("conf.d/a.toml:2: poll.initial_interval: ", "longer than `max_interval`")]),
     (&[(MAIN, "[poll]\nerror_interval = '1h'\nmultiplier = 0.5\njitter = -0.1\nrequest_timeout = '0s'")], &[],
         &[("opwatch.toml:2: poll.error_interval: ", "longer"), ("opwatch.toml:3: poll.multiplier: ", "from 1"), ("opwatch.toml:4: poll.jitter: ", "from 0 to 1"), ("opwatch.toml:5: poll.request_timeout: ", "more than 0s")]),
-    (&[(MAIN, "[poll]\ninitial_delay = '24h'")], &[], &[("opwatch.toml:2: poll.initial_delay: ", "first poll would be the last")]),
-    (&[(MAIN, "[poll]\ntimeout = '5m'\ninitial_delay = '5m'\n[[tasks]]\nid = 1\nregion = 'bj'\n[[tasks]]\nid = 2\nregion = 'bj'\ninitial_delay = '6m'")], CREDENTIALS, &[("opwatch.toml:3: poll.initial_delay: ", "first poll would be the last")]),
+    (&[(MAIN, "[poll]\ninitial_delay = '24h'")], &[], &[("opwatch.toml:2: poll.initial_delay: ", "no poll would precede the deadline")]),
+    (&[(MAIN, "[poll]\ntimeout = '5m'\ninitial_delay = '5m'\n[[tasks]]\nid = 1\nregion = 'bj'\n[[tasks]]\nid = 2\nregion = 'bj'\ninitial_delay = '6m'")], CREDENTIALS, &[("opwatch.toml:3: poll.initial_delay: ", "no poll would precede the deadline")]),
     (&[(MAIN, "task_files = ['a.tasks']\n[poll]\ntimeout = '10m'\ninitial_delay = '5m'\n[accounts.main]\nregion = 'bj'\n[[tasks]]\nid = 1\ninitial_delay = '10m'\n[[tasks]]\nid = 2\ntimeout = '5m'\n[[tasks]]\nid = 3\ntimeout = '1m'\ninitial_delay = '1m'\n[[tasks]]\nid = 4\ntimeout = 'never'\ninitial_delay = '1h'"), ("a.tasks", "{\"id\":5,\"initial_delay\":\"1h\"}\n{\"id\":6,\"initial_delay\":\"1h\",\"timeout\":\"2h\"}")], CREDENTIALS,
         &[("opwatch.toml:9: tasks.initial_delay: ", "`timeout` of [poll], which is 10m"), ("opwatch.toml:12: tasks.timeout: ", "`initial_delay` of [poll], which is 5m"),
           ("opwatch.toml:16: tasks.initial_delay: ", "not shorter than `timeout`, so"), ("a.tasks:1: initial_delay: ", "`timeout` of [poll], which is 10m")]),
     // Layers that contradict.
     (&[(MAIN, GOOD), ("conf.d/a.toml", "[accounts.default]\nsecret_key_file = 'k'"), ("conf.d/k", "hunter2")], &[], &[("conf.d/a.toml:2: accounts.default.secret_key_file: ", "keep one")]),
     (&[(MAIN, "[sinks.a]\ntype = 'file'\npath = 'x'"), ("conf.d/a.toml", "[sinks.a]\ntype = 'exec'")], &[], &[("opwatch.toml:3: sinks.a.path: ", "is a key of type \"file\"; leave it out, or write it in a sink of that type"), ("conf.d/a.toml:1: sinks.a.command: ", "is missing")]),
-    (&[(MAIN, GOOD), ("conf.d/a.toml", "[accounts]\ndefault = 'hunter2'")], &[], &[("conf.d/a.toml:2: accounts.default: ", "is no table")]),
+    (&[(MAIN, GOOD), ("conf.d/a.toml", "[accounts]\ndefault = 'hunter2'")], &[], &[("conf.d/a.toml:2: accounts.default: ", "is not a table")]),
     // Typical errors of newcomers: names and forms of other programs, keys in the wrong place, files of
     // another kind.
     (&[(MAIN, "region = 'bj'\ntimeout = '1h'\nurl = 'hunter2'\ntask_file = ['a']\n[default]\nregion = 'bj'\n[sink.a]\ntype = 'file'")], &[],
@@ -90,7 +90,7 @@ const CASES: &[Wrong] = &[
         &[("opwatch.toml:4: sinks.a.path: ", "is a key of type \"file\"; leave it out, or write it in a sink of that type"), ("opwatch.toml:8: sinks.b.url: ", "is a key of type \"webhook\""), ("opwatch.toml:9: sinks.b.timeout: ", "is a key of type \"webhook\" and \"exec\""),
           ("opwatch.toml:13: sinks.c.path: ", "is a key of type \"file\""), ("opwatch.toml:14: sinks.c.command: ", "is a key of type \"exec\"")]),
     (&[(MAIN, "[sinks.a]\ntype = 'http'\n[sinks.b]\ntype = 'log'\n[sinks.c]\ntype = 'Webhook'\n[sinks.d]\ntype = 'file'\nfile = 'x'\nevents = 'finished'\noutcomes = [1]\nretry = 3")], &[],
-        &[("opwatch.toml:2: sinks.a.type: ", "did you mean `webhook`?"), ("opwatch.toml:4: sinks.b.type: ", "is always there under the name `log`"), ("opwatch.toml:6: sinks.c.type: ", "did you mean `webhook`?"), ("opwatch.toml:7: sinks.d.path: ", "is missing"), ("opwatch.toml:9: sinks.d.file: ", "did you mean `path`?"),
+        &[("opwatch.toml:2: sinks.a.type: ", "did you mean `webhook`?"), ("opwatch.toml:4: sinks.b.type: ", "always exists under the name `log`"), ("opwatch.toml:6: sinks.c.type: ", "did you mean `webhook`?"), ("opwatch.toml:7: sinks.d.path: ", "is missing"), ("opwatch.toml:9: sinks.d.file: ", "did you mean `path`?"),
           ("opwatch.toml:10: sinks.d.events: ", "write a list, in [ ]"), ("opwatch.toml:11: sinks.d.outcomes.0: ", "write one of \"success\", \"failure\", \"partial\""), ("opwatch.toml:12: sinks.d.retry: ", "write a table, in { }")]),
     (&[(MAIN, "[sinks.a]\ntype = 'file'\npath = 'x'\nevents = ['progressed']\noutcomes = ['failure']")], &[], &[("opwatch.toml:5: sinks.a.outcomes: ", "add \"finished\" there")]),
     (&[(MAIN, "[store]\nurl = 'sqlite:///var/lib/x.db'")], &[], &[("opwatch.toml:2: store.url: ", "write sqlite: and the path alone")]),
@@ -110,7 +110,7 @@ const CASES: &[Wrong] = &[
     (&[(MAIN, "[sinks.a]\nallow_link_local = True\npath = \"C:\\users\\x\"\n\n[accounts.北京]\nregion = \"hunter2")], &[],
         &[("opwatch.toml:2: ", "write true or false"), ("opwatch.toml:3: ", "a backslash is written \\\\"), ("opwatch.toml:5: ", "in quotes"), ("opwatch.toml:6: ", "close the text with a quote")]),
     (&[(MAIN, "[sinks.a]\ntype = 'file'\npath = 'x'\n[sinks.a]\ntype = 'file'\npath = 'y'")], &[], &[("opwatch.toml:4: ", "duplicate key; keep one of the two")]),
-    (&[(MAIN, "[poll]\njitter = 0.1"), ("conf.d/a.toml", "[poll"), ("conf.d/b.toml", "poll = ")], &[], &[("conf.d/a.toml:1: ", "close the section's name"), ("conf.d/b.toml:1: ", "write behind the `=`")]),
+    (&[(MAIN, "[poll]\njitter = 0.1"), ("conf.d/a.toml", "[poll"), ("conf.d/b.toml", "poll = ")], &[], &[("conf.d/a.toml:1: ", "close the section's name"), ("conf.d/b.toml:1: ", "write after the `=`")]),
     // Credentials.
     (&[(MAIN, "[accounts.default]\nregion = 'bj'")], &[], &[("opwatch.toml:1: accounts.default: ", "has no credentials")]),
     (&[(MAIN, "[accounts.default]\nsecret_id = 'AKID'")], CREDENTIALS, &[("opwatch.toml:2: accounts.default.secret_id: ", "secret_key_file")]),
@@ -125,7 +125,7 @@ const CASES: &[Wrong] = &[
     (&[(MAIN, "[accounts.a]\ncredentials = 'config'\n[accounts.b]\ncredentials = 'env'\nsecret_id = 'AKID'\nsecret_key = 'hunter2'")], CREDENTIALS,
         &[("opwatch.toml:2: accounts.a.credentials: ", "write `secret_id`"), ("opwatch.toml:5: accounts.b.secret_id: ", "leave out one")]),
     (&[(MAIN, "[accounts.a]\ncredentials = 'env'\n[accounts.b]\ncredentials = 'file'\n[accounts.c]\ncredentials = 'tccli'")], &[("HOME", "/no/such/home"), ("TCCLI_PROFILE", "ops")],
-        &[("opwatch.toml:2: accounts.a.credentials: ", "set TENCENTCLOUD_SECRET_ID"), ("opwatch.toml:4: accounts.b.credentials: ", "there is no /no/such/home/.tencentcloud/credentials and /etc"), ("opwatch.toml:6: accounts.c.credentials: ", "there is no /no/such/home/.tccli/ops.credential")]),
+        &[("opwatch.toml:2: accounts.a.credentials: ", "set TENCENTCLOUD_SECRET_ID"), ("opwatch.toml:4: accounts.b.credentials: ", "as the source, but /no/such/home/.tencentcloud/credentials and /etc"), ("opwatch.toml:6: accounts.c.credentials: ", "as the source, but /no/such/home/.tccli/ops.credential")]),
     (&[(MAIN, "[accounts.a]\ncredentials = 'tccli'")], &[("HOME", "/root"), ("TCCLI_PROFILE", "../x")], &[("opwatch.toml:2: accounts.a.credentials: ", "plain name")]),
     (&[(MAIN, "[accounts.a]")], &[("TENCENTCLOUD_CREDENTIALS_FILE", "/no/such/file")], &[("opwatch.toml:1: accounts.a: ", "cannot read /no/such/file")]),
     (&[(MAIN, "# nothing")], &[("TENCENTCLOUD_CREDENTIALS_FILE", "/no/such/file")], &[("cannot read /no/such/file", "check its name")]),
@@ -136,8 +136,8 @@ const CASES: &[Wrong] = &[
     (&[(MAIN, "[accounts.default]\napi = 3.0\nproxy = 3128\nca_file = 'missing.pem'")], CREDENTIALS,
         &[("opwatch.toml:2: accounts.default.api: ", "does not fit; write one of \"2.0\", \"3.0\""), ("opwatch.toml:3: accounts.default.proxy: ", "a text, in quotes"), ("opwatch.toml:4: accounts.default.ca_file: ", "cannot read")]),
     (&[(MAIN, "[accounts.default]\nproxy = 'http://u:hunter2@p/x'\nca_file = ''")], CREDENTIALS, &[("opwatch.toml:2: accounts.default.proxy: ", "leave out"), ("opwatch.toml:3: accounts.default.ca_file: ", "is empty")]),
-    (&[(MAIN, "[accounts.default]\nendpoint = 'http://127.0.0.1:1'\nproxy = 'http://u:hunter2@p:3128'")], CREDENTIALS, &[("opwatch.toml:3: accounts.default.proxy: ", "beyond this machine")]),
-    (&[(MAIN, "[accounts.default]\nsigned_host = 'https://h/x'")], CREDENTIALS, &[("opwatch.toml:2: accounts.default.signed_host: ", "is no host")]),
+    (&[(MAIN, "[accounts.default]\nendpoint = 'http://127.0.0.1:1'\nproxy = 'http://u:hunter2@p:3128'")], CREDENTIALS, &[("opwatch.toml:3: accounts.default.proxy: ", "to another machine")]),
+    (&[(MAIN, "[accounts.default]\nsigned_host = 'https://h/x'")], CREDENTIALS, &[("opwatch.toml:2: accounts.default.signed_host: ", "is not a host")]),
     // Sinks.
     (&[(MAIN, "[sinks.audit]\npath = 'x'")], &[], &[("opwatch.toml:1: sinks.audit.type: ", "\"file\"")]),
     (&[(MAIN, "[sinks.audit]\ntype = 'fiel'\npath = 'x'")], &[], &[("opwatch.toml:2: sinks.audit.type: ", "did you mean `file`?")]),
@@ -148,10 +148,10 @@ const CASES: &[Wrong] = &[
     (&[(MAIN, "[sinks.audit]\ntype = 'file'\npath = ''\n[sinks.audit.retry]\ninitial = '1h'")], &[], &[("opwatch.toml:3: sinks.audit.path: ", "is empty"), ("opwatch.toml:5: sinks.audit.retry.initial: ", "longer than `retry.max`")]),
     (&[(MAIN, "[sinks.log]\ntype = 'file'\npath = '-'")], &[], &[("opwatch.toml:2: sinks.log.type: ", "built in")]),
     (&[(MAIN, "[sinks.log]\npath = '-'")], &[], &[("opwatch.toml:2: sinks.log.path: ", "is a key of type \"file\"")]),
-    (&[(MAIN, "[sinks]\naudit = 'file'")], &[], &[("opwatch.toml:2: sinks.audit: ", "is no table")]),
+    (&[(MAIN, "[sinks]\naudit = 'file'")], &[], &[("opwatch.toml:2: sinks.audit: ", "is not a table")]),
     (&[(MAIN, "[sinks.a]\ntype = 'file'\npath = 'x'\n[sinks.b]\ntype = 'file'\npath = './x'\n[sinks.c]\ntype = 'file'\npath = 'y'\n[sinks.d]\ntype = 'file'\npath = 'deep/../x'"), ("deep/file", "")], &[],
-        &[("opwatch.toml:6: sinks.b.path: ", "leads where that of [sinks.a] does"), ("opwatch.toml:12: sinks.d.path: ", "[sinks.a]")]),
-    (&[(MAIN, "[sinks.a]\ntype = 'file'\npath = '-'\n[sinks.b]\ntype = 'file'\npath = '-'")], &[], &[("opwatch.toml:6: sinks.b.path: ", "leads where that of [sinks.a] does")]),
+        &[("opwatch.toml:6: sinks.b.path: ", "is the same file as that of [sinks.a]"), ("opwatch.toml:12: sinks.d.path: ", "[sinks.a]")]),
+    (&[(MAIN, "[sinks.a]\ntype = 'file'\npath = '-'\n[sinks.b]\ntype = 'file'\npath = '-'")], &[], &[("opwatch.toml:6: sinks.b.path: ", "is the same file as that of [sinks.a]")]),
     // Webhooks.
     (&[(MAIN, "[sinks.ops]\ntype = 'webhook'")], &[], &[("opwatch.toml:1: sinks.ops.url: ", "or `url_file`")]),
     (&[(MAIN, "[sinks.ops]\ntype = 'webhook'\nurll = 'https://h/hunter2'")], &[], &[("opwatch.toml:3: sinks.ops.urll: ", "did you mean `url`?")]),
@@ -166,7 +166,7 @@ const CASES: &[Wrong] = &[
     (&[(MAIN, "[sinks.ops]\ntype = 'webhook'\nurl = 'https://h/'\nmethod = 'GET'\ntimeout = '0s'\nproxy = 'http://u:hunter2@p/x'\nallow_link_local = 'no'")], &[],
         &[("opwatch.toml:4: sinks.ops.method: ", "\"POST\", \"PUT\""), ("opwatch.toml:5: sinks.ops.timeout: ", "more than 0s"), ("opwatch.toml:6: sinks.ops.proxy: ", "leave out"), ("opwatch.toml:7: sinks.ops.allow_link_local: ", "true or false")]),
     (&[(MAIN, "[sinks.ops]\ntype = 'webhook'\nurl = 'https://h/'\nsecrets = ['whsec_QUJDREVGR0hJSktMTU5PUFFSU1RVVldY', 'whsec_hunter2!', 'hunter2']\n[sinks.ops.headers]\n'a b' = 'hunter2'\nX-A = \"hunter2\\n\"\nhost = 3\nwebhook-id = 'hunter2'")], &[],
-        &[("opwatch.toml:4: sinks.ops.secrets.1: ", "whsec_ and base64"), ("opwatch.toml:4: sinks.ops.secrets.2: ", "whsec_ and base64"), ("opwatch.toml:6: sinks.ops.headers.\"a b\": ", "is no name"), ("opwatch.toml:7: sinks.ops.headers.X-A: ", "no header can carry"),
+        &[("opwatch.toml:4: sinks.ops.secrets.1: ", "whsec_ and base64"), ("opwatch.toml:4: sinks.ops.secrets.2: ", "whsec_ and base64"), ("opwatch.toml:6: sinks.ops.headers.\"a b\": ", "is not the name"), ("opwatch.toml:7: sinks.ops.headers.X-A: ", "a header cannot have"),
           ("opwatch.toml:8: sinks.ops.headers.host: ", "a text, in quotes"), ("opwatch.toml:9: sinks.ops.headers.webhook-id: ", "set by opwatch")]),
     (&[(MAIN, "[sinks.a]\ntype = 'webhook'\nurl = 'https://h/'\ntls = { cert_file = 'me.pem' }\n[sinks.b]\ntype = 'webhook'\nurl = 'https://h/'\ntls = { key_file = 'me.key', cafile = 'x' }\n[sinks.c]\ntype = 'webhook'\nurl = 'https://h/'\ntls = { cert_file = 'me.pem', key_file = 'me.key', ca_file = 'ca.pem' }"), ("me.pem", "hunter2"), ("me.key", "hunter2"), ("ca.pem", "hunter2")], &[],
         &[("opwatch.toml:4: sinks.a.tls.cert_file: ", "write `key_file`"), ("opwatch.toml:8: sinks.b.tls.cafile: ", "did you mean `ca_file`?"), ("opwatch.toml:8: sinks.b.tls.key_file: ", "write `cert_file`"),
@@ -188,12 +188,12 @@ const CASES: &[Wrong] = &[
     (&[(MAIN, "[sinks.audit]\ntype = 'file'\npath = 'x'\noutcomes = ['success', 'sucess']\nlabels = { team = 3 }\nrate = 0\nmax_in_flight = 0\nretry = { give_up_after = '0s' }")], &[],
         &[("opwatch.toml:4: sinks.audit.outcomes", "success"), ("opwatch.toml:5: sinks.audit.labels.team: ", "a text"), ("opwatch.toml:6: sinks.audit.rate: ", "100/1m"), ("opwatch.toml:7: sinks.audit.max_in_flight: ", "from 1 to 1000"), ("opwatch.toml:8: sinks.audit.retry.give_up_after: ", "never")]),
     (&[(MAIN, "[sinks.page]\ntype = 'exec'\ncommand = ['/bin/true']\nbatch = '5s'\nevents = []")], &[],
-        &[("opwatch.toml:4: sinks.page.batch: ", "each event goes out alone"), ("opwatch.toml:5: sinks.page.events: ", "names none")]),
+        &[("opwatch.toml:4: sinks.page.batch: ", "each event is sent alone"), ("opwatch.toml:5: sinks.page.events: ", "is an empty list")]),
     // Variables in strings.
     (&[(MAIN, "[store]\nurl = 'sqlite:${DB}'")], &[], &[("opwatch.toml:2: store.url: ", "DB is not set")]),
     (&[(MAIN, "[accounts.default]\nsecret_id = 'AKID'\nsecret_key = 'hunter2${'")], &[], &[("opwatch.toml:3: accounts.default.secret_key: ", "not closed")]),
     (&[(MAIN, "[accounts.default]\nsecret_id = 'AKID'\nmax_in_flight = 0\nendpoint = 'x'")], &[],
-        &[("opwatch.toml:2: accounts.default.secret_id: ", "no key"), ("opwatch.toml:3: accounts.default.max_in_flight: ", "from 1"), ("opwatch.toml:4: accounts.default.endpoint: ", "no address")]),
+        &[("opwatch.toml:2: accounts.default.secret_id: ", "has no SecretKey"), ("opwatch.toml:3: accounts.default.max_in_flight: ", "from 1"), ("opwatch.toml:4: accounts.default.endpoint: ", "is not an address")]),
     (&[(MAIN, "[poll]\ninitial_interval = '2m'\nmax_interval = '${X}'\n[sinks.a]\ntype = '${X}'\n[sinks.b]\ntype = 'file'\npath = '${X}'")], &[],
         &[("opwatch.toml:3: poll.max_interval: ", "X is not set"), ("opwatch.toml:5: sinks.a.type: ", "X is not set"), ("opwatch.toml:8: sinks.b.path: ", "X is not set")]),
     // The environment.
@@ -202,13 +202,13 @@ const CASES: &[Wrong] = &[
     (&[(MAIN, "# nothing")], &[("OPWATCH__POLL__JITTER", "much")], &[("OPWATCH__POLL__JITTER: ", "write a number")]),
     (&[(MAIN, "# nothing")], &[("OPWATCH__POLL__JITTER", "0.1"), ("OPWATCH__poll__jitter", "0.2")], &[("OPWATCH__poll__jitter: ", "same key as OPWATCH__POLL__JITTER")]),
     (&[(MAIN, "# nothing")], &[("OPWATCH__POLL", "0.1")], &[("OPWATCH__POLL: ", "whole section")]),
-    (&[(MAIN, "# nothing")], &[("OPWATCH__", "0.1")], &[("OPWATCH__: ", "meets nothing")]),
+    (&[(MAIN, "# nothing")], &[("OPWATCH__", "0.1")], &[("OPWATCH__: ", "matches no key")]),
     (&[(MAIN, "# nothing")], &[("OPWATCH__TASKS__0__ID", "1")], &[("OPWATCH__TASKS__0__ID: ", "write them into a file")]),
     (&[(MAIN, "[sinks.audit]\ntype = 'file'\npath = 'x'")], &[("OPWATCH__SINKS__ADUIT__PATH", "y")], &[("OPWATCH__SINKS__ADUIT__PATH: ", "did you mean `audit`?")]),
     (&[(MAIN, GOOD)], &[("OPWATCH__ACCOUNTS__DEFAULT__SECRET_KEE", "hunter2")], &[("OPWATCH__ACCOUNTS__DEFAULT__SECRET_KEE: ", "did you mean `secret_key`?")]),
     (&[(MAIN, "# nothing")], &[("OPWATCH__POLL_JITTER", "0.1")], &[("OPWATCH__POLL_JITTER: ", "write POLL__JITTER")]),
     (&[(MAIN, "[sinks.a]\ntype = 'webhook'\nurl = 'https://h/'")], &[("OPWATCH__SINKS__A__RETRY_MAX", "1s"), ("OPWATCH__SINKS__A__LABELS__TEAM", "dba"), ("OPWATCH__SINKS__A__HEADERS", "hunter2"), ("OPWATCH__SINKS__A__ALLOW_LINK_LOCAL", "yes")],
-        &[("OPWATCH__SINKS__A__RETRY_MAX: ", "write RETRY__MAX"), ("OPWATCH__SINKS__A__LABELS__TEAM: ", "names of your own choice"), ("OPWATCH__SINKS__A__HEADERS: ", "write them into a file"), ("OPWATCH__SINKS__A__ALLOW_LINK_LOCAL: ", "true or false")]),
+        &[("OPWATCH__SINKS__A__RETRY_MAX: ", "write RETRY__MAX"), ("OPWATCH__SINKS__A__LABELS__TEAM: ", "free names"), ("OPWATCH__SINKS__A__HEADERS: ", "write them into a file"), ("OPWATCH__SINKS__A__ALLOW_LINK_LOCAL: ", "true or false")]),
     (&[(MAIN, "# nothing")], &[("OPWATCH__TASK_FILES", "a.tasks,b.tasks")], &[("OPWATCH__TASK_FILES: ", "a.tasks,b.tasks; write the file")]),
     (&[(MAIN, "[poll]\njitter = 3"), ("conf.d/a.toml", "[poll]\ntimeout = 5"), ("conf.d/b.toml", "[log]\nlevel = 'verbose'")], &[("OPWATCH__POLL__MULTIPLIER", "0")],
         &[("opwatch.toml:2: poll.jitter: ", "from 0 to 1"), ("conf.d/a.toml:2: poll.timeout: ", "or \"never\""), ("conf.d/b.toml:2: log.level: ", "write one of"), ("OPWATCH__POLL__MULTIPLIER: ", "from 1 to 1000")]),
@@ -223,7 +223,7 @@ const CASES: &[Wrong] = &[
         &[("opwatch.toml:3: tasks.id: ", "is missing"), ("opwatch.toml:6: tasks.id: ", "an integer from 0"), ("opwatch.toml:9: tasks.operation: ", "there is no operation \"bn\"; write one of `bm`, `bm3`"),
           ("opwatch.toml:12: tasks.account: ", "did you mean `main`?"), ("opwatch.toml:15: tasks.sinks: ", "there is no sink \"lgo\"; write one of `log`")]),
     (&[(MAIN, "[accounts.main]\n[[tasks]]\nid = 4")], CREDENTIALS, &[("opwatch.toml:2: tasks.region: ", "write `region`")]),
-    (&[(MAIN, "[[tasks]]\nid = 4")], &[], &[("opwatch.toml:1: tasks.account: ", "there is no account")]),
+    (&[(MAIN, "[[tasks]]\nid = 4")], &[], &[("opwatch.toml:1: tasks.account: ", "no account exists")]),
     (&[(MAIN, "[accounts.a]\n[accounts.b]\n[[tasks]]\nid = 4")], CREDENTIALS, &[("opwatch.toml:3: tasks.account: ", "several accounts")]),
     (&[(MAIN, GOOD), ("conf.d/a.toml", "[[tasks]]\nid = 4"), ("conf.d/b.toml", "\n[[tasks]]\nid = 4\nname = 'x'")], &[], &[("conf.d/b.toml:2: tasks: ", "conf.d/a.toml:1 with other settings")]),
     (&[(MAIN, "[accounts.main]\nregion = 'bj'\n[[tasks]]\nid = 4\nparams = { Nonce = '1' }\n[[tasks]]\nid = 5\ntimeout = '0s'\n[[tasks]]\nid = 6\nparams = { TaskId = '1' }")], CREDENTIALS,
@@ -237,12 +237,12 @@ const CASES: &[Wrong] = &[
     (&[(MAIN, "task_files = [\n'b.tasks',\n'a.tasks']\n[accounts.main]\nregion = 'bj'"), ("b.tasks", "1")], CREDENTIALS, &[("opwatch.toml:3: task_files: ", "there is no a.tasks; write the file")]),
     (&[(MAIN, "task_files = ['.']\n[accounts.main]\nregion = 'bj'")], CREDENTIALS, &[(".: ", "cannot read")]),
     (&[(MAIN, "task_files = ['a.tasks']\n[accounts.main]\nregion = 'bj'"), ("a.tasks", "# list\n\n1\nx\n2 # two\n{\"id\":3,\"nmae\":\"x\",\"timeout\":1}\n{\"id\":4\n{\"id\":5,\"id\":6}\n")], CREDENTIALS,
-        &[("a.tasks:4: id: ", "an integer from 0"), ("a.tasks:5: id: ", "line of its own"), ("a.tasks:6: timeout: ", "or \"never\""), ("a.tasks:6: nmae: ", "did you mean `name`?"), ("a.tasks:7: ", "at column 7, the object is not closed"), ("a.tasks:8: ", "the key `id` stands there twice; write a task on one line, such as {\"id\": 1000800001")]),
+        &[("a.tasks:4: id: ", "an integer from 0"), ("a.tasks:5: id: ", "line of its own"), ("a.tasks:6: timeout: ", "or \"never\""), ("a.tasks:6: nmae: ", "did you mean `name`?"), ("a.tasks:7: ", "at column 7, the object is not closed"), ("a.tasks:8: ", "the key `id` occurs twice; write a task on one line, such as {\"id\": 1000800001")]),
     (&[(MAIN, "task_files = ['a.tasks']\n[accounts.main]\nregion = 'bj'"), ("a.tasks", "1\n01\n{\"id\":\"1\"}\n{\"id\":1,\"name\":\"x\"}\n")], CREDENTIALS, &[("a.tasks:4: ", "a.tasks:1 with other settings")]),
     (&[(MAIN, "task_files = ['a.tasks']\n[accounts.main]\nregion = 'bj'"), ("a.tasks", "[[tasks]]\nid = 1\n[1,2]\n1 2\n\"3\"\n// 4\n1 # x\n{\"id\": 1} # x\n{'id': 5}\n{\"id\": 6,}\n{\"id\": 7, \"name\": \"x}\n{\"TaskId\": 8}\n{\"id\": 9, \"labels\": [\"a\"]}\n{\"id\": 10, \"name\": True}\n0x10\n")], CREDENTIALS,
-        &[("a.tasks:1: id: ", "here a task is its id alone, or a JSON object"), ("a.tasks:2: id: ", "here a task is its id alone"), ("a.tasks:3: id: ", "stands by itself"), ("a.tasks:4: id: ", "stands by itself"), ("a.tasks:5: id: ", "without quotes"), ("a.tasks:6: id: ", "a comment begins with #"), ("a.tasks:7: id: ", "a comment begins with #"),
-          ("a.tasks:8: ", "at column 11, something follows where the object has ended"), ("a.tasks:9: ", "without double quotes"), ("a.tasks:10: ", "a `,` has nothing after it"), ("a.tasks:11: ", "a text is not closed"), ("a.tasks:12: TaskId: ", "did you mean `id`?"), ("a.tasks:13: labels: ", "a list does not fit; write a table, in { }"),
-          ("a.tasks:14: ", "this is no value"), ("a.tasks:15: id: ", "an integer from 0")]),
+        &[("a.tasks:1: id: ", "a task here is a task id or a JSON object"), ("a.tasks:2: id: ", "a task here is a task id"), ("a.tasks:3: id: ", "without quotes and brackets"), ("a.tasks:4: id: ", "without quotes and brackets"), ("a.tasks:5: id: ", "without quotes"), ("a.tasks:6: id: ", "a comment begins with #"), ("a.tasks:7: id: ", "a comment begins with #"),
+          ("a.tasks:8: ", "at column 11, text follows after the end of the object"), ("a.tasks:9: ", "no double quotes"), ("a.tasks:10: ", "a `,` has nothing after it"), ("a.tasks:11: ", "a text is not closed"), ("a.tasks:12: TaskId: ", "did you mean `id`?"), ("a.tasks:13: labels: ", "a list does not fit; write a table, in { }"),
+          ("a.tasks:14: ", "this is not a value"), ("a.tasks:15: id: ", "an integer from 0")]),
 ];
 
 #[test]
@@ -271,7 +271,7 @@ fn every_wrong_configuration_is_refused_with_file_line_key_and_what_to_write() {
 }
 
 #[test]
-fn there_are_sixty_kinds_of_mistakes_and_more_to_be_told() {
+fn there_are_sixty_kinds_of_errors_and_more_to_be_reported() {
     assert!(CASES.len() >= 60, "{}", CASES.len());
 }
 

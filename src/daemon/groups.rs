@@ -1,4 +1,4 @@
-//! Tells when the last task of a group has been over for a while.
+//! Makes the events of groups whose tasks have all finished.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -30,7 +30,7 @@ use crate::live::{Current, command};
 use crate::model::delivery::Sending;
 use crate::model::route::{EventGroup, SinkRoute};
 use crate::problem::{Problem, lines};
-use crate::sinks::channel::{Channel, Received};
+use crate::sinks::channel::{Channel, Handed};
 use crate::sinks::{self, Sink};
 use crate::store::{self, Store};
 use crate::telemetry::ResolvedFormat;
@@ -69,7 +69,7 @@ impl Options {
     pub fn with_listener(
         held_for: Duration,
         clock: Clock,
-    ) -> (Self, mpsc::Receiver<Received>, mpsc::Receiver<PollReport>) {
+    ) -> (Self, mpsc::Receiver<Handed>, mpsc::Receiver<PollReport>) {
         let (events, told) = mpsc::channel(WAITING_TO_BE_SEEN);
         let (polls, seen) = mpsc::channel(WAITING_TO_BE_SEEN);
         let options = Self {
@@ -88,7 +88,7 @@ impl Options {
 /// An observer within this process: one more sink that gets every event, and every poll.
 pub struct Listener {
     /// All events.
-    pub events: mpsc::Sender<Received>,
+    pub events: mpsc::Sender<Handed>,
     /// The result of each poll; dropped if there is no room.
     pub polls: mpsc::Sender<PollReport>,
 }
@@ -174,11 +174,7 @@ impl Daemon {
         if !dead.is_empty() {
             let dead_letters = dead.values().sum::<u64>();
             let sinks = per_sink(&dead);
-            tracing::warn!(
-                dead_letters,
-                sinks,
-                "deliveries were given up before; they are kept as dead letters for [store] retention"
-            );
+            tracing::warn!(dead_letters, sinks, "dead letters exist; they are kept for [store] retention");
         }
         let listed = register_listed(Arc::clone(&loaded), catalogue, store.as_ref(), clock).await?;
         let sinks: BTreeSet<_> = built.keys().cloned().collect();

@@ -176,9 +176,9 @@ impl PaceKeyPlan {
                     format!("api = \"3.0\" in the account (one sweep then takes {sweep}), ")
                 });
                 doubts.push(format!(
-                    "{name}: the rate is the bottleneck: {} tasks ÷ {rate} = {sweep} for one sweep, so an end is seen up to {sweep} \
-                     late, and not {wanted} (max_interval); what helps: {}more accounts or regions (each pair has a rate of its own), or an \
-                     initial_delay for tasks that cannot be over soon",
+                    "{name}: the rate limit is the bottleneck: {} tasks ÷ {rate} = {sweep} for one sweep, so an end is detected up to {sweep} \
+                     late, and not {wanted} (max_interval); remedies: {}more accounts or regions (each pair has its own rate limit), or an \
+                     initial_delay for tasks that take long",
                     grouped(tasks),
                     over_3_0.unwrap_or_default()
                 ));
@@ -189,7 +189,7 @@ impl PaceKeyPlan {
         {
             let timeout = policy.timeout;
             doubts.push(format!(
-                "{name}: one sweep takes longer than the timeout of {timeout}, so a task may be asked once and given up; raise timeout in \
+                "{name}: one sweep takes longer than the timeout of {timeout}, so a task may be abandoned after one poll; raise timeout in \
                  [poll], or shorten the list"
             ));
         }

@@ -97,9 +97,7 @@ pub async fn reach(
         looked_at.spawn(async move {
             let reached = tokio::time::timeout(PATIENCE, sink.reach()).await.unwrap_or_else(|_| {
                 let patience = Span(PATIENCE);
-                Err(Refusal::passing(format!(
-                    "nothing was found out within {patience}; see to the disk or the network behind it"
-                )))
+                Err(Refusal::passing(format!("no result within {patience}; check the disk or the network")))
             });
             (name, of_sink(reached))
         });
@@ -120,7 +118,7 @@ fn task_of(account: &str, loaded: &Loaded, plan: &Plan) -> Result<NewTask, Strin
         ..TaskEntry::default()
     };
     let task = catalogue(loaded).resolve(written, &Place::default());
-    task.map_err(|problem| format!("it has no task, and none can be made up: {problem}"))
+    task.map_err(|problem| format!("no task is listed for a test request: {problem}"))
 }
 
 /// One request; and once more where the server refused it unread since the clocks disagree, which is what
@@ -160,12 +158,12 @@ fn of_fault(host: &str, fault: &Fault) -> (Usability, String) {
     let answer = if message.is_empty() { code.to_string() } else { format!("{code}, {message}") };
     match fault.class {
         Class::Task => {
-            (Usability::Good, format!("{host} accepted the signature; of the task it says: {answer}"))
+            (Usability::Good, format!("{host} accepted the signature; result for the task: {answer}"))
         }
         Class::Account => (
             Usability::Refused,
             format!(
-                "{host} refuses the credentials: {answer}; check secret_id, the key and, of temporary ones, the token"
+                "{host} refuses the credentials: {answer}; check secret_id, the key and, for temporary credentials, the token"
             ),
         ),
         Class::PaceKey => (
@@ -176,14 +174,16 @@ fn of_fault(host: &str, fault: &Fault) -> (Usability, String) {
         ),
         Class::Clock => (
             Usability::Later,
-            format!("{host} finds the request expired or seen before: {answer}; set this machine's clock"),
+            format!("{host} reports an expired or repeated request: {answer}; set this machine's clock"),
         ),
-        Class::Throttled | Class::AccountThrottled => {
-            (Usability::Later, format!("{host} is asked too often: {answer}; see who else uses this key"))
-        }
-        Class::Connection | Class::Service => {
-            (Usability::Later, format!("no answer of use from {host}: {answer}; see to the network, or wait"))
-        }
+        Class::Throttled | Class::AccountThrottled => (
+            Usability::Later,
+            format!("{host} throttles requests: {answer}; find other users of this API key"),
+        ),
+        Class::Connection | Class::Service => (
+            Usability::Later,
+            format!("no usable response from {host}: {answer}; check the network, or wait"),
+        ),
     }
 }
 
@@ -192,7 +192,7 @@ fn of_sink(reached: Result<Option<&'static str>, Refusal>) -> ReachResult {
         Ok(Some(what)) => ReachResult { usability: Usability::Good, what: what.to_owned() },
         Ok(None) => ReachResult {
             usability: Usability::Untried,
-            what: "only an event can tell; see `opwatch events test`".to_owned(),
+            what: "only a delivery can show it; run `opwatch events test`".to_owned(),
         },
         Err(refusal) => {
             let stand = match refusal.class {

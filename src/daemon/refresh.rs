@@ -60,7 +60,7 @@ impl Refresh {
                             tracing::error!(
                                 account,
                                 error,
-                                "a file of the account changed and cannot be used; the content before stays in use"
+                                "a changed file of the account cannot be used; its previous content stays in use"
                             );
                         }
                         told.insert(account, error);
@@ -84,7 +84,7 @@ impl Refresh {
             current.cloud.with_contents(account, &contents, pools).map_err(|error| chain(&error))?;
         let Some(cloud) = replaced else { return Ok(()) };
         for doubt in &contents.doubts {
-            tracing::warn!(account, doubt, "the file that was read again can be used, but look at this");
+            tracing::warn!(account, doubt, "a changed file is in use, with a warning");
         }
         tracing::info!(account, "a file of the account changed and was read again");
         self.live.send_replace(Arc::new(current.with_cloud(cloud)));
@@ -101,7 +101,7 @@ impl Refresh {
                 tracing::warn!(
                     sink = name,
                     error,
-                    "a file of the sink changed and cannot be used; the content before stays in use"
+                    "a changed file of the sink cannot be used; its previous content stays in use"
                 );
             }
         }

@@ -72,7 +72,7 @@ impl Retention {
             tracing::warn!(
                 dead_letters,
                 sinks,
-                "what was owed for longer than [store] retention to sinks that are not configured was given up"
+                "undelivered events of removed sinks became dead letters after [store] retention"
             );
             self.status.send_modify(|status| {
                 for (sink, dead_letters) in paused {
@@ -93,7 +93,7 @@ impl Retention {
             if !forgotten.is_empty() {
                 tracing::info!(
                     tasks = forgotten.len(),
-                    "forgetting tasks that are over for longer than [store] retention"
+                    "deleting tasks that finished longer than [store] retention ago"
                 );
                 self.store.delete_finished(before, forgotten).await?;
             }
@@ -110,8 +110,7 @@ mod tests {
     use crate::store;
 
     #[tokio::test]
-    async fn what_is_given_up_for_a_sink_that_is_not_configured_any_more_is_counted_also_if_the_store_was_empty_at_the_start()
-     {
+    async fn dead_letters_of_removed_sinks_are_counted_also_after_a_start_with_an_empty_store() {
         for newest in [Some(Wall(120_000)), None] {
             let store = store::open(&store::Config::in_memory()).await.unwrap();
             let event = Event::stored(uuid::Uuid::nil(), Kind::AccountHeld, Wall(0), String::new());

@@ -75,7 +75,7 @@ impl Daemon {
             watched.and(other).and(delivered)
         });
         let drained = drained.await.unwrap_or_else(|_| {
-            tracing::warn!("the stop took too long; what was under way comes again at the next start");
+            tracing::warn!("the stop took too long; attempts in flight are repeated at the next start");
             Ok(())
         });
         watching.shutdown().await;
@@ -87,7 +87,7 @@ impl Daemon {
             outbox
         };
         let outbox = tokio::time::timeout(CLOSING, closed).await.unwrap_or_else(|_| {
-            tracing::warn!("the store could not be closed in time; what was committed is safe");
+            tracing::warn!("the store could not be closed in time; committed data is safe");
             None
         });
         let owed_deliveries: Option<u64> = outbox.as_ref().map(|outbox| outbox.values().sum());

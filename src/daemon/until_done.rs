@@ -104,14 +104,14 @@ impl UntilDone {
                     open_tasks,
                     owed_deliveries,
                     sinks = per_sink(&outbox),
-                    "no task goes on; deliveries are waited for"
+                    "all tasks have finished; waiting for deliveries"
                 );
             }
             Left::Held(names) => {
                 tracing::info!(
                     open_tasks,
                     left = names.join(", "),
-                    "nothing but held work is left; the run ends unless that changes soon"
+                    "all remaining tasks are on hold; the run ends unless that changes soon"
                 );
             }
         }
@@ -201,14 +201,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_owed_to_a_sink_that_is_not_configured_is_named_after_the_patience() {
+    async fn undelivered_events_of_a_removed_sink_are_named_after_the_patience() {
         let (_sender, standing) = watch::channel(stands(0, &[]));
         let (done, _telling) = with_outbox(&["audit"], standing).await;
         assert_eq!(done.wait().await.unwrap(), ["deliveries to the sink audit (1), which is not configured"]);
     }
 
     #[tokio::test]
-    async fn what_is_owed_to_a_held_sink_is_named_after_the_patience() {
+    async fn undelivered_events_of_a_sink_on_hold_are_named_after_the_patience() {
         let (_sender, standing) = watch::channel(stands(0, &[]));
         let (done, telling) = with_outbox(&["log"], standing).await;
         let mut waiting = std::pin::pin!(done.wait());
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_delivery_that_a_configured_sink_is_owed_is_waited_for() {
+    async fn an_undelivered_event_of_a_configured_sink_is_awaited() {
         let (standing, receiver) = watch::channel(stands(1, &["account default"]));
         let (done, telling) = with_outbox(&["log"], receiver).await;
         let store = Arc::clone(&done.store);

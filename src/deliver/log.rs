@@ -37,7 +37,7 @@ pub fn log(lane: &Lane, notice: LaneNotice, waiting: Option<u64>, now: Moment) {
                 since,
                 waiting,
                 next_probe,
-                "the sink is held: a person must act; its deliveries are kept, and it is tried again rarely"
+                "sink on hold: a person must act; its deliveries are kept, and it is probed at long intervals"
             );
         }
         LaneNotice::Gate(GateChange::Opened(error) | GateChange::StillOpen(error)) => {
@@ -47,25 +47,25 @@ pub fn log(lane: &Lane, notice: LaneNotice, waiting: Option<u64>, now: Moment) {
                 since,
                 waiting,
                 next_probe,
-                "most deliveries fail; only probes go out until one is accepted"
+                "circuit breaker open: most deliveries fail; only probes are sent until one is accepted"
             );
         }
         LaneNotice::Failing(error) => {
-            tracing::warn!(sink, error, since, waiting, "a delivery failed; it is tried again with backoff")
+            tracing::warn!(sink, error, since, waiting, "a delivery failed; it is retried with backoff")
         }
         LaneNotice::Gate(GateChange::Released(hold)) => {
             let lasted = rounded(hold.probes.lasting.lasted(now.steady));
-            tracing::info!(sink, %lasted, "a probe was accepted; the sink is used again");
+            tracing::info!(sink, %lasted, "hold released: the probe was accepted");
         }
         LaneNotice::Gate(GateChange::Closed(probes)) => {
             let lasted = rounded(probes.lasting.lasted(now.steady));
-            tracing::info!(sink, %lasted, "the sink accepts events again");
+            tracing::info!(sink, %lasted, "sink recovered; deliveries succeed again");
         }
         LaneNotice::Recovered(lasted) => {
-            tracing::info!(sink, lasted = %rounded(lasted), "the sink accepts events again");
+            tracing::info!(sink, lasted = %rounded(lasted), "sink recovered; deliveries succeed again");
         }
         LaneNotice::DeadLetter(error) => {
-            tracing::error!(sink, error, "a delivery was given up; it is kept as a dead letter")
+            tracing::error!(sink, error, "a delivery became a dead letter")
         }
     }
 }

@@ -228,7 +228,7 @@ impl RunningLoop {
         let result = match &command.action {
             Action::Retry(sink) if *sink == self.parts.name => {
                 if self.lane.is_on_hold() {
-                    tracing::info!(sink, "a file of the held sink changed; it is tried at once");
+                    tracing::info!(sink, "a file of the sink on hold changed; it is probed at once");
                 }
                 self.lane.probe_now(now);
                 Ok(())

@@ -90,7 +90,7 @@ pub struct FileContent {
 /// Reads a whole file of at most `largest_bytes`. Links are followed.
 ///
 /// # Errors
-/// When it is no regular file, too large, or not read in time; and with the system's own errors.
+/// When it is not a regular file, too large, or not read in time; and with the system's own errors.
 pub fn read(path: &Path, largest_bytes: u64) -> Result<FileContent, Error> {
     let mut stream = Stream::open(path, largest_bytes)?;
     let mut bytes = Vec::new();

@@ -30,7 +30,7 @@ impl Stream {
     /// Opens a file of at most `largest_bytes`. Links are followed.
     ///
     /// # Errors
-    /// When it is no regular file, too large, or not opened in time; and with the system's own errors.
+    /// When it is not a regular file, too large, or not opened in time; and with the system's own errors.
     pub fn open(path: &Path, largest_bytes: u64) -> Result<Self, Error> {
         let path = path.to_owned();
         Self::of(PATIENCE, largest_bytes, move || {

@@ -41,7 +41,7 @@ fn what_is_no_regular_file_is_refused_by_its_kind_and_what_to_do() {
 }
 
 #[test]
-fn a_link_to_a_file_is_followed_and_a_missing_file_is_told_as_missing() {
+fn a_link_to_a_file_is_followed_and_a_missing_file_is_reported_as_missing() {
     let folder = tempfile::tempdir().unwrap();
     let (file, link) = (folder.path().join("file"), folder.path().join("link"));
     symlink(&file, &link).unwrap();

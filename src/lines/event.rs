@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn an_abandoned_task_tells_why() {
+    fn an_abandoned_task_reports_why() {
         let event = samples::task(Kind::Abandoned, "x", |data| {
             data.reason = Some(Reason::Rejected);
             data.error = Some(ErrorData { code: Some(Code::Int(10001)), message: "no such task".to_owned() });

@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_pipe_is_told_as_such() {
+    fn a_closed_pipe_is_reported_as_such() {
         let (read_end, lines) = pipe();
         drop(read_end);
         // A process that another test starts holds a copy of the read end between its fork and its exec.

@@ -53,7 +53,7 @@ impl Commands {
 }
 
 impl Command {
-    /// Answers the sender, who may have gone.
+    /// Returns the result to the sender, which may be gone.
     pub fn respond(self, result: Result<(), CommandRefused>) {
         let _ = self.result.send(result);
     }

@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn clocks_that_agree_within_five_seconds_have_no_offset_and_a_change_is_told_once() {
+    fn clocks_that_agree_within_five_seconds_have_no_offset_and_a_change_is_reported_once() {
         let mut skew = ClockOffset::default();
         assert_eq!(skew.measured(Wall(4_999), Steady(0), at(0)), None);
         assert_eq!(skew.times(at(0)).cloud, Some(Wall(0)));
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_answer_is_no_offset() {
+    fn a_slow_response_is_no_offset() {
         let mut skew = ClockOffset::default();
         let now = Moment { steady: Steady(9_000_000), wall: Wall(9_000) };
         assert_eq!(skew.measured(Wall(1_000), Steady(0), now), None);

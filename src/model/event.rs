@@ -461,7 +461,7 @@ mod tests {
     }
 
     #[test]
-    fn a_final_word_made_again_keeps_its_id_and_another_registration_has_another() {
+    fn a_final_event_made_again_keeps_its_id_and_another_registration_has_another() {
         assert_eq!(finished(1, 100).id, finished(1, 200).id);
         assert_ne!(finished(1, 100).id, finished(2, 100).id);
     }

@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_comes_and_goes_is_told_as_one_until_it_stays_away() {
+    fn an_intermittent_condition_is_logged_as_one_until_it_is_absent() {
         let moment = |second: i64| Moment { steady: Steady(second * 1_000_000), ..Moment::default() };
         let mut lasting = None;
         let seen = (0..2_000).step_by(10).chain([5_600]);
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lasts_is_told_again_with_backoff() {
+    fn a_lasting_condition_is_logged_again_with_backoff() {
         let mut lasting = Lasting::new(Moment::default());
         let told: Vec<_> =
             (1..=20_000).filter(|second| lasting.is_due_again(Steady(second * 1_000_000))).collect();

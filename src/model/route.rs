@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_that_names_sinks_is_told_to_those_and_to_the_log() {
+    fn a_task_that_names_sinks_is_reported_to_those_and_to_the_log() {
         let naming = |sinks: &[&str]| Settings {
             sinks: Some(sinks.iter().map(|sink| sink.to_string()).collect()),
             ..Settings::default()
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn outcomes_and_labels_narrow_what_a_sink_hears_of() {
+    fn outcomes_and_labels_filter_the_events_of_a_sink() {
         let mut routes = routes();
         routes.0[0].outcomes = Some(vec![Outcome::Failure, Outcome::Partial]);
         routes.0[0].labels = [("team".to_owned(), "dba".to_owned())].into();
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn trouble_is_told_to_the_log_and_to_those_who_want_it() {
+    fn trouble_events_go_to_the_log_and_to_sinks_that_select_them() {
         assert_eq!(routes().of_trouble(Kind::AccountHeld), ["log", "ops"]);
     }
 }

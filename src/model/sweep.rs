@@ -46,7 +46,7 @@ mod tests {
             (95, ["1m", "2s"]),
             (2_850, ["30m", "1m"]),
             (10_000, ["1h 45m", "3m 31s"]),
-            (1_000_000, ["7days 7h", "5h 51m"]),
+            (1_000_000, ["7d 7h", "5h 51m"]),
         ] {
             let sweeps = rates
                 .map(|rate| coarse(Sweep::over(tasks, rate, &Policy::default()).at_the_rate).to_string());

@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_jumped_before_the_first_answer_ends_no_task_early() {
+    fn a_clock_that_jumped_before_the_first_response_ends_no_task_early() {
         // Registered by a right clock, which is five years ahead at the next start.
         let mut start = Started { steady: Steady(-5 * 365 * 24 * 3_600_000_000), ..started(0) };
         start.learn(times(60, YEARS, Some(0)));

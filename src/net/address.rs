@@ -11,7 +11,7 @@ use reqwest::Url;
 /// # Errors
 /// What is wrong, and what to do.
 pub fn proxy(written: &str, before: Option<(&Url, &str)>) -> Result<(), String> {
-    const FORM: &str = "is no address of a proxy; write one such as \"http://proxy:3128\"";
+    const FORM: &str = "is not the address of a proxy; write one such as \"http://proxy:3128\"";
     if is_odd(written) {
         return Err(FORM.to_owned());
     }
@@ -19,7 +19,7 @@ pub fn proxy(written: &str, before: Option<(&Url, &str)>) -> Result<(), String> 
     let host = url.host_str().filter(|host| !host.is_empty()).ok_or(FORM)?;
     match url.scheme() {
         "http" | "https" => {}
-        _ => return Err("speaks neither http nor https; write one such as \"http://proxy:3128\"".to_owned()),
+        _ => return Err("is neither http nor https; write one such as \"http://proxy:3128\"".to_owned()),
     }
     if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
         return Err(
@@ -28,7 +28,7 @@ pub fn proxy(written: &str, before: Option<(&Url, &str)>) -> Result<(), String> 
     }
     match before {
         Some((server, key)) if server.scheme() == "http" && !is_loopback(host) => {
-            Err(format!("would carry the plain http of `{key}` beyond this machine; leave it out"))
+            Err(format!("would send the plain http of `{key}` to another machine; leave it out"))
         }
         Some(_) | None => Ok(()),
     }

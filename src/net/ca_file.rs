@@ -22,11 +22,7 @@ pub fn read(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     for (position, certificate) in certificates.iter().enumerate() {
         let added = roots.add(certificate.clone());
         added.map_err(|error| {
-            format!(
-                "certificate {} of {} cannot be used ({error}); write it anew",
-                position + 1,
-                path.display()
-            )
+            format!("certificate {} of {} cannot be used ({error}); replace it", position + 1, path.display())
         })?;
     }
     Ok(certificates)
@@ -49,7 +45,7 @@ pub fn pem(path: &Path) -> Result<String, String> {
         )),
         Ok(_) => Ok(text),
         Err(error) => {
-            Err(format!("{shown} is not whole PEM ({error}); write the certificates into it again"))
+            Err(format!("{shown} is not complete PEM ({error}); write the certificates into it again"))
         }
     }
 }
@@ -72,9 +68,9 @@ pub fn advice(error: &(dyn Error + 'static), key: &str) -> Option<String> {
     })?;
     Some(match reason.contains(AUTHORITY_SHOWN) {
         true => format!(
-            "it is the certificate of an authority, not of a server; make one with basicConstraints=CA:FALSE, and name it in `{key}`"
+            "the certificate is one of an authority, not of a server; make one with basicConstraints=CA:FALSE, and name it in `{key}`"
         ),
-        false => format!("renew it there, or name who signed it in `{key}`"),
+        false => format!("renew it there, or name the certificate of its issuer in `{key}`"),
     })
 }
 
@@ -83,14 +79,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_holds_no_usable_certificate_is_told_as_what_it_is() {
+    fn what_holds_no_usable_certificate_is_reported_as_what_it_is() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ca.pem");
         assert!(read(&path).unwrap_err().contains("cannot read"));
         for (written, told) in [
             ("", "holds no certificate"),
             ("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "holds no certificate"),
-            ("-----BEGIN CERTIFICATE-----\nAAAA\n", "is not whole PEM"),
+            ("-----BEGIN CERTIFICATE-----\nAAAA\n", "is not complete PEM"),
             ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "certificate 1 of"),
         ] {
             std::fs::write(&path, written).unwrap();

@@ -158,7 +158,7 @@ mod tests {
         );
     }
 
-    /// Answers each connection with these bytes, and closes it.
+    /// Sends these bytes to each connection, and closes it.
     fn server(answer: &'static [u8]) -> std::net::SocketAddr {
         use std::io::{Read, Write};
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_failure_of_a_request_is_told_with_its_url() {
+    async fn no_failure_of_a_request_is_reported_with_its_url() {
         const SECRET: &str = "hunter2";
         let cut = server(b"");
         let garbage = server(b"no HTTP\r\n\r\n");

@@ -23,7 +23,7 @@ pub struct Variables(BTreeMap<&'static str, String>);
 /// password.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{host} would be reached through {variable}, which {flaw}; correct it, write the key `proxy`, or add {host} to NO_PROXY"
+    "{host} would be reached through {variable}, which {flaw}; correct it, set the key `proxy`, or add {host} to NO_PROXY"
 )]
 pub struct Refused {
     host: String,
@@ -247,7 +247,7 @@ mod tests {
                 let start = format!("cloud.example.com would be reached through {variable}, which {flaw}");
                 assert!(told.starts_with(&start) && !told.contains(PASSWORD), "{value}: {told}");
                 assert!(
-                    told.ends_with("write the key `proxy`, or add cloud.example.com to NO_PROXY"),
+                    told.ends_with("set the key `proxy`, or add cloud.example.com to NO_PROXY"),
                     "{told}"
                 );
                 let exempt = [(variable, value), ("no_proxy", "example.com")];

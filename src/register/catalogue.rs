@@ -86,7 +86,7 @@ impl Catalogue {
     fn task(&self, written: TaskEntry) -> Result<NewTask, WrongTaskKey> {
         let (target, id_type) = self.target(&written)?;
         let id = match written.id {
-            None => return Err(("id", "is missing; write the task's id".to_owned())),
+            None => return Err(("id", "is missing; write the task id".to_owned())),
             Some(id) => canonical(id, id_type)?,
         };
         check_texts("labels", &written.labels, MOST_LABELS, LONGEST_LABEL_KEY_BYTES, LONGEST_LABEL_BYTES)?;
@@ -145,7 +145,7 @@ impl Catalogue {
         if timeout.is_zero() || delay.0 < timeout {
             return Ok(());
         }
-        let so = "so the first poll would be the last";
+        let so = "so no poll would precede the deadline";
         match (own_delay, own_timeout) {
             (Some(_), Some(_)) => {
                 Err(("initial_delay", format!("is not shorter than `timeout`, {so}; write less")))
@@ -185,14 +185,16 @@ impl Catalogue {
         let Some(region) = written.region.as_ref().or(account_region.as_ref()) else {
             return Err((
                 "region",
-                format!("neither the task nor the account `{account}` has one; write `region` in either"),
+                format!(
+                    "neither the task nor the account `{account}` has a region; write `region` in one of them"
+                ),
             ));
         };
         if region.is_empty()
             || region.len() > LONGEST_LABEL_KEY_BYTES
             || !region.bytes().all(|byte| byte.is_ascii_graphic())
         {
-            return Err(("region", "write it as the API does, such as \"bj\" or \"ap-beijing\"".to_owned()));
+            return Err(("region", "write it as in the API, such as \"bj\" or \"ap-beijing\"".to_owned()));
         }
         let target =
             Target { account: account.clone(), region: region.clone(), operation: operation.to_owned() };
@@ -213,11 +215,11 @@ impl Catalogue {
         found.ok_or_else(|| {
             let what = match written {
                 _ if self.accounts.is_empty() => {
-                    "there is no account; write [accounts.default], or set TENCENTCLOUD_SECRET_ID and TENCENTCLOUD_SECRET_KEY".to_owned()
+                    "no account exists; write [accounts.default], or set TENCENTCLOUD_SECRET_ID and TENCENTCLOUD_SECRET_KEY".to_owned()
                 }
                 Some(name) => unknown("account", name, accounts()),
                 None => {
-                    format!("there are several accounts and none is called `default`; {}", unknown("account", "", accounts()))
+                    format!("several accounts exist, and none is named `default`; {}", unknown("account", "", accounts()))
                 }
             };
             ("account", what)
@@ -247,15 +249,15 @@ fn canonical(written: WrittenId, id_type: IdType) -> Result<TaskId, WrongTaskKey
 fn not_an_id(written: &str, form: &str) -> String {
     let begins = |starts: [&str; 3]| starts.iter().any(|start| written.starts_with(start));
     let hint = if written.contains('#') || begins(["//", ";", "--"]) {
-        "; a comment begins with # and stands on a line of its own"
+        "; a comment begins with # on a line of its own"
     } else if begins(["[[", "id ", "id="]) {
-        "; [[tasks]] stands in the configuration, and here a task is its id alone, or a JSON object"
+        "; [[tasks]] belongs into the configuration; a task here is a task id or a JSON object"
     } else if begins(["[", "\"", "'"]) || written.contains([',', ' ', '\t']) {
-        "; each id stands by itself, without quotes and brackets"
+        "; write each id without quotes and brackets"
     } else {
         ""
     };
-    format!("{:?} is no id of this operation; write {form}{hint}", short(written))
+    format!("{:?} is not an id of this operation; write {form}{hint}", short(written))
 }
 
 fn unknown<'a>(kind: &str, written: &str, known: impl IntoIterator<Item = &'a str>) -> String {

@@ -42,7 +42,7 @@ impl Told {
     pub(super) fn into_problems(mut self, file: Option<&Path>) -> Vec<Problem> {
         if self.more > 0 {
             let place = Place { file: file.map(Path::to_owned), ..Place::default() };
-            self.problems.push(Problem::new(place, format!("and {} more problems of this kind", self.more)));
+            self.problems.push(Problem::new(place, format!("{} further errors of this kind", self.more)));
         }
         self.problems
     }
@@ -119,7 +119,7 @@ impl<R: BufRead> LineReader<R> {
         let text =
             if self.number == 1 { self.line.strip_prefix(BOM).unwrap_or(&self.line) } else { &self.line };
         if self.number == 1 && is_utf_16(text) {
-            return Err(io::Error::new(ErrorKind::InvalidData, "it is UTF-16 text, and must be UTF-8"));
+            return Err(io::Error::new(ErrorKind::InvalidData, "the text is UTF-16, and must be UTF-8"));
         }
         Ok(Some(InputLine { number: self.number, text: text.trim_ascii(), too_long }))
     }

@@ -26,10 +26,7 @@ pub fn read(input: &[u8], name: &Path, defaults: &TaskEntry) -> Result<Vec<Liste
     if input.len() > MOST_BYTES {
         return one(
             None,
-            format!(
-                "is longer than {} MiB; write the tasks into task files, and have a daemon watch them",
-                MOST_BYTES >> 20
-            ),
+            format!("is longer than {} MiB; write the tasks into task files of a daemon", MOST_BYTES >> 20),
         );
     }
     let text = match std::str::from_utf8(input) {
@@ -38,7 +35,7 @@ pub fn read(input: &[u8], name: &Path, defaults: &TaskEntry) -> Result<Vec<Liste
             let line = 1 + input[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
             return one(
                 Some(line),
-                "is not UTF-8 text; write ids, a line each, or the cloud's answers".to_owned(),
+                "is not UTF-8 text; write ids, a line each, or responses of the cloud".to_owned(),
             );
         }
     };
@@ -63,9 +60,7 @@ pub fn read(input: &[u8], name: &Path, defaults: &TaskEntry) -> Result<Vec<Liste
         if tasks.len() > MOST_TASKS {
             return one(
                 None,
-                format!(
-                    "holds more than {MOST_TASKS} tasks; write them into task files, and have a daemon watch them"
-                ),
+                format!("holds more than {MOST_TASKS} tasks; write them into task files of a daemon"),
             );
         }
     }
@@ -74,7 +69,10 @@ pub fn read(input: &[u8], name: &Path, defaults: &TaskEntry) -> Result<Vec<Liste
         return Err(problems);
     }
     if tasks.is_empty() {
-        return one(None, "holds no task; write ids, a line each, or pipe in the cloud's answer".to_owned());
+        return one(
+            None,
+            "holds no task; write ids, a line each, or pipe in a response of the cloud".to_owned(),
+        );
     }
     Ok(tasks)
 }
@@ -161,7 +159,7 @@ fn written(part: &InputPart<'_>, place: &Place) -> Result<Vec<TaskEntry>, Vec<Pr
 }
 
 fn not_json(error: &serde_json::Error) -> String {
-    format!("{}; write ids, a line each, or the cloud's answer as it is", json::in_words(error))
+    format!("{}; write ids, a line each, or the unchanged response of the cloud", json::in_words(error))
 }
 
 #[cfg(test)]
@@ -185,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_a_task_file_and_answers_of_the_cloud_are_told_apart() {
+    fn lines_of_a_task_file_and_responses_of_the_cloud_are_reported_apart() {
         for (input, expected) in [
             ("1\r\n# comment\n\n  2  \n3", vec!["1", "2", "3"]),
             ("\u{feff}1\n", vec!["1"]),
@@ -203,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_its_line() {
+    fn what_is_wrong_is_reported_with_its_line() {
         for (input, expected) in [
             ("", "-: holds no task"),
             ("\n# nothing\n", "-: holds no task"),

@@ -29,7 +29,7 @@ pub(super) fn ids(answer: &Value) -> Result<Vec<WrittenId>, String> {
     match refusal(answer) {
         Some(refusal) => Err(refusal),
         None if perhaps.is_empty() => Err(format!(
-            "holds no task id; write `id`, as in [[tasks]], or the cloud's own answer with {} or {PERHAPS}",
+            "holds no task id; write `id`, as in [[tasks]], or a response of the cloud with {} or {PERHAPS}",
             NAMES.join(", ")
         )),
         None => Ok(perhaps),
@@ -82,7 +82,7 @@ impl FoundIds {
             None if name == PERHAPS => {}
             None => {
                 self.wrong =
-                    Some(format!("holds {name} = {}, which is no task id", short(&value.to_string())))
+                    Some(format!("holds {name} = {}, which is not a task id", short(&value.to_string())))
             }
         }
     }
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ids_of_an_answer_are_found_wherever_they_stand() {
+    fn the_ids_of_an_response_are_found_wherever_they_stand() {
         for (answer, expected) in [
             (r#"{"code":0,"message":"OK","data":{"taskId":1000800001}}"#, vec!["1000800001"]),
             (r#"{"code":"0","data":[{"taskId ":1},{"taskId":"2"}]}"#, vec!["1", r#""2""#]),
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_an_id_says_why() {
+    fn an_response_without_an_id_says_why() {
         for (answer, expected) in [
             (
                 r#"{"code":4100,"message":"signature failure","requestId":"e7-42"}"#,

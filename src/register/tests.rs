@@ -59,22 +59,22 @@ fn a_line_without_end_is_one_problem_and_the_next_line_is_read() {
 }
 
 #[test]
-fn a_file_of_another_kind_is_told_in_twenty_lines_and_a_count() {
+fn a_file_of_another_kind_is_reported_in_twenty_lines_and_a_count() {
     let (_folder, path) = file(b"\xfe\xfd\n".repeat(1000));
     let (_, problems) = tasks(&path);
     assert_eq!(problems.len(), 21);
     assert!(
-        problems[0].contains("not UTF-8") && problems[20].ends_with("and 980 more problems of this kind"),
+        problems[0].contains("not UTF-8") && problems[20].ends_with("980 further errors of this kind"),
         "{problems:?}"
     );
 }
 
 #[test]
-fn a_list_of_utf_16_is_told_in_one_line() {
+fn a_list_of_utf_16_is_reported_in_one_line() {
     let (_folder, path) = file(b"\xff\xfe1\0\r\0\n\x002\0");
     let (tasks, problems) = tasks(&path);
     assert!(
-        tasks.is_empty() && problems.len() == 1 && problems[0].contains("UTF-16 text, and must be UTF-8"),
+        tasks.is_empty() && problems.len() == 1 && problems[0].contains("UTF-16, and must be UTF-8"),
         "{problems:?}"
     );
 }

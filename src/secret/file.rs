@@ -40,7 +40,7 @@ pub fn read(path: &Path, mut doubt: impl FnMut(String)) -> Result<Secret, String
     }
     if secret.trim() != secret {
         doubt(format!(
-            "the secret in {shown} begins or ends with blanks, which count; remove them if they do not belong to it"
+            "the secret in {shown} begins or ends with blanks; remove them if they are not a part of it"
         ));
     }
     Ok(Secret::new(secret))

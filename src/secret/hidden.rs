@@ -90,7 +90,7 @@ impl Hidden {
         }
     }
 
-    /// That part of the text without secrets, and without those that overlap it. If the text was cut, the
+    /// A part of the text without secrets, and without those that overlap it. If the text was cut, the
     /// part must keep a distance from the cut: half a secret is not found.
     pub fn hide_part(&self, text: &str, part: Range<usize>) -> String {
         replaced(text, part, self.found(text))

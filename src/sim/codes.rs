@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_is_told_in_the_words_of_the_api_that_asks_and_one_without_a_twin_as_it_stands() {
+    fn a_code_is_reported_in_the_words_of_the_api_that_asks_and_one_without_a_twin_as_it_stands() {
         let text = |code: &str| Code::Text(code.into());
         assert_eq!(named_in(Api::V3, &Code::Int(4100)), text("AuthFailure.SignatureFailure"));
         assert_eq!(named_in(Api::V2, &text("AuthFailure")), Code::Int(4100));

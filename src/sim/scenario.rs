@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_is_told_with_file_line_and_key() {
+    fn a_error_is_reported_with_file_line_and_key() {
         let cases = [
             ("secret_id = 'a'\nregion = 'bj'", "s.toml:2: region: unknown key; did you mean `regions`?"),
             ("secret_id = ", "s.toml:1: "),

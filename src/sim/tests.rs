@@ -230,7 +230,7 @@ async fn bodies_codes_and_headers_are_sent_as_the_script_says() {
 }
 
 #[tokio::test]
-async fn a_cut_closes_before_any_byte_and_a_short_answer_in_the_middle_of_its_body() {
+async fn a_cut_closes_before_any_byte_and_a_short_response_in_the_middle_of_its_body() {
     let bench =
         bench(with_script([SimResponse::status(4), SimResponse::cut(), SimResponse::status(1).short()]))
             .await;
@@ -274,14 +274,14 @@ async fn a_hanging_request_is_seen_and_never_answered() {
 }
 
 #[tokio::test]
-async fn a_delayed_answer_comes_after_its_delay() {
+async fn a_delayed_response_comes_after_its_delay() {
     let bench = bench(with_script([SimResponse::status(1).delayed(Duration::from_millis(50))])).await;
     assert_eq!(bench.poll("7").await, (0, Some(1)));
     assert!(bench.clock.now().steady - bench.sim.received()[0].arrived >= Duration::from_millis(50));
 }
 
 #[tokio::test]
-async fn a_poll_after_an_end_is_told_apart_and_a_new_script_is_a_new_life() {
+async fn a_poll_after_an_end_is_reported_apart_and_a_new_script_is_a_new_life() {
     let bench = bench(with_script([SimResponse::status(4), SimResponse::status(3)])).await;
     for _ in 0..3 {
         bench.poll("7").await;
@@ -309,7 +309,7 @@ async fn an_outage_overrides_everything_and_still_notes_the_flaws() {
 }
 
 #[tokio::test]
-async fn key_and_clock_can_be_changed_while_it_runs_and_date_tells_the_clock() {
+async fn key_and_clock_can_be_changed_while_it_runs_and_date_reports_the_clock() {
     let bench = bench(with_script([SimResponse::status(4)])).await;
     bench.sim.set_secret_key(Secret::new("new"));
     assert_eq!(bench.poll("7").await.0, 4100);

@@ -184,7 +184,7 @@ async fn each_flaw_of_a_request_is_refused_with_its_code() {
 }
 
 #[tokio::test]
-async fn a_script_serves_both_apis_and_its_codes_are_told_by_the_name_that_they_have_here() {
+async fn a_script_serves_both_apis_and_its_codes_are_reported_by_the_name_that_they_have_here() {
     let script = [
         SimResponse::refusal(4400, "slow"),
         SimResponse::refusal("FailedOperation.TaskBusy", "busy"),

@@ -14,10 +14,10 @@ const BATCH: usize = 256;
 
 /// The sink of a command that listens. An event is acknowledged once the command has dropped it: the log lines that
 /// follow an acknowledgement follow the event on a terminal too.
-pub struct Channel(mpsc::Sender<Received>);
+pub struct Channel(mpsc::Sender<Handed>);
 
 /// An event, and the sender's wait for its end.
-pub struct Received {
+pub struct Handed {
     /// The event.
     pub event: Event,
     _acknowledges: oneshot::Sender<Infallible>,
@@ -25,7 +25,7 @@ pub struct Received {
 
 impl Channel {
     /// To that listener.
-    pub fn new(listener: mpsc::Sender<Received>) -> Self {
+    pub fn new(listener: mpsc::Sender<Handed>) -> Self {
         Self(listener)
     }
 }
@@ -44,9 +44,9 @@ impl Sink for Channel {
         let mut dropped = Vec::with_capacity(events.len());
         for event in events {
             let (acknowledges, acknowledged) = oneshot::channel();
-            let received = Received { event: event.clone(), _acknowledges: acknowledges };
+            let received = Handed { event: event.clone(), _acknowledges: acknowledges };
             // The listener ends before the daemon only where the whole command ends.
-            self.0.send(received).await.map_err(|_| Refusal::passing("nobody listens any more"))?;
+            self.0.send(received).await.map_err(|_| Refusal::passing("the command has ended"))?;
             dropped.push(acknowledged);
         }
         for acknowledged in dropped {

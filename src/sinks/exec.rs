@@ -80,7 +80,7 @@ impl TypeConfig for Config {
             faults.push(TableFault::new(&["command"], what));
         }
         if self.command.has_nul() {
-            let what = "holds a NUL character, which no program can be given; leave it out";
+            let what = "holds a NUL character, which an argument cannot have; leave it out";
             faults.push(TableFault::new(&["command"], what));
         }
         faults
@@ -129,7 +129,7 @@ impl<'de> Deserialize<'de> for CommandLine {
             type Value = Vec<String>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of texts, the program first, such as [\"/usr/local/bin/on-done\", \"--flag\"]; no shell reads it")
+                f.write_str("a list of texts, the program first, such as [\"/usr/local/bin/on-done\", \"--flag\"]; no shell is used")
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
@@ -181,7 +181,7 @@ impl Exec {
         };
         match status.code() {
             Some(0) => {
-                tracing::debug!(program, output = last_words, "the program took the event");
+                tracing::debug!(program, output = last_words, "the program accepted the event");
                 Ok(())
             }
             Some(REFUSED) => Err(Refusal::of_event(format!(
@@ -189,17 +189,17 @@ impl Exec {
                 quoted(last_words)
             ))),
             Some(COME_AGAIN) => Err(Refusal::passing(format!(
-                "{program} wants the event later (exit code {COME_AGAIN}){}",
+                "{program} requests a retry (exit code {COME_AGAIN}){}",
                 quoted(last_words)
             ))),
             Some(code) => Err(Refusal::passing(format!(
-                "{program} failed (exit code {code}); see to it{}",
+                "{program} failed (exit code {code}); check the program{}",
                 quoted(last_words)
             ))),
             None => {
                 let signal = status.signal().unwrap_or_default();
                 Err(Refusal::passing(format!(
-                    "{program} was ended by signal {signal}; see to it{}",
+                    "{program} was ended by signal {signal}; check the program{}",
                     quoted(last_words)
                 )))
             }
@@ -227,7 +227,7 @@ impl Sink for Exec {
         let search_path = self.inherited.search_path();
         blocking(move || {
             found(&program, &search_path)
-                .map(|()| Some("the program is there"))
+                .map(|()| Some("the program exists"))
                 .map_err(|error| not_started(&program, &error))
         })
         .await
@@ -264,7 +264,7 @@ fn found(program: &str, search_path: &[PathBuf]) -> io::Result<()> {
 }
 
 fn quoted(last_words: &str) -> String {
-    if last_words.is_empty() { String::new() } else { format!("; its last words: {last_words}") }
+    if last_words.is_empty() { String::new() } else { format!("; its last output: {last_words}") }
 }
 
 /// The refusal of a program that did not start. A person must act where a retry cannot help.
@@ -277,24 +277,24 @@ fn not_started(program: &str, error: &io::Error) -> Refusal {
     )]
     match error.kind() {
         ErrorKind::NotFound => Refusal::of_sink(format!(
-            "{what}: there is no such program, or its interpreter is missing; install it, or name another one"
+            "{what}: the program or its interpreter does not exist; install it, or name another one"
         )),
         ErrorKind::PermissionDenied => Refusal::of_sink(format!(
-            "{what}: permission denied; let this user execute it (chmod +x), and pass its folders"
+            "{what}: permission denied; let this user execute it (chmod +x) and enter its folders"
         )),
         ErrorKind::NotADirectory => {
-            Refusal::of_sink(format!("{what}: a part of the path is no folder; name another path"))
+            Refusal::of_sink(format!("{what}: a part of the path is not a folder; name another path"))
         }
         ErrorKind::InvalidFilename => Refusal::of_sink(format!("{what}: {error}; name another path")),
         ErrorKind::ArgumentListTooLong => {
             Refusal::of_sink(format!("{what}: its arguments are too long; shorten them"))
         }
-        ErrorKind::ExecutableFileBusy => {
-            Refusal::passing(format!("{what}: it is being written; replace it by renaming a new one"))
-        }
-        _ if is_no_program => Refusal::of_sink(format!(
-            "{what}: this machine cannot execute it; build it for this one, or begin it with #!"
+        ErrorKind::ExecutableFileBusy => Refusal::passing(format!(
+            "{what}: the file is open for writing; replace it by renaming a new one"
         )),
-        _ => Refusal::passing(format!("{what}: {error}; see to the system's limits")),
+        _ if is_no_program => Refusal::of_sink(format!(
+            "{what}: this machine cannot execute it; build it for this machine, or begin it with #!"
+        )),
+        _ => Refusal::passing(format!("{what}: {error}; check the limits of the system")),
     }
 }

@@ -42,7 +42,7 @@ impl TypeConfig for Config {
     }
 
     fn build(&self, Building { format, .. }: Building<'_>) -> Result<Box<dyn Sink>, Vec<TableFault>> {
-        let what = |error| format!("standard error cannot be used: {error}; restart with one that can");
+        let what = |error| format!("standard error cannot be used: {error}; restart with a usable one");
         match Log::new(format) {
             Ok(sink) => Ok(Box::new(sink)),
             Err(error) => Err(vec![TableFault::new(&[], what(error))]),
@@ -100,7 +100,7 @@ impl Sink for Log {
             Out::Closed => Err(refusal(ErrorKind::BrokenPipe.into())),
             Out::Text(_) | Out::Json(_) => Ok(Some("standard error is open")),
             Out::Journal(journal) => {
-                journal.reach().map(|()| Some("the journal listens")).map_err(|error| of_journal(&error))
+                journal.reach().map(|()| Some("the journal is running")).map_err(|error| of_journal(&error))
             }
         }
     }
@@ -141,7 +141,7 @@ fn joined(events: &[Event], form: impl Fn(&LogLine<'_>) -> String) -> Vec<u8> {
 
 fn of_journal(error: &io::Error) -> Refusal {
     Refusal::passing(format!(
-        "the journal at {} takes no entries: {error}; see to systemd-journald",
+        "the journal at {} accepts no entries: {error}; check systemd-journald",
         journal::SOCKET
     ))
 }
@@ -155,15 +155,15 @@ fn refusal(error: io::Error) -> Refusal {
     }
     if error.kind() == ErrorKind::TimedOut {
         return Refusal::passing(
-            "whoever reads standard error takes nothing, so events cannot be logged; see to that reader",
+            "the reader of standard error does not read, so events cannot be logged; check that reader",
         );
     }
     if error.kind() == ErrorKind::StorageFull {
         return Refusal::passing(
-            "no space is left where standard error is kept, so events cannot be logged; free some there",
+            "no space is left for standard error, so events cannot be logged; free some space there",
         );
     }
-    Refusal::passing(format!("events cannot be logged on standard error: {error}; see to where it leads"))
+    Refusal::passing(format!("events cannot be logged on standard error: {error}; check its destination"))
 }
 
 #[cfg(test)]

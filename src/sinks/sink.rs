@@ -139,7 +139,7 @@ pub enum PathForm {
 
 /// The error of a `timeout` that is zero.
 pub fn timeout_fault(timeout: Span) -> Option<TableFault> {
-    timeout.0.is_zero().then(|| TableFault::new(&["timeout"], "is no time at all; write more than 0s"))
+    timeout.0.is_zero().then(|| TableFault::new(&["timeout"], "is zero; write more than 0s"))
 }
 
 /// Runs code that may block (files, pipes, a full disk) on a thread where no other task waits for it.
@@ -148,5 +148,5 @@ pub async fn blocking<T: Send + 'static>(
 ) -> Result<T, Refusal> {
     tokio::task::spawn_blocking(work)
         .await
-        .unwrap_or_else(|failed| Err(Refusal::passing(format!("the attempt broke off: {failed}"))))
+        .unwrap_or_else(|failed| Err(Refusal::passing(format!("the attempt failed: {failed}"))))
 }

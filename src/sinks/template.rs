@@ -150,13 +150,13 @@ fn told(error: &Error) -> String {
         reason = "foreign and non-exhaustive: whatever has no words of its own keeps the library's"
     )]
     match error.kind() {
-        ErrorKind::OutOfFuel => format!("{line}takes too many steps; let it do less"),
+        ErrorKind::OutOfFuel => format!("{line}takes too many steps; simplify it"),
         ErrorKind::WriteFailure => {
-            format!("{line}makes more than {} KiB; let it write less", LARGEST_OUTPUT_BYTES / 1024)
+            format!("{line}makes more than {} KiB; shorten its output", LARGEST_OUTPUT_BYTES / 1024)
         }
         kind => {
             let detail = error.detail().map(|detail| format!(", {detail}")).unwrap_or_default();
-            format!("{line}{kind}{detail}; mend it there")
+            format!("{line}{kind}{detail}; correct it")
         }
     }
 }
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_template_is_told_with_its_own_line_when_it_is_compiled() {
+    fn a_wrong_template_is_reported_with_its_own_line_when_it_is_compiled() {
         for (source, line, part) in [
             ("a\n{{ data.task.name ", 2, "unexpected end"),
             ("a\nb\n{% if x %}", 3, ""),
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_in_a_template_is_not_repeated_by_what_is_told_of_it() {
+    fn what_stands_in_a_template_is_not_repeated_by_what_is_reported_of_it() {
         for source in [
             "hunter2 {{ 'hunter2' + 1 }}",
             "{{ 'hunter2'|int }}",

@@ -29,24 +29,24 @@ macro_rules! held_to_the_promises {
                 registering_twice_is_registering_once
                 changed_settings_of_an_open_task_are_taken_over
                 what_is_over_stays_over
-                what_was_removed_and_is_listed_again_is_registered_anew
-                the_final_word_is_said_once
+                what_was_removed_and_is_listed_again_is_registered_again
+                a_task_has_one_final_event
                 a_refused_commit_writes_nothing
                 a_step_counts_its_events_and_keeps_the_task_open
-                every_sink_is_owed_an_event_until_it_acknowledges_that
-                what_is_owed_comes_in_order_and_page_by_page
+                an_event_stays_in_the_outbox_of_each_sink_until_it_acknowledges
+                undelivered_events_are_read_in_order_and_in_pages
                 a_failure_is_counted_from_the_first_on_the_sink_s_own_clock
-                a_dead_letter_is_owed_no_more_and_what_tells_of_it_is
-                what_was_buried_since_it_was_found_is_not_forgotten
-                what_is_owed_to_a_sink_that_is_gone_dies_after_the_retention
+                a_dead_letter_leaves_the_outbox_and_its_event_enters_it
+                a_task_with_a_new_dead_letter_is_not_deleted
+                undelivered_events_of_a_removed_sink_become_dead_letters_after_the_retention
                 a_group_is_over_with_its_last_task_and_later_tasks_begin_a_new_round
-                events_of_no_task_are_forgotten_once_they_are_owed_to_nobody
+                delivered_events_of_no_task_are_deleted
                 open_tasks_come_in_order_and_page_by_page
                 open_tasks_of_some_targets_alone_are_found_where_these_are_named
                 keeping_leaves_alone_what_is_over
                 the_largest_id_stays_exact
                 a_number_and_its_digits_as_text_are_two_tasks
-                only_what_is_over_and_owed_nothing_can_be_forgotten
+                only_finished_tasks_without_undelivered_events_can_be_deleted
                 what_is_registered_again_meanwhile_is_not_forgotten
                 a_forgotten_key_is_never_given_out_again
                 evidence_is_saved_for_each_pace_key_in_place_of_the_one_before
@@ -207,7 +207,7 @@ async fn what_is_over_stays_over(engine: impl Engine) {
     assert_eq!(store.record(row).await.unwrap().unwrap().settings.name.as_deref(), Some("before"));
 }
 
-async fn what_was_removed_and_is_listed_again_is_registered_anew(engine: impl Engine) {
+async fn what_was_removed_and_is_listed_again_is_registered_again(engine: impl Engine) {
     let store = engine.open().await;
     let row = register(&*store, &[task(1)]).await[0].row;
     for reason in [Reason::Removed, Reason::Removed, Reason::Deadline] {
@@ -224,7 +224,7 @@ async fn what_was_removed_and_is_listed_again_is_registered_anew(engine: impl En
     }
 }
 
-async fn the_final_word_is_said_once(engine: impl Engine) {
+async fn a_task_has_one_final_event(engine: impl Engine) {
     let store = engine.open().await;
     let row = rows(&*store, 1).await[0];
     let (one, other) = tokio::join!(
@@ -267,7 +267,7 @@ async fn a_step_counts_its_events_and_keeps_the_task_open(engine: impl Engine) {
     assert_eq!(store.record(Row(999)).await.unwrap(), None);
 }
 
-async fn every_sink_is_owed_an_event_until_it_acknowledges_that(engine: impl Engine) {
+async fn an_event_stays_in_the_outbox_of_each_sink_until_it_acknowledges(engine: impl Engine) {
     let store = engine.open().await;
     for row in rows(&*store, 2).await {
         store.commit(finished(row, NOW, &["hook", "file"])).await.unwrap();
@@ -282,7 +282,7 @@ async fn every_sink_is_owed_an_event_until_it_acknowledges_that(engine: impl Eng
     assert_ne!(undelivered(&*store, "hook").await[0], first);
 }
 
-async fn what_is_owed_comes_in_order_and_page_by_page(engine: impl Engine) {
+async fn undelivered_events_are_read_in_order_and_in_pages(engine: impl Engine) {
     let store = engine.open().await;
     let mut rows = rows(&*store, 5).await;
     rows.reverse();
@@ -321,7 +321,7 @@ async fn a_failure_is_counted_from_the_first_on_the_sink_s_own_clock(engine: imp
     assert_eq!(undelivered(&*store, "file").await[0].attempts, 0);
 }
 
-async fn a_dead_letter_is_owed_no_more_and_what_tells_of_it_is(engine: impl Engine) {
+async fn a_dead_letter_leaves_the_outbox_and_its_event_enters_it(engine: impl Engine) {
     let store = engine.open().await;
     let row = rows(&*store, 1).await[0];
     store.commit(finished(row, NOW, &["hook"])).await.unwrap();
@@ -339,7 +339,7 @@ async fn a_dead_letter_is_owed_no_more_and_what_tells_of_it_is(engine: impl Engi
     assert_eq!(store.dead_letters().await.unwrap(), HashMap::new());
 }
 
-async fn what_was_buried_since_it_was_found_is_not_forgotten(engine: impl Engine) {
+async fn a_task_with_a_new_dead_letter_is_not_deleted(engine: impl Engine) {
     let store = engine.open().await;
     let row = rows(&*store, 1).await[0];
     store.commit(finished(row, Wall(10), &["hook"])).await.unwrap();
@@ -362,7 +362,7 @@ async fn what_was_buried_since_it_was_found_is_not_forgotten(engine: impl Engine
     assert_eq!(store.record(row).await.unwrap(), None);
 }
 
-async fn what_is_owed_to_a_sink_that_is_gone_dies_after_the_retention(engine: impl Engine) {
+async fn undelivered_events_of_a_removed_sink_become_dead_letters_after_the_retention(engine: impl Engine) {
     let store = engine.open().await;
     let rows = rows(&*store, 2).await;
     store.commit(finished(rows[0], NOW, &["gone", "hook"])).await.unwrap();
@@ -411,7 +411,7 @@ async fn a_group_is_over_with_its_last_task_and_later_tasks_begin_a_new_round(en
     assert!(!store.close_group(second.row, event(52), vec![]).await.unwrap(), "another task joined it");
 }
 
-async fn events_of_no_task_are_forgotten_once_they_are_owed_to_nobody(engine: impl Engine) {
+async fn delivered_events_of_no_task_are_deleted(engine: impl Engine) {
     let store = engine.open().await;
     let row = rows(&*store, 1).await[0];
     store.commit(finished(row, NOW, &[])).await.unwrap();
@@ -494,7 +494,7 @@ async fn a_number_and_its_digits_as_text_are_two_tasks(engine: impl Engine) {
     }
 }
 
-async fn only_what_is_over_and_owed_nothing_can_be_forgotten(engine: impl Engine) {
+async fn only_finished_tasks_without_undelivered_events_can_be_deleted(engine: impl Engine) {
     let store = engine.open().await;
     let rows = rows(&*store, 6).await;
     // The first is open, the second ended too late, the third has an undelivered event; the others ended in

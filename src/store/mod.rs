@@ -59,7 +59,7 @@ pub enum Error {
     Config(String),
     /// Another daemon holds the store.
     #[error(
-        "{place} is in use by another opwatch ({holder}); stop that one, or give this one its own [store] url"
+        "{place} is in use by another opwatch ({holder}); stop that one, or configure another [store] url"
     )]
     InUse {
         /// The place of the store.
@@ -81,7 +81,7 @@ pub enum Error {
     },
     /// The store was written by a later version.
     #[error(
-        "the store {place} was written by a later opwatch (schema {found}, this one knows {known}); install that version again"
+        "the store {place} was written by a later version of opwatch (schema {found}; this version knows {known}); install that version again"
     )]
     Newer {
         /// The place of the store.
@@ -92,11 +92,11 @@ pub enum Error {
         known: i64,
     },
     /// A read or a write failed permanently: the state of everything that was not acknowledged is unknown.
-    #[error("the store failed; opwatch ends here and starts afresh from what is safely written")]
+    #[error("the store failed; opwatch ends, and the next start continues from the stored state")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The files of the store were removed, moved or replaced while they were in use.
     #[error(
-        "the store {place} {change} while opwatch was running; nothing is written or delivered any more. Put the right store at that path, then start opwatch again"
+        "the store {place} {change} while opwatch was running; writing and delivery have stopped. Put the right store at that path, then start opwatch again"
     )]
     Moved {
         /// The place of the store.

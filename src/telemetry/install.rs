@@ -34,7 +34,7 @@ pub fn init(config: &Config, surroundings: Surroundings) -> Result<(), Problem> 
     // An error means that a log is installed already.
     _ = tracing::subscriber::set_global_default(subscriber(layer, filter));
     if config.format == Format::Journal && format != ResolvedFormat::Journal {
-        warn!("standard error does not lead to the journal; log.format is taken as auto");
+        warn!("standard error is not connected to the journal; log.format falls back to auto");
     }
     Ok(())
 }

@@ -65,7 +65,7 @@ impl Machine {
             tracing::warn!(
                 open,
                 gone = gone.len(),
-                "more than half of the open tasks are not listed any more; they are kept. Start with --allow-removals if that is meant"
+                "more than half of the open tasks are no longer listed; they are kept. To abandon them, start with --allow-removals"
             );
             return Vec::new();
         }

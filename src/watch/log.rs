@@ -52,10 +52,10 @@ impl Machine {
             Ok(reading) => {
                 tracing::debug!(task = %task.id, operation, status = %reading.status, "polled");
                 if known.trouble.take_if(|trouble| now - trouble.last > QUIET).is_some() {
-                    tracing::info!(account, region, operation, "polls are answered again");
+                    tracing::info!(account, region, operation, "polls succeed again");
                 }
                 if !reading.known && known.unknown.as_ref() != Some(&reading.status) {
-                    tracing::warn!(task = %task.id, operation, status = %reading.status, "the cloud answers a status that is not documented; polled on until the deadline");
+                    tracing::warn!(task = %task.id, operation, status = %reading.status, "the cloud returned an undocumented status; polling continues until the deadline");
                     known.unknown = Some(reading.status.clone());
                 }
             }
@@ -98,12 +98,12 @@ impl Machine {
             Notice::Gate(scope, change) => return self.log_gate(*scope, change, now),
             Notice::Throttled(scope, fault) => {
                 let (account, region, operation) = self.names(*scope)?;
-                tracing::warn!(account, region, operation, %fault, "too many calls; the rate is reduced, and full again within 2m after the last refusal");
+                tracing::warn!(account, region, operation, %fault, "throttled: too many requests; the polling rate is reduced, and restored within 2m of the last refusal");
             }
             Notice::ClockOffset(account, offset) => {
                 let (account, ..) = self.names(Scope::Account(*account))?;
                 if *offset == 0 {
-                    tracing::info!(account, "the cloud's clock and this machine's agree again");
+                    tracing::info!(account, "the clocks of the cloud and of this machine agree again");
                     return None;
                 }
                 let ahead = rounded(Duration::from_millis(offset.unsigned_abs()));
@@ -111,7 +111,7 @@ impl Machine {
                 tracing::warn!(
                     account,
                     offset_seconds = *offset as f64 / 1000.0,
-                    "the cloud's clock is {ahead} {direction} this machine's; check its time synchronisation"
+                    "the cloud's clock is {ahead} {direction} the clock of this machine; check the time synchronisation of this machine"
                 );
             }
         }
@@ -129,7 +129,7 @@ impl Machine {
             GateChange::StillHeld(last) => self.log_hold(scope, last, now),
             GateChange::Released(hold) => {
                 let lasted = rounded(hold.probes.lasting.lasted(now.steady));
-                tracing::info!(account, region, operation, %lasted, "a probe was answered well; what was held is used again");
+                tracing::info!(account, region, operation, %lasted, "hold released: the probe succeeded");
                 return self.hold_event(scope, hold, now, true);
             }
             GateChange::Opened(fault) | GateChange::StillOpen(fault) => {
@@ -137,12 +137,12 @@ impl Machine {
                 let tasks = self.board.tasks_of(scope);
                 tracing::warn!(
                     account, region, operation, %fault, %since, tasks, %next_probe,
-                    "most polls fail; only probes go out until one is answered"
+                    "circuit breaker open: most polls fail; only probes are sent until one succeeds"
                 );
             }
             GateChange::Closed(probes) => {
                 let lasted = rounded(probes.lasting.lasted(now.steady));
-                tracing::info!(account, region, operation, %lasted, "the service answers again; the rate climbs back");
+                tracing::info!(account, region, operation, %lasted, "service recovered; polling rate is being restored");
             }
         }
         None
@@ -157,19 +157,19 @@ impl Machine {
         let tasks = self.board.tasks_of(scope);
         let remedy = match (scope, fault.class) {
             (Scope::Account(_), _) => {
-                "check secret_id and secret_key of the account, or the token of temporary ones; a changed file of credentials is tried at once"
+                "check secret_id and secret_key of the account, or the token of temporary credentials; a changed credentials file is tried at once"
             }
             (Scope::Key(_), Class::Task) => {
-                "every id was refused alike: check region, operation and account of these tasks"
+                "all task ids were refused with the same code: check region, operation and account of these tasks"
             }
-            (Scope::Key(_), _) => "check the account's permissions, its region and its endpoint",
+            (Scope::Key(_), _) => "check the permissions of the sub-account, the region and the endpoint",
         };
         let message = match scope {
             Scope::Account(_) => {
-                "the account is held: a person must act; nothing is abandoned, and it is tried again rarely"
+                "account on hold: a person must act; its tasks are kept, and it is probed at long intervals"
             }
             Scope::Key(_) => {
-                "the operation is held in this region: a person must act; nothing is abandoned, and it is tried again rarely"
+                "operation on hold in this region: a person must act; its tasks are kept, and it is probed at long intervals"
             }
         };
         tracing::error!(account, region, operation, %fault, last_fault, %since, tasks, %next_probe, remedy, "{message}");

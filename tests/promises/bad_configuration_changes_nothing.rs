@@ -5,7 +5,7 @@ use opwatch::sim::Scenario;
 use crate::support::{Home, cloud, eventually, said, signal};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_mistake_is_told_at_once_with_its_place_and_nothing_is_registered_or_polled() {
+async fn every_error_is_reported_at_once_with_its_place_and_nothing_is_registered_or_polled() {
     let cloud = cloud(Scenario::default()).await;
     let home = Home::new(&cloud, "");
     home.edit("max_interval = \"100ms\"", "max_intervall = \"100ms\"");

@@ -13,7 +13,7 @@ fn ends_well() -> Scenario {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_key_holds_the_account_loudly_and_the_right_one_in_its_file_mends_it_without_a_restart() {
+async fn a_wrong_key_holds_the_account_and_the_right_one_in_its_file_releases_it() {
     let cloud = cloud(ends_well()).await;
     let home = Home::new(&cloud, "");
     home.edit("events.jsonl\"\n", "events.jsonl\"\nevents = [\"finished\", \"abandoned\", \"trouble\"]\n");
@@ -67,7 +67,7 @@ async fn a_wrong_id_among_good_ones_is_abandoned_with_the_server_s_words() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_id_that_was_known_and_is_gone_tells_what_was_seen_last_and_when() {
+async fn an_id_that_was_known_and_is_gone_reports_what_was_seen_last_and_when() {
     let cloud =
         cloud(ends_well().with_task(7, [SimResponse::status(4), SimResponse::refusal(5000, "gone")])).await;
     let home = Home::new(&cloud, "");
@@ -132,7 +132,7 @@ async fn an_outage_delays_and_a_lost_connection_counts_as_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_asks_to_be_left_alone_is() {
+async fn retry_after_is_obeyed() {
     let cloud = cloud(
         ends_well().with_task(1, [SimResponse::page(503, "").retry_after("1"), SimResponse::status(1)]),
     )

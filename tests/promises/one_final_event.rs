@@ -69,7 +69,7 @@ async fn seventy_five_tasks_end_with_the_right_word_once_each_and_are_left_alone
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unfinished_answer_at_the_deadline_abandons_and_a_later_end_is_not_told() {
+async fn an_unfinished_response_at_the_deadline_abandons_and_a_later_end_is_not_reported() {
     let cloud = cloud(Scenario::default().with_task(7, [SimResponse::status(4)])).await;
     let home = Home::new(&cloud, "[[tasks]]\nid = 7\ntimeout = \"300ms\"");
     assert_eq!(home.run_until_done().await.code, Some(0));

@@ -130,7 +130,7 @@ fn final_ids_are_the_documented_ones(events: &[Value]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_task_that_is_registered_anew_has_a_final_event_with_another_id() {
+async fn a_task_that_is_registered_again_has_a_final_event_with_another_id() {
     let cloud = cloud(Scenario::default().with_task(1, [SimResponse::status(1)])).await;
     let home = Home::new(&cloud, "");
     for run in ["1", "2", "3"] {

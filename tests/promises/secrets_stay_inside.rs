@@ -53,7 +53,7 @@ async fn no_secret_is_printed_at_trace_with_every_kind_of_fault() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_server_echoes_of_a_request_is_told_without_its_token() {
+async fn what_a_server_echoes_of_a_request_is_reported_without_its_token() {
     let spelled: Vec<String> = SPELLINGS.iter().map(|(_, spell)| spell(TOKEN)).collect();
     let echo = spelled.join(" ");
     let answers = vec![

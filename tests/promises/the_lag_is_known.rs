@@ -7,7 +7,7 @@ use opwatch::sim::{Scenario, SimResponse};
 use crate::support::{Home, cloud, said, signal};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_lag_is_at_most_the_time_since_the_poll_before_and_absent_when_the_first_answer_was_final() {
+async fn the_lag_is_at_most_one_interval_and_absent_if_the_first_response_was_final() {
     let scenario = Scenario::default()
         .with_task(1, [SimResponse::status(1)])
         .with_task(2, [SimResponse::status(4).times(3), SimResponse::status(1)]);

@@ -96,7 +96,7 @@ fn started(kept: &Path, home: &Home, endpoint: &str) -> Child {
     for name in ["opwatch.toml", "list.tasks"] {
         home.write(name, &fs::read_to_string(Path::new(FOLDER).join(name)).unwrap());
     }
-    // That task was not polled so far: the next start plans it again.
+    // The task was not polled so far: the next start plans it again.
     let list = fs::read_to_string(home.path("list.tasks")).unwrap();
     assert!(list.contains("\"1000d\""));
     home.write("list.tasks", &list.replace("\"1000d\"", "\"0s\""));
@@ -180,8 +180,10 @@ async fn a_store_of_a_newer_version_is_refused_in_words_and_left_alone() {
         let refused = said(started(&newer, &home, &cloud.endpoint())).await;
         assert_eq!(refused.code, Some(2), "{refused:?}");
         let what = refused.stderr.lines().find(|line| line.starts_with("opwatch: ")).unwrap();
-        for part in ["opwatch.db was written by a later opwatch (schema 99, ", "; install that version again"]
-        {
+        for part in [
+            "opwatch.db was written by a later version of opwatch (schema 99; ",
+            "; install that version again",
+        ] {
             assert!(what.contains(part), "{what}");
         }
         assert_eq!(contents(&home.path("opwatch.db")), lines);

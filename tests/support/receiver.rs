@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 /// The response of a receiver to a complete request.
 #[derive(Clone, Debug)]
 pub enum Answer {
-    /// Answers with that status, those headers and that body.
+    /// Responds with that status, those headers and that body.
     Status(u16, Vec<(&'static str, String)>, String),
     /// The same, after so long.
     Late(Duration, u16),

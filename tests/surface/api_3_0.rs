@@ -101,7 +101,7 @@ async fn a_task_may_name_bm3_whatever_the_account_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_key_holds_the_account_and_the_right_one_mends_it() {
+async fn a_wrong_key_holds_the_account_and_the_right_one_releases_it() {
     let cloud = cloud(ends_well()).await;
     let home = home(&cloud);
     home.edit("events.jsonl\"\n", "events.jsonl\"\nevents = [\"finished\", \"abandoned\", \"trouble\"]\n");
@@ -141,7 +141,7 @@ async fn too_many_calls_halve_the_pace() {
     home.list(1..=20);
     let ended = home.run_until_done().await;
     assert_eq!(
-        (ended.code, ended.stderr.matches("the rate is reduced").count()),
+        (ended.code, ended.stderr.matches("the polling rate is reduced").count()),
         (Some(0), 1),
         "{}",
         ended.stderr

@@ -23,7 +23,7 @@ async fn check(home: &Home, more: &[&str]) -> Said {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_prints_the_pace_of_every_pace_key_and_what_every_sink_hears_of_and_asks_nobody() {
+async fn it_prints_the_rate_of_every_pace_key_and_the_events_of_every_sink_without_a_request() {
     let cloud = cloud(Scenario::default()).await;
     let home = Home::new(
         &cloud,
@@ -39,11 +39,11 @@ async fn it_prints_the_pace_of_every_pace_key_and_what_every_sink_hears_of_and_a
         "account default, region bj, operation bm: 600 tasks",
         "127.0.0.1 for DescriptionOperationResult (API 2.0)",
         "5/1s (rate_limit), one poll every 200ms",
-        "one sweep     2m (600 tasks ÷ 5/1s)\n    an end seen   up to 2m late: the rate is the bottleneck\n",
-        "given up      after 1day",
-        "hears of      finished, abandoned\n    outcomes      failure\n    labels        team=dba\n",
+        "one sweep     2m (600 tasks ÷ 5/1s)\n    end detected  up to 2m late: the rate limit is the bottleneck\n",
+        "deadline      after 24h",
+        "events        finished, abandoned\n    outcomes      failure\n    labels        team=dba\n",
         "1 attempt at a time, at most 20/1m, gathered for 30s",
-        "hears of      finished, abandoned, progressed, overdue, group, trouble",
+        "events        finished, abandoned, progressed, overdue, group, trouble",
         "warning",
         "1m (max_interval)",
     ] {
@@ -100,7 +100,7 @@ async fn live_asks_once_with_an_account_without_a_task_and_once_more_where_the_c
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn live_tells_refused_credentials_and_sinks_that_cannot_be_used_and_exits_with_5() {
+async fn live_reports_refused_credentials_and_sinks_that_cannot_be_used_and_exits_with_5() {
     let cloud = cloud(Scenario::default()).await;
     let home = Home::new(&cloud, "[sinks.page]\ntype = \"exec\"\ncommand = [\"./missing\", \"argument\"]\n");
     home.account("[accounts.other]\nregion = \"bj\"\nsecret_id = \"AKIDother\"\nsecret_key = \"wrong\"\nendpoint = \"http://127.0.0.1:1\"");
@@ -141,7 +141,7 @@ async fn live_connects_to_a_webhook_and_sends_it_neither_an_event_nor_its_secret
     );
     assert!(ended.stdout.contains(&format!("ops: webhook {}\n", receiver.addr)), "{}", ended.stdout);
     assert!(
-        ended.stdout.contains("ops: good\n    a server answers there") && !ended.stdout.contains("hunter2"),
+        ended.stdout.contains("ops: good\n    the server responds") && !ended.stdout.contains("hunter2"),
         "{}",
         ended.stdout
     );
@@ -169,7 +169,7 @@ async fn live_exits_with_1_where_nothing_is_refused_but_something_cannot_be_reac
     );
     for sink in ["page", "shell"] {
         assert!(
-            ended.stdout.contains(&format!("{sink}: good\n    the program is there\n")),
+            ended.stdout.contains(&format!("{sink}: good\n    the program exists\n")),
             "{}",
             ended.stdout
         );
@@ -177,7 +177,7 @@ async fn live_exits_with_1_where_nothing_is_refused_but_something_cannot_be_reac
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn live_shows_no_signature_though_the_server_repeats_it_and_does_not_wait_for_one_that_is_silent() {
+async fn live_shows_no_echoed_signature_and_does_not_wait_for_a_silent_server() {
     let cloud = cloud(Scenario::default()).await;
     let echo = network::echo().await;
     // Accepts connections, and never responds.
@@ -205,7 +205,7 @@ async fn live_shows_no_signature_though_the_server_repeats_it_and_does_not_wait_
         ended.stdout
     );
     assert!(
-        ended.stdout.contains("other: again later\n    no answer of use from 127.0.0.1: timeout"),
+        ended.stdout.contains("other: again later\n    no usable response from 127.0.0.1: timeout"),
         "{}",
         ended.stdout
     );

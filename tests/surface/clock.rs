@@ -38,7 +38,7 @@ async fn run(first: &str, second: &str) -> (Said, Vec<Value>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_machine_that_boots_in_1970_or_jumps_five_years_abandons_nothing_and_tells_it() {
+async fn a_machine_that_boots_in_1970_or_jumps_five_years_abandons_nothing_and_reports_it() {
     for (first, second) in [
         ("@1970-01-01 00:00:10", "@1970-01-01 00:01:10"),
         ("@1970-01-01 00:00:10", "+0"),

@@ -28,7 +28,7 @@ async fn what_a_closed_standard_output_could_not_take_comes_with_the_next_start(
     signal(&child, "TERM");
     let ended = said(child).await;
     let told = &ended.log_lines(
-        "the sink is held: a person must act; its deliveries are kept, and it is tried again rarely",
+        "sink on hold: a person must act; its deliveries are kept, and it is probed at long intervals",
     )[0];
     assert_eq!(
         told["error"],
@@ -50,7 +50,7 @@ async fn what_a_closed_standard_error_could_not_take_comes_with_the_next_start()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_null_device_that_somebody_chose_takes_everything() {
+async fn a_chosen_null_device_accepts_everything() {
     for redirection in [">/dev/null 2>/dev/null", "1<>/dev/null 2<>/dev/null"] {
         let (_cloud, home) = one_task().await;
         assert_eq!(said(run(&home, redirection, "--until-done")).await.code, Some(0), "{redirection}");

@@ -63,7 +63,7 @@ async fn the_sdk_file_and_that_of_tccli_sign_and_nothing_of_them_is_printed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_everyone_can_read_is_doubted_and_one_without_credentials_is_refused_with_its_name() {
+async fn a_readable_secret_file_is_warned_of_and_one_without_credentials_is_refused() {
     let cloud = cloud(Scenario::default()).await;
     let home = home(&cloud);
     keep(&home, ".tencentcloud/credentials", &sdk("hunter2"));
@@ -95,7 +95,7 @@ async fn a_file_that_everyone_can_read_is_doubted_and_one_without_credentials_is
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_changed_file_mends_a_held_account_whichever_it_came_from() {
+async fn a_changed_file_of_any_source_releases_an_account_on_hold() {
     for (file, wrong, right) in [
         (".tencentcloud/credentials", sdk("wrong"), sdk(SECRET_KEY)),
         (".tccli/default.credential", tccli("stale"), tccli(TOKEN)),

@@ -54,24 +54,24 @@ async fn the_demo_narrates_ends_a_fault_a_hold_and_its_release_and_leaves_nothin
     for next in [
         "# A cloud is simulated on this machine, at 127.0.0.1:",
         "INFO  watching open_tasks=8\n",
-        "# Every task was asked",
+        "# Every task was polled",
         " task finished task=7001 operation=bm outcome=success ",
         " task progressed task=7002 ",
         " task finished task=7002 ",
-        "# A fault: the cloud's gateway breaks",
-        "WARN  most polls fail; only probes go out",
-        "# Nothing is lost",
-        "INFO  the service answers again",
+        "# A fault: the gateway of the cloud fails",
+        "WARN  circuit breaker open: most polls fail",
+        "# No task is lost",
+        "INFO  service recovered",
         " task finished task=7003 ",
-        "# A mistake: somebody replaces the secret key",
+        "# A wrong setting: the SecretKey was replaced",
         " account held account=default error=4100 ",
-        "# That is loud, since a person must act.",
+        "# This is an error, since a person must act.",
         " account released account=default ",
-        "# And it goes on from where it was.",
+        "# Polling continues.",
         " task finished task=7004 operation=bm outcome=failure ",
         " task finished task=7005 operation=bm outcome=partial ",
         " task finished task=7008 ",
-        "# 8 tasks are over, and that was told 8 times: 6 success, 1 failure, 1 partial.",
+        "# 8 tasks have finished, with 8 final events: 6 success, 1 failure, 1 partial.",
         "What to do next",
     ] {
         rest =
@@ -109,7 +109,7 @@ async fn its_commands_work(home: &Home, commands: &str) {
     assert_eq!((ended.code, ended.log_lines("task finished").len()), (Some(0), 1), "{script}{ended:?}");
     assert!(
         ended.stdout.contains(" task finished task=1000800001 ")
-            && ended.stdout.contains("my.toml is right: 1 task,"),
+            && ended.stdout.contains("my.toml is valid: 1 task,"),
         "{ended:?}"
     );
 }
@@ -117,7 +117,7 @@ async fn its_commands_work(home: &Home, commands: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signal_ends_the_demo_at_once_wherever_it_is_and_leaves_nothing_behind() {
     for (moment, name, code) in
-        [("# A cloud", "INT", 130), ("# A fault", "TERM", 143), ("# That is loud", "INT", 130)]
+        [("# A cloud", "INT", 130), ("# A fault", "TERM", 143), ("# This is an error", "INT", 130)]
     {
         let home = home().await;
         let mut child = demo(&home).spawn().unwrap();
@@ -126,8 +126,7 @@ async fn a_signal_ends_the_demo_at_once_wherever_it_is_and_leaves_nothing_behind
         signal(&child, name);
         let ended = said(child).await;
         assert_eq!(ended.code, Some(code), "{moment}: {}", ended.stderr);
-        let last =
-            "opwatch: stopped; nothing is left behind: the cloud was simulated, and the store in memory\n";
+        let last = "opwatch: stopped; nothing remains: the cloud was simulated, and the store in memory\n";
         assert!(ended.stderr.ends_with(last) && left_behind(&home) == 0, "{moment}: {}", ended.stderr);
     }
 }
@@ -153,7 +152,7 @@ async fn on_a_terminal_its_words_are_bold_unless_no_colours_are_wanted_and_ctrl_
         assert_eq!(read.contains("\u{1b}[1m# A cloud is simulated"), no_color.is_empty(), "{read:?}");
         assert_eq!(read.contains('\u{1b}'), no_color.is_empty(), "{read:?}");
         keys.write_all(b"\x03").await.unwrap();
-        read_until(&mut lines, "opwatch: stopped; nothing is left behind").await;
+        read_until(&mut lines, "opwatch: stopped; nothing remains").await;
         assert_eq!(said(child).await.code, Some(130));
         assert_eq!(left_behind(&home), 0);
     }

@@ -62,11 +62,11 @@ async fn only_the_named_sinks_are_tried_and_an_unknown_name_sends_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_came_of_each_is_told_and_the_exit_code_is_that_of_the_worst() {
+async fn what_came_of_each_is_reported_and_the_exit_code_is_that_of_the_worst() {
     let one = home("echo no such ticket; exit 65", "exit 75").await;
     let ended = test(&one, &["page", "other", "audit"]).await;
-    let told = "audit: delivered\nother: again later\n  /bin/sh wants the event later (exit code 75)\n\
-                page: refused\n  /bin/sh refused the event (exit code 65); its last words: no such ticket\n";
+    let told = "audit: delivered\nother: again later\n  /bin/sh requests a retry (exit code 75)\n\
+                page: refused\n  /bin/sh refused the event (exit code 65); its last output: no such ticket\n";
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(5), told));
     assert_eq!(ended.stderr, "opwatch: the test event was not accepted by other, page\n");
     assert_eq!(test(&one, &["other"]).await.code, Some(1));
@@ -74,7 +74,7 @@ async fn what_came_of_each_is_told_and_the_exit_code_is_that_of_the_worst() {
     one.edit("command = [\"/bin/sh\"", "command = [\"./on-done\"");
     let ended = test(&one, &["page"]).await;
     assert_eq!(ended.code, Some(5));
-    let told = "page: held\n  cannot run ./on-done: there is no such program, or its interpreter is missing;\n  install it, or name another one\n";
+    let told = "page: held\n  cannot run ./on-done: the program or its interpreter does not exist; install\n  it, or name another one\n";
     assert_eq!(ended.stdout, told);
 }
 
@@ -95,7 +95,7 @@ async fn print_shows_the_event_needs_no_configuration_and_sends_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_configuration_is_told_as_it_is_by_run() {
+async fn a_wrong_configuration_is_reported_as_it_is_by_run() {
     let home = home("exit 0", "exit 0").await;
     home.edit("type = \"file\"", "type = \"fiel\"");
     let ended = test(&home, &[]).await;

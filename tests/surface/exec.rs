@@ -80,8 +80,8 @@ async fn a_program_that_is_missing_holds_its_sink_and_is_used_once_it_is_there()
         .spawn()
         .unwrap();
     let log = || fs::read_to_string(home.path("log")).unwrap_or_default();
-    eventually("the hold is told", || log().contains("there is no such program")).await;
-    assert!(log().contains("the sink is held: a person must act"), "{}", log());
+    eventually("the hold is told", || log().contains("does not exist")).await;
+    assert!(log().contains("sink on hold: a person must act"), "{}", log());
     fs::create_dir(home.path("bin")).unwrap();
     home.write("bin/new", "#!/bin/sh\n/bin/cat >paged.jsonl.new && /bin/mv paged.jsonl.new paged.jsonl\n");
     let made = std::process::Command::new("chmod").arg("755").arg(home.path("bin/new")).status().unwrap();

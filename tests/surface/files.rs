@@ -195,7 +195,7 @@ async fn a_key_of_the_same_size_and_mtime_releases_an_account_on_hold() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_ca_file_of_an_account_is_read_again_and_a_broken_one_is_told_once() {
+async fn a_ca_file_of_an_account_is_read_again_and_a_broken_one_is_reported_once() {
     let folder = tempfile::tempdir().unwrap();
     let certificate = network::certificate(folder.path());
     let cloud = one_task().await;
@@ -215,8 +215,8 @@ async fn a_ca_file_of_an_account_is_read_again_and_a_broken_one_is_told_once() {
     eventually("the task is over", || home.events().len() == 1).await;
     signal(&child, "TERM");
     let ended = said(child).await;
-    let told = ended.stderr.matches("a file of the account changed and cannot be used").count();
-    assert!(told == 1 && ended.stderr.contains("ca.pem is not whole PEM"), "{}", ended.stderr);
+    let told = ended.stderr.matches("a changed file of the account cannot be used").count();
+    assert!(told == 1 && ended.stderr.contains("ca.pem is not complete PEM"), "{}", ended.stderr);
 }
 
 #[tokio::test(flavor = "multi_thread")]

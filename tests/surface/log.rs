@@ -56,7 +56,7 @@ async fn a_request_that_takes_too_long_names_who_was_asked_without_the_query() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_held_account_and_a_held_sink_are_told_with_since_when_what_waits_and_the_next_probe() {
+async fn a_held_account_and_a_held_sink_are_reported_with_since_when_what_waits_and_the_next_probe() {
     let cloud = cloud(Scenario::default()).await;
     let home = Home::new(
         &cloud,
@@ -66,12 +66,12 @@ async fn a_held_account_and_a_held_sink_are_told_with_since_when_what_waits_and_
     home.list([1, 2]);
     let sink = told(
         &home,
-        "the sink is held: a person must act; its deliveries are kept, and it is tried again rarely",
+        "sink on hold: a person must act; its deliveries are kept, and it is probed at long intervals",
     )
     .await;
     let account = told(
         &home,
-        "the account is held: a person must act; nothing is abandoned, and it is tried again rarely",
+        "account on hold: a person must act; its tasks are kept, and it is probed at long intervals",
     )
     .await;
     assert_eq!(
@@ -98,7 +98,7 @@ async fn a_held_account_and_a_held_sink_are_told_with_since_when_what_waits_and_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_tells_what_is_left() {
+async fn a_stop_reports_what_is_left() {
     let cloud = cloud(
         Scenario::default().with_task(1, [SimResponse::status(1)]).with_task(2, [SimResponse::status(4)]),
     )
@@ -123,7 +123,7 @@ async fn a_run_until_done_says_which_deliveries_it_waits_for() {
     let home = Home::new(&cloud, &format!("[sinks.hook]\ntype = \"webhook\"\nurl = \"http://{nobody}/\""));
     home.list([1]);
     let told =
-        told_by(&home, "run -c opwatch.toml --until-done", "no task goes on; deliveries are waited for")
+        told_by(&home, "run -c opwatch.toml --until-done", "all tasks have finished; waiting for deliveries")
             .await;
     assert_eq!(
         (&told["open_tasks"], &told["owed_deliveries"], &told["sinks"]),
@@ -144,14 +144,9 @@ async fn a_start_says_how_many_dead_letters_the_store_holds() {
     let last = ended.stderr.lines().last().unwrap();
     assert_eq!(
         (ended.code, last),
-        (
-            Some(1),
-            "opwatch: deliveries were given up and are kept as dead letters (1); the log says which and why"
-        )
+        (Some(1), "opwatch: deliveries became dead letters (1); the log has the events and the reasons")
     );
-    let told =
-        told(&home, "deliveries were given up before; they are kept as dead letters for [store] retention")
-            .await;
+    let told = told(&home, "dead letters exist; they are kept for [store] retention").await;
     assert_eq!(
         (&told["level"], &told["dead_letters"], &told["sinks"]),
         (&"warn".into(), &1.into(), &"page (1)".into()),
@@ -160,12 +155,12 @@ async fn a_start_says_how_many_dead_letters_the_store_holds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn doubts_about_a_configuration_are_told_at_the_start_and_so_is_one_without_tasks() {
+async fn doubts_about_a_configuration_are_reported_at_the_start_and_so_is_one_without_tasks() {
     let cloud = cloud(Scenario::default()).await;
     let home = Home::new(&cloud, "");
     home.write("secret_key", &format!("{} \n", opwatch::sim::SECRET_KEY));
-    let doubts = home.run_until_done().await.log_lines("the configuration can be used, but look at this");
-    for part in ["blanks", "tasks: there is none; write [[tasks]]"] {
+    let doubts = home.run_until_done().await.log_lines("the configuration is valid, with a warning");
+    for part in ["blanks", "tasks: no task is listed; write [[tasks]]"] {
         assert!(
             doubts.iter().any(|line| line["doubt"].as_str().unwrap().contains(part)),
             "{part}: {doubts:#?}"

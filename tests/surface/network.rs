@@ -81,7 +81,7 @@ async fn a_server_that_shows_a_certificate_of_ca_file_is_trusted_also_through_a_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_proxy_that_lets_nobody_through_is_told_without_its_password_and_abandons_nothing() {
+async fn a_proxy_that_denies_access_is_reported_without_its_password_and_abandons_nothing() {
     let cloud = one_task().await;
     let proxy = network::closed_proxy().await;
     for (endpoint, told) in [(cloud.endpoint(), "http_407"), ("https://127.0.0.1:9".to_owned(), "http_407")] {
@@ -100,7 +100,7 @@ async fn a_proxy_that_lets_nobody_through_is_told_without_its_password_and_aband
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_self_signed_certificate_in_ca_file_is_trusted_and_one_of_an_authority_is_told_apart() {
+async fn a_self_signed_certificate_in_ca_file_is_trusted_and_one_of_an_authority_is_reported_apart() {
     for is_authority in [false, true] {
         let folder = tempfile::tempdir().unwrap();
         let certificate = network::self_signed(folder.path(), is_authority);
@@ -138,8 +138,7 @@ fn far_away(cloud: &Sim) -> Home {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_variable_without_a_usable_proxy_is_refused_by_name_where_it_would_carry_a_request_and_there_alone()
-{
+async fn a_variable_without_a_usable_proxy_is_refused_by_name_only_where_it_applies() {
     let cloud = one_task().await;
     let far = far_away(&cloud);
     for (variable, value) in [
@@ -154,7 +153,7 @@ async fn a_variable_without_a_usable_proxy_is_refused_by_name_where_it_would_car
                 assert!(refused.stderr.contains(&told), "{}", refused.stderr);
             }
             assert!(refused.code == Some(2) && refused.stderr.lines().count() == 2, "{}", refused.stderr);
-            assert!(refused.stderr.contains("write the key `proxy`, or add cloud.invalid to NO_PROXY"));
+            assert!(refused.stderr.contains("set the key `proxy`, or add cloud.invalid to NO_PROXY"));
             assert!(!refused.stderr.contains(PASSWORD), "{}", refused.stderr);
         }
         let mut wait = far.opwatch(&["wait", "1", "-c", "opwatch.toml"]);

@@ -89,7 +89,7 @@ async fn a_reader_that_is_gone_ends_every_command_silently() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_output_that_cannot_be_written_is_told() {
+async fn an_output_that_cannot_be_written_is_reported() {
     let home = home().await;
     for arguments in ["check -c opwatch.toml", "operations", "completions bash", "man"] {
         let line = format!("{} {arguments} >/dev/full", env!("CARGO_BIN_EXE_opwatch"));
@@ -130,7 +130,7 @@ async fn the_manual_page_has_every_command_and_man_shows_it_without_a_complaint(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_operation_is_shown_as_it_would_be_written_and_an_unknown_one_is_refused_with_a_suggestion() {
+async fn one_operation_is_shown_as_toml_and_an_unknown_one_is_refused_with_a_suggestion() {
     let home = home().await;
     let shown = run(&home, &["operations", "--show", "bm3"]).await;
     let row = shown.stdout.parse::<toml::Table>().unwrap();
@@ -152,7 +152,7 @@ async fn a_half_line_in_the_file_behind_standard_output_holds_the_sink_and_swall
     let line = format!("exec {} run -c opwatch.toml >>out 2>log", env!("CARGO_BIN_EXE_opwatch"));
     let daemon = home.in_shell(&line).spawn().unwrap();
     let read = |name: &str| fs::read_to_string(home.path(name)).unwrap_or_default();
-    eventually("the hold", || read("log").contains("end that line, or name another path")).await;
+    eventually("the hold", || read("log").contains("complete that line, or name another path")).await;
     assert_eq!(read("out"), "half");
     let mut out = fs::File::options().append(true).open(home.path("out")).unwrap();
     out.write_all(b"\n").unwrap();

@@ -48,7 +48,7 @@ async fn answers(script: &str) -> Vec<Value> {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the SDKs, which tests/run --all installs"]
-async fn the_sdk_of_api_3_0_is_satisfied_with_good_answers_and_sees_each_refusal_as_an_error() {
+async fn the_sdk_of_api_3_0_is_satisfied_with_good_responses_and_sees_each_refusal_as_an_error() {
     let answers = answers("sdk_3_0.py").await;
     assert_eq!(answers[0], json!({ "status": 3, "instances": { "cpm-1": 1, "cpm-2": 2 } }));
     assert_eq!(answers[1], json!({ "status": 4, "instances": {} }));
@@ -70,7 +70,7 @@ async fn the_sdk_of_api_3_0_is_satisfied_with_good_answers_and_sees_each_refusal
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the SDKs, which tests/run --all installs"]
-async fn the_sdk_of_api_2_0_gets_its_answers_by_get_and_post_and_with_both_hashes() {
+async fn the_sdk_of_api_2_0_gets_its_responses_by_get_and_post_and_with_both_hashes() {
     let answers = answers("sdk_2_0.py").await;
     assert_eq!(answers.len(), 4 * 3);
     for answer in answers.chunks(3) {

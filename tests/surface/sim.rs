@@ -41,7 +41,7 @@ async fn ended(sim: Child) -> Said {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_simulator_shows_each_request_with_its_answer_or_what_is_wrong_with_it() {
+async fn the_simulator_shows_each_request_with_its_response_or_what_is_wrong_with_it() {
     let (_cloud, home, sim) = sim("").await;
     let check = |more: &[(&str, &str)]| {
         let mut command = home.opwatch(&["check", "-c", "opwatch.toml", "--live"]);

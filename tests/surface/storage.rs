@@ -91,7 +91,7 @@ fn all_ended_once(home: &Home, tasks: usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "mounts a small file system, which takes root"]
-async fn a_full_disk_under_the_store_is_waited_for_loudly_and_every_end_is_told() {
+async fn a_full_disk_under_the_store_is_waited_for_loudly_and_every_end_is_reported() {
     let (_cloud, home) = cloud_of(300, |cloud| Home::new(cloud, "")).await;
     let disk = Disk::new(&home, "disk", "3m");
     home.edit("sqlite:opwatch.db", "sqlite:disk/opwatch.db");
@@ -102,7 +102,7 @@ async fn a_full_disk_under_the_store_is_waited_for_loudly_and_every_end_is_told(
     eventually("it is told", || log_says(&home, "free some space")).await;
     disk.make_room();
     assert_eq!(said(child).await.code, Some(0));
-    assert!(log_says(&home, "the store can be used again"));
+    assert!(log_says(&home, "the store is usable again"));
     all_ended_once(&home, 300);
 }
 
@@ -114,7 +114,7 @@ async fn a_full_disk_under_the_file_sink_keeps_every_event_until_there_is_room()
     home.edit("path = \"events.jsonl\"", "path = \"disk/events.jsonl\"\nretry = { max = \"1s\" }");
     disk.fill();
     let child = start(&home, &[]);
-    eventually("it is told", || log_says(&home, "no space is left; free some there")).await;
+    eventually("it is told", || log_says(&home, "no space is left; free some space there")).await;
     disk.make_room();
     disk.remount("size=4m");
     assert_eq!(said(child).await.code, Some(0));
@@ -142,7 +142,7 @@ async fn a_store_whose_file_system_becomes_read_only_is_waited_for_or_left_and_l
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs fiu-utils, which tests/run --all installs"]
-async fn after_a_failed_fsync_of_the_store_the_process_ends_and_a_fresh_start_tells_every_end() {
+async fn after_a_failed_fsync_of_the_store_the_process_ends_and_a_fresh_start_reports_every_end() {
     let (_cloud, home) = cloud_of(50, |cloud| Home::new(cloud, "")).await;
     // Not the first ones, so that it comes up.
     let fault = "enable_random name=posix/io/sync/fdatasync,probability=0.2,failinfo=5";
@@ -191,7 +191,7 @@ async fn a_process_out_of_descriptors_says_so_and_goes_on_once_it_has_some() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "mounts a small file system, which takes root"]
-async fn a_full_disk_at_the_start_is_waited_for_and_every_end_is_told() {
+async fn a_full_disk_at_the_start_is_waited_for_and_every_end_is_reported() {
     let (_cloud, home) = cloud_of(30, |cloud| Home::new(cloud, "")).await;
     let disk = Disk::new(&home, "disk", "1m");
     home.edit("sqlite:opwatch.db", "sqlite:disk/opwatch.db");
@@ -216,7 +216,7 @@ async fn a_full_disk_at_the_start_is_waited_for_and_every_end_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_is_moved_or_replaced_while_the_daemon_runs_ends_it_with_code_2_and_no_further_event() {
+async fn a_store_that_is_moved_or_replaced_ends_the_daemon_with_code_2_and_no_further_event() {
     let changes: [(&str, &str); 4] = [
         ("mv opwatch.db old.db", "opwatch.db was removed or moved while opwatch was running"),
         (
@@ -244,7 +244,7 @@ async fn a_store_that_is_moved_or_replaced_while_the_daemon_runs_ends_it_with_co
         let ended = said(child).await;
         assert_eq!(ended.code, Some(2), "{change}: {}", ended.stderr);
         let told = ended.stderr.lines().find(|line| line.starts_with("opwatch: ")).unwrap();
-        assert!(told.contains(words) && told.contains("nothing is written or delivered any more"), "{told}");
+        assert!(told.contains(words) && told.contains("writing and delivery have stopped"), "{told}");
         assert_eq!(home.events(), [] as [serde_json::Value; 0], "{change}");
     }
 }

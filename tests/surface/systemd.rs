@@ -41,7 +41,7 @@ impl Heard {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn systemd_hears_ready_once_the_tasks_are_registered_and_stopping_at_the_end() {
+async fn systemd_is_notified_when_the_tasks_are_registered_and_at_the_stop() {
     let cloud = cloud(Scenario::default().with_task(1, [SimResponse::status(4)])).await;
     let home = Home::new(&cloud, "");
     home.list([1]);
@@ -145,7 +145,7 @@ seen credential status
 
 #[test]
 #[ignore = "boots systemd in a container, which takes root and a Debian mirror: tests/run --all"]
-fn installed_as_the_readme_says_it_starts_tells_comes_back_after_a_kill_and_stops() {
+fn installed_as_in_the_readme_it_starts_delivers_survives_a_kill_and_stops() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
     let copied = Command::new("cp")

@@ -13,7 +13,7 @@ fn kinds(home: &Home) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sink_that_asks_for_them_hears_of_progress_and_of_what_is_overdue_in_order() {
+async fn a_sink_with_those_filters_gets_progressed_and_overdue_events_in_order() {
     let script = [SimResponse::status(4).times(8), SimResponse::status(5).times(2), SimResponse::status(1)];
     let cloud = cloud(Scenario::default().with_task(1, script)).await;
     let home = Home::new(&cloud, "[[tasks]]\nid = 1\nwarn_after = \"100ms\"");
@@ -32,8 +32,7 @@ async fn a_sink_that_asks_for_them_hears_of_progress_and_of_what_is_overdue_in_o
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_task_that_is_taken_out_of_the_file_is_removed_at_the_next_start_and_mass_removal_is_not_believed()
-{
+async fn a_task_that_is_no_longer_listed_is_removed_and_mass_removal_is_refused() {
     let cloud = cloud(Scenario {
         unlisted: opwatch::sim::Unlisted::Follows(vec![SimResponse::status(4)]),
         ..Scenario::default()
@@ -84,7 +83,7 @@ async fn a_changed_run_registers_a_finished_task_again_and_nothing_else_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_task_of_an_account_that_is_gone_is_removed_with_it_and_registered_anew_when_both_come_back() {
+async fn a_task_of_a_removed_account_is_removed_and_registered_again_with_it() {
     let cloud = cloud(Scenario {
         unlisted: opwatch::sim::Unlisted::Follows(vec![SimResponse::status(4)]),
         ..Scenario::default()
@@ -137,8 +136,7 @@ async fn a_task_of_an_account_that_is_gone_is_removed_with_it_and_registered_ane
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_group_is_told_of_once_when_its_last_task_has_been_over_for_ten_seconds_and_later_tasks_begin_a_new_round()
- {
+async fn a_group_has_one_event_ten_seconds_after_its_last_task_and_later_tasks_start_a_new_round() {
     let ends = [(1, 1), (2, 2), (3, 3), (4, 1)];
     let scenario = ends.into_iter().fold(Scenario::default(), |scenario, (id, status)| {
         scenario.with_task(id, [SimResponse::status(status)])

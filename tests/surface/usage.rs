@@ -5,21 +5,21 @@ use opwatch::sim::Scenario;
 use crate::support::{Home, cloud, said};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_command_line_is_told_on_one_line_with_what_to_write_and_exits_with_2() {
+async fn a_wrong_command_line_is_reported_on_one_line_with_what_to_write_and_exits_with_2() {
     let cloud = cloud(Scenario::default()).await;
     let home = Home::new(&cloud, "");
     for (typed, expected) in [
         ("chekc", "chekc: there is no such command; did you mean `check`?"),
         ("status", "status: there is no such command; see opwatch --help"),
-        ("help", "help: is no command; write opwatch --help"),
-        ("version", "version: is no command; write opwatch --version"),
+        ("help", "help: is not a command; write opwatch --help"),
+        ("version", "version: is not a command; write opwatch --version"),
         ("events lst", "lst: there is no such command; did you mean `test`?"),
         ("events list", "list: there is no such command; see opwatch events --help"),
         ("--hlep", "--hlep: there is no such option; did you mean `--help`?"),
         ("-v", "-v: there is no such option; see opwatch --help"),
         ("check --conifg x", "--conifg: there is no such option; did you mean `--config`?"),
         ("run --untildone", "--untildone: there is no such option; did you mean `--until-done`?"),
-        ("check opwatch.toml", "opwatch.toml: has no place here; did you mean -c opwatch.toml?"),
+        ("check opwatch.toml", "opwatch.toml: does not belong here; did you mean -c opwatch.toml?"),
         ("operations bm", "bm: has no place here; see opwatch operations --help"),
         ("check -c", "--config <FILE>: its value is missing or empty; write it, or leave the option out"),
         (
@@ -30,7 +30,7 @@ async fn a_wrong_command_line_is_told_on_one_line_with_what_to_write_and_exits_w
         ("wait", "<ID>...: is missing; see opwatch wait --help"),
         (
             "wait 1 --timeout soon",
-            "--timeout <TIME>: \"soon\" does not fit; write a time with its unit, such as \"24h\", or \"never\"",
+            "--timeout <TIME>: \"soon\" does not fit; write a duration with its unit, such as \"24h\", or \"never\"",
         ),
         ("wait 1 --param x", "--param <NAME=VALUE>: \"x\" does not fit; write NAME=VALUE"),
         (
@@ -45,14 +45,14 @@ async fn a_wrong_command_line_is_told_on_one_line_with_what_to_write_and_exits_w
     }
     let ended = said(home.opwatch(&["check"]).env("OPWATCH_CONFIG", "").spawn().unwrap()).await;
     assert!(
-        ended.code == Some(2) && ended.stderr.ends_with("; OPWATCH_CONFIG is set to nothing\n"),
+        ended.code == Some(2) && ended.stderr.ends_with("; OPWATCH_CONFIG is empty\n"),
         "{}",
         ended.stderr
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_any_configuration_a_newcomer_is_told_how_to_begin() {
+async fn without_any_configuration_a_newcomer_is_reported_how_to_begin() {
     let cloud = cloud(Scenario::default()).await;
     let home = Home::new(&cloud, "");
     for command in [&["check"][..], &["run"], &["events", "test"]] {

@@ -99,7 +99,7 @@ async fn a_task_s_own_deadline_is_4_and_has_an_event() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_command_s_limit_is_4_without_an_event_answer_or_not() {
+async fn the_command_s_limit_is_4_without_an_event_response_or_not() {
     for answer in [SimResponse::status(4), SimResponse::hang()] {
         let clock = Clock::start();
         let ended = waited(
@@ -109,14 +109,14 @@ async fn the_command_s_limit_is_4_without_an_event_answer_or_not() {
         )
         .await;
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(4), ""), "{ended:?}");
-        let expected = "opwatch: the limit of 500ms has passed: of 1 task 1 still open; to go on: opwatch wait 1 --region gz\n";
+        let expected = "opwatch: timed out after 500ms: of 1 task 1 still open; to continue: opwatch wait 1 --region gz\n";
         assert_eq!(ended.stderr, expected);
         assert!(elapsed(clock) < Duration::from_secs(4), "{:?}", elapsed(clock));
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_key_is_told_within_seconds_and_ends_with_5_after_ten() {
+async fn a_wrong_key_is_reported_within_seconds_and_ends_with_5_after_ten() {
     let cloud = cloud(ending(&[(1, 1), (2, 1)])).await;
     let home = Home::new(&cloud, "");
     let mut command = waiting(&home, &cloud, &["1", "2"]);
@@ -126,16 +126,16 @@ async fn a_wrong_key_is_told_within_seconds_and_ends_with_5_after_ten() {
     assert!((10..20).contains(&elapsed(clock).as_secs()), "{:?}", elapsed(clock));
     assert!(ended.stdout.contains(" account held account=default error=4100 "), "{}", ended.stdout);
     assert!(
-        ended.stderr.contains("opwatch: nothing but held work is left: account default (4100: "),
+        ended.stderr.contains("opwatch: all remaining tasks are on hold: account default (4100: "),
         "{}",
         ended.stderr
     );
-    assert!(ended.stderr.ends_with("to go on: opwatch wait 1 2\n"), "{}", ended.stderr);
+    assert!(ended.stderr.ends_with("to continue: opwatch wait 1 2\n"), "{}", ended.stderr);
     assert!(!format!("{ended:?}").contains("wrong-secret"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ids_come_from_standard_input_as_lines_and_as_the_cloud_s_own_answers() {
+async fn ids_come_from_standard_input_as_lines_and_as_the_cloud_s_own_responses() {
     let input = concat!(
         "# the first two\n1\n{\"id\": 2, \"name\": \"rack 7\"}\n",
         "{\n  \"code\": 0,\n  \"data\": { \"taskId\": 3 }\n}\n",
@@ -182,7 +182,7 @@ async fn a_configuration_lends_its_accounts_and_neither_its_tasks_nor_its_sinks(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_missing_or_wrong_is_2_and_told_once() {
+async fn what_is_missing_or_wrong_is_2_and_reported_once() {
     let cloud = cloud(Scenario::default()).await;
     let home = Home::new(&cloud, "");
     let without = |variable: &str, arguments: &[&str]| {
@@ -198,7 +198,7 @@ async fn what_is_missing_or_wrong_is_2_and_told_once() {
     for (mut command, expected) in [
         (
             naked("LANG"),
-            "opwatch: there is no account; set TENCENTCLOUD_SECRET_ID and TENCENTCLOUD_SECRET_KEY, or name a configuration with -c\n",
+            "opwatch: no account exists; set TENCENTCLOUD_SECRET_ID and TENCENTCLOUD_SECRET_KEY, or name a configuration with -c\n",
         ),
         (
             naked("TENCENTCLOUD_SECRET_ID"),
@@ -210,7 +210,7 @@ async fn what_is_missing_or_wrong_is_2_and_told_once() {
         ),
         (
             without("", &["x"]),
-            "opwatch: id: \"x\" is no id of this operation; write an integer from 0 to 18446744073709551615\n",
+            "opwatch: id: \"x\" is not an id of this operation; write an integer from 0 to 18446744073709551615\n",
         ),
         (
             without("", &["1", "2", "--operation", "bmm"]),
@@ -237,7 +237,7 @@ async fn an_interrupt_ends_it_at_once_and_it_says_how_to_go_on() {
         assert_eq!(ended.code, Some(code), "{ended:?}");
         assert_eq!(
             ended.stderr,
-            "opwatch: stopped, with 1 of 2 tasks open; to go on: opwatch wait 2 --param 'Env=a b'\n"
+            "opwatch: stopped, with 1 of 2 tasks open; to continue: opwatch wait 2 --param 'Env=a b'\n"
         );
     }
 }
@@ -314,7 +314,7 @@ async fn on_a_terminal_a_view_is_redrawn_in_place_and_nothing_of_it_is_left() {
             first.contains(" task finished task=1 ") && second.contains(" task finished task=2 "),
             "{screen:?}"
         );
-        assert!(total.starts_with("2 of 2 over (1 success, 1 partial); "), "{screen:?}");
+        assert!(total.starts_with("2 of 2 finished (1 success, 1 partial); "), "{screen:?}");
         assert_eq!(verdict, "opwatch: of 2 tasks 1 succeeded in part");
         assert!(ended.stdout.contains("status 4  0s"), "the view: {:?}", ended.stdout);
         assert!(ended.stdout.matches("\u{1b}[2K").count() > 4, "redrawn: {:?}", ended.stdout);

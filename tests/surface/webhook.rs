@@ -96,7 +96,7 @@ fn text(value: &Value) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_template_makes_the_message_and_one_that_fails_is_told_while_the_event_arrives_all_the_same() {
+async fn a_template_makes_the_message_and_without_it_the_event_still_arrives() {
     for (template, content_type, told) in [
         (
             "template = '{\"text\": {{ (data.task.id ~ \": \" ~ data.outcome)|tojson }}}'",
@@ -166,7 +166,7 @@ async fn a_url_file_that_changes_counts_while_the_daemon_runs_and_a_broken_one_d
     eventually("the right one has it", || right.got().len() == 1).await;
     let stderr = stopped(child, &home).await;
     for told in [
-        "answers HTTP 404: it has nothing at this address; look at `url`",
+        "returned HTTP 404: the receiver has nothing at this address; check `url`",
         "is plain http beyond this machine",
         "was read again",
     ] {
@@ -177,7 +177,7 @@ async fn a_url_file_that_changes_counts_while_the_daemon_runs_and_a_broken_one_d
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_secret_of_a_webhook_is_printed_at_trace_whatever_the_receiver_answers() {
+async fn no_secret_of_a_webhook_is_printed_at_trace_whatever_the_receiver_responses() {
     for with_template in [true, false] {
         no_secret_is_printed(with_template).await;
     }
@@ -221,14 +221,14 @@ async fn no_secret_is_printed(with_template: bool) {
     receiver.down().await;
     let stderr = stopped(child, &home).await;
     // The output of a template may be secret, so an echo is not reported.
-    assert_eq!(stderr.contains("and says: Cannot POST"), !with_template, "{stderr}");
+    assert_eq!(stderr.contains("its text: Cannot POST"), !with_template, "{stderr}");
     for secret in SECRETS.into_iter().chain(["v1,"]) {
         assert!(!stderr.contains(secret), "{secret} in {stderr}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_asks_for_a_certificate_gets_the_configured_one_and_a_renewed_one_without_a_restart() {
+async fn a_server_gets_the_client_certificate_and_a_renewed_one_without_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let certificate = network::certificate(folder.path());
     let cloud = one_task().await;
@@ -252,7 +252,11 @@ async fn a_server_that_asks_for_a_certificate_gets_the_configured_one_and_a_rene
     let right = network::signed(folder.path(), "me");
     put(&strange);
     let child = start_at_trace(&home);
-    says(&home, "it does not take our certificate; look at `tls.cert_file` and `tls.key_file`").await;
+    says(
+        &home,
+        "the receiver does not accept the client certificate; check `tls.cert_file` and `tls.key_file`",
+    )
+    .await;
     put(&right);
     eventually("the event arrives", || receiver.got().len() == 1).await;
     stopped(child, &home).await;
@@ -269,7 +273,7 @@ async fn a_server_that_asks_for_a_certificate_gets_the_configured_one_and_a_rene
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_that_nobody_known_signed_passes_and_says_what_to_do() {
+async fn an_untrusted_certificate_passes_and_names_the_fix() {
     let folder = tempfile::tempdir().unwrap();
     let certificate = network::certificate(folder.path());
     let cloud = one_task().await;
@@ -277,7 +281,7 @@ async fn a_certificate_that_nobody_known_signed_passes_and_says_what_to_do() {
     let nginx = nginx::start(&certificate, receiver.addr).await;
     let home = home(&cloud, &format!("url = \"https://{}/open\"", nginx.addr));
     let child = start_at_trace(&home);
-    says(&home, "shows a certificate that cannot be trusted").await;
+    says(&home, "has a certificate that is not trusted").await;
     let stderr = stopped(child, &home).await;
     assert!(
         stderr.contains("name who signed it in `tls.ca_file`") && stderr.contains("it is tried again"),
@@ -287,7 +291,7 @@ async fn a_certificate_that_nobody_known_signed_passes_and_says_what_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_self_signed_certificate_in_ca_file_is_trusted_and_one_of_an_authority_is_told_apart() {
+async fn a_self_signed_certificate_in_ca_file_is_trusted_and_one_of_an_authority_is_reported_apart() {
     for is_authority in [false, true] {
         let folder = tempfile::tempdir().unwrap();
         let certificate = network::self_signed(folder.path(), is_authority);
@@ -325,14 +329,14 @@ async fn a_gateway_whose_server_is_down_is_asked_again_and_a_slow_body_delays_no
     fs::copy(&certificate.ca, home.path("ca.pem")).unwrap();
     let stderr = fs::File::create(home.path("stderr")).unwrap();
     let child = home.opwatch(&["run", "-c", "opwatch.toml", "--until-done"]).stderr(stderr).spawn().unwrap();
-    says(&home, "answers HTTP 502: it is in trouble").await;
+    says(&home, "returned HTTP 502: the receiver failed").await;
     receiver.up().await;
     // Ends once the event is acknowledged.
     assert_eq!((said(child).await.code, receiver.got().len()), (Some(0), 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_proxy_is_gone_through_and_one_that_knows_nobody_holds_the_sink() {
+async fn requests_pass_a_proxy_and_one_that_denies_access_holds_the_sink() {
     let folder = tempfile::tempdir().unwrap();
     let certificate = network::certificate(folder.path());
     let cloud = one_task().await;

@@ -62,7 +62,7 @@ async fn a_file_that_is_none_is_refused_as_what_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn wrong_types_units_and_names_layers_that_contradict_and_ids_listed_twice_are_told_together() {
+async fn wrong_types_units_names_and_layers_and_ids_listed_twice_are_reported_together() {
     let cloud = cloud(Scenario::default()).await;
     let home = Home::new(&cloud, "");
     home.edit("initial_interval = \"20ms\"", "initial_interval = 20");
@@ -73,7 +73,7 @@ async fn wrong_types_units_and_names_layers_that_contradict_and_ids_listed_twice
     home.write("list.tasks", "{\"id\":1,\"region\":\"bj\"}\n{\"id\":1,\"region\":\"bj\",\"name\":\"x\"}\n");
     let told = [
         "opwatch.toml:4: accounts.default.regoin: unknown key; did you mean `region`?",
-        "accounts.default.secret_key_file: stands beside `secret_key`; keep one of the two",
+        "accounts.default.secret_key_file: conflicts with `secret_key`; keep one of the two",
         "opwatch.toml:10: poll.initial_interval: … \"90s\"",
         "opwatch.toml:11: poll.max_interval: … \"90s\"",
         "list.tasks:2: task 1 is listed at list.tasks:1 with other settings",

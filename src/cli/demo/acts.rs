@@ -36,29 +36,29 @@ const PARTLY_DONE: i64 = 5;
 pub const ACTS: &[Act] = &[
     Act::AllAreAsked,
     Act::Say(
-        "Every task was asked, and all of them are running. Now the first ones end. Each end is told once, in one line:",
+        "Every task was polled, and all of them are running. Now the first ones end. Each end is logged once, in one line:",
     ),
     Act::Becomes(1, SUCCESS),
     Act::Becomes(2, PARTLY_DONE),
     Act::Becomes(2, SUCCESS),
-    Act::Say("A fault: the cloud's gateway breaks, and answers every poll with HTTP 502."),
+    Act::Say("A fault: the gateway of the cloud fails, and returns HTTP 502 for every poll."),
     Act::GatewayFails,
     Act::Say(
-        "Nothing is lost, and nothing wrong is told: polls back off, and a breaker lets only single probes out, not a herd. \
+        "No task is lost, and no wrong end is reported: polls back off, and the circuit breaker allows only single probes. \
          Now the gateway recovers:",
     ),
     Act::GatewayRecovers,
     Act::Becomes(3, SUCCESS),
     Act::Say(
-        "A mistake: somebody replaces the secret key in the cloud, and opwatch still signs with the one before.",
+        "A wrong setting: the SecretKey was replaced in the cloud, and opwatch still signs with the old one.",
     ),
     Act::KeyIsReplaced,
     Act::Say(
-        "That is loud, since a person must act. The account is held: no task is given up, and only rare probes go out. You would now write \
-         the new key into your secret_key_file. So does the demo, and a changed file is tried at once:",
+        "This is an error, since a person must act. The account is on hold: no task is abandoned, and probes are sent at long intervals. You would now write \
+         the new key into your secret_key_file. The demo does so, and a changed file is tried at once:",
     ),
     Act::KeyIsWritten,
-    Act::Say("And it goes on from where it was. Not every task ends well:"),
+    Act::Say("Polling continues. Not every task succeeds:"),
     Act::Becomes(4, FAILURE),
     Act::Becomes(5, PARTIAL),
     Act::Becomes(6, SUCCESS),

@@ -17,7 +17,7 @@ use crate::model::event::{Event, Kind};
 use crate::secret::Secret;
 use crate::sim::{Sim, SimResponse};
 use crate::sinks::Sink;
-use crate::sinks::channel::Received;
+use crate::sinks::channel::Handed;
 use crate::sinks::log::Log;
 use crate::telemetry::Surroundings;
 use crate::watch::PollReport;
@@ -38,7 +38,7 @@ pub struct Show<'a> {
     /// Where opwatch has its key from.
     pub key_file: PathBuf,
     /// The events of the daemon.
-    pub events: mpsc::Receiver<Received>,
+    pub events: mpsc::Receiver<Handed>,
     /// The result of each poll.
     pub polls: mpsc::Receiver<PollReport>,
     /// Writes the events.

@@ -160,7 +160,7 @@ impl Arguments {
         let alike = !from_input
             || tasks.iter().all(|task| task.target == tasks[0].target && task.settings == tasks[0].settings);
         if open.is_empty() || open.len() > MOST_IDS_REPEATED || !alike {
-            return "to go on, give the same command again: what is over is told at once".to_owned();
+            return "to continue, run the same command again: finished tasks are reported at once".to_owned();
         }
         let mut words = vec!["opwatch".to_owned(), "wait".to_owned()];
         words.extend(open.iter().cloned());
@@ -172,7 +172,7 @@ impl Arguments {
         option("--operation", self.operation.as_deref());
         self.params.iter().for_each(|(name, value)| option("--param", Some(&format!("{name}={value}"))));
         option("-c", self.config.as_deref().and_then(Path::to_str));
-        format!("to go on: {}", words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "))
+        format!("to continue: {}", words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "))
     }
 }
 
@@ -231,12 +231,12 @@ mod tests {
     fn the_command_to_go_on_with_names_what_is_open_as_a_shell_takes_it() {
         let arguments = arguments("1 2 --region bj --param Env=a'b");
         let said = arguments.go_on(&[], &["2".to_owned(), "a b".to_owned()]);
-        assert_eq!(said, r"to go on: opwatch wait 2 'a b' --region bj --param 'Env=a'\''b'");
+        assert_eq!(said, r"to continue: opwatch wait 2 'a b' --region bj --param 'Env=a'\''b'");
         assert!(arguments.go_on(&[], &vec!["1".to_owned(); 21]).contains("the same command again"));
     }
 
     #[test]
-    fn whoever_has_credentials_of_his_own_or_names_no_account_needs_not_the_daemon_s_configuration() {
+    fn the_daemon_s_configuration_is_not_needed_with_credentials_of_one_s_own() {
         let home = tempfile::tempdir().unwrap();
         let variables = |more: &[(&str, &str)]| {
             more.iter().copied().chain([("HOME", home.path().to_str().unwrap())]).collect::<Environment>()

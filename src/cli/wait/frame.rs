@@ -52,8 +52,8 @@ pub fn frame(tasks: &Tasks, now: Steady, size: Size, timeout: Limit) -> Vec<Stri
         }
         parts.push(match (&row.status, &row.fault) {
             (Some(status), _) => format!("status {}", escaped(&status.to_string())),
-            (None, Some(_)) => "no answer yet".to_owned(),
-            (None, None) => "not asked yet".to_owned(),
+            (None, Some(_)) => "no response yet".to_owned(),
+            (None, None) => "not polled yet".to_owned(),
         });
         parts.push(brief(whole_seconds(now - tasks.started)));
         parts.push(what_next(tasks, row, now));
@@ -84,13 +84,13 @@ pub fn total(tasks: &Tasks, now: Steady, timeout: Limit) -> String {
         .filter(|(count, _)| *count > 0)
         .map(|(count, what)| format!("{count} {what}"))
         .collect();
-    let mut text = format!("{} of {all} over", all - open);
+    let mut text = format!("{} of {all} finished", all - open);
     if !ends.is_empty() {
         text = format!("{text} ({})", ends.join(", "));
     }
     let trouble = tasks.rows.iter().filter(|row| !row.is_over && is_in_trouble(tasks, row)).count();
     if trouble > 0 {
-        text = format!("{text}, {trouble} in trouble");
+        text = format!("{text}, {trouble} with errors");
     }
     let age = brief(whole_seconds(now - tasks.started));
     match timeout {
@@ -197,8 +197,8 @@ mod tests {
         poll(&mut tasks, 1, Err("cannot resolve the host"));
         let expected = [
             "1000800000  rack 7  status 4  9s  next poll in 31s",
-            "1000800001  rack 7  no answer yet  9s  again in 31s: 6000: cannot resolve the host",
-            "0 of 2 over, 1 in trouble; 9s of 1h",
+            "1000800001  rack 7  no response yet  9s  again in 31s: 6000: cannot resolve the host",
+            "0 of 2 finished, 1 with errors; 9s of 1h",
         ];
         assert_eq!(shown(&tasks, 24, 200), expected);
     }
@@ -219,7 +219,7 @@ mod tests {
         // Names are aligned by what is seen, not by characters.
         let at = |line: &String, text: &str| line.split(text).next().unwrap().width();
         let lines = shown(&tasks, 24, 200);
-        assert_eq!(at(&lines[0], "status 4"), at(&lines[1], "no answer yet"));
+        assert_eq!(at(&lines[0], "status 4"), at(&lines[1], "no response yet"));
     }
 
     #[test]
@@ -231,7 +231,7 @@ mod tests {
         let lines = shown(&tasks, 24, 120);
         assert_eq!(lines.len(), 3, "{lines:#?}");
         assert!(lines[1].starts_with("1000800900"), "{lines:#?}");
-        assert_eq!(lines[2], "0 of 1000 over, 2 in trouble; 9s of 1h; 998 not shown");
+        assert_eq!(lines[2], "0 of 1000 finished, 2 with errors; 9s of 1h; 998 not shown");
         (0..1000).for_each(|id| poll(&mut tasks, id, Err("internal error")));
         assert_eq!(shown(&tasks, 24, 120).len(), 23, "never more than the terminal has");
     }

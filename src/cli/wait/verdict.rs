@@ -35,7 +35,7 @@ pub fn of(end: &WaitEnd, tasks: &Tasks, timeout: Limit, go_on: &str) -> Option<V
     let parts = [
         of_all(tally.rejected, "rejected by the cloud"),
         of_all(tally.failure, "failed"),
-        of_all(tally.deadline, "unfinished at their deadline"),
+        of_all(tally.deadline, "unfinished at the deadline"),
         of_all(tally.partial, "succeeded in part"),
         of_all(tally.open, "still open"),
     ];
@@ -50,11 +50,11 @@ pub fn of(end: &WaitEnd, tasks: &Tasks, timeout: Limit, go_on: &str) -> Option<V
         WaitEnd::Held(names) => {
             let causes = tasks.causes().join("; ");
             text = format!(
-                "nothing but held work is left: {} ({causes}); mend that first. {text}; {go_on}",
+                "all remaining tasks are on hold: {} ({causes}); correct that first. {text}; {go_on}",
                 names.join(", ")
             );
         }
-        WaitEnd::Limit => text = format!("the limit of {timeout} has passed: {text}; {go_on}"),
+        WaitEnd::Limit => text = format!("timed out after {timeout}: {text}; {go_on}"),
     }
     Some(Verdict { worst, text })
 }

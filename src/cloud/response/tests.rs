@@ -1,4 +1,4 @@
-//! Answers of both APIs, as they are documented and as they come.
+//! Responses of both APIs, as documented and as they occur.
 
 use super::*;
 use crate::cloud::operations::Operations;
@@ -52,7 +52,7 @@ fn each_status_means_what_its_row_says() {
 }
 
 #[test]
-fn the_oddities_of_real_answers_are_read() {
+fn the_oddities_of_real_responses_are_read() {
     let success = (Phase::Finished(Outcome::Success), Code::Int(1));
     for body in [
         r#"{"code":"0","message":"OK","data":{"status":"1"}}"#,
@@ -81,7 +81,7 @@ fn a_row_without_a_status_is_running() {
 }
 
 #[test]
-fn an_answer_without_a_status_is_no_outcome_and_no_crash() {
+fn an_response_without_a_status_is_no_outcome_and_no_crash() {
     for data in ["null", "[]", "{}", "\"\"", "5", "{\"status\":null}", "{\"status\":[]}", "{\"status\":\"\"}"]
     {
         let fault = read(&format!(r#"{{"code":0,"data":{data}}}"#)).expect_err(data);
@@ -93,7 +93,7 @@ fn an_answer_without_a_status_is_no_outcome_and_no_crash() {
 }
 
 #[test]
-fn a_good_body_under_another_http_status_than_success_is_no_answer() {
+fn a_good_body_under_another_http_status_than_success_is_no_response() {
     let body = r#"{"code":0,"data":{"status":1}}"#;
     for status in [302, 404, 500, 503] {
         assert_eq!(read_as("bm", status, body), Err(http_fault("bm", status)));
@@ -136,7 +136,7 @@ fn read_3_0(body: &str) -> Result<Reading, Fault> {
 }
 
 #[test]
-fn an_answer_of_api_3_0_is_read_with_its_instances_and_as_leniently_as_one_of_2_0() {
+fn an_response_of_api_3_0_is_read_with_its_instances_and_as_leniently_as_one_of_2_0() {
     let documented = r#"{"Response":{"TaskStatus":3,"SubtaskStatusSet":[{"InstanceId":"cpm-a","TaskStatus":1},{"InstanceId":"cpm-b","TaskStatus":2}],"RequestId":"r"}}"#;
     let reading = read_3_0(documented).unwrap();
     assert_eq!((reading.phase, reading.status), (Phase::Finished(Outcome::Partial), Code::Int(3)));
@@ -176,7 +176,7 @@ fn an_error_of_api_3_0_counts_under_http_200_and_beside_a_status() {
 }
 
 #[test]
-fn what_is_no_answer_of_api_3_0_is_a_fault_and_no_crash() {
+fn what_is_no_response_of_api_3_0_is_a_fault_and_no_crash() {
     let code = |body: &str| read_3_0(body).expect_err(body).code.to_string();
     for body in [
         "",

@@ -91,7 +91,7 @@ impl Tc3Signer {
     /// The day of that timestamp; another than the one before only around midnight, or when a clock was set.
     fn day(&self, timestamp: i64) -> Day {
         let number = timestamp.div_euclid(SECONDS_A_DAY);
-        // No code panics while it is locked, so a poisoned lock is usable.
+        // No code panics while the receiver is locked, so a poisoned lock is usable.
         let mut cached = self.day.lock().unwrap_or_else(PoisonError::into_inner);
         match &*cached {
             Some(day) if day.number == number => day.clone(),

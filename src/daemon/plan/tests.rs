@@ -50,7 +50,7 @@ fn bare(count: u64) -> String {
 }
 
 #[test]
-fn accounts_of_one_secret_id_share_a_pace_key_and_its_lower_rate_and_an_account_without_a_task_is_named() {
+fn accounts_of_one_secret_id_share_a_pace_key_and_its_lower_rate() {
     let own = "{\"id\":1,\"account\":\"same\"}\n{\"id\":2,\"account\":\"same\",\"timeout\":\"1h\"}\n{\"id\":3,\"account\":\"new\"}\n";
     let (plan, doubts) = planned("", &(bare(10) + own));
     let keys: Vec<_> =
@@ -69,7 +69,7 @@ fn accounts_of_one_secret_id_share_a_pace_key_and_its_lower_rate_and_an_account_
 #[test]
 fn a_list_that_the_rate_does_not_carry_is_doubted_with_its_arithmetic_and_what_helps() {
     let (_, doubts) = planned("", &bare(10_000));
-    let told = "default, bj, bm: the rate is the bottleneck: 10,000 tasks ÷ 95/1m = 1h 45m for one sweep, so an end is seen up to 1h 45m late";
+    let told = "default, bj, bm: the rate limit is the bottleneck: 10,000 tasks ÷ 95/1m = 1h 45m for one sweep, so an end is detected up to 1h 45m late";
     assert!(
         doubts[0].starts_with(told)
             && doubts[0].contains("api = \"3.0\" in the account (one sweep then takes 3m 31s)"),
@@ -84,7 +84,7 @@ fn a_list_that_the_rate_does_not_carry_is_doubted_with_its_arithmetic_and_what_h
 }
 
 #[test]
-fn what_the_daemon_would_be_refused_for_is_told_at_once() {
+fn what_the_daemon_would_be_refused_for_is_reported_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let mut loaded = loaded(folder.path(), "", "1");
     loaded.store.url = Some(format!("sqlite:{}/missing/x.db", folder.path().display()));

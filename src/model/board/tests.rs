@@ -151,7 +151,7 @@ fn a_wrong_id_among_good_ones_is_abandoned_and_holds_nothing() {
 }
 
 #[test]
-fn an_outage_lets_only_probes_out_and_afterwards_the_rate_climbs_back_and_nobody_is_forgotten() {
+fn during_an_outage_only_probes_are_sent_and_afterwards_the_rate_recovers_for_all() {
     let mut board = board(1, 50.0, 32, 10_000);
     play(&mut board, 0..210, |_, _| running());
     let (polls, notices) = play(&mut board, 210..810, |_, _| refused(Class::Service, 6000));
@@ -172,7 +172,7 @@ fn an_outage_lets_only_probes_out_and_afterwards_the_rate_climbs_back_and_nobody
 }
 
 #[test]
-fn an_outage_that_lasts_is_told_again_with_backoff() {
+fn an_outage_that_lasts_is_reported_again_with_backoff() {
     let mut board = board(1, 50.0, 32, 100);
     let (_, notices) = play(&mut board, 0..4 * 3600, |_, _| refused(Class::Service, 6000));
     let told = notices
@@ -186,7 +186,7 @@ fn an_outage_that_lasts_is_told_again_with_backoff() {
 }
 
 #[test]
-fn a_pace_that_is_too_fast_again_and_again_is_told_with_backoff() {
+fn a_pace_that_is_too_fast_again_and_again_is_reported_with_backoff() {
     for class in [Class::Throttled, Class::AccountThrottled] {
         let mut board = board(1, 20.0, 32, 100);
         let (_, notices) = play(&mut board, 0..3600, |_, _| refused(class, 4400));
@@ -196,7 +196,7 @@ fn a_pace_that_is_too_fast_again_and_again_is_told_with_backoff() {
 }
 
 #[test]
-fn a_hold_is_told_again_though_its_probes_fail_in_a_way_that_passes() {
+fn a_hold_is_reported_again_though_its_probes_fail_in_a_way_that_passes() {
     for (held_by, scope) in
         [(Class::Account, Scope::Account(AccountIndex(0))), (Class::PaceKey, Scope::Key(KeyIndex(0)))]
     {
@@ -216,7 +216,7 @@ fn a_hold_is_told_again_though_its_probes_fail_in_a_way_that_passes() {
 }
 
 #[test]
-fn an_overdue_task_is_told_once() {
+fn an_overdue_task_is_reported_once() {
     let mut board = board(1, 10.0, 32, 0);
     board.add(Waiting { warn_after: Some(Duration::from_secs(30)), ..task(0, 1, Steady(0)) }, moment(0));
     assert!(board.take_overdue(moment(29_000_000)).is_none());
@@ -236,7 +236,7 @@ fn a_peer_that_closes_every_connection_is_asked_by_probes_alone() {
 }
 
 #[test]
-fn a_wake_up_finds_somebody_to_ask_or_looks_at_a_later_moment() {
+fn a_wake_up_finds_a_task_or_a_later_moment() {
     let mut board = Board::new(Policy::default());
     let account = board.add_account(32);
     for interval in [Duration::from_millis(50), Duration::from_secs(7)] {
@@ -282,7 +282,7 @@ fn accounts_with_one_pace_key_share_its_lower_rate_and_nothing_else() {
 }
 
 #[test]
-fn tasks_that_nobody_can_be_asked_about_wait_and_are_named_as_held() {
+fn tasks_that_cannot_be_polled_wait_and_are_named_as_on_hold() {
     let mut board = board(1, 10.0, 32, 0);
     let nobody = board.add_account(0);
     let key = board.add_key(Rate::ONE_A_SECOND, Steady(0));
@@ -293,7 +293,7 @@ fn tasks_that_nobody_can_be_asked_about_wait_and_are_named_as_held() {
 }
 
 #[test]
-fn one_task_that_alone_is_refused_as_if_by_a_setting_slows_nobody_for_long() {
+fn one_task_that_alone_is_refused_like_a_setting_delays_no_other_for_long() {
     let mut board = board(1, 10.0, 32, 50);
     let answer = |row, _| if row == Row(7) { refused(Class::PaceKey, 4102) } else { running() };
     let (polls, notices) = play(&mut board, 0..600, answer);

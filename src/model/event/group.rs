@@ -17,7 +17,7 @@ pub struct GroupCounts {
     pub failure: u64,
     /// Part succeeded, part failed.
     pub partial: u64,
-    /// Given up.
+    /// Abandoned.
     pub abandoned: u64,
 }
 

@@ -145,7 +145,7 @@ fn record(kind: Kind) -> Value {
 }
 
 #[test]
-fn an_event_of_every_kind_is_as_the_schema_says() {
+fn an_event_of_every_type_is_valid_by_the_schema() {
     for event in Kind::ALL.into_iter().flat_map(samples) {
         let record = serde_json::from_str(&event.body).unwrap();
         assert_eq!(told(&record), [""; 0], "{record}");

@@ -157,7 +157,7 @@ impl Lane {
                 retry.give_up_after.0.is_some_and(|longest| active.saturating_sub(tried) >= longest);
             // Only a delivery that failed alone becomes a dead letter.
             if seqs.len() == 1 && is_given_up {
-                self.make_dead_letter(*seq, &format!("given up: {what}"), settling);
+                self.make_dead_letter(*seq, &format!("retries ended: {what}"), settling);
             }
         }
         if !first.is_empty() {

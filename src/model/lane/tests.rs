@@ -174,7 +174,7 @@ fn memory_stays_bounded_with_any_number_of_deliveries_waiting() {
 }
 
 #[test]
-fn a_sink_that_fails_for_an_hour_gets_probes_alone_and_then_everything_in_order_within_its_rate() {
+fn after_an_hour_of_failures_a_sink_gets_everything_in_order_within_its_rate() {
     let rate = Rate::new(50.0, Duration::from_secs(1));
     let mut play = Play::new(Sending { rate, ..sending() }, (1..=100_000).map(|seq| owed(seq, seq)));
     play.play(0..3600, passing);
@@ -196,7 +196,7 @@ fn a_sink_that_fails_for_an_hour_gets_probes_alone_and_then_everything_in_order_
 }
 
 #[test]
-fn a_sink_that_fails_for_hours_is_told_again_with_backoff_and_its_end_is_told_once() {
+fn a_sink_that_fails_for_hours_is_reported_again_with_backoff_and_its_end_is_reported_once() {
     let retry = Retry { max: Span::seconds(60), ..Retry::default() };
     // One delivery is too little evidence to open the breaker, but the failure is logged.
     for waiting in [1, 100] {
@@ -229,7 +229,7 @@ fn a_sink_that_fails_for_hours_is_told_again_with_backoff_and_its_end_is_told_on
 }
 
 #[test]
-fn a_held_sink_is_told_again_though_its_probes_fail_in_a_way_that_passes_and_its_cause_stays() {
+fn a_hold_of_a_sink_is_logged_again_and_its_cause_stays_though_its_probes_fail_otherwise() {
     let mut play = Play::new(sending(), (1..=9).map(|seq| owed(seq, seq)));
     play.play(0..3 * 3600, |_, now| {
         Err(if now < SECOND { Refusal::of_sink("401") } else { Refusal::passing("timeout") })
@@ -290,7 +290,7 @@ fn a_changed_file_is_tried_at_once() {
 }
 
 #[test]
-fn an_event_that_is_refused_for_what_it_says_is_a_dead_letter_with_the_words_and_the_next_goes_on() {
+fn an_event_that_is_refused_for_its_content_becomes_a_dead_letter_and_delays_no_other() {
     let mut play = Play::new(sending(), (1..=5).map(|seq| owed(seq, 1)));
     play.play(0..10, |seqs, _| if seqs == [3] { Err(Refusal::of_event("413: too large")) } else { Ok(()) });
     assert_eq!((play.seqs(), play.burials(), play.lane.dead_letters()), (vec![1, 2, 4, 5], vec![3], 1));
@@ -381,7 +381,7 @@ fn a_batch_that_failed_comes_again_when_it_is_due_and_is_not_gathered_once_more(
 }
 
 #[test]
-fn a_sink_that_fails_now_and_then_is_told_with_backoff_and_not_each_time() {
+fn a_sink_that_fails_now_and_then_is_reported_with_backoff_and_not_each_time() {
     let rate = Rate::new(1.0, Duration::from_secs(1));
     let mut play =
         Play::new(Sending { max_in_flight: 1, rate, ..sending() }, (1..=3000).map(|seq| owed(seq, seq)));
@@ -396,7 +396,7 @@ fn a_sink_that_fails_now_and_then_is_told_with_backoff_and_not_each_time() {
 }
 
 #[test]
-fn a_delivery_that_nobody_accepts_is_given_up_so_long_after_its_first_attempt() {
+fn a_delivery_that_always_fails_becomes_a_dead_letter_after_give_up_after() {
     let retry = Retry {
         max: Span::seconds(30),
         give_up_after: Limit(Some(Duration::from_secs(120))),
@@ -405,18 +405,16 @@ fn a_delivery_that_nobody_accepts_is_given_up_so_long_after_its_first_attempt() 
     let mut play = Play::new(Sending { retry, ..sending() }, [owed(1, 1), owed(2, 2)]);
     play.play(0..300, |seqs, now| if seqs == [1] { passing(seqs, now) } else { Ok(()) });
     assert_eq!((play.seqs(), play.burials()), (vec![2], vec![1]));
-    assert!(
-        play.writes
-            .iter()
-            .any(|write| matches!(write, OutboxWrite::DeadLetter(burial) if burial.error == "given up: 500"))
-    );
+    assert!(play.writes.iter().any(
+        |write| matches!(write, OutboxWrite::DeadLetter(burial) if burial.error == "retries ended: 500")
+    ));
     let tried: Vec<_> =
         play.writes.iter().filter(|write| matches!(write, OutboxWrite::FirstFailure(..))).collect();
     assert_eq!(tried.len(), 1, "only the first failure is stored");
 }
 
 #[test]
-fn a_sink_is_left_alone_for_as_long_as_it_asks() {
+fn retry_after_of_a_sink_is_obeyed() {
     let mut play = Play::new(sending(), (1..=3).map(|seq| owed(seq, seq)));
     let busy = |_: &[i64], now: i64| {
         let refusal = Refusal { retry_after: Some(Duration::from_secs(40)), ..Refusal::passing("429") };
@@ -500,8 +498,7 @@ fn one_event_that_always_fails_takes_none_of_its_batch_with_it() {
 }
 
 #[test]
-fn one_event_that_is_refused_like_a_login_while_others_are_accepted_is_a_dead_letter_and_holds_the_sink_but_a_few_times()
- {
+fn one_event_that_is_refused_like_a_login_while_others_are_accepted_is_a_dead_letter() {
     let mut play = Play::new(sending(), (1..=500).map(|seq| owed(seq, seq)));
     play.play(0..3600, |seqs, _| if seqs == [7] { Err(Refusal::of_sink("403")) } else { Ok(()) });
     let held =
@@ -554,7 +551,7 @@ fn trouble_of_one_account_waits_for_no_other_s() {
 }
 
 #[test]
-fn while_the_only_delivery_is_being_buried_nobody_spins() {
+fn no_loop_spins_while_the_only_dead_letter_is_being_stored() {
     let retry = Retry { give_up_after: Limit(Some(Duration::from_secs(1))), ..Retry::default() };
     let mut lane = Lane::new("hook".to_owned(), Sending { retry, ..sending() }, Duration::ZERO, Steady(0));
     lane.load((1..=6).map(|seq| owed(seq, seq)).collect(), WINDOW, Steady(0));

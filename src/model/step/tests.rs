@@ -61,7 +61,7 @@ fn the_last_poll_is_planned_for_the_deadline() {
 }
 
 #[test]
-fn only_an_unfinished_answer_to_a_poll_sent_at_the_deadline_abandons() {
+fn only_an_unfinished_response_to_a_poll_sent_at_the_deadline_abandons() {
     assert!(matches!(
         after(waiting(1_000), &unfinished(), 1_000, 1_001),
         Effect::Abandon(_, Reason::Deadline, None)
@@ -92,7 +92,7 @@ fn a_changed_status_starts_the_interval_over_and_an_unchanged_one_does_not() {
 }
 
 #[test]
-fn faults_in_a_row_back_off_until_a_good_answer() {
+fn faults_in_a_row_back_off_until_a_good_response() {
     let once = kept(after(waiting(86_400), &trouble(), 0, 0));
     let twice = kept(after(once, &trouble(), 0, 0));
     assert_eq!((twice.due, twice.errors, twice.polls), (at(10), 2, 2));
@@ -128,7 +128,7 @@ fn a_clock_fault_is_tried_again_at_once_and_then_with_backoff() {
 }
 
 #[test]
-fn a_connection_that_died_before_an_answer_counts_once_it_happens_twice() {
+fn a_connection_that_died_before_an_response_counts_once_it_happens_twice() {
     let first = after(waiting(86_400), &fault(Class::Connection, 0), 0, 0);
     assert!(matches!(&first, Effect::AtOnce(task) if task.errors == 0 && task.streak == 0), "{first:?}");
     let second = after(kept(first), &fault(Class::Connection, 0), 0, 0);
@@ -157,7 +157,7 @@ fn a_jumping_local_clock_abandons_nothing_while_the_cloud_s_clock_does_not_say_s
 }
 
 #[test]
-fn the_word_at_the_deadline_tells_the_status_of_the_answer_that_brought_it() {
+fn the_word_at_the_deadline_reports_the_status_of_the_response_that_brought_it() {
     let task = Waiting { status: Some(Code::Int(4)), seen: Some(moment(900).wall), ..waiting(1_000) };
     let Effect::Abandon(task, ..) = after(task, &says(5, Phase::Running), 1_000, 1_001) else {
         panic!("it goes on")

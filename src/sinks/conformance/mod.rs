@@ -77,10 +77,10 @@ macro_rules! held_to_the_promises {
                 an_attempt_takes_at_least_one_event
                 one_that_is_down_at_the_start_refuses_nothing_for_good
                 one_that_dies_in_the_middle_passes_and_comes_back
-                one_that_never_answers_passes_in_time
+                one_that_never_responses_passes_in_time
                 a_slow_one_is_waited_for
-                one_that_lets_nobody_in_holds_the_sink
-                a_refused_event_is_told_apart_from_a_trouble_of_the_sink
+                a_receiver_that_denies_access_holds_the_sink
+                a_refused_event_is_reported_apart_from_a_trouble_of_the_sink
                 no_secret_is_shown_whatever_happens
             }
         })*
@@ -184,7 +184,7 @@ async fn one_that_dies_in_the_middle_passes_and_comes_back(mut other: impl Count
     assert!(taken.ends_with(&bodies(&events[3..])), "{taken:?}");
 }
 
-async fn one_that_never_answers_passes_in_time(mut other: impl Counterpart) {
+async fn one_that_never_responses_passes_in_time(mut other: impl Counterpart) {
     let sink = other.sink();
     if other.turn(CounterpartBehaviour::Silent).await {
         let refusal = refused(&*sink, &events(1000)).await;
@@ -201,7 +201,7 @@ async fn a_slow_one_is_waited_for(mut other: impl Counterpart) {
     }
 }
 
-async fn one_that_lets_nobody_in_holds_the_sink(mut other: impl Counterpart) {
+async fn a_receiver_that_denies_access_holds_the_sink(mut other: impl Counterpart) {
     let sink = other.sink();
     let events = events(3);
     if other.turn(CounterpartBehaviour::Closed).await {
@@ -214,7 +214,7 @@ async fn one_that_lets_nobody_in_holds_the_sink(mut other: impl Counterpart) {
     }
 }
 
-async fn a_refused_event_is_told_apart_from_a_trouble_of_the_sink(mut other: impl Counterpart) {
+async fn a_refused_event_is_reported_apart_from_a_trouble_of_the_sink(mut other: impl Counterpart) {
     let sink = other.sink();
     if other.turn(CounterpartBehaviour::Picky).await {
         let refusal = refused(&*sink, &events(1)).await;

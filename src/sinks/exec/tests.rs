@@ -95,7 +95,7 @@ async fn an_event_that_is_no_task_s_names_its_account_too() {
 }
 
 #[tokio::test]
-async fn the_type_is_that_of_the_event_itself_and_not_of_one_that_it_tells_of() {
+async fn the_type_is_that_of_the_event_itself_and_not_of_one_that_it_reports_of() {
     let dead = samples::dead_letter(&samples::success("x"));
     let found = environment(&dead).await;
     for wanted in ["OPWATCH_TYPE=opwatch.delivery.dead", "OPWATCH_EVENT=00000000-0000-0000-0000-000000000001"]
@@ -145,10 +145,10 @@ async fn the_exit_code_alone_decides() {
     assert_eq!(run("echo trouble >&2; exit 0").await.map_err(|refusal| refusal.what), Ok(()));
     for (text, class, told) in [
         ("exit 65", RefusalClass::Event, "/bin/sh refused the event (exit code 65)"),
-        ("exit 75", RefusalClass::Passing, "/bin/sh wants the event later (exit code 75)"),
-        ("exit 1", RefusalClass::Passing, "/bin/sh failed (exit code 1); see to it"),
-        ("exit 127", RefusalClass::Passing, "/bin/sh failed (exit code 127); see to it"),
-        ("kill -9 $$", RefusalClass::Passing, "/bin/sh was ended by signal 9; see to it"),
+        ("exit 75", RefusalClass::Passing, "/bin/sh requests a retry (exit code 75)"),
+        ("exit 1", RefusalClass::Passing, "/bin/sh failed (exit code 1); check the program"),
+        ("exit 127", RefusalClass::Passing, "/bin/sh failed (exit code 127); check the program"),
+        ("kill -9 $$", RefusalClass::Passing, "/bin/sh was ended by signal 9; check the program"),
     ] {
         let refusal = run(text).await.unwrap_err();
         assert_eq!((refusal.class, refusal.what.as_str()), (class, told), "{text}");
@@ -156,13 +156,13 @@ async fn the_exit_code_alone_decides() {
 }
 
 #[tokio::test]
-async fn the_last_lines_of_its_output_are_its_words() {
+async fn the_last_lines_of_its_output_are_reported() {
     let refusal = run("echo one; echo two >&2; echo; printf 'three\\033[31m\\t\\n'; echo four; exit 65")
         .await
         .unwrap_err();
     assert_eq!(
         refusal.what,
-        r"/bin/sh refused the event (exit code 65); its last words: two | three\u001b[31m | four"
+        r"/bin/sh refused the event (exit code 65); its last output: two | three\u001b[31m | four"
     );
 }
 
@@ -193,7 +193,7 @@ async fn what_it_left_running_is_neither_waited_for_nor_killed() {
     let folder = tempfile::tempdir().unwrap();
     let sink = script("sleep 1000 & echo $! >$1/pid; echo why; exit 65", folder.path());
     let refusal = sink.send(&samples::successes(1)).await.unwrap_err();
-    assert!(refusal.what.ends_with("; its last words: why"), "{refusal}");
+    assert!(refusal.what.ends_with("; its last output: why"), "{refusal}");
     let left = fs::read_to_string(folder.path().join("pid")).unwrap();
     assert!(is_alive(left.trim()));
     assert!(std::process::Command::new("kill").arg(left.trim()).status().unwrap().success());
@@ -265,16 +265,16 @@ async fn a_program_that_cannot_be_run_as_it_is_holds_the_sink() {
     let no_program = write("no-program", "\u{1}\u{2}\u{3}", 0o755);
     let not_executable = write("not-executable", "#!/bin/sh\n", 0o644);
     for (program, told) in [
-        (at("missing"), "there is no such program"),
-        ("no-such-program-in-the-path".to_owned(), "there is no such program"),
-        (no_interpreter, "its interpreter is missing"),
+        (at("missing"), "does not exist"),
+        ("no-such-program-in-the-path".to_owned(), "does not exist"),
+        (no_interpreter, "or its interpreter does not exist"),
         (no_program, "this machine cannot execute it"),
         (not_executable, "permission denied"),
-        (at("not-executable/x"), "no folder"),
+        (at("not-executable/x"), "not a folder"),
         (at(""), "permission denied"),
     ] {
         let sink = sink(&[&program, "hunter2"], LONG);
-        let busy = "it is being written";
+        let busy = "the file is open for writing";
         let mut refusal = sink.send(&samples::successes(1)).await.unwrap_err();
         while refusal.what.contains(busy) {
             refusal = sink.send(&samples::successes(1)).await.unwrap_err();
@@ -317,14 +317,14 @@ async fn a_program_is_looked_for_and_not_run() {
         sink(&[program, "-c", "exit 1"], LONG).reach().await.map_err(|refusal| (refusal.class, refusal.what))
     };
     for program in ["/bin/sh", "sh"] {
-        assert_eq!(reach(program).await, Ok(Some("the program is there")));
+        assert_eq!(reach(program).await, Ok(Some("the program exists")));
     }
     for (program, words) in [
-        ("no-such-program", "there is no such program"),
-        (&path("missing"), "there is no such program"),
+        ("no-such-program", "does not exist"),
+        (&path("missing"), "does not exist"),
         (&path("text"), "chmod +x"),
         (&path(""), "permission denied"),
-        (&path("text/below"), "a part of the path is no folder"),
+        (&path("text/below"), "a part of the path is not a folder"),
     ] {
         let (class, what) = reach(program).await.unwrap_err();
         assert!(class == RefusalClass::Sink && what.contains(words), "{what}");

@@ -27,7 +27,8 @@ const BLOCK_BYTES: u64 = 64 * 1024;
 const BEGINNING: &[u8] = b"{\"specversion\"";
 
 /// The error of a file with a foreign half line.
-const FOREIGN: &str = "its last line has no end and is no event; end that line, or name another path";
+const FOREIGN: &str =
+    "its last line is incomplete and not an event; complete that line, or name another path";
 
 /// The owner reads and writes, the group reads: names and labels of tasks are not public.
 const MODE: u32 = 0o640;
@@ -41,7 +42,7 @@ pub struct Identity {
 
 /// The error of lines with foreign text in them.
 const MIXED: &str =
-    "another program wrote there at the same time; let it take turns by flock(2), or name another path";
+    "another program wrote there at the same time; make it lock the file with flock(2), or name another path";
 
 /// An open file.
 #[derive(Debug)]
@@ -71,7 +72,7 @@ impl Regular {
         let file = options().read(true).create(true).mode(MODE).open(path).map_err(&opening)?;
         let metadata = file.metadata().map_err(&opening)?;
         if !metadata.is_file() {
-            return Err(opening(io::Error::other("it was exchanged meanwhile")));
+            return Err(opening(io::Error::other("the file was replaced meanwhile")));
         }
         {
             let _turn = Turn::of(&file).map_err(&opening)?;
@@ -139,7 +140,7 @@ fn cut_torn_line(file: &File, path: &Path, shortest: usize) -> io::Result<()> {
             return Err(io::Error::new(io::ErrorKind::InvalidData, FOREIGN));
         }
         file.set_len(end)?;
-        warn!(path = %path.display(), bytes = length - end, "torn last line removed; its event comes again");
+        warn!(path = %path.display(), bytes = length - end, "incomplete last line removed; its event is delivered again");
     }
     Ok(())
 }

@@ -77,7 +77,7 @@ async fn a_line_that_another_process_is_just_writing_is_not_taken_for_a_torn_one
 }
 
 #[tokio::test]
-async fn a_last_line_without_an_end_that_is_no_event_is_left_alone_and_holds_the_sink_until_it_is_ended() {
+async fn a_foreign_half_line_is_kept_and_holds_the_sink_until_it_is_complete() {
     for foreign in ["root:x:0:0", "first\nlast", "{\"a\":1}", "{\"specversions\":1}", "x"] {
         let (_folder, path) = folder_and_path();
         fs::write(&path, foreign).unwrap();
@@ -85,7 +85,7 @@ async fn a_last_line_without_an_end_that_is_no_event_is_left_alone_and_holds_the
         let refusal = sink.send(&samples::successes(1)).await.unwrap_err();
         assert!(
             refusal.class == RefusalClass::Sink
-                && refusal.what.ends_with("end that line, or name another path"),
+                && refusal.what.ends_with("complete that line, or name another path"),
             "{refusal}"
         );
         assert_eq!(fs::read_to_string(&path).unwrap(), foreign);
@@ -173,7 +173,7 @@ async fn a_half_line_of_another_program_holds_the_sink_until_it_is_ended_and_swa
         for _ in 0..2 {
             let refusal = sink.send(&samples::successes(1)).await.unwrap_err();
             assert_eq!(refusal.class, RefusalClass::Sink, "{refusal}");
-            assert!(refusal.what.ends_with("end that line, or name another path"), "{refusal}");
+            assert!(refusal.what.ends_with("complete that line, or name another path"), "{refusal}");
             assert_eq!(fs::read_to_string(&path).unwrap(), changed);
         }
         let ended = change(&path, &Between::Appended(" and its end\n"));
@@ -294,7 +294,7 @@ async fn a_full_disk_passes_and_says_where() {
     let refusal = refused(Path::new("/dev/full")).await;
     assert_eq!(
         (refusal.class, refusal.what.as_str()),
-        (RefusalClass::Passing, "cannot write /dev/full: no space is left; free some there")
+        (RefusalClass::Passing, "cannot write /dev/full: no space is left; free some space there")
     );
 }
 
@@ -330,7 +330,7 @@ fn a_denied_permission_holds_the_sink() {
 }
 
 #[test]
-fn after_a_failed_sync_the_lines_are_taken_back_and_the_file_is_opened_anew() {
+fn after_a_failed_sync_the_lines_are_taken_back_and_the_file_is_opened_again() {
     let (_folder, path) = folder_and_path();
     let file = Regular::at(&path).unwrap();
     file.append(b"first\n", &path, fs::File::sync_data).unwrap();
@@ -368,7 +368,7 @@ async fn short_write(path: &Path) {
     sink.send(&samples::successes(1)).await.unwrap();
     let refusal = sink.send(&samples::successes(BATCH)).await.unwrap_err();
     assert!(
-        refusal.class == RefusalClass::Passing && refusal.what.contains("as large as files may be"),
+        refusal.class == RefusalClass::Passing && refusal.what.contains("the largest allowed size"),
         "{refusal}"
     );
     assert_eq!(fs::read_to_string(path).unwrap(), lines(&samples::successes(1)));
@@ -382,7 +382,8 @@ async fn a_fifo_waits_for_a_reader_and_is_never_cut() {
     let sink = to(&path);
     let refusal = sink.send(&samples::successes(1)).await.unwrap_err();
     assert!(
-        refusal.class == RefusalClass::Passing && refusal.what.ends_with("nobody reads it; start a reader"),
+        refusal.class == RefusalClass::Passing
+            && refusal.what.ends_with("no program reads it; start a reader"),
         "{refusal}"
     );
 
@@ -409,7 +410,7 @@ async fn a_reader_that_leaves_a_fifo_passes() {
     drop(reader.join().unwrap());
     let refusal = once_its_reader_is_gone(async || sink.send(&samples::successes(1)).await).await;
     assert!(
-        refusal.class == RefusalClass::Passing && refusal.what.contains("its reader is gone"),
+        refusal.class == RefusalClass::Passing && refusal.what.contains("its reader has ended"),
         "{refusal}"
     );
 }
@@ -432,7 +433,7 @@ async fn the_mode_of_a_file_that_is_there_stays() {
 }
 
 #[tokio::test]
-async fn what_an_attempt_would_find_is_told_without_creating_anything() {
+async fn reach_reports_the_destination_without_creating_it() {
     let (folder, path) = folder_and_path();
     let link = folder.path().join("link");
     symlink("missing/events.jsonl", &link).unwrap();
@@ -450,5 +451,5 @@ async fn what_an_attempt_would_find_is_told_without_creating_anything() {
     fs::write(&path, "").unwrap();
     assert_eq!(reach(&path).await, Ok(Some("the file can be written")));
     let (class, what) = reach(&path.join("below")).await.unwrap_err();
-    assert!(class == RefusalClass::Sink && what.contains("a part of the path is no folder"), "{what}");
+    assert!(class == RefusalClass::Sink && what.contains("a part of the path is not a folder"), "{what}");
 }

@@ -41,7 +41,7 @@ impl Trouble {
         let what = format!("{} {place}", doing.words());
         if *doing == Doing::Syncing {
             return Refusal::passing(format!(
-                "{what}: {error}; its last lines are written again, look at the disk"
+                "{what}: {error}; its last lines are written again; check the disk"
             ));
         }
         let has_no_reader = error.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error());
@@ -51,27 +51,27 @@ impl Trouble {
         )]
         match error.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-                Refusal::passing(format!("{what}: no space is left; free some there"))
+                Refusal::passing(format!("{what}: no space is left; free some space there"))
             }
             ErrorKind::FileTooLarge => Refusal::passing(format!(
-                "{what}: it is as large as files may be; move it away or raise the limit"
+                "{what}: the file has the largest allowed size; move it away or raise the limit"
             )),
             ErrorKind::ResourceBusy => {
-                Refusal::passing(format!("{what}: another program keeps it locked; see to that one"))
+                Refusal::passing(format!("{what}: another program keeps it locked; check that program"))
             }
             ErrorKind::TimedOut => {
-                Refusal::passing(format!("{what}: whoever reads it takes nothing; see to that reader"))
+                Refusal::passing(format!("{what}: its reader does not read; check that reader"))
             }
             ErrorKind::BrokenPipe if is_standard_output(path) => {
                 Refusal::of_sink(format!("{what}: it is closed; restart with a standard output that is read"))
             }
-            ErrorKind::BrokenPipe => Refusal::passing(format!("{what}: its reader is gone; start one")),
+            ErrorKind::BrokenPipe => Refusal::passing(format!("{what}: its reader has ended; start one")),
             ErrorKind::NotFound => {
                 Refusal::of_sink(format!("{what}: its folder does not exist; create it or name another path"))
             }
             ErrorKind::IsADirectory => Refusal::of_sink(format!("{what}: it is a folder; name a file in it")),
             ErrorKind::NotADirectory => {
-                Refusal::of_sink(format!("{what}: a part of the path is no folder; name another path"))
+                Refusal::of_sink(format!("{what}: a part of the path is not a folder; name another path"))
             }
             ErrorKind::PermissionDenied => Refusal::of_sink(format!(
                 "{what}: permission denied; let this user read and write it, and create it in its folder"
@@ -82,8 +82,8 @@ impl Trouble {
             // These messages are opwatch's own and name the fix.
             ErrorKind::InvalidData => Refusal::of_sink(format!("cannot append to {place}: {error}")),
             ErrorKind::InvalidFilename => Refusal::of_sink(format!("{what}: {error}; name another path")),
-            _ if has_no_reader => Refusal::passing(format!("{what}: nobody reads it; start a reader")),
-            _ => Refusal::passing(format!("{what}: {error}; see to it or name another path")),
+            _ if has_no_reader => Refusal::passing(format!("{what}: no program reads it; start a reader")),
+            _ => Refusal::passing(format!("{what}: {error}; correct it or name another path")),
         }
     }
 }
@@ -92,9 +92,9 @@ impl Doing {
     fn words(self) -> &'static str {
         match self {
             Self::Opening => "cannot open",
-            Self::Repairing => "cannot take back the torn last line of",
+            Self::Repairing => "cannot remove the incomplete last line of",
             Self::Writing => "cannot write",
-            Self::Syncing => "cannot bring to the disk",
+            Self::Syncing => "cannot sync to the disk",
         }
     }
 }

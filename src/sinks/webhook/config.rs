@@ -118,7 +118,8 @@ impl Config {
         for (written, value) in self.headers.iter().take(MOST_HEADERS) {
             let at = ["headers", written.as_str()];
             let Ok(name) = HeaderName::from_bytes(written.as_bytes()) else {
-                faults.push(TableFault::new(&at, "is no name of a header; write letters, digits and `-`"));
+                faults
+                    .push(TableFault::new(&at, "is not the name of a header; write letters, digits and `-`"));
                 continue;
             };
             if OWN.contains(&name.as_str()) {
@@ -126,14 +127,15 @@ impl Config {
                 continue;
             }
             match HeaderValue::from_str(value.expose()) {
-                Ok(_) if headers.contains_key(&name) => faults
-                    .push(TableFault::new(&at, "stands there twice, in another case; keep one of the two")),
+                Ok(_) if headers.contains_key(&name) => {
+                    faults.push(TableFault::new(&at, "is repeated in another case; keep one of the two"))
+                }
                 Ok(mut value) => {
                     value.set_sensitive(true);
                     headers.insert(name, value);
                 }
                 Err(_) => faults
-                    .push(TableFault::new(&at, "holds characters that no header can carry; write it anew")),
+                    .push(TableFault::new(&at, "holds characters that a header cannot have; replace it")),
             }
         }
         headers
@@ -161,7 +163,8 @@ impl Config {
         if keys.iter().any(|key| !key.is_usual) {
             doubt(
                 "secrets",
-                "holds one that is shorter or longer than the 24 to 64 bytes of Standard Webhooks; look at it again".to_owned(),
+                "holds one that is shorter or longer than the 24 to 64 bytes of Standard Webhooks; check it"
+                    .to_owned(),
             );
         }
         keys
@@ -171,7 +174,7 @@ impl Config {
     pub fn made_template(&self, faults: &mut Vec<TableFault>) -> Option<Template> {
         let (key, made) = match (&self.template, &self.template_file) {
             (Some(_), Some(_)) => {
-                ("template_file", Err("stands beside `template`; keep one of the two".to_owned()))
+                ("template_file", Err("conflicts with `template`; keep one of the two".to_owned()))
             }
             (Some(source), None) => ("template", Template::new(source.expose())),
             (None, Some(file)) if file.as_os_str().is_empty() => {

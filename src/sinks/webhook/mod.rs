@@ -151,7 +151,7 @@ impl Webhook {
         let WebhookParts { headers, keys, reached } = settle(config, &mut |_, _| ())?;
         let is_batched = is_batched && reached.materials.template.is_none();
         let no_thread =
-            |error| format!("no thread can be started ({error}); raise the limits of this process");
+            |error| format!("a thread cannot be started ({error}); raise the limits of this process");
         let thread = WebhookThread::start().map_err(|error| vec![TableFault::new(&[], no_thread(error))])?;
         let standing = Arc::new(Standing::new(reached, clock.now().steady, clock.spread()));
         Ok(Self {
@@ -181,7 +181,7 @@ impl Webhook {
             tracing::warn!(
                 sink = self.name,
                 error,
-                "the webhook's connections cannot be replaced; those before stay in use"
+                "the connections of the webhook cannot be replaced; the previous ones stay in use"
             );
         }
         Ok(self.standing.in_use())
@@ -216,7 +216,7 @@ impl Webhook {
                 }
                 response.map_err(unanswered)
             }
-            Err(failed) => Err(Refusal::passing(format!("the attempt broke off: {failed}"))),
+            Err(failed) => Err(Refusal::passing(format!("the attempt failed: {failed}"))),
         }
     }
 
@@ -310,7 +310,7 @@ impl Sink for Webhook {
         // They fail where a URL has no host, and this one has.
         let _ = root.set_username("").and_then(|()| root.set_password(None));
         self.exchange(&reached, reached.client.head(root).build()).await?;
-        Ok(Some("a server answers there; whether it takes events, `opwatch events test` tells"))
+        Ok(Some("the server responds; `opwatch events test` shows whether it accepts events"))
     }
 
     async fn send(&self, events: &[Event]) -> Result<(), Refusal> {

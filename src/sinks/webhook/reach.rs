@@ -198,7 +198,7 @@ fn clients(config: &Config, materials: Arc<Materials>) -> Result<WebhookClients,
     let pair = identity.as_ref().map(|pair| Identity::from_pem(pair.expose().as_bytes())).transpose();
     let pair = pair.map_err(|error| {
         let cause = net::cause(error);
-        let what = format!("and `tls.cert_file` cannot be used ({cause}); write them anew");
+        let what = format!("and `tls.cert_file` cannot be used ({cause}); replace them");
         vec![TableFault::new(&["tls", "key_file"], what)]
     })?;
     let client = |is_pooled: bool| -> Result<Client, net::Error> {
@@ -229,7 +229,7 @@ fn clients(config: &Config, materials: Arc<Materials>) -> Result<WebhookClients,
 fn url(config: &Config, doubt: &mut dyn FnMut(&'static str, String)) -> Result<Url, TableFault> {
     let (key, written) = match (&config.url, &config.url_file) {
         (Some(_), Some(_)) => {
-            return Err(TableFault::new(&["url_file"], "stands beside `url`; keep one of the two"));
+            return Err(TableFault::new(&["url_file"], "conflicts with `url`; keep one of the two"));
         }
         (None, None) => return Err(TableFault::new(&["url"], "is missing; write it, or `url_file`")),
         (Some(url), None) => ("url", url.clone()),
@@ -258,7 +258,7 @@ fn checked(written: &Secret, allow_link_local: bool) -> Result<Url, &'static str
         "https" => Ok(url),
         "http" if address::is_loopback(host) => Ok(url),
         "http" => {
-            Err("is plain http beyond this machine; write https, or a loopback address such as 127.0.0.1")
+            Err("is plain http to another machine; write https, or a loopback address such as 127.0.0.1")
         }
         _ => Err(FORM),
     }
@@ -272,13 +272,10 @@ fn identity(
     let (certificates, key) = match (&config.tls.cert_file, &config.tls.key_file) {
         (None, None) => return Ok(None),
         (Some(_), None) => {
-            return Err(TableFault::new(&["tls", "cert_file"], "has no key beside it; write `key_file`"));
+            return Err(TableFault::new(&["tls", "cert_file"], "has no key; write `key_file`"));
         }
         (None, Some(_)) => {
-            return Err(TableFault::new(
-                &["tls", "key_file"],
-                "has no certificate beside it; write `cert_file`",
-            ));
+            return Err(TableFault::new(&["tls", "key_file"], "has no certificate; write `cert_file`"));
         }
         (Some(certificates), Some(key)) => (certificates, key),
     };

@@ -26,22 +26,26 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// is about the request itself, which is the same for all events, so it puts the sink on hold and drops
 /// nothing.
 const STATUSES: &[(u16, RefusalClass, &str)] = &[
-    (400, RefusalClass::Event, "it refuses this event"),
-    (401, RefusalClass::Sink, "it does not know who asks; look at `headers` and `secrets`"),
-    (403, RefusalClass::Sink, "it refuses who asks; look at `headers` and `secrets`, and whom it lets in"),
-    (404, RefusalClass::Sink, "it has nothing at this address; look at `url`"),
-    (405, RefusalClass::Sink, "it has another method there; look at `method` and `url`"),
-    (407, RefusalClass::Sink, "the proxy does not know who asks; write user and password into `proxy`"),
-    (408, RefusalClass::Passing, "it waited too long for the event"),
+    (400, RefusalClass::Event, "the receiver refuses this event"),
+    (401, RefusalClass::Sink, "the receiver does not accept the credentials; check `headers` and `secrets`"),
+    (
+        403,
+        RefusalClass::Sink,
+        "the receiver denies access; check `headers` and `secrets`, and its permissions",
+    ),
+    (404, RefusalClass::Sink, "the receiver has nothing at this address; check `url`"),
+    (405, RefusalClass::Sink, "the receiver expects another method; check `method` and `url`"),
+    (407, RefusalClass::Sink, "the proxy requires another login; write user and password into `proxy`"),
+    (408, RefusalClass::Passing, "the receiver timed out"),
     // Some receivers return it for an event that they already have; a retry does not help.
-    (409, RefusalClass::Event, "the event is in conflict with what it has"),
-    (410, RefusalClass::Sink, "what was at this address is gone; look at `url`, or leave this sink out"),
-    (413, RefusalClass::Event, "the event is too large for it"),
-    (415, RefusalClass::Event, "it does not take this form of an event; look at `template`"),
-    (422, RefusalClass::Event, "it refuses this event"),
-    (423, RefusalClass::Passing, "it is locked"),
-    (425, RefusalClass::Passing, "it was too early"),
-    (429, RefusalClass::Passing, "it was asked too often"),
+    (409, RefusalClass::Event, "the event conflicts with one that the receiver has"),
+    (410, RefusalClass::Sink, "the address no longer exists; check `url`, or remove this sink"),
+    (413, RefusalClass::Event, "the event is too large for the receiver"),
+    (415, RefusalClass::Event, "the receiver does not accept this format; check `template`"),
+    (422, RefusalClass::Event, "the receiver refuses this event"),
+    (423, RefusalClass::Passing, "the receiver is locked"),
+    (425, RefusalClass::Passing, "the request was too early"),
+    (429, RefusalClass::Passing, "the receiver throttles requests"),
 ];
 /// nginx writes it on the page of its 400 where a client certificate is missing or refused: no fault of an
 /// event.
@@ -86,7 +90,7 @@ pub async fn judge(
     // Read in any case, so that the connection can be used again.
     let words = words(response).await;
     let words = if is_readable { words } else { String::new() };
-    let what = format!("{asked} answers HTTP {}: ", status.as_u16());
+    let what = format!("{asked} returned HTTP {}: ", status.as_u16());
     if status.is_success() {
         return Ok(());
     }
@@ -100,16 +104,16 @@ pub async fn judge(
         let (class, meaning) = match listed {
             Some((400, ..)) if words.contains(NGINX_ON_CERTIFICATES) => (
                 RefusalClass::Sink,
-                "it does not take our certificate; look at `tls.cert_file` and `tls.key_file`",
+                "the receiver does not accept the client certificate; check `tls.cert_file` and `tls.key_file`",
             ),
             Some((_, class, meaning)) => (*class, *meaning),
-            None => (RefusalClass::Sink, "it refuses how it is asked; look at `url` and `headers`"),
+            None => (RefusalClass::Sink, "the receiver refuses the request; check `url` and `headers`"),
         };
         let words = if with_words { told(&words, &hidden()) } else { String::new() };
-        let words = if words.is_empty() { words } else { format!(", and says: {words}") };
+        let words = if words.is_empty() { words } else { format!("; its text: {words}") };
         return Err(Refusal { class, what: what + meaning + &words, retry_after: bounded(retry_after) });
     }
-    Err(Refusal { retry_after: bounded(retry_after), ..Refusal::passing(what + "it is in trouble") })
+    Err(Refusal { retry_after: bounded(retry_after), ..Refusal::passing(what + "the receiver failed") })
 }
 
 /// The refusal of an attempt without a response; `within` is its time limit.
@@ -134,7 +138,7 @@ pub fn unanswered(
     let cause = hidden.hide(&cause);
     if let Some(advice) = advice {
         return Refusal::passing(format!(
-            "{asked} shows a certificate that cannot be trusted ({cause}); {advice}"
+            "{asked} has a certificate that is not trusted ({cause}); {advice}"
         ));
     }
     match () {
@@ -143,19 +147,19 @@ pub fn unanswered(
         }
         () if is_timeout => late(asked, within),
         () if are_we_untrusted => Refusal::of_sink(format!(
-            "{asked} does not take our certificate ({cause}); look at `tls.cert_file` and `tls.key_file`"
+            "{asked} does not accept the client certificate ({cause}); check `tls.cert_file` and `tls.key_file`"
         )),
         () if is_unknown_to_proxy => Refusal::of_sink(format!(
-            "the proxy before {asked} does not know who asks; write user and password into `proxy`"
+            "the proxy before {asked} requires another login; write user and password into `proxy`"
         )),
         () if is_connect => Refusal::passing(format!("cannot reach {asked}: {cause}")),
-        () => Refusal::passing(format!("{asked} broke off: {cause}")),
+        () => Refusal::passing(format!("{asked} failed: {cause}")),
     }
 }
 
 /// The refusal of an attempt that timed out.
 pub fn late(asked: &str, within: impl std::fmt::Display) -> Refusal {
-    Refusal::passing(format!("{asked} did not answer within {within}"))
+    Refusal::passing(format!("{asked} did not respond within {within}"))
 }
 
 /// Alerts with which a server refuses the certificate that it was shown, or that none was (RFC 8446 §6.2).

@@ -35,7 +35,7 @@ impl SigningKey {
     /// # Errors
     /// What is wrong with it, and what to do; without the secret.
     pub fn new(secret: &Secret) -> Result<Self, &'static str> {
-        const FORM: &str = "is no signing secret; write it as the receiver shows it: whsec_ and base64";
+        const FORM: &str = "is not a signing secret; write it as the receiver shows it: whsec_ and base64";
         secret.expose().trim().strip_prefix(PREFIX).ok_or(FORM)?;
         let key = LENIENT.decode(encoded(secret)).ok().filter(|key| !key.is_empty()).ok_or(FORM)?;
         // HMAC takes keys of any length.

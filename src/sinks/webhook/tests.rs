@@ -128,7 +128,7 @@ async fn every_status_is_put_where_it_belongs() {
             let refusal = refused(&receiver, Answer::status(*status)).await;
             assert_eq!(refusal.class, class, "{status}: {refusal}");
             assert!(
-                refusal.what.starts_with(&format!("{} answers HTTP {status}: ", receiver.addr)),
+                refusal.what.starts_with(&format!("{} returned HTTP {status}: ", receiver.addr)),
                 "{refusal}"
             );
         }
@@ -162,11 +162,11 @@ async fn retry_after_is_obeyed_in_both_forms_up_to_an_hour() {
 }
 
 #[tokio::test]
-async fn the_receivers_words_are_told_cut_and_without_control_characters_or_anything_secret() {
+async fn the_receivers_text_is_reported_cut_and_without_control_characters_or_secrets() {
     let receiver = Receiver::start().await;
     let refusal = refused(&receiver, Answer::says(422, "no field\n`team`\u{1b}[31m")).await;
     assert!(
-        refusal.what.ends_with("it refuses this event, and says: no field `team`\\u{1b}[31m"),
+        refusal.what.ends_with("the receiver refuses this event; its text: no field `team`\\u{1b}[31m"),
         "{refusal}"
     );
     let refusal = refused(&receiver, Answer::says(400, &"ä".repeat(100_000))).await;
@@ -201,18 +201,18 @@ async fn what_a_login_in_the_url_becomes_is_hidden_too() {
     assert!(login.starts_with("Basic "), "{login}");
     receiver.answer(Answer::says(400, &format!("{login} hunter2 hunter%32")));
     let refusal = made(&config, false).send(&samples::successes(1)).await.unwrap_err();
-    assert!(refusal.what.ends_with("says: Basic [secret] [secret] [secret]"), "{refusal}");
+    assert!(refusal.what.ends_with("text: Basic [secret] [secret] [secret]"), "{refusal}");
 }
 
 #[tokio::test]
-async fn a_body_that_is_encoded_without_being_asked_for_is_not_told() {
+async fn a_body_that_is_encoded_without_being_asked_for_is_not_reported() {
     let receiver = Receiver::start().await;
     let encoded = vec![("content-encoding", "gzip".to_owned())];
     let refusal = refused(&receiver, Answer::Status(422, encoded, "garbage".to_owned())).await;
-    assert!(refusal.what.ends_with("it refuses this event"), "{refusal}");
+    assert!(refusal.what.ends_with("the receiver refuses this event"), "{refusal}");
     let identity = vec![("content-encoding", "Identity".to_owned())];
     let refusal = refused(&receiver, Answer::Status(422, identity, "no team".to_owned())).await;
-    assert!(refusal.what.ends_with("and says: no team"), "{refusal}");
+    assert!(refusal.what.ends_with("its text: no team"), "{refusal}");
     assert!(receiver.got().iter().all(|got| got.header("accept-encoding") == "identity"));
 }
 
@@ -340,7 +340,7 @@ async fn a_request_that_is_sent_again_has_what_is_left_of_the_time_of_its_attemp
     let started = webhook.clock.now().steady;
     let refusal = webhook.send(&samples::successes(1)).await.unwrap_err();
     let took = webhook.clock.now().steady - started;
-    assert!(refusal.what.contains("did not answer within"), "{refusal}");
+    assert!(refusal.what.contains("did not respond within"), "{refusal}");
     assert_eq!(receiver.count(), 3);
     assert!(took < 2 * webhook.config.timeout.0, "{took:?}");
 }
@@ -400,7 +400,7 @@ fn flood() -> (std::net::SocketAddr, std::thread::JoinHandle<()>) {
 }
 
 #[tokio::test]
-async fn a_receiver_that_floods_interim_responses_has_the_time_of_one_attempt_and_delays_nobody() {
+async fn a_receiver_that_floods_interim_responses_times_out_and_delays_no_other() {
     let (addr, flooding) = flood();
     let flooded = Config {
         url: Some(Secret::new(format!("http://{addr}/"))),
@@ -425,7 +425,7 @@ async fn a_receiver_that_floods_interim_responses_has_the_time_of_one_attempt_an
     let took = webhook.clock.now().steady - started;
     let refusal = refusal.unwrap_err();
     assert!(
-        refusal.class == RefusalClass::Passing && refusal.what.contains("did not answer within"),
+        refusal.class == RefusalClass::Passing && refusal.what.contains("did not respond within"),
         "{refusal}"
     );
     assert!(took < 2 * flooded.timeout.0, "the attempt took {took:?}");
@@ -443,7 +443,7 @@ async fn a_client_certificate_that_nginx_misses_is_no_events_fault() {
 }
 
 #[tokio::test]
-async fn an_answer_acknowledges_by_its_head_however_long_its_body() {
+async fn an_response_acknowledges_by_its_head_however_long_its_body() {
     let receiver = Receiver::start().await;
     receiver.answer(Answer::says(200, &"x".repeat(10 << 20)));
     made(&config(&receiver), false).send(&samples::successes(1)).await.unwrap();
@@ -480,7 +480,7 @@ async fn a_host_that_is_not_there_passes() {
 }
 
 #[tokio::test]
-async fn a_url_file_that_changes_counts_from_the_next_attempt_and_a_broken_one_leaves_what_was_there() {
+async fn a_changed_url_file_applies_from_the_next_attempt_and_a_broken_one_does_not() {
     let old = Receiver::start().await;
     let new = Receiver::start().await;
     let folder = tempfile::tempdir().unwrap();
@@ -543,7 +543,7 @@ async fn a_template_file_and_a_ca_file_are_read_again_and_unchanged_files_change
 }
 
 #[test]
-fn all_that_is_wrong_is_told_at_once_with_its_key_and_without_a_secret() {
+fn all_that_is_wrong_is_reported_at_once_with_its_key_and_without_a_secret() {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("missing");
     let config = Config {

@@ -51,7 +51,7 @@ pub enum UnusableStore {
     #[error("it is a folder; name a file in it")]
     Folder,
     /// The path is that of a FIFO, a socket or a device.
-    #[error("it is no regular file; name another path")]
+    #[error("it is not a regular file; name another path")]
     NotRegular,
     /// The file is no database, or another program's.
     #[error("it is not a store of opwatch; name another path")]
@@ -63,10 +63,10 @@ pub enum UnusableStore {
     #[error("it is read-only; make the file, its folder and its file system writable, or name another path")]
     ReadOnly,
     /// Its disk is full.
-    #[error("no space is left; free some on its disk")]
+    #[error("no space is left; free some space on its disk")]
     Full,
     /// Any other cause.
-    #[error("see to the cause, or name another path")]
+    #[error("remove the cause, or name another path")]
     Other,
 }
 

@@ -50,7 +50,7 @@ pub trait Job: Send + fmt::Debug {
     fn fail(&mut self, error: rusqlite::Error);
     /// Whether the last run failed by its own fault.
     fn failed(&self) -> bool;
-    /// Answers the caller, who may have gone.
+    /// Returns the result to the caller, which may be gone.
     fn answer(self: Box<Self>, verdict: &BatchOutcome);
 }
 
@@ -66,7 +66,7 @@ where
     T: Send + 'static,
     W: FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
 {
-    /// That work; `answer` is the way to the caller.
+    /// The work; `answer` is the way to the caller.
     pub fn new(work: W, answer: oneshot::Sender<Result<T, Error>>) -> Self {
         Self { work, found: None, answer }
     }

@@ -60,9 +60,7 @@ fn refused(file: &Path, why: UnusableStore) -> Error {
 /// opwatch would create a file of that very name.
 pub fn path_of(url: &str) -> Result<&str, &'static str> {
     let Some(path) = url.strip_prefix(SCHEME) else {
-        return Err(
-            "names no store that opwatch knows; write sqlite: and a path, such as \"sqlite:opwatch.db\"",
-        );
+        return Err("is not a known kind of store; write sqlite: and a path, such as \"sqlite:opwatch.db\"");
     };
     if path.is_empty() || path.contains(char::is_control) {
         return Err("names no store; write sqlite: and a path, such as \"sqlite:opwatch.db\"");
@@ -199,23 +197,23 @@ mod tests {
         assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
         let device =
             location(&Config { url: Some("sqlite:/dev/null".to_owned()), ..Config::default() }, |_| None);
-        assert!(device.unwrap_err().to_string().contains("/dev/null: it is no regular file"));
+        assert!(device.unwrap_err().to_string().contains("/dev/null: it is not a regular file"));
         assert!(
             std::process::Command::new("mkfifo").arg(home.path().join("fifo")).status().unwrap().success()
         );
         assert!(
             look(Some(format!("sqlite:{}/fifo", home.path().display())))
                 .unwrap_err()
-                .contains("no regular file")
+                .contains("not a regular file")
         );
     }
 
     #[test]
     fn a_url_of_another_kind_is_refused_without_showing_its_password() {
         for (url, flaw) in [
-            ("postgres://me:hunter2@db/ops", "names no store that opwatch knows"),
-            ("opwatch.db", "names no store that opwatch knows"),
-            ("sqlite3:opwatch.db", "names no store that opwatch knows"),
+            ("postgres://me:hunter2@db/ops", "is not a known kind of store"),
+            ("opwatch.db", "is not a known kind of store"),
+            ("sqlite3:opwatch.db", "is not a known kind of store"),
             ("sqlite:", "names no store;"),
             ("sqlite:a\nb", "names no store;"),
             ("sqlite:///var/lib/x.db", "slashes"),

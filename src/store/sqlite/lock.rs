@@ -88,7 +88,7 @@ fn refused(database: &Path, lock: &Path, error: io::Error) -> Error {
         _ if !has_locks => {
             "its file system refuses locks; mount it with locks, or keep the store on a local disk".to_owned()
         }
-        _ if !is_regular => format!("its lock file {shown} is no regular file; remove it"),
+        _ if !is_regular => format!("its lock file {shown} is not a regular file; remove it"),
         Some(owner) if error.kind() == ErrorKind::PermissionDenied => {
             let owner = if owner == 0 { "root".to_owned() } else { format!("the user with id {owner}") };
             format!(
@@ -113,7 +113,7 @@ fn holder(file: &File) -> String {
         Ok(pid) if !pid.is_empty() && pid.bytes().all(|byte| byte.is_ascii_digit()) => {
             format!("process {pid}")
         }
-        Ok(_) | Err(_) => "its lock file does not say which".into(),
+        Ok(_) | Err(_) => "its lock file has no process id".into(),
     }
 }
 

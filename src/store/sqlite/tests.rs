@@ -45,7 +45,7 @@ async fn register(store: &Sqlite, ids: std::ops::Range<u64>) -> Vec<Registered> 
 }
 
 #[tokio::test]
-async fn a_second_daemon_is_refused_and_told_who_is_there() {
+async fn a_second_daemon_is_refused_and_reported_who_is_there() {
     let (folder, path) = place();
     let store = opened(&path).await.unwrap();
     let link = folder.path().join("link.db");
@@ -99,7 +99,7 @@ async fn a_file_that_is_no_database_of_ours_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
-async fn a_path_that_is_written_wrong_is_told_as_what_it_is() {
+async fn a_path_that_is_written_wrong_is_reported_as_what_it_is() {
     let (folder, path) = place();
     std::fs::write(&path, "").unwrap();
     let below_a_file = path.join("opwatch.db");
@@ -120,7 +120,7 @@ async fn a_path_that_is_written_wrong_is_told_as_what_it_is() {
 }
 
 #[test]
-fn what_a_person_must_mend_is_told_from_what_passes() {
+fn permanent_failures_are_distinguished_from_temporary_ones() {
     use std::io::{Error as Refused, ErrorKind};
     let kinds = [
         ErrorKind::PermissionDenied,
@@ -145,7 +145,7 @@ fn what_a_person_must_mend_is_told_from_what_passes() {
 }
 
 #[tokio::test]
-async fn a_foreign_lock_is_waited_out_and_nobody_sees_an_error() {
+async fn a_lock_of_another_process_is_waited_for_without_an_error() {
     let (_folder, path) = place();
     let store = opened(&path).await.unwrap();
     let foreign = Connection::open(&path).unwrap();
@@ -162,7 +162,7 @@ async fn a_foreign_lock_is_waited_out_and_nobody_sees_an_error() {
 }
 
 #[tokio::test]
-async fn a_close_does_not_wait_for_a_foreign_lock_and_tells_the_caller() {
+async fn a_close_does_not_wait_for_a_foreign_lock_and_reports_the_caller() {
     let (_folder, path) = place();
     let store = opened(&path).await.unwrap();
     let foreign = Connection::open(&path).unwrap();
@@ -205,7 +205,7 @@ async fn a_backup_can_be_made_while_the_daemon_runs() {
 }
 
 #[tokio::test]
-async fn opening_waits_for_a_foreign_lock_for_as_long_as_somebody_waits_for_it() {
+async fn opening_waits_for_a_lock_of_another_process_as_long_as_its_caller_waits() {
     let (_folder, path) = place();
     opened(&path).await.unwrap().close().await;
     let foreign = Connection::open(&path).unwrap();
@@ -455,7 +455,7 @@ async fn a_lock_file_that_is_a_link_or_no_file_is_refused_and_its_target_left_al
     for (name, make) in make {
         make();
         let refused = opened(&path).await.map(drop).unwrap_err();
-        let words = format!("its lock file {} is no regular file; remove it", lock.display());
+        let words = format!("its lock file {} is not a regular file; remove it", lock.display());
         assert!(refused.to_string().contains(&words) && refused.needs_a_person(), "{name}: {refused}");
         assert_eq!(std::fs::read_to_string(&target).unwrap(), "precious", "{name}");
         assert!(!folder.path().join("new").exists() && !path.exists());

@@ -39,9 +39,9 @@ pub const FREE_SPACE: &str = "free some space on its disk, or raise the quota";
 /// Codes that pass, and what to do about them.
 const PASSING: &[(ErrorCode, &str)] = &[
     (ErrorCode::DiskFull, FREE_SPACE),
-    (ErrorCode::DatabaseBusy, "find the program that keeps it locked, and end that"),
-    (ErrorCode::DatabaseLocked, "find the program that keeps it locked, and end that"),
-    (ErrorCode::FileLockingProtocolFailed, "find the program that keeps it locked, and end that"),
+    (ErrorCode::DatabaseBusy, "find the program that keeps it locked, and end it"),
+    (ErrorCode::DatabaseLocked, "find the program that keeps it locked, and end it"),
+    (ErrorCode::FileLockingProtocolFailed, "find the program that keeps it locked, and end it"),
     (ErrorCode::ReadOnly, "make the file and its folder writable for opwatch again, at their old place"),
     (ErrorCode::CannotOpen, "make the file and its folder accessible to opwatch again"),
 ];
@@ -144,7 +144,7 @@ impl Patience {
         if told {
             let path = self.path.display();
             let lasted = rounded(lasted);
-            tracing::error!(%path, %error, %lasted, remedy, "the store cannot be used; opwatch waits and tries again");
+            tracing::error!(%path, %error, %lasted, remedy, "the store is not usable for now; opwatch waits and retries");
         }
         let tell_after = if told { (tell_after * 2).max(Self::TELL_AGAIN) } else { tell_after };
         let tries = tries.saturating_add(1);
@@ -157,7 +157,7 @@ impl Patience {
     pub fn passed(&mut self) {
         if let Some((since, ..)) = self.trouble.take() {
             let lasted = rounded(self.clock.now().steady - since);
-            tracing::warn!(path = %self.path.display(), %lasted, "the store can be used again");
+            tracing::warn!(path = %self.path.display(), %lasted, "the store is usable again");
         }
     }
 }
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn trouble_is_told_once_with_its_remedy_and_once_more_when_it_is_over() {
+    fn trouble_is_reported_once_with_its_remedy_and_once_more_when_it_is_over() {
         let ((), text) = captured::while_doing(|| {
             let (_open, closing) = std::sync::mpsc::channel();
             let mut patience = Patience::new("/var/lib/opwatch.db".into(), closing);
@@ -186,7 +186,7 @@ mod tests {
         for part in ["ERROR", "/var/lib/opwatch.db", "database or disk is full", "free some space"] {
             assert!(trouble.contains(part), "{trouble}");
         }
-        assert!(over.contains("can be used again"), "{over}");
+        assert!(over.contains("is usable again"), "{over}");
     }
 
     #[test]

@@ -68,7 +68,7 @@ impl Wal {
         }
         if size_bytes >= WARN_BYTES {
             let path = self.path.display();
-            tracing::warn!(%path, size_bytes, "the store's write-ahead log grows; end the program that reads the store for so long");
+            tracing::warn!(%path, size_bytes, "the store's write-ahead log grows; end the program that has been reading the store");
         }
         self.empty(connection)
     }

@@ -147,7 +147,7 @@ impl Worker {
         let Some(Doors { jobs, _closing, ended }) = self.doors().take() else { return };
         drop((jobs, _closing));
         if tokio::time::timeout(CLOSE_LONGEST, ended).await.is_err() {
-            tracing::error!("the store does not come to an end; opwatch leaves it as it is, which is safe");
+            tracing::error!("the store did not close in time; committed data is safe");
         }
     }
 

@@ -61,7 +61,7 @@ async fn a_full_disk_is_waited_out_and_the_batch_is_written_once() {
 }
 
 #[tokio::test]
-async fn after_a_failed_fsync_nobody_is_told_that_anything_was_written() {
+async fn after_a_failed_fsync_no_caller_gets_a_success() {
     let worker = worker();
     let failed = worker.run(|_| Err::<(), _>(failure(SQLITE_IOERR_FSYNC))).await;
     let later = worker.run(|connection| insert(connection, 1)).await;
