@@ -123,7 +123,7 @@ fn line(seen: &ReceivedRequest, now: Moment) -> String {
     if *after_end {
         fields.push(("after_its_end", true.into()));
     }
-    LogLine { time: now.wall_of(*arrived), level: None, message, fields }.text(false)
+    LogLine { time: now.wall_of(*arrived), level: Level::Info, is_event: true, message, fields }.text(false)
 }
 
 /// The configuration that points opwatch at the simulator, but for the endpoint, which is the last line.

@@ -26,6 +26,6 @@ pub async fn patiently<T>(clock: Clock, part: impl Future<Output = T>) -> T {
 /// Notifies systemd, where it listens.
 pub fn notify(state: NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
-        tracing::warn!(%error, "systemd could not be notified");
+        tracing::warn!(error_message = %error, "systemd could not be notified");
     }
 }

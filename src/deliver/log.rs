@@ -32,7 +32,7 @@ pub fn log(lane: &Lane, notice: LaneNotice, waiting: Option<u64>, now: Moment) {
             let last_error = Some(&last).filter(|last| *last != error);
             tracing::error!(
                 sink,
-                error,
+                error_message = error,
                 last_error,
                 since,
                 waiting,
@@ -43,7 +43,7 @@ pub fn log(lane: &Lane, notice: LaneNotice, waiting: Option<u64>, now: Moment) {
         LaneNotice::Gate(GateChange::Opened(error) | GateChange::StillOpen(error)) => {
             tracing::warn!(
                 sink,
-                error,
+                error_message = error,
                 since,
                 waiting,
                 next_probe,
@@ -51,7 +51,13 @@ pub fn log(lane: &Lane, notice: LaneNotice, waiting: Option<u64>, now: Moment) {
             );
         }
         LaneNotice::Failing(error) => {
-            tracing::warn!(sink, error, since, waiting, "a delivery failed; it is retried with backoff")
+            tracing::warn!(
+                sink,
+                error_message = error,
+                since,
+                waiting,
+                "a delivery failed; it is retried with backoff"
+            )
         }
         LaneNotice::Gate(GateChange::Released(hold)) => {
             let lasted = rounded(hold.probes.lasting.lasted(now.steady));
@@ -65,7 +71,7 @@ pub fn log(lane: &Lane, notice: LaneNotice, waiting: Option<u64>, now: Moment) {
             tracing::info!(sink, lasted = %rounded(lasted), "sink recovered; deliveries succeed again");
         }
         LaneNotice::DeadLetter(error) => {
-            tracing::error!(sink, error, "a delivery became a dead letter")
+            tracing::error!(sink, error_message = error, "a delivery became a dead letter")
         }
     }
 }

@@ -6,11 +6,11 @@
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::line::{LogLine, MAX_VALUE_BYTES, cut};
+use super::line::{Level, LogLine, MAX_VALUE_BYTES, cut};
 use crate::model::event::{
     AccountData, Data, DeliveryData, ErrorData, Event, GroupData, Kind, SinkData, TaskData,
 };
-use crate::model::reading::Code;
+use crate::model::reading::{Code, Outcome};
 
 /// The line of an event. Absent values are left out, and long texts are cut.
 pub fn line(event: &Event) -> LogLine<'static> {
@@ -18,7 +18,18 @@ pub fn line(event: &Event) -> LogLine<'static> {
     // A body that cannot be read still makes a line: the event happened.
     let values = event.data().map(|data| values(event.kind, data)).unwrap_or_default();
     let fields = values.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
-    LogLine { time: event.time, level: None, message, fields }
+    LogLine { time: event.time, level: level(event.kind, event.outcome()), is_event: true, message, fields }
+}
+
+/// The severity of an event.
+pub fn level(kind: Kind, outcome: Option<Outcome>) -> Level {
+    match kind {
+        Kind::Finished if outcome == Some(Outcome::Success) => Level::Info,
+        Kind::Finished if outcome == Some(Outcome::Failure) => Level::Error,
+        Kind::AccountHeld | Kind::SinkHeld | Kind::DeliveryDead => Level::Error,
+        Kind::Finished | Kind::Abandoned | Kind::Overdue => Level::Warn,
+        Kind::Progressed | Kind::GroupFinished | Kind::AccountReleased | Kind::SinkReleased => Level::Info,
+    }
 }
 
 /// The `MESSAGE_ID` of events of that type in the journal.

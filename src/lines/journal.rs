@@ -11,10 +11,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::event::{line, message_id};
-use super::line::cut;
-use crate::model::event::{Event, Kind};
-use crate::model::reading::Outcome;
+use super::event::{level, line, message_id};
+use super::line::{Level, cut};
+use crate::model::event::Event;
 
 /// Where journald listens.
 pub const SOCKET: &str = "/run/systemd/journal/socket";
@@ -78,7 +77,7 @@ fn entry(event: &Event, value_bytes: usize) -> Vec<u8> {
     let mut datagram = Vec::with_capacity(1024);
     put(&mut datagram, "MESSAGE", &cut(&line.message_and_fields(), value_bytes));
     put(&mut datagram, "MESSAGE_ID", &message_id(event.kind).simple().to_string());
-    put(&mut datagram, "PRIORITY", priority(event.kind, event.outcome()));
+    put(&mut datagram, "PRIORITY", priority(level(event.kind, event.outcome())));
     put(&mut datagram, "SYSLOG_IDENTIFIER", "opwatch");
     put(&mut datagram, "OPWATCH_TIME", &event.time.to_string());
     for (key, value) in &line.fields {
@@ -103,21 +102,22 @@ fn put(datagram: &mut Vec<u8>, name: &str, value: &str) {
     datagram.push(b'\n');
 }
 
-/// syslog(3)'s levels: 3 error, 4 warning, 6 informational.
-fn priority(kind: Kind, outcome: Option<Outcome>) -> &'static str {
-    match kind {
-        Kind::Finished if outcome == Some(Outcome::Success) => "6",
-        Kind::Finished if outcome == Some(Outcome::Failure) => "3",
-        Kind::AccountHeld | Kind::SinkHeld | Kind::DeliveryDead => "3",
-        Kind::Finished | Kind::Abandoned | Kind::Overdue => "4",
-        Kind::Progressed | Kind::GroupFinished | Kind::AccountReleased | Kind::SinkReleased => "6",
+/// The level of syslog(3).
+fn priority(level: Level) -> &'static str {
+    match level {
+        Level::Error => "3",
+        Level::Warn => "4",
+        Level::Info => "6",
+        Level::Debug | Level::Trace => "7",
     }
 }
 
 #[cfg(test)]
 mod tests {
+
     use super::*;
-    use crate::model::event::samples;
+    use crate::model::event::{Kind, samples};
+    use crate::model::reading::Outcome;
     use crate::model::step::Reason;
 
     fn journal() -> (tempfile::TempDir, UnixDatagram, Journal) {
@@ -171,9 +171,9 @@ mod tests {
     #[test]
     fn the_priority_matches_what_happened() {
         let priorities = [Outcome::Success, Outcome::Partial, Outcome::Failure]
-            .map(|outcome| priority(Kind::Finished, Some(outcome)));
+            .map(|outcome| priority(level(Kind::Finished, Some(outcome))));
         assert_eq!(priorities, ["6", "4", "3"]);
-        assert_eq!(priority(Kind::Abandoned, None), "4");
+        assert_eq!(priority(level(Kind::Abandoned, None)), "4");
     }
 
     #[test]

@@ -24,8 +24,10 @@ pub type Fields = Vec<(&'static str, Value)>;
 pub struct LogLine<'a> {
     /// When it happened.
     pub time: Wall,
-    /// Severity; events have none.
-    pub level: Option<Level>,
+    /// Severity.
+    pub level: Level,
+    /// Whether the line is of an event, whose text has no level.
+    pub is_event: bool,
     /// A constant text.
     pub message: &'a str,
     /// The values.
@@ -63,14 +65,13 @@ impl Level {
 }
 
 impl LogLine<'_> {
-    /// `TIME message key=value …`, with the level after the time where there is one; without a line end.
+    /// `TIME message key=value …`, with the level after the time unless it is an event; without a line end.
     pub fn text(&self, has_colours: bool) -> String {
-        let level = match self.level {
-            Some(level) if has_colours => {
-                format!("{}{:<5}\u{1b}[0m ", colour(level), level.name().to_uppercase())
-            }
-            Some(level) => format!("{:<5} ", level.name().to_uppercase()),
-            None => String::new(),
+        let name = self.level.name().to_uppercase();
+        let level = match (self.is_event, has_colours) {
+            (true, _) => String::new(),
+            (false, true) => format!("{}{name:<5}\u{1b}[0m ", colour(self.level)),
+            (false, false) => format!("{name:<5} "),
         };
         format!("{} {level}{}", self.time, self.message_and_fields())
     }
@@ -85,14 +86,11 @@ impl LogLine<'_> {
         words
     }
 
-    /// One flat JSON object with `time`, `level` where there is one, `message` and the fields; without a line
-    /// end.
+    /// One flat JSON object with `time`, `level`, `message` and the fields; without a line end.
     pub fn json(&self) -> String {
-        let mut object = format!("{{\"time\":\"{}\"", self.time);
-        if let Some(level) = self.level {
-            _ = write!(object, ",\"level\":\"{}\"", level.name());
-        }
-        _ = write!(object, ",\"message\":{}", Value::from(cut(self.message, MAX_VALUE_BYTES)));
+        let message = Value::from(cut(self.message, MAX_VALUE_BYTES));
+        let level = self.level.name();
+        let mut object = format!("{{\"time\":\"{}\",\"level\":\"{level}\",\"message\":{message}", self.time);
         for (key, value) in &self.fields {
             _ = write!(object, ",{}:{value}", Value::from(*key));
         }
@@ -184,7 +182,13 @@ mod tests {
     }
 
     fn line(fields: Fields) -> LogLine<'static> {
-        LogLine { time: Wall(1_764_000_000_000), level: None, message: "task finished", fields }
+        LogLine {
+            time: Wall(1_764_000_000_000),
+            level: Level::Info,
+            is_event: true,
+            message: "task finished",
+            fields,
+        }
     }
 
     const HOSTILE: &str = "a\nb\r\t\u{1b}[31m\u{9b}2J\u{7f}\0\u{2028}\u{202e}\u{61c}\u{180e}\u{ad}\u{34f}\u{115f}\u{3164}\u{ffa0}\u{206a}\u{e0000}\u{e0041}\u{e007f}\u{e0100}\"\\ 机";
@@ -231,7 +235,7 @@ mod tests {
 
     #[test]
     fn a_level_stands_after_the_time() {
-        let line = LogLine { level: Some(Level::Warn), ..line(Fields::new()) };
+        let line = LogLine { level: Level::Warn, is_event: false, ..line(Fields::new()) };
         assert_eq!(line.text(false), "2025-11-24T16:00:00.000Z WARN  task finished");
         assert!(line.text(true).contains("\u{1b}[33mWARN "));
         assert!(line.json().contains(r#""level":"warn","message":"#));

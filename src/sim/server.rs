@@ -42,13 +42,13 @@ pub(super) async fn serve(listener: TcpListener, shared: Arc<SimShared>) {
                     connections.spawn(connection(stream, Arc::clone(&shared)));
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "the simulator cannot accept a connection");
+                    tracing::warn!(error_message = %error, "the simulator cannot accept a connection");
                     shared.clock.sleep_until(shared.clock.now().steady + PAUSE).await;
                 }
             },
             Some(ended) = connections.join_next() => {
                 if let Err(error) = ended {
-                    tracing::error!(%error, "a connection of the simulator ended in a panic");
+                    tracing::error!(error_message = %error, "a connection of the simulator ended in a panic");
                 }
             }
         }

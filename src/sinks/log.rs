@@ -200,7 +200,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_json_line_is_as_promised() {
-        let line = r#"{"time":"2025-11-24T16:00:00.000Z","message":"task finished","task":"1000800001","operation":"bm","outcome":"success","status":1,"elapsed":723.4,"polls":17,"name":"reinstall rack 7"}"#;
+        let line = r#"{"time":"2025-11-24T16:00:00.000Z","level":"info","message":"task finished","task":"1000800001","operation":"bm","outcome":"success","status":1,"elapsed":723.4,"polls":17,"name":"reinstall rack 7"}"#;
         assert_eq!(written(Out::Json, &samples::successes(1)).await, format!("{line}\n"));
     }
 

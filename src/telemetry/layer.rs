@@ -62,7 +62,8 @@ impl<S: Subscriber> Layer<S> for LineLayer {
         }
         let line = LogLine {
             time: self.clock.now().wall,
-            level: Some(level(event.metadata())),
+            level: level(event.metadata()),
+            is_event: false,
             message: &message,
             fields,
         };

@@ -60,7 +60,7 @@ impl Machine {
                 }
             }
             Err(fault) => {
-                tracing::debug!(task = %task.id, operation, class = %fault.class, %fault, "poll failed");
+                tracing::debug!(task = %task.id, operation, class = %fault.class, error = %fault.code, error_message = fault.message, "poll failed");
                 // Holds and throttling have lines of their own, and a lost connection is sent again at once.
                 if matches!(
                     fault.class,
@@ -74,7 +74,7 @@ impl Machine {
                 }
                 let before = known.trouble.replace(LoggedFault { code: fault.code.clone(), last: now });
                 if before.is_none_or(|before| before.code != fault.code || now - before.last > QUIET) {
-                    tracing::warn!(account, region, operation, task = %task.id, class = %fault.class, %fault, "a poll failed; polled again with backoff");
+                    tracing::warn!(account, region, operation, task = %task.id, class = %fault.class, error = %fault.code, error_message = fault.message, "a poll failed; polled again with backoff");
                 }
             }
         }
@@ -98,7 +98,7 @@ impl Machine {
             Notice::Gate(scope, change) => return self.log_gate(*scope, change, now),
             Notice::Throttled(scope, fault) => {
                 let (account, region, operation) = self.names(*scope)?;
-                tracing::warn!(account, region, operation, %fault, "throttled: too many requests; the polling rate is reduced, and restored within 2m of the last refusal");
+                tracing::warn!(account, region, operation, error = %fault.code, error_message = fault.message, "throttled: too many requests; the polling rate is reduced, and restored within 2m of the last refusal");
             }
             Notice::ClockOffset(account, offset) => {
                 let (account, ..) = self.names(Scope::Account(*account))?;
@@ -136,7 +136,7 @@ impl Machine {
                 let (since, next_probe) = self.since_and_next_probe(scope, now)?;
                 let tasks = self.board.tasks_of(scope);
                 tracing::warn!(
-                    account, region, operation, %fault, %since, tasks, %next_probe,
+                    account, region, operation, error = %fault.code, error_message = fault.message, %since, tasks, %next_probe,
                     "circuit breaker open: most polls fail; only probes are sent until one succeeds"
                 );
             }
@@ -153,7 +153,7 @@ impl Machine {
         let Some((account, region, operation)) = self.names(scope) else { return };
         let Some((since, next_probe)) = self.since_and_next_probe(scope, now) else { return };
         let fault = self.board.gate(scope).hold().map_or(last, |hold| &hold.cause);
-        let last_fault = (last != fault).then(|| tracing::field::display(last));
+        let last_error = (last != fault).then(|| tracing::field::display(last));
         let tasks = self.board.tasks_of(scope);
         let remedy = match (scope, fault.class) {
             (Scope::Account(_), _) => {
@@ -172,7 +172,7 @@ impl Machine {
                 "operation on hold in this region: a person must act; its tasks are kept, and it is probed at long intervals"
             }
         };
-        tracing::error!(account, region, operation, %fault, last_fault, %since, tasks, %next_probe, remedy, "{message}");
+        tracing::error!(account, region, operation, error = %fault.code, error_message = fault.message, last_error, %since, tasks, %next_probe, remedy, "{message}");
     }
 
     /// The start of the hold or of the open circuit breaker, and the next probe.

@@ -229,7 +229,7 @@ impl Machine {
             }
             Err(error) => {
                 let Target { account, region, operation } = target;
-                tracing::error!(account, region, operation, %error, "open tasks cannot be polled, since their account or operation is not configured; they wait in the store");
+                tracing::error!(account, region, operation, error_message = %error, "open tasks cannot be polled, since their account or operation is not configured; they wait in the store");
                 let account = self.board.add_account(0);
                 (None, account, self.board.add_key(Rate::ONE_A_SECOND, now.steady))
             }

@@ -31,7 +31,7 @@ async fn what_a_closed_standard_output_could_not_take_comes_with_the_next_start(
         "sink on hold: a person must act; its deliveries are kept, and it is probed at long intervals",
     )[0];
     assert_eq!(
-        told["error"],
+        told["error_message"],
         "cannot open standard output: it is closed; restart with a standard output that is read"
     );
     let next = said(run(&home, "", "--until-done")).await;

@@ -41,7 +41,8 @@ async fn a_refused_connection_names_who_was_asked_and_the_cause_alone() {
     cloud.stop().await;
     home.list([1]);
     let told = told(&home, "a poll failed; polled again with backoff").await;
-    assert_eq!(told["fault"], format!("connect: {asked}: Connection refused (os error 111)"));
+    let error = format!("{asked}: Connection refused (os error 111)");
+    assert_eq!((&told["error"], &told["error_message"]), (&"connect".into(), &error.into()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -52,7 +53,8 @@ async fn a_request_that_takes_too_long_names_who_was_asked_without_the_query() {
     home.list([1]);
     let told = told(&home, "a poll failed; polled again with backoff").await;
     let asked = host_and_port(&cloud);
-    assert_eq!(told["fault"], format!("timeout: {asked}: operation timed out"));
+    let error = format!("{asked}: operation timed out");
+    assert_eq!((&told["error"], &told["error_message"]), (&"timeout".into(), &error.into()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

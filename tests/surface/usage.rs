@@ -20,7 +20,7 @@ async fn a_wrong_command_line_is_reported_on_one_line_with_what_to_write_and_exi
         ("check --conifg x", "--conifg: there is no such option; did you mean `--config`?"),
         ("run --untildone", "--untildone: there is no such option; did you mean `--until-done`?"),
         ("check opwatch.toml", "opwatch.toml: does not belong here; did you mean -c opwatch.toml?"),
-        ("operations bm", "bm: has no place here; see opwatch operations --help"),
+        ("operations bm", "bm: does not belong here; see opwatch operations --help"),
         ("check -c", "--config <FILE>: its value is missing or empty; write it, or leave the option out"),
         (
             "check -c a -c b",

@@ -167,12 +167,12 @@ async fn a_url_file_that_changes_counts_while_the_daemon_runs_and_a_broken_one_d
     let stderr = stopped(child, &home).await;
     for told in [
         "returned HTTP 404: the receiver has nothing at this address; check `url`",
-        "is plain http beyond this machine",
+        "is plain http to another machine",
         "was read again",
     ] {
         assert!(stderr.contains(told), "{told} in {stderr}");
     }
-    assert_eq!(stderr.matches("cannot be used; the content before stays in use").count(), 1, "{stderr}");
+    assert_eq!(stderr.matches("cannot be used; its previous content stays in use").count(), 1, "{stderr}");
     assert!(!stderr.contains(PASSWORD), "{stderr}");
 }
 
@@ -284,7 +284,8 @@ async fn an_untrusted_certificate_passes_and_names_the_fix() {
     says(&home, "has a certificate that is not trusted").await;
     let stderr = stopped(child, &home).await;
     assert!(
-        stderr.contains("name who signed it in `tls.ca_file`") && stderr.contains("it is tried again"),
+        stderr.contains("name the certificate of its issuer in `tls.ca_file`")
+            && stderr.contains("it is retried"),
         "{stderr}"
     );
     assert_eq!(receiver.got().len(), 0);

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 use crate::model::policy::Policy;
 
@@ -37,6 +39,41 @@ fn one_failing_task_among_three_opens_nothing() {
         assert_eq!(gate.failed(&"500", true, false, NOW), None);
         gate.succeeded(false, NOW);
     }
+}
+
+#[test]
+fn six_failures_of_ten_calls_open_the_circuit_breaker_and_five_do_not() {
+    let mut gate = gate();
+    (0..5).for_each(|_| drop(gate.succeeded(false, NOW)));
+    assert!((0..5).all(|_| gate.failed(&"500", true, false, NOW).is_none()));
+    assert_eq!(gate.failed(&"500", true, false, NOW), Some(GateChange::Opened("500")));
+}
+
+#[test]
+fn after_a_circuit_breaker_the_rate_is_restored_gradually() {
+    let waits = Policy::default().error_waits();
+    let rate = crate::units::Rate::new(10.0, Duration::from_secs(1)).unwrap();
+    let pace = || Pace::new(rate, NOW.steady);
+    let mut gate = Gate::new(pace(), GateWaits { on_hold: waits, breaker_open: waits });
+    (0..5).for_each(|_| drop(gate.failed(&"500", true, false, NOW)));
+    assert!(matches!(gate.succeeded(true, at(60)), Some(GateChange::Closed(_))));
+    let mut never_closed = Gate::new(pace(), GateWaits { on_hold: waits, breaker_open: waits });
+    let gap = |gate: &mut Gate<&'static str>| {
+        gate.leave(1, at(60).steady);
+        gate.next().unwrap() - at(60).steady
+    };
+    assert!(gap(&mut gate) > gap(&mut never_closed));
+}
+
+#[test]
+fn the_start_of_a_failure_is_that_of_its_first_fault() {
+    let mut gate = gate();
+    (0..5).for_each(|_| drop(gate.failed(&"500", true, false, at(100))));
+    gate.backdate(at(40));
+    assert_eq!(gate.probes().unwrap().lasting.since, at(40));
+    gate.put_on_hold(&"401", false, true, at(120));
+    assert_eq!(gate.hold().unwrap().since(), gate.probes().unwrap().lasting.since.wall);
+    assert_ne!(gate.hold().unwrap().since(), Wall(0));
 }
 
 #[test]

@@ -164,3 +164,18 @@ fn the_word_at_the_deadline_reports_the_status_of_the_response_that_brought_it()
     };
     assert_eq!((task.status, task.seen), (Some(Code::Int(5)), Some(moment(900).wall)));
 }
+
+#[test]
+fn a_task_that_is_throttled_again_is_due_now_behind_the_tasks_that_are_due() {
+    let first = kept(after(waiting(10_000), &fault(Class::Throttled, 4400), 9, 10));
+    let Effect::Again(again) = after(first, &fault(Class::Throttled, 4400), 19, 20) else {
+        panic!("out of turn")
+    };
+    assert_eq!(again.due, at(20));
+}
+
+#[test]
+fn the_reasons_are_those_of_events_and_logs() {
+    let reasons = [Reason::Deadline, Reason::Rejected, Reason::Removed].map(|reason| reason.to_string());
+    assert_eq!(reasons, ["deadline", "rejected", "removed"]);
+}

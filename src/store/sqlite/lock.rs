@@ -56,7 +56,7 @@ impl Lock {
         }
         if let Err(error) = write_pid(&file) {
             // The number is for people; the lock holds without it, on a full disk too.
-            tracing::debug!(error = %error, "cannot write the process id into the lock file");
+            tracing::debug!(error_message = %error, "cannot write the process id into the lock file");
         }
         Ok(Self { _file: file })
     }

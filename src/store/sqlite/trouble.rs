@@ -144,7 +144,7 @@ impl Patience {
         if told {
             let path = self.path.display();
             let lasted = rounded(lasted);
-            tracing::error!(%path, %error, %lasted, remedy, "the store is not usable for now; opwatch waits and retries");
+            tracing::error!(%path, error_message = %error, %lasted, remedy, "the store is not usable for now; opwatch waits and retries");
         }
         let tell_after = if told { (tell_after * 2).max(Self::TELL_AGAIN) } else { tell_after };
         let tries = tries.saturating_add(1);

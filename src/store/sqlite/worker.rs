@@ -320,10 +320,10 @@ impl StoreThread {
             match self.trouble(&error) {
                 ErrorMeaning::Fatal => self.fail(error),
                 ErrorMeaning::Passing(remedy) => {
-                    tracing::warn!(%error, remedy, "the store's write-ahead log cannot be emptied yet")
+                    tracing::warn!(error_message = %error, remedy, "the store's write-ahead log cannot be emptied yet")
                 }
                 ErrorMeaning::Own => {
-                    tracing::warn!(%error, "the store's write-ahead log cannot be emptied yet")
+                    tracing::warn!(error_message = %error, "the store's write-ahead log cannot be emptied yet")
                 }
             }
         }
