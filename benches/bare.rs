@@ -30,8 +30,8 @@ pub fn run(address: &str, rate: u32) {
             // Requests in flight time out while the process is paused.
             let Ok(response) = client.get(url).send().await else { continue };
             let Ok(body) = response.bytes().await else { continue };
-            let answer: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
-            assert_eq!(answer["data"]["status"], 4);
+            let response: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+            assert_eq!(response["data"]["status"], 4);
         }
     });
 }

@@ -84,8 +84,8 @@ fn serve(mut stream: &TcpStream, count: &AtomicU64) -> Option<()> {
         }
         let mut body = vec![0; length];
         reader.read_exact(&mut body).ok()?;
-        let answer = if over { OVER } else { ANSWER };
-        let body = if counted { answer.to_owned() } else { count.load(Ordering::Relaxed).to_string() };
+        let response = if over { OVER } else { ANSWER };
+        let body = if counted { response.to_owned() } else { count.load(Ordering::Relaxed).to_string() };
         let head = format!(
             "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
             body.len()

@@ -179,15 +179,15 @@ pub fn suggestion(written: &str, names: &[&str]) -> String {
 
 /// The name that was meant: what other programs call by the written one, or the nearest.
 fn meant<'a>(written: &str, names: &[&'a str]) -> Option<&'a str> {
-    our_word(written, names.iter().copied()).or_else(|| nearest(written, names.iter().copied()))
+    suggested_name(written, names.iter().copied()).or_else(|| nearest(written, names.iter().copied()))
 }
 
 /// Whether these keys have what is called that elsewhere.
-pub fn has_our_word(written: &str, keys: &Value) -> bool {
-    our_word(written, keys.as_object().into_iter().flat_map(Map::keys).map(String::as_str)).is_some()
+pub fn has_suggested_name(written: &str, keys: &Value) -> bool {
+    suggested_name(written, keys.as_object().into_iter().flat_map(Map::keys).map(String::as_str)).is_some()
 }
 
-fn our_word<'a>(written: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+fn suggested_name<'a>(written: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let means = |name: &&str| {
         ELSEWHERE.iter().any(|(other, ours)| written.eq_ignore_ascii_case(other) && name == ours)
     };
@@ -352,38 +352,42 @@ mod tests {
         names: Vec<String>,
     }
 
-    fn told(table: Value) -> Vec<String> {
+    fn reported(table: Value) -> Vec<String> {
         let (_, faults) = read::<Outer>(table, &keys::<Outer>(&[]));
         faults.into_iter().map(|TableFault { path, what }| format!("{}: {what}", dotted(&path))).collect()
     }
 
     #[test]
     fn every_wrong_key_of_a_table_is_reported_in_one_go() {
-        let told = told(
+        let reported = reported(
             json!({ "count": "x", "inner": { "speed": true, "sped": 1 }, "labels": { "a.b": 1 }, "names": ["a", 2], "cuont": 1 }),
         );
-        assert_eq!(told.len(), 6, "{told:#?}");
+        assert_eq!(reported.len(), 6, "{reported:#?}");
         assert!(
-            told.contains(
+            reported.contains(
                 &"count: string \"x\" does not fit; write a whole number of 0 or more, in range".to_owned()
             ),
-            "{told:#?}"
+            "{reported:#?}"
         );
-        assert!(told.contains(&"inner.sped: unknown key; did you mean `speed`?".to_owned()), "{told:#?}");
         assert!(
-            told.contains(&"labels.\"a.b\": integer `1` does not fit; write a text, in quotes".to_owned()),
-            "{told:#?}"
+            reported.contains(&"inner.sped: unknown key; did you mean `speed`?".to_owned()),
+            "{reported:#?}"
+        );
+        assert!(
+            reported
+                .contains(&"labels.\"a.b\": integer `1` does not fit; write a text, in quotes".to_owned()),
+            "{reported:#?}"
         );
     }
 
     #[test]
     fn what_a_secret_bearing_key_holds_is_not_repeated() {
-        let told = told(json!({ "api_token": 4242 }));
-        assert_eq!(told, ["api_token: does not fit; write a text, in quotes"]);
+        let reported = reported(json!({ "api_token": 4242 }));
+        assert_eq!(reported, ["api_token: does not fit; write a text, in quotes"]);
     }
 
     #[test]
     fn a_table_that_is_none_is_reported_once() {
-        assert_eq!(told(json!("text")), [": string \"text\" does not fit; write a table, in { }"]);
+        assert_eq!(reported(json!("text")), [": string \"text\" does not fit; write a table, in { }"]);
     }
 }

@@ -12,7 +12,7 @@ use opwatch::sim::{SECRET_KEY, Scenario, SimResponse};
 use serde_json::Value;
 
 use crate::support::receiver::Receiver;
-use crate::support::{Home, cloud, eventually, holds_to_the_schema, said, signal};
+use crate::support::{Home, cloud, eventually, holds_to_the_schema, output_of, signal};
 
 /// The README in each language.
 const ENGLISH: &str = "README.md";
@@ -125,19 +125,19 @@ async fn the_first_configuration_watches_its_task_to_its_end_and_reports_it_as_s
         command.env("OPWATCH__POLL__INITIAL_INTERVAL", "20ms").env("OPWATCH__POLL__ERROR_INTERVAL", "20ms");
         command.spawn().unwrap()
     };
-    let looked = said(run(&["check", "-c", "opwatch.toml"])).await;
+    let looked = output_of(run(&["check", "-c", "opwatch.toml"])).await;
     assert!(looked.code == Some(0) && looked.stdout.contains("1 task, 1 account, 2 sinks"), "{looked:?}");
     assert!(!home.path("opwatch.db").exists() && cloud.requests() == 0);
-    let ended = said(run(&["run", "-c", "opwatch.toml", "--until-done"])).await;
+    let ended = output_of(run(&["run", "-c", "opwatch.toml", "--until-done"])).await;
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let shown: Value = serde_json::from_str(&only("json")[0].replace('\n', "")).unwrap();
     holds_to_the_schema(&shown);
     assert_eq!(keys(&home.events()[0], ""), keys(&shown, ""));
     assert_eq!(home.events()[0]["data"]["outcome"], "partial");
     assert!(home.path("opwatch.db").is_file());
-    let reached = said(run(&["check", "-c", "opwatch.toml", "--live"])).await;
+    let reached = output_of(run(&["check", "-c", "opwatch.toml", "--live"])).await;
     assert_eq!((reached.code, reached.stderr.as_str()), (Some(0), ""), "{}", reached.stdout);
-    let tried = said(run(&["events", "test", "-c", "opwatch.toml"])).await;
+    let tried = output_of(run(&["events", "test", "-c", "opwatch.toml"])).await;
     assert_eq!(
         (tried.code, tried.stdout.as_str()),
         (Some(0), "audit: delivered\nlog: delivered\n"),
@@ -152,7 +152,7 @@ async fn the_first_configuration_watches_its_task_to_its_end_and_reports_it_as_s
     })
     .await;
     signal(&going_on, "TERM");
-    assert!(said(going_on).await.log_lines("task finished").is_empty());
+    assert!(output_of(going_on).await.log_lines("task finished").is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -178,7 +178,7 @@ async fn the_tasks_of_the_readme_are_waited_for_by_their_ids_and_by_the_response
         command
             .env("OPWATCH__ACCOUNTS__DEFAULT__ENDPOINT", cloud.endpoint())
             .env("OPWATCH__ACCOUNTS__DEFAULT__RATE_LIMIT", "100");
-        let ended = said(command.spawn().unwrap()).await;
+        let ended = output_of(command.spawn().unwrap()).await;
         assert_eq!(
             (ended.code, ended.stderr.as_str(), ended.stdout.lines().count()),
             (Some(0), "", 2),
@@ -211,7 +211,7 @@ async fn the_webhooks_of_the_readme_get_what_it_says() {
     home.write("chat_url", &format!("http://{}/hook\n", chat.addr));
     home.write("list.tasks", "{\"id\": 1, \"name\": \"rack \\\"7\\\"\"}\n");
     assert_eq!(home.run_until_done().await.code, Some(0));
-    let ([signed], [said]) =
+    let ([signed], [templated]) =
         (<[_; 1]>::try_from(ops.got()).unwrap(), <[_; 1]>::try_from(chat.got()).unwrap());
     let key = block.split("whsec_").nth(1).unwrap().split('"').next().unwrap().to_owned();
     standardwebhooks::Webhook::new(&key).unwrap().verify(signed.body.as_bytes(), &signed.headers).unwrap();
@@ -224,7 +224,7 @@ async fn the_webhooks_of_the_readme_get_what_it_says() {
         (signed.header("webhook-id"), &signed.body),
         (home.events()[0]["id"].as_str().unwrap(), &in_file.trim_end().to_owned())
     );
-    assert_eq!(said.body, r#"{"text": "rack \"7\": success"}"#);
+    assert_eq!(templated.body, r#"{"text": "rack \"7\": success"}"#);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -270,9 +270,10 @@ async fn the_program_of_the_readme_leaves_a_file_for_each_task_that_did_not_end_
 #[tokio::test(flavor = "multi_thread")]
 async fn the_demo_shows_what_the_readme_says() {
     let home = Home::new(&cloud(Scenario::default()).await, "");
-    let ended =
-        said(home.in_shell(&format!("exec {} demo 2>&1", env!("CARGO_BIN_EXE_opwatch"))).spawn().unwrap())
-            .await;
+    let ended = output_of(
+        home.in_shell(&format!("exec {} demo 2>&1", env!("CARGO_BIN_EXE_opwatch"))).spawn().unwrap(),
+    )
+    .await;
     let (shown, _) = ended.stdout.split_once("\n\nWhat to do next").expect("an end");
     let recorded: String = shown.trim().lines().map(|line| without_what_varies(line) + "\n").collect();
     let block =
@@ -386,11 +387,11 @@ async fn what_the_simulator_prints_points_opwatch_at_it() {
         command
             .env("OPWATCH__ACCOUNTS__DEFAULT__API", api)
             .env("OPWATCH__STORE__URL", format!("sqlite:{api}.db"));
-        let ended = said(command.spawn().unwrap()).await;
+        let ended = output_of(command.spawn().unwrap()).await;
         assert_eq!((ended.code, ended.log_lines("task finished").len()), (Some(0), 1), "{}", ended.stderr);
     }
     signal(&sim, "TERM");
-    assert_eq!(said(sim).await.code, Some(0));
+    assert_eq!(output_of(sim).await.code, Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -408,7 +409,7 @@ async fn a_backup_as_the_readme_has_it_is_whole_while_the_daemon_runs() {
         std::process::Command::new("sh").args(["-c", &command]).current_dir(home.path("")).status().unwrap();
     assert!(status.success());
     signal(&daemon, "KILL");
-    said(daemon).await;
+    output_of(daemon).await;
 
     for part in ["opwatch.db-wal", "opwatch.db-shm"] {
         _ = fs::remove_file(home.path(part));
@@ -416,11 +417,11 @@ async fn a_backup_as_the_readme_has_it_is_whole_while_the_daemon_runs() {
     fs::rename(home.path("backup.db"), home.path("opwatch.db")).unwrap();
     cloud.set_responses("2", [SimResponse::status(1)]);
     assert_eq!(home.run_until_done().await.code, Some(0));
-    let mut told: Vec<_> =
+    let mut reported: Vec<_> =
         home.events().iter().map(|event| event["subject"].as_str().unwrap().to_owned()).collect();
     // The backup may be older than the acknowledgement of task 1: then that event comes once more.
-    told.dedup();
-    assert_eq!(told, ["bm/1", "bm/2"]);
+    reported.dedup();
+    assert_eq!(reported, ["bm/1", "bm/2"]);
     assert_eq!(cloud.received().iter().filter(|seen| seen.task == "1").count(), 1);
 }
 

@@ -178,7 +178,7 @@ mod tests {
     fn the_test_event_holds_to_the_schema_and_says_what_it_is() {
         let event = event(Wall(1_764_000_000_000));
         let record = serde_json::from_str(&event.body).unwrap();
-        assert_eq!(schema::told(&record), [""; 0]);
+        assert_eq!(schema::reported(&record), [""; 0]);
         assert_eq!(
             (&record["data"]["task"]["name"], &record["source"]),
             (&NAME.into(), &"opwatch/test/test".into())
@@ -188,12 +188,15 @@ mod tests {
     #[test]
     fn a_long_reason_is_read_at_80_columns() {
         let path = format!("/srv/{}", "on-done-".repeat(4));
-        let told = report(
+        let reported = report(
             "page",
             &Err(Refusal::of_sink(format!("cannot run {path}: {}\u{1b}", "it is not there, ".repeat(9)))),
         );
-        assert!(told.starts_with(&format!("page: held\n  cannot run {path}: it is not")), "{told}");
-        assert!(told.lines().all(|line| line.len() <= print::COLUMNS) && told.ends_with("\\u001b"), "{told}");
+        assert!(reported.starts_with(&format!("page: held\n  cannot run {path}: it is not")), "{reported}");
+        assert!(
+            reported.lines().all(|line| line.len() <= print::COLUMNS) && reported.ends_with("\\u001b"),
+            "{reported}"
+        );
         assert_eq!(report("log", &Ok(())), "log: delivered");
     }
 

@@ -172,13 +172,13 @@ mod tests {
     #[tokio::test]
     async fn it_says_where_it_listens_and_how_to_point_opwatch_at_it_in_seven_lines() {
         let lines = printed("").await.unwrap();
-        let (told, config) = lines.split_at(3);
+        let (reported, config) = lines.split_at(3);
         let config = config.join("\n").parse::<toml::Table>().unwrap();
         let account = config["accounts"]["default"].as_table().unwrap();
         assert_eq!(lines.len(), 3 + 7);
         assert_eq!(config["store"]["url"].as_str(), Some("sqlite:sim.db"));
         assert_eq!(account["secret_key"].as_str(), Some(SECRET_KEY));
-        assert!(told[0].contains(account["endpoint"].as_str().unwrap()), "{told:?}");
+        assert!(reported[0].contains(account["endpoint"].as_str().unwrap()), "{reported:?}");
     }
 
     #[tokio::test]

@@ -270,8 +270,8 @@ mod tests {
         for broken in ["key", "ca.pem"] {
             let before = std::fs::read(path(broken)).unwrap();
             std::fs::write(path(broken), "").unwrap();
-            let told = files.read().map(drop).unwrap_err();
-            assert!(told.contains(broken) && told.contains("; write"), "{told}");
+            let reported = files.read().map(drop).unwrap_err();
+            assert!(reported.contains(broken) && reported.contains("; write"), "{reported}");
             std::fs::write(path(broken), before).unwrap();
         }
     }

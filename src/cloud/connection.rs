@@ -141,9 +141,9 @@ fn failure(error: reqwest::Error, before_any_byte: bool) -> TransportFailure {
     } else {
         Missing::Transport
     };
-    let asked = net::host_and_port(&error).map(|asked| asked + ": ").unwrap_or_default();
+    let polled = net::host_and_port(&error).map(|polled| polled + ": ").unwrap_or_default();
     let advice = ca_file::advice(&error, "ca_file").map(|advice| format!("; {advice}")).unwrap_or_default();
-    TransportFailure { missing, message: asked + &net::cause(error) + &advice }
+    TransportFailure { missing, message: polled + &net::cause(error) + &advice }
 }
 
 #[cfg(test)]

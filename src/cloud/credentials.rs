@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_file_without_credentials_is_reported_with_name_and_format_and_without_its_content() {
-        for (form, text, told) in [
+        for (form, text, reported) in [
             (FileFormat::Sdk, "", "FILE has no id; write a line [default]"),
             (FileFormat::Sdk, "secret_id = A\nsecret_key = hunter2", "FILE has no id"),
             (FileFormat::Sdk, "[default]\nsecret_id = hunter2", "FILE has no key"),
@@ -271,7 +271,7 @@ mod tests {
             (FileFormat::Key, "", "FILE is empty"),
         ] {
             let what = read(form, text).unwrap_err();
-            assert!(what.contains(told) && !what.contains("hunter2"), "{what}");
+            assert!(what.contains(reported) && !what.contains("hunter2"), "{what}");
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::section::KeyPath;
 
 const CREDENTIAL_KEYS: [&str; 4] = ["secret_id", "secret_key", "secret_key_file", "credentials"];
 /// The account that exists by credentials alone.
-const OF_NOBODY: &str = "default";
+const WITHOUT_SECTION: &str = "default";
 
 /// All accounts; an account with an error is reported and left out.
 pub fn resolve(
@@ -55,9 +55,10 @@ pub fn resolve(
     }
     if accounts.is_empty() && merged.get("accounts").is_none() {
         let mut doubts = Vec::new();
-        match credentials::of_nobody(environment, &mut |doubt| doubts.push(doubt)) {
+        match credentials::without_section(environment, &mut |doubt| doubts.push(doubt)) {
             Ok(Some(signing)) => {
-                let account = account(OF_NOBODY.to_owned(), Config::default(), None, Vec::new(), signing);
+                let account =
+                    account(WITHOUT_SECTION.to_owned(), Config::default(), None, Vec::new(), signing);
                 accounts.insert(account.name.clone(), account);
             }
             Ok(None) => {}

@@ -25,7 +25,7 @@ const REGION: &str = "TENCENTCLOUD_REGION";
 /// Whether there are credentials outside of any configuration, usable or not (docs/tencent-cloud-api.md §4): in the environment,
 /// or where the official tools keep theirs.
 pub fn has_own_credentials(environment: &Environment) -> bool {
-    !matches!(credentials::of_nobody(environment, &mut drop), Ok(None))
+    !matches!(credentials::without_section(environment, &mut drop), Ok(None))
 }
 
 /// The accounts and the polling of a configuration, or of the environment alone; without any task, sink or
@@ -49,7 +49,7 @@ pub fn load_accounts(path: Option<&Path>, environment: &Environment) -> Result<L
     for account in accounts.values_mut() {
         account.region = account.region.take().or_else(|| environment.filled(REGION).map(str::to_owned));
     }
-    match (sections.into_told(), poll) {
+    match (sections.into_reported(), poll) {
         ((problems, _), _) if problems.is_empty() && accounts.is_empty() => {
             let what = "no account exists; set TENCENTCLOUD_SECRET_ID and TENCENTCLOUD_SECRET_KEY, or name a configuration with -c";
             Err(vec![Problem::new(Place::default(), what)])

@@ -63,7 +63,7 @@ pub fn of_account(
         }
         (source, None) => {
             let mut doubts = Vec::new();
-            let found = looked_up(source, environment, &mut |doubt| doubts.push(doubt));
+            let found = found_elsewhere(source, environment, &mut |doubt| doubts.push(doubt));
             doubts.into_iter().for_each(|doubt| sections.doubt(at, "", doubt));
             match found {
                 Ok(Some(signing)) => return Some(signing),
@@ -88,14 +88,16 @@ pub fn of_account(
 ///
 /// # Errors
 /// When there are some that cannot be used.
-pub fn of_nobody(
+pub fn without_section(
     environment: &Environment,
     doubt: &mut dyn FnMut(String),
 ) -> Result<Option<Signing>, Problem> {
-    looked_up(CredentialSource::Auto, environment, doubt).map_err(|UnusableCredentials { variable, what }| {
-        let place = Place { key: variable.map(str::to_owned), ..Place::default() };
-        Problem::new(place, what)
-    })
+    found_elsewhere(CredentialSource::Auto, environment, doubt).map_err(
+        |UnusableCredentials { variable, what }| {
+            let place = Place { key: variable.map(str::to_owned), ..Place::default() };
+            Problem::new(place, what)
+        },
+    )
 }
 
 /// The key at which missing credentials are reported.
@@ -191,7 +193,7 @@ fn key_from(sections: &mut Sections<'_>, at: &KeyPath, path: &Path) -> Option<(S
 }
 
 /// Credentials elsewhere, from the first source that has any.
-fn looked_up(
+fn found_elsewhere(
     source: CredentialSource,
     environment: &Environment,
     doubt: &mut dyn FnMut(String),

@@ -33,7 +33,7 @@ pub fn known(tree: &Value) -> Value {
 pub fn unknown_key(path: KeyPath, known: &Value) -> TableFault {
     let what = match &path[..] {
         [key] => of_another_type(key, known)
-            .or_else(|| if section::has_our_word(key, known) { None } else { of_another_section(key) }),
+            .or_else(|| if section::has_suggested_name(key, known) { None } else { of_another_section(key) }),
         _ => None,
     };
     match what {

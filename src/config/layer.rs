@@ -63,14 +63,14 @@ impl<'a> Layer<'a> {
             broken: !errors.is_empty(),
         };
         let mut seen: HashMap<usize, &str> = HashMap::new();
-        let mut told = 0;
+        let mut reported = 0;
         for error in &errors {
             let line = layer.line(&error.span().unwrap_or_default());
             // A line has one error, and adjacent lines with the same error have the same cause.
             let is_alike = seen.get(&(line - 1)) == Some(&error.message());
             let is_new = seen.insert(line, error.message()).is_none() && !is_alike;
-            if is_new && told < MOST_SYNTAX_ERRORS {
-                told += 1;
+            if is_new && reported < MOST_SYNTAX_ERRORS {
+                reported += 1;
                 problems.push(Problem::new(text.place(Some(line)), syntax::explain(error.message())));
             }
         }
@@ -121,7 +121,7 @@ impl<'a> Layer<'a> {
             let is_table = matches!(value.get_ref(), DeValue::Table(_));
             match TOP.iter().find(|(top, _)| *top == name) {
                 None => {
-                    converter.tell_at(name, key.span(), unknown(name, is_table));
+                    converter.report_at(name, key.span(), unknown(name, is_table));
                 }
                 Some(("task_files", _)) => {
                     task_files =
@@ -130,7 +130,7 @@ impl<'a> Layer<'a> {
                 Some((_, true)) if !is_table => {
                     let section =
                         if NAMED.contains(&name) { format!("{name}.NAME") } else { name.to_owned() };
-                    converter.tell_at(
+                    converter.report_at(
                         name,
                         key.span(),
                         format!("is a section; write [{section}] with its keys below"),
@@ -202,7 +202,7 @@ impl Converter<'_> {
         self.problems.push(Problem::new(place, what));
     }
 
-    fn tell_at(&mut self, key: &str, span: Range<usize>, what: String) {
+    fn report_at(&mut self, key: &str, span: Range<usize>, what: String) {
         self.at(key.to_owned(), |converter| converter.tell(span, what));
     }
 
@@ -299,7 +299,7 @@ impl Converter<'_> {
     fn tasks(&mut self, key: Range<usize>, value: DeValue<'_>) -> Vec<Listed> {
         let form = "is a list of tables; write [[tasks]] with the keys of a task below";
         let DeValue::Array(array) = value else {
-            self.tell_at("tasks", key, form.to_owned());
+            self.report_at("tasks", key, form.to_owned());
             return Vec::new();
         };
         self.at("tasks".to_owned(), |converter| converter.entries(array, form))

@@ -115,7 +115,7 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Vec<Proble
     refused_proxies(&accounts, &operations, targets).into_iter().for_each(|(account, what)| {
         sections.report(&["accounts".to_owned(), account], "", what);
     });
-    match (sections.into_told(), poll, store, log) {
+    match (sections.into_reported(), poll, store, log) {
         ((problems, doubts), Some(poll), Some(store), Some(log)) if problems.is_empty() => {
             Ok(Loaded { accounts, operations, poll, sinks, store, log, tasks, task_files, doubts })
         }
@@ -214,7 +214,7 @@ fn conf_d(path: &Path, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
 /// Sorted as a person reads, file by file in the order in which they count, without repeats, and not more
 /// than anyone reads.
 fn capped(mut problems: Vec<Problem>, texts: &[Text]) -> Vec<Problem> {
-    const MOST_TOLD: usize = 100;
+    const MOST_REPORTED: usize = 100;
     // Task files and the environment follow.
     let mut files: Vec<Option<PathBuf>> = texts.iter().map(|text| Some(text.path.clone())).collect();
     for problem in &problems {
@@ -226,9 +226,9 @@ fn capped(mut problems: Vec<Problem>, texts: &[Text]) -> Vec<Problem> {
         (files.iter().position(|file| *file == problem.place.file), problem.place.line)
     });
     problems.dedup();
-    let more = problems.len().saturating_sub(MOST_TOLD);
+    let more = problems.len().saturating_sub(MOST_REPORTED);
     if more > 0 {
-        problems.truncate(MOST_TOLD);
+        problems.truncate(MOST_REPORTED);
         problems.push(Problem::new(Place::default(), format!("{more} further errors")));
     }
     problems

@@ -38,7 +38,7 @@ impl<'a> Sections<'a> {
     }
 
     /// All that was wrong, and all that was doubtful.
-    pub fn into_told(self) -> (Vec<Problem>, Vec<Problem>) {
+    pub fn into_reported(self) -> (Vec<Problem>, Vec<Problem>) {
         (self.problems, self.doubts)
     }
 
@@ -90,12 +90,12 @@ impl<'a> Sections<'a> {
             let config = self.sink(&at, &name, table);
             sinks.extend(config.map(|config| (name, config)));
         }
-        self.tell_shared_files(&sinks);
+        self.report_shared_files(&sinks);
         sinks
     }
 
     /// Two writers of one file would take each other's lines for their own torn ones.
-    fn tell_shared_files(&mut self, sinks: &BTreeMap<String, sinks::Config>) {
+    fn report_shared_files(&mut self, sinks: &BTreeMap<String, sinks::Config>) {
         let mut writers: HashMap<PathBuf, &str> = HashMap::new();
         for (name, config) in sinks {
             let Some((key, path)) = config.kind.config().appends_to() else { continue };
@@ -163,18 +163,18 @@ impl<'a> Sections<'a> {
 
     /// Checks the keys of a sink's type, and the files that they name.
     fn check(&mut self, at: &KeyPath, config: &dyn TypeConfig) {
-        let told = self.reported_keys(at);
+        let reported = self.reported_keys(at);
         let mut doubts = Vec::new();
         for TableFault { path, what } in config.check(&mut |key, what| doubts.push((key, what))) {
             let key = dotted(&path);
             // A key that was left out as wrong (or a part of it), or is misspelt, would be reported once more, as
             // missing. A secret can be written in the configuration or in a file.
             let spellings = [key.clone(), format!("{key}_file")];
-            let is_told = told.iter().any(|told| {
+            let is_told = reported.iter().any(|reported| {
                 let is_part =
-                    told.strip_prefix(&key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+                    reported.strip_prefix(&key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
                 let is_misspelt =
-                    path.len() == 1 && nearest(told, spellings.iter().map(String::as_str)).is_some();
+                    path.len() == 1 && nearest(reported, spellings.iter().map(String::as_str)).is_some();
                 is_part || is_misspelt
             });
             if !is_told {
@@ -281,14 +281,14 @@ impl<'a> Sections<'a> {
             let path: KeyPath = at.iter().chain(&fault.path).cloned().collect();
             self.report_problem(Problem::new(self.place(&path), fault.what));
         }
-        let told = self.reported_keys(at);
+        let reported = self.reported_keys(at);
         for check in value.as_ref().map(checks).into_iter().flatten().filter(|check| !check.holds) {
             // Two keys are compared only where both are surely what was meant.
             // A list from which an element was dropped is not what was meant either.
             let is_told = |key: &String| {
                 key.strip_prefix(check.keys[0]).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
             };
-            let sure = told.is_empty() || check.keys.len() == 1 && !told.iter().any(is_told);
+            let sure = reported.is_empty() || check.keys.len() == 1 && !reported.iter().any(is_told);
             if sure {
                 self.report(at, check.keys[0], check.what);
             }

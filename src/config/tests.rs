@@ -36,7 +36,7 @@ fn loaded(folder: &Path, variables: &[(&str, &str)]) -> Loaded {
 #[test]
 fn a_variable_that_is_none_of_ours_for_want_of_an_underscore_is_doubted() {
     let folder = written(&[("opwatch.toml", "# nothing\n")]);
-    let told = |name: &str| {
+    let reported = |name: &str| {
         let loaded = loaded(folder.path(), &[(name, "1h")]);
         loaded
             .doubts
@@ -46,10 +46,10 @@ fn a_variable_that_is_none_of_ours_for_want_of_an_underscore_is_doubted() {
             .collect::<Vec<_>>()
     };
     let expected = "OPWATCH_POLL_TIMEOUT: has no effect: two `_` precede each part, as in OPWATCH__POLL__JITTER; correct or unset it";
-    assert_eq!(told("OPWATCH_POLL_TIMEOUT"), [expected]);
+    assert_eq!(reported("OPWATCH_POLL_TIMEOUT"), [expected]);
     // As a program that an exec sink runs has them.
     for other in ["OPWATCH_CONFIG", "OPWATCH_TASK", "OPWATCH_ACCOUNT", "OPWATCH_NAME"] {
-        assert_eq!(told(other), [""; 0], "{other}");
+        assert_eq!(reported(other), [""; 0], "{other}");
     }
     assert_eq!(
         loaded(folder.path(), &[("OPWATCH__POLL__TIMEOUT", "1h")]).doubts.len(),
@@ -522,7 +522,7 @@ fn a_file_with_an_inline_secret_that_everyone_can_read_is_doubted_with_the_key()
     let account = |keys: &str| format!("[accounts.default]\nregion = 'bj'\nsecret_id = 'AKID'\n{keys}\n");
     let hook = |keys: &str| format!("[sinks.hook]\ntype = 'webhook'\n{keys}\n");
     let own_key = account("secret_key_file = 'key'");
-    for (main, more, told) in [
+    for (main, more, reported) in [
         (account("secret_key = 'hunter2'"), String::new(), "opwatch.toml:4: accounts.default.secret_key"),
         (
             account("secret_key = '${NONE:-hunter2}'"),
@@ -585,16 +585,16 @@ fn a_file_with_an_inline_secret_that_everyone_can_read_is_doubted_with_the_key()
             }
         };
         for (mode, is_told) in
-            [(0o644, !told.is_empty()), (0o604, !told.is_empty()), (0o640, false), (0o600, false)]
+            [(0o644, !reported.is_empty()), (0o604, !reported.is_empty()), (0o640, false), (0o600, false)]
         {
             set(mode);
             let doubts = loaded(folder.path(), &[("KEY", "hunter3")]).doubts;
             let doubts: Vec<String> = doubts.iter().map(ToString::to_string).collect();
             let found: Vec<_> = doubts.iter().filter(|doubt| doubt.contains("chmod o-r")).collect();
-            assert_eq!(found.len(), usize::from(is_told), "{mode:o} {told}: {doubts:#?}");
+            assert_eq!(found.len(), usize::from(is_told), "{mode:o} {reported}: {doubts:#?}");
             assert!(
-                found.iter().all(|doubt| doubt.contains(told) && !doubt.contains("hunter2")),
-                "{mode:o} {told}: {doubts:#?}"
+                found.iter().all(|doubt| doubt.contains(reported) && !doubt.contains("hunter2")),
+                "{mode:o} {reported}: {doubts:#?}"
             );
         }
     }
@@ -620,9 +620,9 @@ fn a_variable_that_selects_a_role_is_refused_by_name() {
         // `check` and `run` load it like this, `wait` like that.
         let whole = load(&folder.path().join(file), &environment).map(|_| ());
         let alone = load_accounts(Some(&folder.path().join(file)), &environment).map(|_| ());
-        let told = [whole, alone].map(|loaded| loaded.err().map(|wrong| format!("{wrong:?}")));
-        assert_eq!(told[0].is_some(), told[1].is_some(), "{file}: {told:?}");
-        told.into_iter().flatten().next()
+        let reported = [whole, alone].map(|loaded| loaded.err().map(|wrong| format!("{wrong:?}")));
+        assert_eq!(reported[0].is_some(), reported[1].is_some(), "{file}: {reported:?}");
+        reported.into_iter().flatten().next()
     };
     for file in ["auto.toml", "env.toml", "file.toml", "tccli.toml", "none.toml"] {
         for variable in [
@@ -631,14 +631,14 @@ fn a_variable_that_selects_a_role_is_refused_by_name() {
             "TENCENTCLOUD_CAM_ROLE_NAME",
             "TENCENTCLOUD_ASSUME_ROLE_PROVIDER_ID",
         ] {
-            let told = load(file, &[key[0], key[1], (variable, "r")]).unwrap();
-            assert!(told.contains(variable) && told.contains("selects a role"), "{file}: {told}");
-            assert!(!told.contains("hunter2"), "{told}");
+            let reported = load(file, &[key[0], key[1], (variable, "r")]).unwrap();
+            assert!(reported.contains(variable) && reported.contains("selects a role"), "{file}: {reported}");
+            assert!(!reported.contains("hunter2"), "{reported}");
             assert_eq!(load(file, &[key[0], key[1], (variable, "")]), None, "{file} {variable}");
         }
     }
-    let told = load("auto.toml", &[pod[0], pod[1], pod[2], key[0], key[1]]).unwrap();
-    assert!(told.contains("TKE_ROLE_ARN selects the role of this pod"), "{told}");
+    let reported = load("auto.toml", &[pod[0], pod[1], pod[2], key[0], key[1]]).unwrap();
+    assert!(reported.contains("TKE_ROLE_ARN selects the role of this pod"), "{reported}");
     assert!(load("auto.toml", &pod).is_some(), "beside a file as well");
     for file in ["env.toml", "file.toml", "tccli.toml"] {
         assert_eq!(load(file, &[pod[0], pod[1], key[0], key[1]]), None, "{file} names the place of the key");

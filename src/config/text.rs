@@ -22,7 +22,7 @@ const LARGEST_BYTES: u64 = 64 << 20;
 impl Text {
     /// Reads a file, or reports the reason for a failure.
     pub fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Self> {
-        let mut told = |line, what: String| {
+        let mut reported = |line, what: String| {
             problems.push(Problem::new(Place { file: Some(path.to_owned()), line, key: None }, what))
         };
         let (bytes, mode) = match files::read(path, LARGEST_BYTES) {
@@ -42,7 +42,7 @@ impl Text {
                         format!("cannot be read ({error}); {}", error.fix())
                     }
                 };
-                told(None, what);
+                reported(None, what);
                 return None;
             }
         };
@@ -57,7 +57,7 @@ impl Text {
             } else {
                 "is not UTF-8 text; name a TOML file"
             };
-            told(Some(line), what.to_owned());
+            reported(Some(line), what.to_owned());
             return None;
         }
         let text = String::from_utf8(bytes).unwrap_or_default();

@@ -256,15 +256,19 @@ fn every_wrong_configuration_is_refused_with_file_line_key_and_what_to_write() {
             std::fs::write(path, text).unwrap();
         }
         let start = format!("{}/", folder.path().display());
-        let told: Vec<String> = match load(&folder.path().join(MAIN), &variables.iter().copied().collect()) {
-            Ok(_) => Vec::new(),
-            Err(problems) => problems.iter().map(|problem| problem.to_string().replace(&start, "")).collect(),
-        };
+        let reported: Vec<String> =
+            match load(&folder.path().join(MAIN), &variables.iter().copied().collect()) {
+                Ok(_) => Vec::new(),
+                Err(problems) => {
+                    problems.iter().map(|problem| problem.to_string().replace(&start, "")).collect()
+                }
+            };
         let all_told = expected
             .iter()
-            .all(|(place, part)| told.iter().any(|line| line.starts_with(place) && line.contains(part)));
-        if !all_told || told.len() != expected.len() || told.iter().any(|line| line.contains(SECRET)) {
-            failures.push(format!("{case:#?}\nis told as {told:#?}"));
+            .all(|(place, part)| reported.iter().any(|line| line.starts_with(place) && line.contains(part)));
+        if !all_told || reported.len() != expected.len() || reported.iter().any(|line| line.contains(SECRET))
+        {
+            failures.push(format!("{case:#?}\nis told as {reported:#?}"));
         }
     }
     assert!(failures.is_empty(), "{} of {}:\n{}", failures.len(), CASES.len(), failures.join("\n"));

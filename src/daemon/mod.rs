@@ -61,7 +61,7 @@ pub struct Options {
 }
 
 /// The number of events and polls that may wait for the observer: far more than one turn of the loop makes.
-const WAITING_TO_BE_SEEN: usize = 1024;
+const OBSERVER_QUEUE: usize = 1024;
 
 impl Options {
     /// A daemon for one command, until every task has finished, or only work on hold has been left for
@@ -70,8 +70,8 @@ impl Options {
         held_for: Duration,
         clock: Clock,
     ) -> (Self, mpsc::Receiver<Handed>, mpsc::Receiver<PollReport>) {
-        let (events, told) = mpsc::channel(WAITING_TO_BE_SEEN);
-        let (polls, seen) = mpsc::channel(WAITING_TO_BE_SEEN);
+        let (events, reported) = mpsc::channel(OBSERVER_QUEUE);
+        let (polls, seen) = mpsc::channel(OBSERVER_QUEUE);
         let options = Self {
             until_done: Some(held_for),
             allow_removals: false,
@@ -81,7 +81,7 @@ impl Options {
             stop: CancellationToken::new(),
             listener: Some(Listener { events, polls }),
         };
-        (options, told, seen)
+        (options, reported, seen)
     }
 }
 

@@ -70,7 +70,7 @@ pub async fn reach(
     clock: Clock,
 ) -> Result<ReachReport, Error> {
     let mut found = ReachReport::default();
-    let mut asked = JoinSet::new();
+    let mut polled = JoinSet::new();
     let mut looked_at = JoinSet::new();
     let cloud = cloud(loaded)?;
     let mut turns: HashMap<PaceKey, Steady> = HashMap::new();
@@ -83,9 +83,9 @@ pub async fn reach(
                 let name = name.clone();
                 let mine = *turn;
                 *turn = mine + route.rate.interval();
-                asked.spawn(async move {
+                polled.spawn(async move {
                     clock.sleep_until(mine).await;
-                    (name, asked_once(&route, task, clock).await)
+                    (name, poll_once(&route, task, clock).await)
                 });
             }
             Err(what) => {
@@ -102,7 +102,7 @@ pub async fn reach(
             (name, of_sink(reached))
         });
     }
-    found.accounts.extend(asked.join_all().await);
+    found.accounts.extend(polled.join_all().await);
     found.sinks.extend(looked_at.join_all().await);
     Ok(found)
 }
@@ -123,7 +123,7 @@ fn task_of(account: &str, loaded: &Loaded, plan: &Plan) -> Result<NewTask, Strin
 
 /// One request; and once more where the server refused it unread since the clocks disagree, which is what
 /// polls do too.
-async fn asked_once(route: &PollRoute, task: NewTask, clock: Clock) -> ReachResult {
+async fn poll_once(route: &PollRoute, task: NewTask, clock: Clock) -> ReachResult {
     let params: Vec<_> = task.settings.params.into_iter().collect();
     let ask = async |at: Wall| route.poll(&task.id, &params, Stamp { nonce: clock.nonce(), at }, true).await;
     let here = clock.now().wall;
@@ -155,34 +155,34 @@ async fn asked_once(route: &PollRoute, task: NewTask, clock: Clock) -> ReachResu
 /// before the task was searched.
 fn of_fault(host: &str, fault: &Fault) -> (Usability, String) {
     let Fault { code, message, .. } = fault;
-    let answer = if message.is_empty() { code.to_string() } else { format!("{code}, {message}") };
+    let response = if message.is_empty() { code.to_string() } else { format!("{code}, {message}") };
     match fault.class {
         Class::Task => {
-            (Usability::Good, format!("{host} accepted the signature; result for the task: {answer}"))
+            (Usability::Good, format!("{host} accepted the signature; result for the task: {response}"))
         }
         Class::Account => (
             Usability::Refused,
             format!(
-                "{host} refuses the credentials: {answer}; check secret_id, the key and, for temporary credentials, the token"
+                "{host} refuses the credentials: {response}; check secret_id, the key and, for temporary credentials, the token"
             ),
         ),
         Class::PaceKey => (
             Usability::Refused,
             format!(
-                "{host} refuses this action in this region: {answer}; check the permissions of the key, region and endpoint"
+                "{host} refuses this action in this region: {response}; check the permissions of the key, region and endpoint"
             ),
         ),
         Class::Clock => (
             Usability::Later,
-            format!("{host} reports an expired or repeated request: {answer}; set this machine's clock"),
+            format!("{host} reports an expired or repeated request: {response}; set this machine's clock"),
         ),
         Class::Throttled | Class::AccountThrottled => (
             Usability::Later,
-            format!("{host} throttles requests: {answer}; find other users of this API key"),
+            format!("{host} throttles requests: {response}; find other users of this API key"),
         ),
         Class::Connection | Class::Service => (
             Usability::Later,
-            format!("no usable response from {host}: {answer}; check the network, or wait"),
+            format!("no usable response from {host}: {response}; check the network, or wait"),
         ),
     }
 }

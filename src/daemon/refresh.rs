@@ -39,7 +39,7 @@ impl Refresh {
             self.account_files.set(account, files.paths());
         }
         for (name, (sink, _)) in &self.sinks {
-            self.sink_files.set(name, sink.mended_by());
+            self.sink_files.set(name, sink.released_by());
         }
         tokio::select! {
             () = self.refresh() => {}
@@ -49,13 +49,13 @@ impl Refresh {
     }
 
     async fn refresh(&self) {
-        let mut told = HashMap::new();
+        let mut reported = HashMap::new();
         loop {
             tokio::select! {
                 announced = self.account_files.announced() => {
                     for account in announced.into_keys() {
                         let error = self.read_account(&account).await.err();
-                        let is_new = error.is_some() && told.get(&account) != Some(&error);
+                        let is_new = error.is_some() && reported.get(&account) != Some(&error);
                         if let Some(error) = error.as_deref().filter(|_| is_new) {
                             tracing::error!(
                                 account,
@@ -63,7 +63,7 @@ impl Refresh {
                                 "a changed file of the account cannot be used; its previous content stays in use"
                             );
                         }
-                        told.insert(account, error);
+                        reported.insert(account, error);
                     }
                 }
                 announced = self.sink_files.announced() => {

@@ -15,7 +15,7 @@ use crate::store::{Error, Store};
 use crate::watch::WatchStatus;
 
 /// The time until remaining work is logged: most deliveries take moments.
-const UNTOLD: Duration = Duration::from_secs(5);
+const UNLOGGED: Duration = Duration::from_secs(5);
 
 /// The inputs of the decision.
 pub struct UntilDone {
@@ -67,7 +67,9 @@ impl UntilDone {
                 Left::Nothing => return Ok(Vec::new()),
                 Left::Work => left_since = None,
                 Left::Deliveries | Left::Held(_) => {
-                    if left_since.get_or_insert_with(|| Lasting::untold(UNTOLD, now)).is_due_again(now.steady)
+                    if left_since
+                        .get_or_insert_with(|| Lasting::unlogged(UNLOGGED, now))
+                        .is_due_again(now.steady)
                     {
                         self.tell(&left, open_tasks).await?;
                     }
@@ -138,7 +140,7 @@ impl UntilDone {
         if self
             .sinks
             .iter()
-            .any(|sink| outbox.get(sink).is_some_and(|owed| *owed > 0) && !stands(sink).is_on_hold)
+            .any(|sink| outbox.get(sink).is_some_and(|rest| *rest > 0) && !stands(sink).is_on_hold)
         {
             return Ok(Left::Deliveries);
         }
@@ -146,11 +148,11 @@ impl UntilDone {
         if !self.store.finished_groups().await?.is_empty() {
             return Ok(Left::Work);
         }
-        let mut stuck: Vec<_> = outbox.iter().filter(|(_, owed)| **owed > 0).collect();
+        let mut stuck: Vec<_> = outbox.iter().filter(|(_, rest)| **rest > 0).collect();
         stuck.sort_unstable();
-        held.extend(stuck.into_iter().map(|(sink, owed)| {
+        held.extend(stuck.into_iter().map(|(sink, rest)| {
             let why = if self.sinks.contains(sink) { "is held" } else { "is not configured" };
-            format!("deliveries to the sink {sink} ({owed}), which {why}")
+            format!("deliveries to the sink {sink} ({rest}), which {why}")
         }));
         Ok(if held.is_empty() { Left::Nothing } else { Left::Held(held) })
     }

@@ -31,12 +31,12 @@ pub(crate) fn irregular(folder: &Path) -> Vec<(PathBuf, &'static str)> {
 fn what_is_no_regular_file_is_refused_by_its_kind_and_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     for (path, kind) in irregular(folder.path()) {
-        let told = read(&path, LARGEST_BYTES).map(drop).unwrap_err().at(&path);
+        let reported = read(&path, LARGEST_BYTES).map(drop).unwrap_err().at(&path);
         let wanted = format!(
             "cannot read {} (it is a {kind}, and only a regular file is read); name a regular file",
             path.display()
         );
-        assert_eq!(told, wanted);
+        assert_eq!(reported, wanted);
     }
 }
 

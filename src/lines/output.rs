@@ -22,18 +22,18 @@ pub const ATOMIC_BYTES: usize = 4096;
 #[derive(Debug)]
 pub struct LineOutput {
     out: Arc<File>,
-    owed: Vec<u8>,
+    rest: Vec<u8>,
 }
 
 impl LineOutput {
     /// Lines to that descriptor, which is at the start of a line.
     pub fn new(out: File) -> Self {
-        Self { out: Arc::new(out), owed: Vec::new() }
+        Self { out: Arc::new(out), rest: Vec::new() }
     }
 
     /// Whether the last line is incomplete, so that its rest is written first.
     pub fn is_within_a_line(&self) -> bool {
-        !self.owed.is_empty()
+        !self.rest.is_empty()
     }
 
     /// Writes as much of these whole lines as the descriptor accepts at once, and removes it from `lines`.
@@ -41,9 +41,9 @@ impl LineOutput {
     /// descriptor is writable.
     pub fn write_ready(&mut self, lines: &mut &[u8]) -> io::Result<()> {
         loop {
-            while !self.owed.is_empty() {
-                let written = self.write_piece(&self.owed)?;
-                self.owed.drain(..written);
+            while !self.rest.is_empty() {
+                let written = self.write_piece(&self.rest)?;
+                self.rest.drain(..written);
             }
             if lines.is_empty() {
                 return Ok(());
@@ -51,7 +51,7 @@ impl LineOutput {
             let written = self.write_piece(lines)?;
             let is_whole = lines[..written].ends_with(b"\n");
             let end = if is_whole { written } else { written + rest_of_line(&lines[written..]) };
-            self.owed.extend_from_slice(&lines[written..end]);
+            self.rest.extend_from_slice(&lines[written..end]);
             *lines = &lines[end..];
         }
     }

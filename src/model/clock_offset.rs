@@ -16,7 +16,7 @@ pub struct ClockOffset {
     /// here.
     cloud: Option<i64>,
     /// The last logged offset to the local wall clock, in milliseconds.
-    told: i64,
+    reported: i64,
     signs: bool,
 }
 
@@ -33,8 +33,8 @@ impl ClockOffset {
         if self.cloud.is_none_or(|before| before.abs_diff(cloud) >= AGREE_MILLISECONDS.unsigned_abs()) {
             self.cloud = Some(cloud);
         }
-        let is_new = offset.saturating_sub(self.told).saturating_abs() >= AGREE_MILLISECONDS;
-        self.told = if is_new { offset } else { self.told };
+        let is_new = offset.saturating_sub(self.reported).saturating_abs() >= AGREE_MILLISECONDS;
+        self.reported = if is_new { offset } else { self.reported };
         is_new.then_some(offset)
     }
 

@@ -443,7 +443,7 @@ mod tests {
             [progressed, final_event(&about, &finished, &ending)].map(|event| {
                 assert!(event.body.len() < 20_000, "{} bytes", event.body.len());
                 let record: serde_json::Value = serde_json::from_str(&event.body).unwrap();
-                assert_eq!(schema::told(&record), [""; 0]);
+                assert_eq!(schema::reported(&record), [""; 0]);
                 record["data"].clone()
             })
         };

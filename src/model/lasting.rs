@@ -24,11 +24,11 @@ pub struct Lasting {
 impl Lasting {
     /// The condition begins now, and its first line is logged by the caller.
     pub fn new(now: Moment) -> Self {
-        Self::untold(FIRST_REPETITION, now)
+        Self::unlogged(FIRST_REPETITION, now)
     }
 
     /// The condition begins now. Its first line is due once it has lasted for `first`.
-    pub fn untold(first: Duration, now: Moment) -> Self {
+    pub fn unlogged(first: Duration, now: Moment) -> Self {
         Self { since: now, seen: now.steady, log_again: now.steady + first, repetition: first }
     }
 
@@ -77,15 +77,15 @@ mod tests {
         let moment = |second: i64| Moment { steady: Steady(second * 1_000_000), ..Moment::default() };
         let mut lasting = None;
         let seen = (0..2_000).step_by(10).chain([5_600]);
-        let told: Vec<_> = seen.filter(|second| Lasting::recurs(&mut lasting, moment(*second))).collect();
-        assert_eq!(told, [0, 60, 180, 420, 900, 1860, 5_600]);
+        let reported: Vec<_> = seen.filter(|second| Lasting::recurs(&mut lasting, moment(*second))).collect();
+        assert_eq!(reported, [0, 60, 180, 420, 900, 1860, 5_600]);
     }
 
     #[test]
     fn a_lasting_condition_is_logged_again_with_backoff() {
         let mut lasting = Lasting::new(Moment::default());
-        let told: Vec<_> =
+        let reported: Vec<_> =
             (1..=20_000).filter(|second| lasting.is_due_again(Steady(second * 1_000_000))).collect();
-        assert_eq!(told, [60, 180, 420, 900, 1860, 3780, 7380, 10980, 14580, 18180]);
+        assert_eq!(reported, [60, 180, 420, 900, 1860, 3780, 7380, 10980, 14580, 18180]);
     }
 }

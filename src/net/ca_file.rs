@@ -83,7 +83,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ca.pem");
         assert!(read(&path).unwrap_err().contains("cannot read"));
-        for (written, told) in [
+        for (written, reported) in [
             ("", "holds no certificate"),
             ("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "holds no certificate"),
             ("-----BEGIN CERTIFICATE-----\nAAAA\n", "is not complete PEM"),
@@ -91,7 +91,7 @@ mod tests {
         ] {
             std::fs::write(&path, written).unwrap();
             let what = read(&path).unwrap_err();
-            assert!(what.contains(told) && !what.contains("AAAA"), "{what}");
+            assert!(what.contains(reported) && !what.contains("AAAA"), "{what}");
         }
     }
 }

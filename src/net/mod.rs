@@ -159,14 +159,14 @@ mod tests {
     }
 
     /// Sends these bytes to each connection, and closes it.
-    fn server(answer: &'static [u8]) -> std::net::SocketAddr {
+    fn server(response: &'static [u8]) -> std::net::SocketAddr {
         use std::io::{Read, Write};
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         std::thread::spawn(move || {
             while let Ok((mut stream, _)) = listener.accept() {
                 _ = stream.read(&mut [0; 1024]);
-                _ = stream.write_all(answer);
+                _ = stream.write_all(response);
             }
         });
         address
@@ -198,9 +198,9 @@ mod tests {
                 Err(error) => error,
             };
             with_url += usize::from(format!("{error} {error:?}").contains(SECRET));
-            let asked = host_and_port(&error).unwrap_or_default();
-            let told = format!("{asked} {}", cause(error));
-            assert!(!told.contains(SECRET) && told.len() > 8, "{server}: {told}");
+            let polled = host_and_port(&error).unwrap_or_default();
+            let reported = format!("{polled} {}", cause(error));
+            assert!(!reported.contains(SECRET) && reported.len() > 8, "{server}: {reported}");
         }
         assert!(with_url >= 6, "the errors themselves have it: {with_url}");
     }

@@ -243,12 +243,12 @@ mod tests {
             ("hunter2:x@y:z", "holds no address"),
         ] {
             for variable in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
-                let told = decided("https://cloud.example.com/", None, &[(variable, value)]);
+                let reported = decided("https://cloud.example.com/", None, &[(variable, value)]);
                 let start = format!("cloud.example.com would be reached through {variable}, which {flaw}");
-                assert!(told.starts_with(&start) && !told.contains(PASSWORD), "{value}: {told}");
+                assert!(reported.starts_with(&start) && !reported.contains(PASSWORD), "{value}: {reported}");
                 assert!(
-                    told.ends_with("set the key `proxy`, or add cloud.example.com to NO_PROXY"),
-                    "{told}"
+                    reported.ends_with("set the key `proxy`, or add cloud.example.com to NO_PROXY"),
+                    "{reported}"
                 );
                 let exempt = [(variable, value), ("no_proxy", "example.com")];
                 assert_eq!(decided("https://cloud.example.com/", None, &exempt), "direct");

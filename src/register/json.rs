@@ -64,8 +64,8 @@ mod tests {
             ("{\"id\": 1, \"name\": \"a\tb\"}", "a tab is written `\\t`"),
             (r#"{"id": 007}"#, "not a number"),
         ] {
-            let said = in_words(&serde_json::from_str::<serde_json::Value>(line).unwrap_err());
-            assert!(said.contains(expected) && !said.contains("EOF"), "{line}: {said}");
+            let reported = in_words(&serde_json::from_str::<serde_json::Value>(line).unwrap_err());
+            assert!(reported.contains(expected) && !reported.contains("EOF"), "{line}: {reported}");
         }
     }
 }

@@ -17,21 +17,21 @@ use crate::section::{self, dotted};
 /// A line beyond this is no task, but a file of another kind.
 const LONGEST_LINE_BYTES: usize = 64 * 1024;
 /// More errors are only counted: the rest is reported at the next try.
-pub(super) const MOST_TOLD: usize = 20;
+pub(super) const MOST_REPORTED: usize = 20;
 /// Largest task file: millions of tasks with all their keys. One that grows as fast as it is read ends here.
 const LARGEST_BYTES: u64 = 4 << 30;
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// Errors, of which the first few are reported and the rest counted.
 #[derive(Default)]
-pub(super) struct Told {
+pub(super) struct Reported {
     problems: Vec<Problem>,
     more: usize,
 }
 
-impl Told {
+impl Reported {
     pub(super) fn add(&mut self, problem: Problem) {
-        if self.problems.len() < MOST_TOLD {
+        if self.problems.len() < MOST_REPORTED {
             self.problems.push(problem);
         } else {
             self.more += 1;
@@ -54,7 +54,7 @@ pub fn read_task_file(
     catalogue: &Catalogue,
     mut each: impl FnMut(NewTask, &Place) -> Result<(), Problem>,
 ) -> Vec<Problem> {
-    let mut told = Told::default();
+    let mut reported = Reported::default();
     let mut place = Place { file: Some(path.to_owned()), ..Place::default() };
     let reader = match Stream::open(path, LARGEST_BYTES) {
         Ok(reader) => reader,
@@ -70,7 +70,7 @@ pub fn read_task_file(
             Ok(None) => break,
             Err(error) => {
                 place.line = None;
-                told.add(Problem::new(
+                reported.add(Problem::new(
                     place,
                     format!("cannot read this task file ({error}); name a UTF-8 text file in `task_files`"),
                 ));
@@ -81,14 +81,14 @@ pub fn read_task_file(
         match parse(&line, catalogue, &place) {
             Ok(Some(task)) => {
                 if let Err(problem) = each(task, &place) {
-                    told.add(problem);
+                    reported.add(problem);
                 }
             }
             Ok(None) => {}
-            Err(problems) => problems.into_iter().for_each(|problem| told.add(problem)),
+            Err(problems) => problems.into_iter().for_each(|problem| reported.add(problem)),
         }
     }
-    told.into_problems(Some(path))
+    reported.into_problems(Some(path))
 }
 
 /// One line without its end.

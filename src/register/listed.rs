@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::TaskEntry;
 use super::catalogue::Catalogue;
-use super::lines::{Told, read_task_file};
+use super::lines::{Reported, read_task_file};
 use crate::model::task::{NewTask, Settings};
 use crate::problem::{Place, Problem};
 
@@ -36,7 +36,7 @@ pub fn listed(
 ) -> Result<u64, Vec<Problem>> {
     let mut seen = SeenTasks::default();
     let mut count = 0;
-    let mut told = Told::default();
+    let mut reported = Reported::default();
     for entry in entries {
         match catalogue
             .resolve(entry.written.clone(), &entry.place)
@@ -47,10 +47,10 @@ pub fn listed(
                 each(task);
             }
             Ok(None) => {}
-            Err(problem) => told.add(entry.at_its_key(problem)),
+            Err(problem) => reported.add(entry.at_its_key(problem)),
         }
     }
-    let mut problems = told.into_problems(None);
+    let mut problems = reported.into_problems(None);
     for file in files {
         problems.extend(read_task_file(file, catalogue, |task, place| {
             if seen.is_new(&task, place)? {

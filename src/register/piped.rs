@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::lines::{Told, parse_object};
+use super::lines::{Reported, parse_object};
 use super::listed::Listed;
 use super::{TaskEntry, WrittenId, json, responses};
 use crate::problem::{Place, Problem};
@@ -39,14 +39,14 @@ pub fn read(input: &[u8], name: &Path, defaults: &TaskEntry) -> Result<Vec<Liste
             );
         }
     };
-    let mut told = Told::default();
+    let mut reported = Reported::default();
     let mut tasks = Vec::new();
     let mut reader = Reader { rest: text, line: 1 };
     while let Some((line, part)) = reader.next() {
         let place = place(Some(line));
         match part {
             Err(BrokenJson { line, what }) => {
-                told.add(Problem::new(Place { line: Some(line), ..place }, what))
+                reported.add(Problem::new(Place { line: Some(line), ..place }, what))
             }
             Ok(part) => match written(&part, &place) {
                 Ok(found) => tasks.extend(found.into_iter().map(|written| Listed {
@@ -54,7 +54,7 @@ pub fn read(input: &[u8], name: &Path, defaults: &TaskEntry) -> Result<Vec<Liste
                     place: place.clone(),
                     lines: Vec::new(),
                 })),
-                Err(problems) => problems.into_iter().for_each(|problem| told.add(problem)),
+                Err(problems) => problems.into_iter().for_each(|problem| reported.add(problem)),
             },
         }
         if tasks.len() > MOST_TASKS {
@@ -64,7 +64,7 @@ pub fn read(input: &[u8], name: &Path, defaults: &TaskEntry) -> Result<Vec<Liste
             );
         }
     }
-    let problems = told.into_problems(Some(name));
+    let problems = reported.into_problems(Some(name));
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -213,11 +213,11 @@ mod tests {
                 "-:2: is an error of the cloud, without a task id: 4100",
             ),
         ] {
-            let said = ids(input).unwrap_err();
-            assert!(said.contains(expected), "{input:?}: {said}");
+            let reported = ids(input).unwrap_err();
+            assert!(reported.contains(expected), "{input:?}: {reported}");
         }
-        let said = read(b"1\n\xff", Path::new("-"), &TaskEntry::default()).unwrap_err();
-        assert!(said[0].to_string().starts_with("-:2: is not UTF-8"), "{said:?}");
+        let reported = read(b"1\n\xff", Path::new("-"), &TaskEntry::default()).unwrap_err();
+        assert!(reported[0].to_string().starts_with("-:2: is not UTF-8"), "{reported:?}");
     }
 
     #[test]
@@ -231,17 +231,17 @@ mod tests {
         };
         let read = read_with("1\n{\"id\": 2, \"region\": \"gz\", \"params\": {\"EnvId\": \"2\"}}", &defaults)
             .unwrap();
-        let said = |written: &TaskEntry| {
+        let reported = |written: &TaskEntry| {
             (written.region.clone().unwrap(), written.account.clone().unwrap(), written.params.clone())
         };
-        assert_eq!(said(&read[0]), ("bj".to_owned(), "ops".to_owned(), params("1")));
-        assert_eq!(said(&read[1]), ("gz".to_owned(), "ops".to_owned(), params("2")));
+        assert_eq!(reported(&read[0]), ("bj".to_owned(), "ops".to_owned(), params("1")));
+        assert_eq!(reported(&read[1]), ("gz".to_owned(), "ops".to_owned(), params("2")));
     }
 
     #[test]
     fn more_than_a_command_s_list_is_refused() {
-        let said = ids(&"1\n".repeat(MOST_TASKS + 1)).unwrap_err();
-        assert!(said.contains("more than 100000 tasks"), "{said}");
+        let reported = ids(&"1\n".repeat(MOST_TASKS + 1)).unwrap_err();
+        assert!(reported.contains("more than 100000 tasks"), "{reported}");
         assert!(ids(&" ".repeat(MOST_BYTES + 1)).unwrap_err().contains("longer than 16 MiB"));
     }
 }

@@ -16,9 +16,9 @@ const NAMES: [&str; 4] = ["taskId", "TaskId", "FlowId", "AsyncRequestId"];
 const PERHAPS: &str = "requestId";
 
 /// The ids of a response in their order, or the reason for none.
-pub(super) fn ids(answer: &Value) -> Result<Vec<WrittenId>, String> {
+pub(super) fn ids(response: &Value) -> Result<Vec<WrittenId>, String> {
     let mut found = FoundIds::default();
-    found.look_into(answer);
+    found.collect(response);
     let FoundIds { sure, perhaps, wrong } = found;
     if let Some(wrong) = wrong {
         return Err(wrong);
@@ -26,7 +26,7 @@ pub(super) fn ids(answer: &Value) -> Result<Vec<WrittenId>, String> {
     if !sure.is_empty() {
         return Ok(sure);
     }
-    match refusal(answer) {
+    match refusal(response) {
         Some(refusal) => Err(refusal),
         None if perhaps.is_empty() => Err(format!(
             "holds no task id; write `id`, as in [[tasks]], or a response of the cloud with {} or {PERHAPS}",
@@ -45,7 +45,7 @@ struct FoundIds {
 
 impl FoundIds {
     /// The JSON reader bounds the depth.
-    fn look_into(&mut self, value: &Value) {
+    fn collect(&mut self, value: &Value) {
         match value {
             Value::Object(fields) => {
                 for (name, value) in fields {
@@ -54,11 +54,11 @@ impl FoundIds {
                     if NAMES.contains(&name) || name == PERHAPS {
                         self.take(name, value)
                     } else {
-                        self.look_into(value)
+                        self.collect(value)
                     }
                 }
             }
-            Value::Array(elements) => elements.iter().for_each(|element| self.look_into(element)),
+            Value::Array(elements) => elements.iter().for_each(|element| self.collect(element)),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
         }
     }
@@ -72,7 +72,7 @@ impl FoundIds {
             Value::String(text) => Some(WrittenId::Text(text.clone())),
             Value::Number(number) => number.as_u64().map(WrittenId::Int),
             Value::Array(elements) => return elements.iter().for_each(|element| self.take(name, element)),
-            Value::Object(_) => return self.look_into(value),
+            Value::Object(_) => return self.collect(value),
             Value::Bool(_) => None,
         };
         match id {
@@ -89,8 +89,8 @@ impl FoundIds {
 }
 
 /// The error of a response with an error.
-fn refusal(answer: &Value) -> Option<String> {
-    let fields = answer.as_object()?;
+fn refusal(response: &Value) -> Option<String> {
+    let fields = response.as_object()?;
     let inner = |name: &str| fields.get(name).and_then(Value::as_object);
     let error = inner("Response").and_then(|response| response.get("Error")).and_then(Value::as_object);
     let (code, message) = match error {
@@ -115,17 +115,17 @@ fn is_zero(code: &Value) -> bool {
 mod tests {
     use super::*;
 
-    fn told(answer: &str) -> Result<Vec<String>, String> {
+    fn reported(response: &str) -> Result<Vec<String>, String> {
         let text = |id| match id {
             WrittenId::Int(number) => number.to_string(),
             WrittenId::Text(text) => format!("{text:?}"),
         };
-        ids(&serde_json::from_str(answer).unwrap()).map(|ids| ids.into_iter().map(text).collect())
+        ids(&serde_json::from_str(response).unwrap()).map(|ids| ids.into_iter().map(text).collect())
     }
 
     #[test]
     fn the_ids_of_an_response_are_found_wherever_they_stand() {
-        for (answer, expected) in [
+        for (response, expected) in [
             (r#"{"code":0,"message":"OK","data":{"taskId":1000800001}}"#, vec!["1000800001"]),
             (r#"{"code":"0","data":[{"taskId ":1},{"taskId":"2"}]}"#, vec!["1", r#""2""#]),
             (
@@ -140,13 +140,17 @@ mod tests {
             (r#"{"code":0,"requestId":"e7-42","data":{"taskId":5}}"#, vec!["5"]),
             (r#"{"Response":{"TaskId":{"taskId":6}}}"#, vec!["6"]),
         ] {
-            assert_eq!(told(answer), Ok(expected.into_iter().map(str::to_owned).collect()), "{answer}");
+            assert_eq!(
+                reported(response),
+                Ok(expected.into_iter().map(str::to_owned).collect()),
+                "{response}"
+            );
         }
     }
 
     #[test]
     fn an_response_without_an_id_says_why() {
-        for (answer, expected) in [
+        for (response, expected) in [
             (
                 r#"{"code":4100,"message":"signature failure","requestId":"e7-42"}"#,
                 "4100 \"signature failure\"",
@@ -162,8 +166,8 @@ mod tests {
             (r#"{"taskId":18446744073709551616}"#, "taskId = 1.844674407370955"),
             ("[]", "holds no task id"),
         ] {
-            let said = told(answer).unwrap_err();
-            assert!(said.contains(expected) && !said.contains('\u{1b}'), "{answer}: {said}");
+            let problem = reported(response).unwrap_err();
+            assert!(problem.contains(expected) && !problem.contains('\u{1b}'), "{response}: {problem}");
         }
     }
 }

@@ -84,10 +84,11 @@ mod tests {
         }
         for two in ["id\nkey\n", "key\n\n# comment", "a\rb"] {
             std::fs::write(&path, two).unwrap();
-            let said = line(&path, drop).unwrap_err();
+            let reported = line(&path, drop).unwrap_err();
             assert!(
-                said.ends_with("key holds more than one line; write the secret alone into it, on one line"),
-                "{said}"
+                reported
+                    .ends_with("key holds more than one line; write the secret alone into it, on one line"),
+                "{reported}"
             );
             assert!(read(&path, drop).is_ok(), "a private key of TLS has many");
         }

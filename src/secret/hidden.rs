@@ -181,15 +181,15 @@ fn replaced(text: &str, part: Range<usize>, found: Option<Found>) -> String {
     let Some(found) = found else { return WITHHELD.to_owned() };
     let start = text.floor_char_boundary(part.start);
     let end = text.floor_char_boundary(part.end).max(start);
-    let mut told = String::new();
+    let mut reported = String::new();
     let mut from = start;
     for range in found.ranges.into_iter().filter(|range| range.end > start && range.start < end) {
-        told.push_str(text.get(from..range.start.max(from)).unwrap_or_default());
-        told.push_str(SECRET);
+        reported.push_str(text.get(from..range.start.max(from)).unwrap_or_default());
+        reported.push_str(SECRET);
         from = range.end;
     }
-    told.push_str(text.get(from..end).unwrap_or_default());
-    told
+    reported.push_str(text.get(from..end).unwrap_or_default());
+    reported
 }
 
 /// The login of a URL: user, password, and both as they are sent.

@@ -126,8 +126,8 @@ impl Sim {
     }
 
     /// Gives a task a new script from its next poll on; an end that was returned before is forgotten.
-    pub fn set_responses(&self, id: &str, answers: impl Into<Vec<SimResponse>>) {
-        self.shared.state().set_answers(id, answers.into());
+    pub fn set_responses(&self, id: &str, responses: impl Into<Vec<SimResponse>>) {
+        self.shared.state().set_answers(id, responses.into());
     }
 
     /// From now on only this key signs.
@@ -152,8 +152,8 @@ impl Sim {
 
     /// Responds to every request with this response until `None` is set. Scripts pause meanwhile; errors of
     /// requests are still recorded.
-    pub fn outage(&self, answer: Option<SimResponse>) {
-        self.shared.state().outage = answer;
+    pub fn outage(&self, scripted: Option<SimResponse>) {
+        self.shared.state().outage = scripted;
     }
 }
 
@@ -164,9 +164,9 @@ impl SimShared {
     }
 
     fn take(&self, request: &Request, now: Moment) -> SimResponse {
-        let answer = self.state().take(request, now);
+        let scripted = self.state().take(request, now);
         self.changed.notify_waiters();
-        answer
+        scripted
     }
 
     fn cloud_time(&self) -> Wall {

@@ -42,11 +42,11 @@ pub(super) enum ApiVersion {
 
 /// The response, after its delay. Never returns where the scenario hangs.
 pub(super) async fn response(
-    answer: SimResponse,
+    scripted: SimResponse,
     form: &ApiVersion,
     date: Wall,
 ) -> Result<Response<ReplyBody>, ConnectionCut> {
-    let (content_type, mut body) = match answer.what {
+    let (content_type, mut body) = match scripted.what {
         ResponseKind::Cut => return Err(ConnectionCut),
         ResponseKind::Hang => {
             return std::future::pending::<Result<Infallible, ConnectionCut>>()
@@ -56,17 +56,19 @@ pub(super) async fn response(
         ResponseKind::Raw(body) => (JSON, body),
         ResponseKind::Page(body) => ("text/html", body),
         ResponseKind::Refusal(refusal) => (JSON, refused(&refusal, form)),
-        ResponseKind::Status { status, instances, array } => (JSON, told(status, &instances, array, form)),
+        ResponseKind::Status { status, instances, array } => {
+            (JSON, reported(status, &instances, array, form))
+        }
     };
-    if answer.huge {
+    if scripted.huge {
         // Blanks after the end keep it valid JSON: only its size is wrong.
         body.extend(std::iter::repeat_n(' ', HUGE_BYTES.saturating_sub(body.len())));
     }
-    let mut response = Response::new(ReplyBody::new(body, answer.short));
-    *response.status_mut() = answer.http;
+    let mut response = Response::new(ReplyBody::new(body, scripted.short));
+    *response.status_mut() = scripted.http;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response.headers_mut().extend(date_header(date).map(|date| (DATE, date)));
-    response.headers_mut().extend(answer.retry_after.map(|value| (RETRY_AFTER, value)));
+    response.headers_mut().extend(scripted.retry_after.map(|value| (RETRY_AFTER, value)));
     Ok(response)
 }
 
@@ -80,7 +82,7 @@ fn refused(ErrorResponse { code, message }: &ErrorResponse, form: &ApiVersion) -
 }
 
 /// A task's status, in the order of the documentation's sample.
-fn told(status: i64, instances: &BTreeMap<String, i64>, array: ArrayName, form: &ApiVersion) -> String {
+fn reported(status: i64, instances: &BTreeMap<String, i64>, array: ArrayName, form: &ApiVersion) -> String {
     let listed = |id_key: &str, status_key: &str| {
         Value::from_iter(instances.iter().map(|(id, status)| json!({ id_key: id, status_key: status })))
     };

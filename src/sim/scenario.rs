@@ -173,8 +173,8 @@ impl Scenario {
     }
 
     /// The same with one more listed task.
-    pub fn with_task(mut self, id: impl fmt::Display, answers: impl Into<Vec<SimResponse>>) -> Self {
-        self.tasks.insert(canonical(&id.to_string()), answers.into());
+    pub fn with_task(mut self, id: impl fmt::Display, responses: impl Into<Vec<SimResponse>>) -> Self {
+        self.tasks.insert(canonical(&id.to_string()), responses.into());
         self
     }
 }
@@ -223,14 +223,16 @@ struct WrittenRefusal {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenDefault {
-    answers: Spanned<Vec<SimResponse>>,
+    #[serde(rename = "answers")]
+    responses: Spanned<Vec<SimResponse>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenTask {
     id: Spanned<ScenarioId>,
-    answers: Spanned<Vec<SimResponse>>,
+    #[serde(rename = "answers")]
+    responses: Spanned<Vec<SimResponse>>,
 }
 
 #[derive(Deserialize)]
@@ -248,7 +250,7 @@ impl ScenarioEntry {
                 let what = "contradicts `default`, which lets every id exist: leave out one of the two";
                 return Err(source.problem(Some(refusal.span()), Some("unknown_id".to_owned()), what));
             }
-            (Some(script), None) => Unlisted::Follows(source.script(script.answers, "default.answers")?),
+            (Some(script), None) => Unlisted::Follows(source.script(script.responses, "default.answers")?),
             (None, Some(refusal)) => {
                 let missing = ErrorResponse::new(5000, "the resource does not exist");
                 Unlisted::Refused(refusal.into_inner().or(missing))
@@ -262,7 +264,7 @@ impl ScenarioEntry {
                 ScenarioId::Int(number) => number.to_string(),
                 ScenarioId::Text(text) => canonical(&text),
             };
-            let script = source.script(task.answers, &format!("tasks[{index}].answers"))?;
+            let script = source.script(task.responses, &format!("tasks[{index}].answers"))?;
             if tasks.insert(id.clone(), script).is_some() {
                 let what = format!("{id} is listed twice: put all its answers into one list");
                 return Err(source.problem(Some(place), Some(format!("tasks[{index}].id")), &what));
@@ -312,15 +314,15 @@ impl ScenarioSource<'_> {
         )
     }
 
-    fn script(&self, answers: Spanned<Vec<SimResponse>>, key: &str) -> Result<Vec<SimResponse>, Problem> {
-        if answers.get_ref().is_empty() {
+    fn script(&self, responses: Spanned<Vec<SimResponse>>, key: &str) -> Result<Vec<SimResponse>, Problem> {
+        if responses.get_ref().is_empty() {
             return Err(self.problem(
-                Some(answers.span()),
+                Some(responses.span()),
                 Some(key.to_owned()),
                 "needs at least one answer, such as { status = 1 }",
             ));
         }
-        Ok(answers.into_inner())
+        Ok(responses.into_inner())
     }
 }
 
@@ -406,14 +408,14 @@ mod tests {
             ("{ short = true }", SimResponse::status(1).short()),
             ("{ huge = true }", SimResponse::status(1).huge()),
         ];
-        for (entry, answer) in pairs {
-            assert_eq!(script(entry), Ok(vec![answer]), "{entry}");
+        for (entry, scripted) in pairs {
+            assert_eq!(script(entry), Ok(vec![scripted]), "{entry}");
         }
         assert_ne!(script("{ status = 1, array = 'resourceIds' }"), script("{ status = 1 }"));
     }
 
     #[test]
-    fn a_error_is_reported_with_file_line_and_key() {
+    fn an_error_is_reported_with_file_line_and_key() {
         let cases = [
             ("secret_id = 'a'\nregion = 'bj'", "s.toml:2: region: unknown key; did you mean `regions`?"),
             ("secret_id = ", "s.toml:1: "),
@@ -435,9 +437,12 @@ mod tests {
             ),
             ("[[tasks]]\nid = -1\nanswers = [{ status = 1 }]", "s.toml:2: tasks[0].id"),
         ];
-        for (text, told) in cases {
+        for (text, reported) in cases {
             let problem = Scenario::parse(text, Some(Path::new("s.toml"))).expect_err(text).to_string();
-            assert!(problem.starts_with(told) && !problem.contains('\n'), "{problem:?} is not {told:?}…");
+            assert!(
+                problem.starts_with(reported) && !problem.contains('\n'),
+                "{problem:?} is not {reported:?}…"
+            );
         }
     }
 

@@ -41,9 +41,9 @@ impl Progress {
             self.answered = 0;
         }
         self.answered = self.answered.saturating_add(1);
-        let answer = script.get(self.entry)?;
-        self.over |= answer.ends_the_task();
-        Some(answer)
+        let scripted = script.get(self.entry)?;
+        self.over |= scripted.ends_the_task();
+        Some(scripted)
     }
 }
 
@@ -61,20 +61,20 @@ pub(super) fn usual(id: &str) -> Vec<SimResponse> {
     let one = format!("cpm-{:08x}", draw >> 32);
     let other = format!("cpm-{:08x}", draw as u32);
     let two = halfway || end == 3 || (draw >> 28).is_multiple_of(2);
-    let told = |status, first, second| {
+    let reported = |status, first, second| {
         let both = [(one.as_str(), first), (other.as_str(), second)];
         SimResponse::with_instances(status, both.into_iter().take(if two { 2 } else { 1 }))
     };
     let ended = match end {
-        3 => told(3, 1, 2),
-        end => told(end, end, end),
+        3 => reported(3, 1, 2),
+        end => reported(end, end, end),
     };
     if !halfway {
-        return vec![told(4, 4, 4).lasting(runs), ended];
+        return vec![reported(4, 4, 4).lasting(runs), ended];
     }
     // A finished instance stays finished: in a whole failure no instance succeeds before.
-    let between = if end == 2 { told(6, 2, 4) } else { told(5, 1, 4) };
-    vec![told(4, 4, 4).lasting(runs / 2), between.lasting(runs / 2), ended]
+    let between = if end == 2 { reported(6, 2, 4) } else { reported(5, 1, 4) };
+    vec![reported(4, 4, 4).lasting(runs / 2), between.lasting(runs / 2), ended]
 }
 
 /// FNV-1a and the end of SplitMix64: neighbouring ids get unlike draws, alike in every run and on every
@@ -96,7 +96,7 @@ mod tests {
     fn statuses(script: &[SimResponse], polls: impl IntoIterator<Item = i64>) -> Vec<i64> {
         let mut polls = polls.into_iter().map(|seconds| Steady(seconds * 1_000_000)).peekable();
         let mut progress = Progress::new(*polls.peek().unwrap());
-        let status = |answer: &SimResponse| match answer.what {
+        let status = |scripted: &SimResponse| match scripted.what {
             ResponseKind::Status { status, .. } => status,
             ResponseKind::Refusal(_)
             | ResponseKind::Raw(_)

@@ -89,11 +89,11 @@ async fn respond(
         }
     };
     let now = shared.clock.now();
-    let answer = shared.take(&request, now);
-    if !answer.delay.is_zero() {
-        shared.clock.sleep_until(now.steady + answer.delay).await;
+    let scripted = shared.take(&request, now);
+    if !scripted.delay.is_zero() {
+        shared.clock.sleep_until(now.steady + scripted.delay).await;
     }
-    response(answer, &form, shared.cloud_time()).await
+    response(scripted, &form, shared.cloud_time()).await
 }
 
 /// The page of a path without an API.

@@ -37,10 +37,10 @@ impl SimState {
     }
 
     /// Gives a task a new script, which starts with its next poll.
-    pub(super) fn set_answers(&mut self, id: &str, answers: Vec<SimResponse>) {
+    pub(super) fn set_answers(&mut self, id: &str, responses: Vec<SimResponse>) {
         let id = canonical(id);
         self.tasks.remove(&id);
-        self.scenario.tasks.insert(id, answers);
+        self.scenario.tasks.insert(id, responses);
     }
 
     /// Reads one request and decides on its response, in the codes of its API.
@@ -53,16 +53,16 @@ impl SimState {
         let after_end = self.tasks.get(&task).is_some_and(|progress| progress.over);
         let checked = check(request, &self.scenario, &mut self.used, now);
         let flaw = checked.as_ref().err().map(|refusal| named_in(api, &refusal.code));
-        let mut answer = match (self.outage.clone(), checked) {
+        let mut scripted = match (self.outage.clone(), checked) {
             (Some(outage), _) => outage,
             (None, Err(ErrorResponse { code, message })) => SimResponse::refusal(code, &message),
             (None, Ok(())) => self.scripted(&task, now.steady),
         };
-        if let ResponseKind::Refusal(refusal) = &mut answer.what {
+        if let ResponseKind::Refusal(refusal) = &mut scripted.what {
             refusal.code = named_in(api, &refusal.code);
         }
-        let verdict = match &answer.what {
-            _ if answer.short || answer.huge => RequestOutcome::Misbehaved,
+        let verdict = match &scripted.what {
+            _ if scripted.short || scripted.huge => RequestOutcome::Misbehaved,
             ResponseKind::Status { status, .. } => RequestOutcome::Status(*status),
             ResponseKind::Refusal(refusal) => RequestOutcome::Refused(refusal.code.clone()),
             ResponseKind::Raw(_) | ResponseKind::Page(_) | ResponseKind::Cut | ResponseKind::Hang => {
@@ -70,7 +70,7 @@ impl SimState {
             }
         };
         let arrived = now.steady;
-        let words = answer.words();
+        let words = scripted.words();
         self.journal.add(ReceivedRequest {
             arrived,
             api,
@@ -83,7 +83,7 @@ impl SimState {
             after_end,
             detail: words,
         });
-        answer
+        scripted
     }
 
     /// The next response of the task's script.

@@ -106,8 +106,8 @@ impl Call {
     }
 }
 
-fn with_script(answers: impl Into<Vec<SimResponse>>) -> Scenario {
-    Scenario::default().with_task(7, answers)
+fn with_script(responses: impl Into<Vec<SimResponse>>) -> Scenario {
+    Scenario::default().with_task(7, responses)
 }
 
 #[tokio::test]
@@ -198,13 +198,13 @@ async fn more_calls_than_the_rate_are_refused_for_that_region_alone() {
 #[tokio::test]
 async fn an_id_that_is_not_listed_runs_follows_or_is_refused() {
     let refusal = ErrorResponse::new(5000, "gone");
-    for (unlisted, answer) in [
+    for (unlisted, scripted) in [
         (Unlisted::Runs, (0, Some(4))),
         (Unlisted::Follows(vec![SimResponse::status(2)]), (0, Some(2))),
         (Unlisted::Refused(refusal), (5000, None)),
     ] {
         let bench = bench(Scenario { unlisted, ..with_script([SimResponse::status(1)]) }).await;
-        assert_eq!(bench.poll("18446744073709551615").await, answer);
+        assert_eq!(bench.poll("18446744073709551615").await, scripted);
         assert_eq!(bench.poll("007").await, (0, Some(1)));
     }
 }
@@ -239,9 +239,9 @@ async fn a_cut_closes_before_any_byte_and_a_short_response_in_the_middle_of_its_
         let request =
             format!("GET /v2/index.php?{} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n", bench.call("7").signed());
         reused.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = Vec::new();
-        while !(whole && answer.ends_with(b"}}")) && reused.read_buf(&mut answer).await.unwrap() > 0 {}
-        String::from_utf8(answer).unwrap()
+        let mut scripted = Vec::new();
+        while !(whole && scripted.ends_with(b"}}")) && reused.read_buf(&mut scripted).await.unwrap() > 0 {}
+        String::from_utf8(scripted).unwrap()
     };
     assert!(exchange(true).await.contains("\"code\":0"));
     assert_eq!(exchange(false).await, "");
@@ -267,7 +267,7 @@ async fn a_cut_closes_before_any_byte_and_a_short_response_in_the_middle_of_its_
 async fn a_hanging_request_is_seen_and_never_answered() {
     let bench = bench(with_script([SimResponse::hang()])).await;
     tokio::select! {
-        answer = bench.poll("7") => panic!("answered: {answer:?}"),
+        scripted = bench.poll("7") => panic!("answered: {scripted:?}"),
         () = bench.sim.wait_until(|seen| seen.len() == 1) => {}
     }
     assert_eq!(bench.sim.received()[0].verdict, RequestOutcome::Misbehaved);

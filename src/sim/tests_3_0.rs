@@ -118,12 +118,12 @@ async fn a_signed_request_is_answered_in_the_form_of_its_api() {
         Call { signed: "content-type;host;x-tc-action", ..usual }
             .with("content-type", "application/json; charset=utf-8"),
     ] {
-        let answer = bench.ask_3_0(&call).await;
-        assert_eq!(answer["TaskStatus"], 5);
+        let scripted = bench.ask_3_0(&call).await;
+        assert_eq!(scripted["TaskStatus"], 5);
         assert_eq!(
-            answer["SubtaskStatusSet"][1],
+            scripted["SubtaskStatusSet"][1],
             json!({ "InstanceId": "cpm-2", "TaskStatus": 4 }),
-            "{answer}"
+            "{scripted}"
         );
     }
     for seen in bench.sim.received() {

@@ -166,41 +166,41 @@ impl Exec {
         let record = format!("{}\n", event.body);
         match run::run(command, record.into_bytes(), self.timeout, &self.hidden).await {
             Err(error) => Err(not_started(program, &error)),
-            Ok(RunEnd { status, last_words }) => self.verdict(status, &last_words),
+            Ok(RunEnd { status, last_output }) => self.verdict(status, &last_output),
         }
     }
 
-    fn verdict(&self, status: Option<ExitStatus>, last_words: &str) -> Result<(), Refusal> {
+    fn verdict(&self, status: Option<ExitStatus>, last_output: &str) -> Result<(), Refusal> {
         let program = self.command.program();
         let Some(status) = status else {
             let timeout = Span(self.timeout);
             return Err(Refusal::passing(format!(
                 "{program} took longer than {timeout} and was killed; make it faster, or raise `timeout`{}",
-                quoted(last_words)
+                quoted(last_output)
             )));
         };
         match status.code() {
             Some(0) => {
-                tracing::debug!(program, output = last_words, "the program accepted the event");
+                tracing::debug!(program, output = last_output, "the program accepted the event");
                 Ok(())
             }
             Some(REFUSED) => Err(Refusal::of_event(format!(
                 "{program} refused the event (exit code {REFUSED}){}",
-                quoted(last_words)
+                quoted(last_output)
             ))),
             Some(COME_AGAIN) => Err(Refusal::passing(format!(
                 "{program} requests a retry (exit code {COME_AGAIN}){}",
-                quoted(last_words)
+                quoted(last_output)
             ))),
             Some(code) => Err(Refusal::passing(format!(
                 "{program} failed (exit code {code}); check the program{}",
-                quoted(last_words)
+                quoted(last_output)
             ))),
             None => {
                 let signal = status.signal().unwrap_or_default();
                 Err(Refusal::passing(format!(
                     "{program} was ended by signal {signal}; check the program{}",
-                    quoted(last_words)
+                    quoted(last_output)
                 )))
             }
         }
@@ -213,7 +213,7 @@ impl Sink for Exec {
         1
     }
 
-    fn mended_by(&self) -> Vec<PathBuf> {
+    fn released_by(&self) -> Vec<PathBuf> {
         // A program of the search path may appear in any of its folders.
         Some(self.command.program())
             .filter(|program| program.contains('/'))
@@ -263,8 +263,8 @@ fn found(program: &str, search_path: &[PathBuf]) -> io::Result<()> {
     Err(error)
 }
 
-fn quoted(last_words: &str) -> String {
-    if last_words.is_empty() { String::new() } else { format!("; its last output: {last_words}") }
+fn quoted(last_output: &str) -> String {
+    if last_output.is_empty() { String::new() } else { format!("; its last output: {last_output}") }
 }
 
 /// The refusal of a program that did not start. A person must act where a retry cannot help.

@@ -131,7 +131,7 @@ impl Sink for File {
         1
     }
 
-    fn mended_by(&self) -> Vec<PathBuf> {
+    fn released_by(&self) -> Vec<PathBuf> {
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
         folder.map(Path::to_owned).into_iter().collect()
     }

@@ -29,7 +29,7 @@ pub trait Sink: Send + Sync {
     }
 
     /// Files whose change may remove the cause of a hold: secrets, certificates, program, folder.
-    fn mended_by(&self) -> Vec<PathBuf> {
+    fn released_by(&self) -> Vec<PathBuf> {
         Vec::new()
     }
 

@@ -46,7 +46,7 @@ pub struct Template {
     source: Secret,
     environment: Environment<'static>,
     /// The kinds of failure that were logged.
-    told: Mutex<Vec<ErrorKind>>,
+    reported: Mutex<Vec<ErrorKind>>,
 }
 
 impl Template {
@@ -61,11 +61,11 @@ impl Template {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Chainable);
         environment.set_fuel(Some(FUEL));
-        environment.add_template_owned(NAME, source.to_owned()).map_err(|error| told(&error))?;
-        let template = Self { source: Secret::new(source), environment, told: Mutex::default() };
+        environment.add_template_owned(NAME, source.to_owned()).map_err(|error| reported(&error))?;
+        let template = Self { source: Secret::new(source), environment, reported: Mutex::default() };
         let sample = Event::stored(Uuid::nil(), Kind::Finished, Wall(0), SAMPLE.to_owned());
         match template.render(&sample) {
-            Err(error) if MISSPELT.contains(&error.kind()) => Err(told(&error)),
+            Err(error) if MISSPELT.contains(&error.kind()) => Err(reported(&error)),
             // Another failure may be this sample's alone.
             Ok(_) | Err(_) => Ok(template),
         }
@@ -91,13 +91,13 @@ impl Template {
             Ok(text) => Some(text),
             Err(error) => {
                 let is_new = {
-                    let mut known = lock(&self.told);
+                    let mut known = lock(&self.reported);
                     let is_new = !known.contains(&error.kind());
                     known.extend(is_new.then_some(error.kind()));
                     is_new
                 };
                 if is_new {
-                    let error = told(&error);
+                    let error = reported(&error);
                     tracing::warn!(sink, event = %event.id, error_message = error, "the sink's template failed; the event is sent without it");
                 }
                 None
@@ -143,7 +143,7 @@ impl Write for Bounded {
 }
 
 /// The line and the failure, without text of the template.
-fn told(error: &Error) -> String {
+fn reported(error: &Error) -> String {
     let line = error.line().map(|line| format!("line {line} of the template: ")).unwrap_or_default();
     #[expect(
         clippy::wildcard_enum_match_arm,
@@ -228,7 +228,9 @@ mod tests {
             "{{ 'hunter2'|tojson(x='hunter2') }}",
         ] {
             let error = match Template::new(source) {
-                Ok(template) => template.render(&samples::success("x")).map_err(|error| told(&error)).err(),
+                Ok(template) => {
+                    template.render(&samples::success("x")).map_err(|error| reported(&error)).err()
+                }
                 Err(what) => Some(what),
             };
             assert!(!error.clone().unwrap_or_default().contains("hunter2"), "{source}: {error:?}");
@@ -248,7 +250,7 @@ mod tests {
             for _ in 0..2 {
                 assert_eq!(template.text(&samples::success("x"), "ops"), None, "{source}");
             }
-            assert_eq!(lock(&template.told).len(), 1, "{source}");
+            assert_eq!(lock(&template.reported).len(), 1, "{source}");
         }
     }
 }

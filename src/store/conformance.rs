@@ -295,7 +295,7 @@ async fn undelivered_events_are_read_in_order_and_in_pages(engine: impl Engine) 
     while let page @ [_, ..] = &*store.undelivered("hook", after, 2).await.unwrap() {
         assert!(page.len() <= 2);
         after = page[page.len() - 1].seq;
-        seen.extend(page.iter().map(|owed| owed.event.clone()));
+        seen.extend(page.iter().map(|rest| rest.event.clone()));
     }
     assert_eq!(seen, expected);
     assert_eq!(undelivered(&*store, "nobody").await, []);
@@ -327,9 +327,9 @@ async fn a_dead_letter_leaves_the_outbox_and_its_event_enters_it(engine: impl En
     store.commit(finished(row, NOW, &["hook"])).await.unwrap();
     let seq = undelivered(&*store, "hook").await[0].seq;
     let event = Some((event(77), vec!["log".to_owned()]));
-    let burial = DeadLetter { sink: "hook".into(), seq, at: NOW, attempts: 3, error: "413".into(), event };
-    store.dead_letter(burial.clone()).await.unwrap();
-    store.dead_letter(burial).await.unwrap();
+    let letter = DeadLetter { sink: "hook".into(), seq, at: NOW, attempts: 3, error: "413".into(), event };
+    store.dead_letter(letter.clone()).await.unwrap();
+    store.dead_letter(letter).await.unwrap();
     assert_eq!(store.outbox().await.unwrap(), HashMap::from([("log".into(), 1)]));
     assert_eq!(undelivered(&*store, "log").await[0].event, self::event(77));
     assert_eq!(store.dead_letters().await.unwrap(), HashMap::from([("hook".into(), 1)]));

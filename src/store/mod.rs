@@ -223,7 +223,7 @@ pub trait Store: Send + Sync {
 
     /// Makes a delivery a dead letter, and stores the event about it; does nothing if the event was
     /// delivered.
-    async fn dead_letter(&self, burial: DeadLetter) -> Result<(), Error>;
+    async fn dead_letter(&self, letter: DeadLetter) -> Result<(), Error>;
 
     /// Marks these sinks as configured. Undelivered events of other sinks, last configured before that
     /// moment, become dead letters. Returns their number for each sink.

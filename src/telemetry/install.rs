@@ -95,7 +95,7 @@ mod tests {
     use crate::lines::output::LineOutput;
 
     /// The output of `talk` under that level and that `$RUST_LOG`.
-    fn said(form: LineFormat, level: Level, rust_log: &str, talk: impl FnOnce()) -> String {
+    fn reported(form: LineFormat, level: Level, rust_log: &str, talk: impl FnOnce()) -> String {
         let file = tempfile::NamedTempFile::new().unwrap();
         let lines = Arc::new(Mutex::new(LineOutput::new(file.reopen().unwrap())));
         let layer = LineLayer::new(lines, form).boxed();
@@ -107,16 +107,17 @@ mod tests {
 
     #[test]
     fn no_setting_lets_a_library_say_more_than_warnings() {
-        let said = said(TEXT, Level::Trace, "trace,reqwest=trace,hyper_util=debug,opwatchful=trace", || {
-            debug!(target: "reqwest::connect", "starting https://host/?Signature=secret");
-            info!(target: "hyper_util::client", "secret");
-            info!(target: "opwatchful", "secret");
-            tracing::warn!(target: "hyper_util::client", "pool is full");
-            debug!("ours");
-        });
-        assert!(!said.contains("secret"), "{said}");
-        assert!(said.contains("pool is full target=\"hyper_util::client\"\n"), "{said}");
-        assert!(said.contains("DEBUG ours\n"), "{said}");
+        let reported =
+            reported(TEXT, Level::Trace, "trace,reqwest=trace,hyper_util=debug,opwatchful=trace", || {
+                debug!(target: "reqwest::connect", "starting https://host/?Signature=secret");
+                info!(target: "hyper_util::client", "secret");
+                info!(target: "opwatchful", "secret");
+                tracing::warn!(target: "hyper_util::client", "pool is full");
+                debug!("ours");
+            });
+        assert!(!reported.contains("secret"), "{reported}");
+        assert!(reported.contains("pool is full target=\"hyper_util::client\"\n"), "{reported}");
+        assert!(reported.contains("DEBUG ours\n"), "{reported}");
     }
 
     #[test]
@@ -125,21 +126,21 @@ mod tests {
             debug!("quiet");
             info!("loud");
         };
-        assert!(!said(TEXT, Level::Info, "", talk).contains("quiet"));
-        assert!(said(TEXT, Level::Info, "opwatch::telemetry=debug", talk).contains("quiet"));
-        assert!(said(TEXT, Level::Info, "opwatch::watch=debug", talk).contains("loud"));
+        assert!(!reported(TEXT, Level::Info, "", talk).contains("quiet"));
+        assert!(reported(TEXT, Level::Info, "opwatch::telemetry=debug", talk).contains("quiet"));
+        assert!(reported(TEXT, Level::Info, "opwatch::watch=debug", talk).contains("loud"));
     }
 
     #[test]
     fn a_log_line_is_one_line_in_text_and_flat_in_json() {
         let talk = || error!(path = "/a b\n", tries = 3, cause = %"x\ny", "cannot\nwrite");
-        let text = said(TEXT, Level::Info, "", talk);
+        let text = reported(TEXT, Level::Info, "", talk);
         assert!(
             text.ends_with("Z ERROR cannot\\u000awrite path=\"/a b\\n\" tries=3 cause=\"x\\ny\"\n"),
             "{text}"
         );
         let json: serde_json::Value =
-            serde_json::from_str(&said(LineFormat::Json, Level::Info, "", talk)).unwrap();
+            serde_json::from_str(&reported(LineFormat::Json, Level::Info, "", talk)).unwrap();
         assert_eq!(
             (&json["level"], &json["tries"], &json["cause"]),
             (&"error".into(), &3.into(), &"x\ny".into())

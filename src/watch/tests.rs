@@ -126,14 +126,14 @@ async fn every_code_has_its_effect_on_task_pace_key_account_pace_and_log() {
         let body = format!(r#"{{"code":{code},"message":"{message}"}}"#);
         let ((comes, other), text) = captured::while_doing(|| comes_of(&mut machine, &body));
         assert_eq!((comes, other), (*wanted, *wanted != Comes::AccountHeld), "{code} {message}");
-        let told: Vec<_> = text.lines().collect();
-        assert!(told.len() == 1 && told[0].contains(line), "{code} {message}: {told:?}");
+        let reported: Vec<_> = text.lines().collect();
+        assert!(reported.len() == 1 && reported[0].contains(line), "{code} {message}: {reported:?}");
         let loud = matches!(wanted, Comes::AccountHeld | Comes::KeyHeld);
-        assert_eq!(told[0].contains("ERROR"), loud, "{told:?}");
+        assert_eq!(reported[0].contains("ERROR"), loud, "{reported:?}");
         let whole = [" account=\"default\" ", " since=2025-", " tasks=", " next_probe=2025-", " remedy="]
             .iter()
-            .all(|part| told[0].contains(part));
-        let of_key = told[0].contains(" region=\"bj\" operation=\"bm\" ");
-        assert!(!loud || whole && of_key == (*wanted == Comes::KeyHeld), "{told:?}");
+            .all(|part| reported[0].contains(part));
+        let of_key = reported[0].contains(" region=\"bj\" operation=\"bm\" ");
+        assert!(!loud || whole && of_key == (*wanted == Comes::KeyHeld), "{reported:?}");
     }
 }

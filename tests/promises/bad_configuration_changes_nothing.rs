@@ -2,7 +2,7 @@
 
 use opwatch::sim::Scenario;
 
-use crate::support::{Home, cloud, eventually, said, signal};
+use crate::support::{Home, cloud, eventually, output_of, signal};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_error_is_reported_at_once_with_its_place_and_nothing_is_registered_or_polled() {
@@ -19,10 +19,10 @@ async fn every_error_is_reported_at_once_with_its_place_and_nothing_is_registere
         ("opwatch.toml:17: sinks.audit.type", "file"),
         ("list.tasks:3: id", "an integer"),
     ] {
-        let told = lines
+        let reported = lines
             .iter()
             .any(|line| line.starts_with("opwatch: ") && line.contains(place) && line.contains(hint));
-        assert!(told, "{place} is not told: {}", ended.stderr);
+        assert!(reported, "{place} is not told: {}", ended.stderr);
     }
     assert!(!home.path("opwatch.db").exists());
     assert_eq!(cloud.requests(), 0);
@@ -34,7 +34,7 @@ async fn a_store_that_only_a_person_can_make_usable_is_refused_with_file_line_an
     let home = Home::new(&cloud, "");
     let mut before = "opwatch.db".to_owned();
     // No user can create a file in /sys, not even root.
-    for (path, told) in [
+    for (path, reported) in [
         ("missing/opwatch.db", "missing/opwatch.db: its folder does not exist; create it"),
         ("/sys/opwatch.db", "the file"),
     ] {
@@ -45,7 +45,7 @@ async fn a_store_that_only_a_person_can_make_usable_is_refused_with_file_line_an
         let line = ended.stderr.lines().last().unwrap();
         assert!(
             line.starts_with("opwatch: opwatch.toml:15: store.url: cannot open the store ")
-                && line.contains(told),
+                && line.contains(reported),
             "{line}"
         );
     }
@@ -61,6 +61,6 @@ async fn a_store_that_only_a_person_can_make_usable_is_refused_with_file_line_an
         "{line}"
     );
     signal(&running, "TERM");
-    said(running).await;
+    output_of(running).await;
     assert!(!home.path("missing").exists());
 }

@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use opwatch::sim::{Offset, SECRET_KEY, Scenario, SimResponse, Unlisted};
 
-use crate::support::{Home, cloud, eventually, said, signal};
+use crate::support::{Home, cloud, eventually, output_of, signal};
 
 /// Every other id succeeds with its first response.
-fn ends_well() -> Scenario {
+fn succeeds() -> Scenario {
     Scenario { unlisted: Unlisted::Follows(vec![SimResponse::status(1)]), ..Scenario::default() }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_key_holds_the_account_and_the_right_one_in_its_file_releases_it() {
-    let cloud = cloud(ends_well()).await;
+    let cloud = cloud(succeeds()).await;
     let home = Home::new(&cloud, "");
     home.edit("events.jsonl\"\n", "events.jsonl\"\nevents = [\"finished\", \"abandoned\", \"trouble\"]\n");
     // Regular probes would release the hold too, but not within this test.
@@ -40,7 +40,7 @@ async fn a_wrong_key_holds_the_account_and_the_right_one_in_its_file_releases_it
     .await;
     assert_eq!(home.events().iter().filter(|event| event["type"] == "opwatch.account.released").count(), 1);
     signal(&child, "TERM");
-    let ended = said(child).await;
+    let ended = output_of(child).await;
     assert_eq!(
         (ended.log_lines("account held").len(), ended.log_lines("task abandoned").len()),
         (1, 0),
@@ -54,7 +54,7 @@ async fn a_wrong_key_holds_the_account_and_the_right_one_in_its_file_releases_it
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_id_among_good_ones_is_abandoned_with_the_server_s_words() {
-    let cloud = cloud(ends_well().with_task(7, [SimResponse::refusal(5000, "no such task")])).await;
+    let cloud = cloud(succeeds().with_task(7, [SimResponse::refusal(5000, "no such task")])).await;
     let home = Home::new(&cloud, "");
     home.edit("[store]", "reject_after = \"200ms\"\n[store]");
     home.list(1..=10);
@@ -70,7 +70,7 @@ async fn a_wrong_id_among_good_ones_is_abandoned_with_the_server_s_words() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_id_that_was_known_and_is_gone_reports_what_was_seen_last_and_when() {
     let cloud =
-        cloud(ends_well().with_task(7, [SimResponse::status(4), SimResponse::refusal(5000, "gone")])).await;
+        cloud(succeeds().with_task(7, [SimResponse::status(4), SimResponse::refusal(5000, "gone")])).await;
     let home = Home::new(&cloud, "");
     home.edit("[store]", "reject_after = \"100ms\"\n[store]");
     home.list([7]);
@@ -82,7 +82,7 @@ async fn an_id_that_was_known_and_is_gone_reports_what_was_seen_last_and_when() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_region_typed_wrong_holds_its_pace_key_and_abandons_nothing() {
-    let wrong = Scenario { regions: Some(vec!["gz".to_owned()]), ..ends_well() };
+    let wrong = Scenario { regions: Some(vec!["gz".to_owned()]), ..succeeds() };
     let refused_alike = Scenario {
         unlisted: Unlisted::Follows(vec![SimResponse::refusal(5000, "no such task")]),
         ..Scenario::default()
@@ -95,7 +95,7 @@ async fn a_region_typed_wrong_holds_its_pace_key_and_abandons_nothing() {
         let child = home.start();
         cloud.wait_until(|seen| seen.len() >= 50).await;
         signal(&child, "TERM");
-        let ended = said(child).await;
+        let ended = output_of(child).await;
         assert_eq!(
             (ended.log_lines("account held").len(), ended.log_lines("task abandoned").len()),
             (1, 0),
@@ -109,7 +109,7 @@ async fn a_region_typed_wrong_holds_its_pace_key_and_abandons_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_an_hour_off_is_corrected_by_itself_within_three_requests() {
-    let cloud = cloud(Scenario { clock_offset: Offset(3_600_000), ..ends_well() }).await;
+    let cloud = cloud(Scenario { clock_offset: Offset(3_600_000), ..succeeds() }).await;
     let home = Home::new(&cloud, "");
     home.list([1]);
     let ended = home.run_until_done().await;
@@ -121,7 +121,7 @@ async fn a_clock_an_hour_off_is_corrected_by_itself_within_three_requests() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_delays_and_a_lost_connection_counts_as_nothing() {
     let cloud = cloud(
-        ends_well()
+        succeeds()
             .with_task(1, [SimResponse::status(4).times(3), SimResponse::cut(), SimResponse::status(1)]),
     )
     .await;
@@ -134,10 +134,9 @@ async fn an_outage_delays_and_a_lost_connection_counts_as_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn retry_after_is_obeyed() {
-    let cloud = cloud(
-        ends_well().with_task(1, [SimResponse::page(503, "").retry_after("1"), SimResponse::status(1)]),
-    )
-    .await;
+    let cloud =
+        cloud(succeeds().with_task(1, [SimResponse::page(503, "").retry_after("1"), SimResponse::status(1)]))
+            .await;
     let home = Home::new(&cloud, "");
     home.list([1]);
     assert_eq!(home.run_until_done().await.code, Some(0));
@@ -152,7 +151,7 @@ async fn retry_after_is_obeyed() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes the minute that held work is given"]
 async fn a_run_until_done_ends_with_5_and_names_what_is_held_once_nothing_else_is_left() {
-    let cloud = cloud(ends_well()).await;
+    let cloud = cloud(succeeds()).await;
     let home = Home::new(&cloud, "");
     home.write("secret_key", "wrong");
     home.list(1..=10);
@@ -187,7 +186,7 @@ async fn a_file_whose_folder_is_missing_is_written_as_soon_as_that_is_there() {
     let log = || std::fs::read_to_string(home.path("log")).unwrap_or_default();
     eventually("the hold is told", || log().contains("its folder does not exist")).await;
     std::fs::create_dir_all(home.path("logs/late")).unwrap();
-    assert_eq!(said(child).await.code, Some(0), "{}", log());
+    assert_eq!(output_of(child).await.code, Some(0), "{}", log());
     assert_eq!(
         std::fs::read(home.path("logs/late/events.jsonl")).unwrap(),
         std::fs::read(home.path("events.jsonl")).unwrap()

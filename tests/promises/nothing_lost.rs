@@ -10,7 +10,7 @@ use rand::{RngExt, SeedableRng};
 use serde_json::Value;
 
 use crate::support::receiver as web;
-use crate::support::{Home, cloud, eventually, final_words, said, signal};
+use crate::support::{Home, cloud, eventually, final_words, output_of, signal};
 
 const TASKS: u64 = 400;
 const KILLS: u32 = 40;
@@ -50,17 +50,17 @@ async fn forty_kills_lose_no_end_change_none_and_tear_no_line() {
 }
 
 /// Ways of a webhook to fail that drop no event: a refused login among them.
-fn failures(chance: &mut StdRng) -> web::Answer {
+fn failures(chance: &mut StdRng) -> web::ReceiverResponse {
     match chance.random_range(0..40) {
-        0 => web::Answer::status(500),
-        1 => web::Answer::status(502),
-        2 => web::Answer::Status(429, vec![("retry-after", "0".to_owned())], String::new()),
-        3 => web::Answer::Late(Duration::from_millis(100), 503),
-        4 => web::Answer::Late(Duration::from_millis(50), 204),
-        5 => web::Answer::Cut,
-        6 if chance.random_bool(0.2) => web::Answer::Silent,
-        7 if chance.random_bool(0.1) => web::Answer::status(401),
-        _ => web::Answer::status(204),
+        0 => web::ReceiverResponse::status(500),
+        1 => web::ReceiverResponse::status(502),
+        2 => web::ReceiverResponse::Status(429, vec![("retry-after", "0".to_owned())], String::new()),
+        3 => web::ReceiverResponse::Late(Duration::from_millis(100), 503),
+        4 => web::ReceiverResponse::Late(Duration::from_millis(50), 204),
+        5 => web::ReceiverResponse::Cut,
+        6 if chance.random_bool(0.2) => web::ReceiverResponse::Silent,
+        7 if chance.random_bool(0.1) => web::ReceiverResponse::status(401),
+        _ => web::ReceiverResponse::status(204),
     }
 }
 
@@ -74,7 +74,7 @@ async fn twenty_thousand_tasks_reach_a_webhook_that_fails_in_every_way_through_t
     let script = vec![SimResponse::status(4), SimResponse::status(5), SimResponse::status(1)];
     let cloud = cloud(Scenario { unlisted: Unlisted::Follows(script), ..Scenario::default() }).await;
     let receiver = web::Receiver::start().await;
-    receiver.answer_next((0..MANY * 4).map(|_| failures(&mut chance)));
+    receiver.respond_next((0..MANY * 4).map(|_| failures(&mut chance)));
     let hook = format!(
         "[sinks.hook]\ntype = \"webhook\"\nurl = \"http://{}/\"\nevents = [\"progressed\", \"finished\"]\ntimeout = \"500ms\"\nmax_in_flight = 16\nretry = {{ initial = \"5ms\", max = \"50ms\" }}",
         receiver.addr
@@ -94,7 +94,7 @@ async fn twenty_thousand_tasks_reach_a_webhook_that_fails_in_every_way_through_t
 
     let mut bodies: HashMap<String, Value> = HashMap::new();
     let mut heard: HashMap<String, Vec<String>> = HashMap::new();
-    for got in receiver.got().into_iter().filter(|got| got.was_taken) {
+    for got in receiver.got().into_iter().filter(|got| got.was_accepted) {
         let event: Value = serde_json::from_str(&got.body).unwrap();
         let id = event["id"].as_str().unwrap().to_owned();
         match bodies.get(&id) {
@@ -139,7 +139,8 @@ async fn sigterm_drains_within_five_seconds_and_the_next_start_goes_on_where_it_
     let child = home.start();
     cloud.wait_until(|seen| seen.iter().filter(|seen| seen.task == "1").count() > 3).await;
     signal(&child, "TERM");
-    let ended = tokio::time::timeout(Duration::from_secs(5), said(child)).await.expect("a drain within 5 s");
+    let ended =
+        tokio::time::timeout(Duration::from_secs(5), output_of(child)).await.expect("a drain within 5 s");
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
 
     let before = cloud.received().iter().filter(|seen| seen.task == "1").count();
@@ -170,7 +171,7 @@ async fn a_sink_that_is_down_loses_nothing_and_delays_no_other() {
     .await;
     assert_eq!(std::fs::read(late).unwrap(), std::fs::read(home.path("events.jsonl")).unwrap());
     signal(&child, "TERM");
-    let stderr = said(child).await.stderr;
+    let stderr = output_of(child).await.stderr;
     assert!(stderr.contains("later/events.jsonl"), "{stderr}");
 }
 
@@ -183,10 +184,10 @@ async fn a_second_daemon_on_the_same_store_is_refused() {
     cloud.wait_until(|seen| !seen.is_empty()).await;
     let second = home.run_until_done().await;
     assert_eq!(second.code, Some(2), "{}", second.stderr);
-    let told = second.stderr.lines().find(|line| line.starts_with("opwatch: ")).unwrap();
+    let reported = second.stderr.lines().find(|line| line.starts_with("opwatch: ")).unwrap();
     assert!(
-        told.contains("in use by another opwatch") && told.contains(&first.id().unwrap().to_string()),
-        "{told}"
+        reported.contains("in use by another opwatch") && reported.contains(&first.id().unwrap().to_string()),
+        "{reported}"
     );
 }
 
@@ -206,7 +207,7 @@ async fn a_foreign_lock_is_waited_for_and_neither_loses_an_end_nor_delays_a_stop
         })
         .await;
     signal(&child, "TERM");
-    let ended = tokio::time::timeout(Duration::from_secs(6), said(child))
+    let ended = tokio::time::timeout(Duration::from_secs(6), output_of(child))
         .await
         .expect("a stop within five seconds, and a slow machine's second");
     assert_eq!((ended.code, home.events().len()), (Some(0), 0), "{}", ended.stderr);

@@ -47,8 +47,8 @@ async fn seventy_five_tasks_end_with_the_right_word_once_each_and_are_left_alone
     let words = final_words(&home.events());
     assert_eq!(home.events().len(), 75);
     for id in ids {
-        let said: Vec<_> = words[&format!("bm/{id}")].iter().map(|(_, word)| word.as_str()).collect();
-        assert_eq!(said, [life(id).1], "task {id}");
+        let outcomes: Vec<_> = words[&format!("bm/{id}")].iter().map(|(_, word)| word.as_str()).collect();
+        assert_eq!(outcomes, [life(id).1], "task {id}");
     }
     let logged: std::collections::BTreeSet<_> =
         first.log_lines("task finished").iter().map(|line| line["task"].to_string()).collect();

@@ -40,12 +40,12 @@ async fn sinks_that_fail_at_random_receive_the_events_of_each_task_in_order_thro
     let cloud =
         cloud((1..=TASKS).fold(Scenario::default(), |scenario, id| scenario.with_task(id, life()))).await;
     let receiver = Receiver::start().await;
-    receiver.answer_next((0..TASKS * 6).map(|_| match chance.random_range(0..6) {
-        0 => receiver::Answer::status(500),
-        1 => receiver::Answer::Cut,
-        2 => receiver::Answer::Late(Duration::from_millis(30), 204),
-        3 => receiver::Answer::Late(Duration::from_millis(10), 503),
-        _ => receiver::Answer::status(204),
+    receiver.respond_next((0..TASKS * 6).map(|_| match chance.random_range(0..6) {
+        0 => receiver::ReceiverResponse::status(500),
+        1 => receiver::ReceiverResponse::Cut,
+        2 => receiver::ReceiverResponse::Late(Duration::from_millis(30), 204),
+        3 => receiver::ReceiverResponse::Late(Duration::from_millis(10), 503),
+        _ => receiver::ReceiverResponse::status(204),
     }));
     let home = Home::new(
         &cloud,
@@ -75,7 +75,7 @@ async fn sinks_that_fail_at_random_receive_the_events_of_each_task_in_order_thro
     };
     let of_webhook = |got: receiver::Got| Attempt {
         event: serde_json::from_str(&got.body).unwrap(),
-        is_acknowledged: got.was_taken,
+        is_acknowledged: got.was_accepted,
     };
     let of_file = |event| Attempt { event, is_acknowledged: true };
     came_in_order("file", home.events().into_iter().map(of_file).collect(), &happened);

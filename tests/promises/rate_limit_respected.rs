@@ -2,7 +2,7 @@
 
 use opwatch::sim::{Scenario, SimResponse};
 
-use crate::support::{Home, cloud, said, signal};
+use crate::support::{Home, cloud, output_of, signal};
 
 /// The time between two requests at the rate below. `model::pace` proves each gap. From outside, arrivals
 /// jitter with the machine's load: any number of them in a row must take the expected time, within one and a
@@ -23,7 +23,7 @@ async fn requests_are_evenly_spaced_through_faults_and_restarts() {
         let child = home.start();
         cloud.wait_until(|seen| seen.len() >= wanted).await;
         signal(&child, "KILL");
-        said(child).await;
+        output_of(child).await;
     }
     let arrivals: Vec<_> = cloud.received().iter().map(|seen| seen.arrived.0).collect();
     for (from, first) in arrivals.iter().enumerate() {

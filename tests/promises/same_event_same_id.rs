@@ -61,8 +61,11 @@ command = ["/bin/sh", "-c", '{PROGRAM}']
     home.write("list.tasks", &(1..=TASKS).map(group).collect::<String>());
     for kill in 1..=5 {
         // The event arrives, and its acknowledgement is lost on the way back.
-        receiver.answer_next(std::iter::repeat_n(receiver::Answer::Cut, 8));
-        receiver.answer_next(std::iter::repeat_n(receiver::Answer::Late(Duration::from_millis(50), 503), 4));
+        receiver.respond_next(std::iter::repeat_n(receiver::ReceiverResponse::Cut, 8));
+        receiver.respond_next(std::iter::repeat_n(
+            receiver::ReceiverResponse::Late(Duration::from_millis(50), 503),
+            4,
+        ));
         let mut child = home.start();
         let wanted = receiver.count() + 3 * kill;
         eventually("deliveries", || receiver.count() >= wanted).await;

@@ -3,8 +3,8 @@
 use opwatch::cloud::{Cloud, connection};
 use opwatch::sim::{self, SECRET_KEY, Scenario};
 
-use crate::support::receiver::{Answer, Receiver};
-use crate::support::{Home, cloud, said};
+use crate::support::receiver::{Receiver, ReceiverResponse};
+use crate::support::{Home, cloud, output_of};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_secret_is_printed_at_trace_with_every_kind_of_fault() {
@@ -22,7 +22,11 @@ async fn no_secret_is_printed_at_trace_with_every_kind_of_fault() {
     })
     .await;
     let receiver = Receiver::start().await;
-    receiver.answer_next([Answer::Cut, Answer::status(500), Answer::says(429, "hooks/robot-key")]);
+    receiver.respond_next([
+        ReceiverResponse::Cut,
+        ReceiverResponse::status(500),
+        ReceiverResponse::says(429, "hooks/robot-key"),
+    ]);
     let hook = format!(
         "[sinks.hook]\ntype = \"webhook\"\nurl = \"http://{}/hooks/robot-key?access_token=robot-token\"\n\
          retry = {{ initial = \"10ms\", max = \"20ms\" }}\nheaders = {{ X-Key = \"header-key\" }}\n\
@@ -37,7 +41,7 @@ async fn no_secret_is_printed_at_trace_with_every_kind_of_fault() {
         .env("RUST_LOG", "trace")
         .env("TENCENTCLOUD_SECRET_ID", "AKIDsimulator")
         .env("TENCENTCLOUD_TOKEN", "the-token");
-    let ended = said(command.env("TENCENTCLOUD_SECRET_KEY", SECRET_KEY).spawn().unwrap()).await;
+    let ended = output_of(command.env("TENCENTCLOUD_SECRET_KEY", SECRET_KEY).spawn().unwrap()).await;
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert!(ended.stderr.contains("poll failed"), "trace shows polls: {}", ended.stderr);
     assert!(receiver.got().len() >= 4, "every answer was given: {}", ended.stderr);
@@ -56,14 +60,14 @@ async fn no_secret_is_printed_at_trace_with_every_kind_of_fault() {
 async fn what_a_server_echoes_of_a_request_is_reported_without_its_token() {
     let spelled: Vec<String> = SPELLINGS.iter().map(|(_, spell)| spell(TOKEN)).collect();
     let echo = spelled.join(" ");
-    let answers = vec![
+    let responses = vec![
         sim::SimResponse::refusal(6000, &echo),
         sim::SimResponse::raw(&serde_json::json!({ "code": 0, "data": { "status": echo } }).to_string()),
         sim::SimResponse::status(1),
     ];
     let cloud = cloud(Scenario {
         token: Some(opwatch::secret::Secret::new(TOKEN)),
-        ..Scenario::default().with_task(1, answers)
+        ..Scenario::default().with_task(1, responses)
     })
     .await;
     let home = Home::new(&cloud, "");
@@ -74,7 +78,7 @@ async fn what_a_server_echoes_of_a_request_is_reported_without_its_token() {
         .env("TENCENTCLOUD_SECRET_ID", "AKIDsimulator")
         .env("TENCENTCLOUD_TOKEN", TOKEN)
         .env("TENCENTCLOUD_SECRET_KEY", SECRET_KEY);
-    let ended = said(command.spawn().unwrap()).await;
+    let ended = output_of(command.spawn().unwrap()).await;
     assert!(ended.code == Some(0) && ended.stderr.contains("[secret]"), "{}", ended.stderr);
     let files = std::fs::read_dir(home.path("")).unwrap().map(|entry| entry.unwrap().path());
     let texts = files.map(|file| String::from_utf8_lossy(&std::fs::read(file).unwrap()).into_owned());
@@ -282,7 +286,7 @@ async fn echoed_signature(
         || receiver.got().pop().unwrap().header("webhook-signature").strip_prefix("v1,").unwrap().to_owned();
     loop {
         let expected = signature();
-        receiver.answer(Answer::says(400, &format!("begin {} end", spell(&expected))));
+        receiver.response(ReceiverResponse::says(400, &format!("begin {} end", spell(&expected))));
         let refusal = hook.send(&[event("{}")]).await.unwrap_err();
         if signature() == expected {
             return (expected, refusal.what);
@@ -304,21 +308,21 @@ async fn no_spelling_of_any_secret_passes_any_entrance() {
     let (hook, page): (Box<dyn Sink>, Box<dyn Sink>) = (build("hook"), build("page"));
     let mut seen = 0;
     for (spelling, spell) in SPELLINGS {
-        let check = |entrance: &str, secret: &str, told: &str| {
+        let check = |entrance: &str, secret: &str, reported: &str| {
             assert!(
-                told.contains("begin [secret] end") && !told.contains(&secret[..6]),
-                "{secret} {spelling}, {entrance}: {told}"
+                reported.contains("begin [secret] end") && !reported.contains(&secret[..6]),
+                "{secret} {spelling}, {entrance}: {reported}"
             );
         };
         for secret in [SIGNATURE, HEX_SIGNATURE, TOKEN, KEY, PROXY_LOGIN] {
             let signature = if secret == HEX_SIGNATURE { HEX_SIGNATURE } else { SIGNATURE };
-            for (entrance, told) in kept(&cloud, signature, &format!("begin {} end", spell(secret))) {
-                check(entrance, secret, &told);
+            for (entrance, reported) in kept(&cloud, signature, &format!("begin {} end", spell(secret))) {
+                check(entrance, secret, &reported);
                 seen += 1;
             }
         }
         for secret in [PATH_PART, QUERY_PART, HEADER, SIGNING, URL_LOGIN] {
-            receiver.answer(Answer::says(400, &format!("begin {} end", spell(secret))));
+            receiver.response(ReceiverResponse::says(400, &format!("begin {} end", spell(secret))));
             let refusal = hook.send(&[event("{}")]).await.unwrap_err();
             check("words of a receiver", secret, &refusal.what);
         }

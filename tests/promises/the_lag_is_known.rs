@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use opwatch::sim::{Scenario, SimResponse};
 
-use crate::support::{Home, cloud, said, signal};
+use crate::support::{Home, cloud, output_of, signal};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_lag_is_at_most_one_interval_and_absent_if_the_first_response_was_final() {
@@ -22,10 +22,10 @@ async fn the_lag_is_at_most_one_interval_and_absent_if_the_first_response_was_fi
     let arrivals: Vec<_> =
         cloud.received().iter().filter(|seen| seen.task == "2").map(|seen| seen.arrived.0).collect();
     let last_gap = Duration::from_micros((arrivals[3] - arrivals[2]).unsigned_abs());
-    let told = Duration::from_secs_f64(lag("bm/2").as_f64().unwrap());
+    let reported = Duration::from_secs_f64(lag("bm/2").as_f64().unwrap());
     assert!(
-        told + Duration::from_millis(50) >= last_gap && told < last_gap + Duration::from_secs(2),
-        "{told:?} for {last_gap:?}"
+        reported + Duration::from_millis(50) >= last_gap && reported < last_gap + Duration::from_secs(2),
+        "{reported:?} for {last_gap:?}"
     );
 }
 
@@ -39,12 +39,12 @@ async fn after_a_crash_the_lag_counts_from_the_last_stored_sighting() {
     let first = cloud.received()[0].arrived;
     let last = cloud.received()[9].arrived;
     signal(&child, "KILL");
-    said(child).await;
+    output_of(child).await;
     cloud.set_responses("1", [SimResponse::status(1)]);
     assert_eq!(home.run_until_done().await.code, Some(0));
-    let told = home.events()[0]["data"]["detected_within_seconds"].as_f64().unwrap();
+    let reported = home.events()[0]["data"]["detected_within_seconds"].as_f64().unwrap();
     assert!(
-        told >= (last - first).as_secs_f64(),
-        "{told}: an upper bound must reach back to the stored sighting"
+        reported >= (last - first).as_secs_f64(),
+        "{reported}: an upper bound must reach back to the stored sighting"
     );
 }

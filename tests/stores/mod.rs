@@ -12,7 +12,7 @@ use opwatch::store;
 use serde_json::Value;
 use tokio::process::Child;
 
-use crate::support::{Home, cloud, eventually, said, signal};
+use crate::support::{Home, cloud, eventually, output_of, signal};
 
 const FOLDER: &str = "tests/stores";
 
@@ -127,7 +127,7 @@ async fn the_program_goes_on_with_a_store_of_an_earlier_version() {
         })
         .await;
         signal(&running, "TERM");
-        let ended = said(running).await;
+        let ended = output_of(running).await;
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
         let after = contents(&home.path("opwatch.db"));
 
@@ -177,7 +177,7 @@ async fn a_store_of_a_newer_version_is_refused_in_words_and_left_alone() {
         let newer = home.path("newer.db");
         fs::copy(&kept, &newer).unwrap();
         rusqlite::Connection::open(&newer).unwrap().pragma_update(None, "user_version", 99).unwrap();
-        let refused = said(started(&newer, &home, &cloud.endpoint())).await;
+        let refused = output_of(started(&newer, &home, &cloud.endpoint())).await;
         assert_eq!(refused.code, Some(2), "{refused:?}");
         let what = refused.stderr.lines().find(|line| line.starts_with("opwatch: ")).unwrap();
         for part in [

@@ -114,8 +114,8 @@ path = "events.jsonl"
     }
 
     /// `opwatch run --until-done`, to its end.
-    pub async fn run_until_done(&self) -> Said {
-        said(self.opwatch(&["run", "-c", "opwatch.toml", "--until-done"]).spawn().unwrap()).await
+    pub async fn run_until_done(&self) -> ProgramOutput {
+        output_of(self.opwatch(&["run", "-c", "opwatch.toml", "--until-done"]).spawn().unwrap()).await
     }
 
     /// The lines of `events.jsonl`, each a whole record that is valid by the schema.
@@ -140,13 +140,13 @@ pub fn holds_to_the_schema(record: &Value) {
 
 /// The output of a finished program.
 #[derive(Debug)]
-pub struct Said {
+pub struct ProgramOutput {
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
 }
 
-impl Said {
+impl ProgramOutput {
     /// The lines of the log sink in JSON form with that message.
     pub fn log_lines(&self, message: &str) -> Vec<Value> {
         let records = self.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -155,14 +155,14 @@ impl Said {
 }
 
 /// Waits for the end of a program.
-pub async fn said(child: Child) -> Said {
+pub async fn output_of(child: Child) -> ProgramOutput {
     let output = tokio::time::timeout(PATIENCE, child.wait_with_output())
         .await
         .expect("the program does not end")
         .unwrap();
     let Output { status, stdout, stderr } = output;
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-    Said { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
+    ProgramOutput { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
 }
 
 /// Sends a signal to a running program.

@@ -106,8 +106,8 @@ pub async fn echo() -> Front {
         heads.lock().unwrap().push(head.clone());
         let authorization = head.lines().find(|line| line.starts_with("authorization: ")).unwrap_or_default();
         let body = format!(r#"{{"Response":{{"Error":{{"Code":"FailedOperation","Message":"{authorization}"}},"RequestId":"r"}}}}"#);
-        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
-        client.write_all(answer.as_bytes()).await
+        let response = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
+        client.write_all(response.as_bytes()).await
     })
     .await
 }

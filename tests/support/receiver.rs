@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 
 /// The response of a receiver to a complete request.
 #[derive(Clone, Debug)]
-pub enum Answer {
+pub enum ReceiverResponse {
     /// Responds with that status, those headers and that body.
     Status(u16, Vec<(&'static str, String)>, String),
     /// The same, after so long.
@@ -31,7 +31,7 @@ pub enum Answer {
     Cut,
 }
 
-impl Answer {
+impl ReceiverResponse {
     /// A status alone.
     pub fn status(status: u16) -> Self {
         Self::Status(status, Vec::new(), String::new())
@@ -52,7 +52,7 @@ pub struct Got {
     pub headers: HeaderMap,
     pub body: String,
     /// Whether the response was a 2xx.
-    pub was_taken: bool,
+    pub was_accepted: bool,
 }
 
 impl Got {
@@ -73,8 +73,8 @@ pub struct Receiver {
 
 struct Shared {
     /// The responses to the next requests, one each; then the default.
-    next: Mutex<VecDeque<Answer>>,
-    standing: Mutex<Answer>,
+    next: Mutex<VecDeque<ReceiverResponse>>,
+    standing: Mutex<ReceiverResponse>,
     got: Mutex<Vec<Got>>,
 }
 
@@ -83,7 +83,7 @@ impl Receiver {
     pub async fn start() -> Self {
         let shared = Shared {
             next: Mutex::default(),
-            standing: Mutex::new(Answer::status(204)),
+            standing: Mutex::new(ReceiverResponse::status(204)),
             got: Mutex::default(),
         };
         let port = bound(([127, 0, 0, 1], 0).into());
@@ -116,13 +116,13 @@ impl Receiver {
     }
 
     /// Sets the default response.
-    pub fn answer(&self, answer: Answer) {
-        *self.shared.standing.lock().unwrap() = answer;
+    pub fn response(&self, response: ReceiverResponse) {
+        *self.shared.standing.lock().unwrap() = response;
     }
 
     /// Sets the responses to the next requests, one each.
-    pub fn answer_next(&self, answers: impl IntoIterator<Item = Answer>) {
-        self.shared.next.lock().unwrap().extend(answers);
+    pub fn respond_next(&self, responses: impl IntoIterator<Item = ReceiverResponse>) {
+        self.shared.next.lock().unwrap().extend(responses);
     }
 
     /// The number of requests so far.
@@ -160,19 +160,19 @@ async fn respond(
         body.extend_from_slice(&frame?.into_data().unwrap_or_default());
     }
     let next = shared.next.lock().unwrap().pop_front();
-    let answer = next.unwrap_or_else(|| shared.standing.lock().unwrap().clone());
-    let (status, headers, says, wait) = match answer {
-        Answer::Status(status, headers, body) => (Some(status), headers, body, Duration::ZERO),
-        Answer::Late(wait, status) => (Some(status), Vec::new(), String::new(), wait),
-        Answer::Silent => (None, Vec::new(), String::new(), Duration::MAX),
-        Answer::Cut => (None, Vec::new(), String::new(), Duration::ZERO),
+    let response = next.unwrap_or_else(|| shared.standing.lock().unwrap().clone());
+    let (status, headers, says, wait) = match response {
+        ReceiverResponse::Status(status, headers, body) => (Some(status), headers, body, Duration::ZERO),
+        ReceiverResponse::Late(wait, status) => (Some(status), Vec::new(), String::new(), wait),
+        ReceiverResponse::Silent => (None, Vec::new(), String::new(), Duration::MAX),
+        ReceiverResponse::Cut => (None, Vec::new(), String::new(), Duration::ZERO),
     };
     shared.got.lock().unwrap().push(Got {
         method: head.method.to_string(),
         target: head.uri.to_string(),
         headers: head.headers,
         body: String::from_utf8(body)?,
-        was_taken: status.is_some_and(|status| (200..300).contains(&status)),
+        was_accepted: status.is_some_and(|status| (200..300).contains(&status)),
     });
     if wait == Duration::MAX {
         pending::<Infallible>().await;

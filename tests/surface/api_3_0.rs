@@ -5,10 +5,10 @@ use std::time::Duration;
 use opwatch::cloud::operations::Api;
 use opwatch::sim::{Offset, RequestOutcome, SECRET_KEY, Scenario, Sim, SimResponse, Unlisted};
 
-use crate::support::{Home, cloud, eventually, network, said, signal};
+use crate::support::{Home, cloud, eventually, network, output_of, signal};
 
 /// Every other id succeeds with its first response.
-fn ends_well() -> Scenario {
+fn succeeds() -> Scenario {
     Scenario { unlisted: Unlisted::Follows(vec![SimResponse::status(1)]), ..Scenario::default() }
 }
 
@@ -25,7 +25,7 @@ async fn a_task_goes_to_its_end_over_3_0_under_the_name_that_it_has_over_2_0() {
         SimResponse::page(502, ""),
         SimResponse::with_instances(3, [("cpm-1", 1), ("cpm-2", 2)]),
     ];
-    let cloud = cloud(ends_well().with_task(u64::MAX, script)).await;
+    let cloud = cloud(succeeds().with_task(u64::MAX, script)).await;
     let home = home(&cloud);
     home.list([1, u64::MAX]);
     home.edit(
@@ -60,49 +60,49 @@ async fn a_task_goes_to_its_end_over_3_0_under_the_name_that_it_has_over_2_0() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_that_is_switched_to_3_0_goes_on_with_its_tasks() {
-    let cloud = cloud(ends_well().with_task(1, [SimResponse::status(4)])).await;
+    let cloud = cloud(succeeds().with_task(1, [SimResponse::status(4)])).await;
     let home = Home::new(&cloud, "");
     home.list([1, 2]);
     let child = home.start();
     eventually("task 2 is told", || home.events().len() == 1).await;
     cloud.wait_until(|seen| seen.iter().filter(|seen| seen.task == "1").count() >= 3).await;
     signal(&child, "TERM");
-    said(child).await;
-    let asked = cloud.requests() as usize;
+    output_of(child).await;
+    let polled = cloud.requests() as usize;
 
     cloud.set_responses("1", [SimResponse::status(4), SimResponse::status(1)]);
     home.account("api = \"3.0\"");
     let ended = home.run_until_done().await;
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    let told: Vec<_> =
+    let reported: Vec<_> =
         home.events().iter().map(|event| event["subject"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(told, ["bm/2", "bm/1"]);
+    assert_eq!(reported, ["bm/2", "bm/1"]);
     let polls = home.events()[1]["data"]["polls"].as_u64().unwrap();
     assert_eq!(
         polls,
         cloud.received().iter().filter(|seen| seen.task == "1").count() as u64,
         "polls over both APIs count"
     );
-    let apis: Vec<_> = cloud.received()[asked..].iter().map(|seen| (seen.api, seen.task.clone())).collect();
+    let apis: Vec<_> = cloud.received()[polled..].iter().map(|seen| (seen.api, seen.task.clone())).collect();
     assert_eq!(apis, [(Api::V3, "1".to_owned()), (Api::V3, "1".to_owned())]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_may_name_bm3_whatever_the_account_says() {
-    let cloud = cloud(ends_well()).await;
+    let cloud = cloud(succeeds()).await;
     let home = Home::new(&cloud, "[[tasks]]\nid = 1\noperation = \"bm3\"\n[[tasks]]\nid = 1");
     let ended = home.run_until_done().await;
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    let mut told: Vec<_> =
+    let mut reported: Vec<_> =
         home.events().iter().map(|event| event["subject"].as_str().unwrap().to_owned()).collect();
-    told.sort();
-    assert_eq!(told, ["bm/1", "bm3/1"]);
+    reported.sort();
+    assert_eq!(reported, ["bm/1", "bm3/1"]);
     assert_eq!(cloud.received().iter().filter(|seen| seen.api == Api::V3).count(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_key_holds_the_account_and_the_right_one_releases_it() {
-    let cloud = cloud(ends_well()).await;
+    let cloud = cloud(succeeds()).await;
     let home = home(&cloud);
     home.edit("events.jsonl\"\n", "events.jsonl\"\nevents = [\"finished\", \"abandoned\", \"trouble\"]\n");
     home.write("secret_key", "wrong");
@@ -120,7 +120,7 @@ async fn a_wrong_key_holds_the_account_and_the_right_one_releases_it() {
     })
     .await;
     signal(&child, "TERM");
-    let ended = said(child).await;
+    let ended = output_of(child).await;
     assert_eq!(
         (ended.log_lines("account held").len(), ended.log_lines("task abandoned").len()),
         (1, 0),
@@ -131,7 +131,7 @@ async fn a_wrong_key_holds_the_account_and_the_right_one_releases_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn too_many_calls_halve_the_pace() {
-    let cloud = cloud(ends_well()).await;
+    let cloud = cloud(succeeds()).await;
     let home = home(&cloud);
     home.edit("rate_limit = 500", "rate_limit = 20");
     cloud.set_responses(
@@ -155,7 +155,7 @@ async fn too_many_calls_halve_the_pace() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_an_hour_off_is_corrected_by_itself_within_three_requests() {
-    let cloud = cloud(Scenario { clock_offset: Offset(-3_600_000), ..ends_well() }).await;
+    let cloud = cloud(Scenario { clock_offset: Offset(-3_600_000), ..succeeds() }).await;
     let home = home(&cloud);
     home.list([1]);
     let ended = home.run_until_done().await;
@@ -166,7 +166,7 @@ async fn a_clock_an_hour_off_is_corrected_by_itself_within_three_requests() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_id_is_abandoned_and_a_wrong_region_holds() {
     let unknown =
-        cloud(ends_well().with_task(7, [SimResponse::refusal("ResourceNotFound", "no such task")])).await;
+        cloud(succeeds().with_task(7, [SimResponse::refusal("ResourceNotFound", "no such task")])).await;
     let one = home(&unknown);
     one.edit("[store]", "reject_after = \"100ms\"\n[store]");
     one.list(1..=10);
@@ -179,13 +179,13 @@ async fn a_wrong_id_is_abandoned_and_a_wrong_region_holds() {
         serde_json::json!({ "code": "ResourceNotFound", "message": "no such task" })
     );
 
-    let elsewhere = cloud(Scenario { regions: Some(vec!["ap-guangzhou".to_owned()]), ..ends_well() }).await;
+    let elsewhere = cloud(Scenario { regions: Some(vec!["ap-guangzhou".to_owned()]), ..succeeds() }).await;
     let other = home(&elsewhere);
     other.list(1..=20);
     let child = other.start();
     elsewhere.wait_until(|seen| seen.len() >= 4).await;
     signal(&child, "TERM");
-    let ended = said(child).await;
+    let ended = output_of(child).await;
     assert_eq!(
         (ended.log_lines("account held").len(), ended.log_lines("task abandoned").len()),
         (1, 0),
@@ -211,7 +211,7 @@ async fn neither_signature_nor_token_is_printed_at_trace_though_the_server_repea
     let child = command.env("TENCENTCLOUD_SECRET_KEY", SECRET_KEY).spawn().unwrap();
     eventually("some requests", || echo.heads().len() >= 3).await;
     signal(&child, "TERM");
-    let ended = said(child).await;
+    let ended = output_of(child).await;
     assert!(ended.stderr.contains("Signature=[secret]"), "{}", ended.stderr);
     for head in echo.heads() {
         let signature =

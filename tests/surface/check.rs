@@ -5,10 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 use opwatch::sim::{Offset, SECRET_KEY, Scenario, SimResponse};
 
 use crate::support::receiver::Receiver;
-use crate::support::{Home, Said, cloud, network, said};
+use crate::support::{Home, ProgramOutput, cloud, network, output_of};
 
-async fn check(home: &Home, more: &[&str]) -> Said {
-    let ended = said(home.opwatch(&[&["check", "-c", "opwatch.toml"], more].concat()).spawn().unwrap()).await;
+async fn check(home: &Home, more: &[&str]) -> ProgramOutput {
+    let ended =
+        output_of(home.opwatch(&[&["check", "-c", "opwatch.toml"], more].concat()).spawn().unwrap()).await;
     assert!(
         !home.path("opwatch.db").exists() && !home.path("events.jsonl").exists(),
         "something was created"
@@ -72,8 +73,8 @@ async fn a_wrong_configuration_is_refused_with_all_its_problems() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn live_signs_one_request_for_the_first_task_and_a_task_that_is_not_there_is_no_trouble() {
-    for answer in [SimResponse::status(4), SimResponse::refusal(10001, "no such task")] {
-        let cloud = cloud(Scenario::default().with_task(7, [answer])).await;
+    for response in [SimResponse::status(4), SimResponse::refusal(10001, "no such task")] {
+        let cloud = cloud(Scenario::default().with_task(7, [response])).await;
         let home = Home::new(&cloud, "");
         home.list([7, 8]);
         let ended = check(&home, &["--live"]).await;
@@ -85,8 +86,8 @@ async fn live_signs_one_request_for_the_first_task_and_a_task_that_is_not_there_
         );
         assert!(ended.stdout.contains("audit: good\n    the file can be created\n"), "{}", ended.stdout);
         assert!(ended.stdout.contains("log: good\n    standard error is open\n"), "{}", ended.stdout);
-        let asked: Vec<_> = cloud.received().into_iter().map(|seen| seen.task).collect();
-        assert_eq!(asked, ["7"]);
+        let polled: Vec<_> = cloud.received().into_iter().map(|seen| seen.task).collect();
+        assert_eq!(polled, ["7"]);
     }
 }
 

@@ -5,7 +5,7 @@ use std::process::Command;
 use opwatch::sim::{Scenario, SimResponse};
 use serde_json::Value;
 
-use crate::support::{Home, Said, cloud, said, signal};
+use crate::support::{Home, ProgramOutput, cloud, output_of, signal};
 
 /// The library that fakes time, wherever this system has it.
 fn library() -> String {
@@ -18,7 +18,7 @@ fn library() -> String {
 
 /// Runs one task to its end, with a clock that starts at that time and jumps to the second one after some
 /// polls.
-async fn run(first: &str, second: &str) -> (Said, Vec<Value>) {
+async fn run(first: &str, second: &str) -> (ProgramOutput, Vec<Value>) {
     let cloud = cloud(Scenario::default().with_task(1, [SimResponse::status(4)])).await;
     let home = Home::new(&cloud, "[[tasks]]\nid = 1\ntimeout = \"1h\"\nwarn_after = \"30m\"");
     home.write("time", first);
@@ -34,7 +34,7 @@ async fn run(first: &str, second: &str) -> (Said, Vec<Value>) {
     let before = cloud.requests() as usize;
     cloud.wait_until(|seen| seen.len() >= before + 5).await;
     cloud.set_responses("1", [SimResponse::status(1)]);
-    (said(child).await, home.events())
+    (output_of(child).await, home.events())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -54,8 +54,8 @@ async fn a_machine_that_boots_in_1970_or_jumps_five_years_abandons_nothing_and_r
             assert!((0.0..100.0).contains(&data[span].as_f64().unwrap()), "{first} {second}: {event}");
         }
         assert_eq!(ended.log_lines("task overdue").len(), 0, "{}", ended.stderr);
-        let told = ended.stderr.lines().filter(|line| line.contains("time synchronisation")).count();
-        assert!((1..=2).contains(&told), "{first} {second}: told {told} times: {}", ended.stderr);
+        let reported = ended.stderr.lines().filter(|line| line.contains("time synchronisation")).count();
+        assert!((1..=2).contains(&reported), "{first} {second}: told {reported} times: {}", ended.stderr);
     }
 }
 
@@ -72,7 +72,7 @@ async fn a_restart_after_a_jump_of_five_years_abandons_nothing_either() {
         let before = cloud.requests() as usize;
         cloud.wait_until(|seen| seen.len() >= before + 4).await;
         signal(&child, "TERM");
-        said(child).await;
+        output_of(child).await;
         assert_eq!(home.events().len(), 0, "{time}");
     }
 }

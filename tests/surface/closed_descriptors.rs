@@ -4,7 +4,7 @@
 use opwatch::sim::{Scenario, SimResponse};
 use tokio::process::Child;
 
-use crate::support::{Home, cloud, eventually, said, signal};
+use crate::support::{Home, cloud, eventually, output_of, signal};
 
 /// `opwatch run` behind that redirection.
 fn run(home: &Home, redirection: &str, more: &str) -> Child {
@@ -26,15 +26,15 @@ async fn what_a_closed_standard_output_could_not_take_comes_with_the_next_start(
     let child = run(&home, ">&-", "");
     eventually("the other sink has the event", || home.events().len() == 1).await;
     signal(&child, "TERM");
-    let ended = said(child).await;
-    let told = &ended.log_lines(
+    let ended = output_of(child).await;
+    let reported = &ended.log_lines(
         "sink on hold: a person must act; its deliveries are kept, and it is probed at long intervals",
     )[0];
     assert_eq!(
-        told["error_message"],
+        reported["error_message"],
         "cannot open standard output: it is closed; restart with a standard output that is read"
     );
-    let next = said(run(&home, "", "--until-done")).await;
+    let next = output_of(run(&home, "", "--until-done")).await;
     assert_eq!((next.code, next.stdout.lines().count()), (Some(0), 1), "{}", next.stderr);
 }
 
@@ -44,8 +44,8 @@ async fn what_a_closed_standard_error_could_not_take_comes_with_the_next_start()
     let child = run(&home, "2>&-", "");
     eventually("the other sink has the event", || home.events().len() == 1).await;
     signal(&child, "TERM");
-    assert_eq!(said(child).await.code, Some(0));
-    let next = said(run(&home, "", "--until-done")).await;
+    assert_eq!(output_of(child).await.code, Some(0));
+    let next = output_of(run(&home, "", "--until-done")).await;
     assert_eq!((next.code, next.log_lines("task finished").len()), (Some(0), 1), "{}", next.stderr);
 }
 
@@ -53,6 +53,6 @@ async fn what_a_closed_standard_error_could_not_take_comes_with_the_next_start()
 async fn a_chosen_null_device_accepts_everything() {
     for redirection in [">/dev/null 2>/dev/null", "1<>/dev/null 2<>/dev/null"] {
         let (_cloud, home) = one_task().await;
-        assert_eq!(said(run(&home, redirection, "--until-done")).await.code, Some(0), "{redirection}");
+        assert_eq!(output_of(run(&home, redirection, "--until-done")).await.code, Some(0), "{redirection}");
     }
 }

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use opwatch::sim::{SECRET_ID, SECRET_KEY, Scenario, Sim, SimResponse};
 use tokio::process::Command;
 
-use crate::support::{Home, Said, cloud, said};
+use crate::support::{Home, ProgramOutput, cloud, output_of};
 
 /// Everything that may be on a screen; `script` lends it one, and hands on its exit code.
 const SCREENS: &[&str] = &[
@@ -22,7 +22,7 @@ const SCREENS: &[&str] = &[
     "wait 1 2 --region bj",
 ];
 
-async fn screen(home: &Home, cloud: &Sim, typed: &str, variable: (&str, &str)) -> Said {
+async fn screen(home: &Home, cloud: &Sim, typed: &str, variable: (&str, &str)) -> ProgramOutput {
     let mut command = Command::new("script");
     command
         .args(["-qec", &format!("{} {typed}", env!("CARGO_BIN_EXE_opwatch")), "/dev/null"])
@@ -34,7 +34,7 @@ async fn screen(home: &Home, cloud: &Sim, typed: &str, variable: (&str, &str)) -
             .env("OPWATCH__ACCOUNTS__DEFAULT__ENDPOINT", cloud.endpoint())
             .env("OPWATCH__POLL__INITIAL_INTERVAL", "20ms");
     }
-    said(command.kill_on_drop(true).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap()).await
+    output_of(command.kill_on_drop(true).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap()).await
 }
 
 async fn screens(variable: (&str, &str), is_right: impl Fn(&str) -> bool) -> Vec<&'static str> {

@@ -2,7 +2,7 @@
 
 use opwatch::sim::{Scenario, SimResponse};
 
-use crate::support::{Home, cloud, said};
+use crate::support::{Home, cloud, output_of};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_text_form_of_the_log_line_is_as_the_design_has_it() {
@@ -34,5 +34,5 @@ async fn a_closed_standard_output_ends_a_command_silently_and_never_the_daemon()
     home.list([1]);
     let mut daemon = home.opwatch(&["run", "-c", "opwatch.toml", "--until-done"]).spawn().unwrap();
     drop(daemon.stdout.take());
-    assert_eq!(said(daemon).await.code, Some(0));
+    assert_eq!(output_of(daemon).await.code, Some(0));
 }

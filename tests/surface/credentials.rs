@@ -7,7 +7,7 @@ use std::path::Path;
 use opwatch::secret::Secret;
 use opwatch::sim::{SECRET_ID, SECRET_KEY, Scenario, Sim, SimResponse};
 
-use crate::support::{Home, cloud, eventually, said, signal};
+use crate::support::{Home, cloud, eventually, output_of, signal};
 
 const WRITTEN: &str = "secret_id = \"AKIDsimulator\"\nsecret_key_file = \"secret_key\"\n";
 const TOKEN: &str = "the-token";
@@ -48,10 +48,10 @@ async fn the_sdk_file_and_that_of_tccli_sign_and_nothing_of_them_is_printed() {
             let mut command = home.opwatch(arguments);
             command.env("HOME", home.path("")).env("RUST_LOG", "trace").spawn().unwrap()
         };
-        let checked = said(run(&["check", "-c", "opwatch.toml", "--live"])).await;
+        let checked = output_of(run(&["check", "-c", "opwatch.toml", "--live"])).await;
         assert_eq!((checked.code, checked.stderr.as_str()), (Some(0), ""), "{file}: {}", checked.stdout);
         assert!(!checked.stdout.contains("everyone"), "{}", checked.stdout);
-        let ended = said(run(&["run", "-c", "opwatch.toml", "--until-done"])).await;
+        let ended = output_of(run(&["run", "-c", "opwatch.toml", "--until-done"])).await;
         assert_eq!((ended.code, home.events().len()), (Some(0), 1), "{file}: {}", ended.stderr);
         for secret in [SECRET_KEY, TOKEN] {
             assert!(
@@ -69,7 +69,8 @@ async fn a_readable_secret_file_is_warned_of_and_one_without_credentials_is_refu
     keep(&home, ".tencentcloud/credentials", &sdk("hunter2"));
     fs::set_permissions(home.path(".tencentcloud/credentials"), PermissionsExt::from_mode(0o644)).unwrap();
     let check = async || {
-        said(home.opwatch(&["check", "-c", "opwatch.toml"]).env("HOME", home.path("")).spawn().unwrap()).await
+        output_of(home.opwatch(&["check", "-c", "opwatch.toml"]).env("HOME", home.path("")).spawn().unwrap())
+            .await
     };
     let doubted = check().await;
     let unwrapped = doubted.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -82,15 +83,15 @@ async fn a_readable_secret_file_is_warned_of_and_one_without_credentials_is_refu
     keep(&home, ".tencentcloud/credentials", "[default]\nsecret_key = hunter2\n");
     let refused = check().await;
     assert_eq!((refused.code, refused.stdout.as_str()), (Some(2), ""));
-    let told = refused
+    let reported = refused
         .stderr
         .lines()
         .find(|line| line.starts_with("opwatch: opwatch.toml:3: accounts.default: "))
         .unwrap();
     assert!(
-        told.contains(".tencentcloud/credentials has no id; write a line [default]")
-            && !told.contains("hunter2"),
-        "{told}"
+        reported.contains(".tencentcloud/credentials has no id; write a line [default]")
+            && !reported.contains("hunter2"),
+        "{reported}"
     );
 }
 
@@ -118,7 +119,7 @@ async fn a_changed_file_of_any_source_releases_an_account_on_hold() {
         })
         .await;
         signal(&child, "TERM");
-        let ended = said(child).await;
+        let ended = output_of(child).await;
         assert_eq!(
             (ended.code, ended.log_lines("account held").len()),
             (Some(0), 1),
@@ -152,12 +153,14 @@ async fn credentials_of_another_identity_are_refused_by_check_run_and_wait_alike
             &["wait", "-c", "opwatch.toml", "1"],
             &["wait", "1"],
         ] {
-            let ended = said(home.opwatch(command).env("HOME", home.path("")).spawn().unwrap()).await;
+            let ended = output_of(home.opwatch(command).env("HOME", home.path("")).spawn().unwrap()).await;
             assert_eq!(ended.code, Some(2), "{command:?}: {} {}", ended.stdout, ended.stderr);
-            let told = ended.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+            let reported = ended.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
             assert!(
-                told.contains(file) && told.contains(&format!("`{key}`")) && !told.contains(SECRET_KEY),
-                "{command:?}: {told}"
+                reported.contains(file)
+                    && reported.contains(&format!("`{key}`"))
+                    && !reported.contains(SECRET_KEY),
+                "{command:?}: {reported}"
             );
         }
         assert_eq!(cloud.requests(), 0, "{key}");

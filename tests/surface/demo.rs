@@ -8,7 +8,7 @@ use opwatch::sim::{SECRET_KEY, Scenario, SimResponse, Unlisted};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader, Lines};
 use tokio::process::Command;
 
-use crate::support::{Home, cloud, said, signal};
+use crate::support::{Home, cloud, output_of, signal};
 
 /// An empty folder with one for temporary files in it.
 async fn home() -> Home {
@@ -45,7 +45,7 @@ async fn the_demo_narrates_ends_a_fault_a_hold_and_its_release_and_leaves_nothin
     systemd.set_nonblocking(true).unwrap();
     let line = format!("exec {} demo 2>&1", env!("CARGO_BIN_EXE_opwatch"));
     let mut command = home.in_shell(&line);
-    let ended = said(
+    let ended = output_of(
         command.env("TMPDIR", home.path("tmp")).env("NOTIFY_SOCKET", home.path("notify")).spawn().unwrap(),
     )
     .await;
@@ -105,7 +105,7 @@ async fn its_commands_work(home: &Home, commands: &str) {
     command
         .env("OPWATCH__ACCOUNTS__DEFAULT__ENDPOINT", cloud.endpoint())
         .env("XDG_STATE_HOME", home.path("state"));
-    let ended = said(command.spawn().unwrap()).await;
+    let ended = output_of(command.spawn().unwrap()).await;
     assert_eq!((ended.code, ended.log_lines("task finished").len()), (Some(0), 1), "{script}{ended:?}");
     assert!(
         ended.stdout.contains(" task finished task=1000800001 ")
@@ -124,7 +124,7 @@ async fn a_signal_ends_the_demo_at_once_wherever_it_is_and_leaves_nothing_behind
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         read_until(&mut lines, moment).await;
         signal(&child, name);
-        let ended = said(child).await;
+        let ended = output_of(child).await;
         assert_eq!(ended.code, Some(code), "{moment}: {}", ended.stderr);
         let last = "opwatch: stopped; nothing remains: the cloud was simulated, and the store in memory\n";
         assert!(ended.stderr.ends_with(last) && left_behind(&home) == 0, "{moment}: {}", ended.stderr);
@@ -153,7 +153,7 @@ async fn on_a_terminal_its_words_are_bold_unless_no_colours_are_wanted_and_ctrl_
         assert_eq!(read.contains('\u{1b}'), no_color.is_empty(), "{read:?}");
         keys.write_all(b"\x03").await.unwrap();
         read_until(&mut lines, "opwatch: stopped; nothing remains").await;
-        assert_eq!(said(child).await.code, Some(130));
+        assert_eq!(output_of(child).await.code, Some(130));
         assert_eq!(left_behind(&home), 0);
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use opwatch::sim::{Scenario, SimResponse};
 use serde_json::Value;
 
-use crate::support::{Home, Said, cloud, eventually, holds_to_the_schema, said, signal};
+use crate::support::{Home, ProgramOutput, cloud, eventually, holds_to_the_schema, output_of, signal};
 
 /// A home whose sinks `page` and `other` run these scripts of `sh`, with the home's folder as `$1`.
 async fn home(page: &str, other: &str) -> Home {
@@ -20,9 +20,9 @@ async fn home(page: &str, other: &str) -> Home {
     home
 }
 
-async fn test(home: &Home, arguments: &[&str]) -> Said {
+async fn test(home: &Home, arguments: &[&str]) -> ProgramOutput {
     let arguments = [&["events", "test", "-c", "opwatch.toml"], arguments].concat();
-    said(home.opwatch(&arguments).spawn().unwrap()).await
+    output_of(home.opwatch(&arguments).spawn().unwrap()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -53,11 +53,11 @@ async fn only_the_named_sinks_are_tried_and_an_unknown_name_sends_nothing() {
     fs::remove_file(home.path("paged")).unwrap();
     let ended = test(&home, &["page", "auditt", "xyz"]).await;
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""));
-    let told = [
+    let reported = [
         "opwatch: SINK: there is no sink \"auditt\"; did you mean `audit`?",
         "opwatch: SINK: there is no sink \"xyz\"; write one of `audit`, `log`, `other`, `page`",
     ];
-    assert_eq!(ended.stderr.lines().collect::<Vec<_>>(), told);
+    assert_eq!(ended.stderr.lines().collect::<Vec<_>>(), reported);
     assert!(!home.path("paged").exists() && home.events().is_empty());
 }
 
@@ -65,17 +65,17 @@ async fn only_the_named_sinks_are_tried_and_an_unknown_name_sends_nothing() {
 async fn what_came_of_each_is_reported_and_the_exit_code_is_that_of_the_worst() {
     let one = home("echo no such ticket; exit 65", "exit 75").await;
     let ended = test(&one, &["page", "other", "audit"]).await;
-    let told = "audit: delivered\nother: again later\n  /bin/sh requests a retry (exit code 75)\n\
+    let reported = "audit: delivered\nother: again later\n  /bin/sh requests a retry (exit code 75)\n\
                 page: refused\n  /bin/sh refused the event (exit code 65); its last output: no such ticket\n";
-    assert_eq!((ended.code, ended.stdout.as_str()), (Some(5), told));
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(5), reported));
     assert_eq!(ended.stderr, "opwatch: the test event was not accepted by other, page\n");
     assert_eq!(test(&one, &["other"]).await.code, Some(1));
 
     one.edit("command = [\"/bin/sh\"", "command = [\"./on-done\"");
     let ended = test(&one, &["page"]).await;
     assert_eq!(ended.code, Some(5));
-    let told = "page: held\n  cannot run ./on-done: the program or its interpreter does not exist; install\n  it, or name another one\n";
-    assert_eq!(ended.stdout, told);
+    let reported = "page: held\n  cannot run ./on-done: the program or its interpreter does not exist; install\n  it, or name another one\n";
+    assert_eq!(ended.stdout, reported);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,7 +84,7 @@ async fn print_shows_the_event_needs_no_configuration_and_sends_nothing() {
     for arguments in
         [&["events", "test", "--print"][..], &["events", "test", "-c", "opwatch.toml", "--print"]]
     {
-        let ended = said(home.opwatch(arguments).spawn().unwrap()).await;
+        let ended = output_of(home.opwatch(arguments).spawn().unwrap()).await;
         let event = serde_json::from_str(&ended.stdout).unwrap();
         holds_to_the_schema(&event);
         assert_eq!((ended.code, ended.stdout.lines().count(), ended.stderr.as_str()), (Some(0), 1, ""));
@@ -121,7 +121,7 @@ async fn it_may_be_run_beside_a_daemon_that_goes_on() {
     cloud.set_responses("2", [SimResponse::status(1)]);
     eventually("the other is too", || home.events().len() == 3).await;
     signal(&daemon, "TERM");
-    assert_eq!(said(daemon).await.code, Some(0));
+    assert_eq!(output_of(daemon).await.code, Some(0));
     let subjects: Vec<_> =
         home.events().iter().map(|event| event["subject"].as_str().unwrap().to_owned()).collect();
     assert_eq!(subjects, ["bm/1", "test/test", "bm/2"]);
@@ -134,7 +134,7 @@ async fn an_interrupt_ends_what_is_being_tried() {
     let child = home.opwatch(&["events", "test", "-c", "opwatch.toml", "page"]).spawn().unwrap();
     eventually("it is run", || home.path("pid").exists()).await;
     signal(&child, "INT");
-    let ended = said(child).await;
+    let ended = output_of(child).await;
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), "page: again later\n  interrupted\n"));
     let stat = format!("/proc/{}/stat", fs::read_to_string(home.path("pid")).unwrap().trim());
     eventually("it is gone", || fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "))).await;

@@ -6,10 +6,10 @@ use std::fs;
 use opwatch::sim::{Scenario, Sim, SimResponse, Unlisted};
 use serde_json::Value;
 
-use crate::support::{Home, cloud, eventually, final_words, said, signal};
+use crate::support::{Home, cloud, eventually, final_words, output_of, signal};
 
 /// Every id succeeds with its first response.
-async fn ends_well() -> Sim {
+async fn succeeds() -> Sim {
     cloud(Scenario { unlisted: Unlisted::Follows(vec![SimResponse::status(1)]), ..Scenario::default() }).await
 }
 
@@ -41,7 +41,7 @@ fn whole_records(home: &Home, name: &str) -> Vec<Value> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_script_is_handed_what_a_file_holds() {
-    let cloud = ends_well().await;
+    let cloud = succeeds().await;
     let home = home(&cloud, "cat >>\"$1/paged.jsonl\"");
     home.list(1..=5);
     assert_eq!(home.run_until_done().await.code, Some(0));
@@ -53,7 +53,7 @@ async fn a_script_is_handed_what_a_file_holds() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_that_is_killed_in_the_middle_loses_nothing() {
-    let cloud = ends_well().await;
+    let cloud = succeeds().await;
     let home = home(&cloud, "cat >>\"$1/paged.jsonl\"");
     home.list(1..=60);
     for count in [1, 15, 30, 45] {
@@ -69,7 +69,7 @@ async fn a_daemon_that_is_killed_in_the_middle_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_that_is_missing_holds_its_sink_and_is_used_once_it_is_there() {
-    let cloud = ends_well().await;
+    let cloud = succeeds().await;
     let home = Home::new(
         &cloud,
         "[sinks.page]\ntype = \"exec\"\ncommand = [\"bin/on-done\", \"hunter2\"]\nretry = { initial = \"10ms\", max = \"20ms\" }",
@@ -89,13 +89,13 @@ async fn a_program_that_is_missing_holds_its_sink_and_is_used_once_it_is_there()
     fs::rename(home.path("bin/new"), home.path("bin/on-done")).unwrap();
     eventually("it is used", || whole_records(&home, "paged.jsonl") == home.events()).await;
     signal(&child, "TERM");
-    assert_eq!(said(child).await.code, Some(0));
+    assert_eq!(output_of(child).await.code, Some(0));
     assert!(!log().contains("hunter2"), "{}", log());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_systemd_and_the_cloud_s_sdk_set_for_the_daemon_is_not_handed_on() {
-    let cloud = ends_well().await;
+    let cloud = succeeds().await;
     let home = home(&cloud, "cat /proc/$$/environ >\"$1/environ\"");
     home.list([1]);
     let mut command = home.opwatch(&["run", "-c", "opwatch.toml", "--until-done"]);
@@ -112,7 +112,7 @@ async fn what_systemd_and_the_cloud_s_sdk_set_for_the_daemon_is_not_handed_on() 
     command.envs(kept).envs(others.map(|name| (name, "hunter2"))).env("CREDENTIALS_DIRECTORY", home.path(""));
     let socket = std::os::unix::net::UnixDatagram::bind(home.path("notify")).unwrap();
     command.env("NOTIFY_SOCKET", home.path("notify")).env("OPWATCH__POLL__JITTER", "0.1");
-    let ended = said(command.spawn().unwrap()).await;
+    let ended = output_of(command.spawn().unwrap()).await;
     drop(socket);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let environ = fs::read_to_string(home.path("environ")).unwrap();
@@ -140,7 +140,7 @@ async fn what_systemd_and_the_cloud_s_sdk_set_for_the_daemon_is_not_handed_on() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_kills_what_is_being_run_and_its_event_comes_with_the_next_start() {
-    let cloud = ends_well().await;
+    let cloud = succeeds().await;
     let home = home(
         &cloud,
         "if [ -e \"$1/second\" ]; then cat >\"$1/paged.jsonl\"; else sleep 1000 & echo $! >\"$1/new\"; mv \"$1/new\" \"$1/pid\"; wait; fi",
@@ -150,7 +150,7 @@ async fn a_stop_kills_what_is_being_run_and_its_event_comes_with_the_next_start(
     let child = home.start();
     eventually("it is run", || home.path("pid").exists()).await;
     signal(&child, "TERM");
-    assert_eq!(said(child).await.code, Some(0));
+    assert_eq!(output_of(child).await.code, Some(0));
     let pid = fs::read_to_string(home.path("pid")).unwrap();
     let stat = format!("/proc/{}/stat", pid.trim());
     eventually("it is gone", || fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "))).await;

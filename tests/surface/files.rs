@@ -10,7 +10,7 @@ use opwatch::sim::{SECRET_ID, SECRET_KEY, Scenario, Sim, SimResponse, Unlisted};
 use rustix::fs::{CWD, FileType, mknodat};
 
 use crate::support::receiver::Receiver;
-use crate::support::{Home, cloud, eventually, network, said, signal};
+use crate::support::{Home, cloud, eventually, network, output_of, signal};
 
 type Make = fn(&Path);
 type Kind = (&'static str, &'static str, fn(&Home));
@@ -97,7 +97,7 @@ async fn what_is_no_regular_file_is_refused_in_words_whatever_it_is_read_for() {
             let command = if position == 0 { "run" } else { "check" };
             let mut command = home.opwatch(&[command, "-c", "opwatch.toml"]);
             command.env("HOME", home.path("")).env("TENCENTCLOUD_CREDENTIALS_FILE", home.path("sdk"));
-            let refused = said(command.spawn().unwrap()).await;
+            let refused = output_of(command.spawn().unwrap()).await;
             let words = format!("(it is a {word}, and only a regular file is read); name a regular file");
             let (file, key, _) = kind;
             let lines: Vec<_> = refused.stderr.lines().filter(|line| line.contains(&words)).collect();
@@ -122,7 +122,7 @@ async fn a_link_to_a_file_is_followed_whatever_it_is_read_for() {
         fs::rename(home.path(name), &target).unwrap();
         symlink(target, home.path(name)).unwrap();
     }
-    let checked = said(home.opwatch(&["check", "-c", "opwatch.toml"]).spawn().unwrap()).await;
+    let checked = output_of(home.opwatch(&["check", "-c", "opwatch.toml"]).spawn().unwrap()).await;
     assert_eq!((checked.code, checked.stderr.as_str()), (Some(0), ""), "{}", checked.stdout);
 }
 
@@ -132,7 +132,7 @@ async fn the_simulator_s_scenario_is_a_regular_file_too() {
     for (word, make) in IRREGULAR {
         let home = Home::new(&cloud, "");
         make(&home.path("scenario.toml"));
-        let refused = said(home.opwatch(&["sim", "--scenario", "scenario.toml"]).spawn().unwrap()).await;
+        let refused = output_of(home.opwatch(&["sim", "--scenario", "scenario.toml"]).spawn().unwrap()).await;
         let named =
             refused.stderr.contains("scenario.toml") && refused.stderr.contains(&format!("it is a {word}"));
         assert!(refused.code == Some(2) && named, "{}", refused.stderr);
@@ -158,7 +158,7 @@ async fn files_that_turn_into_something_else_while_running_stop_neither_polls_no
         let before = cloud.requests();
         eventually("more polls", || cloud.requests() >= before + 25).await;
         signal(&child, "TERM");
-        let ended = said(child).await;
+        let ended = output_of(child).await;
         assert_eq!(ended.code, Some(0), "a {word}: {}", ended.stderr);
         assert!(!ended.stderr.contains(SECRET_KEY));
     }
@@ -191,7 +191,7 @@ async fn a_key_of_the_same_size_and_mtime_releases_an_account_on_hold() {
     eventually("the task is over", is_over).await;
     assert!(cloud.requests() > before);
     signal(&child, "TERM");
-    assert_eq!(said(child).await.code, Some(0));
+    assert_eq!(output_of(child).await.code, Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -214,9 +214,9 @@ async fn a_ca_file_of_an_account_is_read_again_and_a_broken_one_is_reported_once
     home.write("ca.pem", &fs::read_to_string(&certificate.ca).unwrap());
     eventually("the task is over", || home.events().len() == 1).await;
     signal(&child, "TERM");
-    let ended = said(child).await;
-    let told = ended.stderr.matches("a changed file of the account cannot be used").count();
-    assert!(told == 1 && ended.stderr.contains("ca.pem is not complete PEM"), "{}", ended.stderr);
+    let ended = output_of(child).await;
+    let reported = ended.stderr.matches("a changed file of the account cannot be used").count();
+    assert!(reported == 1 && ended.stderr.contains("ca.pem is not complete PEM"), "{}", ended.stderr);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -237,7 +237,7 @@ async fn a_template_file_is_read_again_while_events_are_sent() {
     home.write("template", "two");
     eventually("the second template", || has_got("two")).await;
     signal(&child, "TERM");
-    assert_eq!(said(child).await.code, Some(0));
+    assert_eq!(output_of(child).await.code, Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -250,13 +250,13 @@ async fn a_bundle_of_the_system_s_certificates_is_a_regular_file_with_certificat
         let bundle = home.path(&format!("bundle{position}.pem"));
         make(&bundle);
         let mut command = home.opwatch(&[if position == 0 { "run" } else { "check" }, "-c", "opwatch.toml"]);
-        let refused = said(command.env("SSL_CERT_FILE", &bundle).spawn().unwrap()).await;
+        let refused = output_of(command.env("SSL_CERT_FILE", &bundle).spawn().unwrap()).await;
         let words = format!("{} (it is a {word}, and only a regular file is read)", bundle.display());
         assert!(refused.code == Some(2) && refused.stderr.contains(&words), "{word}: {}", refused.stderr);
     }
     home.write("empty.pem", "");
     let mut command = home.opwatch(&["check", "-c", "opwatch.toml"]);
-    let refused = said(command.env("SSL_CERT_FILE", "empty.pem").spawn().unwrap()).await;
+    let refused = output_of(command.env("SSL_CERT_FILE", "empty.pem").spawn().unwrap()).await;
     assert!(
         refused.code == Some(2) && refused.stderr.contains("no certificate was found"),
         "{}",
@@ -264,6 +264,6 @@ async fn a_bundle_of_the_system_s_certificates_is_a_regular_file_with_certificat
     );
     let certificate = network::certificate(&home.path(""));
     let mut command = home.opwatch(&["check", "-c", "opwatch.toml"]);
-    let right = said(command.env("SSL_CERT_FILE", &certificate.chain).spawn().unwrap()).await;
+    let right = output_of(command.env("SSL_CERT_FILE", &certificate.chain).spawn().unwrap()).await;
     assert_eq!(right.code, Some(0), "{}", right.stderr);
 }

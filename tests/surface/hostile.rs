@@ -76,8 +76,8 @@ async fn naughty_names_and_messages_arrive_as_they_are_in_one_line_each() {
     home.write("list.tasks", &lines);
     let ended = home.run_until_done().await;
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    let told = ended.log_lines("task abandoned");
-    assert_eq!((home.events().len(), told.len()), (names.len(), names.len()));
+    let reported = ended.log_lines("task abandoned");
+    assert_eq!((home.events().len(), reported.len()), (names.len(), names.len()));
     for event in home.events() {
         let data = &event["data"];
         let id: usize = data["task"]["id"].as_str().unwrap().parse().unwrap();

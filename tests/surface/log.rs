@@ -3,14 +3,14 @@
 use opwatch::sim::{Scenario, Sim, SimResponse};
 use serde_json::Value;
 
-use crate::support::{Home, cloud, eventually, said, signal};
+use crate::support::{Home, cloud, eventually, output_of, signal};
 
 /// The first line of the daemon's log with that message.
-async fn told(home: &Home, message: &str) -> Value {
-    told_by(home, "run -c opwatch.toml", message).await
+async fn reported(home: &Home, message: &str) -> Value {
+    reported_by(home, "run -c opwatch.toml", message).await
 }
 
-async fn told_by(home: &Home, arguments: &str, message: &str) -> Value {
+async fn reported_by(home: &Home, arguments: &str, message: &str) -> Value {
     let child =
         home.in_shell(&format!("exec {} {arguments} 2>log", env!("CARGO_BIN_EXE_opwatch"))).spawn().unwrap();
     let mut line = Value::Null;
@@ -25,7 +25,7 @@ async fn told_by(home: &Home, arguments: &str, message: &str) -> Value {
     })
     .await;
     signal(&child, "TERM");
-    said(child).await;
+    output_of(child).await;
     line
 }
 
@@ -37,12 +37,12 @@ fn host_and_port(cloud: &Sim) -> String {
 async fn a_refused_connection_names_who_was_asked_and_the_cause_alone() {
     let cloud = cloud(Scenario::default()).await;
     let home = Home::new(&cloud, "");
-    let asked = host_and_port(&cloud);
+    let polled = host_and_port(&cloud);
     cloud.stop().await;
     home.list([1]);
-    let told = told(&home, "a poll failed; polled again with backoff").await;
-    let error = format!("{asked}: Connection refused (os error 111)");
-    assert_eq!((&told["error"], &told["error_message"]), (&"connect".into(), &error.into()));
+    let reported = reported(&home, "a poll failed; polled again with backoff").await;
+    let error = format!("{polled}: Connection refused (os error 111)");
+    assert_eq!((&reported["error"], &reported["error_message"]), (&"connect".into(), &error.into()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -51,10 +51,10 @@ async fn a_request_that_takes_too_long_names_who_was_asked_without_the_query() {
     let home = Home::new(&cloud, "");
     home.edit("[poll]", "[poll]\nrequest_timeout = \"50ms\"");
     home.list([1]);
-    let told = told(&home, "a poll failed; polled again with backoff").await;
-    let asked = host_and_port(&cloud);
-    let error = format!("{asked}: operation timed out");
-    assert_eq!((&told["error"], &told["error_message"]), (&"timeout".into(), &error.into()));
+    let reported = reported(&home, "a poll failed; polled again with backoff").await;
+    let polled = host_and_port(&cloud);
+    let error = format!("{polled}: operation timed out");
+    assert_eq!((&reported["error"], &reported["error_message"]), (&"timeout".into(), &error.into()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,12 +66,12 @@ async fn a_held_account_and_a_held_sink_are_reported_with_since_when_what_waits_
     );
     home.write("secret_key", "wrong");
     home.list([1, 2]);
-    let sink = told(
+    let sink = reported(
         &home,
         "sink on hold: a person must act; its deliveries are kept, and it is probed at long intervals",
     )
     .await;
-    let account = told(
+    let account = reported(
         &home,
         "account on hold: a person must act; its tasks are kept, and it is probed at long intervals",
     )
@@ -110,11 +110,11 @@ async fn a_stop_reports_what_is_left() {
     let child = home.start();
     eventually("one task is over", || home.events().len() == 1).await;
     signal(&child, "TERM");
-    let told = &said(child).await.log_lines("stopped")[0];
+    let reported = &output_of(child).await.log_lines("stopped")[0];
     assert_eq!(
-        (&told["open_tasks"], &told["owed_deliveries"], &told["sinks"]),
+        (&reported["open_tasks"], &reported["owed_deliveries"], &reported["sinks"]),
         (&1.into(), &1.into(), &"missing (1)".into()),
-        "{told}"
+        "{reported}"
     );
 }
 
@@ -124,13 +124,16 @@ async fn a_run_until_done_says_which_deliveries_it_waits_for() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let home = Home::new(&cloud, &format!("[sinks.hook]\ntype = \"webhook\"\nurl = \"http://{nobody}/\""));
     home.list([1]);
-    let told =
-        told_by(&home, "run -c opwatch.toml --until-done", "all tasks have finished; waiting for deliveries")
-            .await;
+    let reported = reported_by(
+        &home,
+        "run -c opwatch.toml --until-done",
+        "all tasks have finished; waiting for deliveries",
+    )
+    .await;
     assert_eq!(
-        (&told["open_tasks"], &told["owed_deliveries"], &told["sinks"]),
+        (&reported["open_tasks"], &reported["owed_deliveries"], &reported["sinks"]),
         (&0.into(), &1.into(), &"hook (1)".into()),
-        "{told}"
+        "{reported}"
     );
 }
 
@@ -148,11 +151,11 @@ async fn a_start_says_how_many_dead_letters_the_store_holds() {
         (ended.code, last),
         (Some(1), "opwatch: deliveries became dead letters (1); the log has the events and the reasons")
     );
-    let told = told(&home, "dead letters exist; they are kept for [store] retention").await;
+    let reported = reported(&home, "dead letters exist; they are kept for [store] retention").await;
     assert_eq!(
-        (&told["level"], &told["dead_letters"], &told["sinks"]),
+        (&reported["level"], &reported["dead_letters"], &reported["sinks"]),
         (&"warn".into(), &1.into(), &"page (1)".into()),
-        "{told}"
+        "{reported}"
     );
 }
 

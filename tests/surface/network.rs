@@ -2,7 +2,7 @@
 
 use opwatch::sim::{Scenario, Sim, SimResponse};
 
-use crate::support::{Home, Said, cloud, eventually, network, said, signal};
+use crate::support::{Home, ProgramOutput, cloud, eventually, network, output_of, signal};
 
 const PASSWORD: &str = "hunter2";
 
@@ -10,9 +10,9 @@ async fn one_task() -> Sim {
     cloud(Scenario::default().with_task(1, [SimResponse::status(4), SimResponse::status(1)])).await
 }
 
-async fn run_to_its_end(home: &Home) -> Said {
+async fn run_to_its_end(home: &Home) -> ProgramOutput {
     let mut command = home.opwatch(&["run", "-c", "opwatch.toml", "--until-done"]);
-    let ended = said(command.env("RUST_LOG", "trace").spawn().unwrap()).await;
+    let ended = output_of(command.env("RUST_LOG", "trace").spawn().unwrap()).await;
     assert_eq!((ended.code, home.events().len()), (Some(0), 1), "{}", ended.stderr);
     ended
 }
@@ -45,7 +45,7 @@ async fn plain_http_to_this_machine_takes_no_proxy_of_the_environment() {
     let home = Home::new(&cloud, "");
     home.list([1]);
     let mut command = home.opwatch(&["run", "-c", "opwatch.toml", "--until-done"]);
-    let ended = said(command.env("http_proxy", format!("http://{}", proxy.addr)).spawn().unwrap()).await;
+    let ended = output_of(command.env("http_proxy", format!("http://{}", proxy.addr)).spawn().unwrap()).await;
     assert_eq!((ended.code, proxy.heads().len()), (Some(0), 0), "{}", ended.stderr);
 }
 
@@ -61,7 +61,7 @@ async fn a_server_that_shows_a_certificate_of_ca_file_is_trusted_also_through_a_
     let child = home.start();
     eventually("the first polls fail", || tls.connections() >= 3).await;
     signal(&child, "TERM");
-    let ended = said(child).await;
+    let ended = output_of(child).await;
     assert!(ended.stderr.contains("certificate") && cloud.requests() == 0, "{}", ended.stderr);
 
     std::fs::copy(&certificate.ca, home.path("corp-ca.pem")).unwrap();
@@ -84,7 +84,9 @@ async fn a_server_that_shows_a_certificate_of_ca_file_is_trusted_also_through_a_
 async fn a_proxy_that_denies_access_is_reported_without_its_password_and_abandons_nothing() {
     let cloud = one_task().await;
     let proxy = network::closed_proxy().await;
-    for (endpoint, told) in [(cloud.endpoint(), "http_407"), ("https://127.0.0.1:9".to_owned(), "http_407")] {
+    for (endpoint, reported) in
+        [(cloud.endpoint(), "http_407"), ("https://127.0.0.1:9".to_owned(), "http_407")]
+    {
         let home = Home::new(&cloud, "");
         home.edit(&cloud.endpoint(), &endpoint);
         home.account(&format!("proxy = \"http://user:{PASSWORD}@{}\"", proxy.addr));
@@ -93,8 +95,8 @@ async fn a_proxy_that_denies_access_is_reported_without_its_password_and_abandon
         let child = home.opwatch(&["run", "-c", "opwatch.toml"]).env("RUST_LOG", "trace").spawn().unwrap();
         eventually("some requests", || proxy.connections() >= before + 3).await;
         signal(&child, "TERM");
-        let ended = said(child).await;
-        assert!(ended.stderr.contains(told) && !ended.stderr.contains(PASSWORD), "{}", ended.stderr);
+        let ended = output_of(child).await;
+        assert!(ended.stderr.contains(reported) && !ended.stderr.contains(PASSWORD), "{}", ended.stderr);
         assert_eq!((cloud.requests(), home.events().len()), (0, 0));
     }
 }
@@ -118,7 +120,7 @@ async fn a_self_signed_certificate_in_ca_file_is_trusted_and_one_of_an_authority
             let said_so = || std::fs::read_to_string(home.path("stderr")).unwrap().contains(advice);
             eventually("the advice", said_so).await;
             signal(&child, "TERM");
-            said(child).await;
+            output_of(child).await;
             assert_eq!(cloud.requests(), 0);
         } else {
             run_to_its_end(&home).await;
@@ -147,31 +149,31 @@ async fn a_variable_without_a_usable_proxy_is_refused_by_name_only_where_it_appl
         ("all_proxy", "x y"),
     ] {
         for arguments in [&["check", "-c", "opwatch.toml"][..], &["run", "-c", "opwatch.toml"]] {
-            let refused = said(far.opwatch(arguments).env(variable, value).spawn().unwrap()).await;
+            let refused = output_of(far.opwatch(arguments).env(variable, value).spawn().unwrap()).await;
             for (place, host) in [("accounts.default: ", CLOUD), ("sinks.ops.url: ", "hook.invalid")] {
-                let told = format!("{place}{host} would be reached through {variable}, which ");
-                assert!(refused.stderr.contains(&told), "{}", refused.stderr);
+                let reported = format!("{place}{host} would be reached through {variable}, which ");
+                assert!(refused.stderr.contains(&reported), "{}", refused.stderr);
             }
             assert!(refused.code == Some(2) && refused.stderr.lines().count() == 2, "{}", refused.stderr);
             assert!(refused.stderr.contains("set the key `proxy`, or add cloud.invalid to NO_PROXY"));
             assert!(!refused.stderr.contains(PASSWORD), "{}", refused.stderr);
         }
         let mut wait = far.opwatch(&["wait", "1", "-c", "opwatch.toml"]);
-        let refused = said(wait.env(variable, value).spawn().unwrap()).await;
-        let told = format!("accounts.default: {CLOUD} would be reached through {variable}");
-        assert!(refused.code == Some(2) && refused.stderr.contains(&told), "{}", refused.stderr);
+        let refused = output_of(wait.env(variable, value).spawn().unwrap()).await;
+        let reported = format!("accounts.default: {CLOUD} would be reached through {variable}");
+        assert!(refused.code == Some(2) && refused.stderr.contains(&reported), "{}", refused.stderr);
 
         for (other, exemption) in
             [("NO_PROXY", ".invalid"), ("no_proxy", "*"), ("https_proxy", "http://127.0.0.1:9")]
         {
             let mut check = far.opwatch(&["check", "-c", "opwatch.toml"]);
-            let checked = said(check.env(variable, value).env(other, exemption).spawn().unwrap()).await;
+            let checked = output_of(check.env(variable, value).env(other, exemption).spawn().unwrap()).await;
             assert_eq!(checked.code, Some(0), "{other}: {}", checked.stderr);
         }
         let near = Home::new(&cloud, "");
         near.list([1]);
         let mut run = near.opwatch(&["run", "-c", "opwatch.toml", "--until-done"]);
-        let ended = said(run.env(variable, value).spawn().unwrap()).await;
+        let ended = output_of(run.env(variable, value).spawn().unwrap()).await;
         assert_eq!(ended.code, Some(0), "loopback takes no proxy of the environment: {}", ended.stderr);
     }
 }
@@ -184,7 +186,7 @@ async fn polls_and_webhooks_take_the_proxy_of_the_environment_and_no_proxy_keeps
     let address = format!("http://user:{PASSWORD}@{}", proxy.addr);
     let live = async |variables: &[(&str, &str)]| {
         let mut check = far.opwatch(&["check", "-c", "opwatch.toml", "--live"]);
-        said(check.envs(variables.iter().copied()).spawn().unwrap()).await
+        output_of(check.envs(variables.iter().copied()).spawn().unwrap()).await
     };
     for variable in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
         let before = proxy.connections();
@@ -213,7 +215,7 @@ async fn a_proxy_that_wants_a_login_holds_the_account_and_wait_ends_with_5() {
     let child = far.opwatch(&["run", "-c", "opwatch.toml"]).env("HTTPS_PROXY", &variable).spawn().unwrap();
     eventually("the hold is told", || !far.events().is_empty()).await;
     signal(&child, "TERM");
-    let ended = said(child).await;
+    let ended = output_of(child).await;
     let data = &far.events()[0]["data"];
     assert_eq!((&data["account"], &data["error"]["code"]), (&"default".into(), &"http_407".into()));
     assert!(ended.stderr.contains("write user and password into `proxy`"), "{}", ended.stderr);
@@ -223,7 +225,7 @@ async fn a_proxy_that_wants_a_login_holds_the_account_and_wait_ends_with_5() {
     near.account(&format!("proxy = \"{variable}\""));
     for home in [&far, &near] {
         let mut wait = home.opwatch(&["wait", "1", "-c", "opwatch.toml"]);
-        let ended = said(wait.env("HTTPS_PROXY", &variable).spawn().unwrap()).await;
+        let ended = output_of(wait.env("HTTPS_PROXY", &variable).spawn().unwrap()).await;
         assert_eq!(ended.code, Some(5), "{}", ended.stderr);
     }
     assert_eq!(cloud.requests(), 0);

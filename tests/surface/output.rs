@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use opwatch::sim::{Scenario, SimResponse};
 
-use crate::support::{Home, Said, cloud, eventually, said};
+use crate::support::{Home, ProgramOutput, cloud, eventually, output_of};
 
 /// Every command there is.
 const COMMANDS: &[&[&str]] = &[
@@ -28,8 +28,8 @@ async fn home() -> Home {
     Home::new(&cloud, "")
 }
 
-async fn run(home: &Home, arguments: &[&str]) -> Said {
-    said(home.opwatch(arguments).env("COLUMNS", "80").spawn().unwrap()).await
+async fn run(home: &Home, arguments: &[&str]) -> ProgramOutput {
+    output_of(home.opwatch(arguments).env("COLUMNS", "80").spawn().unwrap()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,7 +81,7 @@ async fn a_reader_that_is_gone_ends_every_command_silently() {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let mut command = home.opwatch(arguments);
-        let ended = said(command.stdout(Stdio::from(writer)).spawn().unwrap()).await;
+        let ended = output_of(command.stdout(Stdio::from(writer)).spawn().unwrap()).await;
         let panicked = ended.stderr.contains("panicked");
         let complaints: Vec<_> = ended.stderr.lines().filter(|line| line.starts_with("opwatch: ")).collect();
         assert!(ended.code == Some(0) && !panicked && complaints.is_empty(), "{arguments:?}: {ended:?}");
@@ -93,7 +93,7 @@ async fn an_output_that_cannot_be_written_is_reported() {
     let home = home().await;
     for arguments in ["check -c opwatch.toml", "operations", "completions bash", "man"] {
         let line = format!("{} {arguments} >/dev/full", env!("CARGO_BIN_EXE_opwatch"));
-        let ended = said(home.in_shell(&line).spawn().unwrap()).await;
+        let ended = output_of(home.in_shell(&line).spawn().unwrap()).await;
         assert_eq!(ended.code, Some(1), "{arguments}");
         assert!(ended.stderr.starts_with("opwatch: cannot write to standard output"), "{}", ended.stderr);
     }
@@ -107,7 +107,7 @@ async fn bash_reads_its_completions_and_every_shell_has_some() {
         assert!(ended.code == Some(0) && ended.stdout.contains("until-done"), "{shell}: {}", ended.stderr);
         home.write(shell, &ended.stdout);
     }
-    let read = said(home.in_shell("PATH=/usr/bin:/bin bash -n bash").spawn().unwrap()).await;
+    let read = output_of(home.in_shell("PATH=/usr/bin:/bin bash -n bash").spawn().unwrap()).await;
     assert_eq!((read.code, read.stderr.as_str()), (Some(0), ""));
     let wrong = run(&home, &["completions", "bsh"]).await;
     assert!(wrong.code == Some(2) && wrong.stderr.contains("bash"), "{}", wrong.stderr);
@@ -125,7 +125,7 @@ async fn the_manual_page_has_every_command_and_man_shows_it_without_a_complaint(
     home.write("opwatch.1", &page);
     let shown =
         "PATH=/usr/bin:/bin; command -v man >/dev/null || exit 0; MANWIDTH=80 man --warnings -l opwatch.1";
-    let shown = said(home.in_shell(shown).spawn().unwrap()).await;
+    let shown = output_of(home.in_shell(shown).spawn().unwrap()).await;
     assert_eq!((shown.code, shown.stderr.as_str()), (Some(0), ""));
 }
 

@@ -7,7 +7,7 @@ use opwatch::sim::{SECRET_ID, SECRET_KEY, Scenario};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use crate::support::{Home, cloud, said, signal};
+use crate::support::{Home, cloud, output_of, signal};
 
 const SCENARIO: &str = r#"
 default.answers = [{ status = 4 }]
@@ -20,7 +20,7 @@ answers = [{ code = 5000, message = "no such task" }]
 "#;
 
 /// The results of that script, in its order.
-async fn answers(script: &str) -> Vec<Value> {
+async fn responses(script: &str) -> Vec<Value> {
     let home = Home::new(&cloud(Scenario::default()).await, "");
     home.write("scenario.toml", SCENARIO);
     let mut sim =
@@ -36,27 +36,31 @@ async fn answers(script: &str) -> Vec<Value> {
         .arg(format!("tests/support/{script}"))
         .args([&address, SECRET_ID, SECRET_KEY])
         .env("NO_PROXY", "127.0.0.1");
-    let asked = tokio::task::spawn_blocking(move || command.output())
+    let polled = tokio::task::spawn_blocking(move || command.output())
         .await
         .unwrap()
         .expect("a Python that tests/run --all prepares");
-    assert!(asked.status.success(), "{}", String::from_utf8_lossy(&asked.stderr));
+    assert!(polled.status.success(), "{}", String::from_utf8_lossy(&polled.stderr));
     signal(&sim, "TERM");
-    assert_eq!(said(sim).await.code, Some(0));
-    String::from_utf8(asked.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    assert_eq!(output_of(sim).await.code, Some(0));
+    String::from_utf8(polled.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the SDKs, which tests/run --all installs"]
 async fn the_sdk_of_api_3_0_is_satisfied_with_good_responses_and_sees_each_refusal_as_an_error() {
-    let answers = answers("sdk_3_0.py").await;
-    assert_eq!(answers[0], json!({ "status": 3, "instances": { "cpm-1": 1, "cpm-2": 2 } }));
-    assert_eq!(answers[1], json!({ "status": 4, "instances": {} }));
+    let responses = responses("sdk_3_0.py").await;
+    assert_eq!(responses[0], json!({ "status": 3, "instances": { "cpm-1": 1, "cpm-2": 2 } }));
+    assert_eq!(responses[1], json!({ "status": 4, "instances": {} }));
     assert_eq!(
-        answers[2],
+        responses[2],
         json!({ "code": "ResourceNotFound", "message": "no such task", "has_request_id": true })
     );
-    let codes: Vec<_> = answers[3..].iter().map(|answer| answer["code"].as_str().unwrap()).collect();
+    let codes: Vec<_> = responses[3..].iter().map(|response| response["code"].as_str().unwrap()).collect();
     assert_eq!(
         codes,
         [
@@ -71,16 +75,16 @@ async fn the_sdk_of_api_3_0_is_satisfied_with_good_responses_and_sees_each_refus
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the SDKs, which tests/run --all installs"]
 async fn the_sdk_of_api_2_0_gets_its_responses_by_get_and_post_and_with_both_hashes() {
-    let answers = answers("sdk_2_0.py").await;
-    assert_eq!(answers.len(), 4 * 3);
-    for answer in answers.chunks(3) {
+    let responses = responses("sdk_2_0.py").await;
+    assert_eq!(responses.len(), 4 * 3);
+    for response in responses.chunks(3) {
         let instances =
             json!([{ "instanceId": "cpm-1", "status": 1 }, { "instanceId": "cpm-2", "status": 2 }]);
         assert_eq!(
-            answer[0],
+            response[0],
             json!({ "code": 0, "message": "OK", "data": { "status": 3, "instanceIds": instances } })
         );
-        assert_eq!(answer[1], json!({ "code": 5000, "message": "no such task" }));
-        assert_eq!(answer[2]["code"], 4100);
+        assert_eq!(response[1], json!({ "code": 5000, "message": "no such task" }));
+        assert_eq!(response[2]["code"], 4100);
     }
 }

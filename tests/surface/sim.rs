@@ -4,7 +4,7 @@ use opwatch::sim::{Scenario, Sim};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Child;
 
-use crate::support::{Home, Said, cloud, said, signal};
+use crate::support::{Home, ProgramOutput, cloud, output_of, signal};
 
 const SCENARIO: &str = r#"
 signed_host = "bm.api.qcloud.com"
@@ -35,9 +35,9 @@ async fn sim(redirection: &str) -> (Sim, Home, Child) {
     (cloud, home, sim)
 }
 
-async fn ended(sim: Child) -> Said {
+async fn ended(sim: Child) -> ProgramOutput {
     signal(&sim, "TERM");
-    said(sim).await
+    output_of(sim).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -45,7 +45,7 @@ async fn the_simulator_shows_each_request_with_its_response_or_what_is_wrong_wit
     let (_cloud, home, sim) = sim("").await;
     let check = |more: &[(&str, &str)]| {
         let mut command = home.opwatch(&["check", "-c", "opwatch.toml", "--live"]);
-        said(command.envs(more.iter().copied()).spawn().unwrap())
+        output_of(command.envs(more.iter().copied()).spawn().unwrap())
     };
     let host = ("OPWATCH__ACCOUNTS__DEFAULT__SIGNED_HOST", "bm.api.qcloud.com");
     let api = ("OPWATCH__ACCOUNTS__DEFAULT__API", "3.0");
@@ -57,31 +57,32 @@ async fn the_simulator_shows_each_request_with_its_response_or_what_is_wrong_wit
     home.write("secret_key", opwatch::sim::SECRET_KEY);
     let run =
         home.opwatch(&["run", "-c", "opwatch.toml", "--until-done"]).env(host.0, host.1).spawn().unwrap();
-    assert_eq!(said(run).await.code, Some(0));
+    assert_eq!(output_of(run).await.code, Some(0));
     let ended = ended(sim).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    let told: Vec<_> = ended.stderr.lines().map(|line| line.split_once("Z ").expect("a time").1).collect();
-    let [other_host, other_key, other_key_3_0, rest @ ..] = &told[..] else { panic!("{told:#?}") };
+    let reported: Vec<_> =
+        ended.stderr.lines().map(|line| line.split_once("Z ").expect("a time").1).collect();
+    let [other_host, other_key, other_key_3_0, rest @ ..] = &reported[..] else { panic!("{reported:#?}") };
     assert!(
         other_host.starts_with("refused api=2.0 action=DescriptionOperationResult region=bj task="),
-        "{told:#?}"
+        "{reported:#?}"
     );
     assert!(
         other_host.ends_with(r#" code=4100 with="signed for the host 127.0.0.1, not for bm.api.qcloud.com""#),
-        "{told:#?}"
+        "{reported:#?}"
     );
     assert!(
         other_key
             .ends_with(r#" code=4100 with="signed with another key, or not for the host bm.api.qcloud.com""#),
-        "{told:#?}"
+        "{reported:#?}"
     );
     assert!(
         other_key_3_0.starts_with("refused api=3.0 action=DescribeOperationResult region=ap-beijing task="),
-        "{told:#?}"
+        "{reported:#?}"
     );
     assert!(
         other_key_3_0.contains("code=AuthFailure.SignatureFailure with=\"signed with another key"),
-        "{told:#?}"
+        "{reported:#?}"
     );
     let of_task = "api=2.0 action=DescriptionOperationResult region=bj task=1";
     let wanted = [
@@ -101,9 +102,9 @@ async fn a_request_of_no_api_is_shown_with_what_would_be_one() {
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
     let request = b"GET /v3 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
     tokio::io::AsyncWriteExt::write_all(&mut stream, request).await.unwrap();
-    let mut answer = String::new();
-    tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut answer).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+    let mut response = String::new();
+    tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut response).await.unwrap();
+    assert!(response.starts_with("HTTP/1.1 404 "), "{response}");
     let ended = ended(sim).await;
     assert!(
         ended.stderr.contains("POST /v2/index.php, and POST / method=GET path=\"/v3\""),

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use opwatch::sim::{Scenario, Sim, SimResponse, Unlisted};
 use tokio::process::{Child, Command};
 
-use crate::support::{Home, cloud, eventually, said};
+use crate::support::{Home, cloud, eventually, output_of};
 
 /// A small file system of its own; gone when dropped.
 struct Disk(std::path::PathBuf);
@@ -79,7 +79,7 @@ fn start(home: &Home, before: &[&str]) -> Child {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).kill_on_drop(true).spawn().unwrap()
 }
 
-fn log_says(home: &Home, what: &str) -> bool {
+fn log_has(home: &Home, what: &str) -> bool {
     std::fs::read_to_string(home.path("log")).is_ok_and(|log| log.contains(what))
 }
 
@@ -97,12 +97,12 @@ async fn a_full_disk_under_the_store_is_waited_for_loudly_and_every_end_is_repor
     home.edit("sqlite:opwatch.db", "sqlite:disk/opwatch.db");
     home.edit("[poll]", "[poll]\ninitial_delay = \"300ms\"");
     let child = start(&home, &[]);
-    eventually("the tasks are registered", || log_says(&home, "\"watching\"")).await;
+    eventually("the tasks are registered", || log_has(&home, "\"watching\"")).await;
     disk.fill();
-    eventually("it is told", || log_says(&home, "free some space")).await;
+    eventually("it is told", || log_has(&home, "free some space")).await;
     disk.make_room();
-    assert_eq!(said(child).await.code, Some(0));
-    assert!(log_says(&home, "the store is usable again"));
+    assert_eq!(output_of(child).await.code, Some(0));
+    assert!(log_has(&home, "the store is usable again"));
     all_ended_once(&home, 300);
 }
 
@@ -114,10 +114,10 @@ async fn a_full_disk_under_the_file_sink_keeps_every_event_until_there_is_room()
     home.edit("path = \"events.jsonl\"", "path = \"disk/events.jsonl\"\nretry = { max = \"1s\" }");
     disk.fill();
     let child = start(&home, &[]);
-    eventually("it is told", || log_says(&home, "no space is left; free some space there")).await;
+    eventually("it is told", || log_has(&home, "no space is left; free some space there")).await;
     disk.make_room();
     disk.remount("size=4m");
-    assert_eq!(said(child).await.code, Some(0));
+    assert_eq!(output_of(child).await.code, Some(0));
     std::fs::copy(home.path("disk/events.jsonl"), home.path("events.jsonl")).unwrap();
     all_ended_once(&home, 300);
 }
@@ -130,13 +130,13 @@ async fn a_store_whose_file_system_becomes_read_only_is_waited_for_or_left_and_l
     home.edit("sqlite:opwatch.db", "sqlite:disk/opwatch.db");
     home.edit("[poll]", "[poll]\ninitial_delay = \"500ms\"");
     disk.remount("ro");
-    let refused = said(start(&home, &[])).await;
+    let refused = output_of(start(&home, &[])).await;
     assert!(
-        refused.code != Some(0) && log_says(&home, "disk/opwatch.db") && log_says(&home, "read-only"),
+        refused.code != Some(0) && log_has(&home, "disk/opwatch.db") && log_has(&home, "read-only"),
         "{refused:?}"
     );
     disk.remount("rw");
-    assert_eq!(said(start(&home, &[])).await.code, Some(0));
+    assert_eq!(output_of(start(&home, &[])).await.code, Some(0));
     all_ended_once(&home, 50);
 }
 
@@ -149,20 +149,20 @@ async fn after_a_failed_fsync_of_the_store_the_process_ends_and_a_fresh_start_re
     let other = "enable_random name=posix/io/sync/fsync,probability=0.2,failinfo=5";
     let mut failures = 0;
     for _ in 0..200 {
-        let ended = said(start(&home, &["fiu-run", "-x", "-c", fault, "-c", other])).await;
+        let ended = output_of(start(&home, &["fiu-run", "-x", "-c", fault, "-c", other])).await;
         match ended.code {
             Some(0) => break,
             Some(1) => failures += 1,
             other => panic!("{other:?}: {}", std::fs::read_to_string(home.path("log")).unwrap()),
         }
         assert!(
-            log_says(&home, "opwatch: ") && !log_says(&home, "panicked"),
+            log_has(&home, "opwatch: ") && !log_has(&home, "panicked"),
             "{}",
             std::fs::read_to_string(home.path("log")).unwrap()
         );
     }
     assert!(failures > 0, "no fault was met");
-    assert_eq!(said(start(&home, &[])).await.code, Some(0));
+    assert_eq!(output_of(start(&home, &[])).await.code, Some(0));
     let ids: std::collections::BTreeSet<_> =
         home.events().iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect();
     assert_eq!(ids.len(), 50);
@@ -177,15 +177,15 @@ async fn a_process_out_of_descriptors_says_so_and_goes_on_once_it_has_some() {
         Path::new(&format!("/proc/{}/fd", child.id().unwrap())).read_dir().map(|fds| fds.count()).unwrap_or(0)
     };
     let child = start(&home, &[]);
-    eventually("it watches", || log_says(&home, "\"watching\"")).await;
+    eventually("it watches", || log_has(&home, "\"watching\"")).await;
     let limit = |count: usize| {
         let pid = child.id().unwrap().to_string();
         run(&["prlimit", "--pid", &pid, &format!("--nofile={count}:4096")]);
     };
     limit(3.max(open(&child).min(8)));
-    eventually("it is told", || log_says(&home, "Too many open files")).await;
+    eventually("it is told", || log_has(&home, "Too many open files")).await;
     limit(1024);
-    assert_eq!(said(child).await.code, Some(0));
+    assert_eq!(output_of(child).await.code, Some(0));
     all_ended_once(&home, 30);
 }
 
@@ -199,9 +199,9 @@ async fn a_full_disk_at_the_start_is_waited_for_and_every_end_is_reported() {
     for free_pages in [0, 1, 2, 4, 8, 12] {
         disk.fill_but(free_pages);
         let child = start(&home, &[]);
-        eventually("it is told", || log_says(&home, "free some space")).await;
+        eventually("it is told", || log_has(&home, "free some space")).await;
         disk.make_room();
-        let ended = said(child).await;
+        let ended = output_of(child).await;
         assert_eq!(
             ended.code,
             Some(0),
@@ -241,10 +241,13 @@ async fn a_store_that_is_moved_or_replaced_ends_the_daemon_with_code_2_and_no_fu
         cloud.wait_until(|seen| seen.len() >= 10).await;
         assert!(home.in_shell(change).env("PATH", "/usr/bin:/bin").status().await.unwrap().success());
         (1..=5).for_each(|id| cloud.set_responses(&id.to_string(), [SimResponse::status(1)]));
-        let ended = said(child).await;
+        let ended = output_of(child).await;
         assert_eq!(ended.code, Some(2), "{change}: {}", ended.stderr);
-        let told = ended.stderr.lines().find(|line| line.starts_with("opwatch: ")).unwrap();
-        assert!(told.contains(words) && told.contains("writing and delivery have stopped"), "{told}");
+        let reported = ended.stderr.lines().find(|line| line.starts_with("opwatch: ")).unwrap();
+        assert!(
+            reported.contains(words) && reported.contains("writing and delivery have stopped"),
+            "{reported}"
+        );
         assert_eq!(home.events(), [] as [serde_json::Value; 0], "{change}");
     }
 }
@@ -263,7 +266,7 @@ async fn a_store_that_no_file_is_meant_by_is_refused_by_check_and_run_alike_and_
             [home.opwatch(&["check", "-c", "opwatch.toml"]), home.opwatch(&["run", "-c", "opwatch.toml"])];
         let mut texts = Vec::new();
         for mut command in refused {
-            let refused = said(command.spawn().unwrap()).await;
+            let refused = output_of(command.spawn().unwrap()).await;
             assert_eq!(refused.code, Some(2), "{url}: {}", refused.stderr);
             assert!(refused.stderr.contains("store.url: "), "{}", refused.stderr);
             texts.push(refused.stderr);
@@ -277,13 +280,13 @@ async fn a_store_that_no_file_is_meant_by_is_refused_by_check_and_run_alike_and_
 #[ignore = "starts the program as two users, which takes root"]
 async fn a_lock_file_of_root_is_named_as_such() {
     let (_cloud, home) = cloud_of(1, |cloud| Home::new(cloud, "")).await;
-    assert_eq!(said(start(&home, &[])).await.code, Some(0));
+    assert_eq!(output_of(start(&home, &[])).await.code, Some(0));
     run(&["chmod", "755", home.path("").to_str().unwrap()]);
     run(&["chown", "-R", "nobody", home.path("").to_str().unwrap()]);
     run(&["chown", "root", home.path("opwatch.db.lock").to_str().unwrap()]);
-    let refused = said(start(&home, &["setpriv", "--reuid=nobody", "--clear-groups"])).await;
+    let refused = output_of(start(&home, &["setpriv", "--reuid=nobody", "--clear-groups"])).await;
     assert_eq!(refused.code, Some(2));
-    assert!(log_says(&home, "opwatch.db.lock belongs to root; remove it while no opwatch runs"));
+    assert!(log_has(&home, "opwatch.db.lock belongs to root; remove it while no opwatch runs"));
     run(&["rm", home.path("opwatch.db.lock").to_str().unwrap()]);
-    assert_eq!(said(start(&home, &["setpriv", "--reuid=nobody", "--clear-groups"])).await.code, Some(0));
+    assert_eq!(output_of(start(&home, &["setpriv", "--reuid=nobody", "--clear-groups"])).await.code, Some(0));
 }

@@ -9,12 +9,12 @@ use opwatch::sim::{Scenario, SimResponse};
 use tokio::process::Child;
 
 use crate::readme;
-use crate::support::{Home, cloud, said, signal};
+use crate::support::{Home, cloud, output_of, signal};
 
 /// The notifications of a daemon of that folder.
-struct Heard(UnixDatagram);
+struct Notifications(UnixDatagram);
 
-impl Heard {
+impl Notifications {
     fn bind(home: &Home) -> Self {
         let socket = UnixDatagram::bind(home.path("notify")).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
@@ -45,14 +45,14 @@ async fn systemd_is_notified_when_the_tasks_are_registered_and_at_the_stop() {
     let cloud = cloud(Scenario::default().with_task(1, [SimResponse::status(4)])).await;
     let home = Home::new(&cloud, "");
     home.list([1]);
-    let heard = Heard::bind(&home);
+    let heard = Notifications::bind(&home);
     let child = heard.start(&home);
     assert_eq!(heard.next(), "READY=1");
     let registered = rusqlite::Connection::open(home.path("opwatch.db")).unwrap();
     assert_eq!(registered.query_row("SELECT count(*) FROM task", [], |row| row.get::<_, i64>(0)).unwrap(), 1);
     signal(&child, "TERM");
     assert_eq!(heard.next(), "STOPPING=1");
-    assert_eq!(said(child).await.code, Some(0));
+    assert_eq!(output_of(child).await.code, Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -60,7 +60,7 @@ async fn systemd_is_asked_for_more_time_while_a_start_waits_for_a_foreign_lock()
     let cloud = cloud(Scenario::default().with_task(1, [SimResponse::status(4)])).await;
     let home = Home::new(&cloud, "");
     home.list([1]);
-    let heard = Heard::bind(&home);
+    let heard = Notifications::bind(&home);
     let foreign = rusqlite::Connection::open(home.path("opwatch.db")).unwrap();
     foreign.execute_batch("BEGIN EXCLUSIVE").unwrap();
     let child = heard.start(&home);
@@ -68,7 +68,7 @@ async fn systemd_is_asked_for_more_time_while_a_start_waits_for_a_foreign_lock()
     foreign.execute_batch("COMMIT").unwrap();
     assert_eq!(heard.next(), "READY=1");
     signal(&child, "TERM");
-    assert_eq!(said(child).await.code, Some(0));
+    assert_eq!(output_of(child).await.code, Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -82,7 +82,7 @@ async fn wait_says_nothing_to_systemd() {
         .env("NOTIFY_SOCKET", home.path("notify"))
         .spawn()
         .unwrap();
-    assert_eq!(said(child).await.code, Some(0));
+    assert_eq!(output_of(child).await.code, Some(0));
     assert_eq!(socket.recv(&mut [0; 16]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
 }
 

@@ -3,7 +3,7 @@
 use opwatch::sim::{Scenario, SimResponse};
 use serde_json::Value;
 
-use crate::support::{Home, cloud, said};
+use crate::support::{Home, cloud, output_of};
 
 fn kinds(home: &Home) -> Vec<String> {
     home.events()
@@ -45,7 +45,7 @@ async fn a_task_that_is_no_longer_listed_is_removed_and_mass_removal_is_refused(
         let child = home.opwatch(&[&["run", "-c", "opwatch.toml"], arguments].concat()).spawn().unwrap();
         cloud.wait_until(|seen| seen.len() >= before + wanted).await;
         crate::support::signal(&child, "TERM");
-        crate::support::said(child).await
+        crate::support::output_of(child).await
     };
     start(&[], 45).await;
     home.list(2..=39);
@@ -114,11 +114,11 @@ async fn a_task_of_a_removed_account_is_removed_and_registered_again_with_it() {
     let (child, _) = start(&with_other).await;
     cloud.wait_until(|seen| seen.iter().any(|seen| seen.task == "7")).await;
     crate::support::signal(&child, "TERM");
-    crate::support::said(child).await;
+    crate::support::output_of(child).await;
     let (child, before) = start(&with_one).await;
     crate::support::eventually("its end is told", || home.events().len() > before).await;
     crate::support::signal(&child, "TERM");
-    crate::support::said(child).await;
+    crate::support::output_of(child).await;
     assert_eq!(
         (&home.events()[0]["source"], &home.events()[0]["data"]["reason"]),
         (&"opwatch/other/gz".into(), &"removed".into())
@@ -128,7 +128,7 @@ async fn a_task_of_a_removed_account_is_removed_and_registered_again_with_it() {
     let (child, before) = start(&with_other).await;
     crate::support::eventually("its new end is told", || home.events().len() > before).await;
     crate::support::signal(&child, "TERM");
-    crate::support::said(child).await;
+    crate::support::output_of(child).await;
     assert_eq!(
         (&home.events()[1]["subject"], &home.events()[1]["data"]["outcome"]),
         (&"bm/7".into(), &"success".into())
@@ -174,7 +174,7 @@ async fn a_list_that_is_larger_than_the_memory_is_loaded_line_by_line() {
     let line = |id: u64| format!("{{\"id\": {id}, \"labels\": {{{}}}}}\n", labels.join(", "));
     home.write("list.tasks", &(1..=8_000).map(line).collect::<String>());
     // In KiB; the list has twenty million bytes.
-    let ended = said(
+    let ended = output_of(
         home.in_shell(&format!("ulimit -d 12000; {} check -c opwatch.toml", env!("CARGO_BIN_EXE_opwatch")))
             .spawn()
             .unwrap(),

@@ -2,7 +2,7 @@
 
 use opwatch::sim::Scenario;
 
-use crate::support::{Home, cloud, said};
+use crate::support::{Home, cloud, output_of};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_command_line_is_reported_on_one_line_with_what_to_write_and_exits_with_2() {
@@ -26,7 +26,7 @@ async fn a_wrong_command_line_is_reported_on_one_line_with_what_to_write_and_exi
             "check -c a -c b",
             "the argument '--config <FILE>' cannot be used multiple times; see opwatch check --help",
         ),
-        ("events test ops --print", "[SINK]...: does not go with --print; leave one of them out"),
+        ("events test ops --print", "[SINK]...: cannot be combined with --print; leave one of them out"),
         ("wait", "<ID>...: is missing; see opwatch wait --help"),
         (
             "wait 1 --timeout soon",
@@ -39,11 +39,11 @@ async fn a_wrong_command_line_is_reported_on_one_line_with_what_to_write_and_exi
         ),
         ("completions sh", "<SHELL>: \"sh\" does not fit; write one of bash, elvish, fish, powershell, zsh"),
     ] {
-        let ended = said(home.opwatch(&typed.split(' ').collect::<Vec<_>>()).spawn().unwrap()).await;
+        let ended = output_of(home.opwatch(&typed.split(' ').collect::<Vec<_>>()).spawn().unwrap()).await;
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{typed}");
         assert_eq!(ended.stderr, format!("opwatch: {expected}\n"), "{typed}");
     }
-    let ended = said(home.opwatch(&["check"]).env("OPWATCH_CONFIG", "").spawn().unwrap()).await;
+    let ended = output_of(home.opwatch(&["check"]).env("OPWATCH_CONFIG", "").spawn().unwrap()).await;
     assert!(
         ended.code == Some(2) && ended.stderr.ends_with("; OPWATCH_CONFIG is empty\n"),
         "{}",
@@ -56,7 +56,7 @@ async fn without_any_configuration_a_newcomer_is_reported_how_to_begin() {
     let cloud = cloud(Scenario::default()).await;
     let home = Home::new(&cloud, "");
     for command in [&["check"][..], &["run"], &["events", "test"]] {
-        let ended = said(home.opwatch(command).spawn().unwrap()).await;
+        let ended = output_of(home.opwatch(command).spawn().unwrap()).await;
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{command:?}");
         for part in [
             "opwatch: /etc/opwatch/opwatch.toml: there is no such file; ",
@@ -77,15 +77,15 @@ async fn without_any_configuration_a_newcomer_is_reported_how_to_begin() {
 async fn the_first_configuration_that_help_shows_is_right() {
     let cloud = cloud(Scenario::default()).await;
     let home = Home::new(&cloud, "");
-    let long = said(home.opwatch(&["check", "--help"]).spawn().unwrap()).await.stdout;
-    let short = said(home.opwatch(&["check", "-h"]).spawn().unwrap()).await.stdout;
+    let long = output_of(home.opwatch(&["check", "--help"]).spawn().unwrap()).await.stdout;
+    let short = output_of(home.opwatch(&["check", "-h"]).spawn().unwrap()).await.stdout;
     assert!(
         short.len() < long.len() && short.contains("Exit codes:") && !short.contains("[accounts"),
         "{short}"
     );
     let shown = long.split("alone:\n").nth(1).and_then(|rest| rest.split("Examples:").next()).unwrap();
     home.write("opwatch.toml", &shown.lines().map(|line| format!("{}\n", line.trim())).collect::<String>());
-    let ended = said(home.opwatch(&["check", "-c", "opwatch.toml"]).spawn().unwrap()).await;
+    let ended = output_of(home.opwatch(&["check", "-c", "opwatch.toml"]).spawn().unwrap()).await;
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
     assert!(ended.stdout.contains("1 task, 1 account, 2 sinks"), "{}", ended.stdout);
 }

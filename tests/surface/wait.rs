@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use crate::support::{Home, Said, cloud, eventually, holds_to_the_schema, said, signal};
+use crate::support::{Home, ProgramOutput, cloud, eventually, holds_to_the_schema, output_of, signal};
 
 /// The environment of a user, the address of the simulated cloud, and short times.
 fn with_environment(command: &mut Command, cloud: &Sim) {
@@ -38,21 +38,21 @@ fn elapsed(clock: Clock) -> Duration {
     clock.now().steady - Steady(0)
 }
 
-async fn waited(scenario: Scenario, arguments: &[&str], input: &str) -> Said {
+async fn waited(scenario: Scenario, arguments: &[&str], input: &str) -> ProgramOutput {
     let cloud = cloud(scenario).await;
     let home = Home::new(&cloud, "");
     let mut child = waiting(&home, &cloud, arguments).stdin(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(input.as_bytes()).await.unwrap();
     drop(stdin);
-    said(child).await
+    output_of(child).await
 }
 
-fn ending(answers: &[(u64, i64)]) -> Scenario {
+fn ending(responses: &[(u64, i64)]) -> Scenario {
     let with = |scenario: Scenario, (id, status): &(u64, i64)| {
         scenario.with_task(id, [SimResponse::status(4), SimResponse::status(*status)])
     };
-    answers.iter().fold(Scenario::default(), with)
+    responses.iter().fold(Scenario::default(), with)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,10 +100,10 @@ async fn a_task_s_own_deadline_is_4_and_has_an_event() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_command_s_limit_is_4_without_an_event_response_or_not() {
-    for answer in [SimResponse::status(4), SimResponse::hang()] {
+    for response in [SimResponse::status(4), SimResponse::hang()] {
         let clock = Clock::start();
         let ended = waited(
-            Scenario::default().with_task(1, [answer]),
+            Scenario::default().with_task(1, [response]),
             &["1", "--timeout", "500ms", "--region", "gz"],
             "",
         )
@@ -121,7 +121,7 @@ async fn a_wrong_key_is_reported_within_seconds_and_ends_with_5_after_ten() {
     let home = Home::new(&cloud, "");
     let mut command = waiting(&home, &cloud, &["1", "2"]);
     let clock = Clock::start();
-    let ended = said(command.env("TENCENTCLOUD_SECRET_KEY", "wrong-secret").spawn().unwrap()).await;
+    let ended = output_of(command.env("TENCENTCLOUD_SECRET_KEY", "wrong-secret").spawn().unwrap()).await;
     assert_eq!(ended.code, Some(5), "{ended:?}");
     assert!((10..20).contains(&elapsed(clock).as_secs()), "{:?}", elapsed(clock));
     assert!(ended.stdout.contains(" account held account=default error=4100 "), "{}", ended.stdout);
@@ -172,7 +172,7 @@ async fn a_configuration_lends_its_accounts_and_neither_its_tasks_nor_its_sinks(
     let cloud = cloud(ending(&[(1, 1), (2, 1)])).await;
     let home = Home::new(&cloud, "[sinks.none]\ntype = \"exec\"\ncommand = [\"./missing\"]");
     home.list([2]);
-    let ended = said(home.opwatch(&["wait", "1", "-c", "opwatch.toml"]).spawn().unwrap()).await;
+    let ended = output_of(home.opwatch(&["wait", "1", "-c", "opwatch.toml"]).spawn().unwrap()).await;
     assert_eq!(
         (ended.code, ended.stdout.lines().count(), ended.stderr.as_str()),
         (Some(0), 1, ""),
@@ -218,7 +218,7 @@ async fn what_is_missing_or_wrong_is_2_and_reported_once() {
         ),
         (without("", &["1", "-c", "missing.toml"]), "opwatch: missing.toml: there is no such file"),
     ] {
-        let ended = said(command.spawn().unwrap()).await;
+        let ended = output_of(command.spawn().unwrap()).await;
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{ended:?}");
         assert!(ended.stderr.starts_with(expected) && ended.stderr.lines().count() == 1, "{}", ended.stderr);
     }
@@ -233,7 +233,7 @@ async fn an_interrupt_ends_it_at_once_and_it_says_how_to_go_on() {
         let child = waiting(&home, &cloud, &["1", "2", "--param", "Env=a b"]).spawn().unwrap();
         eventually("the second task is asked", || cloud.requests() > 6).await;
         signal(&child, name);
-        let ended = said(child).await;
+        let ended = output_of(child).await;
         assert_eq!(ended.code, Some(code), "{ended:?}");
         assert_eq!(
             ended.stderr,
@@ -257,7 +257,7 @@ async fn a_reader_that_reads_nothing_keeps_no_interrupt_waiting() {
     let unread = child.stdout.take().unwrap();
     eventually("every task is asked", || cloud.requests() >= 2000).await;
     signal(&child, "INT");
-    let ended = said(child).await;
+    let ended = output_of(child).await;
     drop(unread);
     assert_eq!(ended.code, Some(130), "{ended:?}");
 }
@@ -269,7 +269,7 @@ async fn a_closed_standard_output_ends_it_silently() {
     let program = env!("CARGO_BIN_EXE_opwatch");
     let mut command = home.in_shell(&format!("({program} wait 1 2; echo code $? >&2) | true"));
     with_environment(&mut command, &cloud);
-    let ended = said(command.spawn().unwrap()).await;
+    let ended = output_of(command.spawn().unwrap()).await;
     assert_eq!(ended.stderr, "code 0\n");
 }
 
@@ -305,7 +305,7 @@ async fn on_a_terminal_a_view_is_redrawn_in_place_and_nothing_of_it_is_left() {
         if no_color {
             command.env("NO_COLOR", "1");
         }
-        let ended = said(command.spawn().unwrap()).await;
+        let ended = output_of(command.spawn().unwrap()).await;
         assert_eq!(ended.code, Some(3), "{ended:?}");
         let screen = screen(&ended.stdout);
         // Each event goes over two lines of so narrow a terminal.

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::process::Child;
 
 use crate::support::receiver::{self, Receiver};
-use crate::support::{Home, cloud, eventually, network, nginx, said, signal};
+use crate::support::{Home, cloud, eventually, network, nginx, output_of, signal};
 
 const KEY: &str = "C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 const PASSWORD: &str = "hunter2";
@@ -42,7 +42,7 @@ async fn says(home: &Home, part: &str) {
 /// Stops the daemon, and returns its log.
 async fn stopped(child: Child, home: &Home) -> String {
     signal(&child, "TERM");
-    let ended = said(child).await;
+    let ended = output_of(child).await;
     let stderr = fs::read_to_string(home.path("stderr")).unwrap();
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), ""), "{stderr}");
     stderr
@@ -61,10 +61,10 @@ async fn kills_and_outages_lose_no_event_and_each_repetition_has_its_id() {
     home.list(1..=TASKS);
     for kill in 0..8 {
         // The event arrives and its acknowledgement is lost; or the gateway fails.
-        receiver.answer_next([
-            receiver::Answer::Cut,
-            receiver::Answer::status(503),
-            receiver::Answer::status(502),
+        receiver.respond_next([
+            receiver::ReceiverResponse::Cut,
+            receiver::ReceiverResponse::status(503),
+            receiver::ReceiverResponse::status(502),
         ]);
         let mut child = home.start();
         eventually("some deliveries", || receiver.got().len() >= 5 * (kill + 1)).await;
@@ -97,7 +97,7 @@ fn text(value: &Value) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_template_makes_the_message_and_without_it_the_event_still_arrives() {
-    for (template, content_type, told) in [
+    for (template, content_type, reported) in [
         (
             "template = '{\"text\": {{ (data.task.id ~ \": \" ~ data.outcome)|tojson }}}'",
             "application/json",
@@ -118,7 +118,7 @@ async fn a_template_makes_the_message_and_without_it_the_event_still_arrives() {
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
         let [got] = receiver.got().try_into().unwrap();
         assert_eq!(got.header("content-type"), content_type);
-        assert_eq!(ended.stderr.contains("template failed"), told.is_some(), "{}", ended.stderr);
+        assert_eq!(ended.stderr.contains("template failed"), reported.is_some(), "{}", ended.stderr);
         let in_file = fs::read_to_string(home.path("events.jsonl")).unwrap();
         let wanted = [r#"{"text": "1: success"}"#, "task 1\nis done", in_file.trim_end()];
         assert!(wanted.contains(&got.body.as_str()), "{}", got.body);
@@ -149,7 +149,7 @@ async fn a_url_file_that_changes_counts_while_the_daemon_runs_and_a_broken_one_d
     let cloud = one_task().await;
     let wrong = Receiver::start().await;
     let right = Receiver::start().await;
-    wrong.answer(receiver::Answer::status(404));
+    wrong.response(receiver::ReceiverResponse::status(404));
     let home = home(&cloud, "url_file = \"ops_url\"");
     home.write("ops_url", &format!("http://{}/{PASSWORD}\n", wrong.addr));
     let child = start_at_trace(&home);
@@ -165,12 +165,12 @@ async fn a_url_file_that_changes_counts_while_the_daemon_runs_and_a_broken_one_d
     replace(&format!("http://{}/{PASSWORD}\n", right.addr));
     eventually("the right one has it", || right.got().len() == 1).await;
     let stderr = stopped(child, &home).await;
-    for told in [
+    for reported in [
         "returned HTTP 404: the receiver has nothing at this address; check `url`",
         "is plain http to another machine",
         "was read again",
     ] {
-        assert!(stderr.contains(told), "{told} in {stderr}");
+        assert!(stderr.contains(reported), "{reported} in {stderr}");
     }
     assert_eq!(stderr.matches("cannot be used; its previous content stays in use").count(), 1, "{stderr}");
     assert!(!stderr.contains(PASSWORD), "{stderr}");
@@ -209,15 +209,17 @@ async fn no_secret_is_printed(with_template: bool) {
         "Cannot POST /{path}?key={query} {header} {key} {}",
         if with_template { template } else { "" }
     );
-    receiver.answer_next([400, 401, 404, 422, 429, 500].map(|status| receiver::Answer::says(status, &echo)));
+    receiver.respond_next(
+        [400, 401, 404, 422, 429, 500].map(|status| receiver::ReceiverResponse::says(status, &echo)),
+    );
     let location = vec![("location", format!("/{path}?key={query}"))];
-    receiver.answer_next([
-        receiver::Answer::Status(302, location, echo),
-        receiver::Answer::Cut,
-        receiver::Answer::Silent,
+    receiver.respond_next([
+        receiver::ReceiverResponse::Status(302, location, echo),
+        receiver::ReceiverResponse::Cut,
+        receiver::ReceiverResponse::Silent,
     ]);
     let child = start_at_trace(&home);
-    eventually("the event is taken", || receiver.got().iter().any(|got| got.was_taken)).await;
+    eventually("the event is taken", || receiver.got().iter().any(|got| got.was_accepted)).await;
     receiver.down().await;
     let stderr = stopped(child, &home).await;
     // The output of a template may be secret, so an echo is not reported.
@@ -321,7 +323,7 @@ async fn a_gateway_whose_server_is_down_is_asked_again_and_a_slow_body_delays_no
     let receiver = Receiver::start().await;
     let nginx = nginx::start(&certificate, receiver.addr).await;
     // At a hundred bytes a second it takes longer than this test would ever wait.
-    receiver.answer(receiver::Answer::says(200, &"x".repeat(1 << 20)));
+    receiver.response(receiver::ReceiverResponse::says(200, &"x".repeat(1 << 20)));
     receiver.down().await;
     let home = home(
         &cloud,
@@ -333,7 +335,7 @@ async fn a_gateway_whose_server_is_down_is_asked_again_and_a_slow_body_delays_no
     says(&home, "returned HTTP 502: the receiver failed").await;
     receiver.up().await;
     // Ends once the event is acknowledged.
-    assert_eq!((said(child).await.code, receiver.got().len()), (Some(0), 1));
+    assert_eq!((output_of(child).await.code, receiver.got().len()), (Some(0), 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

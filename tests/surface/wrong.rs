@@ -3,18 +3,18 @@
 
 use opwatch::sim::{Scenario, Sim};
 
-use crate::support::{Home, cloud, said};
+use crate::support::{Home, cloud, output_of};
 
 /// A secret, which must not be in any output.
 const SECRET: &str = "hunter2";
 
 /// Both commands say the same, so that what `check` lets pass can be run.
-async fn refused(home: &Home, cloud: &Sim, file: &str, told: &[&str]) {
+async fn refused(home: &Home, cloud: &Sim, file: &str, reported: &[&str]) {
     for command in ["check", "run"] {
-        let ended = said(home.opwatch(&[command, "-c", file]).spawn().unwrap()).await;
+        let ended = output_of(home.opwatch(&[command, "-c", file]).spawn().unwrap()).await;
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{command} {file}: {}", ended.stderr);
-        assert_eq!(ended.stderr.lines().count(), told.len(), "{command} {file}: {}", ended.stderr);
-        for part in told {
+        assert_eq!(ended.stderr.lines().count(), reported.len(), "{command} {file}: {}", ended.stderr);
+        for part in reported {
             let is_told = |line: &str| {
                 part.split(" … ").all(|part| line.contains(part)) && line.starts_with("opwatch: ")
             };
@@ -43,7 +43,7 @@ async fn a_file_that_is_none_is_refused_as_what_it_is() {
     std::fs::create_dir(home.path("folder.toml")).unwrap();
     // No user can read this file, not even root.
     std::os::unix::fs::symlink("/proc/self/mem", home.path("unreadable.toml")).unwrap();
-    for (file, told) in [
+    for (file, reported) in [
         (
             "missing.toml",
             "opwatch: missing.toml: there is no such file; write it, or name another one with -c",
@@ -57,7 +57,7 @@ async fn a_file_that_is_none_is_refused_as_what_it_is() {
         ),
         ("unreadable.toml", "opwatch: unreadable.toml: cannot be read ("),
     ] {
-        refused(&home, &cloud, file, &[told]).await;
+        refused(&home, &cloud, file, &[reported]).await;
     }
 }
 
@@ -71,12 +71,12 @@ async fn wrong_types_units_names_and_layers_and_ids_listed_twice_are_reported_to
     std::fs::create_dir(home.path("conf.d")).unwrap();
     home.write("conf.d/local.toml", "[accounts.default]\nsecret_key = \"hunter2\"\n");
     home.write("list.tasks", "{\"id\":1,\"region\":\"bj\"}\n{\"id\":1,\"region\":\"bj\",\"name\":\"x\"}\n");
-    let told = [
+    let reported = [
         "opwatch.toml:4: accounts.default.regoin: unknown key; did you mean `region`?",
         "accounts.default.secret_key_file: conflicts with `secret_key`; keep one of the two",
         "opwatch.toml:10: poll.initial_interval: … \"90s\"",
         "opwatch.toml:11: poll.max_interval: … \"90s\"",
         "list.tasks:2: task 1 is listed at list.tasks:1 with other settings",
     ];
-    refused(&home, &cloud, "opwatch.toml", &told).await;
+    refused(&home, &cloud, "opwatch.toml", &reported).await;
 }

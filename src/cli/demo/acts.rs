@@ -11,7 +11,7 @@ pub enum Act {
     /// Prints this text, with time to read it.
     Say(&'static str),
     /// Until every task was polled once.
-    AllAreAsked,
+    AllArePolled,
     /// The cloud returns this status for a server's task, until its event.
     Becomes(u64, i64),
     /// The cloud's gateway returns 502 for everything, until only probes are sent.
@@ -34,7 +34,7 @@ const PARTLY_DONE: i64 = 5;
 
 /// The whole demonstration.
 pub const ACTS: &[Act] = &[
-    Act::AllAreAsked,
+    Act::AllArePolled,
     Act::Say(
         "Every task was polled, and all of them are running. Now the first ones end. Each end is logged once, in one line:",
     ),

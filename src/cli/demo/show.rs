@@ -27,7 +27,7 @@ const NEW_KEY: &str = "simulator-secret-key-2";
 /// The time to read a few lines.
 const TO_READ: Duration = Duration::from_millis(1_400);
 /// The time to read the events of a step.
-const TO_LOOK: Duration = Duration::from_millis(300);
+const TIME_TO_LOOK: Duration = Duration::from_millis(300);
 /// Failed polls that open a circuit breaker after successful ones, and a few more, since some are probes.
 const OUTAGE_POLLS: usize = 9;
 
@@ -70,7 +70,7 @@ impl Show<'_> {
                 return Ok(());
             }
         }
-        while !matches!(self.hear(None).await, DemoUpdate::Nothing) {}
+        while !matches!(self.next_update(None).await, DemoUpdate::Nothing) {}
         Ok(())
     }
 
@@ -78,13 +78,13 @@ impl Show<'_> {
     async fn act(&mut self, act: Act) -> Result<bool, CommandFailure> {
         let goes_on = match act {
             Act::Say(text) => {
-                self.pause(TO_LOOK).await;
+                self.pause(TIME_TO_LOOK).await;
                 say(text)?;
                 self.pause_to_read().await
             }
-            Act::AllAreAsked => {
-                let mut asked = HashSet::new();
-                let mut note = |id: String| asked.insert(id) && asked.len() as u64 == TASKS;
+            Act::AllArePolled => {
+                let mut polled = HashSet::new();
+                let mut note = |id: String| polled.insert(id) && polled.len() as u64 == TASKS;
                 self.until(|heard| matches!(heard, DemoUpdate::Polled(seen) if note(seen.id.to_string())))
                     .await
             }
@@ -130,7 +130,7 @@ impl Show<'_> {
     /// Waits for that update; false: the daemon has ended.
     async fn until(&mut self, mut wanted: impl FnMut(&DemoUpdate) -> bool) -> bool {
         loop {
-            match self.hear(None).await {
+            match self.next_update(None).await {
                 DemoUpdate::Nothing => return false,
                 heard if wanted(&heard) => return true,
                 DemoUpdate::Event(_) | DemoUpdate::Polled(_) | DemoUpdate::Time => {}
@@ -150,7 +150,7 @@ impl Show<'_> {
         }
         let end = self.clock.now().steady + span;
         loop {
-            match self.hear(Some(end)).await {
+            match self.next_update(Some(end)).await {
                 DemoUpdate::Nothing => return false,
                 DemoUpdate::Time => return true,
                 DemoUpdate::Event(_) | DemoUpdate::Polled(_) => {}
@@ -159,7 +159,7 @@ impl Show<'_> {
     }
 
     /// The next update, or the end of the pause; an event is written at once.
-    async fn hear(&mut self, end: Option<Steady>) -> DemoUpdate {
+    async fn next_update(&mut self, end: Option<Steady>) -> DemoUpdate {
         let received = tokio::select! {
             biased;
             received = self.events.recv() => received,

@@ -230,8 +230,8 @@ mod tests {
     #[test]
     fn the_command_to_go_on_with_names_what_is_open_as_a_shell_takes_it() {
         let arguments = arguments("1 2 --region bj --param Env=a'b");
-        let said = arguments.go_on(&[], &["2".to_owned(), "a b".to_owned()]);
-        assert_eq!(said, r"to continue: opwatch wait 2 'a b' --region bj --param 'Env=a'\''b'");
+        let reported = arguments.go_on(&[], &["2".to_owned(), "a b".to_owned()]);
+        assert_eq!(reported, r"to continue: opwatch wait 2 'a b' --region bj --param 'Env=a'\''b'");
         assert!(arguments.go_on(&[], &vec!["1".to_owned(); 21]).contains("the same command again"));
     }
 

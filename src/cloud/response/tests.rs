@@ -126,8 +126,8 @@ fn secrets_are_hidden_in_what_is_kept_and_the_texts_as_they_came_decide() {
     // A cut comes last: half a secret would not be found.
     let text = format!("{}4100 hunter2{}", "x".repeat(MAX_TEXT_BYTES - 4), "y".repeat(100));
     let refused = kept(read(&format!(r#"{{"code":"{text}","message":"{text}"}}"#)), &hidden).unwrap_err();
-    for told in [refused.message, refused.code.to_string()] {
-        assert!(told.len() == MAX_TEXT_BYTES && told.ends_with("x[sec"), "{told}");
+    for reported in [refused.message, refused.code.to_string()] {
+        assert!(reported.len() == MAX_TEXT_BYTES && reported.ends_with("x[sec"), "{reported}");
     }
 }
 

@@ -351,9 +351,9 @@ impl Witness {
             return Ok(());
         }
         let record: Value = serde_json::from_str(&event.body).map_err(|error| error.to_string())?;
-        let told = schema::told(&record);
-        if !told.is_empty() {
-            return Err(format!("the schema: {told:?} {}", event.body));
+        let reported = schema::reported(&record);
+        if !reported.is_empty() {
+            return Err(format!("the schema: {reported:?} {}", event.body));
         }
         if event.kind == Kind::GroupFinished {
             Self::group_finished(&record)?;

@@ -69,9 +69,9 @@ fn accounts_of_one_secret_id_share_a_pace_key_and_its_lower_rate() {
 #[test]
 fn a_list_that_the_rate_does_not_carry_is_doubted_with_its_arithmetic_and_what_helps() {
     let (_, doubts) = planned("", &bare(10_000));
-    let told = "default, bj, bm: the rate limit is the bottleneck: 10,000 tasks ÷ 95/1m = 1h 45m for one sweep, so an end is detected up to 1h 45m late";
+    let reported = "default, bj, bm: the rate limit is the bottleneck: 10,000 tasks ÷ 95/1m = 1h 45m for one sweep, so an end is detected up to 1h 45m late";
     assert!(
-        doubts[0].starts_with(told)
+        doubts[0].starts_with(reported)
             && doubts[0].contains("api = \"3.0\" in the account (one sweep then takes 3m 31s)"),
         "{doubts:#?}"
     );

@@ -48,7 +48,7 @@ fn refused(class: Class, code: i64) -> Response {
 fn play(
     board: &mut Board,
     seconds: std::ops::Range<i64>,
-    answer: impl Fn(Row, i64) -> Response,
+    response: impl Fn(Row, i64) -> Response,
 ) -> (Vec<(i64, Row)>, Vec<Notice>) {
     let mut polls = Vec::new();
     let mut notices = Vec::new();
@@ -56,7 +56,7 @@ fn play(
         while let Some((slot, task)) = board.take(Steady(now)) {
             let row = task.row;
             polls.push((now, row));
-            let settled = board.settle(slot, answer(row, now), moment(now), moment(now), 0.5).unwrap();
+            let settled = board.settle(slot, response(row, now), moment(now), moment(now), 0.5).unwrap();
             notices.extend(settled.notices);
             match settled.effect {
                 Effect::Again(task) | Effect::Progress(task, ..) => board.put_back(slot, task),
@@ -145,8 +145,8 @@ fn a_list_that_is_refused_alike_holds_its_pace_key_and_abandons_nothing() {
 #[test]
 fn a_wrong_id_among_good_ones_is_abandoned_and_holds_nothing() {
     let mut board = board(1, 10.0, 32, 20);
-    let answer = |row, _| if row == Row(7) { refused(Class::Task, 5000) } else { running() };
-    let (_, notices) = play(&mut board, 0..600, answer);
+    let response = |row, _| if row == Row(7) { refused(Class::Task, 5000) } else { running() };
+    let (_, notices) = play(&mut board, 0..600, response);
     assert_eq!((ended(&notices), board.open(), notices.len()), (1, 19, 1), "{notices:?}");
 }
 
@@ -175,11 +175,11 @@ fn during_an_outage_only_probes_are_sent_and_afterwards_the_rate_recovers_for_al
 fn an_outage_that_lasts_is_reported_again_with_backoff() {
     let mut board = board(1, 50.0, 32, 100);
     let (_, notices) = play(&mut board, 0..4 * 3600, |_, _| refused(Class::Service, 6000));
-    let told = notices
+    let reported = notices
         .iter()
         .filter(|notice| matches!(notice, Notice::Gate(_, GateChange::Opened(_) | GateChange::StillOpen(_))))
         .count();
-    assert!((6..=10).contains(&told) && told == notices.len(), "{notices:?}");
+    assert!((6..=10).contains(&reported) && reported == notices.len(), "{notices:?}");
     let (_, notices) = play(&mut board, 4 * 3600..4 * 3600 + 400, |_, _| running());
     let [Notice::Gate(_, GateChange::Closed(probes))] = &notices[..] else { panic!("{notices:?}") };
     assert!(probes.lasting.since.steady < Steady(60_000_000), "{probes:?}");
@@ -190,8 +190,8 @@ fn a_pace_that_is_too_fast_again_and_again_is_reported_with_backoff() {
     for class in [Class::Throttled, Class::AccountThrottled] {
         let mut board = board(1, 20.0, 32, 100);
         let (_, notices) = play(&mut board, 0..3600, |_, _| refused(class, 4400));
-        let told = notices.iter().filter(|notice| matches!(notice, Notice::Throttled(..))).count();
-        assert!((5..=7).contains(&told) && told == notices.len(), "{notices:?}");
+        let reported = notices.iter().filter(|notice| matches!(notice, Notice::Throttled(..))).count();
+        assert!((5..=7).contains(&reported) && reported == notices.len(), "{notices:?}");
     }
 }
 
@@ -201,9 +201,9 @@ fn a_hold_is_reported_again_though_its_probes_fail_in_a_way_that_passes() {
         [(Class::Account, Scope::Account(AccountIndex(0))), (Class::PaceKey, Scope::Key(KeyIndex(0)))]
     {
         let mut board = board(1, 10.0, 32, 100);
-        let answer =
+        let response =
             |_, now| if now < 5_000_000 { refused(held_by, 4100) } else { refused(Class::Service, 6000) };
-        let (_, notices) = play(&mut board, 0..4 * 3600, answer);
+        let (_, notices) = play(&mut board, 0..4 * 3600, response);
         let again =
             notices.iter().filter(|notice| matches!(notice, Notice::Gate(of, GateChange::StillHeld(fault)) if *of == scope && fault.class == Class::Service));
         let again = again.count();
@@ -221,9 +221,9 @@ fn an_overdue_task_is_reported_once() {
     board.add(Waiting { warn_after: Some(Duration::from_secs(30)), ..task(0, 1, Steady(0)) }, moment(0));
     assert!(board.take_overdue(moment(29_000_000)).is_none());
     assert!(board.take_overdue(moment(30_000_000)).is_some_and(|(slot, task, _)| {
-        let told = task.row == Row(1);
+        let reported = task.row == Row(1);
         board.put_back(slot, task);
-        told
+        reported
     }));
     assert!(board.take_overdue(moment(90_000_000)).is_none());
 }
@@ -273,8 +273,8 @@ fn accounts_with_one_pace_key_share_its_lower_rate_and_nothing_else() {
     board.lower_rate(key, Rate::new(5.0, Duration::from_secs(1)).unwrap());
     [mistyped, right].into_iter().for_each(|account| board.add_target(account, key));
     (0..6).for_each(|number| _ = board.add(task(number as u32 % 2, number, Steady(0)), moment(0)));
-    let answer = |row: Row, _| if row.0 % 2 == 0 { refused(Class::Account, 4100) } else { running() };
-    let (polls, _) = play(&mut board, 0..60, answer);
+    let response = |row: Row, _| if row.0 % 2 == 0 { refused(Class::Account, 4100) } else { running() };
+    let (polls, _) = play(&mut board, 0..60, response);
     assert!(polls.windows(2).all(|pair| pair[1].0 - pair[0].0 >= 995_000), "{polls:?}");
     let of_right = polls.iter().filter(|(_, row)| row.0 % 2 == 1).count();
     assert!(of_right > 12 && polls.len() - of_right < 6, "{polls:?}");
@@ -295,8 +295,8 @@ fn tasks_that_cannot_be_polled_wait_and_are_named_as_on_hold() {
 #[test]
 fn one_task_that_alone_is_refused_like_a_setting_delays_no_other_for_long() {
     let mut board = board(1, 10.0, 32, 50);
-    let answer = |row, _| if row == Row(7) { refused(Class::PaceKey, 4102) } else { running() };
-    let (polls, notices) = play(&mut board, 0..600, answer);
+    let response = |row, _| if row == Row(7) { refused(Class::PaceKey, 4102) } else { running() };
+    let (polls, notices) = play(&mut board, 0..600, response);
     let held = notices.iter().filter(|notice| matches!(notice, Notice::Gate(_, GateChange::Held(_)))).count();
     assert_eq!((held, board.open()), (1, 50), "{notices:?}");
     let alone = polls.iter().filter(|(_, row)| *row == Row(7)).count();
@@ -307,9 +307,9 @@ fn one_task_that_alone_is_refused_like_a_setting_delays_no_other_for_long() {
 fn what_was_under_way_when_an_account_was_held_does_not_release_it() {
     let mut board = board(1, 1_000.0, 32, 3);
     let slots: Vec<_> = (0..3).map(|tick| board.take(Steady(tick * 10_000 + 10_000)).unwrap().0).collect();
-    let answers = [refused(Class::Account, 4100), running(), running()];
-    for (slot, answer) in slots.into_iter().zip(answers) {
-        let settled = board.settle(slot, answer, moment(40_000), moment(50_000), 0.5).unwrap();
+    let responses = [refused(Class::Account, 4100), running(), running()];
+    for (slot, response) in slots.into_iter().zip(responses) {
+        let settled = board.settle(slot, response, moment(40_000), moment(50_000), 0.5).unwrap();
         match settled.effect {
             Effect::Again(task) | Effect::Progress(task, ..) => board.put_back(slot, task),
             Effect::AtOnce(_) | Effect::Finish(..) | Effect::Abandon(..) => panic!("it is over"),
@@ -381,8 +381,8 @@ fn the_last_place_is_kept_for_a_pace_key_that_becomes_due_while_another_hangs() 
 #[test]
 fn a_throttled_poll_costs_its_task_the_next_slot_and_no_error_interval() {
     let mut board = board(1, 10.0, 32, 1);
-    let answer = |_, now: i64| if now < 300_000 { refused(Class::Throttled, 4400) } else { running() };
-    let (polls, _) = play(&mut board, 0..9, answer);
+    let response = |_, now: i64| if now < 300_000 { refused(Class::Throttled, 4400) } else { running() };
+    let (polls, _) = play(&mut board, 0..9, response);
     let first_good = polls.iter().map(|(now, _)| *now).find(|now| *now >= 300_000).expect("a good response");
     assert!(first_good < 9_000_000, "{polls:?}");
 }
@@ -433,8 +433,8 @@ fn ten_thousand_pace_keys_are_polled_in_turn_within_their_rates() {
 #[test]
 fn a_task_that_alone_is_throttled_for_ever_delays_no_other() {
     let mut board = board(1, 20.0, 32, 60);
-    let answer = |row, _| if row == Row(7) { refused(Class::Throttled, 4400) } else { running() };
-    let (polls, _) = play(&mut board, 0..60, answer);
+    let response = |row, _| if row == Row(7) { refused(Class::Throttled, 4400) } else { running() };
+    let (polls, _) = play(&mut board, 0..60, response);
     let rows: std::collections::HashSet<_> = polls.iter().map(|(_, row)| row).collect();
     assert_eq!(rows.len(), 60);
 }

@@ -15,7 +15,7 @@ static VALIDATOR: LazyLock<Validator> = LazyLock::new(|| {
 });
 
 /// The violations of the schema by a record; empty: it is valid.
-pub(crate) fn told(record: &Value) -> Vec<String> {
+pub(crate) fn reported(record: &Value) -> Vec<String> {
     VALIDATOR.iter_errors(record).map(|error| format!("{}: {error}", error.instance_path())).collect()
 }
 
@@ -148,7 +148,7 @@ fn record(kind: Kind) -> Value {
 fn an_event_of_every_type_is_valid_by_the_schema() {
     for event in Kind::ALL.into_iter().flat_map(samples) {
         let record = serde_json::from_str(&event.body).unwrap();
-        assert_eq!(told(&record), [""; 0], "{record}");
+        assert_eq!(reported(&record), [""; 0], "{record}");
         assert_eq!(record["type"], event.kind.name());
     }
 }
@@ -158,7 +158,7 @@ fn a_reader_of_the_schema_lets_added_fields_pass() {
     for mut record in Kind::ALL.into_iter().map(record) {
         record["added"] = true.into();
         record["data"]["added"] = json!({"a": [1]});
-        assert_eq!(told(&record), [""; 0], "{record}");
+        assert_eq!(reported(&record), [""; 0], "{record}");
     }
 }
 
@@ -203,14 +203,14 @@ fn every_field_that_is_always_there_is_required() {
         for field in fields {
             let mut record = record(kind);
             assert!(record["data"].as_object_mut().unwrap().remove(*field).is_some(), "{field}");
-            assert_ne!(told(&record), [""; 0], "{} without {field}", kind.name());
+            assert_ne!(reported(&record), [""; 0], "{} without {field}", kind.name());
         }
     }
     for whole in Kind::ALL.into_iter().map(record) {
         for field in ["specversion", "id", "source", "type", "subject", "time", "datacontenttype", "data"] {
             let mut record = whole.clone();
             record.as_object_mut().unwrap().remove(field);
-            assert_ne!(told(&record), [""; 0], "{whole} without {field}");
+            assert_ne!(reported(&record), [""; 0], "{whole} without {field}");
         }
     }
 }
@@ -260,6 +260,6 @@ fn a_value_that_is_wrong_is_found() {
         let mut record = record(kind);
         let (parent, field) = pointer.rsplit_once('/').unwrap();
         record.pointer_mut(parent).unwrap()[field] = wrong.clone();
-        assert_ne!(told(&record), [""; 0], "{pointer} = {wrong}");
+        assert_ne!(reported(&record), [""; 0], "{pointer} = {wrong}");
     }
 }

@@ -44,7 +44,7 @@ fn one_failing_task_among_three_opens_nothing() {
 #[test]
 fn six_failures_of_ten_calls_open_the_circuit_breaker_and_five_do_not() {
     let mut gate = gate();
-    (0..5).for_each(|_| drop(gate.succeeded(false, NOW)));
+    (0..5).for_each(|_| _ = gate.succeeded(false, NOW));
     assert!((0..5).all(|_| gate.failed(&"500", true, false, NOW).is_none()));
     assert_eq!(gate.failed(&"500", true, false, NOW), Some(GateChange::Opened("500")));
 }
@@ -55,7 +55,7 @@ fn after_a_circuit_breaker_the_rate_is_restored_gradually() {
     let rate = crate::units::Rate::new(10.0, Duration::from_secs(1)).unwrap();
     let pace = || Pace::new(rate, NOW.steady);
     let mut gate = Gate::new(pace(), GateWaits { on_hold: waits, breaker_open: waits });
-    (0..5).for_each(|_| drop(gate.failed(&"500", true, false, NOW)));
+    (0..5).for_each(|_| _ = gate.failed(&"500", true, false, NOW));
     assert!(matches!(gate.succeeded(true, at(60)), Some(GateChange::Closed(_))));
     let mut never_closed = Gate::new(pace(), GateWaits { on_hold: waits, breaker_open: waits });
     let gap = |gate: &mut Gate<&'static str>| {
@@ -68,7 +68,7 @@ fn after_a_circuit_breaker_the_rate_is_restored_gradually() {
 #[test]
 fn the_start_of_a_failure_is_that_of_its_first_fault() {
     let mut gate = gate();
-    (0..5).for_each(|_| drop(gate.failed(&"500", true, false, at(100))));
+    (0..5).for_each(|_| _ = gate.failed(&"500", true, false, at(100)));
     gate.backdate(at(40));
     assert_eq!(gate.probes().unwrap().lasting.since, at(40));
     gate.put_on_hold(&"401", false, true, at(120));

@@ -30,7 +30,7 @@ fn sending() -> Sending {
 }
 
 /// A delivery of the event of that number, about that task.
-fn owed(seq: i64, task: i64) -> OutboxRow {
+fn rest(seq: i64, task: i64) -> OutboxRow {
     let kind = if task == 0 { Kind::AccountHeld } else { Kind::Finished };
     let event = event(seq, kind, &format!("bm/{task}"));
     OutboxRow { seq: Seq(seq), task: (task != 0).then_some(Row(task)), attempts: 0, tried: None, event }
@@ -68,7 +68,7 @@ impl Play {
     fn new(sending: Sending, outbox: impl IntoIterator<Item = OutboxRow>) -> Self {
         Self {
             lane: Lane::new("hook".to_owned(), sending, Duration::ZERO, Steady(0)),
-            outbox: outbox.into_iter().map(|owed| (owed.seq.0, owed)).collect(),
+            outbox: outbox.into_iter().map(|rest| (rest.seq.0, rest)).collect(),
             delivered: Vec::new(),
             attempts: Vec::new(),
             notices: Vec::new(),
@@ -82,12 +82,12 @@ impl Play {
     fn play(
         &mut self,
         seconds: std::ops::Range<i64>,
-        answer: impl Fn(&[i64], i64) -> Result<(), Refusal>,
+        response: impl Fn(&[i64], i64) -> Result<(), Refusal>,
     ) -> &mut Self {
         for now in (seconds.start * SECOND..seconds.end * SECOND).step_by(10_000) {
             while let Some((after, limit)) = self.lane.wants() {
                 let page: Vec<_> =
-                    self.outbox.range(after.0 + 1..).take(limit).map(|(_, owed)| owed.clone()).collect();
+                    self.outbox.range(after.0 + 1..).take(limit).map(|(_, rest)| rest.clone()).collect();
                 self.lane.load(page, limit, Steady(now));
             }
             self.longest_window = self.longest_window.max(self.lane.window.len());
@@ -96,7 +96,7 @@ impl Play {
             self.under_way = under_way;
             for (_, Attempt { number, events }) in over {
                 let seqs: Vec<i64> = events.iter().map(|event| event.time.0).collect();
-                let result = answer(&seqs, now);
+                let result = response(&seqs, now);
                 if result.is_ok() {
                     self.delivered.extend(seqs.iter().map(|seq| (*seq, now)));
                 }
@@ -106,9 +106,9 @@ impl Play {
                         OutboxWrite::Acknowledge(seqs) => {
                             seqs.iter().for_each(|seq| _ = self.outbox.remove(&seq.0))
                         }
-                        OutboxWrite::DeadLetter(burial) => {
-                            self.outbox.remove(&burial.seq.0);
-                            self.lane.became_dead_letter(burial.seq);
+                        OutboxWrite::DeadLetter(letter) => {
+                            self.outbox.remove(&letter.seq.0);
+                            self.lane.became_dead_letter(letter.seq);
                         }
                         OutboxWrite::FirstFailure(..) | OutboxWrite::Event(..) => {}
                     }
@@ -130,7 +130,7 @@ impl Play {
 
     fn burials(&self) -> Vec<i64> {
         let seq = |write: &OutboxWrite| match write {
-            OutboxWrite::DeadLetter(burial) => Some(burial.seq.0),
+            OutboxWrite::DeadLetter(letter) => Some(letter.seq.0),
             OutboxWrite::Acknowledge(_) | OutboxWrite::FirstFailure(..) | OutboxWrite::Event(..) => None,
         };
         self.writes.iter().filter_map(seq).collect()
@@ -147,7 +147,7 @@ fn passing(_: &[i64], _: i64) -> Result<(), Refusal> {
 
 #[test]
 fn deliveries_go_out_oldest_first_and_no_more_than_the_bound_at_once() {
-    let mut play = Play::new(Sending { max_in_flight: 3, ..sending() }, (1..=9).map(|seq| owed(seq, seq)));
+    let mut play = Play::new(Sending { max_in_flight: 3, ..sending() }, (1..=9).map(|seq| rest(seq, seq)));
     play.play(0..1, ok);
     assert_eq!(play.seqs(), (1..=9).collect::<Vec<_>>());
     let at = |index: usize| play.attempts[index];
@@ -156,7 +156,7 @@ fn deliveries_go_out_oldest_first_and_no_more_than_the_bound_at_once() {
 
 #[test]
 fn a_task_s_events_never_overtake_each_other_and_wait_for_no_other_task_s() {
-    let mut play = Play::new(sending(), [owed(1, 1), owed(2, 2), owed(3, 1), owed(4, 3)]);
+    let mut play = Play::new(sending(), [rest(1, 1), rest(2, 2), rest(3, 1), rest(4, 3)]);
     play.play(0..60, |seqs, now| if seqs == [1] && now < 30 * SECOND { passing(seqs, now) } else { Ok(()) });
     assert_eq!(play.seqs(), [2, 4, 1, 3]);
     assert!(play.delivered[1].1 < SECOND);
@@ -166,7 +166,7 @@ fn a_task_s_events_never_overtake_each_other_and_wait_for_no_other_task_s() {
 fn memory_stays_bounded_with_any_number_of_deliveries_waiting() {
     let mut play = Play::new(
         Sending { batch: 256, max_in_flight: 1, ..sending() },
-        (1..=20_000).map(|seq| owed(seq, seq)),
+        (1..=20_000).map(|seq| rest(seq, seq)),
     );
     play.play(0..5, ok);
     assert_eq!(play.seqs(), (1..=20_000).collect::<Vec<_>>());
@@ -176,7 +176,7 @@ fn memory_stays_bounded_with_any_number_of_deliveries_waiting() {
 #[test]
 fn after_an_hour_of_failures_a_sink_gets_everything_in_order_within_its_rate() {
     let rate = Rate::new(50.0, Duration::from_secs(1));
-    let mut play = Play::new(Sending { rate, ..sending() }, (1..=100_000).map(|seq| owed(seq, seq)));
+    let mut play = Play::new(Sending { rate, ..sending() }, (1..=100_000).map(|seq| rest(seq, seq)));
     play.play(0..3600, passing);
     assert!(play.attempts.len() < 40, "{} attempts in an hour", play.attempts.len());
     assert!(
@@ -200,17 +200,17 @@ fn a_sink_that_fails_for_hours_is_reported_again_with_backoff_and_its_end_is_rep
     let retry = Retry { max: Span::seconds(60), ..Retry::default() };
     // One delivery is too little evidence to open the breaker, but the failure is logged.
     for waiting in [1, 100] {
-        let mut play = Play::new(Sending { retry, ..sending() }, (1..=waiting).map(|seq| owed(seq, seq)));
+        let mut play = Play::new(Sending { retry, ..sending() }, (1..=waiting).map(|seq| rest(seq, seq)));
         play.play(0..3 * 3600, passing);
-        let told = play.notices.iter().filter(|notice| {
+        let reported = play.notices.iter().filter(|notice| {
             if waiting > 1 {
                 matches!(notice, LaneNotice::Gate(GateChange::Opened(_) | GateChange::StillOpen(_)))
             } else {
                 matches!(notice, LaneNotice::Failing(_))
             }
         });
-        let told = told.count();
-        assert!((6..=9).contains(&told), "{told} of {waiting}: {:?}", play.notices);
+        let reported = reported.count();
+        assert!((6..=9).contains(&reported), "{reported} of {waiting}: {:?}", play.notices);
         assert!(
             play.notices.len() <= 10
                 && play.lane.lasting().is_some_and(|lasting| lasting.since.steady < Steady(60 * SECOND))
@@ -230,7 +230,7 @@ fn a_sink_that_fails_for_hours_is_reported_again_with_backoff_and_its_end_is_rep
 
 #[test]
 fn a_hold_of_a_sink_is_logged_again_and_its_cause_stays_though_its_probes_fail_otherwise() {
-    let mut play = Play::new(sending(), (1..=9).map(|seq| owed(seq, seq)));
+    let mut play = Play::new(sending(), (1..=9).map(|seq| rest(seq, seq)));
     play.play(0..3 * 3600, |_, now| {
         Err(if now < SECOND { Refusal::of_sink("401") } else { Refusal::passing("timeout") })
     });
@@ -252,7 +252,7 @@ fn a_hold_of_a_sink_is_logged_again_and_its_cause_stays_though_its_probes_fail_o
 
 #[test]
 fn a_refused_login_holds_the_sink_and_drops_nothing_and_a_probe_releases_it() {
-    let mut play = Play::new(sending(), (1..=100).map(|seq| owed(seq, seq)));
+    let mut play = Play::new(sending(), (1..=100).map(|seq| rest(seq, seq)));
     play.play(0..600, |_, _| Err(Refusal::of_sink("401: the login is refused")));
     assert!(play.attempts.len() < 25, "{} attempts", play.attempts.len());
     assert_eq!(
@@ -261,12 +261,12 @@ fn a_refused_login_holds_the_sink_and_drops_nothing_and_a_probe_releases_it() {
         "{:?}",
         play.notices
     );
-    let told: Vec<_> = play
+    let reported: Vec<_> = play
         .writes
         .iter()
         .filter(|write| matches!(write, OutboxWrite::Event(event, _) if event.kind == Kind::SinkHeld))
         .collect();
-    assert_eq!((told.len(), play.outbox.len()), (1, 100));
+    assert_eq!((reported.len(), play.outbox.len()), (1, 100));
     assert!(
         play.lane.is_on_hold() && play.lane.active(Steady(600 * SECOND)) < Duration::from_secs(1),
         "a hold does not count"
@@ -282,7 +282,7 @@ fn a_refused_login_holds_the_sink_and_drops_nothing_and_a_probe_releases_it() {
 
 #[test]
 fn a_changed_file_is_tried_at_once() {
-    let mut play = Play::new(sending(), [owed(1, 1)]);
+    let mut play = Play::new(sending(), [rest(1, 1)]);
     play.play(0..300, |_, _| Err(Refusal::of_sink("401")));
     play.lane.probe_now(Steady(300 * SECOND));
     play.play(300..301, ok);
@@ -291,17 +291,17 @@ fn a_changed_file_is_tried_at_once() {
 
 #[test]
 fn an_event_that_is_refused_for_its_content_becomes_a_dead_letter_and_delays_no_other() {
-    let mut play = Play::new(sending(), (1..=5).map(|seq| owed(seq, 1)));
+    let mut play = Play::new(sending(), (1..=5).map(|seq| rest(seq, 1)));
     play.play(0..10, |seqs, _| if seqs == [3] { Err(Refusal::of_event("413: too large")) } else { Ok(()) });
     assert_eq!((play.seqs(), play.burials(), play.lane.dead_letters()), (vec![1, 2, 4, 5], vec![3], 1));
-    let burial = play
+    let letter = play
         .writes
         .iter()
-        .find_map(|write| if let OutboxWrite::DeadLetter(burial) = write { Some(burial) } else { None })
+        .find_map(|write| if let OutboxWrite::DeadLetter(letter) = write { Some(letter) } else { None })
         .unwrap();
-    let (event, sinks) = burial.event.as_ref().unwrap();
+    let (event, sinks) = letter.event.as_ref().unwrap();
     assert_eq!(
-        (burial.error.as_str(), event.kind, sinks.as_slice()),
+        (letter.error.as_str(), event.kind, sinks.as_slice()),
         ("413: too large", Kind::DeliveryDead, &["log".to_owned()][..])
     );
     assert!(
@@ -311,7 +311,7 @@ fn an_event_that_is_refused_for_its_content_becomes_a_dead_letter_and_delays_no_
 
 #[test]
 fn a_sink_that_accepted_nothing_yet_and_refuses_three_alike_is_held_instead() {
-    let mut play = Play::new(Sending { max_in_flight: 1, ..sending() }, (1..=50).map(|seq| owed(seq, seq)));
+    let mut play = Play::new(Sending { max_in_flight: 1, ..sending() }, (1..=50).map(|seq| rest(seq, seq)));
     play.play(0..3600, |_, _| Err(Refusal::of_event("400: bad request")));
     assert_eq!((play.burials(), play.lane.is_on_hold()), (vec![1, 2], true));
     play.play(3600..4000, ok);
@@ -321,7 +321,7 @@ fn a_sink_that_accepted_nothing_yet_and_refuses_three_alike_is_held_instead() {
 #[test]
 fn a_refused_batch_is_sent_again_one_by_one_and_only_what_is_refused_alone_is_dead() {
     let mut play =
-        Play::new(Sending { batch: 10, max_in_flight: 1, ..sending() }, (1..=20).map(|seq| owed(seq, seq)));
+        Play::new(Sending { batch: 10, max_in_flight: 1, ..sending() }, (1..=20).map(|seq| rest(seq, seq)));
     play.play(0..10, |seqs, _| if seqs.contains(&13) { Err(Refusal::of_event("422")) } else { Ok(()) });
     assert_eq!(play.burials(), [13]);
     assert_eq!(play.seqs(), (1..=20).filter(|seq| *seq != 13).collect::<Vec<_>>());
@@ -332,13 +332,13 @@ fn events_are_gathered_for_as_long_as_is_asked_for_or_until_the_batch_is_full() 
     let gather = Some(Duration::from_secs(5));
     let mut play = Play::new(
         Sending { batch: 10, gather, max_in_flight: 1, ..sending() },
-        (1..=3).map(|seq| owed(seq, seq)),
+        (1..=3).map(|seq| rest(seq, seq)),
     );
     play.play(0..4, ok);
     assert_eq!(play.attempts, [0; 0]);
     play.play(4..6, ok);
     assert_eq!((play.attempts.as_slice(), play.seqs().len()), (&[5 * SECOND][..], 3));
-    play.outbox.extend((4..=13).map(|seq| (seq, owed(seq, seq))));
+    play.outbox.extend((4..=13).map(|seq| (seq, rest(seq, seq))));
     play.lane.refill();
     play.play(6..7, ok);
     assert_eq!((play.attempts.len(), play.attempts[1], play.seqs().len()), (2, 6 * SECOND, 13));
@@ -354,7 +354,7 @@ fn a_full_batch_goes_out_in_its_slot_though_more_might_be_gathered() {
         Duration::ZERO,
         Steady(0),
     );
-    lane.load((1..=25).map(|seq| owed(seq, seq)).collect(), WINDOW, Steady(0));
+    lane.load((1..=25).map(|seq| rest(seq, seq)).collect(), WINDOW, Steady(0));
     let mut sent = Vec::new();
     let mut now = Steady(0);
     while let Some(wake) = lane.wake().filter(|wake| *wake < Steady(3600 * SECOND)) {
@@ -372,7 +372,7 @@ fn a_batch_that_failed_comes_again_when_it_is_due_and_is_not_gathered_once_more(
     let gather = Some(Duration::from_secs(3600));
     let mut lane =
         Lane::new("hook".to_owned(), Sending { batch: 10, gather, ..sending() }, Duration::ZERO, Steady(0));
-    lane.load((1..=10).map(|seq| owed(seq, seq)).collect(), WINDOW, Steady(0));
+    lane.load((1..=10).map(|seq| rest(seq, seq)).collect(), WINDOW, Steady(0));
     let attempt = lane.attempt(Steady(0)).unwrap();
     lane.settle(attempt.number, passing(&[], 0), &routes(), moment(0), 0.5);
     let wake = lane.wake().unwrap();
@@ -384,7 +384,7 @@ fn a_batch_that_failed_comes_again_when_it_is_due_and_is_not_gathered_once_more(
 fn a_sink_that_fails_now_and_then_is_reported_with_backoff_and_not_each_time() {
     let rate = Rate::new(1.0, Duration::from_secs(1));
     let mut play =
-        Play::new(Sending { max_in_flight: 1, rate, ..sending() }, (1..=3000).map(|seq| owed(seq, seq)));
+        Play::new(Sending { max_in_flight: 1, rate, ..sending() }, (1..=3000).map(|seq| rest(seq, seq)));
     play.play(0..3600, |_, now| if now / SECOND % 5 == 0 { passing(&[], now) } else { Ok(()) });
     let failed = play.notices.iter().filter(|notice| matches!(notice, LaneNotice::Failing(_))).count();
     let closed = play
@@ -402,11 +402,11 @@ fn a_delivery_that_always_fails_becomes_a_dead_letter_after_give_up_after() {
         give_up_after: Limit(Some(Duration::from_secs(120))),
         ..Retry::default()
     };
-    let mut play = Play::new(Sending { retry, ..sending() }, [owed(1, 1), owed(2, 2)]);
+    let mut play = Play::new(Sending { retry, ..sending() }, [rest(1, 1), rest(2, 2)]);
     play.play(0..300, |seqs, now| if seqs == [1] { passing(seqs, now) } else { Ok(()) });
     assert_eq!((play.seqs(), play.burials()), (vec![2], vec![1]));
     assert!(play.writes.iter().any(
-        |write| matches!(write, OutboxWrite::DeadLetter(burial) if burial.error == "retries ended: 500")
+        |write| matches!(write, OutboxWrite::DeadLetter(letter) if letter.error == "retries ended: 500")
     ));
     let tried: Vec<_> =
         play.writes.iter().filter(|write| matches!(write, OutboxWrite::FirstFailure(..))).collect();
@@ -415,7 +415,7 @@ fn a_delivery_that_always_fails_becomes_a_dead_letter_after_give_up_after() {
 
 #[test]
 fn retry_after_of_a_sink_is_obeyed() {
-    let mut play = Play::new(sending(), (1..=3).map(|seq| owed(seq, seq)));
+    let mut play = Play::new(sending(), (1..=3).map(|seq| rest(seq, seq)));
     let busy = |_: &[i64], now: i64| {
         let refusal = Refusal { retry_after: Some(Duration::from_secs(40)), ..Refusal::passing("429") };
         if now < 30 * SECOND { Err(refusal) } else { Ok(()) }
@@ -428,15 +428,15 @@ fn retry_after_of_a_sink_is_obeyed() {
 #[test]
 fn trouble_with_a_trouble_event_makes_no_further_event() {
     for refusal in [|| Refusal::of_sink("401"), || Refusal::of_event("400")] {
-        let mut play = Play::new(sending(), [owed(1, 0)]);
+        let mut play = Play::new(sending(), [rest(1, 0)]);
         play.play(0..30, |_, _| Err(refusal()));
-        let told = play.writes.iter().filter(|write| {
+        let reported = play.writes.iter().filter(|write| {
             matches!(
                 write,
                 OutboxWrite::Event(..) | OutboxWrite::DeadLetter(DeadLetter { event: Some(_), .. })
             )
         });
-        assert_eq!(told.count(), 0, "{:?}", play.writes);
+        assert_eq!(reported.count(), 0, "{:?}", play.writes);
     }
 }
 
@@ -444,7 +444,7 @@ fn trouble_with_a_trouble_event_makes_no_further_event() {
 fn a_wake_up_finds_something_to_do_or_looks_at_a_later_moment() {
     let retry = Retry { initial: Span::seconds(1), max: Span::seconds(20), ..Retry::default() };
     let mut lane = Lane::new("hook".to_owned(), Sending { retry, ..sending() }, Duration::ZERO, Steady(0));
-    lane.load((1..=40).map(|seq| owed(seq, seq % 7 + 1)).collect(), WINDOW, Steady(0));
+    lane.load((1..=40).map(|seq| rest(seq, seq % 7 + 1)).collect(), WINDOW, Steady(0));
     let mut now = Steady(0);
     let mut idle = 0;
     let mut turn = 0;
@@ -465,13 +465,13 @@ fn a_wake_up_finds_something_to_do_or_looks_at_a_later_moment() {
 
 #[test]
 fn events_that_a_sink_cannot_stomach_keep_no_other_waiting() {
-    let mut play = Play::new(sending(), (1..=300).map(|seq| owed(seq, seq)));
+    let mut play = Play::new(sending(), (1..=300).map(|seq| rest(seq, seq)));
     play.play(0..600, |seqs, now| if seqs[0] <= 20 { passing(seqs, now) } else { Ok(()) });
     assert_eq!(play.seqs().len(), 280);
     // And neither do many of them, over a long time.
     let mut play = Play::new(sending(), []);
     for minute in 0..300 {
-        play.outbox.insert(minute + 1, owed(minute + 1, minute + 1));
+        play.outbox.insert(minute + 1, rest(minute + 1, minute + 1));
         play.lane.refill();
         play.play(
             minute * 10..minute * 10 + 10,
@@ -491,7 +491,7 @@ fn one_event_that_always_fails_takes_none_of_its_batch_with_it() {
     };
     let mut play = Play::new(
         Sending { batch: 10, max_in_flight: 1, retry, ..sending() },
-        (1..=40).map(|seq| owed(seq, seq)),
+        (1..=40).map(|seq| rest(seq, seq)),
     );
     play.play(0..600, |seqs, now| if seqs.contains(&13) { passing(seqs, now) } else { Ok(()) });
     assert_eq!((play.seqs().len(), play.burials()), (39, vec![13]));
@@ -499,7 +499,7 @@ fn one_event_that_always_fails_takes_none_of_its_batch_with_it() {
 
 #[test]
 fn one_event_that_is_refused_like_a_login_while_others_are_accepted_is_a_dead_letter() {
-    let mut play = Play::new(sending(), (1..=500).map(|seq| owed(seq, seq)));
+    let mut play = Play::new(sending(), (1..=500).map(|seq| rest(seq, seq)));
     play.play(0..3600, |seqs, _| if seqs == [7] { Err(Refusal::of_sink("403")) } else { Ok(()) });
     let held =
         play.notices.iter().filter(|notice| matches!(notice, LaneNotice::Gate(GateChange::Held(_)))).count();
@@ -510,7 +510,7 @@ fn one_event_that_is_refused_like_a_login_while_others_are_accepted_is_a_dead_le
 #[test]
 fn what_was_under_way_when_a_sink_was_held_does_not_release_it() {
     let mut lane = Lane::new("hook".to_owned(), sending(), Duration::ZERO, Steady(0));
-    lane.load((1..=3).map(|seq| owed(seq, seq)).collect(), WINDOW, Steady(0));
+    lane.load((1..=3).map(|seq| rest(seq, seq)).collect(), WINDOW, Steady(0));
     let attempts: Vec<_> = std::iter::from_fn(|| lane.attempt(Steady(0))).collect();
     lane.settle(attempts[0].number, Err(Refusal::of_sink("401")), &routes(), moment(1), 0.5);
     lane.settle(attempts[1].number, Ok(()), &routes(), moment(2), 0.5);
@@ -521,28 +521,28 @@ fn what_was_under_way_when_a_sink_was_held_does_not_release_it() {
 fn two_holds_of_one_millisecond_have_two_ids() {
     let mut ids = HashSet::new();
     let mut lane = Lane::new("hook".to_owned(), sending(), Duration::ZERO, Steady(0));
-    lane.load((1..=50).map(|seq| owed(seq, seq)).collect(), WINDOW, Steady(0));
-    let mut told = 0;
+    lane.load((1..=50).map(|seq| rest(seq, seq)).collect(), WINDOW, Steady(0));
+    let mut reported = 0;
     for turn in 0..20 {
         lane.probe_now(Steady(0));
         let attempt = lane.attempt(Steady(0)).unwrap();
         let result = if turn % 2 == 0 { Err(Refusal::of_sink("401")) } else { Ok(()) };
         for write in lane.settle(attempt.number, result, &routes(), moment(0), 0.5).0 {
             if let OutboxWrite::Event(event, _) = write {
-                told += 1;
+                reported += 1;
                 ids.insert(event.id);
             }
         }
     }
-    assert!(told > 10 && ids.len() == told, "{told} events, {} ids", ids.len());
+    assert!(reported > 10 && ids.len() == reported, "{reported} events, {} ids", ids.len());
 }
 
 #[test]
 fn trouble_of_one_account_waits_for_no_other_s() {
     let about = |seq: i64, subject: &str| {
-        let mut owed = owed(seq, 0);
-        owed.event = event(seq, Kind::AccountHeld, subject);
-        owed
+        let mut rest = rest(seq, 0);
+        rest.event = event(seq, Kind::AccountHeld, subject);
+        rest
     };
     let outbox = [about(1, "account/a"), about(2, "account/b"), about(3, "account/a"), about(4, "group/7")];
     let mut play = Play::new(sending(), outbox);
@@ -554,7 +554,7 @@ fn trouble_of_one_account_waits_for_no_other_s() {
 fn no_loop_spins_while_the_only_dead_letter_is_being_stored() {
     let retry = Retry { give_up_after: Limit(Some(Duration::from_secs(1))), ..Retry::default() };
     let mut lane = Lane::new("hook".to_owned(), Sending { retry, ..sending() }, Duration::ZERO, Steady(0));
-    lane.load((1..=6).map(|seq| owed(seq, seq)).collect(), WINDOW, Steady(0));
+    lane.load((1..=6).map(|seq| rest(seq, seq)).collect(), WINDOW, Steady(0));
     let mut now = Steady(0);
     while let Some(wake) = lane.wake().filter(|_| now < Steady(900 * SECOND)) {
         now = now.max(wake);

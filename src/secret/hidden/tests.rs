@@ -8,9 +8,9 @@ fn a_secret_inside_a_longer_base64_text_is_hidden_wherever_its_block_begins() {
     for before in ["", "u", "us", "use", "user"] {
         for after in ["", "x", "xy", "xyz"] {
             let text = STANDARD.encode(format!("{before}{SIGNATURE}{after}"));
-            let told = hidden.hide(&text).replace(SECRET, "");
+            let reported = hidden.hide(&text).replace(SECRET, "");
             // At most the whole blocks around it are left.
-            assert!(told.trim_end_matches('=').len() <= 2 * 4 + 2, "{before:?} {after:?}: {told}");
+            assert!(reported.trim_end_matches('=').len() <= 2 * 4 + 2, "{before:?} {after:?}: {reported}");
             let left = STANDARD.decode(&text).unwrap().len();
             assert!(left >= SIGNATURE.len() && !text.contains(SIGNATURE));
         }
@@ -59,8 +59,8 @@ fn a_part_of_a_text_has_no_part_of_a_secret() {
     let text = format!("before {SIGNATURE} after");
     for start in 0..text.len() {
         for end in start..=text.len() {
-            let told = hidden.hide_part(&text, start..end).replace(SECRET, "");
-            assert!("before  after".contains(&told), "{start}..{end}: {told}");
+            let reported = hidden.hide_part(&text, start..end).replace(SECRET, "");
+            assert!("before  after".contains(&reported), "{start}..{end}: {reported}");
         }
     }
 }
@@ -165,11 +165,11 @@ fn a_secret_is_hidden_in_every_spelling_that_a_person_can_read_back() {
             secret.replace('+', "+</b><b class=\"x\">"),
         ];
         for spelling in spellings {
-            let told = hidden.hide(&format!("before {spelling} after")).into_owned();
-            assert!(told.contains(SECRET), "{spelling}: {told}");
-            let left = told.replace(SECRET, "").replace("before", "").replace("after", "");
+            let reported = hidden.hide(&format!("before {spelling} after")).into_owned();
+            assert!(reported.contains(SECRET), "{spelling}: {reported}");
+            let left = reported.replace(SECRET, "").replace("before", "").replace("after", "");
             let letters = left.chars().filter(char::is_ascii_alphanumeric).count();
-            assert!(letters <= 12, "{spelling}: {told}");
+            assert!(letters <= 12, "{spelling}: {reported}");
         }
     }
 }

@@ -8,7 +8,7 @@ use super::{Counterpart, CounterpartBehaviour};
 use crate::clock::Clock;
 use crate::secret::Secret;
 use crate::sinks::Sink;
-use crate::sinks::receiver::{Answer, Receiver};
+use crate::sinks::receiver::{Receiver, ReceiverResponse};
 use crate::sinks::webhook::{Config, Webhook};
 use crate::units::Span;
 
@@ -45,13 +45,13 @@ impl Counterpart for Server {
         self.0.down().await;
         // Some servers echo the request.
         let echo = self.secrets().join(" ");
-        self.0.answer(match mood {
-            CounterpartBehaviour::Taking | CounterpartBehaviour::Down => Answer::status(202),
-            CounterpartBehaviour::Dying => Answer::Cut,
-            CounterpartBehaviour::Silent => Answer::Silent,
-            CounterpartBehaviour::Slow => Answer::Late(Duration::from_millis(50), 200),
-            CounterpartBehaviour::Closed => Answer::says(401, &echo),
-            CounterpartBehaviour::Picky => Answer::says(422, &echo),
+        self.0.response(match mood {
+            CounterpartBehaviour::Taking | CounterpartBehaviour::Down => ReceiverResponse::status(202),
+            CounterpartBehaviour::Dying => ReceiverResponse::Cut,
+            CounterpartBehaviour::Silent => ReceiverResponse::Silent,
+            CounterpartBehaviour::Slow => ReceiverResponse::Late(Duration::from_millis(50), 200),
+            CounterpartBehaviour::Closed => ReceiverResponse::says(401, &echo),
+            CounterpartBehaviour::Picky => ReceiverResponse::says(422, &echo),
         });
         if mood != CounterpartBehaviour::Down {
             self.0.up().await;
@@ -60,7 +60,7 @@ impl Counterpart for Server {
     }
 
     async fn taken(&mut self) -> Vec<String> {
-        let taken = self.0.got().into_iter().filter(|got| got.was_taken);
+        let taken = self.0.got().into_iter().filter(|got| got.was_accepted);
         let record = |value: Box<RawValue>| value.get().to_owned();
         let records = |body: String| match serde_json::from_str::<Vec<Box<RawValue>>>(&body) {
             Ok(batch) => batch.into_iter().map(record).collect(),

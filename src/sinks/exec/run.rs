@@ -20,11 +20,11 @@ use crate::secret::hidden::Hidden;
 
 /// The bytes of output that are kept, of which the last [`TELLABLE_BYTES`] are reported: enough for the
 /// message at the end of a stack trace. The rest is searched for secrets that were cut.
-const KEPT_BYTES: usize = 2 * TELLABLE_BYTES;
-const TELLABLE_BYTES: usize = 4096;
+const KEPT_BYTES: usize = 2 * REPORTABLE_BYTES;
+const REPORTABLE_BYTES: usize = 4096;
 /// The last lines that are reported, and their bytes: a refusal stays one readable line.
-const TOLD_LINES: usize = 3;
-const TOLD_BYTES: usize = 1024;
+const REPORTED_LINES: usize = 3;
+const REPORTED_BYTES: usize = 1024;
 /// Bytes of one read.
 const BLOCK_BYTES: usize = 8192;
 /// Bytes that are read after the end: the size of the largest pipe, since other processes may still write
@@ -40,7 +40,7 @@ pub struct RunEnd {
     /// `None`: it took too long, and was killed.
     pub status: Option<ExitStatus>,
     /// The last lines of what it wrote, as one line without control characters and secrets.
-    pub last_words: String,
+    pub last_output: String,
 }
 
 /// Runs the command with this input, for at most `limit`.
@@ -54,13 +54,13 @@ pub async fn run(command: Command, input: Vec<u8>, limit: Duration, hidden: &Hid
         Ok(status) => Some(status?),
         Err(_) => None,
     };
-    let Some(mut running) = running else { return Ok(RunEnd { status, last_words: String::new() }) };
+    let Some(mut running) = running else { return Ok(RunEnd { status, last_output: String::new() }) };
     if status.is_none() {
         running.group.kill();
         _ = timeout(DYING, running.group.0.wait()).await;
     }
     running.read_what_is_left();
-    Ok(RunEnd { status, last_words: running.tail.last_words(hidden) })
+    Ok(RunEnd { status, last_output: running.tail.last_output(hidden) })
 }
 
 /// A program that was started, and the reading end of its output and errors.
@@ -161,15 +161,15 @@ impl Tail {
     }
 
     /// The last lines that are not empty, as one line.
-    fn last_words(&self, hidden: &Hidden) -> String {
+    fn last_output(&self, hidden: &Hidden) -> String {
         let text = String::from_utf8_lossy(&self.0);
         let is_cut = self.0.len() >= KEPT_BYTES;
-        let start = if is_cut { text.len().saturating_sub(TELLABLE_BYTES) } else { 0 };
+        let start = if is_cut { text.len().saturating_sub(REPORTABLE_BYTES) } else { 0 };
         let text = hidden.hide_part(&text, start..text.len());
         let mut lines: Vec<&str> =
-            text.lines().map(str::trim).filter(|line| !line.is_empty()).rev().take(TOLD_LINES).collect();
+            text.lines().map(str::trim).filter(|line| !line.is_empty()).rev().take(REPORTED_LINES).collect();
         lines.reverse();
         let words = lines.join(" | ");
-        cut(&escaped(&words), TOLD_BYTES).into_owned()
+        cut(&escaped(&words), REPORTED_BYTES).into_owned()
     }
 }

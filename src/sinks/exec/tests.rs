@@ -143,7 +143,7 @@ async fn sigpipe_ends_it_as_it_ends_any_program_and_no_signal_is_blocked_by_us()
 #[tokio::test]
 async fn the_exit_code_alone_decides() {
     assert_eq!(run("echo trouble >&2; exit 0").await.map_err(|refusal| refusal.what), Ok(()));
-    for (text, class, told) in [
+    for (text, class, reported) in [
         ("exit 65", RefusalClass::Event, "/bin/sh refused the event (exit code 65)"),
         ("exit 75", RefusalClass::Passing, "/bin/sh requests a retry (exit code 75)"),
         ("exit 1", RefusalClass::Passing, "/bin/sh failed (exit code 1); check the program"),
@@ -151,7 +151,7 @@ async fn the_exit_code_alone_decides() {
         ("kill -9 $$", RefusalClass::Passing, "/bin/sh was ended by signal 9; check the program"),
     ] {
         let refusal = run(text).await.unwrap_err();
-        assert_eq!((refusal.class, refusal.what.as_str()), (class, told), "{text}");
+        assert_eq!((refusal.class, refusal.what.as_str()), (class, reported), "{text}");
     }
 }
 
@@ -264,7 +264,7 @@ async fn a_program_that_cannot_be_run_as_it_is_holds_the_sink() {
     let no_interpreter = write("no-interpreter", "#!/no/such/interpreter\n", 0o755);
     let no_program = write("no-program", "\u{1}\u{2}\u{3}", 0o755);
     let not_executable = write("not-executable", "#!/bin/sh\n", 0o644);
-    for (program, told) in [
+    for (program, reported) in [
         (at("missing"), "does not exist"),
         ("no-such-program-in-the-path".to_owned(), "does not exist"),
         (no_interpreter, "or its interpreter does not exist"),
@@ -281,7 +281,7 @@ async fn a_program_that_cannot_be_run_as_it_is_holds_the_sink() {
         }
         assert_eq!(refusal.class, RefusalClass::Sink, "{refusal}");
         assert!(
-            refusal.what.starts_with(&format!("cannot run {program}: ")) && refusal.what.contains(told),
+            refusal.what.starts_with(&format!("cannot run {program}: ")) && refusal.what.contains(reported),
             "{refusal}"
         );
         assert!(!refusal.what.contains("hunter2"), "{refusal}");

@@ -103,7 +103,7 @@ impl TypeConfig for Config {
     fn shown(&self) -> String {
         let destination = match (&self.url, &self.url_file) {
             // A URL can be a secret beyond host and port.
-            (Some(url), _) => url.expose().parse().map(|url| asked(&url)).unwrap_or_default(),
+            (Some(url), _) => url.expose().parse().map(|url| polled(&url)).unwrap_or_default(),
             (None, Some(file)) => format!("to the URL in {}", file.display()),
             (None, None) => String::new(),
         };
@@ -193,11 +193,11 @@ impl Webhook {
         reached: &Arc<WebhookClients>,
         request: Result<reqwest::Request, reqwest::Error>,
     ) -> Result<Response, Refusal> {
-        let asked = asked(&reached.materials.url);
+        let polled = polled(&reached.materials.url);
         let timeout = self.config.timeout.0;
         let deadline = self.clock.now().steady + timeout;
         let unanswered = |error| {
-            response::unanswered(error, &asked, rounded(timeout), &self.hidden(&reached.materials.url, ""))
+            response::unanswered(error, &polled, rounded(timeout), &self.hidden(&reached.materials.url, ""))
         };
         let request = request.map_err(unanswered)?;
         let exchanged = tokio::select! {
@@ -206,7 +206,7 @@ impl Webhook {
             // The client has the same limit, and cannot keep to it while its thread is busy with a flood.
             () = self.clock.sleep_until(deadline) => {
                 self.standing.distrust(reached);
-                return Err(response::late(&asked, rounded(timeout)));
+                return Err(response::late(&polled, rounded(timeout)));
             }
         };
         match exchanged {
@@ -247,7 +247,7 @@ impl Webhook {
         let hidden = || self.hidden(url, &signature);
         // The output of a template may be a secret, and a response may echo the body.
         let words = template.is_none();
-        response::judge(response, &asked(url), words, hidden, now.into()).await
+        response::judge(response, &polled(url), words, hidden, now.into()).await
     }
 
     /// All secrets that a response may repeat; the address may come from a file.
@@ -288,7 +288,7 @@ impl Sink for Webhook {
         if self.is_batched { BATCH } else { 1 }
     }
 
-    fn mended_by(&self) -> Vec<PathBuf> {
+    fn released_by(&self) -> Vec<PathBuf> {
         self.config.files().map(Path::to_owned).collect()
     }
 
@@ -375,6 +375,6 @@ fn batch_id(events: &[Event]) -> String {
 }
 
 /// Host and port: the only part of the address in messages.
-fn asked(url: &Url) -> String {
+fn polled(url: &Url) -> String {
     format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default())
 }

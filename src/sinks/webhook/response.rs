@@ -52,30 +52,30 @@ const STATUSES: &[(u16, RefusalClass, &str)] = &[
 const NGINX_ON_CERTIFICATES: &str = "SSL certificate";
 
 /// The receiver's text for messages: on one line, cut.
-fn told(words: &str, hidden: &Hidden) -> String {
+fn reported(words: &str, hidden: &Hidden) -> String {
     // A secret may be cut at the end of the body.
     let end = if words.len() < BODY_BYTES { words.len() } else { BODY_BYTES / 2 };
-    let mut told = String::new();
+    let mut reported = String::new();
     for character in hidden.hide_part(words, 0..end).trim().chars() {
-        let start = told.len();
+        let start = reported.len();
         match character {
-            '\n' | '\r' | '\t' => told.push(' '),
-            control if control.is_control() => told.extend(control.escape_unicode()),
-            other => told.push(other),
+            '\n' | '\r' | '\t' => reported.push(' '),
+            control if control.is_control() => reported.extend(control.escape_unicode()),
+            other => reported.push(other),
         }
-        if told.len() > WORDS_BYTES {
-            told.truncate(start);
-            told.push('…');
+        if reported.len() > WORDS_BYTES {
+            reported.truncate(start);
+            reported.push('…');
             break;
         }
     }
-    told
+    reported
 }
 
 /// Whether a response acknowledges. `hidden` is evaluated only where the receiver's text is used.
 pub async fn judge(
     response: Response,
-    asked: &str,
+    polled: &str,
     with_words: bool,
     hidden: impl FnOnce() -> Hidden,
     now: SystemTime,
@@ -90,7 +90,7 @@ pub async fn judge(
     // Read in any case, so that the connection can be used again.
     let words = words(response).await;
     let words = if is_readable { words } else { String::new() };
-    let what = format!("{asked} returned HTTP {}: ", status.as_u16());
+    let what = format!("{polled} returned HTTP {}: ", status.as_u16());
     if status.is_success() {
         return Ok(());
     }
@@ -109,7 +109,7 @@ pub async fn judge(
             Some((_, class, meaning)) => (*class, *meaning),
             None => (RefusalClass::Sink, "the receiver refuses the request; check `url` and `headers`"),
         };
-        let words = if with_words { told(&words, &hidden()) } else { String::new() };
+        let words = if with_words { reported(&words, &hidden()) } else { String::new() };
         let words = if words.is_empty() { words } else { format!("; its text: {words}") };
         return Err(Refusal { class, what: what + meaning + &words, retry_after: bounded(retry_after) });
     }
@@ -119,7 +119,7 @@ pub async fn judge(
 /// The refusal of an attempt without a response; `within` is its time limit.
 pub fn unanswered(
     error: reqwest::Error,
-    asked: &str,
+    polled: &str,
     within: impl std::fmt::Display,
     hidden: &Hidden,
 ) -> Refusal {
@@ -138,28 +138,28 @@ pub fn unanswered(
     let cause = hidden.hide(&cause);
     if let Some(advice) = advice {
         return Refusal::passing(format!(
-            "{asked} has a certificate that is not trusted ({cause}); {advice}"
+            "{polled} has a certificate that is not trusted ({cause}); {advice}"
         ));
     }
     match () {
         () if is_link_local => {
-            Refusal::of_sink(format!("{asked} {cause}; write another host, or set `allow_link_local`"))
+            Refusal::of_sink(format!("{polled} {cause}; write another host, or set `allow_link_local`"))
         }
-        () if is_timeout => late(asked, within),
+        () if is_timeout => late(polled, within),
         () if are_we_untrusted => Refusal::of_sink(format!(
-            "{asked} does not accept the client certificate ({cause}); check `tls.cert_file` and `tls.key_file`"
+            "{polled} does not accept the client certificate ({cause}); check `tls.cert_file` and `tls.key_file`"
         )),
         () if is_unknown_to_proxy => Refusal::of_sink(format!(
-            "the proxy before {asked} requires another login; write user and password into `proxy`"
+            "the proxy before {polled} requires another login; write user and password into `proxy`"
         )),
-        () if is_connect => Refusal::passing(format!("cannot reach {asked}: {cause}")),
-        () => Refusal::passing(format!("{asked} failed: {cause}")),
+        () if is_connect => Refusal::passing(format!("cannot reach {polled}: {cause}")),
+        () => Refusal::passing(format!("{polled} failed: {cause}")),
     }
 }
 
 /// The refusal of an attempt that timed out.
-pub fn late(asked: &str, within: impl std::fmt::Display) -> Refusal {
-    Refusal::passing(format!("{asked} did not respond within {within}"))
+pub fn late(polled: &str, within: impl std::fmt::Display) -> Refusal {
+    Refusal::passing(format!("{polled} did not respond within {within}"))
 }
 
 /// Alerts with which a server refuses the certificate that it was shown, or that none was (RFC 8446 §6.2).

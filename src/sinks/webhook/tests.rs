@@ -7,7 +7,7 @@ use super::*;
 use crate::model::delivery::RefusalClass;
 use crate::net::PeerSettings;
 use crate::secret::Secret;
-use crate::sinks::receiver::{Answer, Got, Receiver};
+use crate::sinks::receiver::{Got, Receiver, ReceiverResponse};
 use crate::sinks::samples;
 use crate::units::Span;
 
@@ -35,8 +35,8 @@ async fn got(receiver: &Receiver, config: &Config, events: &[Event]) -> Got {
     receiver.got().pop().unwrap()
 }
 
-async fn refused(receiver: &Receiver, answer: Answer) -> Refusal {
-    receiver.answer(answer);
+async fn refused(receiver: &Receiver, response: ReceiverResponse) -> Refusal {
+    receiver.response(response);
     made(&config(receiver), false).send(&samples::successes(1)).await.unwrap_err()
 }
 
@@ -125,7 +125,7 @@ async fn every_status_is_put_where_it_belongs() {
         (&[408, 423, 425, 429, 500, 501, 502, 503, 504, 599, 600, 999], RefusalClass::Passing),
     ] {
         for status in statuses {
-            let refusal = refused(&receiver, Answer::status(*status)).await;
+            let refusal = refused(&receiver, ReceiverResponse::status(*status)).await;
             assert_eq!(refusal.class, class, "{status}: {refusal}");
             assert!(
                 refusal.what.starts_with(&format!("{} returned HTTP {status}: ", receiver.addr)),
@@ -134,7 +134,7 @@ async fn every_status_is_put_where_it_belongs() {
         }
     }
     for status in [200, 201, 202, 204, 299] {
-        receiver.answer(Answer::status(status));
+        receiver.response(ReceiverResponse::status(status));
         made(&config(&receiver), false).send(&samples::successes(1)).await.unwrap();
     }
 }
@@ -149,7 +149,7 @@ async fn retry_after_is_obeyed_in_both_forms_up_to_an_hour() {
         for status in [429, 503] {
             let refusal = refused(
                 &receiver,
-                Answer::Status(
+                ReceiverResponse::Status(
                     status,
                     vec![("retry-after", value.into()), ("date", date.clone())],
                     String::new(),
@@ -164,12 +164,12 @@ async fn retry_after_is_obeyed_in_both_forms_up_to_an_hour() {
 #[tokio::test]
 async fn the_receivers_text_is_reported_cut_and_without_control_characters_or_secrets() {
     let receiver = Receiver::start().await;
-    let refusal = refused(&receiver, Answer::says(422, "no field\n`team`\u{1b}[31m")).await;
+    let refusal = refused(&receiver, ReceiverResponse::says(422, "no field\n`team`\u{1b}[31m")).await;
     assert!(
         refusal.what.ends_with("the receiver refuses this event; its text: no field `team`\\u{1b}[31m"),
         "{refusal}"
     );
-    let refusal = refused(&receiver, Answer::says(400, &"ä".repeat(100_000))).await;
+    let refusal = refused(&receiver, ReceiverResponse::says(400, &"ä".repeat(100_000))).await;
     assert!(refusal.what.len() < 640 && refusal.what.ends_with("ä…"), "{refusal}");
 
     // As servers echo a request: its target, decoded or as JSON, its headers, and its signature.
@@ -183,7 +183,7 @@ async fn the_receivers_text_is_reported_cut_and_without_control_characters_or_se
     for status in [400, 401, 404, 302, 500] {
         let refusal = refused(
             &receiver,
-            Answer::Status(status, vec![("location", format!("http://h/{echo}"))], echo.clone()),
+            ReceiverResponse::Status(status, vec![("location", format!("http://h/{echo}"))], echo.clone()),
         )
         .await;
         // A second may have passed since; then the signature is of an earlier moment and protects nothing.
@@ -199,7 +199,7 @@ async fn what_a_login_in_the_url_becomes_is_hidden_too() {
     let sent = got(&receiver, &config, &samples::successes(1)).await;
     let login = sent.header("authorization").to_owned();
     assert!(login.starts_with("Basic "), "{login}");
-    receiver.answer(Answer::says(400, &format!("{login} hunter2 hunter%32")));
+    receiver.response(ReceiverResponse::says(400, &format!("{login} hunter2 hunter%32")));
     let refusal = made(&config, false).send(&samples::successes(1)).await.unwrap_err();
     assert!(refusal.what.ends_with("text: Basic [secret] [secret] [secret]"), "{refusal}");
 }
@@ -208,10 +208,10 @@ async fn what_a_login_in_the_url_becomes_is_hidden_too() {
 async fn a_body_that_is_encoded_without_being_asked_for_is_not_reported() {
     let receiver = Receiver::start().await;
     let encoded = vec![("content-encoding", "gzip".to_owned())];
-    let refusal = refused(&receiver, Answer::Status(422, encoded, "garbage".to_owned())).await;
+    let refusal = refused(&receiver, ReceiverResponse::Status(422, encoded, "garbage".to_owned())).await;
     assert!(refusal.what.ends_with("the receiver refuses this event"), "{refusal}");
     let identity = vec![("content-encoding", "Identity".to_owned())];
-    let refusal = refused(&receiver, Answer::Status(422, identity, "no team".to_owned())).await;
+    let refusal = refused(&receiver, ReceiverResponse::Status(422, identity, "no team".to_owned())).await;
     assert!(refusal.what.ends_with("its text: no team"), "{refusal}");
     assert!(receiver.got().iter().all(|got| got.header("accept-encoding") == "identity"));
 }
@@ -327,7 +327,7 @@ async fn a_reused_connection_that_is_cut_before_a_response_costs_no_attempt() {
 #[tokio::test]
 async fn a_new_connection_that_is_cut_is_one_attempt() {
     let receiver = Receiver::start().await;
-    let refusal = refused(&receiver, Answer::Cut).await;
+    let refusal = refused(&receiver, ReceiverResponse::Cut).await;
     assert_eq!((refusal.class, receiver.count()), (RefusalClass::Passing, 1), "{refusal}");
 }
 
@@ -336,7 +336,7 @@ async fn a_request_that_is_sent_again_has_what_is_left_of_the_time_of_its_attemp
     let receiver = Receiver::start().await;
     let webhook = made(&config(&receiver), false);
     webhook.send(&samples::successes(1)).await.unwrap();
-    receiver.answer_next([Answer::Cut, Answer::Silent]);
+    receiver.respond_next([ReceiverResponse::Cut, ReceiverResponse::Silent]);
     let started = webhook.clock.now().steady;
     let refusal = webhook.send(&samples::successes(1)).await.unwrap_err();
     let took = webhook.clock.now().steady - started;
@@ -348,19 +348,19 @@ async fn a_request_that_is_sent_again_has_what_is_left_of_the_time_of_its_attemp
 #[tokio::test]
 async fn after_a_timeout_or_a_reset_the_next_attempt_has_other_clients_and_after_a_refusal_the_same() {
     let receiver = Receiver::start().await;
-    for (answer, are_replaced) in [
-        (Answer::Silent, true),
-        (Answer::Cut, true),
-        (Answer::status(500), false),
-        (Answer::status(404), false),
-        (Answer::status(204), false),
+    for (response, are_replaced) in [
+        (ReceiverResponse::Silent, true),
+        (ReceiverResponse::Cut, true),
+        (ReceiverResponse::status(500), false),
+        (ReceiverResponse::status(404), false),
+        (ReceiverResponse::status(204), false),
     ] {
         let webhook = made(&config(&receiver), false);
         let before = webhook.reached().await.unwrap();
-        receiver.answer(answer.clone());
+        receiver.response(response.clone());
         _ = webhook.send(&samples::successes(1)).await;
         let after = webhook.reached().await.unwrap();
-        assert_eq!(!Arc::ptr_eq(&before, &after), are_replaced, "{answer:?}");
+        assert_eq!(!Arc::ptr_eq(&before, &after), are_replaced, "{response:?}");
         // Once, however many attempts failed with the clients before.
         webhook.standing.distrust(&before);
         assert!(Arc::ptr_eq(&after, &webhook.reached().await.unwrap()) || !are_replaced);
@@ -437,15 +437,18 @@ async fn a_receiver_that_floods_interim_responses_times_out_and_delays_no_other(
 #[tokio::test]
 async fn a_client_certificate_that_nginx_misses_is_no_events_fault() {
     let receiver = Receiver::start().await;
-    let refusal =
-        refused(&receiver, Answer::says(400, "<center>No required SSL certificate was sent</center>")).await;
+    let refusal = refused(
+        &receiver,
+        ReceiverResponse::says(400, "<center>No required SSL certificate was sent</center>"),
+    )
+    .await;
     assert!(refusal.class == RefusalClass::Sink && refusal.what.contains("`tls.cert_file`"), "{refusal}");
 }
 
 #[tokio::test]
 async fn an_response_acknowledges_by_its_head_however_long_its_body() {
     let receiver = Receiver::start().await;
-    receiver.answer(Answer::says(200, &"x".repeat(10 << 20)));
+    receiver.response(ReceiverResponse::says(200, &"x".repeat(10 << 20)));
     made(&config(&receiver), false).send(&samples::successes(1)).await.unwrap();
 }
 
@@ -525,7 +528,7 @@ async fn a_template_file_and_a_ca_file_are_read_again_and_unchanged_files_change
         ..config(&receiver)
     };
     let webhook = made(&config, false);
-    assert_eq!(webhook.mended_by(), [template.clone(), ca.clone()]);
+    assert_eq!(webhook.released_by(), [template.clone(), ca.clone()]);
     assert_eq!(webhook.refresh().await.unwrap(), FilesChange::None);
     std::fs::write(&template, "two").unwrap();
     assert_eq!(webhook.refresh().await.unwrap(), FilesChange::Read);
@@ -561,9 +564,9 @@ fn all_that_is_wrong_is_reported_at_once_with_its_key_and_without_a_secret() {
         ..Config::default()
     };
     let faults = config.check(&mut |_, _| ());
-    let told: Vec<_> = faults.iter().map(|fault| fault.path.join(".")).collect();
+    let reported: Vec<_> = faults.iter().map(|fault| fault.path.join(".")).collect();
     let wanted = "timeout headers.Content-Length headers.X-Line headers.a b headers.x-twice secrets.1 template url proxy tls.ca_file tls.key_file";
-    assert_eq!(told.join(" "), wanted);
+    assert_eq!(reported.join(" "), wanted);
     assert!(!format!("{faults:?} {config:?}").contains("hunter2"), "{faults:?} {config:?}");
     assert!(!json!(config).to_string().contains("hunter2"), "nor is it written out");
     let many = |count: usize| (0..count).map(|number| (number.to_string(), Secret::new("x"))).collect();

@@ -28,10 +28,10 @@ const CACHE_KIB: i64 = 2 * 1024;
 const STATEMENTS: usize = 64;
 
 /// Error codes of SQLite with one meaning, apart from those that are retried.
-const SAID_BY_SQLITE: &[(ErrorCode, UnusableStore)] =
+const KNOWN_CODES: &[(ErrorCode, UnusableStore)] =
     &[(ErrorCode::NotADatabase, UnusableStore::Foreign), (ErrorCode::ReadOnly, UnusableStore::ReadOnly)];
 /// Errors of the system that do.
-const SAID_BY_THE_SYSTEM: &[(ErrorKind, UnusableStore)] = &[
+const KNOWN_KINDS: &[(ErrorKind, UnusableStore)] = &[
     (ErrorKind::NotFound, UnusableStore::NoFolder),
     (ErrorKind::NotADirectory, UnusableStore::NoFolder),
     (ErrorKind::IsADirectory, UnusableStore::Folder),
@@ -167,7 +167,7 @@ pub fn create(path: &Path, patience: &mut Patience) -> Result<(), Error> {
 
 /// The error of a database, or of a file beside it, that the system refuses.
 pub fn unusable(path: &Path, error: io::Error) -> Error {
-    said_by_the_system(&error).of(path, error)
+    known_kind(&error).of(path, error)
 }
 
 impl NotOurs {
@@ -178,21 +178,18 @@ impl NotOurs {
             Self::NoWal(_) => return UnusableStore::Other,
             Self::Sqlite(error) => error.sqlite_error_code(),
         };
-        if let Some((_, why)) = SAID_BY_SQLITE.iter().find(|(known, _)| Some(*known) == code) {
+        if let Some((_, why)) = KNOWN_CODES.iter().find(|(known, _)| Some(*known) == code) {
             return *why;
         }
         match OpenOptions::new().read(true).write(true).open(path) {
             Ok(_) => UnusableStore::Other,
-            Err(error) => said_by_the_system(&error),
+            Err(error) => known_kind(&error),
         }
     }
 }
 
-fn said_by_the_system(error: &io::Error) -> UnusableStore {
-    SAID_BY_THE_SYSTEM
-        .iter()
-        .find(|(known, _)| *known == error.kind())
-        .map_or(UnusableStore::Other, |(_, why)| *why)
+fn known_kind(error: &io::Error) -> UnusableStore {
+    KNOWN_KINDS.iter().find(|(known, _)| *known == error.kind()).map_or(UnusableStore::Other, |(_, why)| *why)
 }
 
 fn opened(path: &Path) -> Result<Connection, NotOurs> {

@@ -26,8 +26,8 @@ impl Inline {
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(connection) = connection.as_mut() else { return Err(Error::Closed) };
         let answered = connection.transaction().and_then(|transaction| {
-            let answer = work(&transaction)?;
-            transaction.commit().map(|()| answer)
+            let response = work(&transaction)?;
+            transaction.commit().map(|()| response)
         });
         answered.map_err(|error| Error::Failed(error.into()))
     }

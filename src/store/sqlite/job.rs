@@ -51,28 +51,28 @@ pub trait Job: Send + fmt::Debug {
     /// Whether the last run failed by its own fault.
     fn failed(&self) -> bool;
     /// Returns the result to the caller, which may be gone.
-    fn answer(self: Box<Self>, verdict: &BatchOutcome);
+    fn response(self: Box<Self>, verdict: &BatchOutcome);
 }
 
 /// Work with a result of type `T`.
-pub struct Asked<T, W> {
+pub struct Requested<T, W> {
     work: W,
     found: Option<rusqlite::Result<T>>,
-    answer: oneshot::Sender<Result<T, Error>>,
+    response: oneshot::Sender<Result<T, Error>>,
 }
 
-impl<T, W> Asked<T, W>
+impl<T, W> Requested<T, W>
 where
     T: Send + 'static,
     W: FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
 {
     /// The work; `answer` is the way to the caller.
-    pub fn new(work: W, answer: oneshot::Sender<Result<T, Error>>) -> Self {
-        Self { work, found: None, answer }
+    pub fn new(work: W, response: oneshot::Sender<Result<T, Error>>) -> Self {
+        Self { work, found: None, response }
     }
 }
 
-impl<T, W> Job for Asked<T, W>
+impl<T, W> Job for Requested<T, W>
 where
     T: Send + 'static,
     W: FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -91,18 +91,18 @@ where
         matches!(self.found, Some(Err(_)))
     }
 
-    fn answer(self: Box<Self>, verdict: &BatchOutcome) {
-        let answer = match (verdict, self.found) {
+    fn response(self: Box<Self>, verdict: &BatchOutcome) {
+        let response = match (verdict, self.found) {
             (BatchOutcome::Done, Some(found)) => found.map_err(|error| Error::Failed(error.into())),
             (BatchOutcome::Failed(failure), _) => Err(failure.clone().into()),
             (BatchOutcome::Closed, _) | (BatchOutcome::Done, None) => Err(Error::Closed),
         };
         // The caller may be gone.
-        drop(self.answer.send(answer));
+        drop(self.response.send(response));
     }
 }
 
-impl<T, W> fmt::Debug for Asked<T, W> {
+impl<T, W> fmt::Debug for Requested<T, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Asked").finish_non_exhaustive()
     }

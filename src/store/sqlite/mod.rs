@@ -193,8 +193,8 @@ impl Store for Sqlite {
         self.write(move |connection| outbox::save_active(connection, &sink, active)).await
     }
 
-    async fn dead_letter(&self, burial: DeadLetter) -> Result<(), Error> {
-        self.write(move |connection| outbox::dead_letter(connection, &burial)).await
+    async fn dead_letter(&self, letter: DeadLetter) -> Result<(), Error> {
+        self.write(move |connection| outbox::dead_letter(connection, &letter)).await
     }
 
     async fn expire_unconfigured(

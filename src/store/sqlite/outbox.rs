@@ -57,7 +57,7 @@ pub fn insert_event(
 }
 
 /// A range of the outbox's key, and each event by its own key: the cost depends on the page alone.
-pub const OWED: &str = "SELECT seq, task_row, attempts, tried, event_id, kind, time, body FROM delivery CROSS JOIN event USING (seq)
+pub const UNDELIVERED: &str = "SELECT seq, task_row, attempts, tried, event_id, kind, time, body FROM delivery CROSS JOIN event USING (seq)
      WHERE sink = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
 
 /// A page of the undelivered events of a sink.
@@ -67,7 +67,7 @@ pub fn undelivered(
     after: Seq,
     limit: usize,
 ) -> rusqlite::Result<Vec<OutboxRow>> {
-    let mut select = connection.prepare_cached(OWED)?;
+    let mut select = connection.prepare_cached(UNDELIVERED)?;
     let found = select.query_map(params![sink, after, at_most(limit)], |record| {
         let tried = record.get::<_, Option<i64>>(3)?.map(|tried| Duration::from_millis(tried.unsigned_abs()));
         Ok(OutboxRow {
@@ -138,12 +138,12 @@ pub fn close_group(
 }
 
 /// From the outbox to the dead letters.
-pub fn dead_letter(connection: &Connection, burial: &DeadLetter) -> rusqlite::Result<()> {
-    let DeadLetter { sink, seq, at, attempts, error, event } = burial;
-    let owed = connection
+pub fn dead_letter(connection: &Connection, letter: &DeadLetter) -> rusqlite::Result<()> {
+    let DeadLetter { sink, seq, at, attempts, error, event } = letter;
+    let rest = connection
         .prepare_cached("DELETE FROM delivery WHERE sink = ?1 AND seq = ?2")?
         .execute(params![sink, seq])?;
-    if owed == 0 {
+    if rest == 0 {
         return Ok(());
     }
     let mut insert = connection.prepare_cached(

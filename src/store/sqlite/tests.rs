@@ -256,9 +256,9 @@ fn the_pages_that_the_loops_ask_for_are_walks_along_an_index() {
         assert!(open.starts_with("SEARCH task USING INDEX task_by_end (ended_at=? AND rowid>?)"), "{open}");
         assert!(!open.contains("TEMP"), "{open}");
     }
-    let owed = plan(outbox::OWED, params!["hook", 0, 1]);
+    let rest = plan(outbox::UNDELIVERED, params!["hook", 0, 1]);
     assert_eq!(
-        owed,
+        rest,
         "SEARCH delivery USING PRIMARY KEY (sink=? AND seq>?); SEARCH event USING INTEGER PRIMARY KEY (rowid=?)"
     );
     let past = plan(tasks::PAST, params![0, 0, 0, 1]);
@@ -277,7 +277,7 @@ fn in_memory_each_call_is_answered_before_its_future_first_returns() {
     fn at_once<T>(future: impl Future<Output = T>) -> T {
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         match std::pin::pin!(future).poll(&mut context) {
-            std::task::Poll::Ready(answer) => answer,
+            std::task::Poll::Ready(response) => response,
             std::task::Poll::Pending => panic!("it waits"),
         }
     }

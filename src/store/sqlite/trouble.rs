@@ -128,7 +128,7 @@ impl Patience {
     /// The longest wait, and so the delay after the end of a failure.
     const LONGEST: Duration = Duration::from_secs(5);
     /// The time to the second log line; it doubles from there.
-    const TELL_AGAIN: Duration = Duration::from_secs(30);
+    const LOG_AGAIN: Duration = Duration::from_secs(30);
 
     /// For that database, until the other end of `closing` is dropped.
     pub fn new(path: PathBuf, closing: Receiver<Infallible>) -> Self {
@@ -140,13 +140,13 @@ impl Patience {
         let now = self.clock.now().steady;
         let (since, tries, tell_after) = self.trouble.unwrap_or((now, 0, Duration::ZERO));
         let lasted = now - since;
-        let told = lasted >= tell_after;
-        if told {
+        let reported = lasted >= tell_after;
+        if reported {
             let path = self.path.display();
             let lasted = rounded(lasted);
             tracing::error!(%path, error_message = %error, %lasted, remedy, "the store is not usable for now; opwatch waits and retries");
         }
-        let tell_after = if told { (tell_after * 2).max(Self::TELL_AGAIN) } else { tell_after };
+        let tell_after = if reported { (tell_after * 2).max(Self::LOG_AGAIN) } else { tell_after };
         let tries = tries.saturating_add(1);
         self.trouble = Some((since, tries, tell_after));
         let pause = backoff::after_failure(Self::SHORTEST, Self::LONGEST, tries, 1.0);

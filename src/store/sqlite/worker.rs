@@ -17,7 +17,7 @@ use rusqlite::config::DbConfig;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::files::Files;
-use super::job::{Asked, BatchOutcome, Job, StoreFailure};
+use super::job::{BatchOutcome, Job, Requested, StoreFailure};
 use super::lock::Lock;
 use super::trouble::{ErrorMeaning, Patience};
 use super::wal::Wal;
@@ -135,10 +135,10 @@ impl Worker {
         W: FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
         let jobs = self.doors().as_ref().map(|doors| doors.jobs.clone()).ok_or(Error::Closed)?;
-        let (answer, answered) = oneshot::channel();
+        let (response, answered) = oneshot::channel();
         // A job is dropped unanswered only when the thread unwinds.
         let died = || Error::Failed("the store's thread panicked".into());
-        jobs.send(Box::new(Asked::new(work, answer))).await.map_err(|_| died())?;
+        jobs.send(Box::new(Requested::new(work, response))).await.map_err(|_| died())?;
         answered.await.map_err(|_| died())?
     }
 
@@ -192,7 +192,7 @@ impl StoreThread {
                     }
                     let verdict = self.carry_out(&mut batch);
                     for job in batch {
-                        job.answer(&verdict);
+                        job.response(&verdict);
                     }
                 }
                 Next::Look => {}

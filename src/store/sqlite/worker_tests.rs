@@ -65,8 +65,8 @@ async fn after_a_failed_fsync_no_caller_gets_a_success() {
     let worker = worker();
     let failed = worker.run(|_| Err::<(), _>(failure(SQLITE_IOERR_FSYNC))).await;
     let later = worker.run(|connection| insert(connection, 1)).await;
-    for answer in [failed, later] {
-        let error = answer.unwrap_err();
+    for response in [failed, later] {
+        let error = response.unwrap_err();
         assert!(matches!(error, Error::Failed(_)), "{error:?}");
         assert!(
             crate::problem::chain(&error).ends_with("disk I/O error"),
@@ -82,8 +82,8 @@ async fn a_panic_in_the_thread_is_an_error_for_all_who_wait_and_come() {
     let panicking = worker.run(|_| -> rusqlite::Result<()> { panic!("on purpose") });
     let (panicked, beside) = tokio::join!(panicking, worker.run(|connection| insert(connection, 1)));
     let later = worker.run(|connection| insert(connection, 2)).await;
-    for answer in [panicked, beside, later] {
-        assert!(matches!(answer, Err(Error::Failed(_))), "{answer:?}");
+    for response in [panicked, beside, later] {
+        assert!(matches!(response, Err(Error::Failed(_))), "{response:?}");
     }
     worker.close().await;
 }
