@@ -141,7 +141,7 @@ impl Moment {
 }
 
 impl Wall {
-    /// The year 9999 ends here: what RFC 3339 can write.
+    /// The end of the year 9999, the last one of RFC 3339.
     const LAST: i64 = 253_402_300_799_999;
 }
 

@@ -20,7 +20,7 @@
 //! `sinks` `register` `live` `watch` `deliver` `config` `daemon` `cli`
 //!
 //! # Life of a task
-//! 1. A line of a file becomes a [`register::Written`] task, is validated and resolved once, and is stored by
+//! 1. A line of a file becomes a [`register::TaskEntry`], is validated and resolved once, and is stored by
 //!    [`store::Store::register`].
 //! 2. `watch` loads it as a [`model::waiting::Waiting`] row onto the [`model::board`]. When it is due,
 //!    [`cloud::Route::poll`] signs and sends one request, and returns a reading or a fault.
@@ -29,8 +29,8 @@
 //!    effect out: it puts the task back, or commits its change or its end.
 //!
 //! # Life of an event
-//! 1. [`model::event::final_word`] makes it, with its derived id, and [`model::route::Routes`] chooses its sinks; both are
-//!    part of the one [`model::records::Commit`] that ends the task.
+//! 1. [`model::event::final_event`] makes it, with its derived id, and [`model::route::Routes`] selects its
+//!    sinks; both are part of the one [`model::records::Commit`] that ends the task.
 //! 2. `deliver` wakes the [`model::lane`] of each sink. The lane plans the oldest deliveries, and [`sinks::Sink::send`]
 //!    makes one attempt at a time.
 //! 3. An acknowledged delivery leaves the outbox. Any other is attempted again, or becomes a dead letter.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-/// Where something was written. All parts are for people; an absent one is left out.
+/// The place of a text in a configuration. All parts are for people; an absent one is left out.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Place {
     /// The file, as it was named to the program.
@@ -69,12 +69,12 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Whether a text begins as UTF-16 does, in which some editors and shells of Windows write.
+/// Whether a text begins with a UTF-16 byte order mark, as some editors and shells of Windows write it.
 pub fn is_utf_16(text: &[u8]) -> bool {
     text.starts_with(b"\xff\xfe") || text.starts_with(b"\xfe\xff")
 }
 
-/// The known name nearest to a misspelt one, if one is near enough to be meant.
+/// The known name nearest to a misspelt one, if one is near enough.
 pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     /// Below this likeness (Jaro-Winkler) a suggestion confuses more often than it helps.
     const NEAR: f64 = 0.75;

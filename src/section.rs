@@ -53,10 +53,10 @@ impl<T> ReadTable<T> {
 const MOST_FAULTS: usize = 32;
 /// Ends of serde's message for a value that is no text where the name of a variant is expected.
 const ONE_OF_SEVERAL_WORDS: [&str; 2] = [", expected string or map", ", expected map with a single key"];
-/// A value is quoted up to here, so that one line stays one line.
+/// The longest quoted value, so that a message stays one line.
 const LONGEST_QUOTE_CHARS: usize = 60;
 
-/// The keys of a section, with their defaults as values; `extra` are keys that are never written out, such as
+/// The keys of a section, with their defaults as values; `extra` are keys that are never printed, such as
 /// secrets.
 pub fn keys<T: Serialize + Default>(extra: &[&str]) -> Value {
     let mut keys = serde_json::to_value(T::default()).unwrap_or_default();
@@ -168,7 +168,7 @@ const ELSEWHERE: [(&str, &str); 30] = [
     ("error", "failure"),
 ];
 
-/// `did you mean …` for a misspelt name, or the names there are.
+/// `did you mean …` for a misspelt name, or the list of names.
 pub fn suggestion(written: &str, names: &[&str]) -> String {
     match meant(written, names) {
         Some(name) => format!("did you mean `{name}`?"),
@@ -177,12 +177,12 @@ pub fn suggestion(written: &str, names: &[&str]) -> String {
     }
 }
 
-/// The name that was meant: what other programs call by the written one, or the nearest.
+/// The intended name: that of the same key in other programs, or the nearest.
 fn meant<'a>(written: &str, names: &[&'a str]) -> Option<&'a str> {
     suggested_name(written, names.iter().copied()).or_else(|| nearest(written, names.iter().copied()))
 }
 
-/// Whether these keys have what is called that elsewhere.
+/// Whether one of these keys has another name in other programs.
 pub fn has_suggested_name(written: &str, keys: &Value) -> bool {
     suggested_name(written, keys.as_object().into_iter().flat_map(Map::keys).map(String::as_str)).is_some()
 }
@@ -194,7 +194,7 @@ fn suggested_name<'a>(written: &str, names: impl Iterator<Item = &'a str>) -> Op
     names.into_iter().find(means)
 }
 
-/// A key's path as people write it: `sinks.audit.path`.
+/// A key's path as text: `sinks.audit.path`.
 pub fn dotted<'a>(path: impl IntoIterator<Item = &'a String>) -> String {
     let mut text = String::new();
     for key in path {
@@ -208,7 +208,7 @@ pub fn dotted<'a>(path: impl IntoIterator<Item = &'a String>) -> String {
     text
 }
 
-/// Text cut to what fits into a message.
+/// Text cut to the length of a quotation.
 pub fn short(text: &str) -> String {
     match text.char_indices().nth(LONGEST_QUOTE_CHARS) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -216,7 +216,7 @@ pub fn short(text: &str) -> String {
     }
 }
 
-/// Whether what this key holds may be a secret, or may contain one.
+/// Whether the value of this key may be a secret, or may contain one.
 pub fn bears_secret(key: &str) -> bool {
     const PARTS: [&str; 9] =
         ["secret", "token", "password", "url", "headers", "endpoint", "proxy", "credential", "command"];
@@ -256,7 +256,7 @@ fn ignored_path(path: &serde_ignored::Path<'_>) -> KeyPath {
     keys
 }
 
-/// Puts another value in a place that there is.
+/// Replaces the value at an existing path.
 fn replace(table: &mut Value, path: &[String], value: Value) -> bool {
     let place = path.iter().try_fold(table, |within, key| match within {
         Value::Object(keys) => keys.get_mut(key),
@@ -266,7 +266,8 @@ fn replace(table: &mut Value, path: &[String], value: Value) -> bool {
     place.map(|place| *place = value).is_some()
 }
 
-/// Takes a key out of the table; of a list the whole key, since the others' numbers would change.
+/// Removes a key from the table. For an element of a list, the whole key is removed, since the numbers of the
+/// others would change.
 fn leave_out(table: &mut Value, path: &[String]) -> bool {
     let Some((first, rest)) = path.split_first() else { return false };
     let Value::Object(keys) = table else { return false };

@@ -1,4 +1,4 @@
-//! Spans, limits and rates as people write them, parsed once into strict types.
+//! Durations, limits and rates as text, parsed once into strict types.
 //!
 //! Durations are humantime (`"90s"`, `"1h 30m"`). A bare number has no unit and is refused.
 
@@ -34,7 +34,7 @@ const RATE_FORM: &str =
 const BYTE_SIZE_FORM: &str = "a size from 1 byte to 1GiB, such as \"256KiB\"";
 /// 100 years. Sums of durations stay far from overflow, and no wait is longer.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
-/// No account is allowed more, and the pace is kept in microseconds.
+/// No account allows more, and the pace is kept in microseconds.
 const FASTEST: f64 = 1e6;
 
 impl Span {
@@ -44,7 +44,7 @@ impl Span {
     }
 }
 
-/// A time as a log line shows it: to the millisecond below a second, else to the second.
+/// A duration for a log line: to the millisecond below a second, else to the second.
 pub fn rounded(time: Duration) -> Span {
     let to_the_millisecond = time.saturating_add(Duration::from_micros(500));
     if to_the_millisecond < Duration::from_secs(1) {
@@ -95,7 +95,7 @@ impl Rate {
         Duration::from_secs_f64((self.per.as_secs_f64() / self.calls).min(LONGEST.as_secs_f64()))
     }
 
-    /// The time for which the number of calls is counted.
+    /// The period for which calls are counted.
     pub fn period(&self) -> Duration {
         self.per
     }

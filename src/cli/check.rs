@@ -30,8 +30,7 @@ pub struct NotReached {
     pub later: Vec<String>,
 }
 
-/// Validates as `run` does, short of the store, and prints what it would do; `live` tries accounts and sinks
-/// as well.
+/// Validates as `run` does, without the store, and prints the plan; `live` also tests accounts and sinks.
 ///
 /// # Errors
 /// When the configuration is wrong, or something cannot be reached.

@@ -36,7 +36,7 @@ use crate::{store, telemetry};
 
 /// Calls a second that the simulated cloud allows …
 const ALLOWED: usize = 20;
-/// … and how many opwatch makes at most: 95 % of it, as it does of what the cloud documents.
+/// … and the rate of opwatch: 95 % of it, as for a documented limit.
 const RATE: f64 = 19.0;
 /// The code of API 2.0 for too many calls.
 const TOO_MANY: Code = Code::Int(4400);
@@ -126,7 +126,7 @@ fn close(show: &Show<'_>) -> Result<(), CommandFailure> {
     print::line(&what_next(&program()))
 }
 
-/// With a task id, without one, and where to read on.
+/// The next steps: with a task id, without one, and further reading.
 fn what_next(program: &str) -> String {
     format!(
         r#"

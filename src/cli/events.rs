@@ -63,7 +63,7 @@ pub async fn test(
 pub struct NotAccepted {
     /// Their names.
     pub sinks: Vec<String>,
-    /// Whether one of them never will: it refused the event, or a person must act.
+    /// Whether one of them will never accept it: it refused the event, or a person must act.
     pub for_good: bool,
 }
 
@@ -77,7 +77,7 @@ impl NotAccepted {
     }
 }
 
-/// A finished task that anyone can see is a test, with an id of its own each time.
+/// A finished task that is recognisable as a test, with a new id each time.
 fn event(now: Wall) -> Event {
     let target = Target { account: TEST.into(), region: TEST.into(), operation: TEST.into() };
     let settings = Settings {
@@ -106,7 +106,7 @@ fn event(now: Wall) -> Event {
     )
 }
 
-/// Things of sinks, each with the sink's name.
+/// Items of sinks, each with the sink's name.
 type NamedItems<T> = Vec<(String, T)>;
 
 /// The named sinks, each once, or all of them.
@@ -131,7 +131,7 @@ fn chosen(
         .collect())
 }
 
-/// All that can fail at a start fails before anything is sent.
+/// All that can fail at a start fails before a request is sent.
 fn build(
     chosen: NamedItems<sinks::Config>,
     format: ResolvedFormat,

@@ -28,7 +28,7 @@ Exit codes:
   2  wrong usage or configuration
   5  with --live: the credentials or a sink are refused";
 
-/// A whole configuration, and the shortest that does something.
+/// A complete configuration, the shortest useful one.
 pub const FIRST_CONFIGURATION: &str = r#"[accounts.default]
 region = "bj"
 secret_id = "AKID..."

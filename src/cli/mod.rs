@@ -51,7 +51,7 @@ enum CliCommand {
         /// End once every task has finished and every event is delivered
         #[arg(long)]
         until_done: bool,
-        /// Let the start remove more than half of the open tasks, if they are not listed any more
+        /// Let the start abandon more than half of the open tasks, if they are no longer listed
         #[arg(long)]
         allow_removals: bool,
     },
@@ -62,7 +62,7 @@ enum CliCommand {
     Check {
         #[command(flatten)]
         file: ConfigFile,
-        /// Sign one request per account and reach for every sink, too; no event is sent
+        /// Also sign one request per account and connect to every sink; no event is sent
         #[arg(long)]
         live: bool,
     },
@@ -79,16 +79,16 @@ enum CliCommand {
     Demo,
     /// Run the simulator alone: a cloud that checks signatures and misbehaves on demand
     Sim {
-        /// Where it listens; port 0 is a free one
+        /// The address to listen on; port 0 selects a free one
         #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9465", value_parser = address)]
         listen: SocketAddr,
         /// Its responses. Without a scenario, every task ends within seconds
         #[arg(long, value_name = "FILE")]
         scenario: Option<PathBuf>,
     },
-    /// Print the table of what can be watched
+    /// Print the table of operations
     Operations {
-        /// Print one row instead, as it would be written into a configuration
+        /// Print one row instead, in the form of the configuration
         #[arg(long, value_name = "NAME")]
         show: Option<String>,
     },
@@ -111,18 +111,18 @@ enum EventsCommand {
     /// The store is not used, so a daemon may run at the same time.
     #[command(after_help = help::EVENTS_TEST)]
     Test {
-        /// The sinks to try; by default all of them
+        /// The sinks to test; by default all of them
         #[arg(value_name = "SINK")]
         sinks: Vec<String>,
         #[command(flatten)]
         file: ConfigFile,
-        /// Print the event, and send nothing; this needs no configuration
+        /// Print the event, and send nothing; needs no configuration
         #[arg(long, conflicts_with = "sinks")]
         print: bool,
     },
 }
 
-/// Why a command failed; each has its exit code (docs/architecture.md §6).
+/// The error of a command; each has its exit code (docs/architecture.md §6).
 #[derive(Debug, thiserror::Error)]
 pub enum CommandFailure {
     /// An error in the arguments or the configuration.
@@ -140,22 +140,22 @@ pub enum CommandFailure {
     /// A test event was not accepted; the result of each sink was printed.
     #[error("the test event was not accepted by {}", .0.sinks.join(", "))]
     NotAccepted(events::NotAccepted),
-    /// Not everything could be reached; what was found was printed.
+    /// An account or a sink was not reached; the results were printed.
     #[error("not usable as it is: {}", [.0.refused.as_slice(), &.0.later].concat().join(", "))]
     NotReached(check::NotReached),
     /// Deliveries became dead letters.
     #[error("deliveries became dead letters ({0}); the log has the events and the reasons")]
     Dead(u64),
-    /// Standard output takes nothing, and its reader does not know.
+    /// Standard output cannot be written, and its reader does not know.
     #[error("cannot write to standard output; check its destination")]
     Output(#[source] std::io::Error),
-    /// Not every task that was waited for ended well.
+    /// A task did not succeed.
     #[error(transparent)]
     Waited(#[from] wait::Verdict),
     /// A signal ended the wait.
     #[error(transparent)]
     Stopped(#[from] wait::Stopped),
-    /// Standard output was closed by its reader, who knows.
+    /// The reader of standard output closed it.
     #[error("standard output is closed")]
     Closed,
 }
@@ -220,7 +220,7 @@ pub fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = runtime.map_err(CommandFailure::Runtime).and_then(|runtime| {
         let result = runtime.block_on(dispatch(arguments.command));
-        // A blocked write to a dead disk or terminal must not keep the program from ending.
+        // A blocked write to a dead disk or terminal must not delay the end of the program.
         runtime.shutdown_background();
         result
     });
@@ -235,7 +235,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// An address to listen on, or what to write; clap names the argument.
+/// An address to listen on, or the fix; clap names the argument.
 fn address(written: &str) -> Result<SocketAddr, &'static str> {
     written
         .parse()

@@ -1,11 +1,11 @@
-//! `opwatch operations`: the table of what can be watched, and one row of it as it would be written.
+//! `opwatch operations`: the table of operations, and one row in the form of the configuration.
 
 use super::{CommandFailure, print};
 use crate::cloud::operations::{Operation, Operations, as_written};
 use crate::problem::{Place, Problem};
 use crate::section::suggestion;
 
-/// Prints the table, or that row of it.
+/// Prints the table, or one row.
 ///
 /// # Errors
 /// When there is no such row.
@@ -20,8 +20,7 @@ pub fn run(show: Option<&str>) -> Result<(), CommandFailure> {
     print::line(&row)
 }
 
-/// Two lines a row: the cloud's longest names of hosts, actions and parameters fill 80 columns only one below
-/// the other.
+/// Two lines for each row: the longest hosts, actions and parameters fit 80 columns only one below the other.
 fn table(operations: &Operations) -> String {
     const NAME: &str = "NAME";
     const RATE: &str = "RATE";
@@ -30,7 +29,7 @@ fn table(operations: &Operations) -> String {
     let mut table = format!("{NAME:names$}  API  {RATE:rates$}  HOST, ACTION AND ID PARAMETER\n");
     for (name, row) in operations.iter() {
         let Operation { api, rate, host, action, id, .. } = row.as_ref();
-        // Formatted on its own: not every type's `Display` keeps to a width.
+        // Formatted first: some `Display` implementations ignore a width.
         let rate = rate.to_string();
         table += &format!(
             "{name:names$}  {api}  {rate:rates$}  {host}\n{:1$}{action}, {id}\n",

@@ -11,8 +11,8 @@ use crate::lines::line::escaped;
 /// The default width of a terminal. Reports are never wider: narrow columns are easier to read.
 pub const COLUMNS: usize = 80;
 
-/// Text in lines of at most 80 columns, that cannot command a terminal; the first begins with `first`, the
-/// others with `rest`.
+/// Text in lines of at most 80 columns, without control characters; the first begins with `first`, the others
+/// with `rest`.
 pub fn wrapped(text: &str, first: &str, rest: &str) -> String {
     // A path that is broken at a hyphen cannot be copied.
     let form = Options::new(COLUMNS).initial_indent(first).subsequent_indent(rest).break_words(false);
@@ -27,7 +27,7 @@ pub fn line(text: &str) -> Result<(), CommandFailure> {
     document(format!("{text}\n").as_bytes())
 }
 
-/// A whole document on standard output, as it is.
+/// A whole document on standard output, unchanged.
 ///
 /// # Errors
 /// If the reader is gone, which ends the command silently, or if the write fails for another reason, such as a full

@@ -61,7 +61,7 @@ pub async fn run(
     }
 }
 
-/// Off the loop: neither a long list nor a file that hangs delays a stop.
+/// Off the loop: neither a long list nor a hanging file delays a stop.
 pub async fn load(path: PathBuf) -> Result<Loaded, CommandFailure> {
     let loaded = files::off_loop(move || load_now(&path)).await;
     loaded.map_err(CommandFailure::Runtime)?.map_err(CommandFailure::Configuration)

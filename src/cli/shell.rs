@@ -1,5 +1,4 @@
-//! `opwatch completions` and `opwatch man`: the command line as shells and `man` read it, made from its own
-//! definition.
+//! `opwatch completions` and `opwatch man`, made from the definition of the command line.
 
 use clap::Command;
 use clap_complete::Shell;
@@ -21,7 +20,7 @@ pub fn man(command: Command) -> Result<(), CommandFailure> {
 }
 
 fn page(mut command: Command) -> std::io::Result<Vec<u8>> {
-    // Names of commands are then whole: `opwatch events test`.
+    // Names of commands are complete then: `opwatch events test`.
     command.build();
     let whole = Man::new(command.clone());
     let mut page = Vec::new();
@@ -61,7 +60,7 @@ Something is refused or held until a person acts.
 The configuration, unless \-c or $OPWATCH_CONFIG names another one.
 "#;
 
-/// A command with those below it, each under its whole name.
+/// A command with its subcommands, each under its complete name.
 fn describe(command: &Command, page: &mut Vec<u8>) -> std::io::Result<()> {
     let mut below = command.get_subcommands().peekable();
     if below.peek().is_some() {
@@ -89,14 +88,14 @@ fn describe(command: &Command, page: &mut Vec<u8>) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Lines that are kept as they are: examples and exit codes.
+/// Unchanged lines: examples and exit codes.
 fn as_it_is(text: &str) -> String {
     // A line that begins with a dot would be a command.
     let line = |line: &str| format!("\\&{}\n", line.replace('\\', "\\\\").replace('-', "\\-"));
     format!(".PP\n.nf\n{}.fi\n", text.lines().map(line).collect::<String>())
 }
 
-/// A section without the line that begins it.
+/// A section without its heading.
 fn without_heading(section: &[u8]) -> &[u8] {
     let is_heading =
         |line: &[u8]| line.starts_with(b".SH ") || line.starts_with(b".ie ") || line.starts_with(b".el ");

@@ -67,7 +67,7 @@ async fn serve(
     Ok(())
 }
 
-/// Shows each request until the end. A reader who is slow or gone misses lines, and keeps no request waiting.
+/// Shows each request until the end. A slow or closed reader misses lines, and delays no request.
 async fn show(sim: &Sim, clock: Clock, end: impl Future<Output = ()>) -> Result<(), CommandFailure> {
     let out = standard_error().map_err(CommandFailure::Output)?;
     let mut end = std::pin::pin!(end);
@@ -126,15 +126,14 @@ fn line(seen: &ReceivedRequest, now: Moment) -> String {
     LogLine { time: now.wall_of(*arrived), level: Level::Info, is_event: true, message, fields }.text(false)
 }
 
-/// The configuration that points opwatch at the simulator, but for the endpoint, which is the last line.
+/// The configuration for the simulator, without the endpoint, which is the last line.
 fn config(scenario: &Scenario) -> Vec<String> {
     let quoted = |text: &str| toml::Value::from(text).to_string();
     let id = scenario.tasks.keys().next().map_or("1000800001", String::as_str);
     let region = scenario.regions.as_ref().and_then(|regions| regions.first()).map_or("bj", String::as_str);
     let mut lines = vec![
         format!("tasks = [{{ id = {} }}]", quoted(id)),
-        // A store of its own: on the usual one, the tasks of another configuration would count as taken out
-        // of the file.
+        // A store of its own: in the default store, tasks of another configuration would count as removed.
         "store.url = \"sqlite:sim.db\"".to_owned(),
         "[accounts.default]".to_owned(),
         format!("region = {}", quoted(region)),

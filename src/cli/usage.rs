@@ -55,8 +55,7 @@ pub fn message(error: &Error) -> Option<String> {
     })
 }
 
-/// A value of the configuration's option may come from a variable, which the one who typed the command does
-/// not see.
+/// A value of an option may come from a variable, which the user of the command does not see.
 fn from_environment(argument: &str) -> &'static str {
     let is_set = || std::env::var_os("OPWATCH_CONFIG").is_some_and(|value| value.is_empty());
     if argument.starts_with("--config") && is_set() { "; OPWATCH_CONFIG is empty" } else { "" }
@@ -76,7 +75,7 @@ fn text(error: &Error, kind: ContextKind) -> Option<String> {
     }
 }
 
-/// The command that it is about, with those above it: `opwatch events test`.
+/// The command of the error, with its parents: `opwatch events test`.
 fn command(error: &Error) -> String {
     let usage = text(error, ContextKind::Usage).unwrap_or_default();
     let words = usage.split_whitespace().skip_while(|word| *word != "opwatch");

@@ -89,13 +89,13 @@ pub async fn run(arguments: Arguments, clock: Clock) -> Result<(), CommandFailur
 pub enum WaitEnd {
     /// Every task has finished.
     Finished,
-    /// Nothing but held work was left for long: its names.
+    /// Only work on hold was left for long: its names.
     Held(Vec<String>),
     /// The command's own limit passed.
     Limit,
 }
 
-/// Watches until the end, or until the limit.
+/// Watches until the end, or until the time limit.
 async fn watch(
     loaded: Loaded,
     arguments: &Arguments,
@@ -111,7 +111,7 @@ async fn watch(
     tokio::select! {
         biased;
         () = clock.sleep_until(limit.unwrap_or_default()), if limit.is_some() => Ok(WaitEnd::Limit),
-        // Side by side: a slow reader keeps no poll waiting.
+        // Side by side: a slow reader delays no poll.
         ended = async { tokio::try_join!(daemon, show(shown)) } => Ok(match ended?.0 {
             Ended { on_hold, .. } if on_hold.is_empty() => WaitEnd::Finished,
             Ended { on_hold, .. } => WaitEnd::Held(on_hold),
@@ -166,7 +166,7 @@ pub fn stopping_signal() -> Result<impl Future<Output = u8>, CommandFailure> {
     })
 }
 
-/// A limit as it is typed; clap names the argument.
+/// A limit as typed; clap names the argument.
 fn limit(written: &str) -> Result<Limit, String> {
     match written.parse() {
         Ok(Limit(Some(span))) if span.is_zero() => Err("write more than 0s, or \"never\"".to_owned()),
@@ -175,7 +175,7 @@ fn limit(written: &str) -> Result<Limit, String> {
     }
 }
 
-/// A span as a person reads it, of whole seconds from one second on, and of not more than two parts.
+/// A duration for people, of whole seconds from one second on, and of at most two parts.
 fn brief(span: Duration) -> String {
     let Span(rounded) = crate::units::rounded(span);
     Span(if rounded.as_secs() >= 3600 { Duration::from_secs(rounded.as_secs() / 60 * 60) } else { rounded })

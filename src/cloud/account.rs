@@ -17,11 +17,11 @@ use crate::units::Rate;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Config {
-    /// The region of tasks that name none, as the API writes it: `ap-beijing`, `bj`.
+    /// The region of tasks without a region, as in the API: `ap-beijing`, `bj`.
     pub region: Option<String>,
-    /// The key's id. Default: the SDK's environment variable `TENCENTCLOUD_SECRET_ID`.
+    /// The SecretId. Default: the SDK's environment variable `TENCENTCLOUD_SECRET_ID`.
     pub secret_id: Option<String>,
-    /// The secret key itself; better in a file.
+    /// The SecretKey itself; a file is safer.
     #[serde(skip_serializing)]
     pub secret_key: Option<Secret>,
     /// A file that holds the SecretKey. A name without a slash is looked up in `$CREDENTIALS_DIRECTORY`
@@ -32,24 +32,24 @@ pub struct Config {
     pub credentials: CredentialSource,
     /// The API version of the operation `bm`: `2.0` or `3.0`. Default 2.0.
     pub api: Api,
-    /// Where to connect, for all operations of the account; a path counts for API 2.0 alone. Default: each
-    /// operation's own host. Plain http only to a loopback address.
+    /// The address of all operations of the account; a path counts for API 2.0 only. Default: the host of
+    /// each operation. Plain http only to a loopback address.
     pub endpoint: Option<String>,
-    /// Signed, and sent as `Host`. Default: the endpoint's host.
+    /// The host that is signed and sent as `Host`. Default: the endpoint's host.
     pub signed_host: Option<String>,
-    /// `HmacSHA1` or `HmacSHA256`; API 2.0 alone. Default HmacSHA1.
+    /// `HmacSHA1` or `HmacSHA256`; API 2.0 only. Default HmacSHA1.
     pub signature_method: SignatureMethod,
-    /// `GET` or `POST`; API 2.0 alone. Default GET.
+    /// `GET` or `POST`; API 2.0 only. Default GET.
     pub method: Method,
-    /// Polls a second for each pace key. Default: 95 % of what the operation's row documents.
+    /// The rate limit of each pace key. Default: 95 % of the documented limit of the operation.
     pub rate_limit: Option<Rate>,
-    /// Requests under way at once, 1 to 10000. Default 32.
+    /// The largest number of requests in flight, 1 to 10000. Default 32.
     pub max_in_flight: u32,
-    /// The proxy that all requests go through, http or https; it may hold a password. Default: the usual
-    /// environment variables.
+    /// The proxy of all requests, http or https; it may hold a password. Default: the proxy of the
+    /// environment.
     #[serde(skip_serializing)]
     pub proxy: Option<Secret>,
-    /// A file of certificates (PEM) that servers and proxies may show, in addition to the system's.
+    /// A file of certificates (PEM) that are trusted in addition to the system's, for servers and proxies.
     pub ca_file: Option<PathBuf>,
 }
 
@@ -64,31 +64,31 @@ pub struct Account {
     pub secret_id: String,
     /// The secret key.
     pub secret_key: Secret,
-    /// Where they came from, if from a file: they are read again when that changes.
+    /// Their file, if they came from one: it is read again when it changes.
     pub credentials_file: Option<CredentialFile>,
     /// Sent along with temporary credentials.
     pub token: Option<Secret>,
     /// The API version of the operation `bm`.
     pub api: Api,
-    /// Where to connect: http or https, without user or query; plain http only to a loopback address. `None`:
-    /// each operation's own host.
+    /// The address: http or https, without user or query; plain http only to a loopback address. `None`: the
+    /// host of each operation.
     pub endpoint: Option<reqwest::Url>,
-    /// Signed, and sent as `Host`. `None`: the endpoint's host.
+    /// The host that is signed and sent as `Host`. `None`: the endpoint's host.
     pub signed_host: Option<String>,
     /// The hash of its signatures.
     pub signature_method: SignatureMethod,
     /// The HTTP method of its requests.
     pub method: Method,
-    /// Polls a second for each pace key. `None`: 95 % of what the operation's row documents.
+    /// The rate limit of each pace key. `None`: 95 % of the documented limit of the operation.
     pub rate_limit: Option<Rate>,
-    /// Requests under way at once, 1 to 10000.
+    /// The largest number of requests in flight, 1 to 10000.
     pub max_in_flight: u32,
     /// The proxy of all requests: an http or https URL, possibly with a password. `None`: the proxy of the
     /// environment.
     pub proxy: Option<Secret>,
     /// Certificates in addition to the system's.
     pub ca: Vec<CertificateDer<'static>>,
-    /// The file that they came from: it is read again when it changes.
+    /// Their file: it is read again when it changes.
     pub ca_file: Option<PathBuf>,
 }
 
@@ -96,7 +96,7 @@ pub struct Account {
 #[derive(Clone, Debug)]
 pub struct AccountFiles {
     credentials: Option<CredentialFile>,
-    /// The id that is written beside a file that holds the key alone.
+    /// The SecretId of the configuration, beside a file with the SecretKey alone.
     secret_id: String,
     ca_file: Option<PathBuf>,
 }
@@ -131,7 +131,7 @@ impl AccountFiles {
 }
 
 impl Account {
-    /// An account of which nothing is written but its credentials.
+    /// An account with nothing but its credentials.
     pub fn new(name: &str, secret_id: &str, secret_key: Secret) -> Self {
         let Config {
             region,
@@ -184,7 +184,7 @@ impl Account {
         account
     }
 
-    /// Checks that no variable of the environment leads requests of an operation to an unusable proxy.
+    /// Checks that no variable of the environment sends requests of an operation to an unusable proxy.
     ///
     /// # Errors
     /// When it does: which variable, and what to do.
@@ -195,7 +195,7 @@ impl Account {
         proxy::before(&server, self.proxy.as_ref(), &Variables::of_process()).map(drop)
     }
 
-    /// Its secrets, those of all proxies included that its requests may go through.
+    /// Its secrets, including those of all proxies that its requests may pass.
     pub fn secrets(&self) -> impl Iterator<Item = String> {
         let own = [Some(&self.secret_key), self.token.as_ref()].into_iter().flatten();
         let of_proxies = self.proxy.iter().flat_map(hidden::of_proxy).chain(Variables::of_process().logins());

@@ -1,7 +1,7 @@
 //! The class of a fault, decided in one function from the cause, the message and the row of the operation.
 //!
-//! Facts are tables: docs/tencent-cloud-api.md §1 for API 2.0, §2 for API 3.0 (in [`api_3_0`]). The effect of a class on task,
-//! pace key and account belongs to the model.
+//! The facts are tables: docs/tencent-cloud-api.md §1 for API 2.0, §2 for API 3.0 (in [`api_3_0`]). The model
+//! decides the effect of a class on task, pace key and account.
 
 pub mod api_3_0;
 
@@ -15,7 +15,7 @@ pub enum Cause {
     Code(Code),
     /// HTTP status of a response without a readable code.
     Http(u16),
-    /// No readable response at all, or one without a status.
+    /// No readable response, or one without a status.
     Missing(Missing),
 }
 
@@ -26,7 +26,7 @@ pub enum Missing {
     Timeout,
     /// No connection to the server.
     Connect,
-    /// No tunnel through the proxy, which refuses the login or wants one.
+    /// No tunnel through the proxy, which refuses or requires a login.
     ProxyLogin,
     /// The connection was closed before the first byte of a response.
     ConnectionLost,
@@ -36,13 +36,13 @@ pub enum Missing {
     TooLarge,
     /// The response is compressed, although no compression was requested.
     ContentEncoding,
-    /// The response has not the form of its API.
+    /// The response does not have the form of its API.
     Unreadable,
     /// The response has no status for the id.
     NoStatus,
 }
 
-/// The message of a proxy's 407, to a request as well as to a tunnel.
+/// The message of a proxy's 407, for a request and for a tunnel.
 const PROXY_LOGIN: &str = "the proxy requires another login; write user and password into `proxy`";
 
 /// Codes of API 2.0 with another scope than the service (docs/tencent-cloud-api.md §1, "Error codes"). Every
@@ -67,7 +67,7 @@ const CODES_2_0: &[(i64, Class)] = &[
     (10001, Class::Task),
 ];
 
-/// Codes that blame a parameter without saying which: the message may.
+/// Codes that blame a parameter without its name: the message may have it.
 const BLAME_A_PARAMETER: [i64; 2] = [4000, 10001];
 /// Parameters of every request: no task id causes a fault of theirs (docs/tencent-cloud-api.md §1).
 const COMMON_PARAMETERS: [&str; 9] = [
@@ -97,7 +97,7 @@ pub fn fault(cause: Cause, message: &str, row: &Operation) -> Fault {
     Fault { class, code, message: message.to_owned(), retry_after: None }
 }
 
-/// The one decision on the class of a fault.
+/// The decision on the class of a fault.
 fn class(cause: &Cause, message: &str, row: &Operation) -> Class {
     match cause {
         Cause::Code(code) if row.rejected.contains(code) => Class::Task,
@@ -105,9 +105,9 @@ fn class(cause: &Cause, message: &str, row: &Operation) -> Class {
             Api::V2 => class_2_0(code, message, &row.id.name),
             Api::V3 => api_3_0::class(&code.to_string(), message, &row.id.name),
         },
-        // 408, 425, 429, 5xx, redirects and unknown statuses pass; any other refusal is of the configuration
-        // (docs/tencent-cloud-api.md §1).
-        // Only proxies send it (RFC 9110 §15.5.8): no request of the account passes until a person acts.
+        // 408, 425, 429, 5xx, redirects and unknown statuses are temporary; any other refusal is one of the
+        // configuration (docs/tencent-cloud-api.md §1). Only proxies send 407 (RFC 9110 §15.5.8): no request
+        // of the account passes until a person acts.
         Cause::Http(407) => Class::Account,
         Cause::Http(408 | 425 | 429) => Class::Service,
         Cause::Http(400..=499) => Class::PaceKey,

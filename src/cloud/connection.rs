@@ -1,8 +1,8 @@
-//! Connections to Tencent Cloud: a signed request goes in, the bytes of the response or the failure of the
-//! transport comes out.
+//! Connections to Tencent Cloud. Input: a signed request. Output: the bytes of the response, or the failure
+//! of the transport.
 //!
-//! Signing, decoding and the time limit of a request belong to [`super::Route`], the meaning of a failure to
-//! [`super::codes`]. The only file of this folder that knows an HTTP client.
+//! Signing, decoding and the time limit of a request belong to [`super::PollRoute`], the meaning of a failure
+//! to [`super::codes`]. No other file of this folder uses an HTTP client.
 
 use std::sync::Arc;
 
@@ -84,7 +84,7 @@ pub fn pools(account: &Account) -> Result<Arc<dyn Connections>, Error> {
     Ok(Arc::new(Pools { pooled, fresh }))
 }
 
-/// Connections that are used again, and a client that opens a new one for each request.
+/// Reused connections, and a client that opens a new one for each request.
 struct Pools {
     pooled: Client,
     fresh: Client,

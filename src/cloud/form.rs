@@ -1,4 +1,4 @@
-//! Form of the requests of one target: the one place that lists the APIs and their signatures.
+//! The form of the requests of one target: the list of APIs and their signatures.
 
 use reqwest::Url;
 
@@ -9,7 +9,7 @@ use super::{Error, Stamp, form_2_0, form_3_0};
 use crate::model::task::TaskId;
 use crate::secret::Secret;
 
-/// Everything about the requests of one target but the task, the nonce and the time.
+/// The common values of the requests of one target, without the task, the nonce and the time.
 #[derive(Clone)]
 pub(super) enum RequestForm {
     V2(form_2_0::RequestForm2),
@@ -35,7 +35,7 @@ pub(super) struct SignedPoll {
 }
 
 impl RequestForm {
-    /// Prepares everything that is the same for all requests.
+    /// Prepares the common values of all requests.
     ///
     /// # Errors
     /// If the host of the operation makes no URL, or a value fits into no header.

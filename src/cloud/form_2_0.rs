@@ -16,7 +16,7 @@ use crate::secret::Secret;
 /// The path of API 2.0.
 const PATH: &str = "/v2/index.php";
 
-/// Everything about the requests of one target but the task, the nonce and the time.
+/// The common values of the requests of one target, without the task, the nonce and the time.
 #[derive(Clone)]
 pub(super) struct RequestForm2 {
     method: Method,

@@ -16,7 +16,8 @@ use crate::model::task::TaskId;
 const JSON: &str = "application/json";
 const TIMESTAMP: HeaderName = HeaderName::from_static("x-tc-timestamp");
 
-/// Regions that API 2.0 knows by short names too; the hosts of API 3.0 take only the long ones (docs/tencent-cloud-api.md §2).
+/// Regions with short names in API 2.0; the hosts of API 3.0 accept only the long names
+/// (docs/tencent-cloud-api.md §2).
 const REGIONS: &[(&str, &str)] = &[
     ("bj", "ap-beijing"),
     ("cq", "ap-chongqing"),
@@ -26,13 +27,13 @@ const REGIONS: &[(&str, &str)] = &[
     ("sh", "ap-shanghai"),
 ];
 
-/// Everything about the requests of one target but the task and the time.
+/// The common values of the requests of one target, without the task and the time.
 #[derive(Clone)]
 pub(super) struct RequestForm3 {
-    /// Those that are the same for every request.
+    /// Headers of every request.
     headers: HeaderMap,
     signer: Tc3Signer,
-    /// Its host has a port where that is sent too.
+    /// The address; its host has a port if that is sent.
     pub address: Address,
 }
 
@@ -52,7 +53,7 @@ impl RequestForm3 {
             (host, Some(port)) => format!("{host}:{port}"),
             (host, None) => host.to_owned(),
         };
-        // The server makes what it verifies lower case.
+        // The server converts the verified values to lower case.
         let host = account.signed_host.clone().unwrap_or(dialled).to_ascii_lowercase();
         let region = REGIONS.iter().find(|(short, _)| *short == region).map_or(region, |(_, long)| long);
         let header = |what, text: &str| {
@@ -88,7 +89,7 @@ impl RequestForm3 {
         let tc3::Tc3Signed { authorization, signature } = self.signer.sign(timestamp, body.as_bytes());
         let mut headers = self.headers.clone();
         headers.insert(TIMESTAMP, HeaderValue::from(timestamp));
-        // All its parts were tried as headers before.
+        // All its parts were validated as headers before.
         if let Ok(authorization) = HeaderValue::from_str(&authorization) {
             headers.insert(AUTHORIZATION, secret(authorization));
         }
@@ -111,7 +112,7 @@ fn body(id_parameter: &str, id: &TaskId, params: &[(String, String)]) -> String 
     Value::Object(fields).to_string()
 }
 
-/// A value that is left out wherever headers are printed.
+/// A value that is left out of printed headers.
 fn secret(mut value: HeaderValue) -> HeaderValue {
     value.set_sensitive(true);
     value

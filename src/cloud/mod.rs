@@ -1,4 +1,4 @@
-//! POLLS: one call is one signed request; every retry is an effect of the model.
+//! POLLS: one call is one signed request; every retry is a decision of the model.
 //!
 //! The only folder that interprets a code or a status.
 
@@ -52,7 +52,7 @@ struct Connected {
 pub struct Stamp {
     /// In `1..2^63`; API 3.0 has none.
     pub nonce: u64,
-    /// When it is signed, by the clock that the server is believed to have.
+    /// The time of the signature, by the estimated clock of the server.
     pub at: Wall,
 }
 
@@ -73,7 +73,7 @@ pub enum Error {
         /// Why.
         source: net::Error,
     },
-    /// Something of the account's fits into no header.
+    /// A value of the account does not fit into a header.
     #[error("the {what} of account {account} holds characters that a request cannot have; replace it")]
     Header {
         /// The account.
@@ -81,7 +81,7 @@ pub enum Error {
         /// The part that does not fit.
         what: &'static str,
     },
-    /// A variable of the environment leads its requests to a proxy that cannot be used.
+    /// A variable of the environment sends its requests to an unusable proxy.
     #[error("requests of account {account} cannot be sent: {source}")]
     Proxy {
         /// The account's name.
@@ -95,8 +95,8 @@ pub enum Error {
 }
 
 impl Cloud {
-    /// Prepares all accounts. `connect` makes the connections of one; [`connection::pools`] unless a test plays
-    /// the cloud. Nothing is connected yet.
+    /// Prepares all accounts. `connect` makes the connections of one; [`connection::pools`] except in tests.
+    /// Nothing is connected yet.
     ///
     /// # Errors
     /// If TLS cannot be set up.
@@ -151,8 +151,8 @@ impl Cloud {
 }
 
 impl Cloud {
-    /// The same accounts, one of them with the contents of its files. `None`: they hold what is in use.
-    /// `connect` is that of [`Self::new`].
+    /// The same accounts, one of them with new contents of its files. `None`: the contents are in use
+    /// already. `connect` is that of [`Self::new`].
     ///
     /// # Errors
     /// If TLS cannot be set up with them.
@@ -177,7 +177,7 @@ impl Cloud {
         Ok(Some(Self { accounts, operations, request_timeout: self.request_timeout }))
     }
 
-    /// Whether an account is the same, credentials included, in another snapshot.
+    /// Whether an account is equal, with its credentials, in another snapshot.
     pub fn has_same_account(&self, other: &Self, name: &str) -> bool {
         match (self.accounts.get(name), other.accounts.get(name)) {
             (Some(one), Some(other)) => Arc::ptr_eq(one, other),

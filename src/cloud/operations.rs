@@ -1,4 +1,4 @@
-//! The table of operations: API action, request parameters and form of the response, a row of data each.
+//! The table of operations: API action, request parameters and form of the response, one row of data each.
 //!
 //! A row is a fact of docs/tencent-cloud-api.md; logic over rows is one function. The meaning of a status
 //! comes from its row, never from a shared enum: `1` is a success in one API and a failure in another.
@@ -63,7 +63,7 @@ pub struct Operation {
     /// Size of the largest response that is read; a larger one is a fault. Default: 256 KiB.
     #[serde(default = "max_response")]
     pub max_response: ByteSize,
-    /// Parts of a response that this row reads, worked out by its first response.
+    /// The parts of a response that this row reads, computed at its first response.
     #[serde(skip)]
     pub(super) wanted: OnceLock<Wanted>,
 }
@@ -94,7 +94,7 @@ pub struct IdParameter {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Instances {
-    /// JSON pointers to the array; the first that is there counts.
+    /// JSON pointers to the array; the first that exists counts.
     pub each: Vec<String>,
     /// JSON pointer to an element's id.
     pub id: String,
@@ -102,7 +102,7 @@ pub struct Instances {
     pub status: String,
 }
 
-/// The built-in rows, as they are written: a row is one block between empty lines, its comment first.
+/// The built-in rows as text: a row is one block between empty lines, its comment first.
 const ROWS: &str = include_str!("operations.toml");
 
 impl Operations {
@@ -131,7 +131,7 @@ impl Operations {
         self.rows.iter().map(|(name, row)| (name.as_str(), row))
     }
 
-    /// The row of an operation in an account of that API: its tasks keep the name either way.
+    /// The row of an operation in an account of that API: the tasks keep the name of the operation.
     pub fn resolve(&self, name: &str, api: Api) -> Option<&Arc<Operation>> {
         let named = self.get(name)?;
         match (api, &named.successor) {
@@ -140,7 +140,7 @@ impl Operations {
         }
     }
 
-    /// The names that the id parameter of an operation has, over either API.
+    /// The names of the id parameter of an operation, over either API.
     pub fn id_parameters(&self, name: &str) -> impl Iterator<Item = &str> {
         let named = self.get(name);
         let successor = named.and_then(|row| self.get(row.successor.as_ref()?));
@@ -148,7 +148,7 @@ impl Operations {
     }
 }
 
-/// A built-in row, as it is written in a configuration, with its comment.
+/// A built-in row as text, in the form of the configuration, with its comment.
 pub fn as_written(name: &str) -> Option<String> {
     let header = format!("[{name}]");
     let row = ROWS.split("\n\n").find(|block| block.lines().any(|line| line == header))?;

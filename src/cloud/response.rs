@@ -11,7 +11,7 @@ use crate::secret::hidden::Hidden;
 
 /// Longest text that is kept: enough to act on, too little to flood a log.
 pub const MAX_TEXT_BYTES: usize = 512;
-/// No task acts on more instances. The events of a task keep fewer.
+/// No task acts on more instances. Events hold fewer.
 const INSTANCES: usize = 10_000;
 
 /// Reads a response of the API of the row. `encoding` is its `Content-Encoding`, if that is not `identity`.
@@ -69,7 +69,7 @@ enum Content<'p, 'a> {
 }
 
 /// API 2.0: `{"code": 0, "message": "…", "data": {…}}`. API 3.0: `{"Response": {…, "RequestId": "…"}}`; an
-/// `Error` in it counts under HTTP 200 too, and beside everything else.
+/// `Error` in it counts under HTTP 200 too, whatever else it has.
 fn content<'p, 'a>(api: Api, response: &'p Part<'a>) -> Result<Content<'p, 'a>, &'static str> {
     match api {
         Api::V2 => {
@@ -187,7 +187,7 @@ fn with_plain_quotes(body: &[u8]) -> Option<String> {
     text.contains('\u{201c}').then(|| text.replace(['\u{201c}', '\u{201d}'], "\""))
 }
 
-/// Codes and statuses are numbers on some APIs of the family and strings on others.
+/// Codes and statuses are numbers on some APIs and strings on others.
 fn as_code(part: &Part<'_>) -> Option<Code> {
     match part {
         Part::Number(code) => Some(code.clone()),
@@ -207,8 +207,7 @@ fn text<'p>(part: &'p Part<'_>, pointer: &str) -> &'p str {
     part.find(pointer).and_then(as_text).unwrap_or_default()
 }
 
-/// The poll as it is kept: every text without secrets, then bounded. The decisions were made on the texts as they
-/// came.
+/// The result as it is kept: every text without secrets, then bounded. Decisions used the original texts.
 pub fn kept(poll: Result<Reading, Fault>, hidden: &Hidden) -> Result<Reading, Fault> {
     let text = |text: String| match hidden.hide(&text) {
         Cow::Borrowed(_) if text.len() <= MAX_TEXT_BYTES => text,

@@ -1,4 +1,4 @@
-//! Poll of one target: one call is one signed request and its response.
+//! The polls of one target: one call is one signed request and its response.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::secret::Secret;
 use crate::secret::hidden::Hidden;
 use crate::units::Rate;
 
-/// Everything about the polls of one target but the task, the nonce and the time.
+/// The common values of the polls of one target, without the task, the nonce and the time.
 #[derive(Clone)]
 pub struct PollRoute {
     pub(super) connections: Arc<dyn Connections>,
@@ -36,7 +36,7 @@ pub struct PollRoute {
 }
 
 impl PollRoute {
-    /// Sends one poll of a task. Everything that can go wrong is a fault.
+    /// Sends one poll of a task. Every failure is a fault.
     pub async fn poll(
         &self,
         id: &TaskId,

@@ -1,4 +1,4 @@
-//! Connections that a test plays: no socket, and no time but that of the test.
+//! Scripted connections for tests: no socket, and only the time of the test.
 
 use std::sync::Arc;
 

@@ -49,8 +49,7 @@ pub struct SignedFields {
 }
 
 impl SignatureMethod {
-    /// Value of the request parameter `SignatureMethod`. Absent means HMAC-SHA1, and an absent one cannot be
-    /// misread.
+    /// Value of the request parameter `SignatureMethod`. Absent means HMAC-SHA1.
     pub fn parameter(self) -> Option<&'static str> {
         match self {
             Self::Sha1 => None,
@@ -79,7 +78,7 @@ impl Signer {
 
     /// Signs and encodes the parameters in one pass. Their order does not matter.
     pub fn sign(&self, parameters: &mut [(&str, &str)]) -> SignedFields {
-        /// Room for what a usual request needs, so that its text is allocated once.
+        /// The size of a usual request, so that its text is allocated once.
         const USUAL_BYTES: usize = 320;
         parameters.sort_unstable();
         let mut mac = self.prepared.clone();

@@ -1,5 +1,5 @@
-//! Selective decoding: only the parts of a JSON body that a row reads are kept. All else is skipped while the
-//! body is parsed, so that a hostile body costs little time and memory.
+//! Selective decoding: only the parts of a JSON body that a row reads are kept. All else is skipped during
+//! parsing, so that a hostile body costs little time and memory.
 //!
 //! The tolerance of docs/tencent-cloud-api.md §1 for names, arrays and empty values is here; `response`
 //! decides the meaning of a value.
@@ -21,7 +21,7 @@ pub struct Wanted {
     below: Vec<(String, Wanted)>,
 }
 
-/// A part that was kept, without anything that no pointer reaches.
+/// A part that was kept, without values that no pointer reaches.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Part<'a> {
     /// `null`, or an array or object in place of a value.
@@ -122,7 +122,7 @@ impl<'de: 'a, 'a> Visitor<'de> for &'a Wanted {
     }
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<Part<'a>, E> {
-        // As JSON writes it: `1.0` stays text, and is no 1.
+        // As in JSON: `1.0` stays text, and is not 1.
         Ok(Part::Number(Code::read(&serde_json::Value::from(number).to_string())))
     }
 
@@ -152,7 +152,8 @@ impl<'de: 'a, 'a> Visitor<'de> for &'a Wanted {
         let wanted = self.in_object();
         let mut object = Object::default();
         while let Some(Name(sent)) = fields.next_key()? {
-            // One edition of the documentation has names with outer blanks; one without them counts first.
+            // One edition of the documentation has names with outer blanks; a name without them has
+            // precedence.
             let name = sent.trim();
             match wanted.below(name) {
                 Some((name, wanted)) if name == sent || object.field(name).is_none() => {

@@ -148,8 +148,7 @@ pub fn account(config: &cloud::account::Config) -> Vec<Check> {
     ]
 }
 
-/// Where to connect, or what is wrong with it; the address itself is not repeated, since it may hold a
-/// password.
+/// The address, or its error; the address is never repeated, since it may hold a password.
 pub fn endpoint(written: &str) -> Result<reqwest::Url, &'static str> {
     const FORM: &str = "is not an address; write one such as \"https://bm.api.qcloud.com/v2/index.php\"";
     let url: reqwest::Url = written.parse().map_err(|_| FORM)?;

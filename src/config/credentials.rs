@@ -1,5 +1,5 @@
-//! An account's credentials: from the configuration, else from where the official tools keep theirs (docs/tencent-cloud-api.md
-//! §4).
+//! An account's credentials: from the configuration, else from the places of the official tools
+//! (docs/tencent-cloud-api.md §4).
 
 use std::path::{Path, PathBuf};
 
@@ -20,20 +20,20 @@ const SDK_FILE: &str = "TENCENTCLOUD_CREDENTIALS_FILE";
 const SDK_FILE_OF_USER: &str = ".tencentcloud/credentials";
 const SDK_FILE_OF_MACHINE: &str = "/etc/tencentcloud/credentials";
 const TCCLI_PROFILE: &str = "TCCLI_PROFILE";
-/// Variables with which tccli and Terraform exchange the key for the identity of a role.
+/// Variables with which tccli and Terraform select a role.
 const ROLES: [&str; 4] = [
     "TENCENTCLOUD_ROLE_ARN",
     "TENCENTCLOUD_ASSUME_ROLE_ARN",
     "TENCENTCLOUD_CAM_ROLE_NAME",
     "TENCENTCLOUD_ASSUME_ROLE_PROVIDER_ID",
 ];
-/// Variables with which a pod has a role of its own. For tccli they count before a key, for the SDKs after it.
+/// Variables that give a pod a role. tccli prefers them to a key, the SDKs do not.
 const POD_ROLE: [&str; 2] = ["TKE_ROLE_ARN", "TKE_WEB_IDENTITY_TOKEN_FILE"];
 
 /// The credentials, and the file that they came from.
 pub type Signing = (Credentials, Option<CredentialFile>);
 
-/// Credentials that are there and cannot be used: of which variable, if of one, and why.
+/// Credentials that exist and are unusable: the variable, if it is one, and the reason.
 pub struct UnusableCredentials {
     variable: Option<&'static str>,
     what: String,
@@ -230,8 +230,8 @@ fn found_elsewhere(
     Ok(Some((credentials, Some(file))))
 }
 
-/// Refuses variables that select a role: the key alone is another identity, and tasks that only the role can
-/// see are not found. A place that is named in the configuration decides between a key and the role of a pod.
+/// Refuses variables that select a role: the API key alone is another identity, and tasks of the role would
+/// not be found. A configured source decides between a key and the role of a pod.
 fn no_role(source: CredentialSource, environment: &Environment) -> Result<(), UnusableCredentials> {
     let is_set = |variable: &&&str| environment.filled(variable).is_some();
     if let Some(variable) = ROLES.iter().find(is_set) {
@@ -256,7 +256,7 @@ fn sdk_files(environment: &Environment) -> Vec<PathBuf> {
     }
 }
 
-/// The file of the profile in use. A profile is a name, and no way out of the folder.
+/// The file of the profile in use. A profile is a plain name.
 fn tccli_file(environment: &Environment) -> Option<PathBuf> {
     let profile = environment.filled(TCCLI_PROFILE).unwrap_or("default");
     let folder = Path::new(environment.filled("HOME")?).join(".tccli");

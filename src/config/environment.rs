@@ -1,4 +1,4 @@
-//! The environment as it was at the start: read once, so that a load is a function of its arguments.
+//! The environment at the start: read once, so that a load is a function of its arguments.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,14 +34,14 @@ impl Environment {
         self.get(name).filter(|value| !value.is_empty())
     }
 
-    /// All variables with that prefix, without it, by name; `None`: its value is no text.
+    /// All variables with that prefix, by the rest of their name; `None`: the value is not text.
     pub fn with_prefix<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, Option<&'a str>)> {
         let texts = self.values.iter().map(|(name, value)| (name, Some(value.as_str())));
         let others = self.not_text.iter().map(|name| (name, None));
         texts.chain(others).filter_map(move |(name, value)| Some((name.strip_prefix(prefix)?, value)))
     }
 
-    /// Why a variable has no value, as the rest of "NAME …".
+    /// The reason for a missing value, as the end of "NAME …".
     pub fn why_not(&self, name: &str) -> &'static str {
         if self.not_text.contains(name) { "is not UTF-8 text" } else { "is not set" }
     }
@@ -54,7 +54,7 @@ impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Environment {
     }
 }
 
-/// Says nothing of the values: some are secrets.
+/// No values are shown: some are secrets.
 impl std::fmt::Debug for Environment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} environment variables", self.values.len() + self.not_text.len())

@@ -5,8 +5,7 @@
 
 use super::environment::Environment;
 
-/// The text with its variables replaced, or what is wrong with it. Of the text itself the error repeats only
-/// the name.
+/// The text with its variables replaced, or an error. The error repeats only the name.
 pub fn expand(text: &str, environment: &Environment) -> Result<String, String> {
     let mut expanded = String::with_capacity(text.len());
     let mut rest = text;

@@ -15,7 +15,7 @@ const SCHEMES: [&str; 3] = ["basic ", "bearer ", "digest "];
 /// The shortest word beside a variable that counts as a part of a secret.
 const SHORTEST_WORD_BYTES: usize = 8;
 
-/// Notes the first secret of each file that every user of this machine can read.
+/// Adds a warning for the first secret of each file that every user of this machine can read.
 pub fn doubts(layers: &[Layer<'_>], sections: &mut Sections<'_>) {
     for layer in layers {
         let Text { path: file, text, is_open_to_all } = layer.text();

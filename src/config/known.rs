@@ -1,4 +1,4 @@
-//! The keys that there are, with their defaults: for suggestions, and for what the environment may set.
+//! All keys with their defaults: for suggestions, and for the environment.
 
 use serde_json::{Map, Value};
 
@@ -8,7 +8,7 @@ use crate::section::{self, KeyPath, TableFault};
 use crate::sinks::{Common, SinkType, TYPES};
 use crate::{cloud, register, store, telemetry};
 
-/// All keys that there are, with their defaults, for these accounts and sinks.
+/// All keys with their defaults, for these accounts and sinks.
 pub fn known(tree: &Value) -> Value {
     let tables = |section: &str| tree.get(section).and_then(Value::as_object).cloned().unwrap_or_default();
     let mut accounts: Map<String, Value> =

@@ -1,7 +1,7 @@
 //! One file of a configuration: parsed once, with the line of every key, into a tree that can be merged.
 //!
-//! `[[tasks]]` never get into the tree: they become [`Listed`] entries here, with integers up to 2^64-1 and
-//! each key's line.
+//! `[[tasks]]` are not in the tree: they become [`Listed`] entries here, with integers up to 2^64-1 and the
+//! line of each key.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -23,11 +23,11 @@ pub struct Layer<'a> {
     text: &'a Text,
     line_ends: Vec<usize>,
     table: DeTable<'a>,
-    /// All keys but `tasks` and `task_files`, with variables replaced and paths made whole.
+    /// All keys but `tasks` and `task_files`, with variables replaced and absolute paths.
     pub tree: Value,
     /// `[[tasks]]`.
     pub tasks: Vec<Listed>,
-    /// `task_files`, each with its place; those of all files add up, as `[[tasks]]` do.
+    /// `task_files`, each with its place; those of all files are joined, as `[[tasks]]` are.
     pub task_files: Vec<(PathBuf, Place)>,
     /// Whether it is no TOML.
     pub broken: bool,
@@ -45,11 +45,11 @@ pub const TOP: [(&str, bool); 7] = [
 ];
 /// Sections with named tables.
 pub const NAMED: [&str; 2] = ["accounts", "sinks"];
-/// The first few errors of syntax mean something, the rest follows from them.
+/// The first errors of syntax are reported; the rest usually follows from them.
 const MOST_SYNTAX_ERRORS: usize = 4;
 
 impl<'a> Layer<'a> {
-    /// Parses a file, as far as it can be.
+    /// Parses a file, with all its errors.
     pub fn parse(text: &'a Text, environment: &Environment, problems: &mut Vec<Problem>) -> Self {
         let (table, errors) = DeTable::parse_recoverable(&text.text);
         let line_ends = text.text.match_indices('\n').map(|(position, _)| position).collect();
@@ -110,7 +110,7 @@ impl<'a> Layer<'a> {
         let folder = self.text.path.parent().unwrap_or(Path::new(""));
         let mut tree = Map::new();
         let mut task_files = Vec::new();
-        // Taken out, so that each entry is gone as soon as it is understood, and a long list is not in memory
+        // Removed from the table, so that each entry is freed once read, and a long list is not in memory
         // twice.
         let entries = self.table.remove_entry("tasks");
         let mut converter = Converter { layer: self, environment, folder, problems, path: Vec::new() };
@@ -180,7 +180,7 @@ fn find(key: Range<usize>, value: &Spanned<DeValue<'_>>, path: &[String]) -> Opt
     }
 }
 
-/// From TOML to a tree, with the problems on the way.
+/// Converts TOML to a tree, and collects the problems.
 struct Converter<'a> {
     layer: &'a Layer<'a>,
     environment: &'a Environment,

@@ -48,7 +48,7 @@ use layer::Layer;
 use sections::Sections;
 use text::Text;
 
-/// A configuration that is right, with its tasks and the task files as they were when it was loaded.
+/// A valid configuration, with its tasks, and the task files at the time of its load.
 #[derive(Debug)]
 pub struct Loaded {
     /// The accounts, with their credentials.
@@ -65,7 +65,7 @@ pub struct Loaded {
     pub log: telemetry::Config,
     /// `[[tasks]]` of all files, in their order.
     pub tasks: Vec<Listed>,
-    /// The task files. They are read again when they are registered: a list is never in memory as a whole.
+    /// The task files. They are read again at registration: a list is never in memory as a whole.
     pub task_files: Vec<PathBuf>,
     /// Warnings for the log, which starts later.
     pub doubts: Vec<Problem>,
@@ -137,7 +137,8 @@ pub fn refused_proxies(
     targets.into_iter().filter_map(refused).collect()
 }
 
-/// Gives all sinks the secrets of the whole configuration: a program that can read it may print it.
+/// Gives all sinks the secrets of the whole configuration: a program that can read the configuration may
+/// print it.
 fn hide_from_sinks(accounts: &BTreeMap<String, Account>, sinks: &mut BTreeMap<String, sinks::Config>) {
     let of_sinks = sinks.values().flat_map(|sink| sink.kind.config().secrets());
     let hidden = Hidden::new(accounts.values().flat_map(Account::secrets).chain(of_sinks));
@@ -188,7 +189,7 @@ fn read_texts(path: &Path, problems: &mut Vec<Problem>) -> Vec<Text> {
     texts
 }
 
-/// `conf.d/*.toml` beside the file, in name order. Hidden files are editors' and package managers' own.
+/// `conf.d/*.toml` beside the file, in name order. Hidden files belong to editors and package managers.
 fn conf_d(path: &Path, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
     let folder = path.with_file_name("conf.d");
     let mut files = match files::list(&folder) {
@@ -211,8 +212,7 @@ fn conf_d(path: &Path, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
     files
 }
 
-/// Sorted as a person reads, file by file in the order in which they count, without repeats, and not more
-/// than anyone reads.
+/// The problems in the order of the files, without repeats, and at most as many as a person reads.
 fn capped(mut problems: Vec<Problem>, texts: &[Text]) -> Vec<Problem> {
     const MOST_REPORTED: usize = 100;
     // Task files and the environment follow.

@@ -67,7 +67,7 @@ pub fn read(
     overrides
 }
 
-/// Variables that are none of these for want of a `_`, and would be passed over in silence.
+/// Variables that are almost overrides but lack a `_`, and would be ignored silently.
 pub fn doubts(environment: &Environment) -> Vec<Problem> {
     const ALMOST: &str = "OPWATCH_";
     let sections = || TOP.iter().filter(|(_, is_table)| *is_table).map(|(section, _)| *section);
@@ -128,7 +128,7 @@ fn one(
     Ok((path, value))
 }
 
-/// The key that a name means, and its default.
+/// The key of a name, and its default.
 fn meet<'a>(parts: &[&str], known: &'a Value) -> Result<(KeyPath, &'a Value), String> {
     let mut path = KeyPath::new();
     let mut here = known;
@@ -136,7 +136,7 @@ fn meet<'a>(parts: &[&str], known: &'a Value) -> Result<(KeyPath, &'a Value), St
     while !rest.is_empty() {
         let keys: Vec<&str> =
             here.as_object().into_iter().flat_map(|table| table.keys().map(String::as_str)).collect();
-        // The longest name first: an account may be called `a__b`.
+        // The longest name first: an account may be named `a__b`.
         let found = (1..=rest.len()).rev().find_map(|count| {
             let written = rest[..count].join(SEPARATOR);
             let exact = keys.iter().find(|key| **key == written);

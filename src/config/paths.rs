@@ -1,4 +1,4 @@
-//! Paths in a configuration are relative to the file that names them, so they are made whole before layers
+//! Paths in a configuration are relative to the file that names them, so they are made absolute before layers
 //! are merged.
 
 use std::path::Path;
@@ -7,8 +7,8 @@ use super::environment::Environment;
 use crate::sinks::{self, PathForm, SinkType};
 use crate::{files, store};
 
-/// The value of that key with its path made whole; other values are left as they are. `None`: the folder's
-/// own path is no text, and a configuration is.
+/// The value of that key with an absolute path; other values are unchanged. `None`: the path of the folder is
+/// not text.
 pub fn rebase(key: &[String], value: String, folder: &Path, environment: &Environment) -> Option<String> {
     let key: Vec<&str> = key.iter().map(String::as_str).collect();
     match key[..] {

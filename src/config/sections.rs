@@ -1,5 +1,4 @@
-//! From the merged tree to the strict types, section by section, and from a key back to the place that set
-//! it.
+//! From the merged tree to the strict types, section by section, and from a key back to its place.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -32,12 +31,12 @@ pub struct Sections<'a> {
 const LONGEST_NAME_BYTES: usize = 64;
 
 impl<'a> Sections<'a> {
-    /// The layers, and what was wrong with them.
+    /// The layers, and their problems.
     pub fn new(layers: &'a [Layer<'a>], overrides: &'a [Override], problems: Vec<Problem>) -> Self {
         Self { layers, overrides, problems, doubts: Vec::new() }
     }
 
-    /// All that was wrong, and all that was doubtful.
+    /// All errors, and all warnings.
     pub fn into_reported(self) -> (Vec<Problem>, Vec<Problem>) {
         (self.problems, self.doubts)
     }
@@ -94,7 +93,7 @@ impl<'a> Sections<'a> {
         sinks
     }
 
-    /// Two writers of one file would take each other's lines for their own torn ones.
+    /// Two writers of one file would take the lines of the other for incomplete lines of their own.
     fn report_shared_files(&mut self, sinks: &BTreeMap<String, sinks::Config>) {
         let mut writers: HashMap<PathBuf, &str> = HashMap::new();
         for (name, config) in sinks {
@@ -137,7 +136,7 @@ impl<'a> Sections<'a> {
         Some(sinks::Config::new(common?, kind.value?))
     }
 
-    /// The type of the sink of that name; its `type` was written as that value.
+    /// The type of the sink of that name; `type` has that value.
     fn sink_type(&mut self, at: &KeyPath, name: &str, written: Option<&Value>) -> Option<&'static SinkType> {
         let written = written.map(Value::as_str);
         let choices: Vec<&str> =
@@ -167,8 +166,8 @@ impl<'a> Sections<'a> {
         let mut doubts = Vec::new();
         for TableFault { path, what } in config.check(&mut |key, what| doubts.push((key, what))) {
             let key = dotted(&path);
-            // A key that was left out as wrong (or a part of it), or is misspelt, would be reported once more, as
-            // missing. A secret can be written in the configuration or in a file.
+            // A key that was left out as wrong, or is misspelt, would be reported again, as missing. A secret
+            // may be in the configuration or in a file.
             let spellings = [key.clone(), format!("{key}_file")];
             let is_told = reported.iter().any(|reported| {
                 let is_part =
@@ -234,7 +233,7 @@ impl<'a> Sections<'a> {
         self.report_problem(Problem::new(self.place(&key_path(at, key)), what));
     }
 
-    /// Notes what is right but doubtful about a key of the table at that path.
+    /// Adds a warning about a key of the table at that path.
     pub fn doubt(&mut self, at: &[String], key: &str, what: impl Into<String>) {
         self.doubt_problem(Problem::new(self.place(&key_path(at, key)), what));
     }
@@ -283,8 +282,7 @@ impl<'a> Sections<'a> {
         }
         let reported = self.reported_keys(at);
         for check in value.as_ref().map(checks).into_iter().flatten().filter(|check| !check.holds) {
-            // Two keys are compared only where both are surely what was meant.
-            // A list from which an element was dropped is not what was meant either.
+            // Two keys are compared only if both are valid. A list with a dropped element is not.
             let is_told = |key: &String| {
                 key.strip_prefix(check.keys[0]).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
             };

@@ -1,4 +1,4 @@
-//! The text of one configuration file, or why there is none.
+//! The text of one configuration file, or the error.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ pub struct Text {
     pub is_open_to_all: bool,
 }
 
-/// Twenty thousand tasks take two megabytes; what is beyond this is no configuration.
+/// Twenty thousand tasks take two megabytes; a larger file is no configuration.
 const LARGEST_BYTES: u64 = 64 << 20;
 
 impl Text {

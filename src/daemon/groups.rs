@@ -20,7 +20,7 @@ const QUIET: Duration = Duration::from_secs(10);
 pub struct Groups {
     /// The store of the tasks.
     pub store: Arc<dyn Store>,
-    /// The live configuration: its filters choose the sinks.
+    /// The live configuration: its filters select the sinks.
     pub live: Live,
     /// Time.
     pub clock: Clock,

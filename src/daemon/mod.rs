@@ -105,7 +105,7 @@ pub enum Error {
     /// An account cannot be used.
     #[error(transparent)]
     Cloud(#[from] cloud::Error),
-    /// The store cannot be opened: the place of its configuration, and the reason.
+    /// The store cannot be opened: the place in the configuration, and the reason.
     #[error("{0}")]
     Opening(Box<Problem>, #[source] store::Error),
     /// The store cannot be used.
@@ -121,7 +121,7 @@ pub enum Error {
 /// The end of a daemon.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ended {
-    /// The work on hold, if nothing else was left.
+    /// The work on hold, if only that is left.
     pub on_hold: Vec<String>,
     /// Number of deliveries that became dead letters.
     pub dead_letters: u64,
@@ -142,7 +142,7 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Builds everything that can fail, then registers the listed tasks.
+    /// Builds all parts that can fail, then registers the listed tasks.
     ///
     /// # Errors
     /// When the configuration, a credential, a sink or the store cannot be used; nothing was registered then, unless the
@@ -231,7 +231,7 @@ fn not_opened(config: &store::Config, error: &store::Error) -> Problem {
     Problem::new(config.url_place.clone(), error.to_string())
 }
 
-/// The counts of several sinks, as a line of the log has them.
+/// The counts of several sinks, as in a log line.
 fn per_sink(counts: &HashMap<String, u64>) -> String {
     let sorted: BTreeMap<_, _> = counts.iter().collect();
     sorted.into_iter().map(|(sink, count)| format!("{sink} ({count})")).collect::<Vec<_>>().join(", ")

@@ -32,7 +32,7 @@ pub fn cloud(loaded: &Loaded) -> Result<Cloud, cloud::Error> {
     Cloud::new(accounts.clone(), operations.clone(), poll.request_timeout.0, connection::pools)
 }
 
-/// The sinks by name, with the keys that their lanes obey.
+/// The sinks by name, with the settings of their lanes.
 pub type Built = BTreeMap<String, (Arc<dyn Sink>, Sending)>;
 
 /// The filters of the configured sinks.
@@ -85,7 +85,7 @@ pub fn build_sinks(
     if problems.is_empty() { Ok(built) } else { Err(Error::Configuration(problems)) }
 }
 
-/// The keys that the lane of a sink obeys.
+/// The delivery settings of a sink.
 pub fn sending(common: &sinks::Common, sink: &dyn Sink, policy: &Policy) -> Sending {
     Sending {
         batch: sink.batch(),

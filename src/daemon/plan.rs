@@ -27,7 +27,7 @@ use crate::units::{Rate, coarse, grouped, rounded};
 pub struct Plan {
     /// The number of listed tasks.
     pub tasks: u64,
-    /// The pace keys that they fall into, the slowest to sweep first.
+    /// Their pace keys, the slowest to sweep first.
     pub keys: Vec<PaceKeyPlan>,
     /// The first listed task of each account.
     pub first_tasks: BTreeMap<String, NewTask>,

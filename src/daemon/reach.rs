@@ -1,7 +1,7 @@
 //! `check --live`: one signed request per account, and a connection to every sink, without a store and
 //! without an event.
 //!
-//! All of them at the same time, each bounded; but accounts that share a pace key take turns at its pace.
+//! All of them at the same time, each with a time limit; accounts that share a pace key follow its pace.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -25,7 +25,7 @@ use crate::units::{Span, rounded};
 
 /// The time limit for one sink: a folder on a dead network mount never responds.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Asked for where an account has no task. Whether it is there does not matter: the login is what is tried.
+/// The id for an account without a task. Its existence does not matter: the credentials are tested.
 const NO_TASK: u64 = 1;
 
 /// The result for one account or sink.
@@ -121,8 +121,7 @@ fn task_of(account: &str, loaded: &Loaded, plan: &Plan) -> Result<NewTask, Strin
     task.map_err(|problem| format!("no task is listed for a test request: {problem}"))
 }
 
-/// One request; and once more where the server refused it unread since the clocks disagree, which is what
-/// polls do too.
+/// One request; and a second one if the server refused it since the clocks disagree, as polls do.
 async fn poll_once(route: &PollRoute, task: NewTask, clock: Clock) -> ReachResult {
     let params: Vec<_> = task.settings.params.into_iter().collect();
     let ask = async |at: Wall| route.poll(&task.id, &params, Stamp { nonce: clock.nonce(), at }, true).await;

@@ -105,7 +105,7 @@ impl Refresh {
                 );
             }
         }
-        // A program or a folder has no content to read, and its change may release the hold.
+        // A program or a folder has no content, and its change may release the hold.
         if change == FilesChange::Read || cause == AnnounceReason::Changed {
             // A loop that ended needs no probe.
             let _ = commands.send(Action::Retry(name.to_owned())).await;

@@ -18,8 +18,8 @@ use crate::store::Store;
 /// Tasks registered in one transaction: enough to be fast, few enough to keep memory small.
 const REGISTERED_AT_ONCE: usize = 5_000;
 
-/// Registers every listed task. The keys of all of them. The list is read on a thread of its own, at most one batch ahead,
-/// so that a long one takes no memory.
+/// Registers every listed task. Returns the keys of all of them. The list is read on a thread of its own, at
+/// most one batch ahead, so that a long list takes no memory.
 ///
 /// # Errors
 /// When the store fails, or a task file is not as it was when it was loaded.

@@ -1,5 +1,5 @@
-//! Forgets what is long over, but never what the file still lists: a listed task that was forgotten would be
-//! watched again.
+//! Deletes old finished tasks, but none that is still listed: a listed task that was deleted would be polled
+//! again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ pub struct Retention {
     pub kept: Limit,
     /// The live configuration: the listed tasks, and the configured sinks.
     pub live: Live,
-    /// The state of each sink: dead letters that are made here count there, too.
+    /// The state of each sink: its count includes dead letters made here.
     pub status: watch::Sender<BTreeMap<String, LaneStatus>>,
     /// The time of the latest event at the start; `None`: there was none.
     pub newest: Option<Wall>,

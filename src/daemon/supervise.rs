@@ -18,9 +18,9 @@ use super::{Daemon, Ended, Error, per_sink};
 use crate::deliver::Deliver;
 use crate::store;
 
-/// The longest drain: what is still in flight then is left to the next start (nothing that was acknowledged is lost).
+/// The longest drain: attempts in flight after it are repeated by the next start.
 pub const DRAIN: Duration = Duration::from_secs(4);
-/// The longest close of the store after it: together they stay within the five seconds that a stop may take.
+/// The longest close of the store: drain and close together take at most 5 s.
 const CLOSING: Duration = Duration::from_millis(700);
 
 impl Daemon {
@@ -51,7 +51,7 @@ impl Daemon {
         let notify = |state| options.notifies_systemd.then(|| systemd::notify(state));
         notify(NotifyState::Ready);
         tracing::info!(open_tasks = status.borrow().open, "watching");
-        // The first loop that ends is the one that failed, unless a stop came first.
+        // The first loop that ends has failed, unless a stop came first.
         let ended = tokio::select! {
             () = stop.cancelled() => Ok(Vec::new()),
             Some(ended) = watching.join_next() => flatten(ended).map(|()| Vec::new()),
@@ -64,7 +64,7 @@ impl Daemon {
         stop.cancel();
         let drained = tokio::time::timeout(DRAIN, async {
             if ended.is_err() {
-                // Without a store nothing more may be delivered, and nothing more can be kept.
+                // Without a store nothing may be delivered, and nothing can be kept.
                 delivery.abort.cancel();
                 return delivery.ended().await;
             }
@@ -157,7 +157,7 @@ async fn until_failure(tasks: &mut JoinSet<Result<(), store::Error>>) -> Result<
     Ok(())
 }
 
-/// Waits for all of them. The first failure.
+/// Waits for all of them. Returns the first failure.
 pub async fn all(tasks: &mut JoinSet<Result<(), store::Error>>) -> Result<(), store::Error> {
     let mut result = Ok(());
     while let Some(ended) = tasks.join_next().await {

@@ -8,7 +8,7 @@ use crate::clock::Clock;
 
 /// Time between two requests for more time during a slow start.
 const EXTENDS_EVERY: Duration = Duration::from_secs(3);
-/// The time of one request: a machine may be so busy that nothing moves for a while.
+/// The extension of one request: a busy machine may pause for a while.
 const EXTENDS_BY_MICROSECONDS: u32 = 30_000_000;
 
 /// Waits for a part of a start, and extends systemd's start timeout meanwhile: a long list, a big store or

@@ -56,7 +56,7 @@ impl UntilDone {
         // The time without a task in progress.
         let mut left_since: Option<Lasting> = None;
         loop {
-            // Registered before looking, so that no change between the two is missed.
+            // Registered before the check, so that no change between the two is missed.
             let standing = self.status.borrow_and_update().clone();
             let sinks_status = self.sinks_status.borrow_and_update().clone();
             self.outbox.borrow_and_update();
@@ -85,7 +85,7 @@ impl UntilDone {
             let give_up = held_since.map(|since| since + self.patience);
             let wake = give_up.into_iter().chain(left_since.as_ref().map(Lasting::log_again)).min();
             tokio::select! {
-                // An error means that the loop is gone, and then the daemon ends by itself.
+                // An error means that the loop has ended; then the daemon ends too.
                 Ok(()) = self.status.changed() => {}
                 Ok(()) = self.sinks_status.changed() => {}
                 Ok(()) = self.outbox.changed() => {}

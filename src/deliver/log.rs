@@ -27,7 +27,7 @@ pub fn log(lane: &Lane, notice: LaneNotice, waiting: Option<u64>, now: Moment) {
     let next_probe = lane.next_probe().map(|next| tracing::field::display(now.wall_of(next)));
     match notice {
         LaneNotice::Gate(GateChange::Held(last) | GateChange::StillHeld(last)) => {
-            // A probe may have met another error than the cause, on which a person must act.
+            // A probe may have had another error than the cause.
             let error = lane.cause().unwrap_or(&last);
             let last_error = Some(&last).filter(|last| *last != error);
             tracing::error!(

@@ -1,5 +1,5 @@
-//! The delivery loops, the twins of the polling loop: one lane per sink. A loop waits, has the sink make the attempts that
-//! the lane plans, and has the store keep what follows.
+//! The delivery loops: one lane for each sink. A loop waits, has the sink make the planned attempts, and has
+//! the store keep the results.
 //!
 //! A wake-up carries no data: the loop reads the outbox. It registers for the next wake-up before it reads.
 
@@ -29,7 +29,7 @@ use crate::watch::resume_panic;
 use log::{log, needs_waiting};
 use write::{OutboxWritten, carry_out};
 
-/// Attempts of a stop: a delivery that is due now need not wait for the next start.
+/// Attempts during a stop: a delivery that is due now need not wait for the next start.
 const DRAIN: Duration = Duration::from_secs(1);
 
 /// The parts that a delivery loop is built from.
@@ -38,7 +38,7 @@ pub struct Deliver {
     pub name: String,
     /// The sink.
     pub sink: Arc<dyn Sink>,
-    /// The keys of its section that its lane obeys.
+    /// The delivery settings of the sink.
     pub sending: Sending,
     /// The live configuration: its filters choose the sinks of an event of this sink.
     pub live: Live,
@@ -59,7 +59,7 @@ pub struct Deliver {
 /// The state of a sink, for callers that wait for the end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LaneStatus {
-    /// Whether the outbox has no delivery for it, as far as its loop knows.
+    /// Whether the outbox has no delivery for it, as far as the loop knows.
     pub is_idle: bool,
     /// Whether the sink is on hold.
     pub is_on_hold: bool,
@@ -73,13 +73,13 @@ struct RunningLoop {
     lane: Lane,
     attempts: JoinSet<(u64, Result<(), Refusal>)>,
     writes: JoinSet<Result<OutboxWritten, Error>>,
-    /// Acknowledgements that arrived while others are made durable: one write, as soon as those are.
+    /// Acknowledgements that arrived while others are being stored: one write follows.
     arrived: Vec<Seq>,
     acknowledging: JoinSet<Result<OutboxWritten, Error>>,
 }
 
 impl Deliver {
-    /// Delivers until the stop; then for one second more. All other deliveries stay in the outbox.
+    /// Delivers until the stop, and for one second more. All other deliveries stay in the outbox.
     ///
     /// # Errors
     /// When the store fails.
@@ -115,7 +115,7 @@ impl RunningLoop {
                 self.attempt(now);
             }
             self.publish_status();
-            // At a stop nothing is waited for but what is under way.
+            // At a stop only attempts in flight are awaited.
             let waits = give_up.is_none();
             if !waits && self.attempts.is_empty() && self.is_durable() {
                 break;
@@ -135,7 +135,7 @@ impl RunningLoop {
                 () = stop.cancelled(), if waits => {
                     let now = self.parts.clock.now().steady;
                     give_up = Some(now + DRAIN);
-                    // At once: an attempt under way may take longer than the stop does.
+                    // At once: an attempt in flight may take longer than the stop.
                     self.parts.store.save_active(&self.parts.name, self.lane.active(now)).await?;
                 }
             }
@@ -198,7 +198,7 @@ impl RunningLoop {
         Some(outbox.get(&self.parts.name).copied().unwrap_or_default())
     }
 
-    /// Makes all that arrived durable in one write.
+    /// Stores all arrived acknowledgements in one write.
     fn acknowledge(&mut self) {
         if self.arrived.is_empty() {
             return;
@@ -244,7 +244,7 @@ impl RunningLoop {
             is_on_hold: self.lane.is_on_hold(),
             dead_letters: self.lane.dead_letters(),
         };
-        // In each turn: the name is copied only where something changed.
+        // In each turn: the name is copied only after a change.
         self.parts.status.send_if_modified(|statuses| {
             let is_new = statuses.get(&self.parts.name) != Some(&status);
             if is_new {

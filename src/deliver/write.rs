@@ -4,7 +4,7 @@ use crate::model::lane::OutboxWrite;
 use crate::model::records::Seq;
 use crate::store::{Error, Store};
 
-/// A write of a lane that is durable.
+/// A stored write of a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutboxWritten {
     /// No delivery waits for it.
@@ -15,7 +15,7 @@ pub enum OutboxWritten {
     DeadLetter(Seq),
 }
 
-/// Makes a write durable, for the sink of that name.
+/// Stores a write of the sink of that name.
 ///
 /// # Errors
 /// When the store fails; then nothing of the write happened.

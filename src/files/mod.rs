@@ -1,4 +1,4 @@
-//! Files that are read: regular files alone, opened without blocking, bounded in size and in time.
+//! Files that are read: regular files only, opened without blocking, bounded in size and in time.
 //!
 //! Opening a FIFO blocks, and any call on a file behind a dead network mount may block for ever. Such calls
 //! run on plain threads, and a caller stops waiting after [`PATIENCE`]. A hanging thread belongs to no
@@ -20,16 +20,16 @@ use std::time::Duration;
 pub use stream::Stream;
 pub use watcher::{AnnounceReason, Watched, Watcher};
 
-/// Longest time for opening a file, and for each part of it. A disk that spins up takes less.
+/// The longest time for opening a file, and for each part of it. A disk that spins up takes less.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Why a file was not read. `Display` gives the reason without the file's name.
+/// The error of a file that was not read. `Display` gives the reason without the file's name.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Another kind of file than a regular one.
+    /// Not a regular file.
     #[error("it is a {0}, and only a regular file is read")]
     NotRegular(&'static str),
-    /// More bytes than the kind of file may have.
+    /// More bytes than this kind of file may have.
     #[error("it is larger than {}", shown_size(*.0))]
     TooLarge(u64),
     /// No progress within [`PATIENCE`].
@@ -41,7 +41,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The error with the file's name and what to do.
+    /// The error with the file's name and the fix.
     pub fn at(&self, path: &Path) -> String {
         format!("cannot read {} ({self}); {}", path.display(), self.fix())
     }
@@ -104,7 +104,7 @@ pub fn read(path: &Path, largest_bytes: u64) -> Result<FileContent, Error> {
     Ok(FileContent { bytes, mode: stream.mode })
 }
 
-/// The metadata of what a path leads to.
+/// The metadata of the target of a path.
 ///
 /// # Errors
 /// When it is not known in time; and with the system's own errors.
@@ -163,7 +163,7 @@ fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     thread::Builder::new().name("files".to_owned()).spawn(work).map(drop)
 }
 
-/// Refuses all but regular files, by the name of their kind.
+/// Refuses all but regular files, with the name of their kind.
 fn regular(metadata: &Metadata) -> Result<(), Error> {
     let kind = metadata.file_type();
     match () {

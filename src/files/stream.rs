@@ -18,7 +18,7 @@ const PART_BYTES: usize = 256 * 1024;
 pub struct Stream {
     parts: Receiver<Result<Vec<u8>, Error>>,
     patience: Duration,
-    /// The part that [`BufRead`] hands out, and how much of it is consumed.
+    /// The current part for [`BufRead`], and its consumed bytes.
     part: Vec<u8>,
     consumed: usize,
     has_ended: bool,
@@ -38,7 +38,7 @@ impl Stream {
             regular(&fs::metadata(&path)?)?;
             let flags = (OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY).bits().cast_signed();
             let file = OpenOptions::new().read(true).custom_flags(flags).open(&path)?;
-            // … and after, since the name may have got another file meanwhile.
+            // … and after, since the name may have another file meanwhile.
             let metadata = file.metadata()?;
             regular(&metadata)?;
             Ok((file, metadata.mode()))
@@ -78,7 +78,7 @@ impl Stream {
     }
 }
 
-/// Sends a file part by part, then an empty part. A file that grows meanwhile is read to its bound at most.
+/// Sends a file in parts, then an empty part. A file that grows meanwhile is read up to its bound.
 fn send_parts(mut file: impl Read, largest_bytes: u64, parts: &SyncSender<Result<Vec<u8>, Error>>) {
     let mut read_bytes = 0;
     loop {

@@ -23,12 +23,12 @@ use super::{PATIENCE, spawn};
 /// The time between two checks, and about the delay after a replaced secret.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// The watcher. Its thread ends within a second after the last clone and the last [`Watched`] are gone.
+/// The watcher. Its thread ends within a second after the last clone and the last [`Watched`] were dropped.
 #[derive(Clone)]
 pub struct Watcher(Arc<WatcherShared>);
 
 /// The files of one reader, by owner (the name of an account or a sink). Dropping it ends their watch. The
-/// default has no watcher, and announces on request alone.
+/// default has no watcher, and announces on request only.
 #[derive(Default)]
 pub struct Watched {
     list: u64,
@@ -61,7 +61,7 @@ struct Entry {
     /// The reason to announce the owner, if there is one.
     cause: Option<AnnounceReason>,
     announced: Arc<Notify>,
-    /// The thread that hangs on one of these files, if it is still there.
+    /// The thread that hangs on one of these files, if it still exists.
     hangs: Weak<()>,
 }
 
@@ -75,7 +75,7 @@ struct FileIdentity {
     inode: u64,
     mode: u32,
     owner: (u32, u32),
-    /// `None` of a folder: its times and size change with every file in it.
+    /// `None` for a folder: its times and size change with every file in it.
     content: Option<ContentSeen>,
 }
 

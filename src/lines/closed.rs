@@ -1,4 +1,4 @@
-//! Whether standard output and standard error were there when the process began.
+//! Whether standard output and standard error were open at the start of the process.
 //!
 //! Rust's runtime opens `/dev/null` in the place of a closed descriptor before `main`: a write to it succeeds
 //! and is lost. Afterwards a closed descriptor cannot be distinguished from a redirection to `/dev/null`. So
@@ -20,12 +20,12 @@ static STANDARD_ERROR: AtomicBool = AtomicBool::new(false);
 #[unsafe(link_section = ".init_array")]
 static BEFORE_THE_RUNTIME: extern "C" fn() = look;
 
-/// Whether standard output was closed when the process began.
+/// Whether standard output was closed at the start of the process.
 pub fn was_standard_output_closed() -> bool {
     STANDARD_OUTPUT.load(Ordering::Relaxed)
 }
 
-/// Whether standard error was closed when the process began.
+/// Whether standard error was closed at the start of the process.
 pub fn was_standard_error_closed() -> bool {
     STANDARD_ERROR.load(Ordering::Relaxed)
 }

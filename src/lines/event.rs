@@ -1,6 +1,6 @@
 //! The log line of an event (docs/architecture.md §7).
 //!
-//! The keys are promised to log watchers, and are the same in text, in JSON and, in upper case, in the
+//! The keys are guaranteed to log watchers, and are the same in text, in JSON and, in upper case, in the
 //! journal. Keys are only ever added.
 
 use serde_json::Value;
@@ -15,7 +15,7 @@ use crate::model::reading::{Code, Outcome};
 /// The line of an event. Absent values are left out, and long texts are cut.
 pub fn line(event: &Event) -> LogLine<'static> {
     let (message, _) = heading(event.kind);
-    // A body that cannot be read still makes a line: the event happened.
+    // An event whose body cannot be read still has a line.
     let values = event.data().map(|data| values(event.kind, data)).unwrap_or_default();
     let fields = values.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
     LogLine { time: event.time, level: level(event.kind, event.outcome()), is_event: true, message, fields }
@@ -58,7 +58,7 @@ fn heading(kind: Kind) -> (&'static str, u128) {
 type Values = Vec<(&'static str, Option<Value>)>;
 
 fn values(kind: Kind, data: &Data) -> Values {
-    // A line of a release has no error: a search for errors finds only those that last.
+    // A line of a release has no error: a search for errors finds only present ones.
     let lasts = !matches!(kind, Kind::AccountReleased | Kind::SinkReleased);
     match data {
         Data::Task(data) => of_task(data),

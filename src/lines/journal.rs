@@ -88,8 +88,8 @@ fn entry(event: &Event, value_bytes: usize) -> Vec<u8> {
     datagram
 }
 
-/// `NAME=value`, or with the length in binary where the value has a line end, which would otherwise begin
-/// another field.
+/// `NAME=value`, or with a binary length where the value has a line end, which would otherwise begin another
+/// field.
 fn put(datagram: &mut Vec<u8>, name: &str, value: &str) {
     datagram.extend_from_slice(name.as_bytes());
     if value.contains('\n') {

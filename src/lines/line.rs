@@ -1,4 +1,4 @@
-//! The form of one line on standard error, for events and for the program's own log alike.
+//! The form of one line on standard error, for events and for the program's own log.
 //!
 //! A line stays one line and sends no command to a terminal, whatever its values: line ends, control
 //! characters and characters that reorder or hide text are written as JSON escapes. Quoted values read back
@@ -16,7 +16,7 @@ use crate::clock::Wall;
 /// limits of pipes and log collectors.
 pub const MAX_VALUE_BYTES: usize = 2048;
 
-/// Keys and their values, in the order in which they are shown.
+/// Keys and values in their order.
 pub type Fields = Vec<(&'static str, Value)>;
 
 /// The content of a line.
@@ -52,7 +52,7 @@ pub enum Level {
 }
 
 impl Level {
-    /// As it is written in the configuration, in `$RUST_LOG` and in a line.
+    /// The name in the configuration, in `$RUST_LOG` and in a line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Error => "error",

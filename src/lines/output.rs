@@ -14,8 +14,8 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
 
-/// `PIPE_BUF`: a pipe takes a write of this size as a whole or not at all, also from a process that is killed
-/// meanwhile.
+/// `PIPE_BUF`: a pipe accepts a write of this size as a whole or not at all, also from a process that is
+/// killed meanwhile.
 pub const ATOMIC_BYTES: usize = 4096;
 
 /// A descriptor, and the rest of an incomplete line.
@@ -56,7 +56,7 @@ impl LineOutput {
         }
     }
 
-    /// One write of as many whole lines as a pipe takes at once, or of the beginning of a longer line.
+    /// One write of as many whole lines as a pipe accepts at once, or of the beginning of a longer line.
     fn write_piece(&self, bytes: &[u8]) -> io::Result<usize> {
         let most = &bytes[..bytes.len().min(ATOMIC_BYTES)];
         let piece = most.iter().rposition(|byte| *byte == b'\n').map_or(most, |last| &most[..=last]);

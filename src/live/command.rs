@@ -2,10 +2,10 @@
 
 use tokio::sync::{mpsc, oneshot};
 
-/// Commands that wait for a loop: it takes all of them in its next turn.
+/// The bound of waiting commands: a loop handles all of them in its next turn.
 const WAITING: usize = 64;
 
-/// A command, and where its result is expected.
+/// A command, and the receiver of its result.
 pub struct Command {
     /// The requested action.
     pub action: Action,
@@ -34,7 +34,7 @@ pub enum CommandRefused {
 #[derive(Clone, Debug)]
 pub struct Commands(mpsc::Sender<Command>);
 
-/// A new way into a loop, and the loop's end of it.
+/// A new way into a loop, and its receiving end.
 pub fn channel() -> (Commands, mpsc::Receiver<Command>) {
     let (sender, receiver) = mpsc::channel(WAITING);
     (Commands(sender), receiver)

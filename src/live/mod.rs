@@ -36,7 +36,7 @@ impl Current {
     }
 }
 
-/// The snapshot that is in use, and the wake-up when it is replaced.
+/// The present snapshot, with a notification of its replacement.
 pub type Live = watch::Receiver<Arc<Current>>;
 
 /// A snapshot that no one replaces, without accounts, for tests.

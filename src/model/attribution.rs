@@ -1,4 +1,4 @@
-//! Attribution of a fault: the scope that it is counted against, and what follows for its task.
+//! Attribution of a fault: the scope that it counts against, and the consequence for its task.
 //!
 //! The class of a fault follows from its code (`cloud/codes`). The attribution adds the knowledge of the
 //! board: evidence of equal refusals, exceptions, probes. Every consequence of a fault follows from the
@@ -7,7 +7,7 @@
 use super::reading::Class;
 use super::waiting::Waiting;
 
-/// The scope that a fault is counted against.
+/// The scope of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attribution {
     /// Nothing: a reused connection closed before the first byte of a response. The poll is sent again at once.

@@ -18,7 +18,7 @@ pub fn interval(policy: &Policy, age: Duration, spread: f64) -> Duration {
 /// The wait after the `streak`th failure in a row (from 1), with full jitter: evenly from zero to a bound
 /// that doubles from `first` to `longest`.
 pub fn after_failure(first: Duration, longest: Duration, streak: u32, spread: f64) -> Duration {
-    /// Doubling an interval of a microsecond this often passes any longest one.
+    /// Even an interval of 1 µs exceeds every longest interval after this number of doublings.
     const DOUBLINGS: u32 = 52;
     let doubled = first.as_secs_f64() * 2f64.powi(streak.saturating_sub(1).min(DOUBLINGS).cast_signed());
     Duration::from_secs_f64(doubled.min(longest.as_secs_f64()) * spread)

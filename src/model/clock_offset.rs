@@ -6,14 +6,14 @@
 use super::waiting::Times;
 use crate::clock::{Moment, Steady, Wall};
 
-/// An offset under this is what a `Date` of whole seconds and a slow network make of two clocks that agree.
+/// A smaller offset may come from a `Date` of whole seconds and a slow network between clocks that agree.
 const AGREE_MILLISECONDS: i64 = 5_000;
 
 /// The offset to one account's cloud.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ClockOffset {
-    /// The cloud's time minus the steady one, in milliseconds: a local wall clock that jumps moves nothing
-    /// here.
+    /// The cloud's time minus the steady time, in milliseconds: a jump of the local wall clock does not
+    /// change it.
     cloud: Option<i64>,
     /// The last logged offset to the local wall clock, in milliseconds.
     reported: i64,
@@ -29,7 +29,7 @@ impl ClockOffset {
         let measured = date.0.saturating_sub(date.0.clamp(first.min(last), last));
         let offset = if measured.saturating_abs() < AGREE_MILLISECONDS { 0 } else { measured };
         let cloud = now.wall.0.saturating_add(offset).saturating_sub(now.steady.0 / 1000);
-        // Each `Date` is off by some part of a second: one estimate is kept, so that spans of time are exact.
+        // Each `Date` is inexact by a part of a second: one estimate is kept, so that durations are exact.
         if self.cloud.is_none_or(|before| before.abs_diff(cloud) >= AGREE_MILLISECONDS.unsigned_abs()) {
             self.cloud = Some(cloud);
         }

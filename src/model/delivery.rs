@@ -9,7 +9,7 @@ use super::gate::GateWaits;
 use super::policy::Waits;
 use crate::units::{Limit, Rate, Span};
 
-/// `retry` of a sink: how a failed delivery is tried again.
+/// `retry` of a sink: the retries of a failed delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Retry {
@@ -25,17 +25,17 @@ pub struct Retry {
 /// Settings of a lane.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sending {
-    /// Events in one attempt at most; 1 or more.
+    /// The largest number of events in one attempt; 1 or more.
     pub batch: usize,
     /// The time for which events are gathered for one attempt. `None`: not at all.
     pub gather: Option<Duration>,
-    /// Attempts under way at once; 1 or more.
+    /// The largest number of attempts in flight; 1 or more.
     pub max_in_flight: usize,
     /// Attempts in a time.
     pub rate: Option<Rate>,
     /// After failures.
     pub retry: Retry,
-    /// Between the probes of a sink that is held.
+    /// The waits between probes of a sink on hold.
     pub held: Waits,
 }
 
@@ -56,7 +56,7 @@ pub struct Refusal {
 pub enum RefusalClass {
     /// A temporary failure: the delivery is retried.
     Passing,
-    /// A person must act: the sink as it is configured cannot work.
+    /// A person must act: the sink cannot work as configured.
     Sink,
     /// The receiver refuses the content of these events; others may be accepted.
     Event,
@@ -97,7 +97,7 @@ impl Sending {
 }
 
 impl Retry {
-    /// The waits between the probes of a sink that fails.
+    /// The waits between probes of a failing sink.
     pub fn waits(&self) -> Waits {
         Waits { first: self.initial.0, longest: self.max.0 }
     }

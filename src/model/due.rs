@@ -8,7 +8,7 @@ use crate::clock::Steady;
 /// The place of a waiting task in the hot table.
 pub type Slot = u32;
 
-/// The waiting tasks of one pace key. 16 bytes a task.
+/// The waiting tasks of one pace key: 16 bytes for each task.
 #[derive(Debug, Default)]
 pub struct Queue {
     at_once: VecDeque<Slot>,
@@ -16,12 +16,12 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// The task is polled when it falls due and those due before it had their turn.
+    /// The task is polled when it is due, after the tasks that were due before it.
     pub fn push(&mut self, due: Steady, slot: Slot) {
         self.later.push(Reverse((due, slot)));
     }
 
-    /// The task is polled in the very next slot of the pace.
+    /// The task is polled in the next slot of the pace.
     pub fn push_at_once(&mut self, slot: Slot) {
         self.at_once.push_back(slot);
     }

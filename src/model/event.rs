@@ -1,7 +1,7 @@
 //! The event: a CloudEvents 1.0 record (docs/architecture.md §7), made once and stored as the text that every sink
 //! receives.
 //!
-//! `event/content.rs` has the one type that this text is written from and read into again.
+//! `event/content.rs` has the type that this text is written from and read into.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -27,15 +27,14 @@ use super::step::Reason;
 use super::task::{Settings, Target, TaskId};
 use crate::clock::Wall;
 
-/// The fixed namespace of event ids; a change of it would break every reader's deduplication.
+/// The fixed namespace of event ids; a change would break the deduplication of every reader.
 const NAMESPACE: Uuid = Uuid::from_u128(0x5d1c_7f0e_0f4b_4d5e_9a57_2c1f_8a3e_6b90);
 
-/// All but RFC 3986's unreserved characters: what is encoded in a segment of a source or subject, and in a
-/// query.
+/// All but RFC 3986's unreserved characters: the characters that are encoded in a segment of a source or
+/// subject, and in a query.
 pub const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Most instances in one event: with ids and statuses of usual length some 16 KiB, however many instances
-/// change with each poll.
+/// The largest number of instances in one event: with ids and statuses of usual length some 16 KiB.
 const MAX_INSTANCES: usize = 200;
 
 /// The type of an event.
@@ -51,11 +50,11 @@ pub enum Kind {
     Overdue,
     /// All tasks of a group have finished.
     GroupFinished,
-    /// An account or a pace key is not used, since a person must act.
+    /// An account or a pace key is on hold: a person must act.
     AccountHeld,
     /// The hold of an account was released.
     AccountReleased,
-    /// A sink is not used, since a person must act.
+    /// A sink is on hold: a person must act.
     SinkHeld,
     /// The hold of a sink was released.
     SinkReleased,
@@ -66,15 +65,15 @@ pub enum Kind {
 /// An event as it is stored and delivered.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// The same for every repeat, and for no other event.
+    /// Equal for every repeat of the event, and different for every other event.
     pub id: Uuid,
     /// Its type.
     pub kind: Kind,
-    /// When it happened, by the local wall clock.
+    /// The time of the event, by the local wall clock.
     pub time: Wall,
     /// The whole record as one line of JSON, without a line end.
     pub body: String,
-    /// The content of the body: known since the event was made, else read at its first use. `None`: the body
+    /// The content of the body: known since the event was made, or read at its first use. `None`: the body
     /// cannot be read.
     content: OnceLock<Option<Box<CloudEvent>>>,
 }
@@ -88,7 +87,7 @@ pub struct EventContext<'a> {
     pub id: &'a TaskId,
     /// Its name and labels.
     pub settings: &'a Settings,
-    /// When it was registered: where its round begins.
+    /// The registration of the task: the start of its round.
     pub registered_at: Wall,
     /// The number of earlier events of the task since its registration.
     pub sequence: u32,
@@ -97,7 +96,7 @@ pub struct EventContext<'a> {
 /// The end of a task.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ending {
-    /// When its end was seen, by the local wall clock.
+    /// The detection of the end, by the local wall clock.
     pub at: Wall,
     /// From registration to then.
     pub elapsed: Duration,
@@ -346,7 +345,7 @@ fn segment(text: &str) -> impl fmt::Display {
     utf8_percent_encode(text, RESERVED)
 }
 
-/// Seconds with a resolution of a millisecond, as a number that JSON writes short.
+/// Seconds with a resolution of a millisecond, as a short JSON number.
 fn seconds(span: Duration) -> f64 {
     span.as_millis() as f64 / 1000.0
 }

@@ -1,7 +1,7 @@
 //! The slots of one pace key, account or sink: requests leave evenly spaced, at least `1/rate` apart, the
 //! first one after a start included. [`throttle`] decides the share of the rate that is used now.
 //!
-//! - A slot that is taken puts the next one `1/(rate × share)` later. Idle time earns no burst.
+//! - A used slot puts the next one `1/(rate × share)` later. Idle time earns no burst.
 //! - A timer may fire one tick late without a loss of rate: two requests are at least `1/rate` less one tick
 //!   apart, and slots on average at least `1/rate` (docs/architecture.md §3, promise 5).
 //! - The distance to the next slot is fixed when a slot is taken. A small share puts that slot many seconds
@@ -38,7 +38,7 @@ impl Pace {
         Self { throttle: Some(Throttle::new(rate)), next }
     }
 
-    /// A pace without a rate: only `Retry-After` blocks.
+    /// A pace without a rate: only `Retry-After` blocks it.
     pub fn unlimited() -> Self {
         Self { throttle: None, next: Steady(i64::MIN) }
     }
@@ -77,7 +77,7 @@ impl Pace {
         self.throttle.as_ref().is_some_and(|throttle| throttle.is_throttled(now))
     }
 
-    /// Takes the slot, if its moment has come.
+    /// Uses the slot, if it is due. Returns whether it was.
     pub fn take(&mut self, now: Steady) -> bool {
         if now < self.next {
             return false;

@@ -49,7 +49,7 @@ impl Policy {
         self.max_interval.0.mul_f64(1.0 + self.jitter)
     }
 
-    /// The waits between probes of what is held or fails.
+    /// The waits between probes of accounts, pace keys and circuit breakers.
     pub fn error_waits(&self) -> Waits {
         Waits { first: self.error_interval.0, longest: self.error_max_interval.0 }
     }

@@ -32,7 +32,7 @@ pub enum Outcome {
 /// The phase of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Not over yet, or a status that the operation's row does not know.
+    /// Unfinished, or a status that the operation's row does not know.
     Running,
     /// Over, with that outcome.
     Finished(Outcome),
@@ -92,11 +92,11 @@ pub struct Fault {
 pub enum Class {
     /// The task's own, or a wrong parameter.
     Task,
-    /// The clocks disagree, or a nonce was seen before.
+    /// The clocks disagree, or a nonce was used before.
     Clock,
     /// The credentials'.
     Account,
-    /// The authorisation's or configuration's: this action in this region.
+    /// The permission or the setting of this action in this region.
     PaceKey,
     /// The rate limit of this pace key.
     Throttled,
@@ -109,7 +109,7 @@ pub enum Class {
 }
 
 impl Code {
-    /// Reads what the cloud wrote: canonical integers of 64 bits become numbers, all else stays text.
+    /// Reads a code of the cloud: canonical integers of 64 bits become numbers, all else stays text.
     pub fn read(written: &str) -> Self {
         match written.parse::<i64>() {
             Ok(number) if number.to_string() == written => Self::Int(number),

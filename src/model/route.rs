@@ -30,7 +30,7 @@ pub enum EventGroup {
     Trouble,
 }
 
-/// One configured sink, as far as routing needs it.
+/// The filters of one configured sink.
 #[derive(Clone, Debug)]
 pub struct SinkRoute {
     /// Its name.

@@ -31,14 +31,14 @@ pub struct Draw {
 /// The effect of a poll; each variant carries the task after it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// Not over and nothing new: poll again when it falls due. Nothing is written.
+    /// Unfinished and unchanged: poll again when due. Nothing is written.
     Again(Waiting),
-    /// Poll again in the very next slot of the pace, ahead of the queue.
+    /// Poll again in the next slot of the pace, ahead of the queue.
     AtOnce(Waiting),
-    /// Not over, but its status or an instance's changed: store that, then poll again. With the status
-    /// before, if there was one.
+    /// Unfinished, with a changed status or instance: store that, then poll again. With the previous status,
+    /// if there was one.
     Progress(Waiting, Option<Code>, Reading),
-    /// Over: one commit of its end, its event and its deliveries.
+    /// Finished: one commit of its end, its event and its deliveries.
     Finish(Waiting, Outcome, Reading),
     /// The task was abandoned, with the refusal of the server where that is the reason.
     Abandon(Waiting, Reason, Option<Fault>),
@@ -181,14 +181,15 @@ pub enum Overdue {
     Now,
     /// Check again then.
     LookAt(Steady),
-    /// The task has no `warn_after`, or had its event.
+    /// The task has no `warn_after`, or its event exists.
     Never,
 }
 
 /// Whether the one `overdue` event is due.
 pub fn overdue(task: &Waiting, now: Times) -> Overdue {
     let Some(warn_after) = task.warn_after.filter(|_| !task.warned) else { return Overdue::Never };
-    // After a start the cloud's clock is known with the first response: until then half of the clocks is missing.
+    // After a start the cloud's clock is known with the first response: until then one of the two clocks is
+    // unknown.
     if task.started.waits_for_cloud(now) {
         return Overdue::LookAt(now.local.steady + CLOCK_LEARNED);
     }

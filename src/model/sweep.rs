@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::policy::Policy;
 use crate::units::Rate;
 
-/// One round over all tasks of a pace key, none of them young any more.
+/// One round over all tasks of a pace key at their longest interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sweep {
     /// The duration by the rate alone: tasks ÷ rate.
@@ -17,7 +17,7 @@ pub struct Sweep {
 /// The limit of the polling interval of an old task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bottleneck {
-    /// The rate: there are more tasks than it carries within `max_interval`.
+    /// The rate: more tasks than it can poll within `max_interval`.
     Rate,
     /// `max_interval`: the rate would carry more tasks.
     Interval,

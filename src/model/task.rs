@@ -14,7 +14,7 @@ use crate::units::{Limit, Span};
 pub struct Target {
     /// The account's name in the configuration.
     pub account: String,
-    /// The region as it was written; the request may carry a mapped name.
+    /// The region as written; the request may carry a mapped name.
     pub region: String,
     /// The operation's name, such as `bm`.
     pub operation: String,
@@ -24,7 +24,7 @@ pub struct Target {
 /// pace.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PaceKey {
-    /// The key's id; the account's name where that changes with each temporary key.
+    /// The SecretId; the account's name where the SecretId is temporary.
     pub secret_id: String,
     /// The region as it is sent.
     pub region: String,
@@ -35,7 +35,7 @@ pub struct PaceKey {
 }
 
 impl fmt::Display for PaceKey {
-    /// The form under which evidence of the pace key is stored: it never changes.
+    /// The text under which evidence of the pace key is stored: it never changes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { secret_id, region, host, action } = self;
         write!(f, "{secret_id} {region} {host} {action}")

@@ -12,7 +12,7 @@ use crate::clock::{Moment, Steady, Wall};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TargetIndex(pub u32);
 
-/// All that the polling of one task needs. Steady times are the running process's; the store keeps them as
+/// The state of one task that polling needs. Steady times are those of this process; the store has them as
 /// wall times.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Waiting {
@@ -26,7 +26,7 @@ pub struct Waiting {
     pub params: Option<Box<[(String, String)]>>,
     /// When the next poll falls due.
     pub due: Steady,
-    /// When the first poll fell due, or when the last change was seen: the interval grows from here.
+    /// The due moment of the first poll, or the last change: the interval grows from here.
     pub since: Steady,
     /// When it was registered.
     pub started: Started,
@@ -53,15 +53,15 @@ pub struct Waiting {
     pub streak: u16,
     /// Whether its `overdue` event exists.
     pub warned: bool,
-    /// Whether a poll of it is under way.
+    /// Whether a poll of the task is in flight.
     pub in_flight: bool,
     /// Whether its last connection ended before a response: the next poll uses a new connection.
     pub lost_connection: bool,
-    /// Whether it was polled since it was last stored.
+    /// Whether it was polled since it was stored.
     pub unsaved: bool,
 }
 
-/// When a task was registered, on every clock that matters.
+/// The registration of a task, on every clock in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Started {
     /// By the steady clock of this process, as the local wall clock showed it at the load.
@@ -93,7 +93,7 @@ pub struct Times {
 }
 
 impl Waiting {
-    /// A task that was never polled, and is registered and due then.
+    /// A task without a poll, registered and due at that moment.
     pub fn new(row: Row, id: TaskId, target: TargetIndex, now: Moment) -> Self {
         Self {
             row,
@@ -159,7 +159,7 @@ impl Started {
 }
 
 impl Times {
-    /// The cloud's time once the offset to it is known, else the local one.
+    /// The cloud's time if its offset is known, else the local time.
     pub fn agreed(self) -> Wall {
         self.cloud.unwrap_or(self.local.wall)
     }
@@ -221,7 +221,7 @@ mod tests {
         let start = started(0);
         assert_eq!(start.remaining(HOUR, times(4, YEARS, None)), HOUR - Duration::from_secs(4));
         assert_eq!(start.remaining(HOUR, times(3600, YEARS, None)), Duration::ZERO);
-        // Registered half an hour before the load: that much less is left.
+        // Registered half an hour before the load: the time left is that much shorter.
         let loaded =
             Started { steady: Steady(-1_800_000_000), local: Wall(start.local.0 - 1_800_000), cloud: None };
         assert_eq!(loaded.remaining(HOUR, times(1700, YEARS, None)), Duration::from_secs(100));

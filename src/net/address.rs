@@ -5,8 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use reqwest::Url;
 
-/// The proxy before a server: whether it is one. `before` is the server's address and the key that it was
-/// written to.
+/// Validates the proxy of a server. `before` is the server's address and its key.
 ///
 /// # Errors
 /// What is wrong, and what to do.
@@ -48,7 +47,7 @@ pub fn is_loopback(host: &str) -> bool {
         || literal(host).is_some_and(|address| address.to_canonical().is_loopback())
 }
 
-/// The address that a URL's host is, where it is no name.
+/// The IP address of a URL's host; `None`: it is a name.
 pub fn literal(host: &str) -> Option<IpAddr> {
     host.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }

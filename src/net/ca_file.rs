@@ -1,4 +1,4 @@
-//! A file of certificates that are trusted in addition to the system's, and advice where a server's is not.
+//! Files of certificates that are trusted in addition to the system's, and advice for untrusted servers.
 
 use std::error::Error;
 use std::path::Path;
@@ -9,10 +9,10 @@ use rustls::pki_types::pem::{self, PemObject};
 
 use crate::{files, net};
 
-/// The system's whole bundle takes a quarter of this; what is beyond is another file.
+/// The largest file: four times the bundle of a system.
 const LARGEST_BYTES: u64 = 1024 * 1024;
 
-/// Reads the certificates of a PEM file: at least one, and each of them usable.
+/// Reads the certificates of a PEM file: at least one, all of them usable.
 ///
 /// # Errors
 /// What is wrong with the file, and what to do.
@@ -54,8 +54,8 @@ fn parsed(text: &str) -> impl Iterator<Item = Result<CertificateDer<'static>, pe
     CertificateDer::pem_slice_iter(text.as_bytes())
 }
 
-/// Advice where a request failed since the server's certificate is not trusted; `None`: it failed otherwise.
-/// `key` names the file of further certificates.
+/// Advice for a request that failed since the server's certificate is not trusted; `None`: it failed
+/// otherwise. `key` names the key for further certificates.
 ///
 /// A server may also show a certificate of this file itself, unless it is the certificate of an authority
 /// (RFC 5280 §4.2.1.9), as `openssl req -x509` makes by default.

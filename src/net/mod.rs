@@ -16,7 +16,7 @@ use rustls::pki_types::CertificateDer;
 
 use crate::secret::Secret;
 
-/// Servers and middleboxes drop idle connections after a minute or so.
+/// Servers and middleboxes drop idle connections after about a minute.
 const IDLE: Duration = Duration::from_secs(30);
 
 /// A client that cannot be built. The error holds no secret.
@@ -33,9 +33,9 @@ pub enum Error {
 /// Connection settings of a server.
 #[derive(Clone, Copy, Debug)]
 pub struct PeerSettings<'a> {
-    /// Whether it speaks plain http, which is for this machine alone.
+    /// Whether the server uses plain http, which is allowed on this machine only.
     pub is_plain: bool,
-    /// The proxy to go through; default: that of the usual environment variables ([`proxy::before`]).
+    /// The proxy; default: the proxy of the environment ([`proxy::before`]).
     pub proxy: Option<&'a Secret>,
     /// Certificates that are trusted in addition to the system's.
     pub ca: &'a [CertificateDer<'static>],
@@ -54,14 +54,14 @@ pub fn client(way: PeerSettings<'_>) -> Result<ClientBuilder, Error> {
     let written = way.proxy.cloned();
     let variables = proxy::Variables::of_process();
     let is_direct = written.is_none() && (way.is_plain || variables.name_no_proxy());
-    // A name that leads nowhere (RFC 2606): a request is never sent past the proxy that it should take. The
-    // server was checked before, so this is the second guard.
+    // A name that never resolves (RFC 2606): a request never bypasses its proxy. The server was checked
+    // before, so this is a second guard.
     let nowhere: Option<Url> = "http://proxy.invalid".parse().ok();
     let proxy = move |server: &Url| {
         proxy::before(server, written.as_ref(), &variables).unwrap_or_else(|_| nowhere.clone())
     };
     let builder = Client::builder();
-    // Without a proxy, no request asks for one: plain http is for this machine alone.
+    // Without a proxy, no request uses one: plain http is for this machine only.
     let builder = if is_direct { builder.no_proxy() } else { builder.proxy(Proxy::custom(proxy)) };
     let is_proxy_encrypted = way.proxy.is_some_and(|proxy| proxy.expose().starts_with("https:"));
     // A server on this machine needs no certificates, and a small machine may have none.

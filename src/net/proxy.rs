@@ -1,5 +1,5 @@
-//! The proxy for a server: the one that is written for it, or that of the usual environment variables with
-//! curl's precedence. One function decides for every client.
+//! The proxy for a server: the configured one, or that of the environment variables with curl's precedence.
+//! One function decides for every client.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -10,7 +10,7 @@ use reqwest::Url;
 use super::address;
 use crate::secret::{Secret, hidden};
 
-/// The variables that name a proxy, by the scheme of the server; the first that is set counts, as in curl.
+/// Variables that name a proxy, by the scheme of the server; the first that is set counts, as in curl.
 const FOR_HTTPS: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
 const FOR_HTTP: [&str; 4] = ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"];
 /// The variables that exempt servers from those.
@@ -19,8 +19,7 @@ const EXEMPTIONS: [&str; 2] = ["no_proxy", "NO_PROXY"];
 /// The values of these variables. They may hold passwords, so there is no `Debug`.
 pub struct Variables(BTreeMap<&'static str, String>);
 
-/// A variable that would carry requests to a server, and cannot. Its value is left out: it may hold a
-/// password.
+/// A variable for the requests to a server that is unusable. Its value is left out: it may hold a password.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{host} would be reached through {variable}, which {flaw}; correct it, set the key `proxy`, or add {host} to NO_PROXY"
@@ -32,7 +31,8 @@ pub struct Refused {
 }
 
 impl Variables {
-    /// Those of this process. A value that is no text counts as set, and is refused where it is used.
+    /// The variables of this process. A value that is not text counts as set, and is refused where it is
+    /// used.
     pub fn of_process() -> Self {
         Self::of(|name| env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
     }
@@ -44,7 +44,7 @@ impl Variables {
         Self(names.filter_map(filled).collect())
     }
 
-    /// The logins in the addresses of proxies, which need no scheme.
+    /// The logins in the addresses of proxies, which may have no scheme.
     pub fn logins(&self) -> Vec<String> {
         // ALL_PROXY serves both.
         let names: BTreeSet<_> = FOR_HTTPS.iter().chain(&FOR_HTTP).collect();
@@ -66,7 +66,7 @@ impl Variables {
     }
 }
 
-/// The proxy for a server, or none. `written` is the key `proxy` of its account or sink, checked before.
+/// The proxy for a server, or none. `written` is the validated key `proxy` of its account or sink.
 ///
 /// # Errors
 /// When the variable that counts for this server names no proxy that can be used.

@@ -22,25 +22,25 @@ pub struct Catalogue {
     sinks: BTreeSet<String>,
     /// The default policy, if it is known.
     poll: Option<Policy>,
-    /// Where a task goes that names neither account nor operation nor region.
+    /// The target of a task without account, operation and region.
     bare: Result<(Arc<Target>, IdType), WrongTaskKey>,
     /// One target for a whole list.
     targets: Mutex<HashMap<Target, Arc<Target>>>,
 }
 
-/// The key of a task that is wrong, and what to do.
+/// The wrong key of a task, and the fix.
 type WrongTaskKey = (&'static str, String);
 
 const DEFAULT_OPERATION: &str = "bm";
 const DEFAULT_ACCOUNT: &str = "default";
-/// Names are shown in tables and messages; the longest cloud names are a quarter of this.
+/// Names are shown in tables and messages; the longest names of the cloud have a quarter of this length.
 const LONGEST_NAME_BYTES: usize = 256;
-/// As many as object stores and orchestrators allow; labels are copied into every event.
+/// The limit of object stores and orchestrators; labels are copied into every event.
 const MOST_LABELS: usize = 64;
 const LONGEST_LABEL_KEY_BYTES: usize = 64;
 const LONGEST_LABEL_BYTES: usize = 256;
 const MOST_PARAMS: usize = 64;
-/// A request's query stays well below what servers take (8 KiB).
+/// A request's query stays well below the limit of servers (8 KiB).
 const LONGEST_PARAM_BYTES: usize = 1024;
 /// Written by the daemon itself into every request (docs/tencent-cloud-api.md §1).
 const OWN_PARAMS: [&str; 8] =
@@ -70,7 +70,7 @@ impl Catalogue {
         Self { poll, ..self }
     }
 
-    /// A task that is nothing but its id.
+    /// A task with nothing but its id.
     pub fn bare(&self, id: &str, place: &Place) -> Result<NewTask, Problem> {
         let (target, id_type) =
             self.bare.as_ref().map_err(|(key, what)| refused(place, key, what.clone()))?;
@@ -78,7 +78,7 @@ impl Catalogue {
         Ok(NewTask { target: Arc::clone(target), id, settings: Settings::default(), origin: Origin::File })
     }
 
-    /// A task as it was written, with everything that it leaves open filled in.
+    /// A task as written, with all defaults filled in.
     pub fn resolve(&self, written: TaskEntry, place: &Place) -> Result<NewTask, Problem> {
         self.task(written).map_err(|(key, what)| refused(place, key, what))
     }
@@ -132,7 +132,7 @@ impl Catalogue {
         Ok(NewTask { target, id, settings, origin: Origin::File })
     }
 
-    /// A first poll at the deadline would be the last one too, and so the only one.
+    /// A first poll at the deadline would be the only one.
     fn check_first_poll(
         &self,
         own_delay: Option<Span>,
@@ -170,7 +170,7 @@ impl Catalogue {
 
     /// The target of a task, with the id type of its operation.
     fn target(&self, written: &TaskEntry) -> Result<(Arc<Target>, IdType), WrongTaskKey> {
-        // As most of a long list, which would else pay for three names per task.
+        // The common case of a long list, which would otherwise pay for three names for each task.
         if let (None, None, None, Ok((target, id_type))) =
             (&written.operation, &written.account, &written.region, &self.bare)
         {
@@ -226,7 +226,7 @@ impl Catalogue {
         })
     }
 
-    /// In one order and without repeats, so that two ways to write the same list are the same.
+    /// In one order and without repeats, so that two spellings of the same list are equal.
     fn known_sinks(&self, mut sinks: Vec<String>) -> Result<Vec<String>, WrongTaskKey> {
         if let Some(name) = sinks.iter().find(|name| !self.sinks.contains(*name)) {
             return Err(("sinks", unknown("sink", name, self.sinks.iter().map(String::as_str))));

@@ -1,8 +1,7 @@
 //! Task files: a bare id or a JSON object with the keys of `[[tasks]]` per line, streamed.
 //!
-//! Blank lines and lines that begin with `#` are skipped. Files from Windows are fine, and nothing in them is
-//! replaced from the environment. A million bare ids take a fraction of a second, so a reload can afford to
-//! read all of them twice.
+//! Blank lines and lines that begin with `#` are skipped. Line ends of Windows are accepted, and variables
+//! are not replaced. A million bare ids take a fraction of a second, so a file can be read twice.
 
 use std::io::{self, BufRead, ErrorKind, Read};
 use std::path::Path;
@@ -14,11 +13,12 @@ use crate::model::task::NewTask;
 use crate::problem::{Place, Problem, is_utf_16};
 use crate::section::{self, dotted};
 
-/// A line beyond this is no task, but a file of another kind.
+/// A longer line is no task: the file is of another kind.
 const LONGEST_LINE_BYTES: usize = 64 * 1024;
 /// More errors are only counted: the rest is reported at the next try.
 pub(super) const MOST_REPORTED: usize = 20;
-/// Largest task file: millions of tasks with all their keys. One that grows as fast as it is read ends here.
+/// The largest task file: millions of tasks with all their keys. A file that grows as fast as it is read ends
+/// here.
 const LARGEST_BYTES: u64 = 4 << 30;
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
@@ -48,7 +48,7 @@ impl Reported {
     }
 }
 
-/// Reads a task file and hands each task on, with its place; what `each` refuses is a problem of that line.
+/// Reads a task file and passes each task on, with its place; a refusal of `each` is a problem of that line.
 pub fn read_task_file(
     path: &Path,
     catalogue: &Catalogue,
@@ -163,7 +163,7 @@ pub(super) fn parse_object(text: &str, place: &Place) -> Result<TaskEntry, Vec<P
         Ok(_) => None,
         Err(error) => Some(error),
     };
-    // Something is wrong, so there is time to find out everything that is.
+    // The line has an error, so there is time to find all its errors.
     let table =
         serde_json::from_str(text).map_err(|error| vec![Problem::new(place.clone(), not_json(&error))])?;
     let (_, faults) = section::read::<TaskEntry>(table, &KEYS);
@@ -172,7 +172,7 @@ pub(super) fn parse_object(text: &str, place: &Place) -> Result<TaskEntry, Vec<P
         .map(|fault| Problem::new(Place { key: Some(dotted(&fault.path)), ..place.clone() }, fault.what))
         .collect();
     if problems.is_empty() {
-        // Only what a tree cannot show, such as a key written twice.
+        // Only errors that a tree cannot show, such as a repeated key.
         problems.extend(error.map(|error| Problem::new(place.clone(), not_json(&error))));
     }
     Err(problems)

@@ -1,4 +1,4 @@
-//! Everything that a configuration lists: its `[[tasks]]`, then its task files, each task once.
+//! All tasks of a configuration: its `[[tasks]]`, then its task files, each task once.
 //!
 //! A list is read twice: once to validate all of it before any change, and once to register it. Nothing is
 //! kept in between, so a list uses memory only while it is read.
@@ -64,7 +64,7 @@ pub fn listed(
 }
 
 impl Listed {
-    /// The same problem on the line of the key that it is about.
+    /// The same problem on the line of its key.
     fn at_its_key(&self, mut problem: Problem) -> Problem {
         let key = problem.place.key.as_deref().and_then(|key| key.rsplit('.').next()).unwrap_or_default();
         if let Some((_, line)) = self.lines.iter().find(|(name, _)| **name == *key) {
@@ -74,8 +74,8 @@ impl Listed {
     }
 }
 
-/// The tasks seen so far, as hashes: 24 bytes each, however much was written about them. Two of a million
-/// tasks share a hash of 64 bits once in some ten million lists.
+/// The tasks so far, as hashes: 24 bytes each. Two of a million tasks share a hash of 64 bits once in some
+/// ten million lists.
 #[derive(Default)]
 struct SeenTasks {
     tasks: HashMap<u64, First, BuildHasherDefault<AsIs>>,
@@ -91,7 +91,7 @@ struct First {
 }
 
 impl SeenTasks {
-    /// Whether this task was not listed before; with other settings it is a problem.
+    /// Whether this task was not listed before; other settings are a problem.
     fn is_new(&mut self, task: &NewTask, place: &Place) -> Result<bool, Problem> {
         let settings = self.settings_hash(&task.settings);
         let file = self.file_index(place);
@@ -123,7 +123,7 @@ impl SeenTasks {
     }
 
     fn settings_hash(&self, settings: &Settings) -> u64 {
-        /// Of a task with none, which is most of a long list.
+        /// The hash of a task without settings, the common case of a long list.
         const NONE: u64 = 0;
         if *settings == Settings::default() {
             return NONE;
@@ -131,8 +131,7 @@ impl SeenTasks {
         self.hash.hash_one(settings)
     }
 
-    /// Files come one after another, so only the last one is compared; as text, since this is done for every
-    /// line.
+    /// Files are read one after another, so only the last one is compared.
     fn file_index(&mut self, place: &Place) -> u32 {
         if let Some(file) = &place.file
             && self.files.last().is_none_or(|last| last.as_os_str() != file.as_os_str())

@@ -1,4 +1,4 @@
-//! Every way a task comes in, validated once.
+//! Every source of tasks, validated once.
 //!
 //! A [`TaskEntry`] is a task as written; [`catalogue::Catalogue`] validates it and makes a
 //! [`NewTask`](crate::model::task::NewTask). [`lines`] streams task files, [`listed`] passes over all tasks
@@ -22,7 +22,7 @@ use serde_json::Value;
 use crate::section;
 use crate::units::{Limit, Span};
 
-/// One entry of `[[tasks]]`, or one line of a task file, as it was written.
+/// One entry of `[[tasks]]`, or one line of a task file, as written.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TaskEntry {

@@ -13,10 +13,9 @@ use super::listed::Listed;
 use super::{TaskEntry, WrittenId, json, responses};
 use crate::problem::{Place, Problem};
 
-/// Far above the list of a person's command, and what a command may take of memory. Longer lists are a
-/// daemon's.
+/// Far above the list of a person, and the memory bound of a command. Longer lists need a daemon.
 pub const MOST_BYTES: usize = 16 * 1024 * 1024;
-/// Likewise: a task that was written, and is not stored yet, takes half a kilobyte.
+/// A task that is not stored yet takes half a kilobyte.
 pub const MOST_TASKS: usize = 100_000;
 
 /// All tasks of the input, or all its errors; `defaults` are the options of the command.
@@ -83,7 +82,7 @@ enum InputPart<'a> {
     Json(&'a str, Value),
 }
 
-/// JSON that cannot be read; nothing after it can, either.
+/// Invalid JSON; the text after it is unreadable too.
 struct BrokenJson {
     line: usize,
     what: String,
@@ -95,7 +94,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// The next part, with the line where it begins.
+    /// The next part, with its first line.
     fn next(&mut self) -> Option<(usize, Result<InputPart<'a>, BrokenJson>)> {
         loop {
             let blank = self.rest.len() - self.rest.trim_start().len();
@@ -146,7 +145,7 @@ fn written(part: &InputPart<'_>, place: &Place) -> Result<Vec<TaskEntry>, Vec<Pr
     let of = |id| TaskEntry { id: Some(id), ..TaskEntry::default() };
     match part {
         InputPart::Id(text) => Ok(vec![of(WrittenId::Text((*text).to_owned()))]),
-        // As `jq` writes an id that is a text.
+        // The form in which `jq` writes a text id.
         InputPart::Json(_, Value::String(text)) => Ok(vec![of(WrittenId::Text(text.clone()))]),
         InputPart::Json(text, value) if value.get("id").is_some() => {
             parse_object(text, place).map(|written| vec![written])

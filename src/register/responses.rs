@@ -78,7 +78,7 @@ impl FoundIds {
         match id {
             Some(id) if name == PERHAPS => self.perhaps.push(id),
             Some(id) => self.sure.push(id),
-            // Another field of that name may well be no id.
+            // Another field of that name need not be an id.
             None if name == PERHAPS => {}
             None => {
                 self.wrong =
@@ -136,7 +136,7 @@ mod tests {
             (r#"[{"FlowId":7},{"data":{"deep":{"FlowId":8}}}]"#, vec!["7", "8"]),
             (r#"{"data":{"taskId":[3,4]}}"#, vec!["3", "4"]),
             (r#"{"code":0,"requestId":9}"#, vec!["9"]),
-            // The number of the HTTP call, since there is an id beside it.
+            // The number of the HTTP call, beside an id.
             (r#"{"code":0,"requestId":"e7-42","data":{"taskId":5}}"#, vec!["5"]),
             (r#"{"Response":{"TaskId":{"taskId":6}}}"#, vec!["6"]),
         ] {

@@ -1,16 +1,16 @@
-//! A secret kept in a file of its own; and how any file with secrets in it is read.
+//! A secret in a file of its own; and the reading of any file with secrets.
 
 use std::path::Path;
 
 use super::Secret;
 use crate::files;
 
-/// No secret is as long; what is beyond this is another file.
+/// No secret is as long; a larger file is another kind of file.
 const LARGEST_BYTES: u64 = 64 * 1024;
-/// Bit of a file's mode that lets everyone on the machine read it.
+/// The mode bit that lets every user of the machine read the file.
 const READABLE_BY_OTHERS: u32 = 0o004;
 
-/// Reads a secret that is one line, as a key or an address is: a second one would be taken for a part of it.
+/// Reads a secret of one line, such as a key or an address: a second line would be taken for a part of it.
 pub fn line(path: &Path, mut doubt: impl FnMut(String)) -> Result<Secret, String> {
     let secret = read(path, &mut doubt)?;
     let text = secret.expose().trim();
@@ -29,8 +29,7 @@ pub fn line(path: &Path, mut doubt: impl FnMut(String)) -> Result<Secret, String
     Ok(secret)
 }
 
-/// Reads a secret, without trailing line ends and a BOM. Neither the error nor a doubt repeats what is in the
-/// file.
+/// Reads a secret, without trailing line ends and a BOM. Neither errors nor warnings repeat the content.
 pub fn read(path: &Path, mut doubt: impl FnMut(String)) -> Result<Secret, String> {
     let shown = path.display();
     let text = text(path, &mut doubt)?;
@@ -46,7 +45,7 @@ pub fn read(path: &Path, mut doubt: impl FnMut(String)) -> Result<Secret, String
     Ok(Secret::new(secret))
 }
 
-/// The text of a file that holds secrets, without a BOM. Neither the error nor a doubt repeats what is in it.
+/// The text of a file with secrets, without a BOM. Neither errors nor warnings repeat the content.
 pub fn text(path: &Path, doubt: &mut dyn FnMut(String)) -> Result<String, String> {
     let shown = path.display();
     let files::FileContent { bytes, mode } =

@@ -5,7 +5,8 @@
 //! is replaced in the original text. Comparison ignores the case of ASCII letters, the difference between the
 //! two alphabets of base64, `+` for a blank, and padding.
 //!
-//! Decide on the text as it came, hide in what is kept, and cut only then: half a secret is not found.
+//! Decisions use the original text. Secrets are hidden in text that is kept, and the text is cut only
+//! afterwards: half a secret is not found.
 
 mod form;
 mod view;
@@ -32,7 +33,7 @@ const SECRET: &str = "[secret]";
 const WITHHELD: &str = "[text withheld: a secret in it could not be located]";
 /// The shortest part of a URL or header that is hidden: a shorter one may be a part of plain words.
 const SHORTEST_PART_BYTES: usize = 6;
-/// The rounds of unescaping: servers escape an echo once, gateways and loggers in between once more each.
+/// The rounds of unescaping: servers escape an echo once, gateways and loggers once more each.
 const ROUNDS: usize = 3;
 /// The longest text that is searched: larger than any response that is read. A longer one is withheld.
 const LONGEST_TEXT_BYTES: usize = 2 << 20;
@@ -41,7 +42,7 @@ const LONGEST_TEXT_BYTES: usize = 2 << 20;
 #[derive(Clone, Default)]
 pub struct Hidden(Vec<Arc<Secrets>>);
 
-/// Some secrets; their forms are worked out when the first text arrives that is long enough for one.
+/// Some secrets; their forms are computed when the first long enough text arrives.
 #[derive(Default)]
 struct Secrets {
     secrets: Vec<String>,
@@ -137,7 +138,7 @@ impl Search {
     fn new(secrets: &[String]) -> Option<Self> {
         let forms = form::all(secrets);
         let patterns = forms.iter().map(|form| &form.folded);
-        // The one that is built fastest: of most secrets few texts are searched.
+        // The kind that is built fastest: few texts are searched for most secrets.
         let automaton =
             AhoCorasick::builder().kind(Some(AhoCorasickKind::NoncontiguousNFA)).build(patterns).ok()?;
         Some(Self { forms, automaton })
@@ -157,7 +158,8 @@ impl Search {
 }
 
 impl Found {
-    /// Adds a match. They come in the order of their ends, so those of one secret that repeats join at once.
+    /// Adds a match. Matches arrive in the order of their ends, so those of a repeated secret are joined at
+    /// once.
     fn add(&mut self, range: Range<usize>) {
         match self.ranges.last_mut() {
             Some(last) if range.start <= last.end && last.start <= range.end => {
@@ -192,7 +194,7 @@ fn replaced(text: &str, part: Range<usize>, found: Option<Found>) -> String {
     reported
 }
 
-/// The login of a URL: user, password, and both as they are sent.
+/// The login of a URL: user, password, and both as sent.
 fn of_login(url: &Url) -> impl Iterator<Item = String> + use<> {
     let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
     let user = decoded(url.username());

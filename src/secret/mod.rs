@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer};
 pub struct Secret(String);
 
 impl Secret {
-    /// Takes the secret as it was read, outer line ends included.
+    /// A secret as read, with outer line ends.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }

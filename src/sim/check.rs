@@ -191,7 +191,7 @@ fn check_3_0(
     if version != served_version {
         return Err(ErrorResponse::new("NoSuchVersion", format!("the version {version} is not served here")));
     }
-    // Here only the long names are known (docs/tencent-cloud-api.md §2).
+    // Only the long names are known here (docs/tencent-cloud-api.md §2).
     if !region.contains('-') {
         return Err(ErrorResponse::new("UnsupportedRegion", format!("X-TC-Region: {region} is not served")));
     }

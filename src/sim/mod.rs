@@ -1,5 +1,5 @@
-//! A cloud that checks signatures and misbehaves on demand: for tests, benches, `opwatch demo` and `opwatch
-//! sim` alone.
+//! A simulated cloud that checks signatures and misbehaves on demand: for tests, benches, `opwatch demo` and
+//! `opwatch sim`.
 //!
 //! Its verifier (`request`) shares no code with the signer in `cloud`. A [`Scenario`] defines its behaviour,
 //! one script of [`SimResponse`]s for each task. A running [`Sim`] can be changed at any time, and keeps a
@@ -60,7 +60,7 @@ struct SimShared {
 }
 
 impl Sim {
-    /// Listens and serves; port 0 takes a free one.
+    /// Listens and serves; port 0 selects a free one.
     pub async fn start(scenario: Scenario, listen: SocketAddr, clock: Clock) -> io::Result<Self> {
         let listener = TcpListener::bind(listen).await?;
         let addr = listener.local_addr()?;
@@ -116,7 +116,7 @@ impl Sim {
     async fn until(&self, mut wanted: impl FnMut(&RequestJournal) -> bool) {
         loop {
             let mut changed = std::pin::pin!(self.shared.changed.notified());
-            // Registered before looking: a request in between is not lost.
+            // Registered before the check: a request in between is not lost.
             changed.as_mut().enable();
             if wanted(&self.shared.state().journal) {
                 return;
@@ -135,12 +135,12 @@ impl Sim {
         self.shared.state().scenario.secret_key = key;
     }
 
-    /// From now on this token must come along, or none.
+    /// From now on requests need this token, or none.
     pub fn set_token(&self, token: Option<Secret>) {
         self.shared.state().scenario.token = token;
     }
 
-    /// From now on the cloud's clock is so far ahead.
+    /// From now on the cloud's clock has this offset.
     pub fn set_clock_offset(&self, offset: Offset) {
         self.shared.state().scenario.clock_offset = offset;
     }

@@ -16,9 +16,10 @@ use uuid::Uuid;
 use super::response::{ArrayName, ErrorResponse, ResponseKind, SimResponse};
 use crate::clock::Wall;
 
-/// Exactly so, without a charset: the official SDK for Python sees an error only under this (docs/tencent-cloud-api.md §2).
+/// Exactly this value, without a charset: the official SDK for Python recognises an error only under it
+/// (docs/tencent-cloud-api.md §2).
 const JSON: &str = "application/json";
-/// Far more than a client accepts that bounds its bodies.
+/// Far more than a client with a body bound accepts.
 const HUGE_BYTES: usize = 2 * 1024 * 1024;
 
 /// Ends the connection: before the first byte of a response, or in the middle of its body.
@@ -61,7 +62,7 @@ pub(super) async fn response(
         }
     };
     if scripted.huge {
-        // Blanks after the end keep it valid JSON: only its size is wrong.
+        // Trailing blanks keep it valid JSON: only its size is wrong.
         body.extend(std::iter::repeat_n(' ', HUGE_BYTES.saturating_sub(body.len())));
     }
     let mut response = Response::new(ReplyBody::new(body, scripted.short));
@@ -101,7 +102,7 @@ fn reported(status: i64, instances: &BTreeMap<String, i64>, array: ArrayName, fo
     }
 }
 
-/// `Date` as HTTP writes it; a cloud before 1970 or after 9999 has none.
+/// `Date` in the form of HTTP; a cloud before 1970 or after 9999 has none.
 fn date_header(date: Wall) -> Option<HeaderValue> {
     const YEAR_9999_ENDS_MS: u64 = 253_402_300_799_999;
     let since = u64::try_from(date.0).ok().filter(|since| *since <= YEAR_9999_ENDS_MS)?;
@@ -109,7 +110,7 @@ fn date_header(date: Wall) -> Option<HeaderValue> {
     HeaderValue::from_str(&text).ok()
 }
 
-/// A body that may break off: it promises its whole length, and sends half.
+/// A body that may break off: it announces its whole length, and sends half.
 pub(super) struct ReplyBody {
     length: u64,
     left: Option<Bytes>,
@@ -119,7 +120,7 @@ pub(super) struct ReplyBody {
 /// The end of a body.
 enum BodyEnd {
     Proper,
-    /// Breaks once the half that was sent has left: hyper drops what it has not flushed when a body fails.
+    /// Breaks once the first half has left: hyper drops unflushed data when a body fails.
     BreaksAfterFlush,
     BreaksNow,
 }

@@ -1,6 +1,7 @@
-//! A request of API 2.0 as the server sees it, and whether its signature holds.
+//! A request of API 2.0 on the server's side, and the check of its signature.
 //!
-//! Written from docs/tencent-cloud-api.md §1 and not from `cloud`: a verifier that shares the signer's code proves nothing.
+//! Written from docs/tencent-cloud-api.md §1 and not from `cloud`: a verifier that shares code with the
+//! signer proves nothing.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +19,7 @@ pub(super) struct Request2 {
     method: &'static str,
     host: String,
     path: String,
-    /// In byte order of their names, as the source string wants them; of a name sent twice the last counts,
+    /// In byte order of their names, as the source string requires; of a repeated name the last one counts,
     /// as in PHP.
     parameters: BTreeMap<String, String>,
 }
@@ -48,7 +49,7 @@ impl Request2 {
         &self.host
     }
 
-    /// Whether `Signature` is what this key makes of all other parameters, for that host.
+    /// Whether `Signature` is the signature of all other parameters with this key, for that host.
     pub(super) fn is_signed_with(&self, key: &Secret, host: &str) -> bool {
         let Some(signature) = self.get("Signature").and_then(|text| STANDARD.decode(text).ok()) else {
             return false;
@@ -56,7 +57,7 @@ impl Request2 {
         let source = self.source(host);
         match self.get("SignatureMethod") {
             Some("HmacSHA256") => holds::<Sha256>(key, &source, &signature),
-            // Anything else or nothing at all means SHA-1 (docs/tencent-cloud-api.md §1).
+            // Any other value, or none, means SHA-1 (docs/tencent-cloud-api.md §1).
             Some(_) | None => holds::<Sha1>(key, &source, &signature),
         }
     }

@@ -1,6 +1,7 @@
-//! A request of API 3.0 as the server sees it, and whether its signature holds.
+//! A request of API 3.0 on the server's side, and the check of its signature.
 //!
-//! Written from docs/tencent-cloud-api.md §2 and not from `cloud`: a verifier that shares the signer's code proves nothing.
+//! Written from docs/tencent-cloud-api.md §2 and not from `cloud`: a verifier that shares code with the
+//! signer proves nothing.
 
 use std::collections::BTreeMap;
 
@@ -66,7 +67,7 @@ impl Request3 {
         })
     }
 
-    /// The body, where it is a JSON object.
+    /// The body, if it is a JSON object.
     pub(super) fn parameters(&self) -> Option<Map<String, Value>> {
         serde_json::from_slice(&self.body).ok()
     }
@@ -82,12 +83,12 @@ impl Request3 {
 }
 
 impl Authorization<'_> {
-    /// Whether that header is among those that are signed.
+    /// Whether that header is signed.
     pub(super) fn covers(&self, name: &str) -> bool {
         self.signed_headers.split(';').any(|signed| signed == name)
     }
 
-    /// Whether the signature is what this key makes of the request, for that host and that timestamp in UNIX
+    /// Whether the signature is that of the request with this key, for that host and that timestamp in UNIX
     /// seconds.
     pub(super) fn holds(&self, request: &Request3, key: &Secret, host: &str, timestamp: i64) -> bool {
         // The day of the scope must be that of the timestamp, or old keys would sign for ever.

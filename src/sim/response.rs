@@ -233,7 +233,7 @@ struct ResponseEntry {
 }
 
 impl ResponseEntry {
-    /// The content, and the proof that no key was written which this content has no use for.
+    /// Takes the content, and checks that no key without a use for it is written.
     fn what(&mut self) -> Result<ResponseKind, &'static str> {
         let contents = [
             self.status.is_some(),

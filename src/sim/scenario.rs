@@ -20,7 +20,7 @@ use crate::secret::Secret;
 use crate::section::suggestion;
 use crate::units::Span;
 
-/// The simulator's key id, unless the scenario has another.
+/// The SecretId of the simulator, unless the scenario has another.
 pub const SECRET_ID: &str = "AKIDsimulator";
 /// The SecretKey of the simulator, unless the scenario has another. It is not a real key.
 pub const SECRET_KEY: &str = "simulator-secret-key";
@@ -31,19 +31,20 @@ const LARGEST_BYTES: u64 = 4 << 20;
 /// The behaviour of the cloud.
 #[derive(Clone, Debug)]
 pub struct Scenario {
-    /// The only key id that is known; any other is refused with 4104 (`AuthFailure.SecretIdNotFound`).
+    /// The only known SecretId; any other is refused with 4104 (`AuthFailure.SecretIdNotFound`).
     pub secret_id: String,
     /// Its key.
     pub secret_key: Secret,
-    /// The token that must come along, or 4105 (`AuthFailure.TokenFailure`). Default: none is needed.
+    /// The required token, or 4105 (`AuthFailure.TokenFailure`). Default: none.
     pub token: Option<Secret>,
-    /// The host that requests are signed for. Default: their `Host` header; over API 2.0 without the port.
+    /// The host that requests must be signed for. Default: their `Host` header; over API 2.0 without the
+    /// port.
     pub signed_host: Option<String>,
-    /// The regions that are served, as they are sent. Default: all.
+    /// The accepted regions, as sent. Default: all.
     pub regions: Option<Vec<String>>,
     /// The refusal of any other region. Default: 4110 (`UnsupportedRegion`).
     pub unknown_region: ErrorResponse,
-    /// The actions that are served; a file cannot name others.
+    /// The served actions; a file cannot name others.
     pub actions: Vec<ServedAction>,
     /// The offset of the cloud's clock from the clock of this machine.
     pub clock_offset: Offset,
@@ -190,7 +191,7 @@ fn with_suggestion(message: &str) -> String {
     format!("unknown key; {}", suggestion(written, &names))
 }
 
-/// An id as requests carry it: `00042` is `42`.
+/// An id in the form of requests: `00042` is `42`.
 pub(super) fn canonical(id: &str) -> String {
     id.parse::<u64>().map_or_else(|_| id.to_owned(), |number| number.to_string())
 }

@@ -47,7 +47,7 @@ impl Progress {
     }
 }
 
-/// A task that runs for 2 to 8 seconds and ends, mostly well. The same id always has the same life.
+/// A task that runs for 2 to 8 seconds and mostly succeeds. The same id always has the same script.
 pub(super) fn usual(id: &str) -> Vec<SimResponse> {
     let draw = scrambled(id);
     let runs = Duration::from_millis(2_000 + draw % 6_001);
@@ -56,7 +56,7 @@ pub(super) fn usual(id: &str) -> Vec<SimResponse> {
         88..94 => 2,
         94.. => 3,
     };
-    // Halfway through, some tasks show that a part of them is done; those and the mixed ends need two parts.
+    // Halfway, some tasks show a finished part; those and the mixed ends need two parts.
     let halfway = (draw >> 24).is_multiple_of(3);
     let one = format!("cpm-{:08x}", draw >> 32);
     let other = format!("cpm-{:08x}", draw as u32);
@@ -77,7 +77,7 @@ pub(super) fn usual(id: &str) -> Vec<SimResponse> {
     vec![reported(4, 4, 4).lasting(runs / 2), between.lasting(runs / 2), ended]
 }
 
-/// FNV-1a and the end of SplitMix64: neighbouring ids get unlike draws, alike in every run and on every
+/// FNV-1a and the end of SplitMix64: neighbouring ids get different values, equal in every run and on every
 /// machine.
 fn scrambled(id: &str) -> u64 {
     let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {

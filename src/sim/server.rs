@@ -1,4 +1,5 @@
-//! The simulator's sockets: accepts, reads one request after the other, and carries out what `state` decided.
+//! The simulator's sockets: accepts, reads one request after another, and carries out the decisions of
+//! `state`.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -24,7 +25,7 @@ use super::{SimShared, request, request_3_0};
 pub(super) const PATH: &str = "/v2/index.php";
 /// Where API 3.0 is served.
 const PATH_3_0: &str = "/";
-/// Far more than one client opens. Where the system allows fewer open files, accepting pauses until some are
+/// Far more than one client opens. If the system allows fewer open files, accepting pauses until some are
 /// closed.
 const MOST_CONNECTIONS: usize = 10_000;
 /// A form holds a dozen short fields.
@@ -59,8 +60,7 @@ async fn connection(stream: TcpStream, shared: Arc<SimShared>) {
     // Without it a short response waits for the client's acknowledgement. A socket that refuses it is slower.
     let _ = stream.set_nodelay(true);
     let service = service_fn(|request| respond(request, Arc::clone(&shared)));
-    // Clients come and go, and what the scenario breaks ends in an error on purpose: dropping the connection
-    // closes it.
+    // Clients disconnect, and some scenarios end in an error on purpose: dropping the connection closes it.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 

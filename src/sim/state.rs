@@ -103,7 +103,7 @@ impl SimState {
             }
         };
         let progress = self.tasks.entry(id.to_owned()).or_insert_with(|| Progress::new(now));
-        // Only a test can set an empty script: a task about which nothing is known.
+        // Only a test can set an empty script: an unknown task.
         progress
             .next(script, now)
             .cloned()

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use super::scenario::Quota;
 use crate::clock::Steady;
 
-/// Beyond it the seconds that are longest ago are forgotten: some minutes at the highest speed.
+/// Above it the oldest seconds are dropped: some minutes at the highest rate.
 const MOST_NONCES: usize = 2_000_000;
 /// Above it the counts start again: no real client uses so many regions, but any client can make them up.
 const MOST_PACE_KEYS: usize = 10_000;
@@ -18,7 +18,7 @@ pub(super) struct Used {
 }
 
 impl Used {
-    /// Whether one more call is allowed; a refused one is not counted.
+    /// Whether one more call is allowed; a refused call does not count.
     pub(super) fn counts_within(&mut self, quota: Quota, [action, region]: [&str; 2], now: Steady) -> bool {
         if self.calls.len() >= MOST_PACE_KEYS {
             self.calls.clear();
@@ -43,7 +43,7 @@ pub(super) struct Nonces {
 }
 
 impl Nonces {
-    /// Whether this pair is new; it is used from now on.
+    /// Whether this pair is new; it counts as used from now on.
     pub(super) fn take(&mut self, timestamp: u64, nonce: u64) -> bool {
         let new = self.used.entry(timestamp).or_default().insert(nonce);
         self.total += usize::from(new);

@@ -9,7 +9,7 @@ use super::sink::Sink;
 use crate::model::delivery::Refusal;
 use crate::model::event::Event;
 
-/// As many as are handed over in one attempt.
+/// The largest number of events in one attempt.
 const BATCH: usize = 256;
 
 /// The sink of a command that listens. An event is acknowledged once the command has dropped it: the log lines that

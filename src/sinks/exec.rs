@@ -1,5 +1,5 @@
-//! One run of a program per event: the record on its standard input, the main facts in its environment, no
-//! shell between.
+//! One run of a program for each event: the record on its standard input, the main facts in its environment,
+//! without a shell.
 //!
 //! The exit code alone decides the result of the event. The program runs in the working directory of the
 //! daemon, as the user of the daemon. `exec/run.rs` runs and ends it with its process group;
@@ -31,7 +31,7 @@ use crate::secret::hidden::Hidden;
 use crate::section::TableFault;
 use crate::units::Span;
 
-/// The exit codes that mean something, beside 0; the numbers are those of sysexits.h.
+/// Exit codes with a meaning beside 0; the numbers are those of sysexits.h.
 const REFUSED: i32 = 65;
 const COME_AGAIN: i32 = 75;
 
@@ -105,7 +105,7 @@ impl CommandLine {
         self.0.first().map_or("", String::as_str)
     }
 
-    /// Whether a program can be started with it at all: texts for other programs end with their first NUL.
+    /// Whether an argument has a NUL character, so that no program can be started with it.
     fn has_nul(&self) -> bool {
         self.0.iter().any(|word| word.contains('\0'))
     }
@@ -123,7 +123,7 @@ impl fmt::Debug for CommandLine {
 
 impl<'de> Deserialize<'de> for CommandLine {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        /// Says what to write where it is no list: most often a whole line for a shell, and there is none.
+        /// The error of a command that is not a list: often a whole shell line.
         struct Words;
         impl<'de> Visitor<'de> for Words {
             type Value = Vec<String>;
@@ -241,7 +241,7 @@ impl Sink for Exec {
     }
 }
 
-/// Whether a program is there and may be executed; it is not run.
+/// Checks that a program exists and may be executed, without running it.
 fn found(program: &str, search_path: &[PathBuf]) -> io::Result<()> {
     let may_be_run = |path: &Path| match std::fs::metadata(path)?.is_file() {
         true => Ok(access(path, Access::EXEC_OK)?),

@@ -31,7 +31,7 @@ use crate::model::delivery::Refusal;
 use crate::model::event::Event;
 use crate::section::TableFault;
 
-/// A few hundred kilobytes at most as a rule, and one sync for all of them.
+/// A few hundred kilobytes in general, with one sync.
 const BATCH: usize = 256;
 
 /// The longest wait for a reader of a pipe; below the 5 s of a stop.
@@ -40,7 +40,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// The keys of `type = "file"`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Config {
-    /// Where the lines go; `-` is standard output.
+    /// The destination; `-` is standard output.
     pub path: PathBuf,
 }
 
@@ -105,9 +105,9 @@ struct State {
 
 #[derive(Debug)]
 enum Open {
-    /// A regular file, which can be synced and cut back.
+    /// A regular file, which can be synced and truncated.
     Regular(Regular),
-    /// A FIFO or a device, with what identifies it.
+    /// A FIFO or a device, with its identity.
     Stream(Mutex<LineOutput>, Identity),
     /// Standard output of any kind.
     StandardOutput(Mutex<LineOutput>),
@@ -147,7 +147,7 @@ impl Sink for File {
     async fn send(&self, events: &[Event]) -> Result<(), Refusal> {
         let mut lines = Vec::with_capacity(events.iter().map(|event| event.body.len() + 1).sum());
         for event in events {
-            // The same JSON value, and harmless to a terminal that shows the file.
+            // The same JSON value, without control characters for a terminal that shows the file.
             lines.extend_from_slice(escaped(&event.body).as_bytes());
             lines.push(b'\n');
         }
@@ -227,7 +227,7 @@ impl Open {
             let own = io::stdout().as_fd().try_clone_to_owned().map_err(Trouble::of(Doing::Opening))?;
             return Ok(Self::StandardOutput(Mutex::new(LineOutput::new(own.into()))));
         }
-        // A file that is not there yet will be a regular one.
+        // A missing file is created as a regular one.
         if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
             let stream = regular::options().open(path).map_err(Trouble::of(Doing::Opening))?;
             let identity = Identity::of(&stream.metadata().map_err(Trouble::of(Doing::Opening))?);

@@ -1,5 +1,5 @@
-//! One log line per event, on standard error or in the journal (docs/architecture.md §7: promised to those who watch the
-//! log).
+//! One log line for each event, on standard error or in the journal (docs/architecture.md §7: guaranteed to
+//! log watchers).
 //!
 //! Lines are written to the descriptor itself, independent of the program's own log and its level. An event
 //! is acknowledged once written.
@@ -22,7 +22,7 @@ use crate::model::event::Event;
 use crate::section::TableFault;
 use crate::telemetry::ResolvedFormat;
 
-/// Some ten kilobytes of lines: an attempt that is repeated after a crash repeats no more.
+/// About ten kilobytes of lines, the most that is repeated after a crash.
 const BATCH: usize = 256;
 
 /// The longest wait for the reader of standard error; below the 5 s of a stop.
@@ -57,7 +57,7 @@ pub struct Log(Arc<Out>);
 /// Where the lines go.
 #[derive(Debug)]
 enum Out {
-    /// Nowhere: standard error was closed when the process began.
+    /// None: standard error was closed at the start of the process.
     Closed,
     /// Text for people.
     Text(Arc<Mutex<LineOutput>>),

@@ -44,13 +44,13 @@ pub struct Common {
     pub outcomes: Option<Vec<Outcome>>,
     /// Only events of tasks with all of these labels. Default: events of all tasks.
     pub labels: BTreeMap<String, String>,
-    /// Attempts in a time. Default: as many as the sink takes.
+    /// The rate limit of attempts. Default: none.
     pub rate: Option<Rate>,
     /// The time for which events are gathered for one attempt. Default: not at all.
     pub batch: Option<Span>,
     /// The retries of a failed delivery.
     pub retry: Retry,
-    /// Attempts under way at once, 1 to 1000; `log` and files take one. Default 8.
+    /// The largest number of attempts in flight, 1 to 1000; `log` and files use 1. Default 8.
     pub max_in_flight: usize,
 }
 
@@ -100,7 +100,7 @@ types! {
     "file" => File(file::Config),
     "webhook" => Webhook(webhook::Config),
     "exec" => Exec(exec::Config),
-    // The type of `[sinks.log]` alone, which is always present.
+    // The type of `[sinks.log]` alone, which always exists.
     "log" => Log(log::Config),
 }
 

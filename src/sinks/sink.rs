@@ -33,7 +33,7 @@ pub trait Sink: Send + Sync {
         Vec::new()
     }
 
-    /// Reads its files again, off the loop; the next attempt uses what they hold.
+    /// Reads its files again, off the loop; the next attempt uses their content.
     ///
     /// # Errors
     /// When the system refuses a thread.
@@ -54,7 +54,7 @@ pub trait Sink: Send + Sync {
 
 /// Keys of one type of sink, as written.
 pub trait TypeConfig {
-    /// The keys with their defaults; those that are never written out, such as secrets, are null.
+    /// The keys with their defaults; keys that are never printed, such as secrets, are null.
     fn keys() -> Value
     where
         Self: Sized + Serialize + Default,
@@ -74,7 +74,7 @@ pub trait TypeConfig {
     /// receives warnings, each with its key.
     fn check(&self, doubt: &mut dyn FnMut(&'static str, String)) -> Vec<TableFault>;
 
-    /// Type and destination, without anything that may be a secret.
+    /// Type and destination, without secrets.
     fn shown(&self) -> String;
 
     /// The secrets that are written in the keys.

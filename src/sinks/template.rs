@@ -23,17 +23,17 @@ use crate::secret::Secret;
 
 /// Webhooks and robots accept far less; a larger text is no template.
 const LARGEST_BYTES: u64 = 64 * 1024;
-/// An event of a thousand instances takes some thirty thousand; one that takes more than this would keep its
-/// lane busy.
+/// An event of a thousand instances takes some thirty thousand steps; a template with more than this would
+/// delay its lane.
 const FUEL: u64 = 500_000;
 /// The longest output.
 const LARGEST_OUTPUT_BYTES: usize = 64 * 1024;
-/// The name under which the environment keeps it; the suffix leaves escaping off.
+/// The name in the template environment; the suffix switches escaping off.
 const NAME: &str = "template.txt";
-/// Kinds of failure that show at once what is misspelt, and that compiling does not see.
+/// Kinds of failure that show a misspelt name, which compiling does not detect.
 const MISSPELT: [ErrorKind; 4] =
     [ErrorKind::UnknownFilter, ErrorKind::UnknownTest, ErrorKind::UnknownFunction, ErrorKind::UnknownMethod];
-/// An event with every field that there is, to try a template on.
+/// An event with every field, for a trial run of a template.
 const SAMPLE: &str = r#"{"specversion":"1.0","id":"e490f9be-c703-57df-b614-6db43cf4fcaa","source":"opwatch/default/bj","type":"opwatch.task.finished",
 "subject":"bm/1000800001","time":"2025-11-24T16:00:00.000Z","datacontenttype":"application/json","data":{"task":{"id":"1000800001",
 "operation":"bm","account":"default","region":"bj","name":"reinstall rack 7","labels":{"team":"dba"}},"outcome":"success","status":1,
@@ -71,7 +71,7 @@ impl Template {
         }
     }
 
-    /// Reads and compiles a template that has a file of its own.
+    /// Reads and compiles the template of a file.
     ///
     /// # Errors
     /// What is wrong with the file, or in which of its lines, and what to do.
@@ -118,7 +118,7 @@ impl Template {
     }
 }
 
-/// Templates of the same source make the same text.
+/// Templates with the same source are equal.
 impl PartialEq for Template {
     fn eq(&self, other: &Self) -> bool {
         self.source == other.source

@@ -15,13 +15,13 @@ use crate::units::Span;
 
 /// A store that can be opened, and opened again.
 trait Engine {
-    /// Whether what is in it survives a close.
+    /// Whether its content survives a close.
     fn durable(&self) -> bool;
 
     async fn open(&self) -> Arc<dyn Store>;
 }
 
-/// The promises, once for all engines; each name is the sentence that it proves.
+/// The promises, once for all engines; each name is a promise.
 macro_rules! held_to_the_promises {
     ($($name:ident: $engine:expr;)*) => {
         $(mod $name {
@@ -515,7 +515,7 @@ async fn only_finished_tasks_without_undelivered_events_can_be_deleted(engine: i
     assert_eq!(store.finished_before(Wall(100), expected[0], 1).await.unwrap(), expected[1..2]);
     assert_eq!(store.finished_before(Wall(100), expected[1], 10).await.unwrap(), expected[2..]);
 
-    // The second page's task is left out, as one that is still listed is.
+    // The task of the second page is skipped, as a listed one is.
     store
         .delete_finished(Wall(100), vec![expected[0], expected[2], past(rows[0], 0), past(rows[2], 10)])
         .await

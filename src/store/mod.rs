@@ -33,7 +33,7 @@ use sqlite::Sqlite;
 pub struct Config {
     /// `sqlite:PATH`. Default: `opwatch.db` in `$STATE_DIRECTORY`, else in the XDG state folder.
     pub url: Option<String>,
-    /// Where that is written, or where it would be.
+    /// The place of the URL, or of the missing key.
     #[serde(skip)]
     pub url_place: Place,
     /// The time for which finished work is kept, or forever. Default 30d.
@@ -51,7 +51,7 @@ impl Config {
     }
 }
 
-/// Why the store cannot be used. Every case needs a person, or a restart.
+/// The error of an unusable store. Every case needs a person, or a restart.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The configuration names no place for a store.
@@ -64,7 +64,7 @@ pub enum Error {
     InUse {
         /// The place of the store.
         place: String,
-        /// The other daemon, as far as that is known.
+        /// The other daemon, as far as it is known.
         holder: String,
     },
     /// The store could not be opened.
@@ -74,7 +74,7 @@ pub enum Error {
         place: String,
         /// The reason and the fix, for people.
         why: String,
-        /// Whether another try is of no use before a person acted.
+        /// Whether another try is useless before a person has acted.
         needs_a_person: bool,
         /// The error of the engine or of the system.
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -110,7 +110,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether only a person can remove the cause, so that another start is of no use.
+    /// Whether only a person can remove the cause, so that another start is useless.
     pub fn needs_a_person(&self) -> bool {
         match self {
             Self::Config(_) | Self::InUse { .. } | Self::Newer { .. } | Self::Moved { .. } => true,
@@ -168,8 +168,8 @@ pub fn rebased(url: String, absolute: impl FnOnce(&str) -> Option<String>) -> Op
 
 /// The promises of every store; `store/conformance.rs` tests an engine for them.
 ///
-/// Each call may wait long (a full disk, a foreign lock): callers bound nothing, and a stop drops the future.
-/// A dropped future's write may still happen.
+/// Each call may wait long (a full disk, a lock of another process): callers set no limit, and a stop drops
+/// the future. The write of a dropped future may still happen.
 #[async_trait]
 pub trait Store: Send + Sync {
     /// Registers tasks in one transaction, and returns a result for each in order. A known task keeps its
@@ -181,7 +181,7 @@ pub trait Store: Send + Sync {
         due: Vec<Wall>,
     ) -> Result<Vec<Registered>, Error>;
 
-    /// The targets that any task was registered with.
+    /// The targets of all registered tasks.
     async fn targets(&self) -> Result<HashMap<TargetRow, Target>, Error>;
 
     /// At most `limit` open tasks of these targets in the order of their keys, after that key. `None`: of all
@@ -212,7 +212,7 @@ pub trait Store: Send + Sync {
     /// These deliveries arrived.
     async fn acknowledge(&self, sink: &str, seqs: Vec<Seq>) -> Result<(), Error>;
 
-    /// These deliveries failed for the first time, when the sink's own clock stood there.
+    /// These deliveries failed for the first time, at that moment of the sink's own clock.
     async fn mark_tried(&self, sink: &str, seqs: Vec<Seq>, active: Duration) -> Result<(), Error>;
 
     /// The stored value of the sink's own clock: the time during which it was in use and not on hold.
@@ -250,8 +250,8 @@ pub trait Store: Send + Sync {
         limit: usize,
     ) -> Result<Vec<FinishedTask>, Error>;
 
-    /// Forgets these tasks with their events and dead letters, except those that [`Store::finished_before`] does not
-    /// find any more.
+    /// Deletes these tasks with their events and dead letters, except those that [`Store::finished_before`]
+    /// no longer returns.
     async fn delete_finished(&self, before: Wall, tasks: Vec<FinishedTask>) -> Result<(), Error>;
 
     /// The open rounds of groups whose tasks have all finished.
@@ -264,7 +264,7 @@ pub trait Store: Send + Sync {
     /// The evidence of each pace key that was saved, in the order of the keys.
     async fn evidence(&self) -> Result<Vec<EvidenceRow>, Error>;
 
-    /// Saves the evidence of these pace keys in place of what was saved for them before.
+    /// Saves the evidence of these pace keys, and replaces their previous evidence.
     async fn save_evidence(&self, rows: Vec<EvidenceRow>) -> Result<(), Error>;
 
     /// The time of the latest event.

@@ -18,8 +18,8 @@ use crate::lines::line::Level;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Config {
-    /// `auto`, `text`, `json` or `journal`. Default auto: the journal under systemd, text on a terminal, json
-    /// else.
+    /// `auto`, `text`, `json` or `journal`. Default auto: the journal under systemd, text on a terminal, else
+    /// JSON.
     pub format: Format,
     /// `error`, `warn`, `info`, `debug` or `trace`; `$RUST_LOG`, where set, refines it. Default info.
     pub level: Level,
@@ -29,7 +29,7 @@ pub struct Config {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
-    /// The journal under systemd, text on a terminal, json else.
+    /// The journal under systemd, text on a terminal, else JSON.
     #[default]
     Auto,
     /// For people.

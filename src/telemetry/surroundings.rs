@@ -1,4 +1,4 @@
-//! Where standard error leads, and so which form its lines have.
+//! The kind of standard error, and the line format that follows from it.
 //!
 //! systemd sets `$JOURNAL_STREAM` to the device and inode of the stream that it connected. A redirection of
 //! standard error keeps the variable, so only the comparison with the descriptor shows a journal.
@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 
 use super::Format;
 
-/// The form of lines on standard error, once it is known where that leads.
+/// The line format for standard error, once its kind is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResolvedFormat {
     /// For people.
@@ -27,7 +27,7 @@ pub struct Surroundings {
     pub is_journal: bool,
     /// A person may be looking at it.
     pub is_terminal: bool,
-    /// A person who wants no colours, or a terminal that has none.
+    /// Whether colours are switched off, or the terminal has none.
     pub no_color: bool,
 }
 

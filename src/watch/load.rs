@@ -18,7 +18,7 @@ use crate::store::{Error, Store};
 
 /// Open tasks in one page: enough to be fast, few enough to stay small.
 const PAGE: usize = 5_000;
-/// From this many open tasks on, a start that would remove more than half of them is refused.
+/// A start that would remove more than half of this many or more open tasks is refused.
 const MANY: usize = 20;
 
 impl Machine {
@@ -84,8 +84,7 @@ fn waiting(task: OpenTask, target: TargetIndex, policy: &Policy, now: Moment) ->
     let timeout = settings.timeout(policy.timeout);
     let initial_delay = settings.initial_delay(policy.initial_delay);
     let longest = longest_wait(policy, &hot, initial_delay);
-    // Its delay may have been changed since the first poll was planned, or its deadline moved to before the
-    // next one.
+    // Its delay may have changed since the first poll was planned, or its deadline may be earlier.
     let never_asked = hot.polls == 0 && hot.streak == 0;
     let planned = if never_asked { registered_at + initial_delay } else { hot.due };
     let due = now

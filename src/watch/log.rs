@@ -1,5 +1,5 @@
-//! The log lines and events of the polling loop: holds and their ends as events, everything else in the program's own
-//! log.
+//! The log lines and events of the polling loop: holds and releases as events, everything else in the
+//! program's own log.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,7 +92,7 @@ impl Machine {
         })
     }
 
-    /// Logs a change. The event for the sinks, if there is one.
+    /// Logs a change. Returns the event for the sinks, if there is one.
     pub(super) fn log_notice(&mut self, notice: &Notice, now: Moment) -> Option<Write> {
         match notice {
             Notice::Gate(scope, change) => return self.log_gate(*scope, change, now),
@@ -148,7 +148,7 @@ impl Machine {
         None
     }
 
-    /// Logs a hold: scope, cause, and what to do. The last probe may have met another fault than the cause.
+    /// Logs a hold: scope, cause, and the fix. The last probe may have had another fault than the cause.
     fn log_hold(&self, scope: Scope, last: &Fault, now: Moment) {
         let Some((account, region, operation)) = self.names(scope) else { return };
         let Some((since, next_probe)) = self.since_and_next_probe(scope, now) else { return };
@@ -197,7 +197,7 @@ impl Machine {
         Some(Write::Event(event, sinks))
     }
 
-    /// Account, region and operation, as each line and event names them; of an account the name alone.
+    /// Account, region and operation, as in lines and events; for an account the name alone.
     fn names(&self, scope: Scope) -> Option<(&str, Option<&str>, Option<&str>)> {
         let Target { account, region, operation } = &*self.known(scope)?.target;
         Some(match scope {

@@ -31,7 +31,7 @@ pub struct Machine {
     pub(super) target_of_key: HashMap<KeyIndex, TargetIndex>,
     /// The evidence of earlier runs, by the text of the pace key, until its first target is added.
     evidence: HashMap<String, Evidence>,
-    /// Number of events of holds and releases: no two of one millisecond share an id.
+    /// The number of events of holds and releases: two in one millisecond need different ids.
     pub(super) hold_events: u32,
 }
 
@@ -199,14 +199,14 @@ impl Machine {
         Some(self.targets[target.0 as usize].target.account.as_str())
     }
 
-    /// The hold of that account is probed now. Whether there is such an account.
+    /// Probes the hold of that account now. Returns whether there is such an account.
     pub fn retry(&mut self, account: &str, now: Steady) -> bool {
         let Some(account) = self.accounts.get(account) else { return false };
         self.board.probe_now(*account, now);
         true
     }
 
-    /// Adds a target to the board. If it cannot be polled, its tasks wait, and that is logged.
+    /// Adds a target to the board. If it cannot be polled, its tasks wait, with a log line.
     pub(super) fn add_target(&mut self, target: &Target, now: Moment) -> TargetIndex {
         // As many targets as 2^32 would not fit into memory.
         let index = TargetIndex(u32::try_from(self.targets.len()).unwrap_or(u32::MAX));

@@ -1,5 +1,5 @@
-//! The polling loop: it waits, sends the polls that [`machine`] plans, hands it the responses, and has the store keep
-//! what follows.
+//! The polling loop: waits, sends the polls that [`machine`] plans, passes the responses to it, and has the
+//! store keep the results.
 //!
 //! This file decides nothing. A task whose change or end is being stored is out of the queue until then.
 
@@ -32,7 +32,7 @@ use write::{Durable, Write};
 
 /// Wait of a stop for the responses in flight: an end that is detected now needs no further poll.
 const DRAIN: Duration = Duration::from_secs(2);
-/// Writes in flight: as many as a few group commits take, and no more memory than that.
+/// The largest number of writes in flight: a few group commits.
 const WRITES: usize = 1_024;
 /// Hot rows in one write at a stop.
 const SAVED_AT_ONCE: usize = 5_000;
@@ -218,8 +218,8 @@ impl Watch {
     }
 }
 
-/// A panic of a poll, an attempt or a write is its loop's: the program ends, and starts afresh from what is
-/// stored.
+/// A panic of a poll, an attempt or a write continues in its loop: the program ends, and the next start
+/// continues from the stored state.
 pub fn resume_panic(error: JoinError) -> ! {
     std::panic::resume_unwind(if error.is_panic() {
         error.into_panic()

@@ -42,7 +42,7 @@ pub struct Step {
 
 /// The kind of a step.
 pub enum StepKind {
-    /// The status changed, from that one if there was one before.
+    /// The status changed; with the previous one, if there was one.
     Progressed(Option<Code>, Reading),
     /// The task ended.
     Ended(FinalStep),

@@ -18,7 +18,7 @@ pub enum Act {
     GatewayFails,
     /// The cloud recovers, until one of its responses arrived.
     GatewayRecovers,
-    /// The cloud knows another secret key from now on, until the account is held.
+    /// The cloud accepts another SecretKey from now on, until the account is on hold.
     KeyIsReplaced,
     /// Writes that key into the key file of opwatch, until the account is released.
     KeyIsWritten,

@@ -60,7 +60,7 @@ enum DemoUpdate {
 }
 
 impl Show<'_> {
-    /// Plays all acts, until the daemon is gone.
+    /// Runs all steps, until the daemon has ended.
     ///
     /// # Errors
     /// When standard output is closed, or the key cannot be written.

@@ -17,7 +17,7 @@ use crate::register::piped::{self, MOST_BYTES};
 use crate::register::{TaskEntry, WrittenId};
 use crate::units::Limit;
 
-/// Means standard input among the ids, and in messages.
+/// Standard input among the ids, and in messages.
 const STANDARD_INPUT: &str = "-";
 /// A command with more ids is not printed: it is too long to type.
 const MOST_IDS_REPEATED: usize = 20;
@@ -31,16 +31,16 @@ pub struct Arguments {
     /// tasks.
     #[arg(value_name = "ID", required = true)]
     ids: Vec<String>,
-    /// The account, where the configuration has several [default: `default`, or the only one]
+    /// The account, if the configuration has several [default: `default`, or the only one]
     #[arg(long, value_name = "NAME")]
     account: Option<String>,
-    /// The region, as the API writes it [default: the account's, or $TENCENTCLOUD_REGION]
+    /// The region, as in the API [default: the account's, or $TENCENTCLOUD_REGION]
     #[arg(long, value_name = "REGION")]
     region: Option<String>,
     /// The operation, one of `opwatch operations` [default: bm]
     #[arg(long, value_name = "NAME")]
     operation: Option<String>,
-    /// A further request parameter; may be given several times
+    /// A further request parameter; may be repeated
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = param)]
     params: Vec<(String, String)>,
     /// The longest time to wait, such as 90s or 1h
@@ -55,8 +55,8 @@ pub struct Arguments {
     config: Option<PathBuf>,
 }
 
-/// The configuration, with the tasks in it, and the same tasks as they are watched. Off the loop: standard
-/// input may keep everything waiting.
+/// The configuration with its tasks, and the same tasks as registered. Off the loop: standard input may
+/// block.
 pub async fn prepare(arguments: Arguments) -> Result<(Loaded, Vec<NewTask>), CommandFailure> {
     let prepared = files::off_loop(move || arguments.prepare()).await;
     prepared.map_err(CommandFailure::Runtime)?.map_err(CommandFailure::Configuration)
@@ -87,7 +87,7 @@ impl Arguments {
         if refused.is_empty() { Ok((Loaded { tasks, ..loaded }, resolved)) } else { Err(refused) }
     }
 
-    /// A named file is always read; the usual one where it is there and wanted.
+    /// A named file is always read; the default file only if it exists and is needed.
     fn config_file(&self, environment: &Environment) -> Option<PathBuf> {
         let usual = || self.wants_the_usual_file(environment).then(|| PathBuf::from(DEFAULT_CONFIG));
         // A file that cannot be checked exists, and reading it reports the reason.

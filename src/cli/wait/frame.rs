@@ -1,5 +1,4 @@
-//! The live view as text: a line for each open task, and one for all of them; no line wider than the
-//! terminal.
+//! The live view as text: a line for each open task, and one for all; no line is wider than the terminal.
 //!
 //! Finished tasks are printed above it, as lines that stay. With more open tasks than rows, only tasks with a
 //! failure have a row: a person can act on those.
@@ -23,7 +22,7 @@ pub struct Size {
     pub columns: usize,
 }
 
-/// Lines that are not a task's: the total, and the one that the cursor is on when the program ends.
+/// Lines of no task: the total, and the line of the cursor at the end of the program.
 const OTHER_LINES: usize = 2;
 /// A terminal narrower than this has no room for names.
 const COLUMNS_FOR_NAMES: usize = 60;
@@ -119,12 +118,12 @@ fn what_next(tasks: &Tasks, row: &TaskRow, now: Steady) -> String {
     }
 }
 
-/// A clock that shows less than a second only makes a view restless.
+/// A clock with parts of a second would make the view restless.
 fn whole_seconds(span: Duration) -> Duration {
     Duration::from_secs(span.as_secs())
 }
 
-/// As wide as that, cut or filled up.
+/// Cut or filled to that width.
 fn padded(text: &str, width: usize) -> String {
     let text = cut(&escaped(text), width);
     format!("{text}{}", " ".repeat(width.saturating_sub(text.width())))
@@ -216,7 +215,7 @@ mod tests {
             );
             assert!(columns < 20 || lines[0].starts_with("1000800000"), "{lines:#?}");
         }
-        // Names are aligned by what is seen, not by characters.
+        // Names are aligned by their visible width, not by characters.
         let at = |line: &String, text: &str| line.split(text).next().unwrap().width();
         let lines = shown(&tasks, 24, 200);
         assert_eq!(at(&lines[0], "status 4"), at(&lines[1], "no response yet"));

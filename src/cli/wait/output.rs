@@ -46,7 +46,7 @@ impl Output {
         let wants_log = std::env::var_os("RUST_LOG").is_some_and(|levels| !levels.is_empty());
         let is_live = surroundings.is_terminal && !is_dumb && !wants_log && (is_screen || json);
         if !is_live {
-            // Without a view, the faults that it would show are the log's.
+            // Without a view, faults are logged instead.
             let log = telemetry::Config { level: Level::Warn, format: Format::Text };
             telemetry::init(&log, surroundings)?;
         }
@@ -120,7 +120,7 @@ impl Output {
         }
     }
 
-    /// Leaves nothing of the view but how it all came out.
+    /// Removes the view, except the final summary.
     pub fn close(&self, total: &str) {
         if let Some(bar) = &self.live {
             bar.println(total);

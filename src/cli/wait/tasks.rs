@@ -13,7 +13,7 @@ use crate::watch::PollReport;
 
 /// All tasks of the command.
 pub struct Tasks {
-    /// In the order in which they were given.
+    /// In the order of the arguments.
     pub rows: Vec<TaskRow>,
     /// When the watch began.
     pub started: Steady,
@@ -128,7 +128,7 @@ impl Tasks {
         self.holds.iter().map(|hold| hold.words.as_str()).collect()
     }
 
-    /// The ids of those that are not over.
+    /// The ids of open tasks.
     pub fn open_ids(&self) -> Vec<String> {
         self.rows.iter().filter(|row| !row.is_over).map(|row| row.id.clone()).collect()
     }
@@ -145,7 +145,7 @@ impl Tasks {
             (Some(Outcome::Partial), _) => &mut self.tally.partial,
             (None, Some(Reason::Deadline)) => &mut self.tally.deadline,
             (None, Some(Reason::Rejected)) => &mut self.tally.rejected,
-            // Nothing else is made here, and what is not known to be well is not.
+            // Only success is known to be good; anything else counts as a failure.
             (Some(Outcome::Failure), _) | (None, Some(Reason::Removed) | None) => &mut self.tally.failure,
         };
         *end += 1;

@@ -78,7 +78,7 @@ fn says(name: &str, word: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// Every row of docs/tencent-cloud-api.md §2, and what goes by its prefix: code, message, class.
+    /// Every row of docs/tencent-cloud-api.md §2, and examples of its prefixes: code, message, class.
     #[test]
     fn every_code_of_the_table_is_put_where_it_belongs() {
         for (code, message, class) in [

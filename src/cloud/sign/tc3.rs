@@ -42,7 +42,7 @@ struct Day {
 pub struct Tc3Signed {
     /// The header `Authorization`. Never to be printed.
     pub authorization: String,
-    /// Its signature alone, as the server may echo it.
+    /// The signature alone, as the server may echo it.
     pub signature: Secret,
 }
 
@@ -68,7 +68,7 @@ impl Tc3Signer {
         }
     }
 
-    /// Signs a body as it is sent, for that timestamp in UNIX seconds, which is sent as `X-TC-Timestamp`.
+    /// Signs a body, for that timestamp in UNIX seconds, which is sent as `X-TC-Timestamp`.
     pub fn sign(&self, timestamp: i64, body: &[u8]) -> Tc3Signed {
         let Day { scope, mut mac, .. } = self.day(timestamp);
         for part in [ALGORITHM, "\n", &timestamp.to_string(), "\n", &scope, "\n", &self.canonical(body)] {
@@ -88,7 +88,7 @@ impl Tc3Signer {
         hex(&self.head.clone().chain_update(hex(&Sha256::digest(body))).finalize())
     }
 
-    /// The day of that timestamp; another than the one before only around midnight, or when a clock was set.
+    /// The day of that timestamp. It changes only around midnight, or when a clock was set.
     fn day(&self, timestamp: i64) -> Day {
         let number = timestamp.div_euclid(SECONDS_A_DAY);
         // No code panics while the receiver is locked, so a poisoned lock is usable.

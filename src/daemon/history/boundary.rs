@@ -1,7 +1,7 @@
-//! The boundaries of the program in a history: what the loops reach outside of themselves.
+//! The boundaries of the program in a history.
 //!
-//! Each call passes the world (what happens) and the witness (what was seen), may crash the process, and may be broken on
-//! purpose ([`Breakage`]).
+//! Each call passes the world (behaviour) and the witness (observation), may crash the process, and may be
+//! broken on purpose ([`Breakage`]).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -31,21 +31,21 @@ use crate::store::{Error, Store};
 pub enum Breakage {
     /// The store loses the deliveries of an end.
     LostDeliveries,
-    /// A sink takes an attempt that failed for one that succeeded.
+    /// A sink treats a failed attempt as a success.
     FalseAcknowledgement,
     /// The store gives two events of a task one id.
     OneIdForTwo,
-    /// The store forgets the end of a task.
+    /// The store loses the end of a task.
     ForgottenEnd,
     /// The store swaps two events of a task.
     SwappedEvents,
     /// A connection sends each request twice.
     SentTwice,
-    /// A sink takes a refused login for refused content.
+    /// A sink treats a refused login as refused content.
     LoginIsContent,
     /// A server echoes a secret that the program does not know.
     UnknownSecret,
-    /// The store takes every last response for one of now.
+    /// The store treats every last response as one of now.
     LagFromTheStart,
 }
 
@@ -87,7 +87,7 @@ pub struct Outside {
     pub over: Notify,
 }
 
-/// The world and the witness, and the crash that is planned.
+/// The world, the witness and the planned crash.
 pub struct HistoryState {
     pub world: World,
     pub witness: Witness,

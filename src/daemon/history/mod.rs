@@ -1,5 +1,5 @@
-//! Seeded histories: virtual days of the shipped loops, with everything that goes wrong, and every promise of docs/architecture.md
-//! §3 compared with what was seen.
+//! Seeded histories: virtual days of the shipped loops with faults of all kinds, checked for every promise of
+//! docs/architecture.md §3.
 //!
 //! The real polling loop, lanes, groups and retention run in one paused runtime, over a store that responds
 //! in the same thread; only the other side of their boundaries (`boundary`: cloud, sinks, crashes) is
@@ -96,7 +96,7 @@ impl Stage {
         Self { catalogue: catalogue(&loaded), accounts: loaded.accounts, files }
     }
 
-    /// Plays one history to its end. The first broken promise, if any.
+    /// Runs one history to its end. Returns the first broken promise, if any.
     fn play(&self, seed: u64, broken: Option<Breakage>) -> Result<(), String> {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
@@ -139,7 +139,7 @@ impl History<'_> {
             self.live_until((self.outside.now() + wait).min(calm)).await?;
             self.disturb().await?;
         }
-        // From here on nothing goes wrong: every listed task must come to its end.
+        // From here on nothing fails: every listed task must end.
         {
             let state = &mut *self.outside.state();
             state.world.calm();
@@ -164,7 +164,7 @@ impl History<'_> {
         Ok(open || SINKS.iter().any(|sink| outbox.get(*sink).is_some_and(|waiting| *waiting > 0)))
     }
 
-    /// Lets the process run until that moment. One that crashes is started again after a while.
+    /// Runs the process until that moment. After a crash it is started again with a delay.
     async fn live_until(&mut self, until: i64) -> Result<(), String> {
         while self.outside.now() < until {
             let left = Duration::from_micros((until - self.outside.now()).unsigned_abs());
@@ -189,7 +189,7 @@ impl History<'_> {
         Ok(())
     }
 
-    /// The process is gone, and is started again after a while.
+    /// The process crashed, and is started again with a delay.
     async fn crash(&mut self) -> Result<(), String> {
         self.life = None;
         self.rest().await;
@@ -248,14 +248,14 @@ impl History<'_> {
         self.outside.state().world.weather = weather;
     }
 
-    /// A clean stop, and a start after a while.
+    /// A clean stop, and a start with a delay.
     async fn restart(&mut self) -> Result<(), String> {
         self.stop().await?;
         self.rest().await;
         self.start().await
     }
 
-    /// A clean stop, as the daemon does it: the polling loop drains first, then all others.
+    /// A clean stop, as in the daemon: the polling loop drains first, then all others.
     async fn stop(&mut self) -> Result<(), String> {
         let Some(mut life) = self.life.take() else { return Ok(()) };
         life.stop.cancel();
@@ -317,7 +317,7 @@ impl History<'_> {
         self.file.insert(id, TaskEntry { timeout, warn_after, group, ..written(id) });
     }
 
-    /// The tasks that the file lists, or `None` if the file is refused.
+    /// The tasks of the file, or `None` if the file is refused.
     fn read_file(&self) -> Option<Vec<NewTask>> {
         let entry = |written: &TaskEntry| Listed {
             written: written.clone(),
@@ -329,7 +329,7 @@ impl History<'_> {
         listed(&entries, &[], &self.stage.catalogue, |task| tasks.push(task)).ok().map(|_| tasks)
     }
 
-    /// Starts a process, as the daemon does it.
+    /// Starts a process, as in the daemon.
     async fn start(&mut self) -> Result<(), String> {
         let outside = &self.outside;
         outside.state().has_crashed = false;
@@ -422,7 +422,7 @@ fn written(id: u64) -> TaskEntry {
     }
 }
 
-/// The seeds of a run: new ones each time, so that more is seen with every run.
+/// The first seed of a run: random, so that each run tests other histories.
 fn first_seed() -> u64 {
     let moment = std::time::UNIX_EPOCH.elapsed().unwrap().subsec_nanos();
     u64::from(std::process::id()) << 32 | u64::from(moment)

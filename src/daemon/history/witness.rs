@@ -29,11 +29,11 @@ pub struct Witness {
     /// Spacing of the requests of each pace key, in microseconds.
     spacing: i64,
     last_poll: HashMap<PaceKey, i64>,
-    /// Number of tasks of each share that were rejected in this life though the cloud knows them.
+    /// Number of tasks of each share that were rejected by this process though the cloud knows them.
     rejected: [usize; SHARES],
     /// Whether a task of each share ever had a good response: from then on a refusal is the fault of its own task.
     had_good: [bool; SHARES],
-    /// The requests of each account while its key was wrong, since the first refusal of this life.
+    /// The requests of each account while its key was wrong, since the first refusal of this process.
     while_wrong: HashMap<String, Vec<i64>>,
     received: [Vec<Value>; SINKS.len()],
     known: [HashSet<uuid::Uuid>; SINKS.len()],
@@ -118,7 +118,7 @@ impl Witness {
                 || seen.ended == Some(Conclusion::Abandoned(Reason::Removed))
                 || (seen.ended.is_some() && seen.run != task.settings.run);
             let begins = *state == RegisteredState::New;
-            // A process that crashed may not have come to the deletion.
+            // A process that crashed may not have deleted the task.
             if begins != may_begin && !(seen.deleted && begins) {
                 return Err(format!("promise 3: task {id} is registered as {state:?}"));
             }
@@ -210,7 +210,7 @@ impl Witness {
         }
     }
 
-    /// The loop makes this step durable now. Its number.
+    /// The loop stores this step now. Returns its number.
     pub fn decided(&mut self, commit: &Commit, now: i64, world: &World) -> Result<usize, String> {
         let id = self.rows[&commit.hot.row];
         let seen = &self.tasks[&id];
@@ -282,7 +282,7 @@ impl Witness {
             Reason::Rejected => {
                 let over =
                     seen.refusals.last().zip(seen.refusals.first()).map_or(0, |(last, first)| last - first);
-                // Two may be: the third that is refused alike shows a wrong setting.
+                // Two may be rejected: the third equal refusal shows a wrong setting.
                 let rejected = &mut self.rejected[share(id)];
                 *rejected += usize::from(seen.exists);
                 if *rejected >= 3 && !self.had_good[share(id)] {

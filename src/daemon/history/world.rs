@@ -1,4 +1,4 @@
-//! The world of a history: the truth about each task, the weather of the cloud, the moods of the sinks.
+//! The world of a history: the true state of each task, the faults of the cloud, the behaviour of the sinks.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The agenda of the board: which share, pace key or account has a turn next, and when.
+//! The agenda of the board: the next moment of each share, pace key and account.
 //!
 //! A binary heap with one live entry for each turn. An entry is a moment for a check: the reader computes the
 //! actual moment again. An earlier moment adds an entry, and the later entry is skipped.
@@ -27,7 +27,7 @@ pub struct Agenda {
 }
 
 impl Agenda {
-    /// Looks at that turn at that moment, or earlier if it is armed for an earlier one.
+    /// Plans a check of that turn at that moment, unless an earlier one is planned.
     pub fn arm(&mut self, turn: AgendaEntry, at: Steady) {
         if self.armed.get(&turn).is_none_or(|armed| at < *armed) {
             self.armed.insert(turn, at);
@@ -35,7 +35,7 @@ impl Agenda {
         }
     }
 
-    /// The next turn that is due; it has to be armed again.
+    /// The next due turn; it must be armed again.
     pub fn pop(&mut self, now: Steady) -> Option<AgendaEntry> {
         self.next().filter(|at| *at <= now)?;
         let Reverse((_, turn)) = self.heap.pop()?;

@@ -1,4 +1,4 @@
-//! The board: all open tasks, and which of them is polled next.
+//! The board: all open tasks, and the choice of the next poll.
 //!
 //! A *share* is the waiting tasks of one pace key with the credentials of one account. Two accounts may share
 //! a pace key, but not a hold. Every choice takes O(log n) steps in the number of tasks, pace keys and
@@ -44,7 +44,7 @@ pub struct Board {
     /// Tasks whose step is being stored.
     away: HashSet<Slot>,
     links: Links,
-    /// Tasks that were never polled, until their first poll is due: no probe takes them before.
+    /// Tasks without a poll, until their first poll is due: no probe uses them before.
     not_due: BinaryHeap<Reverse<(Steady, Slot)>>,
     keys: Vec<PaceKeyState>,
     accounts: Vec<AccountState>,
@@ -55,7 +55,7 @@ pub struct Board {
     agenda: Agenda,
     /// Accounts with a due share and room for one more request. Each is in it once; they alternate.
     runnable: VecDeque<AccountIndex>,
-    /// Moments at which a task may be overdue: checked again then.
+    /// Moments at which a task may become overdue.
     warnings: BinaryHeap<Reverse<(Steady, Slot)>>,
     /// Open tasks whose account and pace key are not on hold.
     usable_tasks: usize,
@@ -196,7 +196,7 @@ impl Board {
     pub fn add(&mut self, task: Waiting, now: Moment) -> Slot {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.table.push(None);
-            // More tasks than 2^32 would not fit into memory.
+            // 2^32 tasks would not fit into memory.
             Slot::try_from(self.table.len() - 1).unwrap_or(Slot::MAX)
         });
         let index = self.targets[task.target.0 as usize];
@@ -215,7 +215,7 @@ impl Board {
         slot
     }
 
-    /// Takes a task out of the queue; it belongs to the caller until it is put back or removed.
+    /// Removes a task from the queue; the caller owns it until it is put back or removed.
     pub fn withdraw(&mut self, slot: Slot) -> Option<Waiting> {
         self.away.insert(slot);
         self.table[slot as usize].take()
@@ -287,7 +287,7 @@ impl Board {
         self.free.push(slot);
     }
 
-    /// Takes a task away that is overdue and has no event for that yet; polling continues once it is put back.
+    /// Removes an overdue task without that event from the queue; polling continues once it is put back.
     pub fn take_overdue(&mut self, now: Moment) -> Option<(Slot, Waiting, Times)> {
         while let Some(Reverse((at, slot))) = self.warnings.peek().copied() {
             if at > now.steady {
@@ -330,7 +330,7 @@ impl Board {
         self.offset(target).stamp(now)
     }
 
-    /// This moment on all clocks that matter for that target.
+    /// This moment on all clocks of that target.
     pub fn times(&self, target: TargetIndex, now: Moment) -> Times {
         self.offset(target).times(now)
     }

@@ -1,4 +1,4 @@
-//! The tasks of a share in the order in which they were polled last, never-polled first: a probe takes the first.
+//! The tasks of a share by the moment of their last poll, without a poll first: a probe uses the first.
 //!
 //! Doubly linked lists over the slots of the hot table: 8 bytes a task, and each step takes constant time.
 

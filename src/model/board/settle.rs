@@ -11,7 +11,7 @@ use super::super::waiting::{Times, Waiting};
 use super::{AccountIndex, Board, KeyIndex, Scope, Share};
 use crate::clock::{Moment, Steady};
 
-/// More tasks than this with a refusal of their own are no exceptions any more.
+/// Above this number of tasks with refusals of their own, refusals are no exceptions.
 const MOST_EXCEPTIONS: usize = 1_000;
 
 /// A change that is logged, and may make an event.
@@ -108,7 +108,7 @@ impl Board {
         Some(Settlement { effect, now: times, notices: settling.notices, evidence })
     }
 
-    /// The scope that a fault is counted against.
+    /// The scope of a fault.
     fn attribute(&mut self, task: &Waiting, fault: &Fault, settling: &ResponseSettling) -> Attribution {
         let on = &mut self.keys[settling.key.0];
         match Attribution::of(fault.class, task) {
@@ -118,7 +118,7 @@ impl Board {
             Attribution::Task if on.gate.is_refused_alike(task.row.0, &fault.code) => {
                 Attribution::RefusedAlike
             }
-            // The task put its pace key on hold before, and other tasks had good responses since.
+            // The task put its pace key on hold before, and other tasks have had good responses since.
             Attribution::PaceKey
                 if on.exceptions.len() <= MOST_EXCEPTIONS
                     && on.exceptions.insert(task.row, on.good).is_some_and(|before| before < on.good) =>
@@ -173,7 +173,7 @@ impl Board {
             Attribution::PaceKey | Attribution::RefusedAlike => {
                 let alike = scope == Attribution::RefusedAlike;
                 let change = on_key.put_on_hold(fault, alike, is_key_probe || is_account_probe, now);
-                // The credentials were accepted: it is the pace key that is refused.
+                // The credentials were accepted: the pace key is refused.
                 self.account_responded(settling);
                 return self.closed(Scope::Key(key), change, settling);
             }
@@ -205,7 +205,7 @@ impl Board {
         self.probe_failed(Scope::Key(key), fault, is_key_probe, settling);
     }
 
-    /// The probe of an account found its credentials accepted.
+    /// The probe of an account had its credentials accepted.
     fn account_responded(&mut self, settling: &mut ResponseSettling) {
         if settling.is_account_probe {
             let change = self.accounts[settling.account.0].gate.responded(true, settling.now);
@@ -213,7 +213,7 @@ impl Board {
         }
     }
 
-    /// The poll was the probe of that gate and did not succeed.
+    /// The poll was the probe of that gate and failed.
     fn probe_failed(&mut self, scope: Scope, fault: &Fault, is_probe: bool, settling: &mut ResponseSettling) {
         let change = self.gate_mut(scope).probe_failed(fault, is_probe, settling.now);
         settling.note(scope, change);

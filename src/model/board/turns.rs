@@ -1,4 +1,4 @@
-//! The turns: which share, pace key or account comes next, and which of its tasks.
+//! The choice of the next share, pace key or account, and of its next task.
 //!
 //! The agenda gives the moments of the checks. A due share waits in `ready` of its account, and accounts with
 //! room alternate. A gate that allows only probes has its own entry.
@@ -38,7 +38,8 @@ impl Board {
         self.agenda.arm(scope.turn(), next);
     }
 
-    /// Counts and arms all shares of an account or pace key, after its gate opened or closed.
+    /// Updates the counts and the agenda of all shares of an account or pace key, after its gate opened or
+    /// closed.
     pub(super) fn update_all(&mut self, scope: Scope) {
         for index in 0..self.shares_of(scope).len() {
             let share = self.shares_of(scope)[index];
@@ -96,10 +97,10 @@ impl Board {
         None
     }
 
-    /// The turn of a share has come, unless a gate closed since it was armed.
+    /// A share is due, unless a gate closed since it was armed.
     fn make_ready(&mut self, index: usize, now: Steady) {
         let Share { key, account, ref queue, is_ready, .. } = self.shares[index];
-        // A place that was kept for it is free for others, if it does not come to use it.
+        // A place that was reserved for the share is free, if the share does not use it.
         self.accounts[account.0].slot_bound.remove(&index);
         let is_closed = self.is_out_of_use(account) || self.keys[key.0].gate.probes().is_some();
         let Some(due) = queue.next().filter(|_| !is_ready && !is_closed) else {
@@ -161,7 +162,7 @@ impl Board {
         Some(share)
     }
 
-    /// Whether the entry of a queue still means its task.
+    /// Whether the entry of a queue is still valid for its task.
     fn is_due(&self, slot: Slot, share: usize, now: Steady) -> bool {
         self.table[slot as usize].as_ref().is_some_and(|task| {
             !task.in_flight && task.due <= now && self.targets[task.target.0 as usize] == share

@@ -43,7 +43,7 @@ pub enum Data {
     Group(GroupData),
     /// Of a dead letter.
     Delivery(DeliveryData),
-    /// Of an account, or of one of its pace keys.
+    /// About an account, or one of its pace keys.
     Account(AccountData),
     /// Of a sink.
     Sink(SinkData),

@@ -1,4 +1,4 @@
-//! The shipped JSON Schema, held against an event of every kind, and against records that are wrong.
+//! The shipped JSON Schema, checked with an event of every type, and with invalid records.
 
 use std::sync::LazyLock;
 
@@ -21,7 +21,7 @@ pub(crate) fn reported(record: &Value) -> Vec<String> {
 
 const AT: Wall = Wall(1_764_000_000_000);
 
-/// Events of that kind, with all that they may have and with as little as they can.
+/// Events of that type, with all optional values and with none.
 pub(crate) fn samples(kind: Kind) -> Vec<Event> {
     let target = Target { account: "A b/c".into(), region: "bj".into(), operation: "bm".into() };
     let named = Settings {

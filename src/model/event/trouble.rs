@@ -7,24 +7,24 @@ use super::{Data, ErrorData, Event, IdParts, Kind, segment};
 use crate::clock::Wall;
 use crate::model::reading::Fault;
 
-/// An account, or one of its pace keys, is held, or released.
+/// An account, or one of its pace keys, on hold or released.
 #[derive(Clone, Copy, Debug)]
 pub struct Held<'a> {
     /// The account.
     pub account: &'a str,
-    /// Region and operation, where only a pace key is held.
+    /// Region and operation, if only a pace key is on hold.
     pub pace_key: Option<(&'a str, &'a str)>,
     /// The cause of the hold.
     pub cause: &'a Fault,
     /// When it began.
     pub since: Wall,
-    /// Which of the program's holds and releases it is: two may fall into one millisecond.
+    /// The number of the hold or release: two may occur in one millisecond.
     pub number: u32,
     /// The number of open tasks that wait.
     pub tasks: usize,
 }
 
-/// An account or a pace key is held (`released` is false) or used again.
+/// An account or a pace key goes on hold (`released` is false) or is released.
 pub fn account(held: &Held<'_>, released: bool, at: Wall) -> Event {
     let kind = if released { Kind::AccountReleased } else { Kind::AccountHeld };
     let source = match held.pace_key {
@@ -56,13 +56,13 @@ pub struct HeldSink<'a> {
     pub error: &'a str,
     /// When it began.
     pub since: Wall,
-    /// Which of its holds it is: two may begin in one millisecond.
+    /// The number of the hold: two may begin in one millisecond.
     pub number: u32,
     /// The number of waiting deliveries, as far as it is known.
     pub waiting: u64,
 }
 
-/// A sink is held (`released` is false) or used again.
+/// A sink goes on hold (`released` is false) or is released.
 pub fn sink(held: &HeldSink<'_>, released: bool, at: Wall) -> Event {
     let kind = if released { Kind::SinkReleased } else { Kind::SinkHeld };
     let origin = IdParts {

@@ -32,7 +32,7 @@ impl Breaker {
         self.open.as_mut()
     }
 
-    /// The other side responded. The probes, if that closed the circuit breaker.
+    /// The other side responded. Returns the probes, if that closed the circuit breaker.
     pub fn succeeded(&mut self) -> Option<Probes> {
         let probes = self.open.take();
         match probes {
@@ -42,7 +42,7 @@ impl Breaker {
         probes
     }
 
-    /// The other side failed. Whether that opened the circuit breaker.
+    /// The other side failed. Returns whether that opened the circuit breaker.
     pub fn failed(&mut self, waits: Waits, now: Moment) -> bool {
         self.count(1);
         let failures = self.recent.count_ones();

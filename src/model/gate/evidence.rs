@@ -17,7 +17,7 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// Grows with each change: whether a call ever succeeded, and the number of refusals.
+    /// Grows with each change: whether a call succeeded, and the number of refusals.
     pub fn size(&self) -> (bool, usize) {
         (self.has_succeeded, self.refused.iter().map(|(_, keys)| keys.len()).sum())
     }
@@ -28,8 +28,8 @@ impl Evidence {
         self.refused = Vec::new();
     }
 
-    /// The task or delivery of that key was refused with that code. Whether a setting is at fault: no call ever
-    /// succeeded, and several keys were refused with one code.
+    /// The task or delivery of that key was refused with that code. Returns whether a setting is at fault: no
+    /// call succeeded so far, and several keys were refused with one code.
     pub fn add_refusal(&mut self, key: i64, code: &Code) -> bool {
         if self.has_succeeded {
             return false;

@@ -112,7 +112,7 @@ impl<Cause: Clone> Gate<Cause> {
         }
     }
 
-    /// A call of that number leaves now. Whether it is a probe.
+    /// A call of that number leaves now. Returns whether it is a probe.
     pub fn leave(&mut self, call: u64, now: Steady) -> bool {
         self.pace.take(now);
         let is_probe = self.probes().is_some();
@@ -122,7 +122,7 @@ impl<Cause: Clone> Gate<Cause> {
         is_probe
     }
 
-    /// The call of that number ended. Whether it was the probe.
+    /// The call of that number ended. Returns whether it was the probe.
     pub fn end(&mut self, call: u64) -> bool {
         self.probe.take_if(|probe| *probe == call).is_some()
     }
@@ -148,7 +148,7 @@ impl<Cause: Clone> Gate<Cause> {
         self.responded(is_probe, now)
     }
 
-    /// The other side responded, though not well: the hold and the circuit breaker end, the evidence stays.
+    /// The other side responded without success: the hold and the circuit breaker end, the evidence stays.
     pub fn responded(&mut self, is_probe: bool, now: Moment) -> Option<GateChange<Cause>> {
         if self.probes().is_some() && !is_probe {
             return None;
@@ -206,13 +206,13 @@ impl<Cause: Clone> Gate<Cause> {
         }
     }
 
-    /// A task or a delivery was refused for its content. Whether that is a fault of a setting: nothing ever succeeded
-    /// and several were refused alike, or the gate is on hold for that reason.
+    /// A task or a delivery was refused for its content. Returns whether a setting is at fault: no call
+    /// succeeded and several were refused alike, or the gate is on hold for that reason.
     pub fn is_refused_alike(&mut self, key: i64, code: &Code) -> bool {
         self.evidence.add_refusal(key, code) || self.hold.as_ref().is_some_and(|hold| hold.refused_alike)
     }
 
-    /// A call was throttled. Whether the log line is due.
+    /// A call was throttled. Returns whether the log line is due.
     pub fn throttled(&mut self, now: Moment) -> bool {
         Lasting::recurs(&mut self.throttling, now)
     }

@@ -27,7 +27,7 @@ impl Probes {
         self.next
     }
 
-    /// A probe failed: the next one waits twice as long. Whether the log line is due again.
+    /// A probe failed: the next one waits twice as long. Returns whether the log line is due.
     pub fn failed(&mut self, now: Steady) -> bool {
         self.postpone(now);
         self.lasting.is_due_again(now)

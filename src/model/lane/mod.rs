@@ -1,8 +1,8 @@
-//! The lane: the queue of one sink, and which of its deliveries is attempted next.
+//! The lane: the queue of one sink, and the choice of its next delivery.
 //!
-//! Input: rows of the outbox, moments, results of attempts (settle.rs). Output: attempts to be made and
-//! [`OutboxWrite`]s to be made durable. Deliveries go out oldest first; those of one task never overtake each other, and
-//! never wait for those of another task.
+//! Input: rows of the outbox, moments, results of attempts (settle.rs). Output: attempts and
+//! [`OutboxWrite`]s. Deliveries are sent oldest first; those of one task stay in order, and never wait for
+//! those of another task.
 
 mod settle;
 
@@ -37,7 +37,7 @@ pub struct Lane {
     attempts: HashMap<u64, Vec<Seq>>,
     /// The number of failed deliveries in the window.
     failed: usize,
-    /// Since when some have failed, where that neither opened the breaker nor holds the sink.
+    /// The failure of some deliveries, without a hold or an open circuit breaker.
     failing: Option<Lasting>,
     /// The repetition of the log line of such failures: intermittent failures are logged as one.
     failures: Option<Lasting>,
@@ -53,7 +53,7 @@ pub struct Lane {
     looked: Steady,
     /// Whether the hold has an event.
     has_hold_event: bool,
-    /// For how long it was used and not held before `active_since`.
+    /// The time in use and not on hold before `active_since`.
     active: Duration,
     active_since: Steady,
     dead_letters: u64,
@@ -66,12 +66,12 @@ struct Pending {
     event: Event,
     attempts: u32,
     tried: Option<Duration>,
-    /// When it was loaded, from when events are gathered.
+    /// The moment of its load: events are gathered from then on.
     since: Steady,
     due: Steady,
     last: Option<Steady>,
     in_flight: bool,
-    /// Whether a batch that it was in was refused, or failed again: it is sent on its own.
+    /// Whether its batch was refused, or failed again: it is sent alone.
     alone: bool,
     /// The number of refusals that call for a person while other attempts were accepted, and the number of
     /// accepted attempts at the last one.
@@ -101,7 +101,7 @@ pub struct Attempt {
     pub events: Vec<Event>,
 }
 
-/// A change of the outbox that is to be made durable.
+/// A durable change of the outbox.
 #[derive(Debug, PartialEq)]
 pub enum OutboxWrite {
     /// These deliveries were acknowledged.
@@ -119,7 +119,7 @@ pub enum OutboxWrite {
 pub enum LaneNotice {
     /// The gate of the sink changed.
     Gate(GateChange<String>),
-    /// Attempts fail and are made again, or still do and the log line is due again.
+    /// Attempts fail and are retried, or the log line is due again.
     Failing(String),
     /// Attempts are acknowledged again, after that time.
     Recovered(Duration),
@@ -128,7 +128,7 @@ pub enum LaneNotice {
 }
 
 impl Lane {
-    /// An empty lane; `active` is how its own clock stood.
+    /// An empty lane; `active` is the state of its own clock.
     pub fn new(name: String, sending: Sending, active: Duration, now: Steady) -> Self {
         Self {
             name,
@@ -195,7 +195,7 @@ impl Lane {
         }
     }
 
-    /// The next attempt, if one may be made now.
+    /// The next attempt, if one may leave now.
     pub fn attempt(&mut self, now: Steady) -> Option<Attempt> {
         self.looked = now;
         if self.attempts.len() >= self.sending.max_in_flight || self.gate.pace.next() > now {
@@ -222,7 +222,7 @@ impl Lane {
         Some(Attempt { number: self.next_attempt, events })
     }
 
-    /// When [`Lane::attempt`] has something next; `None`: not before an attempt ends or something is loaded.
+    /// The moment of the next attempt; `None`: not before an attempt ends or rows are loaded.
     pub fn wake(&self) -> Option<Steady> {
         if self.attempts.len() >= self.sending.max_in_flight {
             return None;
@@ -230,7 +230,7 @@ impl Lane {
         let due = match self.next_probe() {
             Some(_) if !self.attempts.is_empty() || self.heads().next().is_none() => None,
             Some(next) => Some(next),
-            // A batch that was full before its slot came is no longer gathered for.
+            // A batch that was full before its slot is not gathered any longer.
             None if self.looked < self.gate.pace.next() => self.heads().map(|(_, waiting)| waiting.due).min(),
             None => self.heads().map(|(_, waiting)| self.ripe(waiting)).min(),
         };
@@ -264,7 +264,7 @@ impl Lane {
         self.gate.probes().map(|probes| &probes.lasting).or(self.failing.as_ref())
     }
 
-    /// When the next probe may leave, where only probes do.
+    /// The next probe, if only probes may leave.
     pub fn next_probe(&self) -> Option<Steady> {
         self.gate.probes().map(Probes::next)
     }
@@ -301,7 +301,7 @@ impl Lane {
         }
     }
 
-    /// The oldest delivery of each task, or of what else it is about, unless that is under way.
+    /// The oldest delivery of each task or other subject, unless it is in flight.
     fn heads(&self) -> impl Iterator<Item = (Seq, &Pending)> {
         let mut seen = HashSet::new();
         self.window
@@ -318,7 +318,8 @@ impl Lane {
         never.or_else(|| self.heads().min_by_key(|(_, waiting)| waiting.last)).map(|(seq, _)| seq)
     }
 
-    /// The oldest that may go now, in order; within one attempt a task's deliveries follow each other.
+    /// The oldest deliveries that may leave now, in order; within one attempt the deliveries of a task are
+    /// consecutive.
     fn batch(&self, now: Steady) -> Vec<Seq> {
         let mut blocked = HashSet::new();
         let mut batch = Vec::new();

@@ -10,8 +10,8 @@ use crate::model::reading::Code;
 use crate::model::records::{DeadLetter, Seq};
 use crate::model::route::Routes;
 
-/// A delivery that is refused this often more, while others are acknowledged in between, is itself at fault, and not
-/// the login of the sink.
+/// A delivery with this number of further refusals, while others are acknowledged in between, is itself at
+/// fault, and not the login of the sink.
 const STRIKES: u32 = 2;
 /// All refusals of content count as alike: their texts differ from event to event.
 const ALIKE: Code = Code::Int(0);
@@ -109,7 +109,7 @@ impl Lane {
         }
     }
 
-    /// A failure that passes: the deliveries are attempted again, or become dead letters.
+    /// A temporary failure: the deliveries are retried, or become dead letters.
     fn failed(&mut self, seqs: &[Seq], what: String, settling: &mut AttemptSettling<'_>) {
         if self.gate.hold().is_some() {
             let change = self.gate.probe_failed(&what, settling.is_probe, settling.now);
@@ -166,8 +166,8 @@ impl Lane {
         is_news
     }
 
-    /// A person must act: nothing is counted against the deliveries, unless one alone is refused again and again while
-    /// others are acknowledged.
+    /// A person must act: nothing counts against the deliveries, unless one alone is refused several times
+    /// while others are acknowledged.
     fn put_on_hold(
         &mut self,
         seqs: &[Seq],

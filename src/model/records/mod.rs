@@ -1,6 +1,6 @@
-//! The durable data types: rows of the store, and the steps that it makes durable.
+//! The durable data types: rows of the store, and durable steps.
 //!
-//! The model fills them, the store keeps them, and no field knows of an engine.
+//! The model fills them and the store keeps them; no field depends on an engine.
 
 mod row_set;
 
@@ -59,21 +59,21 @@ pub struct Registered {
 pub enum RegisteredState {
     /// Registered just now.
     New,
-    /// Known and still watched; changed settings were taken over.
+    /// Known and open; changed settings apply.
     Known,
-    /// Known and over: it is not watched again, unless it is listed with another `run`, or was abandoned as
-    /// removed.
+    /// Known and finished: it is not polled again, unless it is listed with another `run`, or was abandoned
+    /// as removed.
     Finished,
 }
 
-/// The hot part of an open task, with wall times; what a poll may change.
+/// The part of an open task that a poll may change, with wall times.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HotRow {
     /// The row of the task.
     pub row: Row,
     /// When the next poll falls due.
     pub due: Wall,
-    /// When the first poll fell due, or the last change was seen.
+    /// The due moment of the first poll, or the last change.
     pub since: Wall,
     /// The moment of the last successful poll, by the cloud's clock where its offset was known.
     pub seen: Option<Wall>,
@@ -87,7 +87,7 @@ pub struct HotRow {
     pub errors: u32,
     /// The number of faults since the last successful poll.
     pub streak: u16,
-    /// When it was registered by the cloud's clock, once that is known.
+    /// The registration by the cloud's clock, if that is known.
     pub registered_cloud: Option<Wall>,
     /// Whether its `overdue` event exists.
     pub warned: bool,
@@ -157,7 +157,7 @@ pub struct OutboxRow {
     pub task: Option<Row>,
     /// Failed attempts so far; after a crash a lower bound.
     pub attempts: u32,
-    /// When it was tried first, on the sink's own clock; `None`: never.
+    /// The first attempt, on the sink's own clock; `None`: none yet.
     pub tried: Option<Duration>,
     /// The event.
     pub event: Event,

@@ -2,7 +2,7 @@
 
 use crate::model::task::Row;
 
-/// A set of tasks: one bit for each key of the store, which hands them out without gaps.
+/// A set of tasks: one bit for each key of the store. Keys have no gaps.
 #[derive(Clone, Debug, Default)]
 pub struct RowSet(Vec<u64>);
 

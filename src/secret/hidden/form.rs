@@ -1,4 +1,4 @@
-//! The forms of a secret that are searched for: itself, unescaped, in base64 and in hexadecimal.
+//! The searched forms of a secret: itself, unescaped, in base64 and in hexadecimal.
 
 use std::fmt::Write;
 use std::ops::Range;
@@ -10,7 +10,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use super::view::View;
 use super::{ROUNDS, SHORTEST_PART_BYTES};
 
-/// The shortest secret that is searched for in every spelling. A shorter one is searched for as it is and
+/// The shortest secret that is searched for in every spelling. A shorter one is searched for unchanged and
 /// escaped once: in base64 or through several rounds it would match by chance.
 const SHORTEST_SPELLED_BYTES: usize = 8;
 /// RFC 3986, section 2.3.
@@ -21,7 +21,7 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b
 pub struct Form {
     /// Its bytes, folded, without padding.
     pub folded: Vec<u8>,
-    /// The last round of unescaping in which it counts.
+    /// The last round of unescaping in which the form is searched for.
     pub rounds: usize,
     /// Whether the character of base64 before a match holds bits of the secret.
     begins_before: bool,
@@ -29,7 +29,7 @@ pub struct Form {
     ends_after: bool,
 }
 
-/// The fewest bytes in which a text can hold that secret.
+/// The fewest bytes of a text with that secret.
 pub fn shortest_bytes(secret: &str) -> usize {
     unescaped(secret).map(|text| plain(&text).folded.len()).min().unwrap_or(0)
 }
@@ -59,7 +59,8 @@ fn of(secret: &str) -> Vec<Form> {
     forms
 }
 
-/// The secret as it is, and after each round of unescaping: a URL in the configuration is escaped itself.
+/// The secret unchanged, and after each round of unescaping: a URL in the configuration may be escaped
+/// itself.
 fn unescaped(secret: &str) -> impl Iterator<Item = Vec<u8>> {
     let rounds = std::iter::successors(Some(View::of(secret)), View::unescaped).take(1 + ROUNDS);
     let texts = rounds.map(|view| view.bytes).enumerate();
@@ -119,7 +120,7 @@ impl Form {
         Self { folded, rounds, begins_before: false, ends_after: false }
     }
 
-    /// A match with the characters around it that belong to it: those that hold some of its bits, and padding.
+    /// A match with the adjacent characters that belong to it: those with some of its bits, and padding.
     pub fn with_its_edges(&self, text: &[u8], matched: Range<usize>) -> Range<usize> {
         let Range { mut start, mut end } = matched;
         if self.begins_before && start > 0 && is_base64(text[start - 1]) {

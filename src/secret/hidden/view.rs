@@ -1,12 +1,12 @@
-//! One round of a text: its bytes with some escapes resolved, and the place of each in the text as it came.
+//! One round of a text: its bytes with some escapes resolved, and the place of each in the original text.
 
 use std::ops::Range;
 
-/// A text, or what a round of unescaping made of it.
+/// A text, or the result of a round of unescaping.
 pub struct View {
-    /// The bytes, which need not be UTF-8 any more.
+    /// The bytes, which may not be UTF-8.
     pub bytes: Vec<u8>,
-    /// Start and end of each byte in the text as it came.
+    /// Start and end of each byte in the original text.
     origins: Vec<(u32, u32)>,
 }
 
@@ -86,8 +86,8 @@ impl View {
         start as usize..end as usize
     }
 
-    /// The next round: percent-encoding, the escapes of JSON, JavaScript and shells, and the entities of HTML,
-    /// each resolved once. `None`: there is none left.
+    /// The next round: percent-encoding, the escapes of JSON, JavaScript and shells, and the entities of
+    /// HTML, each resolved once. `None`: no escape is left.
     pub fn unescaped(&self) -> Option<Self> {
         self.resolved(|rest| match rest {
             [b'%', b'u' | b'U', digits @ ..] => hex(digits, 4).map(|code| (code, 6)),
@@ -107,8 +107,8 @@ impl View {
         })
     }
 
-    /// The text without line breaks and what indents a continued line: base64 and mail are wrapped. `None`: it
-    /// has no line break.
+    /// The text without line breaks and the indentation of continued lines: base64 and mail are wrapped.
+    /// `None`: it has no line break.
     pub fn joined(&self) -> Option<Self> {
         let is_break = |byte: u8| matches!(byte, b'\r' | b'\n');
         self.bytes.iter().any(|byte| is_break(*byte)).then_some(())?;

@@ -20,12 +20,12 @@ const INHERITED: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
 /// The longest value: more than any name has, and far below the limit of the system for all values.
 const VALUE_BYTES: usize = 1024;
 
-/// The daemon's variables that its programs see too.
+/// Variables of the daemon that its programs get.
 #[derive(Clone, Debug)]
 pub struct Inherited(Vec<(&'static str, OsString)>);
 
 impl Inherited {
-    /// Those of this process, as far as they are set.
+    /// Variables of this process that are set.
     pub fn of_process() -> Self {
         Self::of(|name| std::env::var_os(name))
     }
@@ -64,7 +64,7 @@ pub fn of(event: &Event) -> BTreeMap<String, String> {
     let (account, region) = account_and_region(event);
     let beside = [
         ("OPWATCH_EVENT_ID", Some(event.id.hyphenated().to_string())),
-        // In place of the log line's key: a dead letter's line has the type of the undelivered event.
+        // In place of the log line's key: the line of a dead letter has the type of the undelivered event.
         ("OPWATCH_TYPE", Some(event.kind.name().to_owned())),
         ("OPWATCH_ACCOUNT", account.map(|account| harmless(&account.into()))),
         ("OPWATCH_REGION", region.map(|region| harmless(&region.into()))),

@@ -32,14 +32,14 @@ const BLOCK_BYTES: usize = 8192;
 const LEFT_BYTES: usize = 1 << 20;
 /// The time for a killed program to end. A program that hangs in the kernel is collected later.
 const DYING: Duration = Duration::from_secs(1);
-/// The first descriptor that a program is not given.
+/// The first descriptor that is closed for a program.
 const FIRST_OTHER: i32 = 3;
 
 /// The end of a run.
 pub struct RunEnd {
-    /// `None`: it took too long, and was killed.
+    /// `None`: the program timed out, and was killed.
     pub status: Option<ExitStatus>,
-    /// The last lines of what it wrote, as one line without control characters and secrets.
+    /// The last lines of its output, as one line without control characters and secrets.
     pub last_output: String,
 }
 
@@ -114,15 +114,14 @@ impl RunningProgram {
     }
 }
 
-/// The input, then its end. Whether the program reads it is its own affair.
+/// Writes the input and closes it. The program may ignore it.
 async fn feed(stdin: Option<ChildStdin>, input: &[u8]) {
     if let Some(mut stdin) = stdin {
         _ = stdin.write_all(input).await;
     }
 }
 
-/// A program with all that it starts in its process group. Dropped before its end is known, all of it is
-/// killed.
+/// A program with all processes of its group. Dropped before its end is known, all of them are killed.
 struct ProcessGroup(Child);
 
 impl ProcessGroup {

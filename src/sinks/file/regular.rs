@@ -1,4 +1,4 @@
-//! A regular file that holds whole lines only, and those on the disk.
+//! A regular file of whole lines, synced to the disk.
 //!
 //! Lines are appended, synced, and removed if either fails. A process that was killed cannot remove them. So
 //! the beginning of an event after the last line end is cut off first: it was never acknowledged and is sent
@@ -66,7 +66,8 @@ pub fn options() -> OpenOptions {
 }
 
 impl Regular {
-    /// Opens or creates it, and cuts off a torn last line: the destination is checked even without an event.
+    /// Opens or creates the file, and removes an incomplete last line: the destination is checked even
+    /// without an event.
     pub fn at(path: &Path) -> Result<Self, Trouble> {
         let opening = Trouble::of(Doing::Opening);
         let file = options().read(true).create(true).mode(MODE).open(path).map_err(&opening)?;
@@ -116,15 +117,15 @@ impl Regular {
             return Err(failed(Doing::Writing)(io::Error::other(MIXED)));
         }
         if let Err(error) = sync(&self.file) {
-            // Best effort: what stays comes once more, with the same ids.
+            // Best effort: remaining lines are repeated with the same ids.
             _ = self.file.set_len(before);
             return Err((Trouble { doing: Doing::Syncing, error }, false));
         }
         Ok(())
     }
 
-    /// Whether the lines that were just appended begin behind a line end, or at the beginning of the file. An
-    /// appending write leaves the position of the descriptor at its end, wherever the end of the file was.
+    /// Whether the appended lines begin after a line end, or at the beginning of the file. An appending write
+    /// leaves the position of the descriptor at its end.
     fn is_a_line_of_its_own(&self, lines: &[u8]) -> io::Result<bool> {
         let start = (&self.file).stream_position()?.saturating_sub(lines.len() as u64);
         ends_a_line(&self.file, start)
@@ -145,7 +146,7 @@ fn cut_torn_line(file: &File, path: &Path, shortest: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether a line begins at that position: behind a line end, or at the beginning of the file.
+/// Whether a line begins at that position: after a line end, or at the beginning of the file.
 fn ends_a_line(file: &File, position: u64) -> io::Result<bool> {
     let Some(last) = position.checked_sub(1) else { return Ok(true) };
     let mut byte = [0];
@@ -195,20 +196,20 @@ fn end_of_last_line(file: &File, length: u64) -> io::Result<u64> {
     Ok(0)
 }
 
-/// Brings the file's name to the disk: at every opening, since a process that created it may have been killed
-/// before.
+/// Syncs the name of the file: at every opening, since a process that created it may have been killed before
+/// its sync.
 fn sync_folder(path: &Path) -> io::Result<()> {
-    // A link's target lies in another folder than the link.
+    // The target of a link is in another folder than the link.
     let target = path.canonicalize()?;
     let folder = match target.parent().map(File::open) {
         Some(Ok(folder)) => folder,
-        // In a folder that we may not read others created the file, and long ago.
+        // A folder that cannot be read: other users created the file earlier.
         Some(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(()),
         Some(Err(error)) => return Err(error),
         None => return Ok(()),
     };
     match folder.sync_all() {
-        // Some file systems (CIFS, FUSE) cannot sync a folder; they do it by themselves or never.
+        // Some file systems (CIFS, FUSE) cannot sync a folder.
         Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {
             Ok(())
         }

@@ -28,7 +28,7 @@ pub struct Trouble {
 }
 
 impl Trouble {
-    /// Makes it from an error at that step.
+    /// Makes it from an error of that step.
     pub fn of(doing: Doing) -> impl Fn(io::Error) -> Self {
         move |error| Self { doing, error }
     }

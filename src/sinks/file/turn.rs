@@ -32,8 +32,7 @@ impl<'a> Turn<'a> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        // Not left to the closing of the file: a process that is being started may hold a copy of its
-        // descriptor.
+        // Explicitly, and not by closing the file: a starting process may hold a copy of its descriptor.
         _ = self.0.unlock();
     }
 }

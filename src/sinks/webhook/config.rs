@@ -1,5 +1,5 @@
-//! The keys of `type = "webhook"`, and the strict types of those that need no file. Addresses, certificates
-//! and their files are read in `reach.rs`.
+//! The keys of `type = "webhook"`, and the strict types of those without a file. Addresses and certificates
+//! are read in `reach.rs`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -26,28 +26,28 @@ pub struct Config {
     pub url_file: Option<PathBuf>,
     /// `POST` or `PUT`. Default POST.
     pub method: WebhookMethod,
-    /// Sent along with each request, at most 64; a `Content-Type` here wins. Default: none.
+    /// Headers of each request, at most 64; a `Content-Type` here replaces the default. Default: none.
     #[serde(serialize_with = "no_table")]
     pub headers: BTreeMap<String, Secret>,
-    /// `whsec_…`: each makes one Standard Webhooks signature; at most 8. Default: none, and nothing is
+    /// `whsec_…`: each adds one Standard Webhooks signature; at most 8. Default: none, and requests are not
     /// signed.
     #[serde(serialize_with = "no_list")]
     pub secrets: Vec<Secret>,
-    /// Certificates; all of them are read again when they change.
+    /// Certificates; changed files are read again.
     pub tls: Tls,
-    /// The proxy that all requests go through, http or https; it may hold a password. Default: the usual
-    /// environment variables.
+    /// The proxy of all requests, http or https; it may hold a password. Default: the proxy of the
+    /// environment.
     #[serde(skip_serializing)]
     pub proxy: Option<Secret>,
     /// The time limit of one attempt, connecting included; more than 0s. Default 10s.
     pub timeout: Span,
-    /// Whether it may lead to a link-local address (169.254/16, fe80::/10) or to a cloud's metadata service.
+    /// Whether link-local addresses (169.254/16, fe80::/10) and metadata services of clouds are allowed.
     /// Default false.
     pub allow_link_local: bool,
     /// The body: a minijinja template over the event. It may hold a secret. Default: the event itself.
     #[serde(skip_serializing)]
     pub template: Option<Secret>,
-    /// A file that holds the template, read again when it changes.
+    /// A file that holds the template. A changed file is read again.
     pub template_file: Option<PathBuf>,
 }
 
@@ -55,11 +55,11 @@ pub struct Config {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Tls {
-    /// A file of certificates (PEM) that the server or a proxy may show, in addition to the system's.
+    /// A file of certificates (PEM) that are trusted in addition to the system's, for the server and a proxy.
     pub ca_file: Option<PathBuf>,
     /// A file of client certificates (PEM), the client's own first; requires `key_file`.
     pub cert_file: Option<PathBuf>,
-    /// A file that holds the key of the first of them (PEM).
+    /// A file that holds the key of the first client certificate (PEM).
     pub key_file: Option<PathBuf>,
 }
 
@@ -70,14 +70,14 @@ pub enum WebhookMethod {
     /// The usual one.
     #[default]
     Post,
-    /// For receivers that store what they are sent.
+    /// For receivers that store the body.
     Put,
 }
 
-/// Servers take some eight kilobytes of headers, and a rotation needs two signatures.
+/// Servers accept about eight kilobytes of headers, and a rotation needs two signatures.
 const MOST_HEADERS: usize = 64;
 const MOST_SECRETS: usize = 8;
-/// Headers that a request has by itself, in lower case.
+/// Headers that opwatch sets itself, in lower case.
 const OWN: [&str; 6] = [
     "connection",
     "content-length",
@@ -106,7 +106,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The headers that are sent along; adds what is wrong with them to `faults`.
+    /// The configured headers; adds their errors to `faults`.
     pub fn header_map(&self, faults: &mut Vec<TableFault>) -> HeaderMap {
         let mut headers = HeaderMap::new();
         if self.headers.len() > MOST_HEADERS {
@@ -141,7 +141,7 @@ impl Config {
         headers
     }
 
-    /// The signing keys; adds what is wrong with them to `faults`.
+    /// The signing keys; adds their errors to `faults`.
     pub fn signing_keys(
         &self,
         faults: &mut Vec<TableFault>,
@@ -170,7 +170,7 @@ impl Config {
         keys
     }
 
-    /// The template, if there is one; adds what is wrong with it to `faults`.
+    /// The template, if there is one; adds its error to `faults`.
     pub fn made_template(&self, faults: &mut Vec<TableFault>) -> Option<Template> {
         let (key, made) = match (&self.template, &self.template_file) {
             (Some(_), Some(_)) => {
@@ -205,7 +205,7 @@ impl Config {
     }
 }
 
-/// Secrets are never written out; a key that may be set has its form.
+/// Secrets are never printed; a settable key has its form.
 fn no_list<S: Serializer>(_: &[Secret], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq([(); 0])
 }

@@ -37,7 +37,7 @@ fn usable(found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, LinkLocal> {
 pub mod tests {
     use super::*;
 
-    /// A resolver for which every name is that address, behind the same rule.
+    /// A resolver that returns that address for every name, under the same rule.
     pub struct Everywhere(pub SocketAddr);
 
     impl Resolve for Everywhere {

@@ -41,9 +41,9 @@ use crate::secret::hidden::{self, Hidden};
 use crate::section::{self, TableFault};
 use crate::units::rounded;
 
-/// Some hundred kilobytes as a rule; receivers that take batches take these.
+/// About a hundred kilobytes; receivers of batches accept this.
 const BATCH: usize = 64;
-/// The fixed namespace of a batch's `webhook-id`; a change of it would break every reader's deduplication.
+/// The fixed namespace of a batch's `webhook-id`; a change would break the deduplication of every reader.
 const BATCHES: Uuid = Uuid::from_u128(0x0c1d_95b4_7a27_4c0e_9d0b_6f3e_51c8_2ad7);
 
 const STRUCTURED: &str = "application/cloudevents+json; charset=UTF-8";
@@ -75,7 +75,7 @@ struct WebhookParts {
 
 /// The content of one request.
 struct Message {
-    /// The same for every repetition of these events.
+    /// Equal for every repetition of these events.
     id: String,
     content_type: &'static str,
     body: Vec<u8>,
@@ -103,7 +103,7 @@ impl TypeConfig for Config {
     fn shown(&self) -> String {
         let destination = match (&self.url, &self.url_file) {
             // A URL can be a secret beyond host and port.
-            (Some(url), _) => url.expose().parse().map(|url| polled(&url)).unwrap_or_default(),
+            (Some(url), _) => url.expose().parse().map(|url| receiver(&url)).unwrap_or_default(),
             (None, Some(file)) => format!("to the URL in {}", file.display()),
             (None, None) => String::new(),
         };
@@ -147,7 +147,7 @@ impl Webhook {
     /// # Errors
     /// Everything that is wrong, each with its key, without a secret.
     pub fn new(name: &str, config: &Config, is_batched: bool, clock: Clock) -> Result<Self, Vec<TableFault>> {
-        // Doubts were reported when the configuration was loaded.
+        // Warnings were reported when the configuration was loaded.
         let WebhookParts { headers, keys, reached } = settle(config, &mut |_, _| ())?;
         let is_batched = is_batched && reached.materials.template.is_none();
         let no_thread =
@@ -187,26 +187,26 @@ impl Webhook {
         Ok(self.standing.in_use())
     }
 
-    /// Sends a request and waits for the head of its response, both within the time of one attempt.
+    /// Sends a request and waits for the head of its response, within the time limit of the attempt.
     async fn exchange(
         &self,
         reached: &Arc<WebhookClients>,
         request: Result<reqwest::Request, reqwest::Error>,
     ) -> Result<Response, Refusal> {
-        let polled = polled(&reached.materials.url);
+        let receiver = receiver(&reached.materials.url);
         let timeout = self.config.timeout.0;
         let deadline = self.clock.now().steady + timeout;
         let unanswered = |error| {
-            response::unanswered(error, &polled, rounded(timeout), &self.hidden(&reached.materials.url, ""))
+            response::unanswered(error, &receiver, rounded(timeout), &self.hidden(&reached.materials.url, ""))
         };
         let request = request.map_err(unanswered)?;
         let exchanged = tokio::select! {
             biased;
             exchanged = self.thread.run(exchange(Arc::clone(reached), request, deadline, self.clock)) => exchanged,
-            // The client has the same limit, and cannot keep to it while its thread is busy with a flood.
+            // The client has the same limit, and may miss it while its thread is busy with a flood.
             () = self.clock.sleep_until(deadline) => {
                 self.standing.distrust(reached);
-                return Err(response::late(&polled, rounded(timeout)));
+                return Err(response::late(&receiver, rounded(timeout)));
             }
         };
         match exchanged {
@@ -226,7 +226,7 @@ impl Webhook {
         let Message { id, content_type, body } = self.message(template.as_ref(), events);
         let mut headers = self.headers.clone();
         headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(content_type));
-        // A response in a compressed form could not be read.
+        // A compressed response could not be read.
         headers.entry(ACCEPT_ENCODING).or_insert(HeaderValue::from_static("identity"));
         let mut signature = String::new();
         if !self.keys.is_empty() {
@@ -247,7 +247,7 @@ impl Webhook {
         let hidden = || self.hidden(url, &signature);
         // The output of a template may be a secret, and a response may echo the body.
         let words = template.is_none();
-        response::judge(response, &polled(url), words, hidden, now.into()).await
+        response::judge(response, &receiver(url), words, hidden, now.into()).await
     }
 
     /// All secrets that a response may repeat; the address may come from a file.
@@ -307,7 +307,7 @@ impl Sink for Webhook {
         let mut root = reached.materials.url.clone();
         root.set_path("/");
         root.set_query(None);
-        // They fail where a URL has no host, and this one has.
+        // They fail only for a URL without a host.
         let _ = root.set_username("").and_then(|()| root.set_password(None));
         self.exchange(&reached, reached.client.head(root).build()).await?;
         Ok(Some("the server responds; `opwatch events test` shows whether it accepts events"))
@@ -362,8 +362,8 @@ async fn exchange(
     Exchanged { response, is_suspect }
 }
 
-/// The `webhook-id` of a batch: its event's own if there is one, else derived from the ids in their order.
-/// The same events make the same id whenever they are sent again; another batch is another message.
+/// The `webhook-id` of a batch: the id of its only event, else derived from the ids in their order. A
+/// repetition has the same id; another batch is another message.
 fn batch_id(events: &[Event]) -> String {
     match events {
         [event] => event.id.to_string(),
@@ -375,6 +375,6 @@ fn batch_id(events: &[Event]) -> String {
 }
 
 /// Host and port: the only part of the address in messages.
-fn polled(url: &Url) -> String {
+fn receiver(url: &Url) -> String {
     format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default())
 }

@@ -41,10 +41,10 @@ pub struct WebhookClients {
     pub materials: Arc<Materials>,
 }
 
-/// The configuration together with the contents of its files.
+/// The configuration with the contents of its files.
 #[derive(PartialEq)]
 pub struct Materials {
-    /// Where events are sent. Never to be printed.
+    /// The address. Never printed.
     pub url: Url,
     /// The template of the body. `None`: the body is the event.
     pub template: Option<Template>,
@@ -65,7 +65,7 @@ struct InUse {
 }
 
 impl Standing {
-    /// These clients, built at that moment; `spread` is a draw in `0.0..1.0`.
+    /// These clients, built at that moment; `spread` is in `0.0..1.0`.
     pub fn new(reached: WebhookClients, now: Steady, spread: f64) -> Self {
         let replaced_at = Some(now + age(spread));
         Self(Mutex::new(InUse { reached: Arc::new(reached), trouble: None, replaced_at }))
@@ -128,7 +128,7 @@ impl Standing {
         (!in_use.is_due(now)).then(|| Arc::clone(&in_use.reached))
     }
 
-    /// Has these clients replaced before the next attempt, unless they were already.
+    /// Plans the replacement of these clients before the next attempt, unless they were replaced.
     pub fn distrust(&self, reached: &Arc<WebhookClients>) {
         let mut in_use = lock(&self.0);
         if Arc::ptr_eq(&in_use.reached, reached) {
@@ -241,7 +241,7 @@ fn url(config: &Config, doubt: &mut dyn FnMut(&'static str, String)) -> Result<U
     checked(&written, config.allow_link_local).map_err(|what| TableFault::new(&[key], what))
 }
 
-/// The address, or what is wrong with it; the address itself is not repeated, since it may be a secret.
+/// The address, or its error; the address is never repeated, since it may be a secret.
 fn checked(written: &Secret, allow_link_local: bool) -> Result<Url, &'static str> {
     const FORM: &str = "holds no address; write one such as \"https://ops.example.com/hook\"";
     let url: Url = written.expose().parse().map_err(|_| FORM)?;

@@ -75,7 +75,7 @@ fn reported(words: &str, hidden: &Hidden) -> String {
 /// Whether a response acknowledges. `hidden` is evaluated only where the receiver's text is used.
 pub async fn judge(
     response: Response,
-    polled: &str,
+    receiver: &str,
     with_words: bool,
     hidden: impl FnOnce() -> Hidden,
     now: SystemTime,
@@ -84,13 +84,13 @@ pub async fn judge(
     let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
     let server_time = header(DATE).and_then(|date| httpdate::parse_http_date(date).ok()).unwrap_or(now);
     let retry_after = header(RETRY_AFTER).and_then(|value| net::retry_after(value, server_time));
-    // Nothing readable is in a body that is encoded although `identity` alone was accepted.
+    // An encoded body is not readable; only `identity` was accepted.
     let is_readable =
         header(CONTENT_ENCODING).is_none_or(|encoding| encoding.eq_ignore_ascii_case("identity"));
-    // Read in any case, so that the connection can be used again.
+    // The body is always read, so that the connection can be used again.
     let words = words(response).await;
     let words = if is_readable { words } else { String::new() };
-    let what = format!("{polled} returned HTTP {}: ", status.as_u16());
+    let what = format!("{receiver} returned HTTP {}: ", status.as_u16());
     if status.is_success() {
         return Ok(());
     }
@@ -119,7 +119,7 @@ pub async fn judge(
 /// The refusal of an attempt without a response; `within` is its time limit.
 pub fn unanswered(
     error: reqwest::Error,
-    polled: &str,
+    receiver: &str,
     within: impl std::fmt::Display,
     hidden: &Hidden,
 ) -> Refusal {
@@ -134,35 +134,35 @@ pub fn unanswered(
     let is_timeout = error.is_timeout();
     let is_connect = error.is_connect();
     let cause = net::cause(error);
-    // A certificate or a proxy speaks here too.
+    // The text may come from a certificate or a proxy.
     let cause = hidden.hide(&cause);
     if let Some(advice) = advice {
         return Refusal::passing(format!(
-            "{polled} has a certificate that is not trusted ({cause}); {advice}"
+            "{receiver} has a certificate that is not trusted ({cause}); {advice}"
         ));
     }
     match () {
         () if is_link_local => {
-            Refusal::of_sink(format!("{polled} {cause}; write another host, or set `allow_link_local`"))
+            Refusal::of_sink(format!("{receiver} {cause}; write another host, or set `allow_link_local`"))
         }
-        () if is_timeout => late(polled, within),
+        () if is_timeout => late(receiver, within),
         () if are_we_untrusted => Refusal::of_sink(format!(
-            "{polled} does not accept the client certificate ({cause}); check `tls.cert_file` and `tls.key_file`"
+            "{receiver} does not accept the client certificate ({cause}); check `tls.cert_file` and `tls.key_file`"
         )),
         () if is_unknown_to_proxy => Refusal::of_sink(format!(
-            "the proxy before {polled} requires another login; write user and password into `proxy`"
+            "the proxy before {receiver} requires another login; write user and password into `proxy`"
         )),
-        () if is_connect => Refusal::passing(format!("cannot reach {polled}: {cause}")),
-        () => Refusal::passing(format!("{polled} failed: {cause}")),
+        () if is_connect => Refusal::passing(format!("cannot reach {receiver}: {cause}")),
+        () => Refusal::passing(format!("{receiver} failed: {cause}")),
     }
 }
 
 /// The refusal of an attempt that timed out.
-pub fn late(polled: &str, within: impl std::fmt::Display) -> Refusal {
-    Refusal::passing(format!("{polled} did not respond within {within}"))
+pub fn late(receiver: &str, within: impl std::fmt::Display) -> Refusal {
+    Refusal::passing(format!("{receiver} did not respond within {within}"))
 }
 
-/// Alerts with which a server refuses the certificate that it was shown, or that none was (RFC 8446 §6.2).
+/// Alerts with which a server refuses a client certificate, or its absence (RFC 8446 §6.2).
 fn refuses_us(alert: AlertDescription) -> bool {
     use AlertDescription as Alert;
     [

@@ -14,7 +14,7 @@ use crate::secret::Secret;
 const PREFIX: &str = "whsec_";
 /// The length of a key by the specification. Other lengths work, with a warning.
 const USUAL_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
-/// Padding is left out by some who copy a secret.
+/// Some users copy a secret without its padding.
 const LENIENT: GeneralPurpose = lenient(Indifferent);
 
 const fn lenient(padding: DecodePaddingMode) -> GeneralPurpose {
@@ -25,7 +25,7 @@ const fn lenient(padding: DecodePaddingMode) -> GeneralPurpose {
 #[derive(Clone)]
 pub struct SigningKey {
     prepared: Hmac<Sha256>,
-    /// Whether it is as long as the specification has it.
+    /// Whether its length is that of the specification.
     pub is_usual: bool,
 }
 
@@ -57,7 +57,7 @@ pub fn encoded(secret: &Secret) -> &str {
     written.strip_prefix(PREFIX).unwrap_or(written)
 }
 
-/// The value of `webhook-signature`: one signature per secret, so that a receiver may know any of them.
+/// The value of `webhook-signature`: one signature for each secret, so that a receiver may have any of them.
 pub fn header(keys: &[SigningKey], id: &str, timestamp_seconds: i64, body: &[u8]) -> String {
     keys.iter().map(|key| key.sign(id, timestamp_seconds, body)).collect::<Vec<_>>().join(" ")
 }

@@ -28,13 +28,13 @@ impl WebhookThread {
         let (_until, dropped) = oneshot::channel();
         std::thread::Builder::new().name("webhook".to_owned()).spawn(move || {
             _ = runtime.block_on(dropped);
-            // The lookup of a name may take longer, and nothing needs its result.
+            // The lookup of a name may take longer, and its result is not needed.
             runtime.shutdown_background();
         })?;
         Ok(Self { handle, _until })
     }
 
-    /// Runs this there; it is aborted when the returned future is dropped.
+    /// Runs the future on the thread; it is aborted when the returned future is dropped.
     ///
     /// # Errors
     /// When it panicked.
@@ -46,7 +46,7 @@ impl WebhookThread {
         only.spawn_on(work, &self.handle);
         match only.join_next().await {
             Some(ended) => ended,
-            // One was spawned, and none was taken out.
+            // One was spawned, and none was removed.
             None => std::future::pending().await,
         }
     }

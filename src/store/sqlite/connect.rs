@@ -11,8 +11,8 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use super::trouble::{ErrorMeaning, FREE_SPACE, Patience, is_full};
 use crate::store::Error;
 
-/// The schema, a step a version; `PRAGMA user_version` counts those taken. A step that was released is never
-/// changed.
+/// The schema, one step for each version; `PRAGMA user_version` counts the applied ones. A released step is
+/// never changed.
 const STEPS: &[&str] = &[include_str!("step_1.sql"), include_str!("step_2.sql")];
 /// Set by the first step.
 const APPLICATION_ID: i64 = 0x6f70_7761;
@@ -21,10 +21,10 @@ const APPLICATION_ID: i64 = 0x6f70_7761;
 pub const BUSY: Duration = Duration::from_millis(250);
 /// The mode of the files that opwatch creates here; SQLite gives its own files that of the database.
 pub const MODE: u32 = 0o600;
-/// Bounds the memory of each connection. More would not make it faster: keys rise, so what is written lies
-/// together.
+/// The memory bound of each connection. A larger cache would not be faster: keys rise, so new rows are
+/// adjacent.
 const CACHE_KIB: i64 = 2 * 1024;
-/// More than there are different statements in this folder.
+/// More than the number of statements in this folder.
 const STATEMENTS: usize = 64;
 
 /// Error codes of SQLite with one meaning, apart from those that are retried.
@@ -41,10 +41,10 @@ const KNOWN_KINDS: &[(ErrorKind, UnusableStore)] = &[
     (ErrorKind::QuotaExceeded, UnusableStore::Full),
 ];
 
-/// Why a store cannot be opened, and the fix.
+/// The reason for which a store cannot be opened, and the fix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnusableStore {
-    /// A part of the path is missing, or is no folder.
+    /// A part of the path is missing, or is not a folder.
     #[error("its folder does not exist; create it, or name another path")]
     NoFolder,
     /// The path is that of a folder.
@@ -53,7 +53,7 @@ pub enum UnusableStore {
     /// The path is that of a FIFO, a socket or a device.
     #[error("it is not a regular file; name another path")]
     NotRegular,
-    /// The file is no database, or another program's.
+    /// The file is not a database, or another program's.
     #[error("it is not a store of opwatch; name another path")]
     Foreign,
     /// This user may not use it.
@@ -71,7 +71,7 @@ pub enum UnusableStore {
 }
 
 impl UnusableStore {
-    /// Whether only a person can remove the cause, so that trying again is of no use.
+    /// Whether only a person can remove the cause, so that a retry is useless.
     pub fn needs_a_person(self) -> bool {
         match self {
             Self::NoFolder
@@ -95,7 +95,7 @@ impl UnusableStore {
     }
 }
 
-/// Why a file is not our database, beside what SQLite finds.
+/// A file that is not a database of opwatch, beside the errors of SQLite.
 #[derive(Debug, thiserror::Error)]
 enum NotOurs {
     #[error("it is the database of another program")]
@@ -106,8 +106,8 @@ enum NotOurs {
     Sqlite(#[from] rusqlite::Error),
 }
 
-/// A connection with our settings, to a database with our schema. A foreign lock and a full disk are waited
-/// for, until the patience ends.
+/// A configured connection to a database with the present schema. A lock of another process and a full disk
+/// are waited for, within the patience.
 pub fn connect(path: &Path, patience: &mut Patience) -> Result<Connection, Error> {
     let refused = |reason: NotOurs| reason.why(path).of(path, reason);
     let (connection, version) = loop {
@@ -131,7 +131,7 @@ pub fn connect(path: &Path, patience: &mut Patience) -> Result<Connection, Error
     }
 }
 
-/// The connection to a new database in memory, with our settings and our schema.
+/// A configured connection to a new database in memory.
 pub fn in_memory() -> Result<Connection, Error> {
     let prepared = || {
         let mut connection = Connection::open_in_memory()?;
@@ -154,7 +154,7 @@ fn passing(error: &rusqlite::Error, path: &Path) -> Option<&'static str> {
 
 /// Creates the file of a new database, for its owner alone. A full disk is waited for.
 pub fn create(path: &Path, patience: &mut Patience) -> Result<(), Error> {
-    // To open and close a file that exists would drop SQLite's locks on it.
+    // Opening and closing an existing file would drop SQLite's locks on it.
     while !path.exists() {
         match OpenOptions::new().write(true).create(true).truncate(false).mode(MODE).open(path) {
             Ok(_) => {}
@@ -214,8 +214,8 @@ fn opened(path: &Path) -> Result<Connection, NotOurs> {
 }
 
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
-    // FULL: a commit is on the disk when it returns. Checkpoints are the worker's, which sees their errors;
-    // SQLite's own hides them. Temporary files would need room in a second place.
+    // FULL: a commit is on the disk when it returns. The worker makes the checkpoints and sees their errors;
+    // SQLite's own hide them. Temporary files would need space in a second place.
     connection.execute_batch(&format!(
         "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 0;
          PRAGMA cache_size = -{CACHE_KIB}; PRAGMA temp_store = MEMORY;"

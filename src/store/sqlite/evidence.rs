@@ -28,7 +28,7 @@ pub fn all(connection: &Connection) -> rusqlite::Result<Vec<EvidenceRow>> {
     found.collect()
 }
 
-/// Saves these in place of what was saved for the same pace keys.
+/// Saves these rows, and replaces the previous ones of the same pace keys.
 pub fn save(connection: &Connection, rows: &[EvidenceRow]) -> rusqlite::Result<()> {
     let mut upsert = connection.prepare_cached(
         "INSERT INTO evidence (pace_key, had_good_response, refused) VALUES (?1, ?2, ?3)

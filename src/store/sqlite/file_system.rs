@@ -1,4 +1,4 @@
-//! Names the file systems on which SQLite's locks and syncs may not hold.
+//! File systems on which SQLite's locks and syncs may fail.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Notices that the files of the database were removed, moved or replaced while they are open.
+//! Detects that the files of the database were removed, moved or replaced while they are open.
 //!
 //! SQLite continues with the open files, and the next start opens others: everything written in between would
 //! be lost. The comparison uses `stat`: opening and closing a file would drop SQLite's locks on it.
@@ -17,9 +17,9 @@ pub struct Files(Vec<(PathBuf, DeviceAndInode)>);
 type DeviceAndInode = (u64, u64);
 
 impl Files {
-    /// The files of that database as they are now: itself, its write-ahead log, and the index of the log.
+    /// The present files of that database: itself, its write-ahead log, and the index of the log.
     pub fn of(database: &Path) -> io::Result<Self> {
-        // SQLite has the log beside the file that a symbolic link leads to.
+        // SQLite has the log beside the target of a symbolic link.
         let resolved = database.canonicalize()?;
         let paths = [database.to_owned(), beside(&resolved, "-wal"), beside(&resolved, "-shm")];
         let with_identity = |path: PathBuf| identity(&path).map(|identity| (path, identity));

@@ -32,7 +32,7 @@ pub fn put(connection: &Connection, row: Row, name: Option<&str>, now: Wall) -> 
         .map(drop)
 }
 
-/// Open rounds with tasks of which none is open, walked by the index of groups.
+/// Open rounds without an open task, by the index of groups.
 pub const OVER: &str =
     "SELECT group_row, name, round, started_at, (SELECT max(ended_at) FROM task WHERE task.group_row = task_group.group_row)
      FROM task_group WHERE finished_at IS NULL

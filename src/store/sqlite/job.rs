@@ -1,4 +1,4 @@
-//! A job: work for a thread, and the caller who waits for it.
+//! A job: work for a thread, and the caller that waits for it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::store::Error;
 pub enum StoreFailure {
     /// A read or a write failed permanently.
     Broken(Arc<dyn std::error::Error + Send + Sync>),
-    /// The files of the store are not at their place any more.
+    /// The files of the store are no longer at their place.
     Moved {
         /// The place of the store.
         place: String,
@@ -44,7 +44,7 @@ pub enum BatchOutcome {
 
 /// Work of any type. It is run until it is stored, and then returns one result.
 pub trait Job: Send + fmt::Debug {
-    /// Does the work; what an earlier run found is forgotten.
+    /// Does the work; the result of an earlier run is dropped.
     fn run(&mut self, connection: &Connection) -> rusqlite::Result<()>;
     /// Notes that the work failed by its own fault.
     fn fail(&mut self, error: rusqlite::Error);

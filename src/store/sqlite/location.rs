@@ -29,7 +29,7 @@ pub fn location(config: &Config, variable: impl Fn(&str) -> Option<OsString>) ->
     Ok(file)
 }
 
-/// The same without creating anything. A folder that is missing is refused as it is when the store is opened.
+/// The same without creating anything. A missing folder is refused as at the opening of the store.
 pub fn location_to_be(
     config: &Config,
     variable: impl Fn(&str) -> Option<OsString>,
@@ -56,8 +56,8 @@ fn refused(file: &Path, why: UnusableStore) -> Error {
     Error::Config(format!("cannot open the store {}: {why}", file.display()))
 }
 
-/// The path in a URL, or the flaw of the URL and the fix. Options and other kinds of databases are refused:
-/// opwatch would create a file of that very name.
+/// The path in a URL, or the error of the URL and the fix. Options and other kinds of databases are refused:
+/// opwatch would create a file of that name.
 pub fn path_of(url: &str) -> Result<&str, &'static str> {
     let Some(path) = url.strip_prefix(SCHEME) else {
         return Err("is not a known kind of store; write sqlite: and a path, such as \"sqlite:opwatch.db\"");
@@ -90,7 +90,7 @@ pub fn url_of(path: &str) -> String {
     format!("{SCHEME}{path}")
 }
 
-/// The file, and its folder where that is for opwatch to create.
+/// The file, and its folder if opwatch creates that.
 type StoreFile = (PathBuf, Option<PathBuf>);
 
 fn named(config: &Config, variable: impl Fn(&str) -> Option<OsString>) -> Result<StoreFile, Error> {
@@ -119,14 +119,14 @@ fn default_file(variable: impl Fn(&str) -> Option<OsString>) -> Result<StoreFile
     Ok((folder.join(FILE_NAME), Some(folder)))
 }
 
-/// The first path in that variable, if it is absolute: the XDG specification has others ignored.
+/// The first path in that variable, if it is absolute: the XDG specification ignores others.
 fn absolute(variable: impl Fn(&str) -> Option<OsString>, name: &str, separator: &str) -> Option<PathBuf> {
     let value = variable(name)?;
     let first = value.to_str().and_then(|text| text.split(separator).next()).map(PathBuf::from);
     Some(first.unwrap_or_else(|| value.into())).filter(|path| path.is_absolute())
 }
 
-/// The file beside the database that has this ending added to the whole name.
+/// The file beside the database with this ending added to its name.
 pub fn beside(database: &Path, ending: &str) -> PathBuf {
     let mut name = database.as_os_str().to_owned();
     name.push(ending);

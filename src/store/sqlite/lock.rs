@@ -1,8 +1,8 @@
-//! The lock file beside the database: one daemon to a store.
+//! The lock file beside the database: one daemon for each store.
 //!
-//! SQLite's own exclusive mode would keep a second daemon out as well, but backups with it. The kernel
-//! releases the lock with the process, however that ends. The file itself stays, since removing it would race
-//! with the next holder.
+//! SQLite's own exclusive mode would also block a second daemon, but backups too. The kernel releases the
+//! lock with the process, however it ends. The file itself stays, since its removal would race with the next
+//! holder.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
@@ -55,14 +55,14 @@ impl Lock {
             }
         }
         if let Err(error) = write_pid(&file) {
-            // The number is for people; the lock holds without it, on a full disk too.
+            // The number is for people; the lock works without it, on a full disk too.
             tracing::debug!(error_message = %error, "cannot write the process id into the lock file");
         }
         Ok(Self { _file: file })
     }
 }
 
-/// Never through a symbolic link: the process id would be written over the file that it leads to.
+/// Never through a symbolic link: the process id would overwrite its target.
 fn open(path: &Path) -> io::Result<File> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
     let file = OpenOptions::new()

@@ -1,7 +1,7 @@
 //! The store in one SQLite file, or in memory.
 //!
-//! For a file two threads do the work (worker.rs): a writer with group commit, and a reader. In memory the
-//! thread of the caller does it (inline.rs). Here each call of the trait becomes a job; the statements are in
+//! A file store has two threads (worker.rs): a writer with group commit, and a reader. In memory the thread
+//! of the caller does the work (inline.rs). Each call of the trait becomes a job; the statements are in
 //! tasks.rs, groups.rs, outbox.rs and evidence.rs.
 
 mod connect;
@@ -49,7 +49,7 @@ use crate::model::records::{
 };
 use crate::model::task::{NewTask, Row, Target};
 
-/// An open SQLite store. Dropped without [`Store::close`], its threads end a little later by themselves.
+/// An open SQLite store. Dropped without [`Store::close`], its threads end a little later.
 #[derive(Debug)]
 pub enum Sqlite {
     /// In a file.
@@ -66,8 +66,8 @@ pub enum Sqlite {
 }
 
 impl Sqlite {
-    /// Opens the store in that file, creating the file and bringing its schema up to date as needed. A foreign
-    /// lock and a full disk are waited for, visibly, until the future is dropped.
+    /// Opens the store in that file; creates the file and updates the schema as needed. A lock of another
+    /// process and a full disk are waited for, with log lines, until the future is dropped.
     ///
     /// # Errors
     /// When it is in use by another daemon, was written by a later version, or cannot be opened.
@@ -261,7 +261,7 @@ impl Store for Sqlite {
     async fn close(&self) {
         match self {
             Self::File { writer, reader, .. } => {
-                // The reader first: the writer then empties the log, and the last connection removes it.
+                // The reader first: the writer then truncates the log, and the last connection removes it.
                 reader.close().await;
                 writer.close().await;
             }

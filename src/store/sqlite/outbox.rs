@@ -181,8 +181,8 @@ pub fn expire_unconfigured(
     Ok(buried)
 }
 
-/// Events that are no task's, since those of a task go with it; and rounds of groups of which no task is
-/// left. The last round of each group stays, so that no later one has its number.
+/// Events about no task, since those of a task are deleted with it; and rounds of groups without a task. The
+/// last round of each group stays, so that no later one gets its number.
 pub fn delete_events(connection: &Connection, before: Wall, limit: usize) -> rusqlite::Result<u64> {
     let mut select = connection.prepare_cached(
         "SELECT seq FROM event WHERE task_row IS NULL AND time < ?1 AND seq NOT IN (SELECT seq FROM delivery)

@@ -26,7 +26,7 @@ pub fn register(
     let mut last: Option<(&Arc<Target>, TargetRow)> = None;
     let mut registered = Vec::with_capacity(tasks.len());
     for (task, due) in tasks.iter().zip(due) {
-        // A list shares one target, so that a pointer's comparison mostly does.
+        // The tasks of a list share one target, so a comparison of pointers is usually enough.
         let target = match last {
             Some((target, row)) if Arc::ptr_eq(target, &task.target) => row,
             Some(_) | None => intern(connection, &task.target)?,
@@ -53,7 +53,7 @@ pub fn register(
     Ok(registered)
 }
 
-/// The task as it is known, with its settings taken over; `None` if it is new.
+/// The known task with its new settings; `None` if it is new.
 fn known(
     connection: &Connection,
     target: TargetRow,
@@ -146,7 +146,7 @@ pub const OPEN: &str = "SELECT task_row, target, id, registered_at, settings, du
      FROM task INDEXED BY task_by_end WHERE ended_at IS NULL AND task_row > ?1
        AND (?3 IS NULL OR target IN (SELECT value FROM json_each(?3))) ORDER BY task_row LIMIT ?2";
 
-/// The keys of targets as a JSON array, which a statement takes as one parameter.
+/// The keys of targets as a JSON array, one parameter of a statement.
 pub fn numbers(targets: &[TargetRow]) -> String {
     let numbers: Vec<_> = targets.iter().map(|TargetRow(number)| number.to_string()).collect();
     format!("[{}]", numbers.join(","))
@@ -247,7 +247,7 @@ pub const PAST: &str = "SELECT ended_at, task_row FROM task
        AND NOT EXISTS (SELECT 1 FROM event JOIN dead_letter USING (seq) WHERE event.task_row = task.task_row AND at >= ?1)
      ORDER BY ended_at, task_row LIMIT ?4";
 
-/// Forgets tasks and their events, unless [`past`] does not find them any more.
+/// Deletes tasks and their events, unless [`past`] no longer returns them.
 pub fn delete_finished(
     connection: &Connection,
     before: Wall,

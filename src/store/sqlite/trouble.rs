@@ -36,7 +36,7 @@ pub enum ErrorMeaning {
 /// The remedy of a full disk and of a used-up quota.
 pub const FREE_SPACE: &str = "free some space on its disk, or raise the quota";
 
-/// Codes that pass, and what to do about them.
+/// Temporary error codes, and the remedy.
 const PASSING: &[(ErrorCode, &str)] = &[
     (ErrorCode::DiskFull, FREE_SPACE),
     (ErrorCode::DatabaseBusy, "find the program that keeps it locked, and end it"),
@@ -56,8 +56,8 @@ const FATAL: &[ErrorCode] = &[
     ErrorCode::ApiMisuse,
 ];
 
-/// I/O errors that no full disk explains: a failed read, or a failed sync, also the one of a close. After
-/// these nothing may be assumed written.
+/// I/O errors that no full disk explains: a failed read, or a failed sync, also that of a close. After these
+/// the state of the file is unknown.
 const NEVER_FULL: &[std::ffi::c_int] = &[
     SQLITE_IOERR_READ,
     SQLITE_IOERR_SHORT_READ,
@@ -84,7 +84,7 @@ impl ErrorMeaning {
     fn meaning(error: &rusqlite::Error, probe: impl FnOnce() -> io::Result<()>) -> Self {
         let Some(code) = error.sqlite_error_code() else { return Self::Own };
         let extended = error.sqlite_extended_error_code();
-        // The index of the write-ahead log could not grow, and no row was touched.
+        // The index of the write-ahead log could not grow, and no row was changed.
         if extended == Some(SQLITE_IOERR_SHMSIZE) {
             return Self::Passing(FREE_SPACE);
         }
@@ -123,7 +123,7 @@ pub struct Patience {
 }
 
 impl Patience {
-    /// The first wait: a lock held for a moment should cost no more.
+    /// The first wait: a short lock should cost no more.
     const SHORTEST: Duration = Duration::from_millis(50);
     /// The longest wait, and so the delay after the end of a failure.
     const LONGEST: Duration = Duration::from_secs(5);
@@ -135,7 +135,7 @@ impl Patience {
         Self { path, closing, clock: Clock::start(), trouble: None }
     }
 
-    /// Waits before the next try. `false`: the store is being closed, so that there is none.
+    /// Waits before the next try. `false`: the store is being closed.
     pub fn wait(&mut self, error: &dyn Display, remedy: &'static str) -> bool {
         let now = self.clock.now().steady;
         let (since, tries, tell_after) = self.trouble.unwrap_or((now, 0, Duration::ZERO));

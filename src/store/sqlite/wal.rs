@@ -1,7 +1,6 @@
 //! Keeps the write-ahead log short.
 //!
-//! SQLite's automatic checkpoint hides its errors, a failed fsync among them, and never makes the file
-//! shorter.
+//! SQLite's automatic checkpoint hides its errors, a failed fsync among them, and never truncates the file.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,7 +15,7 @@ use crate::clock::{Clock, Steady};
 /// must not fill a small disk with its log, and above five hundred pages the hot ones are written only once
 /// anyway.
 const FULL_BYTES: std::ops::RangeInclusive<u64> = 256 << 10..=2 << 20;
-/// A program must have read for very long for the log to grow to this.
+/// The log reaches this size only after a program has been reading for very long.
 const WARN_BYTES: u64 = 256 << 20;
 /// Time between two tries while a program reads from the log.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -30,7 +29,7 @@ pub struct Wal {
     stuck: Option<Stuck>,
 }
 
-/// A try that met a reader. The next one waits for time or growth.
+/// A try that failed because of a reader. The next one waits for time or growth.
 #[derive(Clone, Copy, Debug)]
 struct Stuck {
     size_bytes: u64,
@@ -45,7 +44,7 @@ impl Wal {
         Self { path: beside(&database, "-wal"), database, clock: Clock::start(), stuck: None }
     }
 
-    /// Empties the log if it has grown, or if a reader kept the last try from that.
+    /// Truncates the log if it has grown, or if a reader prevented the last try.
     pub fn tend(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         let size_bytes = self::size_bytes(&self.path);
         if let Some(Stuck { size_bytes: before, tried }) = self.stuck
@@ -60,7 +59,7 @@ impl Wal {
             connection.busy_timeout(BUSY)?;
             return emptied;
         }
-        // The size of the database is read only where it can matter.
+        // The size of the database is read only if it can matter.
         if size_bytes < *FULL_BYTES.start()
             || size_bytes < self::size_bytes(&self.database).min(*FULL_BYTES.end())
         {
@@ -73,7 +72,7 @@ impl Wal {
         self.empty(connection)
     }
 
-    /// Empties the log, unless a program still reads from it.
+    /// Truncates the log, unless a program still reads from it.
     pub fn empty(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         let size_bytes = size_bytes(&self.path);
         let busy: bool =

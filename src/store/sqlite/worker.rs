@@ -1,9 +1,9 @@
-//! A thread with a connection, and the jobs that it carries out.
+//! A thread with a connection, and its jobs.
 //!
-//! SQLite blocks, so it stays off the async threads. The writer gathers what is queued into one transaction:
-//! one fsync acknowledges them all (group commit). Each job has a savepoint, so that one which fails hurts no
-//! other. The reader has a connection of its own and no transaction that outlives a job, which would keep the
-//! write-ahead log from being emptied.
+//! SQLite blocks, so it runs outside of the async threads. The writer gathers queued jobs into one
+//! transaction: one fsync acknowledges them all (group commit). Each job has a savepoint, so that a failed
+//! one affects no other. The reader has a connection of its own and no transaction that outlives a job, which
+//! would prevent the truncation of the write-ahead log.
 
 use std::convert::Infallible;
 use std::path::PathBuf;
@@ -25,8 +25,8 @@ use crate::store::Error;
 
 /// The bound of waiting jobs; further callers wait for a place.
 const QUEUE: usize = 1024;
-/// Jobs in one transaction: beyond some hundred the fsync no longer counts, and all of them wait for the
-/// last.
+/// Jobs in one transaction: above some hundred the cost of the fsync is negligible, and all of them wait for
+/// the last.
 const BATCH: usize = 256;
 /// The longest time until the writer detects, without a job, that the files of the store were moved, or that
 /// a reader of the write-ahead log has gone.
@@ -53,9 +53,9 @@ struct Doors {
 pub enum Role {
     /// Jobs are gathered into transactions.
     Writer {
-        /// Kept until the connection is closed; there is none in memory.
+        /// Held until the connection is closed; none in memory.
         _lock: Option<Lock>,
-        /// Emptied when it has grown; there is none in memory.
+        /// Truncated when it has grown; none in memory.
         wal: Option<Wal>,
     },
     /// Jobs run one by one, without a transaction.
@@ -69,11 +69,11 @@ pub struct StoreShared {
     pub path: PathBuf,
     /// The files of the database.
     pub files: Arc<Files>,
-    /// The state that the threads and the handle of the store see.
+    /// The state that the threads and the handle of the store share.
     pub poison: Poison,
 }
 
-/// The failure that makes the store unusable, once there is one: set by the first thread that finds it.
+/// The failure that makes the store unusable, if there is one: set by the first thread that finds it.
 #[derive(Clone, Debug)]
 pub struct Poison(watch::Sender<Option<StoreFailure>>);
 
@@ -136,13 +136,13 @@ impl Worker {
     {
         let jobs = self.doors().as_ref().map(|doors| doors.jobs.clone()).ok_or(Error::Closed)?;
         let (response, answered) = oneshot::channel();
-        // A job is dropped unanswered only when the thread unwinds.
+        // A job is dropped without a result only when the thread unwinds.
         let died = || Error::Failed("the store's thread panicked".into());
         jobs.send(Box::new(Requested::new(work, response))).await.map_err(|_| died())?;
         answered.await.map_err(|_| died())?
     }
 
-    /// Has the thread finish what is queued and end; waits for that, but not for ever.
+    /// Lets the thread finish its queue and end; waits for that, within a time limit.
     pub async fn close(&self) {
         let Some(Doors { jobs, _closing, ended }) = self.doors().take() else { return };
         drop((jobs, _closing));
@@ -157,7 +157,7 @@ impl Worker {
 }
 
 struct StoreThread {
-    // Dropped in this order: the connection is closed before the lock in the role is let go.
+    // Dropped in this order: the connection is closed before the lock in the role is released.
     connection: Connection,
     role: Role,
     queue: mpsc::Receiver<Box<dyn Job>>,
@@ -233,7 +233,7 @@ impl StoreThread {
         poison.get()
     }
 
-    /// Tries until the batch is stored, or until there is no more hope.
+    /// Tries until the batch is stored, or until the store has failed.
     fn carry_out(&mut self, batch: &mut [Box<dyn Job>]) -> BatchOutcome {
         loop {
             if let Some(failure) = self.failure() {
@@ -269,7 +269,7 @@ impl StoreThread {
         match self.role {
             Role::Reader => batch.iter_mut().try_for_each(|job| self.run_job(job)),
             Role::Writer { .. } => self.transaction(batch).or_else(|error| {
-                // SQLite may have rolled back by itself, as a full disk makes it do.
+                // SQLite may have rolled back by itself, as on a full disk.
                 if !self.connection.is_autocommit() {
                     self.connection.execute_batch("ROLLBACK")?;
                 }
@@ -278,7 +278,7 @@ impl StoreThread {
         }
     }
 
-    /// Runs a job. Its own failure is noted in it; any other is that of the whole batch.
+    /// Runs a job. Its own failure is noted in it; any other failure is that of the whole batch.
     fn run_job(&self, job: &mut Box<dyn Job>) -> rusqlite::Result<()> {
         match job.run(&self.connection) {
             Err(error) if self.trouble(&error) == ErrorMeaning::Own => {
