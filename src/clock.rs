@@ -30,7 +30,7 @@ pub struct Moment {
 /// Time and randomness of one process.
 ///
 /// Steady time is tokio's: a test may pause it, and then the loops run in virtual time. Such a test has its
-/// own wall clock and randomness ([`Virtual`]).
+/// own wall clock and randomness (`Virtual`).
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     origin: Instant,

@@ -23,7 +23,7 @@
 //! 1. A line of a file becomes a [`register::TaskEntry`], is validated and resolved once, and is stored by
 //!    [`store::Store::register`].
 //! 2. `watch` loads it as a [`model::waiting::Waiting`] row onto the [`model::board`]. When it is due,
-//!    [`cloud::Route::poll`] signs and sends one request, and returns a reading or a fault.
+//!    [`cloud::PollRoute::poll`] signs and sends one request, and returns a reading or a fault.
 //! 3. The board attributes a fault to its scope (task, pace key, account). The [`model::gate::Gate`] of that
 //!    scope decides the consequence, and [`model::step::step`] the effect on the task. `watch` carries the
 //!    effect out: it puts the task back, or commits its change or its end.

@@ -1,8 +1,8 @@
 //! Reads one table of keys into one strict type, and reports all its errors at once.
 //!
-//! The configuration and the lines of a task file are read by the same code, so that both name the key and
-//! the nearest known name alike. The caller adds the place of the table in a file. Values of keys with
-//! secrets are never repeated.
+//! The configuration and the lines of a task file are read by the same code. So both name the key and the
+//! nearest known name alike. The caller adds the place of the table in a file. Values of keys with secrets
+//! are never repeated.
 
 use std::fmt::Write;
 

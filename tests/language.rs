@@ -46,7 +46,7 @@ const WORDS: [&str; 30] = [
 const EXEMPT: [(&str, &str); 1] = [("`", "code in backticks is quoted as it is")];
 /// The longest name of a test.
 const LONGEST_NAME: usize = 90;
-/// The longest sentence of a help text, in words.
+/// The longest sentence of a comment or a help text, in words.
 const LONGEST_SENTENCE: usize = 25;
 
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -108,6 +108,11 @@ fn violations(text: &str) -> Vec<String> {
         let prose = prose(&paragraph).to_lowercase();
         let word = WORDS.iter().find(|word| has_word(&prose, word));
         found.extend(opening.or(word).map(|rule| format!("{line}: {rule:?} in {paragraph:?}")));
+        let sentences = prose.split(['.', ':', ';', '?', '!']);
+        let longest = sentences.map(|sentence| sentence.split_whitespace().count()).max().unwrap_or(0);
+        if longest > LONGEST_SENTENCE {
+            found.push(format!("{line}: {longest} words in {paragraph:?}"));
+        }
     }
     found
 }

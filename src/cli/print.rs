@@ -30,8 +30,8 @@ pub fn line(text: &str) -> Result<(), CommandFailure> {
 /// A whole document on standard output, unchanged.
 ///
 /// # Errors
-/// If the reader is gone, which ends the command silently, or if the write fails for another reason, such as a full
-/// disk, which the command reports.
+/// If the reader is gone: the command ends silently. If the write fails for another reason, such as a full disk: the
+/// command reports it.
 pub fn document(bytes: &[u8]) -> Result<(), CommandFailure> {
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(|error| {

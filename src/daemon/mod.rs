@@ -43,8 +43,8 @@ use retention::Retention;
 
 /// Options of a daemon, beside its configuration.
 pub struct Options {
-    /// Ends once every task has finished and all events of configured sinks are delivered, or once only work
-    /// on hold has been left for that long. `None`: runs until the stop.
+    /// Ends once every task has finished and all events of configured sinks are delivered. Also ends once
+    /// only work on hold has been left for that long. `None`: runs until the stop.
     pub until_done: Option<Duration>,
     /// Whether the start may remove more than half of the open tasks, if they are not listed any more.
     pub allow_removals: bool,

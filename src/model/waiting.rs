@@ -36,8 +36,8 @@ pub struct Waiting {
     pub warn_after: Option<Duration>,
     /// The moment of the last poll.
     pub polled: Option<Steady>,
-    /// The moment of the last successful poll, by the clock of [`Times::agreed`], so that a start after a
-    /// jump of the local clock knows its age. After a crash, the last stored one.
+    /// The moment of the last successful poll, by the clock of [`Times::agreed`]: its age is right after a
+    /// jump of the local clock. After a crash, the last stored one.
     pub seen: Option<Wall>,
     /// The digest of the last reading; zero before the first.
     pub digest: u64,

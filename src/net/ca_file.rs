@@ -57,8 +57,8 @@ fn parsed(text: &str) -> impl Iterator<Item = Result<CertificateDer<'static>, pe
 /// Advice for a request that failed since the server's certificate is not trusted; `None`: it failed
 /// otherwise. `key` names the key for further certificates.
 ///
-/// A server may also show a certificate of this file itself, unless it is the certificate of an authority
-/// (RFC 5280 §4.2.1.9), as `openssl req -x509` makes by default.
+/// A server may also show a certificate of this file itself, unless it is one of an authority (RFC 5280
+/// §4.2.1.9). `openssl req -x509` makes such a certificate by default.
 pub fn advice(error: &(dyn Error + 'static), key: &str) -> Option<String> {
     /// The name of the verifier's error; its type is not public.
     const AUTHORITY_SHOWN: &str = "CaUsedAsEndEntity";

@@ -1,9 +1,8 @@
 //! Every source of tasks, validated once.
 //!
 //! A [`TaskEntry`] is a task as written; [`catalogue::Catalogue`] validates it and makes a
-//! [`NewTask`](crate::model::task::NewTask). [`lines`] streams task files, [`listed`] passes over all tasks
-//! of a configuration without holding a long list in memory, and [`piped`] reads the standard input of a
-//! command.
+//! [`NewTask`](crate::model::task::NewTask). [`lines`] streams task files. [`listed`] passes over all tasks
+//! of a configuration without holding a long list in memory. [`piped`] reads the standard input of a command.
 
 mod responses;
 pub mod catalogue;

@@ -1,8 +1,8 @@
 //! Hides secrets in text from outside, in any spelling of the sender.
 //!
 //! A server echoes a request as JSON, as HTML, percent-encoded or in base64. The text is unescaped in rounds
-//! (`hidden/view.rs`), each round is searched for every form of every secret (`hidden/form.rs`), and a match
-//! is replaced in the original text. Comparison ignores the case of ASCII letters, the difference between the
+//! (`hidden/view.rs`). Each round is searched for every form of every secret (`hidden/form.rs`). A match is
+//! replaced in the original text. Comparison ignores the case of ASCII letters, the difference between the
 //! two alphabets of base64, `+` for a blank, and padding.
 //!
 //! Decisions use the original text. Secrets are hidden in text that is kept, and the text is cut only

@@ -240,9 +240,9 @@ pub trait Store: Send + Sync {
     /// The number of stored dead letters of each sink.
     async fn dead_letters(&self) -> Result<HashMap<String, u64>, Error>;
 
-    /// At most `limit` tasks that ended before that moment, without undelivered events and later dead
-    /// letters, in the order in which they ended, after that one. Retention skips those that are still
-    /// listed, and passes the rest to [`Store::delete_finished`].
+    /// At most `limit` tasks that ended before that moment, in the order of their ends, after that one. They
+    /// have no undelivered events and no later dead letters. Retention skips those that are still listed, and
+    /// passes the rest to [`Store::delete_finished`].
     async fn finished_before(
         &self,
         before: Wall,

@@ -145,7 +145,7 @@ impl Board {
     }
 
     /// Takes a share from the `ready` queue of an account, if there is room. The last free place is for a
-    /// pace key without a request in flight, so that hanging requests of one region do not delay all others.
+    /// pace key without a request in flight, since hanging requests of one region must not delay others.
     fn take_ready(&mut self, account: AccountIndex) -> Option<usize> {
         let AccountState { ready, slot_bound, in_flight, max_in_flight, .. } = &self.accounts[account.0];
         let free = max_in_flight.checked_sub(*in_flight).filter(|free| *free > 0)?;

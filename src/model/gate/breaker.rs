@@ -5,8 +5,8 @@ use super::super::policy::Waits;
 use super::probes::Probes;
 use crate::clock::Moment;
 
-/// Recent calls. Ten are enough that failures of one task do not open the breaker for all others, and few
-/// enough to react within seconds at any documented rate.
+/// Recent calls. With ten, failures of one task do not open the breaker for all others. They take seconds at
+/// any documented rate.
 const WINDOW: u32 = 10;
 /// The fewest calls that can open the circuit breaker.
 const ENOUGH: u32 = 5;

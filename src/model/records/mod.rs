@@ -98,7 +98,7 @@ pub struct HotRow {
 pub struct OpenTask {
     /// Its id.
     pub id: TaskId,
-    /// Account, region and operation: an entry of [`Store::targets`].
+    /// Account, region and operation: an entry of `Store::targets`.
     pub target: TargetRow,
     /// When it was registered.
     pub registered_at: Wall,

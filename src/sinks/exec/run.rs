@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use crate::lines::line::{cut, escaped};
 use crate::secret::hidden::Hidden;
 
-/// The bytes of output that are kept, of which the last [`TELLABLE_BYTES`] are reported: enough for the
+/// The bytes of output that are kept, of which the last [`REPORTABLE_BYTES`] are reported: enough for the
 /// message at the end of a stack trace. The rest is searched for secrets that were cut.
 const KEPT_BYTES: usize = 2 * REPORTABLE_BYTES;
 const REPORTABLE_BYTES: usize = 4096;

@@ -247,7 +247,7 @@ pub const PAST: &str = "SELECT ended_at, task_row FROM task
        AND NOT EXISTS (SELECT 1 FROM event JOIN dead_letter USING (seq) WHERE event.task_row = task.task_row AND at >= ?1)
      ORDER BY ended_at, task_row LIMIT ?4";
 
-/// Deletes tasks and their events, unless [`past`] no longer returns them.
+/// Deletes tasks and their events, unless [`PAST`] no longer returns them.
 pub fn delete_finished(
     connection: &Connection,
     before: Wall,

@@ -1,8 +1,8 @@
 //! Distinguishes temporary from permanent failures, and retries the former with log lines.
 //!
 //! A full disk or a lock of another process must not lose a task: the same batch is written again until it
-//! succeeds. After an I/O error, above all a failed fsync, the state of the file is unknown (the kernel may
-//! have dropped the pages), so that only a new start from the disk is safe.
+//! succeeds. After an I/O error, above all a failed fsync, the state of the file is unknown: the kernel may
+//! have dropped the pages. Only a new start from the disk is safe.
 
 use std::convert::Infallible;
 use std::fmt::Display;

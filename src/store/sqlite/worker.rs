@@ -28,8 +28,8 @@ const QUEUE: usize = 1024;
 /// Jobs in one transaction: above some hundred the cost of the fsync is negligible, and all of them wait for
 /// the last.
 const BATCH: usize = 256;
-/// The longest time until the writer detects, without a job, that the files of the store were moved, or that
-/// a reader of the write-ahead log has gone.
+/// The longest time, without a job, until the writer detects moved files, or the end of a reader of the
+/// write-ahead log.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// The time for which a close waits for a thread: less than systemd waits for the process.
 const CLOSE_LONGEST: Duration = Duration::from_secs(10);
