@@ -28,7 +28,7 @@ pub(super) struct ConnectionCut;
 
 impl fmt::Display for ConnectionCut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the simulator was told to break this connection")
+        f.write_str("the scenario breaks this connection")
     }
 }
 

@@ -180,8 +180,8 @@ impl SimResponse {
     pub(super) fn words(&self) -> String {
         let Self { http, .. } = self;
         match &self.what {
-            _ if self.short => "half of an answer".to_owned(),
-            _ if self.huge => "an oversized answer".to_owned(),
+            _ if self.short => "half of a response".to_owned(),
+            _ if self.huge => "an oversized response".to_owned(),
             ResponseKind::Status { .. } if *http == StatusCode::OK => String::new(),
             ResponseKind::Status { .. } => format!("with HTTP {}", http.as_u16()),
             ResponseKind::Refusal(refusal) => refusal.message.clone(),
@@ -258,7 +258,7 @@ impl ResponseEntry {
         if (self.cut || self.hang)
             && (self.http.is_some() || self.retry_after.is_some() || self.short || self.huge)
         {
-            return Err("`cut` and `hang` without keys of an answer, since there is none");
+            return Err("`cut` and `hang` without keys of a response");
         }
         if self.cut {
             return Ok(ResponseKind::Cut);
@@ -286,7 +286,7 @@ impl ResponseEntry {
                 array: ArrayName::default(),
             }),
             (None, None) => {
-                Err("an answer: `status`, `code`, `raw`, `http`, `cut`, `hang`, `short` or `huge`")
+                Err("a response: `status`, `code`, `raw`, `http`, `cut`, `hang`, `short` or `huge`")
             }
         }
     }

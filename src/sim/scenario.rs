@@ -267,7 +267,7 @@ impl ScenarioEntry {
             };
             let script = source.script(task.responses, &format!("tasks[{index}].answers"))?;
             if tasks.insert(id.clone(), script).is_some() {
-                let what = format!("{id} is listed twice: put all its answers into one list");
+                let what = format!("{id} is listed twice: put all its responses into one list");
                 return Err(source.problem(Some(place), Some(format!("tasks[{index}].id")), &what));
             }
         }
@@ -320,7 +320,7 @@ impl ScenarioSource<'_> {
             return Err(self.problem(
                 Some(responses.span()),
                 Some(key.to_owned()),
-                "needs at least one answer, such as { status = 1 }",
+                "needs at least one response, such as { status = 1 }",
             ));
         }
         Ok(responses.into_inner())

@@ -224,6 +224,6 @@ pub fn resume_panic(error: JoinError) -> ! {
     std::panic::resume_unwind(if error.is_panic() {
         error.into_panic()
     } else {
-        Box::new("it was cancelled, and nobody does that")
+        Box::new("a cancelled task, although no code cancels it")
     })
 }
