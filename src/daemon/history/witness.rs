@@ -244,9 +244,10 @@ impl Witness {
             (kind, conclusion) => return Err(format!("{kind:?} comes with {conclusion:?}")),
         }
         // After a jump of the local clock, a start estimates the cloud's clock from one `Date` of whole
-        // seconds in a slow response; without any `Date` a step between two processes is not visible.
+        // seconds in a slow response. Without any `Date`, now or in all earlier responses of the task, a step between
+        // two processes is not visible.
         let is_undated = world.weather == Weather::Undated;
-        let slack = match (world.jumped, is_undated) {
+        let slack = match (world.jumped, is_undated || !was_stored) {
             (true, true) => f64::INFINITY,
             (true, false) => 11.0,
             (false, _) => 0.002,
