@@ -41,6 +41,14 @@ pub struct PollReport {
     pub next: Option<Steady>,
 }
 
+/// An error code as in the lines of events: a number where it reads as one.
+fn code(code: &Code) -> Box<dyn tracing::Value> {
+    match code {
+        Code::Int(number) => Box::new(*number),
+        Code::Text(text) => Box::new(text.to_string()),
+    }
+}
+
 impl Machine {
     /// Logs the first fault of a target and its end; each poll at level debug. A status that the operation's row does not
     /// know is logged once.
@@ -60,7 +68,7 @@ impl Machine {
                 }
             }
             Err(fault) => {
-                tracing::debug!(task = %task.id, operation, class = %fault.class, error = %fault.code, error_message = fault.message, "poll failed");
+                tracing::debug!(task = %task.id, operation, class = %fault.class, error = code(&fault.code), error_message = fault.message, "poll failed");
                 // Holds and throttling have lines of their own, and a lost connection is sent again at once.
                 if matches!(
                     fault.class,
@@ -74,7 +82,7 @@ impl Machine {
                 }
                 let before = known.trouble.replace(LoggedFault { code: fault.code.clone(), last: now });
                 if before.is_none_or(|before| before.code != fault.code || now - before.last > QUIET) {
-                    tracing::warn!(account, region, operation, task = %task.id, class = %fault.class, error = %fault.code, error_message = fault.message, "a poll failed; polled again with backoff");
+                    tracing::warn!(account, region, operation, task = %task.id, class = %fault.class, error = code(&fault.code), error_message = fault.message, "a poll failed; polled again with backoff");
                 }
             }
         }
@@ -98,7 +106,14 @@ impl Machine {
             Notice::Gate(scope, change) => return self.log_gate(*scope, change, now),
             Notice::Throttled(scope, fault) => {
                 let (account, region, operation) = self.names(*scope)?;
-                tracing::warn!(account, region, operation, error = %fault.code, error_message = fault.message, "throttled: too many requests; the polling rate is reduced, and restored within 2m of the last refusal");
+                tracing::warn!(
+                    account,
+                    region,
+                    operation,
+                    error = code(&fault.code),
+                    error_message = fault.message,
+                    "throttled: too many requests; the polling rate is reduced, and restored within 2m of the last refusal"
+                );
             }
             Notice::ClockOffset(account, offset) => {
                 let (account, ..) = self.names(Scope::Account(*account))?;
@@ -136,7 +151,7 @@ impl Machine {
                 let (since, next_probe) = self.since_and_next_probe(scope, now)?;
                 let tasks = self.board.tasks_of(scope);
                 tracing::warn!(
-                    account, region, operation, error = %fault.code, error_message = fault.message, %since, tasks, %next_probe,
+                    account, region, operation, error = code(&fault.code), error_message = fault.message, %since, tasks, %next_probe,
                     "circuit breaker open: most polls fail; only probes are sent until one succeeds"
                 );
             }
@@ -172,7 +187,7 @@ impl Machine {
                 "operation on hold in this region: a person must act; its tasks are kept, and it is probed at long intervals"
             }
         };
-        tracing::error!(account, region, operation, error = %fault.code, error_message = fault.message, last_error, %since, tasks, %next_probe, remedy, "{message}");
+        tracing::error!(account, region, operation, error = code(&fault.code), error_message = fault.message, last_error, %since, tasks, %next_probe, remedy, "{message}");
     }
 
     /// The start of the hold or of the open circuit breaker, and the next probe.

@@ -49,6 +49,10 @@ async fn a_wrong_key_holds_the_account_and_the_right_one_in_its_file_releases_it
     );
     let is_loud = |line: &&str| line.contains("\"level\":\"error\"") && !line.contains("\"account held\"");
     let loud: Vec<_> = ended.stderr.lines().filter(is_loud).collect();
+    assert!(
+        loud.iter().all(|line| line.contains("\"error\":4100,")),
+        "the code as in the event line: {loud:?}"
+    );
     assert!(loud.len() == 1 && loud[0].contains("secret_key"), "{loud:?}");
 }
 
