@@ -117,6 +117,23 @@ fn violations(text: &str) -> Vec<String> {
     found
 }
 
+/// Violations in the prose of a page. Lines of a table and of a list are paragraphs of their own; a cell is a sentence.
+pub fn violations_of_page(page: &str) -> Vec<String> {
+    let mut paragraphs: Vec<String> = Vec::new();
+    let mut is_open = false;
+    for line in page.lines().map(str::trim) {
+        let is_continued = is_open && !line.starts_with(['#', '-', '|', '>']) && !line.starts_with("1. ");
+        match paragraphs.last_mut().filter(|_| is_continued && !line.is_empty()) {
+            Some(paragraph) => *paragraph += &format!(" {line}"),
+            None => paragraphs.push(line.trim_start_matches(['#', '-', ' ']).to_owned()),
+        }
+        is_open = !line.is_empty() && !line.starts_with(['#', '|']);
+    }
+    let without_target = |text: &str| text.replace("](", "] (").replace("**", "");
+    let sentences = paragraphs.iter().flat_map(|paragraph| paragraph.split(['|', '·'])).map(without_target);
+    sentences.flat_map(|sentence| violations(&format!("// {}", sentence.trim()))).collect()
+}
+
 #[test]
 fn comments_name_their_subject_first_and_use_the_terms() {
     let mut found = Vec::new();

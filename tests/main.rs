@@ -7,10 +7,10 @@
     reason = "a test that cannot go on is to fail"
 )]
 
+mod docs;
 mod language;
 mod layers;
 mod promises;
-mod readme;
 mod stores;
 mod support;
 mod surface;

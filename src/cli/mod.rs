@@ -57,7 +57,7 @@ enum CliCommand {
     },
     /// Validate a configuration, and print its tasks, rates and sinks
     ///
-    /// Nothing is started, sent or changed.
+    /// Nothing is started or changed. Without --live, nothing is sent.
     #[command(after_help = help::CHECK, after_long_help = help::CHECK_WITH_AN_EXAMPLE.as_str())]
     Check {
         #[command(flatten)]
@@ -88,7 +88,7 @@ enum CliCommand {
     },
     /// Print the table of operations
     Operations {
-        /// Print one row instead, in the form of the configuration
+        /// Print one row in full instead, as TOML
         #[arg(long, value_name = "NAME")]
         show: Option<String>,
     },
@@ -204,6 +204,11 @@ impl From<Problem> for CommandFailure {
     }
 }
 
+/// The definition of the command line, for the manual page and the pages of the reference.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// Parses the command line, runs the command, and prints errors.
 pub fn main() -> ExitCode {
     let arguments = match Cli::try_parse() {
@@ -256,7 +261,7 @@ async fn dispatch(command: CliCommand) -> Result<(), CommandFailure> {
         CliCommand::Demo => demo::run(clock).await,
         CliCommand::Sim { listen, scenario } => sim::run(listen, scenario.as_deref(), clock).await,
         CliCommand::Operations { show } => operations::run(show.as_deref()),
-        CliCommand::Completions { shell } => shell::completions(Cli::command(), shell),
-        CliCommand::Man => shell::man(Cli::command()),
+        CliCommand::Completions { shell } => shell::completions(self::command(), shell),
+        CliCommand::Man => shell::man(self::command()),
     }
 }

@@ -41,23 +41,70 @@ fn page(mut command: Command) -> std::io::Result<Vec<u8>> {
 const ENDING: &str = r#".SH EXIT STATUS
 .TP
 0
-All went well.
+Done. For wait: all tasks succeeded.
 .TP
 1
-Something failed that may go well another time, or deliveries were given up.
+A temporary failure, or a failed task.
 .TP
 2
-What was asked for, or configured, is wrong; nothing was changed.
+The usage or the configuration is wrong. Nothing was changed.
 .TP
-3, 4
-Of wait: a task succeeded in part, or was not over in time.
+3
+Of wait: a task succeeded in part.
+.TP
+4
+Of wait: the timeout has passed.
 .TP
 5
-Something is refused or held until a person acts.
+Something is refused or on hold until a person acts.
+.SH ENVIRONMENT
+.TP
+OPWATCH_CONFIG
+The configuration, in place of \-c.
+.TP
+OPWATCH__SECTION__KEY
+A key of the configuration, such as OPWATCH__POLL__MAX_INTERVAL=2m.
+.TP
+TENCENTCLOUD_SECRET_ID, TENCENTCLOUD_SECRET_KEY, TENCENTCLOUD_TOKEN
+Credentials. TENCENTCLOUD_SECURITY_TOKEN is another name of the token.
+.TP
+TENCENTCLOUD_CREDENTIALS_FILE, TCCLI_PROFILE
+The credentials file of the SDKs, and the profile of tccli.
+.TP
+TENCENTCLOUD_REGION
+The region of wait.
+.TP
+HTTPS_PROXY, ALL_PROXY, NO_PROXY
+The proxy of requests.
+.TP
+SSL_CERT_FILE, SSL_CERT_DIR
+The certificates of the system.
+.TP
+RUST_LOG
+Refines [log] level for parts of the program.
+.TP
+NO_COLOR
+No colours, if it is not empty.
+.TP
+CREDENTIALS_DIRECTORY, STATE_DIRECTORY, NOTIFY_SOCKET, JOURNAL_STREAM
+Set by systemd.
+.SH SIGNALS
+.TP
+SIGTERM, SIGINT
+Stop. Attempts in flight have 5 seconds.
 .SH FILES
 .TP
 /etc/opwatch/opwatch.toml
-The configuration, unless \-c or $OPWATCH_CONFIG names another one.
+The configuration.
+.TP
+/etc/opwatch/conf.d/*.toml
+Further parts of the configuration, read in the order of their names.
+.TP
+$STATE_DIRECTORY/opwatch.db, else $XDG_STATE_HOME/opwatch/opwatch.db
+The store. Its lock file is beside it.
+.TP
+~/.tencentcloud/credentials, /etc/tencentcloud/credentials, ~/.tccli/default.credential
+Credentials of the official tools.
 "#;
 
 /// A command with its subcommands, each under its complete name.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use opwatch::sim::{Scenario, SimResponse};
 use tokio::process::Child;
 
-use crate::readme;
+use crate::docs;
 use crate::support::{Home, cloud, output_of, signal};
 
 /// The notifications of a daemon of that folder.
@@ -155,9 +155,9 @@ fn installed_as_in_the_readme_it_starts_delivers_survives_a_kill_and_stops() {
         .status()
         .unwrap();
     assert!(copied.success());
-    let install: Vec<_> = readme::only("sh").into_iter().filter(|block| block.contains("sudo ")).collect();
-    write("install.sh", &install.concat().replace("cargo build --release\n", ""));
-    write("credential.conf", &readme::only("ini")[0]);
+    let program = docs::block("README.md", "sh", "sudo install").replace("cargo build --release\n", "");
+    write("install.sh", &(program + &docs::block("docs/systemd.md", "sh", "systemctl enable")));
+    write("credential.conf", &docs::block("docs/systemd.md", "ini", "LoadCredential"));
     write("inside.sh", INSIDE);
     write("secret_key", opwatch::sim::SECRET_KEY);
     write(

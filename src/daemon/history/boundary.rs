@@ -201,7 +201,8 @@ impl Connections for ScriptedCloud {
             std::future::pending::<()>().await;
         }
         sleep(latency).await;
-        outside.state().witness.responded(id, body.as_ref().ok().map(String::as_str), outside.now());
+        let text = body.as_ref().ok().map(String::as_str);
+        outside.state().witness.responded(id, text, date.is_some(), outside.now());
         outside.pass().await;
         let mut headers = HeaderMap::new();
         if let Some(date) = date {

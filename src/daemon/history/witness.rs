@@ -54,6 +54,8 @@ struct Observed {
     ended: Option<Conclusion>,
     /// Whether a response of this round, with a `Date`, is durable.
     stored: bool,
+    /// Whether a response had no `Date`.
+    was_undated: bool,
     rounds: usize,
     /// Refusals since the last good response.
     refusals: Vec<i64>,
@@ -195,8 +197,9 @@ impl Witness {
     }
 
     /// A response arrives; `None`: none does.
-    pub fn responded(&mut self, id: u64, body: Option<&str>, now: i64) {
+    pub fn responded(&mut self, id: u64, body: Option<&str>, is_dated: bool, now: i64) {
         let seen = self.tasks.entry(id).or_default();
+        seen.was_undated |= body.is_some() && !is_dated;
         let body = body.unwrap_or_default();
         if body.starts_with(r#"{"code":0,"#) {
             seen.refusals.clear();
@@ -215,7 +218,7 @@ impl Witness {
         let id = self.rows[&commit.hot.row];
         let seen = &self.tasks[&id];
         let plan = &world.tasks[&id];
-        let was_stored = seen.stored;
+        let (was_stored, was_undated) = (seen.stored, seen.was_undated);
         let polled = seen.polled;
         let event = commit.event.as_ref().map(|(event, _)| event);
         let record = event.map(|event| serde_json::from_str(&event.body).unwrap_or_default());
@@ -244,10 +247,10 @@ impl Witness {
             (kind, conclusion) => return Err(format!("{kind:?} comes with {conclusion:?}")),
         }
         // After a jump of the local clock, a start estimates the cloud's clock from one `Date` of whole
-        // seconds in a slow response. Without any `Date`, now or in all earlier responses of the task, a step between
-        // two processes is not visible.
+        // seconds in a slow response. Without a `Date`, now or in an earlier response of the task, a step between two
+        // processes is not visible.
         let is_undated = world.weather == Weather::Undated;
-        let slack = match (world.jumped, is_undated || !was_stored) {
+        let slack = match (world.jumped, is_undated || !was_stored || was_undated) {
             (true, true) => f64::INFINITY,
             (true, false) => 11.0,
             (false, _) => 0.002,

@@ -1,66 +1,54 @@
-//! Every block of README.md, run or read as by a reader. A block of a new kind, or a command that this file
-//! does not know, fails: untested documentation becomes wrong. README.zh-CN.md has the same blocks, so one
+//! Every block of the pages, run or read as by a reader. A block of a new kind, or a command that this file
+//! does not know, fails: untested documentation becomes wrong. Chinese pages have the same blocks, so one
 //! run tests both.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use opwatch::config::{Environment, load};
 use opwatch::secret::Secret;
 use opwatch::sim::{SECRET_KEY, Scenario, SimResponse};
 use serde_json::Value;
 
+use super::{block, blocks, pages, prose, read};
 use crate::support::receiver::Receiver;
 use crate::support::{Home, cloud, eventually, holds_to_the_schema, output_of, signal};
 
-/// The README in each language.
-const ENGLISH: &str = "README.md";
-const CHINESE: &str = "README.zh-CN.md";
-
-/// The fenced blocks of a README, in order: language and text.
-fn blocks(file: &str) -> Vec<(String, String)> {
-    let readme = fs::read_to_string(file).unwrap();
-    let fenced = readme.split("```").skip(1).step_by(2);
-    fenced
-        .filter_map(|block| block.split_once('\n'))
-        .map(|(language, text)| (language.to_owned(), text.to_owned()))
-        .collect()
-}
-
-pub fn only(language: &str) -> Vec<String> {
-    blocks(ENGLISH).into_iter().filter(|(found, _)| found == language).map(|(_, text)| text).collect()
-}
-
 #[test]
-fn every_command_of_the_readme_is_one_that_exists() {
-    for line in only("sh").iter().flat_map(|block| block.lines()).filter(|line| !line.is_empty()) {
+fn every_command_of_the_pages_is_one_that_exists() {
+    let blocks = pages().into_iter().flat_map(blocks).filter(|(language, _)| language == "sh");
+    let lines: Vec<String> =
+        blocks.flat_map(|(_, text)| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+    for line in lines.iter().filter(|line| !line.is_empty()) {
         let words: Vec<_> = line.trim_start_matches("sudo ").split(' ').collect();
         match words[..] {
             ["tests/run"] => assert!(Path::new("tests/run").is_file()),
-            // Run below, and in surface/demo.rs.
+            // Run in surface/demo.rs.
             ["cargo", "run", "--release", "--", "demo"] | ["cargo", "build", "--release"] => {}
-            // Run below.
-            ["opwatch", "run", "-c", "opwatch.toml"]
-            | ["opwatch", "run", "-c", "opwatch.toml", "--until-done"] => {}
             // Run below, on the first configuration.
-            ["opwatch", "check", "-c", "opwatch.toml"]
-            | ["opwatch", "check", "-c", "opwatch.toml", "--live"] => {}
-            ["opwatch", "events", "test", "-c", "opwatch.toml"] => {}
-            ["opwatch", "sim", "--scenario", "scenario.toml"] => {}
+            ["opwatch", "run", "-c", "opwatch.toml"]
+            | ["opwatch", "check", "-c", "opwatch.toml"]
+            | ["opwatch", "check", "-c", "opwatch.toml", "--live"]
+            | ["opwatch", "events", "test", "-c", "opwatch.toml"]
+            | ["opwatch", "events", "test", "ops", "-c", "opwatch.toml"] => {}
+            // Run below, in the tutorial.
+            ["opwatch", "sim", "--scenario", "scenario.toml"]
+            | ["opwatch", "wait", "1000800001", "-c", "sim.toml"]
+            | ["opwatch", "run", "-c", "sim.toml", "--until-done"] => {}
             // Run below.
             ["export", "TENCENTCLOUD_SECRET_ID=AKID...", "TENCENTCLOUD_SECRET_KEY=..."]
             | ["opwatch", "wait", ..] => {}
             // Run below, beside a daemon.
             ["sqlite3", "opwatch.db", ..] => {}
+            // Run by surface/systemd.rs, in a container.
             ["install", .., "target/release/opwatch", "/usr/bin/opwatch"] => {
                 assert!(unit().contains("ExecStart=/usr/bin/opwatch run"))
             }
             ["install", "-d", "-m", "750", "-g", "opwatch", "/etc/opwatch"] => {}
             ["install", "-m", "640", "-g", "opwatch", "opwatch.toml", "secret_key", "/etc/opwatch/"] => {}
             ["install", "-m", "644", shipped, _] => assert!(Path::new(shipped).is_file(), "{shipped}"),
-            ["systemd-sysusers"] | ["journalctl", "--update-catalog"] | ["systemctl", "daemon-reload"] => {}
-            ["systemctl", "enable", "--now", unit] => {
+            ["systemd-sysusers"] | ["journalctl", ..] | ["systemctl", "daemon-reload"] => {}
+            ["opwatch", "check"] | ["opwatch", "check", "--live"] => {}
+            ["systemctl", "restart", unit] | ["systemctl", "enable", "--now", unit] => {
                 assert!(Path::new(&format!("systemd/{unit}.service")).is_file())
             }
             _ => panic!("no test knows this command: {line}"),
@@ -69,52 +57,142 @@ fn every_command_of_the_readme_is_one_that_exists() {
 }
 
 fn unit() -> String {
-    fs::read_to_string("systemd/opwatch.service").unwrap()
+    read("systemd/opwatch.service")
 }
 
 #[test]
-fn every_block_of_the_readme_is_of_a_kind_that_is_tested() {
-    for (language, text) in blocks(ENGLISH) {
-        assert!(
-            ["sh", "toml", "tasks", "scenario", "answers", "shell", "json", "text", "ini"]
-                .contains(&language.as_str()),
-            "{language}: {text}"
-        );
+fn every_block_of_the_pages_is_of_a_kind_that_is_tested() {
+    const KINDS: [&str; 9] = ["sh", "toml", "tasks", "scenario", "answers", "shell", "json", "text", "ini"];
+    for page in pages() {
+        for (language, text) in blocks(&page) {
+            // Drawings have no language.
+            let is_drawing = language.is_empty() && text.contains('─');
+            assert!(
+                is_drawing || KINDS.contains(&language.as_str()),
+                "{}: {language}: {text}",
+                page.display()
+            );
+        }
     }
 }
 
-#[test]
-fn the_chinese_readme_has_the_blocks_terms_headings_rows_and_links_of_the_english_one() {
-    let without_drawing = |file| blocks(file).split_off(1);
-    assert_eq!(without_drawing(CHINESE), without_drawing(ENGLISH));
-    let prose = |file| fs::read_to_string(file).unwrap().split("```").step_by(2).collect::<String>();
-    let english = prose(ENGLISH);
-    let chinese = prose(CHINESE);
-    let words = |prose: &str| {
-        prose.replace('\n', " ").split('`').skip(1).step_by(2).map(str::to_owned).collect::<BTreeSet<_>>()
-    };
-    assert_eq!(words(&chinese), words(&english));
-    for start in ["#", "|", "- ", "1. "] {
-        let count = |prose: &str| prose.lines().filter(|line| line.starts_with(start)).count();
-        assert_eq!(count(&chinese), count(&english), "lines that begin with {start}");
+/// The first account, where a block has none.
+const ACCOUNT: &str = "[accounts.default]\nregion = \"bj\"\nsecret_id = \"AKID\"\nsecret_key = \"x\"\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_configuration_of_the_pages_is_valid() {
+    let cloud = cloud(Scenario::default()).await;
+    for page in pages() {
+        for (_, text) in blocks(&page).into_iter().filter(|(language, _)| language == "toml") {
+            let home = Home::new(&cloud, "");
+            for name in ["ops_url", "wecom_url", "dingtalk_url", "feishu_url", "slack_url"] {
+                home.write(name, "https://ops.example.com/hook\n");
+            }
+            for (name, content) in [("secret_key", "x"), ("rack7.tasks", "1\n"), ("on-done", "")] {
+                home.write(name, content);
+            }
+            let line = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=ops -keyout me.key -out me.pem \
+                        && cp me.pem ca.pem && cp me.pem corp-ca.pem";
+            assert_eq!(output_of(home.in_shell(line).spawn().unwrap()).await.code, Some(0));
+            fs::create_dir(home.path(".tencentcloud")).unwrap();
+            home.write(".tencentcloud/credentials", "[default]\nsecret_id = AKID\nsecret_key = x\n");
+            let account = if text.contains("[accounts.default]") { "" } else { ACCOUNT };
+            // Keys above the first section stay there.
+            let mut text = format!("{text}{account}");
+            if text.contains("[accounts.default]") && !text.contains("secret_") {
+                text = text.replace(
+                    "region = \"bj\"\n",
+                    "region = \"bj\"\nsecret_id = \"AKID\"\nsecret_key = \"x\"\n",
+                );
+            }
+            home.write("opwatch.toml", &text);
+            let mut command = home.opwatch(&["check", "-c", "opwatch.toml"]);
+            let checked = output_of(command.env("HOME", home.path("")).spawn().unwrap()).await;
+            assert_eq!(checked.code, Some(0), "{}: {text}\n{}", page.display(), checked.stderr);
+        }
     }
-    let links = |prose: &str, other: &str| {
-        links(prose).into_iter().filter(|target| target != other).collect::<BTreeSet<_>>()
-    };
-    assert_eq!(links(&chinese, ENGLISH), links(&english, CHINESE));
 }
 
-/// Where its links lead.
-fn links(text: &str) -> Vec<String> {
-    text.split("](").skip(1).filter_map(|rest| rest.split(')').next()).map(str::to_owned).collect()
+#[tokio::test(flavor = "multi_thread")]
+async fn every_template_of_the_pages_makes_json() {
+    let cloud = cloud(Scenario::default().with_task(1, [SimResponse::status(1)])).await;
+    let all = blocks("docs/webhooks.md").into_iter().map(|(_, text)| text);
+    let templated: Vec<String> = all.filter(|text| text.contains("template = ")).collect();
+    assert_eq!(templated.len(), 4);
+    for text in templated {
+        let receiver = Receiver::start().await;
+        let home = Home::new(&cloud, &text);
+        let file = text.split("url_file = \"").nth(1).unwrap().split('"').next().unwrap();
+        home.write(file, &format!("http://{}/hook\n", receiver.addr));
+        home.write("list.tasks", "{\"id\": 1, \"name\": \"rack \\\"7\\\"\"}\n");
+        assert_eq!(home.run_until_done().await.code, Some(0));
+        let body: Value = serde_json::from_str(&receiver.got()[0].body).unwrap();
+        assert!(body.to_string().contains("rack \\\"7\\\": success"), "{body}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tutorial_leads_to_the_result_that_it_names() {
+    const PAGE: &str = "docs/first-task.md";
+    let home = Home::new(&cloud(Scenario::default()).await, "");
+    home.write("scenario.toml", &block(PAGE, "scenario", "1000800001"));
+    let start = || {
+        let mut sim = home.opwatch(&["sim", "--scenario", "scenario.toml", "--listen", "127.0.0.1:0"]);
+        sim.stdout(std::process::Stdio::piped()).spawn().unwrap()
+    };
+    let mut sim = start();
+    let mut written = printed(&mut sim).await;
+    home.write("sim.toml", &written);
+    // Additions for the test: time is short.
+    let run = |arguments: &[&str]| {
+        let mut command = home.opwatch(arguments);
+        command
+            .env("OPWATCH__POLL__ERROR_INTERVAL", "20ms")
+            .env("OPWATCH__POLL__INITIAL_INTERVAL", "20ms")
+            .env("OPWATCH__STORE__URL", "sqlite:tutorial.db");
+        command.spawn().unwrap()
+    };
+    let line = block(PAGE, "sh", "opwatch wait");
+    let arguments: Vec<_> = line.split_whitespace().skip(1).collect();
+    let waited = output_of(run(&arguments)).await;
+    assert_eq!(waited.code, Some(3), "{}", waited.stderr);
+    signal(&sim, "INT");
+    output_of(sim).await;
+
+    let mut sim = start();
+    written = printed(&mut sim).await + "\n" + &block(PAGE, "toml", "[sinks.audit]");
+    home.write("sim.toml", &written);
+    let line = block(PAGE, "sh", "opwatch run");
+    let arguments: Vec<_> = line.split_whitespace().skip(1).collect();
+    let ran = output_of(run(&arguments)).await;
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert_eq!(
+        (ran.log_lines("task finished").len(), &home.events()[0]["data"]["outcome"]),
+        (1, &"partial".into())
+    );
+    let again = output_of(run(&arguments)).await;
+    assert!(again.code == Some(0) && again.log_lines("task finished").is_empty());
+    signal(&sim, "INT");
+    output_of(sim).await;
+}
+
+/// The configuration that a simulator prints.
+async fn printed(sim: &mut tokio::process::Child) -> String {
+    let mut lines = tokio::io::AsyncBufReadExt::lines(tokio::io::BufReader::new(sim.stdout.take().unwrap()));
+    let mut printed = Vec::new();
+    while !printed.last().is_some_and(|line: &String| line.starts_with("endpoint")) {
+        printed.push(lines.next_line().await.unwrap().expect("a configuration"));
+    }
+    let start = printed.iter().position(|line| line.is_empty()).unwrap();
+    printed[start..].join("\n")
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_configuration_watches_its_task_to_its_end_and_reports_it_as_shown() {
-    let scenario = Scenario::parse(&only("scenario")[0], None).unwrap();
+    let scenario = Scenario::parse(&block("docs/first-task.md", "scenario", "1000800001"), None).unwrap();
     let cloud = cloud(Scenario { secret_id: "AKID...".to_owned(), ..scenario }).await;
     let home = Home::new(&cloud, "");
-    home.write("opwatch.toml", &only("toml")[0]);
+    home.write("opwatch.toml", &block("README.md", "toml", "[accounts.default]"));
     home.write("secret_key", SECRET_KEY);
     // Additions for the test: the cloud is simulated, and time is short.
     let run = |arguments: &[&str]| {
@@ -130,7 +208,8 @@ async fn the_first_configuration_watches_its_task_to_its_end_and_reports_it_as_s
     assert!(!home.path("opwatch.db").exists() && cloud.requests() == 0);
     let ended = output_of(run(&["run", "-c", "opwatch.toml", "--until-done"])).await;
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    let shown: Value = serde_json::from_str(&only("json")[0].replace('\n', "")).unwrap();
+    let shown: Value =
+        serde_json::from_str(&block("docs/events.md", "json", "specversion").replace('\n', "")).unwrap();
     holds_to_the_schema(&shown);
     assert_eq!(keys(&home.events()[0], ""), keys(&shown, ""));
     assert_eq!(home.events()[0]["data"]["outcome"], "partial");
@@ -166,8 +245,8 @@ async fn the_tasks_of_the_readme_are_waited_for_by_their_ids_and_by_the_response
     })
     .await;
     let home = Home::new(&cloud, "");
-    home.write("answers.json", &only("answers")[0]);
-    let block = only("sh").into_iter().find(|block| block.contains("opwatch wait")).unwrap();
+    home.write("answers.json", &block("README.md", "answers", "taskId"));
+    let block = block("README.md", "sh", "opwatch wait");
     let program = env!("CARGO_BIN_EXE_opwatch");
     let by_ids = block.replace("opwatch wait", &format!("{program} wait"));
     let mut from_answers = by_ids.replace("1000800001 1000800002", "-").trim_end().to_owned();
@@ -203,16 +282,12 @@ fn keys(value: &Value, path: &str) -> Vec<String> {
 async fn the_webhooks_of_the_readme_get_what_it_says() {
     let cloud = cloud(Scenario::default().with_task(1, [SimResponse::status(1)])).await;
     let ops = Receiver::start().await;
-    let chat = Receiver::start().await;
-    let block =
-        only("toml").into_iter().find(|block| block.contains("\"webhook\"")).expect("a block of webhooks");
+    let block = block("docs/webhooks.md", "toml", "[sinks.ops]");
     let home = Home::new(&cloud, &block);
     home.write("ops_url", &format!("http://{}/hook\n", ops.addr));
-    home.write("chat_url", &format!("http://{}/hook\n", chat.addr));
     home.write("list.tasks", "{\"id\": 1, \"name\": \"rack \\\"7\\\"\"}\n");
     assert_eq!(home.run_until_done().await.code, Some(0));
-    let ([signed], [templated]) =
-        (<[_; 1]>::try_from(ops.got()).unwrap(), <[_; 1]>::try_from(chat.got()).unwrap());
+    let [signed] = <[_; 1]>::try_from(ops.got()).unwrap();
     let key = block.split("whsec_").nth(1).unwrap().split('"').next().unwrap().to_owned();
     standardwebhooks::Webhook::new(&key).unwrap().verify(signed.body.as_bytes(), &signed.headers).unwrap();
     assert!(
@@ -224,7 +299,6 @@ async fn the_webhooks_of_the_readme_get_what_it_says() {
         (signed.header("webhook-id"), &signed.body),
         (home.events()[0]["id"].as_str().unwrap(), &in_file.trim_end().to_owned())
     );
-    assert_eq!(templated.body, r#"{"text": "rack \"7\": success"}"#);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -235,10 +309,11 @@ async fn the_task_file_of_the_readme_is_read_and_each_of_its_tasks_is_watched() 
     })
     .await;
     let home = Home::new(&cloud, "");
-    home.edit("task_files = [\"list.tasks\"]\n", &only("toml")[1]);
+    home.edit("task_files = [\"list.tasks\"]\n", &block("docs/routing.md", "toml", "task_files"));
     home.write(
         "rack7.tasks",
-        &only("tasks")[0].replace("\"initial_delay\": \"10m\"", "\"initial_delay\": \"10ms\""),
+        &block("docs/routing.md", "tasks", "1000800101")
+            .replace("\"initial_delay\": \"10m\"", "\"initial_delay\": \"10ms\""),
     );
     assert_eq!(home.run_until_done().await.code, Some(0));
     assert_eq!(home.events().len(), 3);
@@ -250,12 +325,9 @@ async fn the_program_of_the_readme_leaves_a_file_for_each_task_that_did_not_end_
         Scenario::default().with_task(1, [SimResponse::status(1)]).with_task(2, [SimResponse::status(2)]),
     )
     .await;
-    let home = Home::new(
-        &cloud,
-        &only("toml").into_iter().find(|block| block.contains("type = \"exec\"")).expect("a program"),
-    );
+    let home = Home::new(&cloud, &block("docs/exec.md", "toml", "on-done"));
     home.list([1, 2]);
-    home.write("on-done", &only("shell")[0]);
+    home.write("on-done", &block("docs/exec.md", "shell", "on-done"));
     fs::set_permissions(home.path("on-done"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     fs::create_dir(home.path("tickets")).unwrap();
     let ended = home.run_until_done().await;
@@ -267,71 +339,9 @@ async fn the_program_of_the_readme_leaves_a_file_for_each_task_that_did_not_end_
     assert_eq!(serde_json::from_str::<Value>(&fs::read_to_string(&left[0]).unwrap()).unwrap(), failed);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_demo_shows_what_the_readme_says() {
-    let home = Home::new(&cloud(Scenario::default()).await, "");
-    let ended = output_of(
-        home.in_shell(&format!("exec {} demo 2>&1", env!("CARGO_BIN_EXE_opwatch"))).spawn().unwrap(),
-    )
-    .await;
-    let (shown, _) = ended.stdout.split_once("\n\nWhat to do next").expect("an end");
-    let recorded: String = shown.trim().lines().map(|line| without_what_varies(line) + "\n").collect();
-    let block =
-        only("text").into_iter().find(|block| block.starts_with("# A cloud is simulated")).expect("the demo");
-    // As `tests/record-demo` calls it.
-    if std::env::var_os("RECORD_DEMO").is_some() {
-        for file in [ENGLISH, CHINESE] {
-            fs::write(file, fs::read_to_string(file).unwrap().replace(&block, &recorded)).unwrap();
-        }
-        return;
-    }
-    assert_eq!(
-        recorded, block,
-        "the demo shows something else by now: look at it, and run tests/record-demo"
-    );
-}
-
-/// A line of the demo with an ellipsis for what another run would show otherwise, and for its end if it is
-/// long.
-fn without_what_varies(line: &str) -> String {
-    /// The width of a page without scrolling.
-    const COLUMNS: usize = 100;
-    const TIME: &str = "2026-11-24T10:00:00.000Z";
-    let is_time = |text: &str| {
-        text.len() == TIME.len()
-            && text
-                .bytes()
-                .zip(TIME.bytes())
-                .all(|(found, like)| found.is_ascii_digit() == like.is_ascii_digit())
-    };
-    let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
-    // The task of the first failed poll is random.
-    let varies: &[&str] = if line.contains("a poll failed") {
-        &["task="]
-    } else {
-        &["elapsed=", "polls=", "127.0.0.1:", "since=", "lasted="]
-    };
-    for word in &mut words {
-        if is_time(word) {
-            *word = "…".to_owned();
-        } else if let Some(key) = varies.iter().find(|key| word.starts_with(**key)) {
-            let end = if word.ends_with(',') { "," } else { "" };
-            *word = format!("{key}…{end}");
-        }
-    }
-    if words.get(2..4) == Some(&["signed".to_owned(), "requests".to_owned()]) {
-        words[1] = "…".to_owned();
-    }
-    let text = words.join(" ");
-    match text.char_indices().nth(COLUMNS - 1) {
-        Some((end, _)) if text.chars().count() > COLUMNS => format!("{}…", &text[..end]),
-        Some(_) | None => text,
-    }
-}
-
 #[test]
 fn the_second_scenario_of_the_readme_has_every_key_with_another_value_than_its_default() {
-    let shown = Scenario::parse(&only("scenario")[1], None).unwrap();
+    let shown = Scenario::parse(&block("docs/simulator.md", "scenario", "clock_offset"), None).unwrap();
     let usual = Scenario::default();
     // Without `..`: a new key is demanded here, and then in the README.
     let Scenario {
@@ -368,16 +378,10 @@ fn the_second_scenario_of_the_readme_has_every_key_with_another_value_than_its_d
 async fn what_the_simulator_prints_points_opwatch_at_it() {
     let cloud = cloud(Scenario::default()).await;
     let home = Home::new(&cloud, "");
-    home.write("scenario.toml", &only("scenario")[0]);
+    home.write("scenario.toml", &block("docs/first-task.md", "scenario", "1000800001"));
     let mut sim =
         home.opwatch(&["sim", "--scenario", "scenario.toml", "--listen", "127.0.0.1:0"]).spawn().unwrap();
-    let mut lines = tokio::io::AsyncBufReadExt::lines(tokio::io::BufReader::new(sim.stdout.take().unwrap()));
-    let mut printed = Vec::new();
-    while !printed.last().is_some_and(|line: &String| line.starts_with("endpoint")) {
-        printed.push(lines.next_line().await.unwrap().expect("a configuration"));
-    }
-    let start = printed.iter().position(|line| line.is_empty()).unwrap();
-    home.write("sim.toml", &printed[start..].join("\n"));
+    home.write("sim.toml", &printed(&mut sim).await);
     for api in ["2.0", "3.0"] {
         let mut command = home.opwatch(&["run", "-c", "sim.toml", "--until-done"]);
         command.env("XDG_STATE_HOME", home.path("state")).env("OPWATCH__POLL__ERROR_INTERVAL", "20ms");
@@ -404,7 +408,7 @@ async fn a_backup_as_the_readme_has_it_is_whole_while_the_daemon_runs() {
     home.list([1, 2]);
     let daemon = home.start();
     eventually("task 1 is told", || home.events().len() == 1).await;
-    let command = only("sh").into_iter().find(|block| block.starts_with("sqlite3 ")).expect("a command");
+    let command = block("docs/backup-and-upgrade.md", "sh", "sqlite3 ");
     let status =
         std::process::Command::new("sh").args(["-c", &command]).current_dir(home.path("")).status().unwrap();
     assert!(status.success());
@@ -426,15 +430,17 @@ async fn a_backup_as_the_readme_has_it_is_whole_while_the_daemon_runs() {
 }
 
 #[test]
-fn every_section_and_key_that_the_readme_names_is_in_the_shipped_configuration() {
-    let readme = fs::read_to_string(ENGLISH).unwrap();
-    let prose: String = readme.split("```").step_by(2).collect();
-    let named =
-        prose.split('`').skip(1).step_by(2).filter(|text| text.starts_with('[') && text.contains(']'));
-    // `[section]` is the README's word for any of them.
-    let named: Vec<_> = named.filter(|text| *text != "[section]").collect();
+fn every_section_and_key_that_a_page_names_is_in_the_shipped_configuration() {
+    let prose: String = pages().iter().map(prose).collect();
+    let named = prose.split('`').skip(1).step_by(2).filter(|text| {
+        text.starts_with('[')
+            && text[1..].starts_with(|letter: char| letter == '[' || letter.is_ascii_lowercase())
+            && text.contains(']')
+    });
+    // `[default]` is a section of the SDK's file and of a scenario.
+    let named: Vec<_> = named.filter(|text| *text != "[default]").collect();
     assert!(named.len() > 3, "{named:?}");
-    let shipped = fs::read_to_string("config/opwatch.toml").unwrap();
+    let shipped = read("config/opwatch.toml");
     for text in named {
         // A name in the README is an example: `[accounts.NAME]`, `[sinks.audit]`.
         let (section, key) = text.trim_start_matches('[').split_once(']').unwrap();
@@ -465,16 +471,6 @@ fn keys_of(shipped: &str, family: &str) -> Option<Vec<String>> {
     keys
 }
 
-#[test]
-fn every_file_that_the_readme_links_is_there_and_the_shipped_configuration_loads() {
-    let readmes = [ENGLISH, CHINESE].map(|file| fs::read_to_string(file).unwrap()).concat();
-    for target in links(&readmes).iter().filter(|target| !target.starts_with("http")) {
-        assert!(Path::new(target).exists(), "{target}");
-    }
-    let nothing = Environment::default();
-    assert!(load(Path::new("config/opwatch.toml"), &nothing).is_ok());
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_pager_of_the_readme_gets_the_events_that_match_all_its_filters() {
     let cloud = cloud(
@@ -484,10 +480,7 @@ async fn the_pager_of_the_readme_gets_the_events_that_match_all_its_filters() {
             .with_task(3, [SimResponse::status(2)]),
     )
     .await;
-    let home = Home::new(
-        &cloud,
-        &only("toml").into_iter().find(|block| block.contains("[sinks.pager]")).expect("a pager"),
-    );
+    let home = Home::new(&cloud, &block("docs/routing.md", "toml", "[sinks.pager]"));
     let line = |id: u64, team: &str| format!("{{\"id\":{id},\"labels\":{{\"team\":\"{team}\"}}}}\n");
     home.write("list.tasks", &[line(1, "dba"), line(2, "dba"), line(3, "web")].concat());
     assert_eq!(home.run_until_done().await.code, Some(0));
