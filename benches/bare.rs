@@ -14,6 +14,8 @@ pub fn run(address: &str, rate: u32) {
     runtime.block_on(async {
         let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build().expect("a client");
         let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate);
+        // A pause is not caught up.
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         for id in 0.. {
             ticks.tick().await;
             let seconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a time after 1970").as_secs();

@@ -1,5 +1,7 @@
 //! The form of the requests of one target: the list of APIs and their signatures.
 
+use std::sync::Arc;
+
 use reqwest::Url;
 
 use super::account::Account;
@@ -20,7 +22,7 @@ pub(super) enum RequestForm {
 #[derive(Clone)]
 pub(super) struct Address {
     /// Without a query.
-    pub url: Url,
+    pub url: Arc<Url>,
     /// Host, as it is signed.
     pub host: String,
     /// Region, as it is sent.

@@ -1,11 +1,13 @@
 //! Requests of API 2.0 (docs/tencent-cloud-api.md §1): every parameter is signed, and goes into the query of a GET or the form
 //! of a POST.
 
+use std::sync::Arc;
+
 use reqwest::Url;
 use reqwest::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
 
 use super::account::{Account, Method};
-use super::connection::SignedRequest;
+use super::connection::{self, SignedRequest};
 use super::form::{Address, SignedPoll};
 use super::operations::Operation;
 use super::sign::{self, Signer};
@@ -45,10 +47,13 @@ impl RequestForm2 {
         };
         let dialled = url.host_str().unwrap_or_default().to_owned();
         let host = account.signed_host.clone().unwrap_or_else(|| dialled.clone());
-        let mut headers = HeaderMap::new();
-        if host != dialled {
-            headers.insert(HOST, HeaderValue::from_str(&host).map_err(|_| Error::Host(host.clone()))?);
-        }
+        // Without `signed_host`, the port is sent and not signed.
+        let sent = match url.port() {
+            Some(port) if host == dialled => format!("{host}:{port}"),
+            Some(_) | None => host.clone(),
+        };
+        let mut headers = connection::headers();
+        headers.insert(HOST, HeaderValue::from_str(&sent).map_err(|_| Error::Host(host.clone()))?);
         match account.method {
             Method::Get => {}
             Method::Post => {
@@ -75,7 +80,7 @@ impl RequestForm2 {
             ),
             common,
             token: account.token.clone(),
-            address: Address { url, host, region: region.to_owned() },
+            address: Address { url: Arc::new(url), host, region: region.to_owned() },
         })
     }
 
@@ -100,14 +105,11 @@ impl RequestForm2 {
         fields.extend(self.token.iter().map(|token| ("Token", token.expose())));
         fields.extend(params.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         let sign::SignedFields { fields, signature } = self.signer.sign(&mut fields);
-        let mut url = self.address.url.clone();
-        let (method, body) = match self.method {
-            Method::Get => {
-                url.set_query(Some(&fields));
-                (reqwest::Method::GET, String::new())
-            }
-            Method::Post => (reqwest::Method::POST, fields),
+        let (method, query, body) = match self.method {
+            Method::Get => (reqwest::Method::GET, fields, String::new()),
+            Method::Post => (reqwest::Method::POST, String::new(), fields),
         };
-        SignedPoll { request: SignedRequest { method, url, headers: self.headers.clone(), body }, signature }
+        let (url, headers) = (Arc::clone(&self.address.url), self.headers.clone());
+        SignedPoll { request: SignedRequest { method, url, query, headers, body }, signature }
     }
 }

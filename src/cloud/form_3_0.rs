@@ -1,11 +1,13 @@
 //! Requests of API 3.0 (docs/tencent-cloud-api.md §2): a JSON body, everything else in headers, signed with TC3.
 
+use std::sync::Arc;
+
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 use serde_json::{Map, Value};
 
 use super::account::Account;
-use super::connection::SignedRequest;
+use super::connection::{self, SignedRequest};
 use super::form::{Address, SignedPoll};
 use super::operations::Operation;
 use super::sign::tc3::{self, Tc3Signer};
@@ -61,7 +63,8 @@ impl RequestForm3 {
         };
         // The id is part of `Authorization` later, where an error could not be reported.
         header("secret_id", &account.secret_id)?;
-        let mut headers = HeaderMap::from_iter([
+        let mut headers = connection::headers();
+        headers.extend([
             (HOST, header("host", &host)?),
             (CONTENT_TYPE, HeaderValue::from_static(JSON)),
             (HeaderName::from_static("x-tc-action"), header("action", &operation.action)?),
@@ -73,7 +76,7 @@ impl RequestForm3 {
         }
         let signed = [("content-type", JSON), ("host", &host)];
         let signer = Tc3Signer::new(&account.secret_id, &account.secret_key, operation.service(), &signed);
-        Ok(Self { headers, signer, address: Address { url, host, region: region.to_owned() } })
+        Ok(Self { headers, signer, address: Address { url: Arc::new(url), host, region: region.to_owned() } })
     }
 
     /// The signed request for one task.
@@ -94,7 +97,13 @@ impl RequestForm3 {
             headers.insert(AUTHORIZATION, secret(authorization));
         }
         SignedPoll {
-            request: SignedRequest { method: Method::POST, url: self.address.url.clone(), headers, body },
+            request: SignedRequest {
+                method: Method::POST,
+                url: Arc::clone(&self.address.url),
+                query: String::new(),
+                headers,
+                body,
+            },
             signature,
         }
     }

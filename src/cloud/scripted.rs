@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use hyper::body::Bytes;
 use reqwest::header::HeaderMap;
 
 use super::Error;
@@ -39,6 +40,6 @@ where
 }
 
 /// A response with HTTP 200 and no headers.
-pub(crate) fn received(body: impl Into<Vec<u8>>) -> Received {
+pub(crate) fn received(body: impl Into<Bytes>) -> Received {
     Received { status: 200, headers: HeaderMap::new(), body: Ok(body.into()) }
 }

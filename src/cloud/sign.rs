@@ -44,7 +44,7 @@ enum Prepared {
 pub struct SignedFields {
     /// `name=value&…&Signature=…`: a query, or a form body. Never to be printed.
     pub fields: String,
-    /// As the server may echo it.
+    /// The signature, encoded as in the request: a response may contain it, and then it is hidden.
     pub signature: Secret,
 }
 

@@ -250,7 +250,7 @@ impl<'a> Sections<'a> {
         self.problems.iter().filter_map(within).collect()
     }
 
-    /// Reports an error elsewhere.
+    /// Adds an error that has its own place, such as one of another file.
     pub fn report_problem(&mut self, problem: Problem) {
         self.problems.push(problem);
     }

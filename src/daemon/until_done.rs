@@ -53,7 +53,7 @@ impl UntilDone {
     /// When the store fails.
     pub async fn wait(mut self) -> Result<Vec<String>, Error> {
         let mut held_since: Option<Steady> = None;
-        // The time without a task in progress.
+        // The time since the last open task finished or went on hold; `None` while one is polled.
         let mut left_since: Option<Lasting> = None;
         loop {
             // Registered before the check, so that no change between the two is missed.

@@ -5,6 +5,7 @@ pub mod address;
 pub mod ca_file;
 pub mod proxy;
 mod system_roots;
+pub mod tls;
 
 use std::error::Error as StdError;
 use std::io;
@@ -28,6 +29,32 @@ pub enum Error {
     /// A certificate or a key.
     #[error("{}", innermost(.0))]
     Client(#[from] reqwest::Error),
+    /// A certificate.
+    #[error("a certificate cannot be used: {0}")]
+    Certificate(#[from] rustls::Error),
+}
+
+/// The header `User-Agent`.
+pub const USER_AGENT: &str = concat!("opwatch/", env!("CARGO_PKG_VERSION"));
+
+/// The certificates of the system, and these. Without the system's, these alone.
+fn trusted<'a>(
+    ca: &'a [CertificateDer<'static>],
+) -> Result<impl Iterator<Item = &'a CertificateDer<'static>>, Error> {
+    let system = match system_roots::certificates() {
+        Err(_) if !ca.is_empty() => &[],
+        certificates => certificates?,
+    };
+    Ok(system.iter().chain(ca))
+}
+
+/// The cryptography of rustls.
+fn install_provider() {
+    static PROVIDER: Once = Once::new();
+    PROVIDER.call_once(|| {
+        // An error means that a provider is installed, and any provider works.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
 }
 
 /// Connection settings of a server.
@@ -46,11 +73,7 @@ pub struct PeerSettings<'a> {
 /// # Errors
 /// If the system's certificates cannot be read, or a certificate cannot be used.
 pub fn client(way: PeerSettings<'_>) -> Result<ClientBuilder, Error> {
-    static PROVIDER: Once = Once::new();
-    PROVIDER.call_once(|| {
-        // An error means that a provider is installed, and any provider works.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    });
+    install_provider();
     let written = way.proxy.cloned();
     let variables = proxy::Variables::of_process();
     let is_direct = written.is_none() && (way.is_plain || variables.name_no_proxy());
@@ -65,21 +88,18 @@ pub fn client(way: PeerSettings<'_>) -> Result<ClientBuilder, Error> {
     let builder = if is_direct { builder.no_proxy() } else { builder.proxy(Proxy::custom(proxy)) };
     let is_proxy_encrypted = way.proxy.is_some_and(|proxy| proxy.expose().starts_with("https:"));
     // A server on this machine needs no certificates, and a small machine may have none.
-    let system = match way.is_plain && !is_proxy_encrypted {
-        true => &[],
-        false => match system_roots::certificates() {
-            Err(_) if !way.ca.is_empty() => &[],
-            certificates => certificates?,
-        },
+    let certificates: Vec<_> = match way.is_plain && !is_proxy_encrypted {
+        true => way.ca.iter().collect(),
+        false => trusted(way.ca)?.collect(),
     };
-    let trusted = system.iter().chain(way.ca).map(|certificate| Certificate::from_der(certificate));
-    let builder = builder.tls_certs_only(trusted.collect::<Result<Vec<_>, _>>()?);
+    let certificates = certificates.into_iter().map(|certificate| Certificate::from_der(certificate));
+    let builder = builder.tls_certs_only(certificates.collect::<Result<Vec<_>, _>>()?);
     Ok(builder
         .http1_only()
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .pool_idle_timeout(IDLE)
-        .user_agent(concat!("opwatch/", env!("CARGO_PKG_VERSION"))))
+        .user_agent(USER_AGENT))
 }
 
 /// The pause of a `Retry-After` header, in either of its forms (RFC 9110 §10.2.3).
@@ -88,14 +108,8 @@ pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     seconds.or_else(|| httpdate::parse_http_date(value.trim()).ok()?.duration_since(now).ok())
 }
 
-/// Host and port of a failed request.
-pub fn host_and_port(error: &reqwest::Error) -> Option<String> {
-    let url = error.url()?;
-    Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?))
-}
-
-/// Whether the server closed the connection before its response.
-pub fn was_cut(error: &reqwest::Error) -> bool {
+/// Whether the server closed the connection before its response. `error` is none of a connection attempt.
+pub fn was_cut(error: &(dyn StdError + 'static)) -> bool {
     const KINDS: [io::ErrorKind; 4] = [
         io::ErrorKind::ConnectionReset,
         io::ErrorKind::ConnectionAborted,
@@ -109,12 +123,12 @@ pub fn was_cut(error: &reqwest::Error) -> bool {
             .is_some_and(|error| error.is_incomplete_message() || error.is_canceled())
             || cause.downcast_ref::<io::Error>().is_some_and(|error| KINDS.contains(&error.kind()))
     };
-    !error.is_connect() && causes(error).any(is_close)
+    causes(error).any(is_close)
 }
 
 /// Whether a proxy refused or requires a login before it opens a tunnel. hyper-util has no type for it, only
 /// this message.
-pub fn is_unknown_to_proxy(error: &reqwest::Error) -> bool {
+pub fn is_unknown_to_proxy(error: &(dyn StdError + 'static)) -> bool {
     causes(error).any(|cause| cause.to_string().contains("proxy authorization required"))
 }
 
@@ -123,7 +137,8 @@ pub fn cause(error: reqwest::Error) -> String {
     innermost(&error.without_url())
 }
 
-fn innermost(error: &reqwest::Error) -> String {
+/// The message of the innermost cause.
+pub fn innermost(error: &(dyn StdError + 'static)) -> String {
     causes(error).last().map(ToString::to_string).unwrap_or_default()
 }
 
@@ -198,8 +213,7 @@ mod tests {
                 Err(error) => error,
             };
             with_url += usize::from(format!("{error} {error:?}").contains(SECRET));
-            let polled = host_and_port(&error).unwrap_or_default();
-            let reported = format!("{polled} {}", cause(error));
+            let reported = cause(error);
             assert!(!reported.contains(SECRET) && reported.len() > 8, "{server}: {reported}");
         }
         assert!(with_url >= 6, "the errors themselves have it: {with_url}");

@@ -170,7 +170,7 @@ impl Catalogue {
 
     /// The target of a task, with the id type of its operation.
     fn target(&self, written: &TaskEntry) -> Result<(Arc<Target>, IdType), WrongTaskKey> {
-        // The common case of a long list, which would otherwise pay for three names for each task.
+        // The common case of a long list, without account, region and operation: no name is copied for each task.
         if let (None, None, None, Ok((target, id_type))) =
             (&written.operation, &written.account, &written.region, &self.bare)
         {

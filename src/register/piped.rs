@@ -13,7 +13,7 @@ use super::listed::Listed;
 use super::{TaskEntry, WrittenId, json, responses};
 use crate::problem::{Place, Problem};
 
-/// Far above the list of a person, and the memory bound of a command. Longer lists need a daemon.
+/// The largest input of `wait`, in bytes: it bounds the memory of the command. Longer lists need a daemon.
 pub const MOST_BYTES: usize = 16 * 1024 * 1024;
 /// A task that is not stored yet takes half a kilobyte.
 pub const MOST_TASKS: usize = 100_000;

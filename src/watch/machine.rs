@@ -41,7 +41,7 @@ pub(super) struct Known {
     /// `None`: its account or operation is not configured any more; its tasks wait.
     pub(super) route: Option<Arc<PollRoute>>,
     pub(super) trouble: Option<LoggedFault>,
-    /// The last status that its row does not know: each is logged once.
+    /// The last status that the operation's row does not list; each such status is logged once.
     pub(super) unknown: Option<Code>,
 }
 

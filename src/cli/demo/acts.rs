@@ -2,7 +2,7 @@
 
 /// The id of the first server's task; the others follow.
 pub const FIRST_TASK: u64 = 7001;
-/// The number of servers: enough for every kind of end, few enough to read all.
+/// The number of simulated tasks: enough to show each outcome, few enough to read all lines.
 pub const TASKS: u64 = 8;
 
 /// One step, and the condition that ends it.

@@ -167,7 +167,8 @@ pub struct ScriptedCloud(pub Arc<Outside>);
 impl Connections for ScriptedCloud {
     async fn send(&self, request: SignedRequest, _: bool, _: usize) -> Result<Received, TransportFailure> {
         let Self(outside) = self;
-        let query: HashMap<_, _> = request.url.query_pairs().into_owned().collect();
+        let query = reqwest::Url::parse(&format!("http://cloud/?{}", request.query)).unwrap();
+        let query: HashMap<_, _> = query.query_pairs().into_owned().collect();
         let id: u64 = query["taskId"].parse().unwrap();
         let key = PaceKey {
             secret_id: query["SecretId"].clone(),
@@ -209,7 +210,7 @@ impl Connections for ScriptedCloud {
             headers.insert(DATE, HeaderValue::from_str(&httpdate::fmt_http_date(date.into())).unwrap());
         }
         match body {
-            Ok(body) => Ok(Received { status: 200, headers, body: Ok(body.into_bytes()) }),
+            Ok(body) => Ok(Received { status: 200, headers, body: Ok(body.into()) }),
             Err(missing) => Err(TransportFailure { missing, message: "scripted".to_owned() }),
         }
     }

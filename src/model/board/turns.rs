@@ -153,7 +153,7 @@ impl Board {
         let is_idle = |share: &usize| self.keys[self.shares[*share].key.0].in_flight == 0;
         let place = match ready.iter().position(is_idle).filter(|_| free == 1) {
             Some(place) => place,
-            // The place is reserved for a pace key whose slot comes after its due task.
+            // The last free request is reserved for a pace key that has a due task and waits for its rate-limit slot.
             None if free == 1 && slot_bound.iter().any(is_idle) => return None,
             None => 0,
         };

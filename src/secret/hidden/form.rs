@@ -51,7 +51,7 @@ fn of(secret: &str) -> Vec<Form> {
             forms.extend((0..3).map(|offset| in_base64(&text, offset)));
             forms.extend((0..3).map(|offset| in_base64(encoded.as_bytes(), offset)));
             forms.push(Form::new(in_hex(&text), ROUNDS));
-            // A signature is base64 itself, and debuggers show its bytes.
+            // A signature is base64. Some servers print its decoded bytes in a dump, so these are hidden too.
             let bytes = View::of(&String::from_utf8_lossy(&text)).base64_decoded();
             forms.extend(bytes.map(|view| Form::new(in_hex(&view.bytes), ROUNDS)));
         }

@@ -347,7 +347,7 @@ async fn exchange(
         }
         Err(error) => error,
     };
-    let was_cut = net::was_cut(&error);
+    let was_cut = !error.is_connect() && net::was_cut(&error);
     let is_suspect = was_cut || error.is_timeout();
     // Read now: the connection of another attempt may have become idle while this one waited for its own.
     let may_be_reused = reached.has_answered.load(Ordering::Relaxed);
