@@ -1,14 +1,17 @@
 //! `opwatch run`: the daemon.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{CommandFailure, DEFAULT_CONFIG};
 use crate::clock::Clock;
 use crate::config::{self, Environment, Loaded};
+use crate::daemon::reload::{Control, Load, PersonRequest};
 use crate::daemon::{self, Daemon, Ended, Options};
 use crate::files;
 use crate::problem::{Place, Problem};
@@ -25,6 +28,7 @@ pub async fn run(
     clock: Clock,
 ) -> Result<(), CommandFailure> {
     let signalled = stop_on_signals()?;
+    let requests = requests_by_signals()?;
     let stop = signalled.child_token();
     let loaded = tokio::select! {
         loaded = daemon::systemd::patiently(clock, load(path.to_owned())) => loaded?,
@@ -46,6 +50,7 @@ pub async fn run(
         clock,
         stop: stopping,
         listener: None,
+        control: Some(Control { requests, load: reload(path.to_owned()) }),
     };
     let daemon = tokio::select! {
         daemon = daemon::systemd::patiently(clock, Daemon::start(loaded, options)) => daemon?,
@@ -74,6 +79,53 @@ fn load_now(path: &Path) -> Result<Loaded, Vec<Problem>> {
         return Err(vec![Problem::new(place, what)]);
     }
     config::load(path, &Environment::of_process())
+}
+
+fn reload(path: PathBuf) -> Load {
+    Arc::new(move || load_now(&path))
+}
+
+/// SIGHUP requests a reload, SIGUSR1 the status line. Signals that would end the daemon and mean nothing to it are
+/// ignored: SIGUSR2, and SIGXFSZ, so that a file at its size limit is a failed write.
+fn requests_by_signals() -> Result<mpsc::Receiver<PersonRequest>, CommandFailure> {
+    /// The number of SIGHUP.
+    const HANGUP: u32 = 1;
+    /// The number of SIGXFSZ, on all architectures of Linux but MIPS and PA-RISC.
+    const FILE_SIZE: i32 = 25;
+    let listen = |kind| signal(kind).map_err(CommandFailure::Runtime);
+    for ignored in [SignalKind::user_defined2(), SignalKind::from_raw(FILE_SIZE)] {
+        // The handler stays for as long as the process.
+        let _handler = listen(ignored)?;
+    }
+    let mut report = listen(SignalKind::user_defined1())?;
+    let mut hangup = if is_ignored(HANGUP) { None } else { Some(listen(SignalKind::hangup())?) };
+    // One waiting reload stands for all that arrive with it.
+    let (sender, requests) = mpsc::channel(1);
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it lives as long as the process, and there is no owner above the command"
+    )]
+    tokio::spawn(async move {
+        loop {
+            let request = tokio::select! {
+                Some(()) = report.recv() => PersonRequest::Report,
+                Some(()) = async { hangup.as_mut()?.recv().await } => PersonRequest::Reload,
+                else => return,
+            };
+            if sender.send(request).await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok(requests)
+}
+
+/// Whether the process was started with that signal ignored, as by `nohup`.
+fn is_ignored(signal: u32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
 }
 
 /// A token that SIGTERM and SIGINT cancel.

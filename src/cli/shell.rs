@@ -92,6 +92,15 @@ Set by systemd.
 .TP
 SIGTERM, SIGINT
 Stop. Attempts in flight have 5 seconds.
+.TP
+SIGHUP
+Of run: read the configuration again; ignored under nohup. Of other commands: stop.
+.TP
+SIGUSR1
+Of run: log the status line.
+.TP
+SIGUSR2, SIGXFSZ
+Of run: ignored.
 .SH FILES
 .TP
 /etc/opwatch/opwatch.toml

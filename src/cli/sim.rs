@@ -56,8 +56,8 @@ async fn serve(
         )
     })?;
     let endpoint = sim.endpoint();
-    print(&format!("A simulated cloud runs at {endpoint} until it is interrupted."))?;
-    print("To watch it, write these lines into sim.toml and run `opwatch run -c sim.toml`:")?;
+    print(&format!("# A simulated cloud runs at {endpoint} until it is interrupted."))?;
+    print("# To watch it, write this output into sim.toml and run `opwatch run -c sim.toml`:")?;
     print("")?;
     for line in config.iter().chain([&format!("endpoint = \"{endpoint}\"")]) {
         print(line)?;

@@ -155,12 +155,15 @@ async fn show(mut shown: Shown<'_>) -> Result<(), CommandFailure> {
 
 /// Waits for a signal that stops the command, and returns its number.
 pub fn stopping_signal() -> Result<impl Future<Output = u8>, CommandFailure> {
+    const HANGUP: u8 = 1;
     const TERMINATE: u8 = 15;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(CommandFailure::Runtime)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(CommandFailure::Runtime)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(CommandFailure::Runtime)?;
     Ok(async move {
         tokio::select! {
             _ = interrupt.recv() => INTERRUPT,
+            _ = hangup.recv() => HANGUP,
             _ = terminate.recv() => TERMINATE,
         }
     })

@@ -180,7 +180,7 @@ impl Cloud {
     /// Whether an account is equal, with its credentials, in another snapshot.
     pub fn has_same_account(&self, other: &Self, name: &str) -> bool {
         match (self.accounts.get(name), other.accounts.get(name)) {
-            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other) || one.account == other.account,
             (None, None) => true,
             (Some(_), None) | (None, Some(_)) => false,
         }

@@ -40,7 +40,7 @@ pub fn read(
         }
     };
     let fault = |cause, message: &str| Err(codes::fault(cause, message, row));
-    let http = || fault(Cause::Http(http_status), &format!("the server returned HTTP  {http_status}"));
+    let http = || fault(Cause::Http(http_status), &format!("the server returned HTTP {http_status}"));
     match (content, encoding) {
         (Ok(Content::Refusal(code, message)), _) => fault(Cause::Code(code), message),
         // A final state in the error page of a gateway could not be taken back.

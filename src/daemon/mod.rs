@@ -8,6 +8,8 @@ pub mod plan;
 pub mod reach;
 mod refresh;
 mod registration;
+pub mod reload;
+mod report;
 mod retention;
 mod supervise;
 pub mod systemd;
@@ -26,12 +28,12 @@ use crate::cloud;
 use crate::config::Loaded;
 use crate::deliver::{Deliver, LaneStatus};
 use crate::files::Watcher;
+use crate::live::command::Commands;
 use crate::live::{Current, command};
-use crate::model::delivery::Sending;
 use crate::model::route::{EventGroup, SinkRoute};
 use crate::problem::{Problem, lines};
+use crate::sinks;
 use crate::sinks::channel::{Channel, Handed};
-use crate::sinks::{self, Sink};
 use crate::store::{self, Store};
 use crate::telemetry::ResolvedFormat;
 use crate::watch::{self as watching, PollReport, Watch, WatchStatus};
@@ -39,6 +41,7 @@ use groups::Groups;
 use parts::{build_sinks, build_sinks_off_loop, catalogue, cloud, routes, sending};
 use refresh::Refresh;
 use registration::register_listed;
+use reload::{Control, Reloader};
 use retention::Retention;
 
 /// Options of a daemon, beside its configuration.
@@ -58,6 +61,8 @@ pub struct Options {
     pub stop: CancellationToken,
     /// The observer within this process.
     pub listener: Option<Listener>,
+    /// Requests of a person, such as a reload.
+    pub control: Option<Control>,
 }
 
 /// The number of events and polls that may wait for the observer: far more than one turn of the loop makes.
@@ -80,6 +85,7 @@ impl Options {
             clock,
             stop: CancellationToken::new(),
             listener: Some(Listener { events, polls }),
+            control: None,
         };
         (options, reported, seen)
     }
@@ -137,6 +143,8 @@ pub struct Daemon {
     groups: Groups,
     retention: Retention,
     refresh: Refresh,
+    reloader: Reloader,
+    to_watch: Commands,
     status: watch::Receiver<WatchStatus>,
     sinks_status: watch::Receiver<BTreeMap<String, LaneStatus>>,
 }
@@ -153,6 +161,7 @@ impl Daemon {
         let clock = options.clock;
         let cloud = cloud(&loaded)?;
         let mut built = build_sinks_off_loop(&loaded, options.format, clock).await?;
+        let sending_of = built.iter().map(|(name, (_, sending))| (name.clone(), *sending)).collect();
         let mut routes = routes(&loaded);
         let mut reports = None;
         if let Some(Listener { events, polls }) = options.listener.take() {
@@ -187,24 +196,23 @@ impl Daemon {
         let account_files = Arc::new(watcher.list());
         let sink_files = Arc::new(watcher.list());
         let mut ways = BTreeMap::new();
-        let lane = |(name, (sink, sending)): (String, (Arc<dyn Sink>, Sending))| {
-            let (way, commands) = command::channel();
-            ways.insert(name.clone(), (Arc::clone(&sink), way));
-            Deliver {
-                name,
-                sink,
-                sending,
-                live: live.clone(),
-                store: Arc::clone(&store),
-                clock,
-                outbox: outbox.clone(),
-                status: sinks_sender.clone(),
-                commands,
-                files: Arc::clone(&sink_files),
-            }
+        let reloader = Reloader {
+            loaded: Arc::clone(&loaded),
+            sending: sending_of,
+            format: options.format,
+            clock,
+            store: Arc::clone(&store),
+            live: replace.clone(),
+            outbox: outbox.clone(),
+            status: sinks_sender.clone(),
+            account_files: Arc::clone(&account_files),
+            sink_files: Arc::clone(&sink_files),
         };
-        let lanes: Vec<_> = built.into_iter().map(lane).collect();
-        let (_, commands) = command::channel();
+        let lanes: Vec<_> = built
+            .into_iter()
+            .map(|(name, (sink, sending))| reloader.lane(&mut ways, name, sink, sending))
+            .collect();
+        let (to_watch, commands) = command::channel();
         let start = watching::Start {
             live: live.clone(),
             allow_removals: options.allow_removals,
@@ -222,7 +230,19 @@ impl Daemon {
         let retention =
             Retention { store: Arc::clone(&store), clock, kept, live, status: sinks_sender, newest };
         let refresh = Refresh { live: replace, sinks: ways, account_files, sink_files };
-        Ok(Self { options, store, watch, lanes, groups, retention, refresh, status, sinks_status })
+        Ok(Self {
+            options,
+            store,
+            watch,
+            lanes,
+            groups,
+            retention,
+            refresh,
+            reloader,
+            to_watch,
+            status,
+            sinks_status,
+        })
     }
 }
 

@@ -2,26 +2,32 @@
 //!
 //! Deliveries run on a thread and a runtime of their own: no receiver can delay the polling loop.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::runtime;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use super::reload::{Control, LaneChanges, PersonRequest};
 use super::systemd::{self, NotifyState};
 use super::until_done::UntilDone;
-use super::{Daemon, Ended, Error, per_sink};
+use super::{Daemon, Ended, Error, per_sink, report};
 use crate::deliver::Deliver;
+use crate::problem::{chain, lines};
 use crate::store;
+use crate::watch::Watch;
 
 /// The longest drain: attempts in flight after it are repeated by the next start.
 pub const DRAIN: Duration = Duration::from_secs(4);
 /// The longest close of the store: drain and close together take at most 5 s.
 const CLOSING: Duration = Duration::from_millis(700);
+/// The time between two status lines.
+const REPORTS_EVERY: Duration = Duration::from_secs(600);
 
 impl Daemon {
     /// Runs until the stop, or until all work is done if that was requested; then drains for at most 5 s.
@@ -29,38 +35,134 @@ impl Daemon {
     /// # Errors
     /// When the store fails, or no thread can be started.
     pub async fn run(self) -> Result<Ended, Error> {
-        let Self { options, store, watch, lanes, groups, retention, refresh, status, sinks_status } = self;
+        let Self {
+            options,
+            store,
+            watch,
+            lanes,
+            groups,
+            retention,
+            refresh,
+            mut reloader,
+            to_watch,
+            status,
+            sinks_status,
+        } = self;
         let stop = options.stop;
+        let clock = options.clock;
         let lanes_stop = CancellationToken::new();
         let done = UntilDone {
             store: Arc::clone(&store),
-            sinks: lanes.iter().map(|lane| lane.name.clone()).collect(),
+            live: reloader.live.subscribe(),
             status: status.clone(),
             sinks_status: sinks_status.clone(),
             outbox: groups.outbox.subscribe(),
             patience: options.until_done.unwrap_or_default(),
-            clock: options.clock,
+            clock,
         };
+        let mut done = std::pin::pin!(done.wait());
         let mut delivery = Delivery::start(lanes, lanes_stop.clone()).map_err(Error::Thread)?;
+        let mut watch_stop = stop.child_token();
         let mut watching = JoinSet::new();
-        watching.spawn(watch.run(stop.clone()));
+        watching.spawn(watch.run(watch_stop.clone()));
         let mut others = JoinSet::new();
         others.spawn(groups.run(lanes_stop.clone()));
         others.spawn(retention.run(lanes_stop.clone()));
-        others.spawn(refresh.run(lanes_stop.clone()));
-        let notify = |state| options.notifies_systemd.then(|| systemd::notify(state));
-        notify(NotifyState::Ready);
-        tracing::info!(open_tasks = status.borrow().open, "watching");
-        // The first loop that ends has failed, unless a stop came first.
-        let ended = tokio::select! {
-            () = stop.cancelled() => Ok(Vec::new()),
-            Some(ended) = watching.join_next() => flatten(ended).map(|()| Vec::new()),
-            ended = first_failure(&mut others) => ended.map(|()| Vec::new()),
-            ended = delivery.ended() => ended.map(|()| Vec::new()),
-            left = done.wait(), if options.until_done.is_some() => left,
-            error = store.failed() => Err(error),
+        let mut ways = refresh.sinks.clone();
+        let mut refresh_stop = lanes_stop.child_token();
+        let mut refreshing = JoinSet::new();
+        refreshing.spawn(refresh.run(refresh_stop.clone()));
+        let notify = |states: &[NotifyState<'_>]| {
+            if options.notifies_systemd {
+                systemd::notify(states);
+            }
         };
-        notify(NotifyState::Stopping);
+        notify(&[NotifyState::Ready]);
+        tracing::info!(open_tasks = status.borrow().open, "watching");
+        let (mut requests, load) = match options.control {
+            Some(Control { requests, load }) => (Some(requests), Some(load)),
+            None => (None, None),
+        };
+        let mut report_at = clock.now().steady + REPORTS_EVERY;
+        let ended = loop {
+            // The first loop that ends has failed, unless a stop came first.
+            let request = tokio::select! {
+                biased;
+                () = stop.cancelled() => break Ok(Vec::new()),
+                Some(ended) = watching.join_next() => break flatten(ended).map(|_| Vec::new()),
+                ended = first_failure(&mut others) => break ended.map(|()| Vec::new()),
+                ended = delivery.ended() => break ended.map(|()| Vec::new()),
+                left = &mut done, if options.until_done.is_some() => break left,
+                error = store.failed() => break Err(error),
+                Some(request) = received(&mut requests) => request,
+                () = clock.sleep_until(report_at), if load.is_some() => PersonRequest::Report,
+            };
+            if let (PersonRequest::Reload, Some(load)) = (request, &load) {
+                let now = NotifyState::monotonic_usec_now().ok();
+                notify(&[NotifyState::Reloading].into_iter().chain(now).collect::<Vec<_>>());
+                let open = status.borrow().open;
+                let prepared = tokio::select! {
+                    prepared = reloader.prepare(Arc::clone(load), open) => prepared,
+                    () = stop.cancelled() => break Ok(Vec::new()),
+                };
+                let registered = match prepared {
+                    Ok(prepared) => match reloader.register(&prepared).await {
+                        Ok(listed) => Ok((prepared, listed)),
+                        Err(Error::Store(error)) => break Err(error),
+                        Err(error) => Err(chain(&error)),
+                    },
+                    Err(problems) => Err(lines(&problems)),
+                };
+                match registered {
+                    Ok((prepared, listed)) => {
+                        refresh_stop.cancel();
+                        watch_stop.cancel();
+                        if let Err(error) = all(&mut refreshing).await {
+                            break Err(error);
+                        }
+                        let Some(stopped) = watching.join_next().await else {
+                            break Err(store::Error::Closed);
+                        };
+                        let stopped = match flatten(stopped) {
+                            Ok(stopped) => stopped,
+                            Err(error) => break Err(error),
+                        };
+                        let (changes, refresh) = reloader.publish(prepared, listed, ways);
+                        ways = refresh.sinks.clone();
+                        // The guard against the removal of many tasks was passed.
+                        let watch = match Watch::reload(stopped, true).await {
+                            Ok(watch) => watch,
+                            Err(error) => break Err(error),
+                        };
+                        watch_stop = stop.child_token();
+                        watching.spawn(watch.run(watch_stop.clone()));
+                        refresh_stop = lanes_stop.child_token();
+                        refreshing.spawn(refresh.run(refresh_stop.clone()));
+                        delivery.change(changes);
+                        tracing::info!(open_tasks = status.borrow().open, "configuration reloaded");
+                        notify(&[NotifyState::Ready]);
+                    }
+                    Err(reason) => {
+                        for problem in reason.lines() {
+                            tracing::error!(
+                                problem,
+                                "reload refused; the previous configuration stays in use"
+                            );
+                        }
+                        let first = reason.lines().next().unwrap_or_default();
+                        notify(&[
+                            NotifyState::Ready,
+                            NotifyState::Status(&format!("reload refused: {first}")),
+                        ]);
+                        continue;
+                    }
+                }
+            }
+            let line = report::report(&to_watch, store.as_ref(), clock.now()).await;
+            notify(&line.iter().map(|line| NotifyState::Status(line)).collect::<Vec<_>>());
+            report_at = clock.now().steady + REPORTS_EVERY;
+        };
+        notify(&[NotifyState::Stopping]);
         stop.cancel();
         let drained = tokio::time::timeout(DRAIN, async {
             if ended.is_err() {
@@ -70,7 +172,7 @@ impl Daemon {
             }
             let watched = all(&mut watching).await;
             lanes_stop.cancel();
-            let other = all(&mut others).await;
+            let other = all(&mut others).await.and(all(&mut refreshing).await);
             let delivered = delivery.ended().await;
             watched.and(other).and(delivered)
         });
@@ -80,6 +182,7 @@ impl Daemon {
         });
         watching.shutdown().await;
         others.shutdown().await;
+        refreshing.shutdown().await;
         delivery.abort.cancel();
         let closed = async {
             let outbox = store.outbox().await.ok();
@@ -104,6 +207,14 @@ struct Delivery {
     thread: Option<JoinHandle<()>>,
     result: oneshot::Receiver<Result<(), store::Error>>,
     abort: CancellationToken,
+    changes: mpsc::UnboundedSender<LaneChanges>,
+}
+
+/// A delivery loop that runs.
+struct RunningLane {
+    stop: CancellationToken,
+    /// Cancelled at its end.
+    ended: CancellationToken,
 }
 
 impl Delivery {
@@ -112,20 +223,39 @@ impl Delivery {
         let aborted = abort.clone();
         let (sender, result) = oneshot::channel();
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let (changes, mut changed) = mpsc::unbounded_channel();
+        let first = LaneChanges { stop: Vec::new(), start: lanes };
         let thread = std::thread::Builder::new().name("deliver".to_owned()).spawn(move || {
             let result = runtime.block_on(async {
-                let mut running = JoinSet::new();
-                lanes.into_iter().for_each(|lane| _ = running.spawn(lane.run(stop.clone())));
-                tokio::select! {
-                    result = until_failure(&mut running) => result,
-                    () = aborted.cancelled() => Ok(()),
+                let mut tasks = JoinSet::new();
+                let mut running = HashMap::new();
+                change_lanes(first, &mut tasks, &mut running, &stop);
+                loop {
+                    tokio::select! {
+                        Some(ended) = tasks.join_next() => {
+                            flatten(ended)?;
+                            if tasks.is_empty() && stop.is_cancelled() {
+                                return Ok(());
+                            }
+                        }
+                        Some(changes) = changed.recv() => {
+                            change_lanes(changes, &mut tasks, &mut running, &stop);
+                        }
+                        () = aborted.cancelled() => return Ok(()),
+                    }
                 }
             });
             // A sink with a hanging file system does not delay a stop.
             runtime.shutdown_background();
             let _ = sender.send(result);
         })?;
-        Ok(Self { thread: Some(thread), result, abort })
+        Ok(Self { thread: Some(thread), result, abort, changes })
+    }
+
+    /// Changes the lanes while the others run.
+    fn change(&self, changes: LaneChanges) {
+        // An error means that the thread has ended, which the supervisor notices.
+        let _ = self.changes.send(changes);
     }
 
     /// Waits for the end of all lanes, or for the first failure; a panic continues here.
@@ -143,6 +273,34 @@ impl Delivery {
     }
 }
 
+/// Ends lanes, and begins new ones: a lane with the name of an ended one waits for its end, so that no event is
+/// delivered by both.
+fn change_lanes(
+    changes: LaneChanges,
+    tasks: &mut JoinSet<Result<(), store::Error>>,
+    running: &mut HashMap<String, RunningLane>,
+    stop: &CancellationToken,
+) {
+    let LaneChanges { stop: ending, start } = changes;
+    for name in &ending {
+        if let Some(lane) = running.get(name) {
+            lane.stop.cancel();
+        }
+    }
+    for lane in start {
+        let own = RunningLane { stop: stop.child_token(), ended: CancellationToken::new() };
+        let (stop, ended) = (own.stop.clone(), own.ended.clone());
+        let before = running.insert(lane.name.clone(), own);
+        tasks.spawn(async move {
+            let _end = ended.drop_guard();
+            if let Some(before) = before {
+                before.ended.cancelled().await;
+            }
+            lane.run(stop).await
+        });
+    }
+}
+
 /// Waits until one of them fails; an end without failure changes nothing.
 async fn first_failure(tasks: &mut JoinSet<Result<(), store::Error>>) -> Result<(), store::Error> {
     until_failure(tasks).await?;
@@ -157,17 +315,25 @@ async fn until_failure(tasks: &mut JoinSet<Result<(), store::Error>>) -> Result<
     Ok(())
 }
 
+/// The next request of a person; never without a way for them.
+async fn received(requests: &mut Option<mpsc::Receiver<PersonRequest>>) -> Option<PersonRequest> {
+    match requests {
+        Some(requests) => requests.recv().await,
+        None => None,
+    }
+}
+
 /// Waits for all of them. Returns the first failure.
-pub async fn all(tasks: &mut JoinSet<Result<(), store::Error>>) -> Result<(), store::Error> {
+pub async fn all<T: 'static>(tasks: &mut JoinSet<Result<T, store::Error>>) -> Result<(), store::Error> {
     let mut result = Ok(());
     while let Some(ended) = tasks.join_next().await {
-        result = result.and(flatten(ended));
+        result = result.and(flatten(ended).map(drop));
     }
     result
 }
 
 /// A panic continues in its owner.
-fn flatten(ended: Result<Result<(), store::Error>, JoinError>) -> Result<(), store::Error> {
+fn flatten<T>(ended: Result<Result<T, store::Error>, JoinError>) -> Result<T, store::Error> {
     match ended {
         Ok(result) => result,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),

@@ -18,14 +18,14 @@ pub async fn patiently<T>(clock: Clock, part: impl Future<Output = T>) -> T {
     loop {
         tokio::select! {
             done = &mut part => return done,
-            () = clock.sleep_until(clock.now().steady + EXTENDS_EVERY) => notify(NotifyState::ExtendTimeoutUsec(EXTENDS_BY_MICROSECONDS)),
+            () = clock.sleep_until(clock.now().steady + EXTENDS_EVERY) => notify(&[NotifyState::ExtendTimeoutUsec(EXTENDS_BY_MICROSECONDS)]),
         }
     }
 }
 
 /// Notifies systemd, where it listens.
-pub fn notify(state: NotifyState<'_>) {
-    if let Err(error) = sd_notify::notify(&[state]) {
+pub fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
         tracing::warn!(error_message = %error, "systemd could not be notified");
     }
 }

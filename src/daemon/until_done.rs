@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::per_sink;
 use crate::clock::{Clock, Steady};
 use crate::deliver;
+use crate::live::{self, Live};
 use crate::model::lasting::Lasting;
 use crate::store::{Error, Store};
 use crate::watch::WatchStatus;
@@ -21,8 +22,8 @@ const UNLOGGED: Duration = Duration::from_secs(5);
 pub struct UntilDone {
     /// The store with the outbox.
     pub store: Arc<dyn Store>,
-    /// The configured sinks.
-    pub sinks: Vec<String>,
+    /// The live configuration: its sinks count.
+    pub live: Live,
     /// The state of the polling loop.
     pub status: watch::Receiver<WatchStatus>,
     /// The state of each sink.
@@ -132,15 +133,14 @@ impl UntilDone {
         if open > 0 && held.is_empty() {
             return Ok(Left::Work);
         }
-        if self.sinks.iter().any(goes_on) {
+        let current = live::current(&self.live);
+        let sinks = &current.sinks;
+        if sinks.iter().any(goes_on) {
             return Ok(Left::Deliveries);
         }
         let outbox = self.store.outbox().await?;
         // A lane that has not read the outbox yet may have new rows.
-        if self
-            .sinks
-            .iter()
-            .any(|sink| outbox.get(sink).is_some_and(|rest| *rest > 0) && !stands(sink).is_on_hold)
+        if sinks.iter().any(|sink| outbox.get(sink).is_some_and(|rest| *rest > 0) && !stands(sink).is_on_hold)
         {
             return Ok(Left::Deliveries);
         }
@@ -151,7 +151,7 @@ impl UntilDone {
         let mut stuck: Vec<_> = outbox.iter().filter(|(_, rest)| **rest > 0).collect();
         stuck.sort_unstable();
         held.extend(stuck.into_iter().map(|(sink, rest)| {
-            let why = if self.sinks.contains(sink) { "is held" } else { "is not configured" };
+            let why = if sinks.contains(sink) { "is held" } else { "is not configured" };
             format!("deliveries to the sink {sink} ({rest}), which {why}")
         }));
         Ok(if held.is_empty() { Left::Nothing } else { Left::Held(held) })
@@ -182,12 +182,12 @@ mod tests {
         let event = Event::stored(uuid::Uuid::nil(), Kind::AccountHeld, Wall(0), String::new());
         store.add_event(event, sinks.iter().map(ToString::to_string).collect()).await.unwrap();
         let (telling, sinks_status) = watch::channel(log(IDLE));
-        let sinks = vec!["log".to_owned()];
+        let live = live::of_sinks(&["log"]);
         let clock = Clock::start();
         (
             UntilDone {
                 store,
-                sinks,
+                live,
                 status: standing,
                 sinks_status,
                 outbox: watch::channel(()).1,

@@ -233,7 +233,7 @@ impl RunningLoop {
                 self.lane.probe_now(now);
                 Ok(())
             }
-            Action::Retry(_) => Err(CommandRefused::Unknown),
+            Action::Retry(_) | Action::Report(_) => Err(CommandRefused::Unknown),
         };
         command.respond(result);
     }

@@ -2,6 +2,8 @@
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::clock::Steady;
+
 /// The bound of waiting commands: a loop handles all of them in its next turn.
 const WAITING: usize = 64;
 
@@ -9,14 +11,36 @@ const WAITING: usize = 64;
 pub struct Command {
     /// The requested action.
     pub action: Action,
-    result: oneshot::Sender<Result<(), CommandRefused>>,
+    /// The receiver of the result, which may be gone.
+    pub result: oneshot::Sender<Result<(), CommandRefused>>,
 }
 
 /// An action of a loop.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Action {
     /// Probes the hold of that account or sink now.
     Retry(String),
+    /// Reports the state of the polling loop.
+    Report(oneshot::Sender<WatchReport>),
+}
+
+/// The state of the polling loop, for people.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct WatchReport {
+    /// Number of open tasks.
+    pub open: usize,
+    /// Number of tasks that ended since the start of the daemon.
+    pub finished: u64,
+    /// The accounts and operations on hold.
+    pub on_hold: Vec<String>,
+    /// Number of rate-limit scopes whose rate is reduced after refusals.
+    pub throttled: usize,
+    /// Polls a second, over all rate-limit scopes with tasks.
+    pub rate_used: f64,
+    /// Allowed polls a second, over all rate-limit scopes with tasks.
+    pub rate_allowed: f64,
+    /// The moment of the next poll; `None`: not before a response arrives.
+    pub next_poll: Option<Steady>,
 }
 
 /// The reason why a command changed nothing.

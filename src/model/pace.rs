@@ -51,6 +51,16 @@ impl Pace {
         }
     }
 
+    /// The same pace after a reload, with the rate of this one: no slot comes earlier, and a throttled rate of the same
+    /// limit stays throttled.
+    pub fn continued(self, before: Self) -> Self {
+        let full = |pace: &Self| pace.throttle.as_ref().map(Throttle::interval);
+        if full(&self) == full(&before) {
+            return before;
+        }
+        Self { next: self.next.max(before.next), ..self }
+    }
+
     /// Moment of the next slot.
     pub fn next(&self) -> Steady {
         self.next

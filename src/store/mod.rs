@@ -184,6 +184,9 @@ pub trait Store: Send + Sync {
     /// The targets of all registered tasks.
     async fn targets(&self) -> Result<HashMap<TargetRow, Target>, Error>;
 
+    /// The rows of those of these tasks that are open. Nothing is written.
+    async fn open_among(&self, tasks: Vec<NewTask>) -> Result<Vec<Row>, Error>;
+
     /// At most `limit` open tasks of these targets in the order of their keys, after that key. `None`: of all
     /// targets.
     async fn open_tasks(

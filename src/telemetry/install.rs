@@ -4,12 +4,16 @@
 //! signature or token at `debug`; no setting allows more than its warnings, and records of the `log` crate
 //! are not bridged.
 
+use std::sync::OnceLock;
+
+#[cfg(test)]
+use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
-use tracing::{Subscriber, warn};
+use tracing::warn;
 use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::filter::{EnvFilter, FilterFn, ParseError, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::{Layer, Registry};
+use tracing_subscriber::{Layer, Registry, reload};
 
 use super::layer::{LineFormat, LineLayer, is_ours};
 use super::{Config, Format, ResolvedFormat, Surroundings};
@@ -32,13 +36,29 @@ pub fn init(config: &Config, surroundings: Surroundings) -> Result<(), Problem> 
     let format = config.format.resolve(surroundings);
     let layer = layer(format, surroundings)?;
     // An error means that a log is installed already.
-    _ = tracing::subscriber::set_global_default(subscriber(layer, filter));
+    let (filter, handle) = reload::Layer::new(filter);
+    let subscriber = Registry::default().with(layer).with(filter).with(libraries_at_most_warn());
+    if tracing::subscriber::set_global_default(subscriber).is_ok() {
+        let _ = SET_FILTER.set(Box::new(move |filter| _ = handle.reload(filter)));
+    }
     if config.format == Format::Journal && format != ResolvedFormat::Journal {
         warn!("standard error is not connected to the journal; log.format falls back to auto");
     }
     Ok(())
 }
 
+/// Replaces the filter of the installed log.
+static SET_FILTER: OnceLock<Box<dyn Fn(EnvFilter) + Send + Sync>> = OnceLock::new();
+
+/// Uses another level from now on. `$RUST_LOG` was checked by [`init`].
+pub fn set_level(level: Level) {
+    let rust_log = std::env::var("RUST_LOG").unwrap_or_default();
+    if let (Some(set), Ok(filter)) = (SET_FILTER.get(), filter(level, &rust_log)) {
+        set(filter);
+    }
+}
+
+#[cfg(test)]
 fn subscriber(layer: BoxedLayer, filter: EnvFilter) -> impl Subscriber + Send + Sync {
     Registry::default().with(layer).with(filter).with(libraries_at_most_warn())
 }

@@ -23,7 +23,8 @@ const MANY: usize = 20;
 
 impl Machine {
     /// Loads every open task. Tasks that the file does not list any more are abandoned, which is the first
-    /// write. Tasks of an account or operation that is not configured any more wait, with a log line.
+    /// write. Tasks of an account or operation that is not configured any more wait, with a log line. `before` is the
+    /// loop before a reload, whose holds and rates continue.
     ///
     /// # Errors
     /// When the store fails.
@@ -32,11 +33,17 @@ impl Machine {
         allow_removals: bool,
         store: &dyn Store,
         now: impl Fn() -> Moment,
+        before: Option<Self>,
     ) -> Result<(Self, Vec<Write>), Error> {
         let evidence = store.evidence().await?.into_iter().map(restored).collect();
         let mut machine = Self::new(Arc::clone(&current), evidence);
         let targets = store.targets().await?;
         let mut known: HashMap<TargetRow, TargetIndex> = HashMap::new();
+        // The time that a task has run is measured by the steady clock, also across a reload.
+        let started: HashMap<Row, Started> = match &before {
+            Some(before) => before.board.tasks().map(|task| (task.row, task.started)).collect(),
+            None => HashMap::new(),
+        };
         let mut gone = Vec::new();
         let mut after = Row(0);
         loop {
@@ -49,12 +56,22 @@ impl Machine {
                 // A target is never deleted, and was written before its task.
                 let Some(target) = targets.get(&task.target) else { continue };
                 let target = *known.entry(task.target).or_insert_with(|| machine.add_target(target, now));
-                let slot = machine.board.add(waiting(task, target, &current.policy, now), now);
+                let mut task = waiting(task, target, &current.policy, now);
+                let is_same = |started: &&Started| started.local == task.started.local;
+                if let Some(started) = started.get(&task.row).filter(is_same) {
+                    task.started.steady = started.steady;
+                }
+                let slot = machine.board.add(task, now);
                 gone.extend(is_gone.then_some(slot));
             }
         }
-        let removed = machine.remove(gone, allow_removals, now());
-        Ok((machine, removed))
+        let ended = match before {
+            Some(mut before) => machine.continue_as(&mut before, now()),
+            None => Vec::new(),
+        };
+        let mut writes = machine.remove(gone, allow_removals, now());
+        writes.extend(ended);
+        Ok((machine, writes))
     }
 
     /// Abandons the open tasks that the file does not list any more. The removal of more than half of 20 or

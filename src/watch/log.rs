@@ -196,7 +196,13 @@ impl Machine {
         Some((probes.lasting.since.wall, now.wall_of(probes.next())))
     }
 
-    fn hold_event(&mut self, scope: Scope, hold: &Hold<Fault>, now: Moment, is_over: bool) -> Option<Write> {
+    pub(super) fn hold_event(
+        &mut self,
+        scope: Scope,
+        hold: &Hold<Fault>,
+        now: Moment,
+        is_over: bool,
+    ) -> Option<Write> {
         self.hold_events = self.hold_events.wrapping_add(1);
         let (account, region, operation) = self.names(scope)?;
         let held = Held {
@@ -230,7 +236,7 @@ impl Machine {
         }
     }
 
-    fn name(&self, scope: Scope) -> String {
+    pub(super) fn name(&self, scope: Scope) -> String {
         let Some(Known { target, route, .. }) = self.known(scope) else { return String::new() };
         let Target { account, region, operation } = &**target;
         match scope {

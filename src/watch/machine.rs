@@ -3,13 +3,14 @@
 //! Connects the board (the next task, and the meaning of a response) with the cloud (the requests of a
 //! target). Input: moments, responses, and stored writes. Output: polls to send, and [`Write`]s to store.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::write::{Durable, FinalStep, Step, StepKind, Write, hot_row};
 use crate::clock::{Moment, Steady, Wall};
 use crate::cloud::PollRoute;
 use crate::live::Current;
+use crate::live::command::WatchReport;
 use crate::model::board::{AccountIndex, Board, KeyIndex, Scope, Settlement};
 use crate::model::due::Slot;
 use crate::model::gate::Evidence;
@@ -33,6 +34,8 @@ pub struct Machine {
     evidence: HashMap<String, Evidence>,
     /// The number of events of holds and releases: two in one millisecond need different ids.
     pub(super) hold_events: u32,
+    /// Number of tasks that ended since the start of the daemon.
+    pub(super) finished: u64,
 }
 
 /// A target, and how it is polled.
@@ -81,6 +84,7 @@ impl Machine {
             target_of_key: HashMap::new(),
             evidence,
             hold_events: 0,
+            finished: 0,
         }
     }
 
@@ -143,7 +147,10 @@ impl Machine {
     pub fn written(&mut self, written: Durable) {
         match written {
             Durable::Change(slot, task) => self.board.put_back(slot, *task),
-            Durable::End(slot, target) => self.board.remove(slot, target),
+            Durable::End(slot, target) => {
+                self.finished = self.finished.saturating_add(1);
+                self.board.remove(slot, target);
+            }
             Durable::Other => {}
         }
     }
@@ -204,6 +211,59 @@ impl Machine {
         let Some(account) = self.accounts.get(account) else { return false };
         self.board.probe_now(*account, now);
         true
+    }
+
+    /// Continues as the loop before a reload: gates, clock offsets and counters. Returns the events of holds that end,
+    /// since their account or pace key is not used any more.
+    pub(super) fn continue_as(&mut self, before: &mut Self, now: Moment) -> Vec<Write> {
+        self.hold_events = before.hold_events;
+        self.finished = before.finished;
+        let accounts: Vec<_> = self
+            .accounts
+            .iter()
+            .filter(|(name, _)| self.current.cloud.has_same_account(&before.current.cloud, name))
+            .filter_map(|(name, own)| Some((*own, *before.accounts.get(name)?)))
+            .collect();
+        let keys: Vec<_> =
+            self.keys.iter().filter_map(|(key, own)| Some((*own, *before.keys.get(key)?))).collect();
+        let continued = accounts.iter().map(|(_, other)| Scope::Account(*other));
+        let continued: HashSet<_> =
+            continued.chain(keys.iter().map(|(_, other)| Scope::Key(*other))).collect();
+        let all = before.accounts.values().map(|account| Scope::Account(*account));
+        let all: Vec<_> = all.chain(before.keys.values().map(|key| Scope::Key(*key))).collect();
+        let ended = all.into_iter().filter(|scope| !continued.contains(scope)).filter_map(|scope| {
+            let hold = before.board.gate(scope).hold()?.clone();
+            before.hold_event(scope, &hold, now, true)
+        });
+        let ended: Vec<_> = ended.collect();
+        self.hold_events = before.hold_events;
+        self.board.continue_as(&mut before.board, &accounts, &keys, now.steady);
+        ended
+    }
+
+    /// The state of the loop, for people.
+    pub(super) fn for_people(&mut self, now: Steady) -> WatchReport {
+        let accounts = self.accounts.values().map(|account| Scope::Account(*account));
+        let keys: Vec<_> = self.keys.values().map(|key| Scope::Key(*key)).collect();
+        let is_held =
+            |scope: &Scope| self.board.gate(*scope).hold().is_some() && self.board.tasks_of(*scope) > 0;
+        let mut on_hold: Vec<_> =
+            accounts.chain(keys.iter().copied()).filter(is_held).map(|scope| self.name(scope)).collect();
+        on_hold.sort_unstable();
+        let paces: Vec<_> = keys
+            .iter()
+            .filter(|scope| self.board.tasks_of(**scope) > 0)
+            .map(|scope| &self.board.gate(*scope).pace)
+            .collect();
+        WatchReport {
+            open: self.board.open(),
+            finished: self.finished,
+            on_hold,
+            throttled: paces.iter().filter(|pace| pace.is_throttled(now)).count(),
+            rate_used: paces.iter().filter_map(|pace| pace.used_rate(now)).sum(),
+            rate_allowed: paces.iter().filter_map(|pace| pace.allowed_rate(now)).sum(),
+            next_poll: self.board.wake(false).map(|at| at.max(now)),
+        }
     }
 
     /// Adds a target to the board. If it cannot be polled, its tasks wait, with a log line.

@@ -69,6 +69,12 @@ pub struct Watch {
     backlog: VecDeque<Write>,
 }
 
+/// A loop that stopped, with its state: a reload continues it.
+pub struct StoppedWatch {
+    parts: Start,
+    machine: Machine,
+}
+
 struct Polled {
     slot: Slot,
     sent: Moment,
@@ -82,9 +88,24 @@ impl Watch {
     /// # Errors
     /// When the store fails.
     pub async fn load(parts: Start) -> Result<Self, Error> {
+        Self::new(parts, None).await
+    }
+
+    /// Loads every open task for the present snapshot, and continues as the stopped loop.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn reload(stopped: StoppedWatch, allow_removals: bool) -> Result<Self, Error> {
+        let StoppedWatch { mut parts, machine } = stopped;
+        parts.live.mark_unchanged();
+        Self::new(Start { allow_removals, ..parts }, Some(machine)).await
+    }
+
+    async fn new(parts: Start, before: Option<Machine>) -> Result<Self, Error> {
         let current = live::current(&parts.live);
         let clock = parts.clock;
-        let loading = Machine::load(current, parts.allow_removals, parts.store.as_ref(), || clock.now());
+        let loading =
+            Machine::load(current, parts.allow_removals, parts.store.as_ref(), || clock.now(), before);
         let (machine, first) = loading.await?;
         parts.status.send_replace(machine.status());
         let polls = JoinSet::new();
@@ -99,7 +120,7 @@ impl Watch {
     ///
     /// # Errors
     /// When the store fails; nothing that was acknowledged is lost then.
-    pub async fn run(mut self, stop: CancellationToken) -> Result<(), Error> {
+    pub async fn run(mut self, stop: CancellationToken) -> Result<StoppedWatch, Error> {
         while !stop.is_cancelled() {
             let now = self.parts.clock.now();
             while self.has_room_for_writes()
@@ -193,14 +214,20 @@ impl Watch {
 
     fn carry_out(&mut self, command: Command) {
         let now = self.parts.clock.now().steady;
-        let result = match &command.action {
-            Action::Retry(account) if self.machine.retry(account, now) => Ok(()),
+        let Command { action, result } = command;
+        let done = match action {
+            Action::Retry(account) if self.machine.retry(&account, now) => Ok(()),
             Action::Retry(_) => Err(CommandRefused::Unknown),
+            Action::Report(to) => {
+                // The receiver may be gone.
+                let _ = to.send(self.machine.for_people(now));
+                Ok(())
+            }
         };
-        command.respond(result);
+        let _ = result.send(done);
     }
 
-    async fn drain(mut self) -> Result<(), Error> {
+    async fn drain(mut self) -> Result<StoppedWatch, Error> {
         let clock = self.parts.clock;
         let until = clock.now().steady + DRAIN;
         while !(self.polls.is_empty() && self.writes.is_empty() && self.backlog.is_empty()) {
@@ -214,7 +241,7 @@ impl Watch {
             self.parts.store.save(rows.to_vec()).await?;
         }
         self.parts.status.send_replace(self.machine.status());
-        Ok(())
+        Ok(StoppedWatch { parts: self.parts, machine: self.machine })
     }
 }
 

@@ -87,7 +87,7 @@ async fn machine() -> Machine {
     let mut listed = RowSet::default();
     registered.iter().for_each(|registered| listed.insert(registered.row));
     let current = Current { policy, cloud, routes: Routes::default(), listed, sinks: BTreeSet::new() };
-    Machine::load(Arc::new(current), false, &*store, || at(0)).await.unwrap().0
+    Machine::load(Arc::new(current), false, &*store, || at(0), None).await.unwrap().0
 }
 
 fn at(seconds: i64) -> Moment {

@@ -48,7 +48,7 @@ fn every_command_of_the_pages_is_one_that_exists() {
             ["install", "-m", "644", shipped, _] => assert!(Path::new(shipped).is_file(), "{shipped}"),
             ["systemd-sysusers"] | ["journalctl", ..] | ["systemctl", "daemon-reload"] => {}
             ["opwatch", "check"] | ["opwatch", "check", "--live"] => {}
-            ["systemctl", "restart", unit] | ["systemctl", "enable", "--now", unit] => {
+            ["systemctl", "reload", unit] | ["systemctl", "enable", "--now", unit] => {
                 assert!(Path::new(&format!("systemd/{unit}.service")).is_file())
             }
             _ => panic!("no test knows this command: {line}"),

@@ -191,6 +191,7 @@ fn table_of(texts: &Texts, section: &Section) -> String {
             texts.of(default),
             if example == default { String::new() } else { format!("`{example}`") },
         ];
+        let cells = cells.map(|cell| cell.replace('|', "\\|"));
         let _written = writeln!(page, "| {} |", cells.join(" | "));
     }
     page.push('\n');

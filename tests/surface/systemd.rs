@@ -123,6 +123,14 @@ eventually told 1
 seen event told 1
 seen explained journalctl -x MESSAGE_ID=053e0b96e04547b7b376602525e0a207 OPWATCH_TASK=1
 seen file cat /var/log/opwatch/events.jsonl
+systemctl reload opwatch
+eventually journalctl --quiet --output=cat --grep='configuration reloaded' --unit=opwatch
+seen reloaded systemctl show --property=ActiveState,StatusText opwatch
+echo nonsense >>/etc/opwatch/opwatch.toml
+systemctl reload opwatch
+eventually journalctl --quiet --output=cat --grep='reload refused' --unit=opwatch
+seen refused_reload systemctl show --property=ActiveState,StatusText opwatch
+sed -i '$d' /etc/opwatch/opwatch.toml
 seen owners stat --format='%U:%G:%a:%n' /var/lib/opwatch/opwatch.db /etc/opwatch/opwatch.toml
 
 systemctl kill --signal=KILL --kill-whom=main opwatch
@@ -197,6 +205,8 @@ fn installed_as_in_the_readme_it_starts_delivers_survives_a_kill_and_stops() {
                 "root:opwatch:640:/etc/opwatch/opwatch.toml",
             ],
         ),
+        ("reloaded", &["ActiveState=active", "1 open, 1 finished"]),
+        ("refused_reload", &["ActiveState=active", "reload refused: /etc/opwatch/opwatch.toml:"]),
         ("restarted", &["ActiveState=active", "NRestarts=1"]),
         ("stopped", &["ActiveState=inactive", "ExecMainStatus=0", "Result=success"]),
         ("refused", &["ActiveState=failed", "ExecMainStatus=2", "NRestarts=0"]),

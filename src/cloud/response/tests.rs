@@ -13,7 +13,7 @@ fn read(body: &str) -> Result<Reading, Fault> {
 }
 
 fn http_fault(name: &str, status: u16) -> Fault {
-    let message = format!("the server returned HTTP  {status}");
+    let message = format!("the server returned HTTP {status}");
     codes::fault(Cause::Http(status), &message, Operations::built_in().get(name).unwrap())
 }
 

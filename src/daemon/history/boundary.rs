@@ -294,6 +294,10 @@ impl Store for ScriptedStore {
         self.inner.register(tasks, now, due).await
     }
 
+    async fn open_among(&self, tasks: Vec<NewTask>) -> Result<Vec<Row>, Error> {
+        self.inner.open_among(tasks).await
+    }
+
     async fn targets(&self) -> Result<HashMap<TargetRow, Target>, Error> {
         self.inner.targets().await
     }

@@ -42,7 +42,7 @@ use crate::register::listed::{Listed, listed};
 use crate::register::{TaskEntry, WrittenId};
 use crate::store::{self, Store};
 use crate::units::{Limit, Span};
-use crate::watch::{self as watching, Watch, WatchStatus};
+use crate::watch::{self as watching, StoppedWatch, Watch, WatchStatus};
 use boundary::{Breakage, Outside, ScriptedCloud, ScriptedSink, ScriptedStore};
 use witness::Witness;
 use world::{EPOCH_MS, HOUR, MINUTE, SinkBehaviour, Weather, World, share};
@@ -75,10 +75,11 @@ struct History<'a> {
 
 /// One process between a start and its end.
 struct Life {
-    watch: JoinSet<Result<(), store::Error>>,
+    watch: JoinSet<Result<StoppedWatch, store::Error>>,
     others: JoinSet<Result<(), store::Error>>,
     stop: CancellationToken,
     lanes_stop: CancellationToken,
+    live: watch::Sender<Arc<Current>>,
 }
 
 impl Stage {
@@ -172,7 +173,7 @@ impl History<'_> {
             tokio::select! {
                 () = tokio::time::sleep(left) => {}
                 () = self.outside.over.notified() => {}
-                Some(ended) = life.watch.join_next() => return Err(format!("the polling loop ended: {ended:?}")),
+                Some(ended) = life.watch.join_next() => return Err(format!("the polling loop ended: {:?}", ended.map(|ended| ended.map(drop)))),
                 Some(ended) = life.others.join_next() => return Err(format!("a loop ended: {ended:?}")),
             }
             let has_crashed = {
@@ -248,8 +249,11 @@ impl History<'_> {
         self.outside.state().world.weather = weather;
     }
 
-    /// A clean stop, and a start with a delay.
+    /// A reload, or a clean stop and a start with a delay.
     async fn restart(&mut self) -> Result<(), String> {
+        if self.outside.state().world.rng.random_bool(0.5) {
+            return self.reload().await;
+        }
         self.stop().await?;
         self.rest().await;
         self.start().await
@@ -329,10 +333,9 @@ impl History<'_> {
         listed(&entries, &[], &self.stage.catalogue, |task| tasks.push(task)).ok().map(|_| tasks)
     }
 
-    /// Starts a process, as in the daemon.
-    async fn start(&mut self) -> Result<(), String> {
+    /// Registers the listed tasks. Returns the new configuration.
+    async fn current(&self) -> Result<Current, String> {
         let outside = &self.outside;
-        outside.state().has_crashed = false;
         let store = &self.store;
         let clock = outside.clock.clock();
         let tasks = self.read_file().ok_or("a good list is refused")?;
@@ -356,14 +359,51 @@ impl History<'_> {
             outcomes: None,
             labels: BTreeMap::new(),
         };
-        let current = Current {
+        Ok(Current {
             policy: self.policy,
             cloud: cloud.map_err(|error| error.to_string())?,
             routes: Routes(SINKS.iter().map(route).collect()),
             listed,
             sinks: SINKS.iter().map(ToString::to_string).collect(),
-        };
-        let (_, live) = watch::channel(Arc::new(current));
+        })
+    }
+
+    /// A reload, as in the daemon: the polling loop stops and continues, the lanes run on.
+    async fn reload(&mut self) -> Result<(), String> {
+        let reloaded = tokio::time::timeout(DRAIN, self.reload_now()).await;
+        match reloaded {
+            Ok(Ok(true)) => Ok(()),
+            // A crash during the reload.
+            Ok(Ok(false)) | Err(_) => self.crash().await,
+            Ok(Err(what)) => Err(what),
+        }
+    }
+
+    /// Returns whether the process continues.
+    async fn reload_now(&mut self) -> Result<bool, String> {
+        let Some(life) = &mut self.life else { return Ok(false) };
+        life.stop.cancel();
+        let Some(Ok(Ok(stopped))) = life.watch.join_next().await else { return Ok(false) };
+        if self.outside.state().has_crashed {
+            return Ok(false);
+        }
+        let current = self.current().await?;
+        let Some(life) = &mut self.life else { return Ok(false) };
+        life.live.send_replace(Arc::new(current));
+        let watch = Watch::reload(stopped, true).await.map_err(|error| error.to_string())?;
+        life.stop = CancellationToken::new();
+        life.watch.spawn(watch.run(life.stop.clone()));
+        Ok(true)
+    }
+
+    /// Starts a process, as in the daemon.
+    async fn start(&mut self) -> Result<(), String> {
+        self.outside.state().has_crashed = false;
+        let current = self.current().await?;
+        let (outside, store) = (&self.outside, &self.store);
+        let clock = outside.clock.clock();
+        let failed = |error: store::Error| error.to_string();
+        let (replace, live) = watch::channel(Arc::new(current));
         let (outbox, _) = watch::channel(());
         let (sinks_status, _) = watch::channel(BTreeMap::new());
         let newest = store.newest().await.map_err(failed)?;
@@ -407,7 +447,7 @@ impl History<'_> {
             let retention = Retention { store, clock, kept, live, status: sinks_status, newest };
             others.spawn(retention.run(lanes_stop.clone()));
         }
-        self.life = Some(Life { watch, others, stop, lanes_stop });
+        self.life = Some(Life { watch, others, stop, lanes_stop, live: replace });
         Ok(())
     }
 }

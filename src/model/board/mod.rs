@@ -325,6 +325,40 @@ impl Board {
         self.arm_probe(Scope::Account(account));
     }
 
+    /// Continues with the gates of another board, by pairs of this place and the other one. What is on hold is probed
+    /// now, since a new configuration may have removed the cause.
+    pub fn continue_as(
+        &mut self,
+        before: &mut Self,
+        accounts: &[(AccountIndex, AccountIndex)],
+        keys: &[(KeyIndex, KeyIndex)],
+        now: Steady,
+    ) {
+        let waits = self.waits();
+        let taken = |gate: &mut Gate<Fault>| std::mem::replace(gate, Gate::new(Pace::unlimited(), waits));
+        for (own, other) in accounts {
+            let account = &mut self.accounts[own.0];
+            account.gate.continue_as(taken(&mut before.accounts[other.0].gate));
+            account.offset = before.accounts[other.0].offset;
+        }
+        for (own, other) in keys {
+            let PaceKeyState { gate, good, exceptions, .. } = &mut before.keys[other.0];
+            let key = &mut self.keys[own.0];
+            key.gate.continue_as(taken(gate));
+            key.good = *good;
+            key.exceptions = std::mem::take(exceptions);
+        }
+        for share in 0..self.shares.len() {
+            self.update_usable(share);
+            self.arm(share);
+        }
+        let scopes = accounts.iter().map(|(own, _)| Scope::Account(*own));
+        for scope in scopes.chain(keys.iter().map(|(own, _)| Scope::Key(*own))) {
+            self.gate_mut(scope).probe_now(now);
+            self.arm_probe(scope);
+        }
+    }
+
     /// The timestamp of a request of that target that leaves now.
     pub fn stamp(&self, target: TargetIndex, now: Moment) -> Wall {
         self.offset(target).stamp(now)

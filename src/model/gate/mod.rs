@@ -93,6 +93,15 @@ impl<Cause: Clone> Gate<Cause> {
         }
     }
 
+    /// Continues as `before`, with the rate and the waits of this gate. No call of `before` is in flight any more.
+    pub fn continue_as(&mut self, before: Self) {
+        let own = std::mem::replace(self, before);
+        let before = std::mem::replace(&mut self.pace, Pace::unlimited());
+        self.pace = own.pace.continued(before);
+        self.waits = own.waits;
+        self.probe = None;
+    }
+
     /// The hold, if a person must act.
     pub fn hold(&self) -> Option<&Hold<Cause>> {
         self.hold.as_ref()

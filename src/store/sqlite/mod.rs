@@ -137,6 +137,10 @@ impl Store for Sqlite {
         self.write(move |connection| tasks::register(connection, &tasks, now, &due)).await
     }
 
+    async fn open_among(&self, tasks: Vec<NewTask>) -> Result<Vec<Row>, Error> {
+        self.read(move |connection| tasks::open_among(connection, &tasks)).await
+    }
+
     async fn targets(&self) -> Result<HashMap<TargetRow, Target>, Error> {
         self.read(tasks::targets).await
     }

@@ -53,6 +53,22 @@ pub fn register(
     Ok(registered)
 }
 
+/// The rows of those of these tasks that are open.
+pub fn open_among(connection: &Connection, tasks: &[NewTask]) -> rusqlite::Result<Vec<Row>> {
+    let known: HashMap<Target, TargetRow> =
+        targets(connection)?.into_iter().map(|(row, target)| (target, row)).collect();
+    let mut select = connection
+        .prepare_cached("SELECT task_row FROM task WHERE target = ?1 AND id = ?2 AND ended_at IS NULL")?;
+    let mut open = Vec::new();
+    for task in tasks {
+        let Some(target) = known.get(&*task.target) else { continue };
+        let row: Option<Row> =
+            select.query_row(params![target, task.id], |record| record.get(0)).optional()?;
+        open.extend(row);
+    }
+    Ok(open)
+}
+
 /// The known task with its new settings; `None` if it is new.
 fn known(
     connection: &Connection,

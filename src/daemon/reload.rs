@@ -1,0 +1,262 @@
+//! A new configuration for the running daemon: everything that can fail is built first, then the loops continue with it.
+//!
+//! The polling loop stops as at a clean stop, and continues over the same store with its holds, rates and clock offsets.
+//! A sink that did not change keeps its loop.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+
+use super::Error;
+use super::parts::{build_sinks_off_loop, catalogue, cloud, routes};
+use super::refresh::Refresh;
+use super::registration::register_listed;
+use crate::clock::Clock;
+use crate::cloud::Cloud;
+use crate::config::Loaded;
+use crate::deliver::{Deliver, LaneStatus};
+use crate::files::{self, Watched};
+use crate::live::Current;
+use crate::live::command::{self, Commands};
+use crate::model::delivery::Sending;
+use crate::model::records::RowSet;
+use crate::model::task::NewTask;
+use crate::problem::{Place, Problem, chain};
+use crate::register::catalogue::Catalogue;
+use crate::register::listed::listed;
+use crate::sinks::Sink;
+use crate::store::{self, Store};
+use crate::telemetry::{self, ResolvedFormat};
+
+/// A reload that would remove more than half of this many or more open tasks is refused.
+const MANY: usize = 20;
+/// Tasks that are counted in one read of the store.
+const COUNTED_AT_ONCE: usize = 5_000;
+
+/// A request of a person to the running daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PersonRequest {
+    /// Reads the configuration again.
+    Reload,
+    /// Logs the status line.
+    Report,
+}
+
+/// Loads the configuration again, or returns all its errors. It may block.
+pub type Load = Arc<dyn Fn() -> Result<Loaded, Vec<Problem>> + Send + Sync>;
+
+/// The way of a person into the daemon.
+pub struct Control {
+    /// Requests, in their order.
+    pub requests: mpsc::Receiver<PersonRequest>,
+    /// Reads the configuration.
+    pub load: Load,
+}
+
+/// The parts that a reload needs and replaces.
+pub struct Reloader {
+    /// The configuration in use.
+    pub loaded: Arc<Loaded>,
+    /// The delivery settings of the sinks in use.
+    pub sending: BTreeMap<String, Sending>,
+    /// The form of event lines on standard error.
+    pub format: ResolvedFormat,
+    /// Time.
+    pub clock: Clock,
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// The live configuration.
+    pub live: watch::Sender<Arc<Current>>,
+    /// Notifies that the outbox may have new rows.
+    pub outbox: watch::Sender<()>,
+    /// The state of each sink.
+    pub status: watch::Sender<BTreeMap<String, LaneStatus>>,
+    /// The files of accounts.
+    pub account_files: Arc<Watched>,
+    /// The files of sinks.
+    pub sink_files: Arc<Watched>,
+}
+
+/// The sinks with the way into their loops, by name.
+pub type SinkWays = BTreeMap<String, (Arc<dyn Sink>, Commands)>;
+
+/// A new configuration with everything that can fail.
+pub struct PreparedReload {
+    loaded: Arc<Loaded>,
+    catalogue: Arc<Catalogue>,
+    cloud: Cloud,
+    sinks: BTreeMap<String, (Arc<dyn Sink>, Sending)>,
+}
+
+/// The changes of the delivery loops.
+pub struct LaneChanges {
+    /// Sinks whose loop ends.
+    pub stop: Vec<String>,
+    /// New loops; one with the name of a stopped one begins after its end.
+    pub start: Vec<Deliver>,
+}
+
+impl Reloader {
+    /// Builds a new configuration; `open` is the number of open tasks. Nothing is changed.
+    ///
+    /// # Errors
+    /// All errors of the configuration, or the reason why a reload cannot apply it.
+    pub async fn prepare(&self, load: Load, open: usize) -> Result<PreparedReload, Vec<Problem>> {
+        let of = |problem: String| vec![Problem::new(Place::default(), problem)];
+        let loaded = files::off_loop(move || load()).await.map_err(|error| of(error.to_string()))??;
+        let fixed = self.fixed(&loaded);
+        if !fixed.is_empty() {
+            return Err(fixed);
+        }
+        let catalogue = Arc::new(catalogue(&loaded));
+        let loaded = Arc::new(loaded);
+        let cloud = cloud(&loaded).map_err(|error| of(chain(&error)))?;
+        let sinks = build_sinks_off_loop(&loaded, self.format, self.clock).await;
+        let sinks = sinks.map_err(|error| match error {
+            Error::Configuration(problems) => problems,
+            other @ (Error::Cloud(_) | Error::Opening(..) | Error::Store(_) | Error::Thread(_)) => {
+                of(chain(&other))
+            }
+        })?;
+        if open >= MANY {
+            let kept = self.kept(&loaded, &catalogue).await.map_err(|error| match error {
+                Error::Configuration(problems) => problems,
+                other @ (Error::Cloud(_) | Error::Opening(..) | Error::Store(_) | Error::Thread(_)) => {
+                    of(chain(&other))
+                }
+            })?;
+            let gone = open.saturating_sub(kept);
+            if gone * 2 > open {
+                return Err(of(format!(
+                    "{gone} of {open} open tasks are no longer listed, and a reload removes at most half of them; check the task files, or restart with --allow-removals"
+                )));
+            }
+        }
+        Ok(PreparedReload { loaded, catalogue, cloud, sinks })
+    }
+
+    /// Errors for the sections that cannot change while the daemon runs.
+    fn fixed(&self, loaded: &Loaded) -> Vec<Problem> {
+        let before = &self.loaded;
+        let keys = [
+            ("store.url", before.store.url != loaded.store.url),
+            ("store.retention", before.store.retention != loaded.store.retention),
+            ("log.format", before.log.format != loaded.log.format),
+        ];
+        let changed = keys.into_iter().filter(|(_, is_changed)| *is_changed);
+        changed
+            .map(|(key, _)| {
+                let place = Place { key: Some(key.into()), ..Place::default() };
+                Problem::new(
+                    place,
+                    "cannot change while opwatch runs; restart it, or write the previous value",
+                )
+            })
+            .collect()
+    }
+
+    /// Number of open tasks that are listed.
+    async fn kept(&self, loaded: &Arc<Loaded>, catalogue: &Arc<Catalogue>) -> Result<usize, Error> {
+        let (sender, mut batches) = mpsc::channel::<Vec<NewTask>>(1);
+        let (loaded, catalogue) = (Arc::clone(loaded), Arc::clone(catalogue));
+        let reader = files::off_loop(move || {
+            let mut batch = Vec::with_capacity(COUNTED_AT_ONCE);
+            listed(&loaded.tasks, &loaded.task_files, &catalogue, |task| {
+                batch.push(task);
+                if batch.len() == COUNTED_AT_ONCE {
+                    // An error means that the daemon stops.
+                    let _ = sender.blocking_send(std::mem::take(&mut batch));
+                }
+            })?;
+            let _ = sender.blocking_send(batch);
+            Ok(())
+        });
+        let counting = async {
+            let mut rows = RowSet::default();
+            let mut count = 0;
+            while let Some(batch) = batches.recv().await {
+                for row in self.store.open_among(batch).await? {
+                    // A task may be listed twice.
+                    if !rows.contains(row) {
+                        rows.insert(row);
+                        count += 1;
+                    }
+                }
+            }
+            Ok::<usize, store::Error>(count)
+        };
+        let (read, count) = tokio::join!(reader, counting);
+        read.map_err(Error::Thread)?.map_err(Error::Configuration)?;
+        Ok(count?)
+    }
+
+    /// Registers the listed tasks, which the store keeps.
+    ///
+    /// # Errors
+    /// When the store fails, or a task file changed since it was loaded.
+    pub async fn register(&self, prepared: &PreparedReload) -> Result<RowSet, Error> {
+        let PreparedReload { loaded, catalogue, .. } = prepared;
+        register_listed(Arc::clone(loaded), Arc::clone(catalogue), self.store.as_ref(), self.clock).await
+    }
+
+    /// Publishes the new configuration. Returns the changes of the delivery loops, and the watch over the new files.
+    pub fn publish(
+        &mut self,
+        prepared: PreparedReload,
+        listed: RowSet,
+        mut ways: SinkWays,
+    ) -> (LaneChanges, Refresh) {
+        let PreparedReload { loaded, cloud, sinks, .. } = prepared;
+        let routes = routes(&loaded);
+        let names = sinks.keys().cloned().collect();
+        let is_same = |name: &String, sending: &Sending| {
+            self.loaded.sinks.get(name) == loaded.sinks.get(name) && self.sending.get(name) == Some(sending)
+        };
+        let changed: BTreeMap<_, _> =
+            sinks.iter().map(|(name, (_, sending))| (name.clone(), !is_same(name, sending))).collect();
+        let stop: Vec<_> =
+            ways.keys().filter(|name| changed.get(*name).copied().unwrap_or(true)).cloned().collect();
+        ways.retain(|name, _| !stop.contains(name));
+        self.sending = sinks.iter().map(|(name, (_, sending))| (name.clone(), *sending)).collect();
+        let current = Current { policy: loaded.poll, cloud, routes, listed, sinks: names };
+        self.live.send_replace(Arc::new(current));
+        let start = sinks
+            .into_iter()
+            .filter(|(name, _)| !ways.contains_key(name))
+            .collect::<Vec<_>>()
+            .into_iter()
+            .map(|(name, (sink, sending))| self.lane(&mut ways, name, sink, sending))
+            .collect();
+        telemetry::set_level(loaded.log.level);
+        for doubt in &loaded.doubts {
+            tracing::warn!(%doubt, "the configuration is valid, with a warning");
+        }
+        self.loaded = loaded;
+        let refresh = Refresh {
+            live: self.live.clone(),
+            sinks: ways,
+            account_files: Arc::clone(&self.account_files),
+            sink_files: Arc::clone(&self.sink_files),
+        };
+        (LaneChanges { stop, start }, refresh)
+    }
+
+    /// A delivery loop, and the way into it.
+    pub fn lane(&self, ways: &mut SinkWays, name: String, sink: Arc<dyn Sink>, sending: Sending) -> Deliver {
+        let (way, commands) = command::channel();
+        ways.insert(name.clone(), (Arc::clone(&sink), way));
+        Deliver {
+            name,
+            sink,
+            sending,
+            live: self.live.subscribe(),
+            store: Arc::clone(&self.store),
+            clock: self.clock,
+            outbox: self.outbox.clone(),
+            status: self.status.clone(),
+            commands,
+            files: Arc::clone(&self.sink_files),
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The status line: in the log, and in `STATUS=` of systemd.
+
+use std::collections::HashMap;
+
+use tokio::sync::oneshot;
+
+use super::per_sink;
+use crate::clock::Moment;
+use crate::live::command::{Action, Commands, WatchReport};
+use crate::store::Store;
+
+/// Logs the status line. Returns it in the form of `STATUS=`; `None` if a loop has ended.
+pub async fn report(to_watch: &Commands, store: &dyn Store, now: Moment) -> Option<String> {
+    let (to, report) = oneshot::channel();
+    to_watch.send(Action::Report(to)).await.ok()?;
+    let WatchReport { open, finished, on_hold, throttled, rate_used, rate_allowed, next_poll } =
+        report.await.ok()?;
+    let outbox = store.outbox().await.ok()?;
+    let waiting: HashMap<_, _> = outbox.into_iter().filter(|(_, count)| *count > 0).collect();
+    let undelivered = per_sink(&waiting);
+    let next_poll = next_poll.map(|at| now.wall_of(at).to_string());
+    let rate = |rate: f64| (rate * 100.0).round() / 100.0;
+    let (rate_used, rate_allowed) = (rate(rate_used), rate(rate_allowed));
+    tracing::info!(
+        open_tasks = open,
+        finished,
+        on_hold = on_hold.join(", "),
+        throttled,
+        undelivered,
+        rate_used,
+        rate_allowed,
+        next_poll,
+        "status"
+    );
+    let mut parts = vec![format!("{open} open, {finished} finished")];
+    if !on_hold.is_empty() {
+        parts.push(format!("on hold: {}", on_hold.join(", ")));
+    }
+    if throttled > 0 {
+        parts.push(format!("{throttled} throttled"));
+    }
+    if !undelivered.is_empty() {
+        parts.push(format!("undelivered: {undelivered}"));
+    }
+    parts.push(format!("{rate_used} of {rate_allowed} polls/s"));
+    parts.extend(next_poll.map(|at| format!("next poll {at}")));
+    Some(parts.join("; "))
+}
