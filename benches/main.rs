@@ -34,6 +34,8 @@ const WINDOW: Duration = Duration::from_secs(4);
 const WARM: Duration = Duration::from_secs(1);
 /// The number of rounds; the median counts.
 const ROUNDS: usize = 5;
+/// A rate that no core reaches.
+const SATURATED: u32 = 1_000_000;
 /// Tasks that are polled again and again.
 const ACTIVE: u64 = 200;
 /// Tasks that are compared with one pace key and with a pace key each.
@@ -46,6 +48,7 @@ fn main() {
     match arguments.first().map(String::as_str) {
         Some("answer") => responder::run(),
         Some("bare") => bare::run(&arguments[1], RATE),
+        Some("bare-saturated") => bare::run(&arguments[1], 0),
         Some("bare-webhook") => sinks::run_webhook(&arguments[1], &arguments[2]),
         Some("bare-file") => sinks::run_file(&arguments[1], &arguments[2]),
         Some("bare-toml") => loading::run_toml(&arguments[1]),
@@ -53,8 +56,10 @@ fn main() {
         Some("sinks") => sinks::measure(),
         Some("loading") => loading::measure(),
         Some("keys") => measure_pace_keys(),
+        Some("saturation") => measure_saturation(),
         Some(_) | None => {
             measure();
+            measure_saturation();
             measure_pace_keys();
             sinks::measure();
             loading::measure();
@@ -102,6 +107,34 @@ fn measure() {
         microseconds(2),
         spread(2)
     );
+}
+
+/// Compares the daemon with the bare loop where nothing but the CPU limits them; in turns, each with a responder of its own.
+fn measure_saturation() {
+    let (of_bare, of_daemon) = (responder::start(), responder::start());
+    let bare = Process::own(&["bare-saturated", &of_bare.address.to_string()]);
+    of_bare.wait_for_more();
+    bare.pause();
+    let daemon = Daemon::start_at_rate(opwatch(), &of_daemon, task_file(ACTIVE), "1ms", SATURATED);
+    daemon.process.pause();
+    let rounds: Vec<_> = (0..ROUNDS)
+        .map(|_| (saturated_cpu(&bare, &of_bare), saturated_cpu(&daemon.process, &of_daemon)))
+        .collect();
+    let ratios: Vec<f64> = rounds.iter().map(|(bare, daemon)| daemon / bare).collect();
+    let spread = ratios.iter().map(|ratio| format!("{ratio:.2}")).collect::<Vec<_>>().join(" ");
+    let what = "CPU a poll, daemon ÷ bare loop, saturation";
+    println!("{what:<66}{:>8.2}   ≤ 1.05   ({spread})", median(ratios));
+}
+
+/// CPU seconds for each request, over the window.
+fn saturated_cpu(process: &Process, responder: &Counter) -> f64 {
+    process.go_on();
+    std::thread::sleep(WARM);
+    let before = (process.cpu_seconds(), responder.count());
+    std::thread::sleep(WINDOW);
+    let after = (process.cpu_seconds(), responder.count());
+    process.pause();
+    (after.0 - before.0) / (after.1 - before.1) as f64
 }
 
 /// Compares the same tasks with one pace key and with a pace key each. Where the environment variable `BASELINE` names
@@ -181,9 +214,21 @@ impl Daemon {
     }
 
     /// The program on a new store, with those lines as its task file and that polling interval.
-    fn start_with(mut program: Command, responder: &Counter, lines: String, interval: &str) -> Self {
+    fn start_with(program: Command, responder: &Counter, lines: String, interval: &str) -> Self {
+        Self::start_at_rate(program, responder, lines, interval, RATE)
+    }
+
+    /// The same, with that rate limit.
+    fn start_at_rate(
+        mut program: Command,
+        responder: &Counter,
+        lines: String,
+        interval: &str,
+        rate: u32,
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let configuration = configuration(responder.address, interval);
+        let configuration = configuration(responder.address, interval)
+            .replace(&format!("rate_limit = {RATE}"), &format!("rate_limit = {rate}"));
         fs::write(folder.path().join("opwatch.toml"), configuration).expect("a configuration");
         fs::write(folder.path().join("list.tasks"), lines).expect("a task file");
         let start = Instant::now();

@@ -2,6 +2,33 @@
 
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 
+/// Words for commands in other tools, each with the words that help here.
+const COMMANDS_ELSEWHERE: [(&str, &str); 9] = [
+    ("start", "write `opwatch run`, or `systemctl start opwatch` for the service"),
+    ("stop", "write `systemctl stop opwatch`, or press Ctrl-C"),
+    ("restart", "write `systemctl restart opwatch`"),
+    ("reload", "write `systemctl reload opwatch`, or send SIGHUP"),
+    ("status", "write `systemctl status opwatch`; the log has the status line"),
+    ("logs", "write `journalctl -u opwatch`"),
+    ("validate", "write `opwatch check -c FILE`"),
+    ("lint", "write `opwatch check -c FILE`"),
+    ("test", "write `opwatch check -c FILE`, or `opwatch events test -c FILE`"),
+];
+/// The same for options.
+const OPTIONS_ELSEWHERE: [(&str, &str); 5] = [
+    ("--log-level", "set [log] level, or RUST_LOG=debug"),
+    ("--verbose", "set [log] level, or RUST_LOG=debug"),
+    ("-v", "set [log] level, or RUST_LOG=debug"),
+    ("--quiet", "set [log] level"),
+    ("-q", "set [log] level"),
+];
+/// Options that are never suggested: a wrong guess would do harm.
+const HARMFUL: [&str; 1] = ["--allow-removals"];
+
+fn elsewhere(words: &[(&'static str, &'static str)], written: &str) -> Option<&'static str> {
+    words.iter().find(|(word, _)| *word == written).map(|(_, help)| *help)
+}
+
 /// The error and the fix. `None`: no error, but requested help or version.
 pub fn message(error: &Error) -> Option<String> {
     let is = |kinds: &[ErrorKind]| kinds.contains(&error.kind());
@@ -21,6 +48,10 @@ pub fn message(error: &Error) -> Option<String> {
             ("help" | "version", _) => {
                 format!("{written}: is not a command; write {} --{written}", command(error))
             }
+            (written, _) if elsewhere(&COMMANDS_ELSEWHERE, written).is_some() => {
+                let words = elsewhere(&COMMANDS_ELSEWHERE, written).unwrap_or_default();
+                format!("{written}: there is no such command; {words}")
+            }
             (_, Some(meant)) => format!("{written}: there is no such command; did you mean `{meant}`?"),
             (_, None) => format!("{written}: there is no such command; {help}"),
         }
@@ -28,6 +59,13 @@ pub fn message(error: &Error) -> Option<String> {
         match text(error, ContextKind::SuggestedArg) {
             _ if argument.ends_with(".toml") => {
                 format!("{argument}: does not belong here; did you mean -c {argument}?")
+            }
+            _ if elsewhere(&OPTIONS_ELSEWHERE, &argument).is_some() => {
+                let words = elsewhere(&OPTIONS_ELSEWHERE, &argument).unwrap_or_default();
+                format!("{argument}: there is no such option; {words}")
+            }
+            Some(meant) if HARMFUL.contains(&meant.as_str()) => {
+                format!("{argument}: there is no such option; {help}")
             }
             Some(meant) => format!("{argument}: there is no such option; did you mean `{meant}`?"),
             None if argument.starts_with('-') => format!("{argument}: there is no such option; {help}"),

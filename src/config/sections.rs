@@ -142,14 +142,19 @@ impl<'a> Sections<'a> {
         let choices: Vec<&str> =
             sinks::TYPES.iter().map(|r#type| r#type.name).filter(|r#type| *r#type != LOG).collect();
         let what = match (name, written) {
-            (LOG, None) => return SinkType::named(LOG),
-            (LOG, Some(_)) => "does not belong here: the sink `log` is built in; leave it out, or rename this sink".to_owned(),
+            (LOG, None | Some(Some(LOG))) => return SinkType::named(LOG),
+            (LOG, Some(_)) => {
+                "does not belong here: the sink `log` is built in; leave it out, or rename this sink"
+                    .to_owned()
+            }
             (_, Some(Some(LOG))) => {
-                "always exists under the name `log`; leave this section out, or write [sinks.log] without a type".to_owned()
+                "always exists under the name `log`; leave this section out, or write [sinks.log]".to_owned()
             }
             (_, Some(Some(written))) => match SinkType::named(written) {
                 Some(r#type) => return Some(r#type),
-                None => format!("there is no sink type {:?}; {}", short(written), suggestion(written, &choices)),
+                None => {
+                    format!("there is no sink type {:?}; {}", short(written), suggestion(written, &choices))
+                }
             },
             (_, None | Some(None)) if self.reported_keys(at).iter().any(|key| key == "type") => return None,
             (_, None | Some(None)) => {

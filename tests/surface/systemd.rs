@@ -201,7 +201,7 @@ fn installed_as_in_the_readme_it_starts_delivers_survives_a_kill_and_stops() {
         (
             "owners",
             &[
-                "opwatch:opwatch:640:/var/lib/opwatch/opwatch.db",
+                "opwatch:opwatch:600:/var/lib/opwatch/opwatch.db",
                 "root:opwatch:640:/etc/opwatch/opwatch.toml",
             ],
         ),

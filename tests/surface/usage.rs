@@ -10,13 +10,16 @@ async fn a_wrong_command_line_is_reported_on_one_line_with_what_to_write_and_exi
     let home = Home::new(&cloud, "");
     for (typed, expected) in [
         ("chekc", "chekc: there is no such command; did you mean `check`?"),
-        ("status", "status: there is no such command; see opwatch --help"),
+        (
+            "status",
+            "status: there is no such command; write `systemctl status opwatch`; the log has the status line",
+        ),
         ("help", "help: is not a command; write opwatch --help"),
         ("version", "version: is not a command; write opwatch --version"),
         ("events lst", "lst: there is no such command; did you mean `test`?"),
         ("events list", "list: there is no such command; see opwatch events --help"),
         ("--hlep", "--hlep: there is no such option; did you mean `--help`?"),
-        ("-v", "-v: there is no such option; see opwatch --help"),
+        ("-v", "-v: there is no such option; set [log] level, or RUST_LOG=debug"),
         ("check --conifg x", "--conifg: there is no such option; did you mean `--config`?"),
         ("run --untildone", "--untildone: there is no such option; did you mean `--until-done`?"),
         ("check opwatch.toml", "opwatch.toml: does not belong here; did you mean -c opwatch.toml?"),
@@ -88,4 +91,26 @@ async fn the_first_configuration_that_help_shows_is_right() {
     let ended = output_of(home.opwatch(&["check", "-c", "opwatch.toml"]).spawn().unwrap()).await;
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
     assert!(ended.stdout.contains("1 task, 1 account, 2 sinks"), "{}", ended.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn words_of_other_tools_get_the_words_that_help_and_no_harmful_option_is_suggested() {
+    let home = Home::new(&cloud(Scenario::default()).await, "[sinks.log]\ntype = \"log\"\n");
+    for (typed, wanted) in [
+        ("start", "opwatch run"),
+        ("logs", "journalctl -u opwatch"),
+        ("validate", "opwatch check -c FILE"),
+        ("reload", "systemctl reload opwatch"),
+        ("run --log-level debug", "[log] level"),
+        ("run -v", "[log] level"),
+        ("run --allow-removal", "opwatch run --help"),
+    ] {
+        let arguments: Vec<_> = typed.split(' ').collect();
+        let ended = output_of(home.opwatch(&arguments).spawn().unwrap()).await;
+        assert_eq!(ended.code, Some(2), "{typed}");
+        assert!(ended.stderr.contains(wanted) && !ended.stderr.contains("mean `--allow"), "{}", ended.stderr);
+    }
+    home.list([1]);
+    let checked = output_of(home.opwatch(&["check", "-c", "opwatch.toml"]).spawn().unwrap()).await;
+    assert_eq!(checked.code, Some(0), "the type of the log may be written: {}", checked.stderr);
 }
