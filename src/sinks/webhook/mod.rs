@@ -228,15 +228,16 @@ impl Webhook {
         headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(content_type));
         // A compressed response could not be read.
         headers.entry(ACCEPT_ENCODING).or_insert(HeaderValue::from_static("identity"));
+        // Signed or not, a receiver can drop repeats by it. An id fits into a header.
+        HeaderValue::from_str(&id).into_iter().for_each(|id| _ = headers.insert("webhook-id", id));
         let mut signature = String::new();
         if !self.keys.is_empty() {
             let timestamp_seconds = now.0.div_euclid(1000);
             signature = signature::header(&self.keys, &id, timestamp_seconds, &body);
             headers.insert("webhook-timestamp", timestamp_seconds.into());
-            for (name, value) in [("webhook-id", &id), ("webhook-signature", &signature)] {
-                // An id and base64 fit into a header.
-                HeaderValue::from_str(value).into_iter().for_each(|value| _ = headers.insert(name, value));
-            }
+            // Base64 fits into a header.
+            let value = HeaderValue::from_str(&signature);
+            value.into_iter().for_each(|value| _ = headers.insert("webhook-signature", value));
         }
         let method = match self.config.method {
             WebhookMethod::Post => reqwest::Method::POST,
