@@ -15,6 +15,7 @@ use crate::files;
 use crate::lines::line::escaped;
 use crate::model::policy::Policy;
 use crate::model::sweep::Bottleneck;
+use crate::sinks::LineStyle;
 use crate::telemetry::Surroundings;
 use crate::units::{Limit, Span, coarse, grouped, rounded};
 
@@ -36,14 +37,15 @@ pub struct NotReached {
 /// When the configuration is wrong, or something cannot be reached.
 pub async fn run(path: &Path, live: bool, clock: Clock) -> Result<(), CommandFailure> {
     let loaded = load(path.to_owned()).await?;
-    let format = loaded.log.format.resolve(Surroundings::of_process());
-    let planned = files::off_loop(move || plan(&loaded, format, clock).map(|plan| (loaded, plan))).await;
+    let style = LineStyle::without_number(loaded.log.format.resolve(Surroundings::of_process()));
+    let planning = style.clone();
+    let planned = files::off_loop(move || plan(&loaded, &planning, clock).map(|plan| (loaded, plan))).await;
     let (loaded, plan) = planned.map_err(CommandFailure::Runtime)??;
     print::document(report(path, &loaded, &plan).as_bytes())?;
     if !live {
         return Ok(());
     }
-    let found = reach(&loaded, &plan, format, clock).await?;
+    let found = reach(&loaded, &plan, &style, clock).await?;
     print::document(reached(&found).as_bytes())?;
     let refused = found.that_are(Usability::Refused);
     let later = found.that_are(Usability::Later);

@@ -29,6 +29,7 @@ use crate::register::listed::Listed;
 use crate::register::{TaskEntry, WrittenId};
 use crate::secret::Secret;
 use crate::sim::{Quota, SECRET_ID, SECRET_KEY, Scenario, Sim, SimResponse, Unlisted};
+use crate::sinks::LineStyle;
 use crate::sinks::log::Log;
 use crate::telemetry::{Format, ResolvedFormat, Surroundings};
 use crate::units::{Rate, Span};
@@ -76,7 +77,7 @@ async fn demonstrate(clock: Clock) -> Result<(), CommandFailure> {
     // For people, also in a pipe.
     telemetry::init(&loaded.log, Surroundings::of_process())?;
     let (options, events, polls) = Options::with_listener(HELD_FOR_LONG, clock);
-    let log = Log::new(ResolvedFormat::Text).map_err(CommandFailure::Runtime)?;
+    let log = Log::new(LineStyle::without_number(ResolvedFormat::Text)).map_err(CommandFailure::Runtime)?;
     let mut show = Show {
         sim: &sim,
         key_file: key_file.path().to_owned(),

@@ -16,8 +16,9 @@ use crate::model::reading::{Code, Outcome};
 use crate::model::task::{Settings, Target, TaskId};
 use crate::problem::{Place, Problem};
 use crate::section::suggestion;
+use crate::sinks::LineStyle;
 use crate::sinks::{self, Sink};
-use crate::telemetry::{self, ResolvedFormat, Surroundings};
+use crate::telemetry::{self, Surroundings};
 
 /// The account, region and operation of a test event. No real operation has that name, so neither source nor
 /// subject of a test is that of a real task.
@@ -44,9 +45,9 @@ pub async fn test(
     let chosen = chosen(&loaded.sinks, names)?;
     let surroundings = Surroundings::of_process();
     telemetry::init(&loaded.log, surroundings)?;
-    let format = loaded.log.format.resolve(surroundings);
+    let style = LineStyle::without_number(loaded.log.format.resolve(surroundings));
     let built =
-        files::off_loop(move || build(chosen, format, clock)).await.map_err(CommandFailure::Runtime)??;
+        files::off_loop(move || build(chosen, &style, clock)).await.map_err(CommandFailure::Runtime)??;
     let mut not_accepted = NotAccepted::default();
     for (name, sink) in built {
         let result = attempt(sink.as_ref(), &event, &stop).await;
@@ -134,13 +135,13 @@ fn chosen(
 /// All that can fail at a start fails before a request is sent.
 fn build(
     chosen: NamedItems<sinks::Config>,
-    format: ResolvedFormat,
+    style: &LineStyle,
     clock: Clock,
 ) -> Result<NamedItems<Box<dyn Sink>>, CommandFailure> {
     let mut problems = Vec::new();
     let mut built = Vec::new();
     for (name, config) in chosen {
-        match sinks::build(&config, &name, format, clock) {
+        match sinks::build(&config, &name, style, clock) {
             Ok(sink) => built.push((name, sink)),
             Err(problem) => problems.push(problem),
         }

@@ -177,6 +177,11 @@ impl Cloud {
         Ok(Some(Self { accounts, operations, request_timeout: self.request_timeout }))
     }
 
+    /// Whether an account of that name is configured.
+    pub fn has_account(&self, name: &str) -> bool {
+        self.accounts.contains_key(name)
+    }
+
     /// Whether an account is equal, with its credentials, in another snapshot.
     pub fn has_same_account(&self, other: &Self, name: &str) -> bool {
         match (self.accounts.get(name), other.accounts.get(name)) {

@@ -28,11 +28,13 @@ use crate::cloud;
 use crate::config::Loaded;
 use crate::deliver::{Deliver, LaneStatus};
 use crate::files::Watcher;
+use crate::lines::event::OpenTasks;
 use crate::live::command::Commands;
 use crate::live::{Current, command};
 use crate::model::route::{EventGroup, SinkRoute};
 use crate::problem::{Problem, lines};
 use crate::sinks;
+use crate::sinks::LineStyle;
 use crate::sinks::channel::{Channel, Handed};
 use crate::store::{self, Store};
 use crate::telemetry::ResolvedFormat;
@@ -160,7 +162,9 @@ impl Daemon {
         let loaded = Arc::new(loaded);
         let clock = options.clock;
         let cloud = cloud(&loaded)?;
-        let mut built = build_sinks_off_loop(&loaded, options.format, clock).await?;
+        let open_tasks = OpenTasks::counted();
+        let style = LineStyle { format: options.format, open_tasks: open_tasks.clone() };
+        let mut built = build_sinks_off_loop(&loaded, &style, clock).await?;
         let sending_of = built.iter().map(|(name, (_, sending))| (name.clone(), *sending)).collect();
         let mut routes = routes(&loaded);
         let mut reports = None;
@@ -199,7 +203,7 @@ impl Daemon {
         let reloader = Reloader {
             loaded: Arc::clone(&loaded),
             sending: sending_of,
-            format: options.format,
+            style,
             clock,
             store: Arc::clone(&store),
             live: replace.clone(),
@@ -219,6 +223,7 @@ impl Daemon {
             store: Arc::clone(&store),
             clock,
             status: status_sender,
+            open_tasks,
             outbox: outbox.clone(),
             commands,
             files: Arc::clone(&account_files),

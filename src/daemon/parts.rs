@@ -12,8 +12,8 @@ use crate::model::delivery::Sending;
 use crate::model::policy::Policy;
 use crate::model::route::{EventGroup, LOG, Routes, SinkRoute};
 use crate::register::catalogue::Catalogue;
+use crate::sinks::LineStyle;
 use crate::sinks::{self, Sink};
-use crate::telemetry::ResolvedFormat;
 use crate::units::Span;
 
 /// The names that a task of this configuration may use.
@@ -51,14 +51,11 @@ pub fn routes(loaded: &Loaded) -> Routes {
 ///
 /// # Errors
 /// All sinks that cannot be built; or when no thread can be started.
-pub async fn build_sinks_off_loop(
-    loaded: &Loaded,
-    format: ResolvedFormat,
-    clock: Clock,
-) -> Result<Built, Error> {
+pub async fn build_sinks_off_loop(loaded: &Loaded, style: &LineStyle, clock: Clock) -> Result<Built, Error> {
     let sinks = loaded.sinks.clone();
     let policy = loaded.poll;
-    files::off_loop(move || build_sinks(&sinks, &policy, format, clock)).await.map_err(Error::Thread)?
+    let style = style.clone();
+    files::off_loop(move || build_sinks(&sinks, &policy, &style, clock)).await.map_err(Error::Thread)?
 }
 
 /// Builds sinks, which reads their files.
@@ -68,13 +65,13 @@ pub async fn build_sinks_off_loop(
 pub fn build_sinks(
     sinks: &BTreeMap<String, sinks::Config>,
     policy: &Policy,
-    format: ResolvedFormat,
+    style: &LineStyle,
     clock: Clock,
 ) -> Result<Built, Error> {
     let mut problems = Vec::new();
     let mut built = BTreeMap::new();
     for (name, config) in sinks {
-        match sinks::build(config, name, format, clock) {
+        match sinks::build(config, name, style, clock) {
             Ok(sink) => {
                 let sending = sending(&config.common, sink.as_ref(), policy);
                 built.insert(name.clone(), (Arc::from(sink), sending));

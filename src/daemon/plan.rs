@@ -18,8 +18,8 @@ use crate::model::task::PaceKey;
 use crate::model::task::{NewTask, Target};
 use crate::problem::Problem;
 use crate::register::listed::listed;
+use crate::sinks::LineStyle;
 use crate::store;
-use crate::telemetry::ResolvedFormat;
 use crate::units::{Rate, coarse, grouped, rounded};
 
 /// A configuration, worked out.
@@ -77,10 +77,10 @@ pub struct SinkPlan {
 ///
 /// # Errors
 /// When the daemon could not be built of it, or a task file is not as it was when it was loaded.
-pub fn plan(loaded: &Loaded, format: ResolvedFormat, clock: Clock) -> Result<Plan, Error> {
+pub fn plan(loaded: &Loaded, style: &LineStyle, clock: Clock) -> Result<Plan, Error> {
     let cloud = cloud(loaded)?;
     let store_place = store::place(&loaded.store).map_err(|error| not_opened(&loaded.store, &error));
-    let (built, store_place) = match (build_sinks(&loaded.sinks, &loaded.poll, format, clock), store_place) {
+    let (built, store_place) = match (build_sinks(&loaded.sinks, &loaded.poll, style, clock), store_place) {
         (Ok(built), Ok(store_place)) => (built, store_place),
         (Err(Error::Configuration(mut problems)), Err(problem)) => {
             problems.push(problem);

@@ -20,7 +20,7 @@ use crate::model::task::NewTask;
 use crate::model::task::PaceKey;
 use crate::problem::Place;
 use crate::register::{TaskEntry, WrittenId};
-use crate::telemetry::ResolvedFormat;
+use crate::sinks::LineStyle;
 use crate::units::{Span, rounded};
 
 /// The time limit for one sink: a folder on a dead network mount never responds.
@@ -66,7 +66,7 @@ pub struct ReachReport {
 pub async fn reach(
     loaded: &Loaded,
     plan: &Plan,
-    format: ResolvedFormat,
+    style: &LineStyle,
     clock: Clock,
 ) -> Result<ReachReport, Error> {
     let mut found = ReachReport::default();
@@ -93,7 +93,7 @@ pub async fn reach(
             }
         }
     }
-    for (name, (sink, _)) in build_sinks_off_loop(loaded, format, clock).await? {
+    for (name, (sink, _)) in build_sinks_off_loop(loaded, style, clock).await? {
         looked_at.spawn(async move {
             let reached = tokio::time::timeout(PATIENCE, sink.reach()).await.unwrap_or_else(|_| {
                 let patience = Span(PATIENCE);

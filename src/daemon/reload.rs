@@ -25,9 +25,10 @@ use crate::model::task::NewTask;
 use crate::problem::{Place, Problem, chain};
 use crate::register::catalogue::Catalogue;
 use crate::register::listed::listed;
+use crate::sinks::LineStyle;
 use crate::sinks::Sink;
 use crate::store::{self, Store};
-use crate::telemetry::{self, ResolvedFormat};
+use crate::telemetry;
 
 /// A reload that would remove more than half of this many or more open tasks is refused.
 const MANY: usize = 20;
@@ -60,8 +61,8 @@ pub struct Reloader {
     pub loaded: Arc<Loaded>,
     /// The delivery settings of the sinks in use.
     pub sending: BTreeMap<String, Sending>,
-    /// The form of event lines on standard error.
-    pub format: ResolvedFormat,
+    /// The style of event lines.
+    pub style: LineStyle,
     /// Time.
     pub clock: Clock,
     /// The store.
@@ -112,7 +113,7 @@ impl Reloader {
         let catalogue = Arc::new(catalogue(&loaded));
         let loaded = Arc::new(loaded);
         let cloud = cloud(&loaded).map_err(|error| of(chain(&error)))?;
-        let sinks = build_sinks_off_loop(&loaded, self.format, self.clock).await;
+        let sinks = build_sinks_off_loop(&loaded, &self.style, self.clock).await;
         let sinks = sinks.map_err(|error| match error {
             Error::Configuration(problems) => problems,
             other @ (Error::Cloud(_) | Error::Opening(..) | Error::Store(_) | Error::Thread(_)) => {

@@ -13,8 +13,20 @@ use crate::store::Store;
 pub async fn report(to_watch: &Commands, store: &dyn Store, now: Moment) -> Option<String> {
     let (to, report) = oneshot::channel();
     to_watch.send(Action::Report(to)).await.ok()?;
-    let WatchReport { open, finished, on_hold, throttled, rate_used, rate_allowed, next_poll } =
-        report.await.ok()?;
+    let WatchReport {
+        open,
+        finished,
+        on_hold,
+        paused_accounts,
+        paused_tasks,
+        throttled,
+        rate_used,
+        rate_allowed,
+        next_poll,
+    } = report.await.ok()?;
+    let paused = paused_accounts.into_iter().map(|account| format!("account {account}"));
+    let tasks = (paused_tasks > 0).then(|| format!("{paused_tasks} tasks"));
+    let paused = paused.chain(tasks).collect::<Vec<_>>().join(", ");
     let outbox = store.outbox().await.ok()?;
     let waiting: HashMap<_, _> = outbox.into_iter().filter(|(_, count)| *count > 0).collect();
     let undelivered = per_sink(&waiting);
@@ -25,6 +37,7 @@ pub async fn report(to_watch: &Commands, store: &dyn Store, now: Moment) -> Opti
         open_tasks = open,
         finished,
         on_hold = on_hold.join(", "),
+        paused,
         throttled,
         undelivered,
         rate_used,
@@ -35,6 +48,9 @@ pub async fn report(to_watch: &Commands, store: &dyn Store, now: Moment) -> Opti
     let mut parts = vec![format!("{open} open, {finished} finished")];
     if !on_hold.is_empty() {
         parts.push(format!("on hold: {}", on_hold.join(", ")));
+    }
+    if !paused.is_empty() {
+        parts.push(format!("paused: {paused}"));
     }
     if throttled > 0 {
         parts.push(format!("{throttled} throttled"));

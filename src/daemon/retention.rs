@@ -141,7 +141,7 @@ mod tests {
                 stands,
                 BTreeMap::from([(
                     "gone".to_owned(),
-                    LaneStatus { is_idle: true, is_on_hold: false, dead_letters: 1 }
+                    LaneStatus { is_idle: true, dead_letters: 1, ..LaneStatus::default() }
                 )])
             );
         }

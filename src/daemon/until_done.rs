@@ -129,7 +129,8 @@ impl UntilDone {
         let WatchStatus { open, on_hold: mut held } = standing;
         // The cost of counting grows with the outbox, so it is done only without a task in progress.
         let stands = |sink: &String| sinks_status.get(sink).copied().unwrap_or_default();
-        let goes_on = |sink: &String| !stands(sink).is_idle && !stands(sink).is_on_hold;
+        let goes_on =
+            |sink: &String| !stands(sink).is_idle && !stands(sink).is_on_hold && !stands(sink).is_paused;
         if open > 0 && held.is_empty() {
             return Ok(Left::Work);
         }
@@ -140,8 +141,8 @@ impl UntilDone {
         }
         let outbox = self.store.outbox().await?;
         // A lane that has not read the outbox yet may have new rows.
-        if sinks.iter().any(|sink| outbox.get(sink).is_some_and(|rest| *rest > 0) && !stands(sink).is_on_hold)
-        {
+        let is_usable = |sink: &String| !stands(sink).is_on_hold && !stands(sink).is_paused;
+        if sinks.iter().any(|sink| outbox.get(sink).is_some_and(|rest| *rest > 0) && is_usable(sink)) {
             return Ok(Left::Deliveries);
         }
         // A group finishes some seconds after its last task.
@@ -151,7 +152,11 @@ impl UntilDone {
         let mut stuck: Vec<_> = outbox.iter().filter(|(_, rest)| **rest > 0).collect();
         stuck.sort_unstable();
         held.extend(stuck.into_iter().map(|(sink, rest)| {
-            let why = if sinks.contains(sink) { "is held" } else { "is not configured" };
+            let why = match sinks.contains(sink) {
+                true if stands(sink).is_paused => "is paused",
+                true => "is on hold",
+                false => "is not configured",
+            };
             format!("deliveries to the sink {sink} ({rest}), which {why}")
         }));
         Ok(if held.is_empty() { Left::Nothing } else { Left::Held(held) })
@@ -166,7 +171,7 @@ mod tests {
     use crate::store;
 
     const IDLE: deliver::LaneStatus =
-        deliver::LaneStatus { is_idle: true, is_on_hold: false, dead_letters: 0 };
+        deliver::LaneStatus { is_idle: true, is_on_hold: false, is_paused: false, dead_letters: 0 };
 
     fn log(standing: deliver::LaneStatus) -> BTreeMap<String, deliver::LaneStatus> {
         BTreeMap::from([("log".to_owned(), standing)])
@@ -216,7 +221,7 @@ mod tests {
         let mut waiting = std::pin::pin!(done.wait());
         assert!(tokio::time::timeout(PATIENCE * 2, &mut waiting).await.is_err(), "it may only be late");
         telling.send_replace(log(deliver::LaneStatus { is_on_hold: true, ..IDLE }));
-        assert_eq!(waiting.await.unwrap(), ["deliveries to the sink log (1), which is held"]);
+        assert_eq!(waiting.await.unwrap(), ["deliveries to the sink log (1), which is on hold"]);
     }
 
     #[tokio::test]

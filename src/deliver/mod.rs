@@ -18,11 +18,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Steady};
 use crate::files::Watched;
-use crate::live::command::{Action, Command, CommandRefused};
+use crate::live::command::{Action, Command, CommandRefused, Responder};
 use crate::live::{self, Live};
 use crate::model::delivery::{Refusal, RefusalClass, Sending};
 use crate::model::lane::{Attempt, Lane, OutboxWrite};
-use crate::model::records::Seq;
+use crate::model::records::{PauseScope, Seq};
 use crate::sinks::Sink;
 use crate::store::{Error, Store};
 use crate::watch::resume_panic;
@@ -63,6 +63,8 @@ pub struct LaneStatus {
     pub is_idle: bool,
     /// Whether the sink is on hold.
     pub is_on_hold: bool,
+    /// Whether a person paused the sink.
+    pub is_paused: bool,
     /// Number of deliveries that became dead letters in this run.
     pub dead_letters: u64,
 }
@@ -85,7 +87,11 @@ impl Deliver {
     /// When the store fails.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
         let active = self.store.active(&self.name).await?;
-        let lane = Lane::new(self.name.clone(), self.sending, active, self.clock.now().steady);
+        let now = self.clock.now().steady;
+        let mut lane = Lane::new(self.name.clone(), self.sending, active, now);
+        if self.store.paused().await?.contains(&PauseScope::Sink(self.name.clone())) {
+            lane.set_paused(true, now);
+        }
         let running = RunningLoop {
             parts: self,
             lane,
@@ -218,6 +224,12 @@ impl RunningLoop {
             OutboxWritten::Done => return Ok(()),
             OutboxWritten::NewEvent => {}
             OutboxWritten::DeadLetter(seq) => self.lane.became_dead_letter(seq),
+            OutboxWritten::Pause(paused, responder) => {
+                self.lane.set_paused(paused, self.parts.clock.now().steady);
+                // The sender may be gone.
+                let _ = responder.send(Ok(()));
+                return Ok(());
+            }
         }
         self.parts.outbox.send_replace(());
         Ok(())
@@ -225,23 +237,45 @@ impl RunningLoop {
 
     fn carry_out(&mut self, command: Command) {
         let now = self.parts.clock.now().steady;
-        let result = match &command.action {
-            Action::Retry(sink) if *sink == self.parts.name => {
+        let Command { action, result } = command;
+        let refused = match action {
+            Action::Retry(sink) if sink == self.parts.name && self.lane.is_paused() => {
+                Err(CommandRefused::Paused)
+            }
+            Action::Retry(sink) if sink == self.parts.name => {
                 if self.lane.is_on_hold() {
-                    tracing::info!(sink, "a file of the sink on hold changed; it is probed at once");
+                    tracing::info!(sink, "the sink on hold is probed at once");
                 }
                 self.lane.probe_now(now);
                 Ok(())
             }
-            Action::Retry(_) | Action::Report(_) => Err(CommandRefused::Unknown),
+            Action::Pause(sink) if sink == self.parts.name => return self.pause(true, result),
+            Action::Resume(sink) if sink == self.parts.name => return self.pause(false, result),
+            Action::Retry(_)
+            | Action::Pause(_)
+            | Action::Resume(_)
+            | Action::Add(..)
+            | Action::Task(..)
+            | Action::Report(_) => Err(CommandRefused::Unknown),
         };
-        command.respond(result);
+        // The sender may be gone.
+        let _ = result.send(refused);
+    }
+
+    /// Stores that the pause begins or ends; it counts from then on.
+    fn pause(&mut self, paused: bool, responder: Responder) {
+        let store = Arc::clone(&self.parts.store);
+        let scope = PauseScope::Sink(self.parts.name.clone());
+        self.writes.spawn(async move {
+            store.set_paused(scope, paused).await.map(|()| OutboxWritten::Pause(paused, responder))
+        });
     }
 
     fn publish_status(&self) {
         let status = LaneStatus {
             is_idle: self.lane.is_idle() && self.is_durable(),
             is_on_hold: self.lane.is_on_hold(),
+            is_paused: self.lane.is_paused(),
             dead_letters: self.lane.dead_letters(),
         };
         // In each turn: the name is copied only after a change.

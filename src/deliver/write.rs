@@ -1,11 +1,12 @@
 //! The writes of a lane, made durable.
 
+use crate::live::command::Responder;
 use crate::model::lane::OutboxWrite;
 use crate::model::records::Seq;
 use crate::store::{Error, Store};
 
 /// A stored write of a lane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum OutboxWritten {
     /// No delivery waits for it.
     Done,
@@ -13,6 +14,8 @@ pub enum OutboxWritten {
     NewEvent,
     /// The delivery is a dead letter, and the outbox may have new rows.
     DeadLetter(Seq),
+    /// The pause of the sink begins or ends.
+    Pause(bool, Responder),
 }
 
 /// Stores a write of the sink of that name.

@@ -3,6 +3,9 @@
 //! The keys are guaranteed to log watchers, and are the same in text, in JSON and, in upper case, in the
 //! journal. Keys are only ever added.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -19,6 +22,33 @@ pub fn line(event: &Event) -> LogLine<'static> {
     let values = event.data().map(|data| values(event.kind, data)).unwrap_or_default();
     let fields = values.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
     LogLine { time: event.time, level: level(event.kind, event.outcome()), is_event: true, message, fields }
+}
+
+/// The number of open tasks, for the lines of final events. The default knows no number.
+#[derive(Clone, Debug, Default)]
+pub struct OpenTasks(Option<Arc<AtomicUsize>>);
+
+impl OpenTasks {
+    /// A number that a running daemon keeps.
+    pub fn counted() -> Self {
+        Self(Some(Arc::default()))
+    }
+
+    /// Sets the number.
+    pub fn set(&self, open: usize) {
+        if let Some(number) = &self.0 {
+            number.store(open, Ordering::Relaxed);
+        }
+    }
+
+    /// The line of an event; that of a final event ends with the number.
+    pub fn line(&self, event: &Event) -> LogLine<'static> {
+        let mut line = line(event);
+        if let (Some(open), Kind::Finished | Kind::Abandoned) = (&self.0, event.kind) {
+            line.fields.push(("open", open.load(Ordering::Relaxed).into()));
+        }
+        line
+    }
 }
 
 /// The severity of an event.
@@ -207,5 +237,15 @@ mod tests {
         explained.sort();
         used.sort();
         assert_eq!(explained, used);
+    }
+
+    #[test]
+    fn the_line_of_a_final_event_ends_with_the_number_of_open_tasks_where_it_is_known() {
+        let open = OpenTasks::counted();
+        open.set(41);
+        let text = |open: &OpenTasks, event: &Event| open.line(event).text(false);
+        assert!(text(&open, &samples::success("x")).ends_with(" name=x open=41"));
+        assert!(text(&OpenTasks::default(), &samples::success("x")).ends_with(" name=x"));
+        assert!(!text(&open, &schema::samples(Kind::Progressed)[0]).contains(" open="));
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::event::{level, line, message_id};
+use super::event::{OpenTasks, level, message_id};
 use super::line::{Level, cut};
 use crate::model::event::Event;
 
@@ -47,10 +47,10 @@ impl Journal {
     }
 
     /// Hands over one event.
-    pub fn send(&self, event: &Event) -> io::Result<()> {
+    pub fn send(&self, event: &Event, open: &OpenTasks) -> io::Result<()> {
         let mut sent = Ok(());
         for value_bytes in VALUE_BYTES {
-            sent = self.send_datagram(&entry(event, value_bytes));
+            sent = self.send_datagram(&entry(event, open, value_bytes));
             let is_too_large = sent
                 .as_ref()
                 .is_err_and(|error| error.raw_os_error() == Some(rustix::io::Errno::MSGSIZE.raw_os_error()));
@@ -72,8 +72,8 @@ impl Journal {
 }
 
 /// The datagram: one field after the other.
-fn entry(event: &Event, value_bytes: usize) -> Vec<u8> {
-    let line = line(event);
+fn entry(event: &Event, open: &OpenTasks, value_bytes: usize) -> Vec<u8> {
+    let line = open.line(event);
     let mut datagram = Vec::with_capacity(1024);
     put(&mut datagram, "MESSAGE", &cut(&line.message_and_fields(), value_bytes));
     put(&mut datagram, "MESSAGE_ID", &message_id(event.kind).simple().to_string());
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn an_event_is_one_entry_with_its_fields() {
         let (_folder, journald, journal) = journal();
-        journal.send(&samples::success("reinstall rack 7")).unwrap();
+        journal.send(&samples::success("reinstall rack 7"), &OpenTasks::default()).unwrap();
         let wanted = concat!(
             "MESSAGE=task finished task=1000800001 operation=bm outcome=success status=1 elapsed=723.4 polls=17 name=\"reinstall rack 7\"\n",
             "MESSAGE_ID=053e0b96e04547b7b376602525e0a207\nPRIORITY=6\nSYSLOG_IDENTIFIER=opwatch\n",
@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn a_line_end_in_a_value_begins_no_other_field() {
         let (_folder, journald, journal) = journal();
-        journal.send(&samples::success("a\nPRIORITY=0")).unwrap();
+        journal.send(&samples::success("a\nPRIORITY=0"), &OpenTasks::default()).unwrap();
         let entry = received(&journald);
         assert!(entry.ends_with("OPWATCH_NAME\n\u{c}\0\0\0\0\0\0\0a\nPRIORITY=0\n"), "{entry:?}");
         assert!(entry.starts_with(r"MESSAGE=task finished"), "{entry:?}");
@@ -160,7 +160,7 @@ mod tests {
     fn an_entry_too_large_for_the_socket_is_cut_and_not_lost() {
         let (_folder, journald, journal) = journal();
         rustix::net::sockopt::set_socket_send_buffer_size(&journal.socket, 1).unwrap();
-        journal.send(&samples::success(&"\u{1}".repeat(2000))).unwrap();
+        journal.send(&samples::success(&"\u{1}".repeat(2000)), &OpenTasks::default()).unwrap();
         let entry = received(&journald);
         assert!(
             entry.len() < 4608 && entry.contains("OPWATCH_TASK=1000800001\n") && entry.ends_with("…\n"),
@@ -181,6 +181,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let journal = Journal::new(folder.path().join("none")).unwrap();
         let event = samples::task(Kind::Abandoned, "x", |data| data.reason = Some(Reason::Deadline));
-        assert_eq!(journal.send(&event).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(journal.send(&event, &OpenTasks::default()).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

@@ -1,8 +1,12 @@
 //! Commands into a loop. Each gets one result.
 
+use std::time::Duration;
+
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Steady;
+use crate::model::records::Registered;
+use crate::model::task::{NewTask, Row};
 
 /// The bound of waiting commands: a loop handles all of them in its next turn.
 const WAITING: usize = 64;
@@ -11,17 +15,44 @@ const WAITING: usize = 64;
 pub struct Command {
     /// The requested action.
     pub action: Action,
-    /// The receiver of the result, which may be gone.
-    pub result: oneshot::Sender<Result<(), CommandRefused>>,
+    /// The receiver of the result.
+    pub result: Responder,
 }
+
+/// The receiver of the result of a command, which may be gone.
+pub type Responder = oneshot::Sender<Result<(), CommandRefused>>;
 
 /// An action of a loop.
 #[derive(Debug)]
 pub enum Action {
+    /// Registers tasks, and polls them or applies their changed settings. The results are sent in the order of the tasks,
+    /// before that of the command.
+    Add(Vec<NewTask>, oneshot::Sender<Vec<Registered>>),
+    /// Acts on an open task.
+    Task(Row, TaskAction),
     /// Probes the hold of that account or sink now.
     Retry(String),
+    /// Pauses that account or sink durably.
+    Pause(String),
+    /// Ends the pause of that account or sink.
+    Resume(String),
     /// Reports the state of the polling loop.
     Report(oneshot::Sender<WatchReport>),
+}
+
+/// An action on an open task. A step that is being stored, or a poll in flight, is awaited first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TaskAction {
+    /// Polls it in the next slot of its pace key.
+    Poll,
+    /// Moves its deadline to that time from now, durably.
+    Extend(Duration),
+    /// Abandons it with the reason `cancelled`.
+    Cancel,
+    /// Stops its polls until it is resumed, durably.
+    Pause,
+    /// Ends its pause.
+    Resume,
 }
 
 /// The state of the polling loop, for people.
@@ -33,6 +64,10 @@ pub struct WatchReport {
     pub finished: u64,
     /// The accounts and operations on hold.
     pub on_hold: Vec<String>,
+    /// The accounts that a person paused.
+    pub paused_accounts: Vec<String>,
+    /// Number of tasks that a person paused.
+    pub paused_tasks: usize,
     /// Number of rate-limit scopes whose rate is reduced after refusals.
     pub throttled: usize,
     /// Polls a second, over all rate-limit scopes with tasks.
@@ -49,6 +84,12 @@ pub enum CommandRefused {
     /// The loop knows no such account or sink.
     #[error("there is no such account or sink")]
     Unknown,
+    /// The task has ended, or there is none of that key.
+    #[error("the task has ended")]
+    Ended,
+    /// The task, the account or the sink is paused.
+    #[error("it is paused; resume it first")]
+    Paused,
     /// The loop ended.
     #[error("the daemon is stopping")]
     Stopping,
@@ -73,12 +114,5 @@ impl Commands {
         let (result, response) = oneshot::channel();
         self.0.send(Command { action, result }).await.map_err(|_| CommandRefused::Stopping)?;
         response.await.map_err(|_| CommandRefused::Stopping)?
-    }
-}
-
-impl Command {
-    /// Returns the result to the sender, which may be gone.
-    pub fn respond(self, result: Result<(), CommandRefused>) {
-        let _ = self.result.send(result);
     }
 }

@@ -54,6 +54,8 @@ pub enum Reason {
     Rejected,
     /// The task was removed from the file.
     Removed,
+    /// A person cancelled it.
+    Cancelled,
 }
 
 /// The consequence of one poll for its task. The moment and the random number are arguments, so that a test
@@ -204,6 +206,7 @@ impl std::fmt::Display for Reason {
             Self::Deadline => "deadline",
             Self::Rejected => "rejected",
             Self::Removed => "removed",
+            Self::Cancelled => "cancelled",
         })
     }
 }

@@ -99,6 +99,8 @@ pub struct Settings {
 pub enum Origin {
     /// Listed in the configuration or in a task file.
     File,
+    /// Added by a command to the running daemon.
+    Command,
 }
 
 /// A validated task on its way into the store.
@@ -112,6 +114,8 @@ pub struct NewTask {
     pub settings: Settings,
     /// The source of the task.
     pub origin: Origin,
+    /// Whether the task is registered again if it has ended.
+    pub again: bool,
 }
 
 /// The store's key of a task, never reused.

@@ -59,6 +59,10 @@ pub struct Waiting {
     pub lost_connection: bool,
     /// Whether it was polled since it was stored.
     pub unsaved: bool,
+    /// Whether a person paused it: it is not polled.
+    pub paused: bool,
+    /// Whether a person set `timeout`, in place of the settings.
+    pub extended: bool,
 }
 
 /// The registration of a task, on every clock in use.
@@ -117,7 +121,16 @@ impl Waiting {
             in_flight: false,
             lost_connection: false,
             unsaved: false,
+            paused: false,
+            extended: false,
         }
+    }
+
+    /// A person moves the deadline to `left` from now, by the slowest clock. The last poll is planned for it.
+    pub fn extend(&mut self, left: Duration, now: Times) {
+        self.timeout = Some(self.started.elapsed(now) + left);
+        self.extended = true;
+        self.due = self.due.min(now.local.steady + left);
     }
 }
 

@@ -75,7 +75,13 @@ impl Catalogue {
         let (target, id_type) =
             self.bare.as_ref().map_err(|(key, what)| refused(place, key, what.clone()))?;
         let id = id_type.canonical(id).map_err(|form| refused(place, "id", not_an_id(id, form)))?;
-        Ok(NewTask { target: Arc::clone(target), id, settings: Settings::default(), origin: Origin::File })
+        Ok(NewTask {
+            target: Arc::clone(target),
+            id,
+            settings: Settings::default(),
+            origin: Origin::File,
+            again: false,
+        })
     }
 
     /// A task as written, with all defaults filled in.
@@ -129,7 +135,7 @@ impl Catalogue {
             sinks: written.sinks.map(|sinks| self.known_sinks(sinks)).transpose()?,
             params: written.params,
         };
-        Ok(NewTask { target, id, settings, origin: Origin::File })
+        Ok(NewTask { target, id, settings, origin: Origin::File, again: false })
     }
 
     /// A first poll at the deadline would be the only one.

@@ -25,6 +25,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use self::environment::Inherited;
 use self::run::RunEnd;
 use super::sink::{Building, PathForm, PathKey, Sink, TypeConfig, blocking, timeout_fault};
+use crate::lines::event::OpenTasks;
 use crate::model::delivery::Refusal;
 use crate::model::event::Event;
 use crate::secret::hidden::Hidden;
@@ -55,6 +56,7 @@ pub struct Exec {
     command: CommandLine,
     timeout: Duration,
     hidden: Hidden,
+    open_tasks: OpenTasks,
     inherited: Inherited,
 }
 
@@ -95,7 +97,7 @@ impl TypeConfig for Config {
     }
 
     fn build(&self, building: Building<'_>) -> Result<Box<dyn Sink>, Vec<TableFault>> {
-        Ok(Box::new(Exec::new(self, building.hidden.clone())))
+        Ok(Box::new(Exec::new(self, building.hidden.clone(), building.style.open_tasks.clone())))
     }
 }
 
@@ -146,11 +148,12 @@ impl<'de> Deserialize<'de> for CommandLine {
 
 impl Exec {
     /// To that program. The first attempt reports whether it exists. These secrets are hidden in its output.
-    pub fn new(config: &Config, hidden: Hidden) -> Self {
+    pub fn new(config: &Config, hidden: Hidden, open_tasks: OpenTasks) -> Self {
         Self {
             command: config.command.clone(),
             timeout: config.timeout.0,
             hidden,
+            open_tasks,
             inherited: Inherited::of_process(),
         }
     }
@@ -162,7 +165,7 @@ impl Exec {
             .args(self.command.arguments())
             .env_clear()
             .envs(self.inherited.variables())
-            .envs(environment::of(event));
+            .envs(environment::of(event, &self.open_tasks));
         let record = format!("{}\n", event.body);
         match run::run(command, record.into_bytes(), self.timeout, &self.hidden).await {
             Err(error) => Err(not_started(program, &error)),

@@ -11,9 +11,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::sink::{Building, Sink, TypeConfig, blocking};
+use super::sink::{Building, LineStyle, Sink, TypeConfig, blocking};
 use crate::lines::closed::was_standard_error_closed;
-use crate::lines::event::line;
+use crate::lines::event::OpenTasks;
 use crate::lines::journal::{self, Journal};
 use crate::lines::line::LogLine;
 use crate::lines::output::{LineOutput, standard_error, write_waiting};
@@ -41,9 +41,9 @@ impl TypeConfig for Config {
         "standard error, or the journal under systemd".to_owned()
     }
 
-    fn build(&self, Building { format, .. }: Building<'_>) -> Result<Box<dyn Sink>, Vec<TableFault>> {
+    fn build(&self, Building { style, .. }: Building<'_>) -> Result<Box<dyn Sink>, Vec<TableFault>> {
         let what = |error| format!("standard error cannot be used: {error}; restart with a usable one");
-        match Log::new(format) {
+        match Log::new(style.clone()) {
             Ok(sink) => Ok(Box::new(sink)),
             Err(error) => Err(vec![TableFault::new(&[], what(error))]),
         }
@@ -52,7 +52,10 @@ impl TypeConfig for Config {
 
 /// The sink `log`.
 #[derive(Debug)]
-pub struct Log(Arc<Out>);
+pub struct Log {
+    out: Arc<Out>,
+    open_tasks: OpenTasks,
+}
 
 /// Where the lines go.
 #[derive(Debug)]
@@ -69,19 +72,25 @@ enum Out {
 
 impl Log {
     /// To this process's standard error, or to the journal behind it.
-    pub fn new(format: ResolvedFormat) -> io::Result<Self> {
-        Ok(Self(Arc::new(match format {
+    pub fn new(LineStyle { format, open_tasks }: LineStyle) -> io::Result<Self> {
+        let out = Arc::new(match format {
             ResolvedFormat::Text | ResolvedFormat::Json if was_standard_error_closed() => Out::Closed,
             ResolvedFormat::Text => Out::Text(standard_error()?),
             ResolvedFormat::Json => Out::Json(standard_error()?),
             ResolvedFormat::Journal => Out::Journal(Journal::new(journal::SOCKET)?),
-        })))
+        });
+        Ok(Self { out, open_tasks })
     }
 
     /// To a pipe in place of standard error.
     #[cfg(test)]
     pub fn text(out: std::fs::File) -> Self {
-        Self(Arc::new(Out::Text(Arc::new(Mutex::new(LineOutput::new(out))))))
+        Self::to(Out::Text(Arc::new(Mutex::new(LineOutput::new(out)))))
+    }
+
+    #[cfg(test)]
+    fn to(out: Out) -> Self {
+        Self { out: Arc::new(out), open_tasks: OpenTasks::default() }
     }
 }
 
@@ -96,7 +105,7 @@ impl Sink for Log {
     }
 
     async fn reach(&self) -> Result<Option<&'static str>, Refusal> {
-        match self.0.as_ref() {
+        match self.out.as_ref() {
             Out::Closed => Err(refusal(ErrorKind::BrokenPipe.into())),
             Out::Text(_) | Out::Json(_) => Ok(Some("standard error is open")),
             Out::Journal(journal) => {
@@ -106,34 +115,38 @@ impl Sink for Log {
     }
 
     async fn send(&self, events: &[Event]) -> Result<(), Refusal> {
-        let out = Arc::clone(&self.0);
+        let out = Arc::clone(&self.out);
+        let open_tasks = self.open_tasks.clone();
         let events = events.to_vec();
-        blocking(move || out.write(&events)).await
+        blocking(move || out.write(&events, &open_tasks)).await
     }
 }
 
 impl Out {
-    fn write(&self, events: &[Event]) -> Result<(), Refusal> {
+    fn write(&self, events: &[Event], open_tasks: &OpenTasks) -> Result<(), Refusal> {
         match self {
             Self::Closed => Err(refusal(ErrorKind::BrokenPipe.into())),
             Self::Text(lines) => {
-                write_waiting(lines, &joined(events, |line| line.text(false)), PATIENCE).map_err(refusal)
+                write_waiting(lines, &joined(events, open_tasks, |line| line.text(false)), PATIENCE)
+                    .map_err(refusal)
             }
             Self::Json(lines) => {
-                write_waiting(lines, &joined(events, |line| line.json()), PATIENCE).map_err(refusal)
+                write_waiting(lines, &joined(events, open_tasks, |line| line.json()), PATIENCE)
+                    .map_err(refusal)
             }
-            Self::Journal(journal) => {
-                events.iter().try_for_each(|event| journal.send(event)).map_err(|error| of_journal(&error))
-            }
+            Self::Journal(journal) => events
+                .iter()
+                .try_for_each(|event| journal.send(event, open_tasks))
+                .map_err(|error| of_journal(&error)),
         }
     }
 }
 
 /// The lines of these events, each with its end.
-fn joined(events: &[Event], form: impl Fn(&LogLine<'_>) -> String) -> Vec<u8> {
+fn joined(events: &[Event], open_tasks: &OpenTasks, form: impl Fn(&LogLine<'_>) -> String) -> Vec<u8> {
     let mut lines = Vec::with_capacity(events.len() * 160);
     for event in events {
-        lines.extend_from_slice(form(&line(event)).as_bytes());
+        lines.extend_from_slice(form(&open_tasks.line(event)).as_bytes());
         lines.push(b'\n');
     }
     lines
@@ -186,7 +199,7 @@ mod tests {
 
     async fn written(out: impl Fn(Arc<Mutex<LineOutput>>) -> Out, events: &[Event]) -> String {
         let (mut read_end, lines) = pipe();
-        Log(Arc::new(out(lines))).send(events).await.unwrap();
+        Log::to(out(lines)).send(events).await.unwrap();
         let mut text = String::new();
         read_end.read_to_string(&mut text).unwrap();
         text
@@ -219,7 +232,7 @@ mod tests {
     async fn a_closed_standard_error_holds_the_sink() {
         let (read_end, lines) = pipe();
         drop(read_end);
-        let sink = Log(Arc::new(Out::Text(lines)));
+        let sink = Log::to(Out::Text(lines));
         let refusal =
             samples::once_its_reader_is_gone(async || sink.send(&samples::successes(1)).await).await;
         assert_eq!(refusal.class, RefusalClass::Sink, "{refusal}");
@@ -228,7 +241,7 @@ mod tests {
     #[tokio::test]
     async fn a_full_disk_under_standard_error_passes() {
         let full = File::options().append(true).open("/dev/full").unwrap();
-        let refusal = Log(Arc::new(Out::Json(to(full)))).send(&samples::successes(1)).await.unwrap_err();
+        let refusal = Log::to(Out::Json(to(full))).send(&samples::successes(1)).await.unwrap_err();
         assert_eq!(refusal.class, RefusalClass::Passing);
         assert!(refusal.what.contains("no space"), "{refusal}");
     }

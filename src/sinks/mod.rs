@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use self::sink::{Building, PathForm, PathKey, Sink, TypeConfig};
+pub use self::sink::{Building, LineStyle, PathForm, PathKey, Sink, TypeConfig};
 use crate::clock::Clock;
 use crate::model::delivery::Retry;
 use crate::model::reading::Outcome;
@@ -31,7 +31,6 @@ use crate::model::route::EventGroup;
 use crate::problem::{Place, Problem};
 use crate::secret::hidden::Hidden;
 use crate::section::{self, ReadTable, TableFault, dotted};
-use crate::telemetry::ResolvedFormat;
 use crate::units::{Rate, Span};
 
 /// The keys of `[sinks.NAME]` that every type has.
@@ -142,19 +141,14 @@ impl Config {
     }
 }
 
-/// Builds the sink of that name; the format is that of the lines of the sink `log`.
+/// Builds the sink of that name; with the style of its lines.
 ///
 /// # Errors
 /// All errors, in one problem. The configuration was right when it was loaded, so something changed since.
-pub fn build(
-    config: &Config,
-    name: &str,
-    format: ResolvedFormat,
-    clock: Clock,
-) -> Result<Box<dyn Sink>, Problem> {
+pub fn build(config: &Config, name: &str, style: &LineStyle, clock: Clock) -> Result<Box<dyn Sink>, Problem> {
     let is_batched = config.common.batch.is_some();
     let built =
-        config.kind.config().build(Building { name, is_batched, format, clock, hidden: &config.hidden });
+        config.kind.config().build(Building { name, is_batched, style, clock, hidden: &config.hidden });
     built.map_err(|faults| {
         let described = faults.into_iter().map(|TableFault { path, what }| match path[..] {
             [] => what,

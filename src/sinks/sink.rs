@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::clock::Clock;
 use crate::files::FilesChange;
+use crate::lines::event::OpenTasks;
 use crate::model::delivery::Refusal;
 use crate::model::event::Event;
 use crate::secret::hidden::Hidden;
@@ -107,12 +108,28 @@ pub struct Building<'a> {
     pub name: &'a str,
     /// Whether events are gathered for one attempt.
     pub is_batched: bool,
-    /// Format of the lines of the sink `log`.
-    pub format: ResolvedFormat,
+    /// The style of log lines.
+    pub style: &'a LineStyle,
     /// The daemon's clock.
     pub clock: Clock,
     /// The secrets of the whole configuration.
     pub hidden: &'a Hidden,
+}
+
+/// The style of the lines of the sink `log`, and the values of programs.
+#[derive(Clone, Debug)]
+pub struct LineStyle {
+    /// The format.
+    pub format: ResolvedFormat,
+    /// The number of open tasks.
+    pub open_tasks: OpenTasks,
+}
+
+impl LineStyle {
+    /// Lines without the number of open tasks, where no daemon runs.
+    pub fn without_number(format: ResolvedFormat) -> Self {
+        Self { format, open_tasks: OpenTasks::default() }
+    }
 }
 
 /// A key whose text is a path.

@@ -13,8 +13,14 @@ use crate::model::step::Reason;
 use crate::model::task::{Origin, Settings, TaskId};
 use crate::units::Span;
 
+mod groups;
+mod people;
+
+use groups::*;
+use people::*;
+
 /// A store that can be opened, and opened again.
-trait Engine {
+pub trait Engine {
     /// Whether its content survives a close.
     fn durable(&self) -> bool;
 
@@ -44,6 +50,9 @@ macro_rules! held_to_the_promises {
                 open_tasks_come_in_order_and_page_by_page
                 open_tasks_of_some_targets_alone_are_found_where_these_are_named
                 keeping_leaves_alone_what_is_over
+                a_pause_and_an_extension_are_kept_until_the_task_is_registered_anew
+                the_pauses_of_accounts_and_sinks_are_kept
+                an_ended_task_is_registered_anew_by_request
                 the_largest_id_stays_exact
                 a_number_and_its_digits_as_text_are_two_tasks
                 only_finished_tasks_without_undelivered_events_can_be_deleted
@@ -101,7 +110,13 @@ fn target(operation: &str) -> Arc<Target> {
 }
 
 fn task(id: u64) -> NewTask {
-    NewTask { target: target("bm"), id: TaskId::Int(id), settings: Settings::default(), origin: Origin::File }
+    NewTask {
+        target: target("bm"),
+        id: TaskId::Int(id),
+        settings: Settings::default(),
+        origin: Origin::File,
+        again: false,
+    }
 }
 
 fn named(id: u64, name: &str) -> NewTask {
@@ -121,6 +136,8 @@ fn hot(row: Row) -> HotRow {
         streak: 0,
         registered_cloud: None,
         warned: false,
+        paused: false,
+        extended: None,
     }
 }
 
@@ -360,68 +377,6 @@ async fn a_task_with_a_new_dead_letter_is_not_deleted(engine: impl Engine) {
     assert!(store.record(row).await.unwrap().is_some());
     store.delete_finished(Wall(NOW.0 + 1), found).await.unwrap();
     assert_eq!(store.record(row).await.unwrap(), None);
-}
-
-async fn undelivered_events_of_a_removed_sink_become_dead_letters_after_the_retention(engine: impl Engine) {
-    let store = engine.open().await;
-    let rows = rows(&*store, 2).await;
-    store.commit(finished(rows[0], NOW, &["gone", "hook"])).await.unwrap();
-    let mut later = event(2);
-    later.time = Wall(NOW.0 + 1_000);
-    let end = Some(End { at: NOW, conclusion: Conclusion::Finished(Outcome::Success) });
-    store.commit(Commit { hot: hot(rows[1]), end, event: Some((later, vec!["gone".into()])) }).await.unwrap();
-    assert_eq!(
-        store.expire_unconfigured(vec!["hook".into()], Wall(NOW.0 + 500), NOW).await.unwrap(),
-        HashMap::from([("gone".into(), 1)])
-    );
-    assert_eq!(store.outbox().await.unwrap(), HashMap::from([("gone".into(), 1), ("hook".into(), 1)]));
-}
-
-async fn a_group_is_over_with_its_last_task_and_later_tasks_begin_a_new_round(engine: impl Engine) {
-    let store = engine.open().await;
-    let grouped = |id, group: Option<&str>| NewTask {
-        settings: Settings { group: group.map(Into::into), ..Settings::default() },
-        ..task(id)
-    };
-    let in_group = |ids: std::ops::Range<u64>| ids.map(|id| grouped(id, Some("rack"))).collect::<Vec<_>>();
-    let rows: Vec<_> = register(&*store, &in_group(1..4)).await.into_iter().map(|task| task.row).collect();
-    store.commit(finished(rows[0], Wall(NOW.0 + 1), &[])).await.unwrap();
-    let end = Some(End { at: Wall(NOW.0 + 9), conclusion: Conclusion::Abandoned(Reason::Deadline) });
-    store.commit(Commit { end, ..finished(rows[1], NOW, &[]) }).await.unwrap();
-    assert_eq!(store.finished_groups().await.unwrap(), []);
-    // The third task leaves the group while it is open.
-    register(&*store, &[grouped(3, None)]).await;
-    let over = store.finished_groups().await.unwrap().remove(0);
-    let counts = GroupCounts { success: 1, abandoned: 1, ..GroupCounts::default() };
-    assert_eq!((over.name.as_str(), over.round, over.counts, over.started_at), ("rack", 1, counts, NOW));
-    assert_eq!((over.finished_at, over.settings.len()), (Wall(NOW.0 + 9), 1));
-    assert_eq!(
-        store.finished_before(Wall(i64::MAX), FinishedTask::default(), 10).await.unwrap(),
-        [],
-        "what an open round counts is not forgotten"
-    );
-    assert!(store.close_group(over.row, event(50), vec!["hook".into()]).await.unwrap());
-    assert!(!store.close_group(over.row, event(51), vec!["hook".into()]).await.unwrap());
-    assert_eq!(undelivered(&*store, "hook").await.len(), 1);
-    let row = register(&*store, &in_group(7..8)).await[0].row;
-    store.commit(finished(row, NOW, &[])).await.unwrap();
-    let second = store.finished_groups().await.unwrap().remove(0);
-    assert_eq!((second.round, second.counts), (2, GroupCounts { success: 1, ..GroupCounts::default() }));
-    register(&*store, &in_group(8..9)).await;
-    assert!(!store.close_group(second.row, event(52), vec![]).await.unwrap(), "another task joined it");
-}
-
-async fn delivered_events_of_no_task_are_deleted(engine: impl Engine) {
-    let store = engine.open().await;
-    let row = rows(&*store, 1).await[0];
-    store.commit(finished(row, NOW, &[])).await.unwrap();
-    for (number, sinks) in [(1, vec!["log".to_owned()]), (2, vec![]), (3, vec![])] {
-        store.add_event(event(number), sinks).await.unwrap();
-    }
-    assert_eq!(store.delete_events(NOW, 10).await.unwrap(), 0);
-    assert_eq!(store.delete_events(Wall(NOW.0 + 60_000), 1).await.unwrap(), 1);
-    assert_eq!(store.delete_events(Wall(NOW.0 + 60_000), 10).await.unwrap(), 1);
-    assert_eq!(undelivered(&*store, "log").await.len(), 1);
 }
 
 async fn open_tasks_come_in_order_and_page_by_page(engine: impl Engine) {

@@ -9,7 +9,7 @@
 mod conformance;
 mod sqlite;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,8 +19,8 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Wall;
 use crate::model::event::Event;
 use crate::model::records::{
-    Commit, DeadLetter, EvidenceRow, FinishedTask, GroupRound, GroupRow, HotRow, OpenTask, OutboxRow, Record,
-    Registered, Seq, TargetRow,
+    Commit, DeadLetter, EvidenceRow, FinishedTask, GroupRound, GroupRow, HotRow, OpenTask, OutboxRow,
+    PauseScope, Record, Registered, Seq, TargetRow,
 };
 use crate::model::task::{NewTask, Row, Target};
 use crate::problem::Place;
@@ -195,6 +195,15 @@ pub trait Store: Send + Sync {
         after: Row,
         limit: usize,
     ) -> Result<Vec<OpenTask>, Error>;
+
+    /// Those of these tasks that are open, in the order of their keys.
+    async fn open_of(&self, rows: Vec<Row>) -> Result<Vec<OpenTask>, Error>;
+
+    /// The accounts and sinks that a person paused.
+    async fn paused(&self) -> Result<BTreeSet<PauseScope>, Error>;
+
+    /// Stores whether a person paused that account or sink.
+    async fn set_paused(&self, scope: PauseScope, paused: bool) -> Result<(), Error>;
 
     /// The values of that task for an event; `None` if it is unknown.
     async fn record(&self, row: Row) -> Result<Option<Record>, Error>;

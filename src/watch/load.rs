@@ -1,6 +1,6 @@
 //! Loading of the open tasks from the store onto the board.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use crate::live::Current;
 use crate::model::due::Slot;
 use crate::model::gate::Evidence;
 use crate::model::policy::Policy;
-use crate::model::records::{EvidenceRow, HotRow, OpenTask, TargetRow};
-use crate::model::task::Row;
+use crate::model::records::{EvidenceRow, OpenTask, PauseScope, TargetRow};
+use crate::model::task::{Origin, Row, Settings};
 use crate::model::waiting::{Started, TargetIndex, Waiting};
 use crate::store::{Error, Store};
 
@@ -37,6 +37,7 @@ impl Machine {
     ) -> Result<(Self, Vec<Write>), Error> {
         let evidence = store.evidence().await?.into_iter().map(restored).collect();
         let mut machine = Self::new(Arc::clone(&current), evidence);
+        machine.paused_accounts = paused_accounts(store.paused().await?);
         let targets = store.targets().await?;
         let mut known: HashMap<TargetRow, TargetIndex> = HashMap::new();
         // The time that a task has run is measured by the steady clock, also across a reload.
@@ -52,7 +53,7 @@ impl Machine {
             after = last.hot.row;
             let now = now();
             for task in page {
-                let is_gone = !current.listed.contains(task.hot.row);
+                let is_gone = task.origin == Origin::File && !current.listed.contains(task.hot.row);
                 // A target is never deleted, and was written before its task.
                 let Some(target) = targets.get(&task.target) else { continue };
                 let target = *known.entry(task.target).or_insert_with(|| machine.add_target(target, now));
@@ -96,28 +97,21 @@ fn restored(row: EvidenceRow) -> (String, Evidence) {
     (row.pace_key, Evidence { has_succeeded: row.had_good_response, refused: refused.collect() })
 }
 
-fn waiting(task: OpenTask, target: TargetIndex, policy: &Policy, now: Moment) -> Waiting {
+/// The task of a row, with the settings that its polls need.
+pub(super) fn waiting(task: OpenTask, target: TargetIndex, policy: &Policy, now: Moment) -> Waiting {
     let OpenTask { id, registered_at, settings, hot, .. } = task;
-    let timeout = settings.timeout(policy.timeout);
-    let initial_delay = settings.initial_delay(policy.initial_delay);
-    let longest = longest_wait(policy, &hot, initial_delay);
-    // Its delay may have changed since the first poll was planned, or its deadline may be earlier.
-    let never_asked = hot.polls == 0 && hot.streak == 0;
-    let planned = if never_asked { registered_at + initial_delay } else { hot.due };
-    let due = now
-        .due(planned, timeout.map_or(longest, |timeout| longest.min((registered_at + timeout) - now.wall)));
-    let params: Box<[_]> =
-        settings.params.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-    Waiting {
-        params: (!params.is_empty()).then_some(params),
-        since: if never_asked || hot.since > now.wall { due } else { now.past(hot.since) },
+    let is_later = hot.since > now.wall;
+    let mut task = Waiting {
+        due: now.due(hot.due, Duration::MAX),
+        since: now.past(hot.since),
         started: Started {
             steady: now.past(registered_at),
             local: registered_at,
             cloud: hot.registered_cloud,
         },
-        timeout,
-        warn_after: settings.warn_after(policy.warn_after),
+        timeout: hot.extended,
+        extended: hot.extended.is_some(),
+        paused: hot.paused,
         warned: hot.warned,
         seen: hot.seen,
         digest: hot.digest,
@@ -125,25 +119,61 @@ fn waiting(task: OpenTask, target: TargetIndex, policy: &Policy, now: Moment) ->
         polls: hot.polls,
         errors: hot.errors,
         streak: hot.streak,
-        due,
         ..Waiting::new(hot.row, id, target, now)
+    };
+    apply_settings(&mut task, &settings, policy, now);
+    if is_later {
+        task.since = task.due;
+    }
+    task
+}
+
+/// Gives a task its settings. Its delay may have changed since the first poll was planned, and its deadline may be
+/// earlier.
+pub(super) fn apply_settings(task: &mut Waiting, settings: &Settings, policy: &Policy, now: Moment) {
+    let initial_delay = settings.initial_delay(policy.initial_delay);
+    if !task.extended {
+        task.timeout = settings.timeout(policy.timeout);
+    }
+    task.warn_after = settings.warn_after(policy.warn_after);
+    let params: Box<[_]> =
+        settings.params.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+    task.params = (!params.is_empty()).then_some(params);
+    let longest = longest_wait(policy, task, initial_delay);
+    let longest =
+        task.timeout.map_or(longest, |timeout| longest.min((task.started.local + timeout) - now.wall));
+    if task.polls == 0 && task.streak == 0 {
+        task.due = now.due(task.started.local + initial_delay, longest);
+        task.since = task.due;
+    } else {
+        task.due = task.due.min(now.steady + longest);
     }
 }
 
 /// No poll is planned further ahead: a later stored time means that the clock was set back.
-fn longest_wait(policy: &Policy, hot: &HotRow, initial_delay: Duration) -> Duration {
-    match (hot.polls, hot.streak) {
+fn longest_wait(policy: &Policy, task: &Waiting, initial_delay: Duration) -> Duration {
+    match (task.polls, task.streak) {
         (0, _) => initial_delay,
         (_, 0) => policy.max_interval.0.mul_f64(1.0 + policy.jitter),
         (_, _) => policy.error_max_interval.0,
     }
 }
 
+/// The accounts among what a person paused.
+fn paused_accounts(paused: BTreeSet<PauseScope>) -> BTreeSet<String> {
+    let account = |scope| match scope {
+        PauseScope::Account(name) => Some(name),
+        PauseScope::Sink(_) => None,
+    };
+    paused.into_iter().filter_map(account).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::clock::{Steady, Wall};
-    use crate::model::task::{Settings, TaskId};
+    use crate::model::records::HotRow;
+    use crate::model::task::TaskId;
     use crate::units::Span;
 
     #[test]
@@ -163,12 +193,15 @@ mod tests {
             streak: 0,
             registered_cloud: None,
             warned: false,
+            paused: false,
+            extended: None,
         };
         let due = |delay: u64, polls: u32| {
             let settings = Settings { initial_delay: Some(Span(minutes(delay))), ..Settings::default() };
             let task = OpenTask {
                 id: TaskId::Int(1),
                 target: TargetRow(1),
+                origin: Origin::File,
                 registered_at: start,
                 settings,
                 hot: hot(polls),

@@ -230,9 +230,11 @@ impl Machine {
     /// The state of the loop.
     pub fn status(&self) -> WatchStatus {
         let on_hold = self.board.all_on_hold();
+        let is_left = self.board.is_paused_work_left();
+        let paused = is_left.then(|| format!("{} paused tasks", self.board.paused()));
         WatchStatus {
             open: self.board.open(),
-            on_hold: on_hold.into_iter().map(|scope| self.name(scope)).collect(),
+            on_hold: on_hold.into_iter().map(|scope| self.name(scope)).chain(paused).collect(),
         }
     }
 
@@ -242,6 +244,9 @@ impl Machine {
         match scope {
             Scope::Account(_) if route.is_none() => {
                 format!("{operation} in {region} of account {account}, which is not configured")
+            }
+            Scope::Account(_) if self.board.gate(scope).is_paused() => {
+                format!("account {account}, which is paused")
             }
             Scope::Account(_) => format!("account {account}"),
             Scope::Key(_) => format!("{operation} in {region} of account {account}"),

@@ -3,14 +3,15 @@
 //! Connects the board (the next task, and the meaning of a response) with the cloud (the requests of a
 //! target). Input: moments, responses, and stored writes. Output: polls to send, and [`Write`]s to store.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
+use super::commands::Deferred;
 use super::write::{Durable, FinalStep, Step, StepKind, Write, hot_row};
 use crate::clock::{Moment, Steady, Wall};
 use crate::cloud::PollRoute;
 use crate::live::Current;
-use crate::live::command::WatchReport;
+use crate::live::command::{CommandRefused, Responder, WatchReport};
 use crate::model::board::{AccountIndex, Board, KeyIndex, Scope, Settlement};
 use crate::model::due::Slot;
 use crate::model::gate::Evidence;
@@ -26,8 +27,13 @@ pub struct Machine {
     pub(super) current: Arc<Current>,
     pub(super) board: Board,
     pub(super) targets: Vec<Known>,
-    accounts: HashMap<String, AccountIndex>,
+    pub(super) accounts: HashMap<String, AccountIndex>,
     keys: HashMap<PaceKey, KeyIndex>,
+    indexes: HashMap<Target, TargetIndex>,
+    /// Actions that wait until a task is free: a step of it is being stored, or a poll in flight.
+    pub(super) deferred: HashMap<Slot, VecDeque<Deferred>>,
+    /// The accounts that a person paused.
+    pub(super) paused_accounts: BTreeSet<String>,
     pub(super) target_of_account: HashMap<AccountIndex, TargetIndex>,
     pub(super) target_of_key: HashMap<KeyIndex, TargetIndex>,
     /// The evidence of earlier runs, by the text of the pace key, until its first target is added.
@@ -80,6 +86,9 @@ impl Machine {
             targets: Vec::new(),
             accounts: HashMap::new(),
             keys: HashMap::new(),
+            indexes: HashMap::new(),
+            deferred: HashMap::new(),
+            paused_accounts: BTreeSet::new(),
             target_of_account: HashMap::new(),
             target_of_key: HashMap::new(),
             evidence,
@@ -116,6 +125,7 @@ impl Machine {
         let mut writes: Vec<_> =
             notices.iter().filter_map(|notice| self.log_notice(notice, now.local)).collect();
         writes.extend(evidence.and_then(|(key, evidence)| self.evidence_write(key, evidence)));
+        let local = now.local;
         match effect {
             Effect::Again(task) => self.board.put_back(slot, task),
             Effect::AtOnce(task) => self.board.put_back_at_once(slot, task, now.local.steady),
@@ -134,6 +144,7 @@ impl Machine {
                 writes.push(self.step(slot, task, now, StepKind::Ended(FinalStep::Abandoned(reason, fault))));
             }
         }
+        writes.extend(self.catch_up(slot, local));
         writes
     }
 
@@ -143,15 +154,32 @@ impl Machine {
         Some(self.step(slot, task, times, StepKind::Overdue))
     }
 
-    /// A write was stored: its task continues, or is removed.
-    pub fn written(&mut self, written: Durable) {
+    /// A write was stored: its task continues, or is removed. Returns the writes that follow.
+    pub fn written(&mut self, written: Durable, now: Moment) -> Vec<Write> {
         match written {
-            Durable::Change(slot, task) => self.board.put_back(slot, *task),
+            Durable::Change(slot, task) => {
+                self.board.put_back(slot, *task);
+                self.catch_up(slot, now)
+            }
             Durable::End(slot, target) => {
                 self.finished = self.finished.saturating_add(1);
                 self.board.remove(slot, target);
+                self.refuse_deferred(slot);
+                Vec::new()
             }
-            Durable::Other => {}
+            Durable::Added(tasks, responder) => {
+                let writes = tasks.into_iter().flat_map(|(task, target)| self.admit(task, &target, now));
+                let writes = writes.collect();
+                // The sender may be gone.
+                let _ = responder.send(Ok(()));
+                writes
+            }
+            Durable::Pause(account, paused, responder) => {
+                self.apply_pause(&account, paused);
+                let _ = responder.send(Ok(()));
+                Vec::new()
+            }
+            Durable::Other => Vec::new(),
         }
     }
 
@@ -168,9 +196,22 @@ impl Machine {
         Some(self.step(slot, task, times, StepKind::Ended(FinalStep::Abandoned(Reason::Removed, None))))
     }
 
-    fn step(&self, slot: Slot, task: Waiting, now: Times, what: StepKind) -> Write {
+    pub(super) fn step(&self, slot: Slot, task: Waiting, now: Times, what: StepKind) -> Write {
+        self.step_of_command(slot, task, now, what, None)
+    }
+
+    /// A step; a command that caused it gets its result.
+    pub(super) fn step_of_command(
+        &self,
+        slot: Slot,
+        task: Waiting,
+        now: Times,
+        what: StepKind,
+        responder: Option<Responder>,
+    ) -> Write {
         let target = Arc::clone(&self.targets[task.target.0 as usize].target);
-        Write::Step(Box::new(Step { slot, task, target, current: Arc::clone(&self.current), now, what }))
+        let current = Arc::clone(&self.current);
+        Write::Step(Box::new(Step { slot, task, target, current, now, what, responder }))
     }
 
     fn evidence_write(&self, key: KeyIndex, evidence: Evidence) -> Option<Write> {
@@ -206,11 +247,20 @@ impl Machine {
         Some(self.targets[target.0 as usize].target.account.as_str())
     }
 
-    /// Probes the hold of that account now. Returns whether there is such an account.
-    pub fn retry(&mut self, account: &str, now: Steady) -> bool {
-        let Some(account) = self.accounts.get(account) else { return false };
-        self.board.probe_now(*account, now);
-        true
+    /// Probes the hold of that account now.
+    ///
+    /// # Errors
+    /// When there is no such account, or it is paused.
+    pub fn retry(&mut self, account: &str, now: Steady) -> Result<(), CommandRefused> {
+        let Some(index) = self.accounts.get(account) else {
+            let is_known = self.current.cloud.has_account(account);
+            return if is_known { Ok(()) } else { Err(CommandRefused::Unknown) };
+        };
+        if self.paused_accounts.contains(account) {
+            return Err(CommandRefused::Paused);
+        }
+        self.board.probe_account(*index, now);
+        Ok(())
     }
 
     /// Continues as the loop before a reload: gates, clock offsets and counters. Returns the events of holds that end,
@@ -259,6 +309,8 @@ impl Machine {
             open: self.board.open(),
             finished: self.finished,
             on_hold,
+            paused_accounts: self.paused_accounts.iter().cloned().collect(),
+            paused_tasks: self.board.paused(),
             throttled: paces.iter().filter(|pace| pace.is_throttled(now)).count(),
             rate_used: paces.iter().filter_map(|pace| pace.used_rate(now)).sum(),
             rate_allowed: paces.iter().filter_map(|pace| pace.allowed_rate(now)).sum(),
@@ -266,8 +318,11 @@ impl Machine {
         }
     }
 
-    /// Adds a target to the board. If it cannot be polled, its tasks wait, with a log line.
+    /// The index of a target. A new one is added to the board. If it cannot be polled, its tasks wait, with a log line.
     pub(super) fn add_target(&mut self, target: &Target, now: Moment) -> TargetIndex {
+        if let Some(known) = self.indexes.get(target) {
+            return *known;
+        }
         // As many targets as 2^32 would not fit into memory.
         let index = TargetIndex(u32::try_from(self.targets.len()).unwrap_or(u32::MAX));
         let (route, account, key) = match self.current.cloud.route(target) {
@@ -295,8 +350,14 @@ impl Machine {
             }
         };
         self.board.add_target(account, key);
+        if self.paused_accounts.contains(&target.account)
+            && !self.board.gate(Scope::Account(account)).is_paused()
+        {
+            self.board.pause_account(account, true);
+        }
         self.target_of_account.entry(account).or_insert(index);
         self.target_of_key.entry(key).or_insert(index);
+        self.indexes.insert(target.clone(), index);
         self.targets.push(Known { target: Arc::new(target.clone()), route, trouble: None, unknown: None });
         index
     }

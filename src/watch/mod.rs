@@ -3,6 +3,7 @@
 //!
 //! This file decides nothing. A task whose change or end is being stored is out of the queue until then.
 
+mod commands;
 mod load;
 mod log;
 pub mod machine;
@@ -21,7 +22,8 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{Clock, Moment};
 use crate::cloud::Stamp;
 use crate::files::Watched;
-use crate::live::command::{Action, Command, CommandRefused};
+use crate::lines::event::OpenTasks;
+use crate::live::command::{Action, Command};
 use crate::live::{self, Live};
 use crate::model::due::Slot;
 use crate::model::reading::{Class, Fault, Response};
@@ -49,6 +51,8 @@ pub struct Start {
     pub clock: Clock,
     /// The state of the loop, for others.
     pub status: watch::Sender<WatchStatus>,
+    /// The number of open tasks, for the lines of their events.
+    pub open_tasks: OpenTasks,
     /// Notifies the delivery loop that the outbox may have new rows.
     pub outbox: watch::Sender<()>,
     /// Commands into the loop.
@@ -67,6 +71,8 @@ pub struct Watch {
     writes: JoinSet<Result<Durable, Error>>,
     /// Writes that wait for room.
     backlog: VecDeque<Write>,
+    /// Number of ends among the writes that are not stored yet.
+    ending: usize,
 }
 
 /// A loop that stopped, with its state: a reload continues it.
@@ -110,8 +116,9 @@ impl Watch {
         parts.status.send_replace(machine.status());
         let polls = JoinSet::new();
         let writes = JoinSet::new();
-        let mut watch = Self { parts, machine, polls, writes, backlog: VecDeque::new() };
+        let mut watch = Self { parts, machine, polls, writes, backlog: VecDeque::new(), ending: 0 };
         watch.write(first);
+        watch.count_open();
         Ok(watch)
     }
 
@@ -182,7 +189,13 @@ impl Watch {
     }
 
     fn write(&mut self, writes: impl IntoIterator<Item = Write>) {
+        let before = self.backlog.len();
         self.backlog.extend(writes);
+        let ends = self.backlog.iter().skip(before).filter(|write| write.is_end()).count();
+        if ends > 0 {
+            self.ending += ends;
+            self.count_open();
+        }
         while self.writes.len() < WRITES
             && let Some(write) = self.backlog.pop_front()
         {
@@ -192,10 +205,18 @@ impl Watch {
     }
 
     fn written(&mut self, written: Result<Result<Durable, Error>, JoinError>) -> Result<(), Error> {
-        self.machine.written(written.unwrap_or_else(|error| resume_panic(error))?);
-        self.write([]);
+        let now = self.parts.clock.now();
+        let written = written.unwrap_or_else(|error| resume_panic(error))?;
+        self.ending -= usize::from(matches!(written, Durable::End(..)));
+        let writes = self.machine.written(written, now);
+        self.count_open();
+        self.write(writes);
         self.parts.outbox.send_replace(());
         Ok(())
+    }
+
+    fn count_open(&self) {
+        self.parts.open_tasks.set(self.machine.board.open().saturating_sub(self.ending));
     }
 
     fn publish_status(&self) {
@@ -213,18 +234,34 @@ impl Watch {
     }
 
     fn carry_out(&mut self, command: Command) {
-        let now = self.parts.clock.now().steady;
+        let now = self.parts.clock.now();
         let Command { action, result } = command;
-        let done = match action {
-            Action::Retry(account) if self.machine.retry(&account, now) => Ok(()),
-            Action::Retry(_) => Err(CommandRefused::Unknown),
-            Action::Report(to) => {
-                // The receiver may be gone.
-                let _ = to.send(self.machine.for_people(now));
-                Ok(())
+        match action {
+            Action::Retry(account) => {
+                // The sender may be gone.
+                let _ = result.send(self.machine.retry(&account, now.steady));
             }
-        };
-        let _ = result.send(done);
+            Action::Report(to) => {
+                let _ = to.send(self.machine.for_people(now.steady));
+                let _ = result.send(Ok(()));
+            }
+            Action::Add(tasks, registered) => {
+                let write = self.machine.addition(tasks, registered, result, now);
+                self.write([write]);
+            }
+            Action::Task(row, action) => {
+                let writes = self.machine.command(row, action, result, now);
+                self.write(writes);
+            }
+            Action::Pause(account) => {
+                let write = self.machine.pause(account, true, result);
+                self.write(write);
+            }
+            Action::Resume(account) => {
+                let write = self.machine.pause(account, false, result);
+                self.write(write);
+            }
+        }
     }
 
     async fn drain(mut self) -> Result<StoppedWatch, Error> {

@@ -80,7 +80,13 @@ async fn machine() -> Machine {
     let task = |region: &str| {
         let target = Target { account: "default".into(), region: region.into(), operation: "bm".into() };
         let id = IdType::Int.canonical("1").unwrap();
-        NewTask { target: Arc::new(target), id, settings: Settings::default(), origin: Origin::File }
+        NewTask {
+            target: Arc::new(target),
+            id,
+            settings: Settings::default(),
+            origin: Origin::File,
+            again: false,
+        }
     };
     let registered =
         store.register(vec![task("bj"), task("gz")], at(0).wall, vec![at(0).wall; 2]).await.unwrap();

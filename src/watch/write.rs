@@ -1,16 +1,22 @@
 //! The writes of the polling loop: a change of a task, its final event, an event of an account, evidence.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::clock::{Moment, Steady};
+use tokio::sync::oneshot;
+
+use crate::clock::{Moment, Steady, Wall};
 use crate::live::Current;
+use crate::live::command::{CommandRefused, Responder};
 use crate::model::due::Slot;
 use crate::model::event::{Ending, Event, EventContext, FinalEvent, final_event, overdue, progressed};
 use crate::model::gate::Evidence;
 use crate::model::reading::{Code, Fault, Outcome, Reading};
-use crate::model::records::{Commit, Conclusion, End, EvidenceRow, HotRow, Record};
+use crate::model::records::{
+    Commit, Conclusion, End, EvidenceRow, HotRow, OpenTask, PauseScope, Record, Registered,
+};
 use crate::model::step::Reason;
-use crate::model::task::{Row, Target};
+use crate::model::task::{NewTask, Row, Target};
 use crate::model::waiting::{TargetIndex, Times, Waiting};
 use crate::store::{Error, Store};
 
@@ -22,6 +28,31 @@ pub enum Write {
     Event(Event, Vec<String>),
     /// The evidence of a pace key.
     Evidence(String, Evidence),
+    /// New tasks with the moments of their registration and first poll.
+    Add(AddedTasks),
+    /// The pause of an account begins or ends.
+    Pause {
+        /// The account.
+        account: String,
+        /// Whether it begins.
+        paused: bool,
+        /// The sender of the command.
+        responder: Responder,
+    },
+}
+
+/// Tasks that a command adds.
+pub struct AddedTasks {
+    /// The tasks.
+    pub tasks: Vec<NewTask>,
+    /// The moment of the registration.
+    pub now: Wall,
+    /// The first poll of each.
+    pub due: Vec<Wall>,
+    /// The receiver of their keys and states.
+    pub registered: oneshot::Sender<Vec<Registered>>,
+    /// The sender of the command.
+    pub responder: Responder,
 }
 
 /// A step of a task.
@@ -38,6 +69,8 @@ pub struct Step {
     pub now: Times,
     /// The kind of the step.
     pub what: StepKind,
+    /// The sender of the command that caused it.
+    pub responder: Option<Responder>,
 }
 
 /// The kind of a step.
@@ -48,6 +81,8 @@ pub enum StepKind {
     Ended(FinalStep),
     /// The task takes longer than `warn_after`.
     Overdue,
+    /// A person changed its deadline or its pause.
+    Changed,
 }
 
 /// The last step of a task.
@@ -64,6 +99,10 @@ pub enum Durable {
     Change(Slot, Box<Waiting>),
     /// The end of a task.
     End(Slot, TargetIndex),
+    /// Tasks of a command are registered; those that are open, with their targets.
+    Added(Vec<(OpenTask, Arc<Target>)>, Responder),
+    /// The pause of an account begins or ends.
+    Pause(String, bool, Responder),
     /// A write that no task waits for.
     Other,
 }
@@ -75,8 +114,13 @@ impl Write {
             Self::Step(step) if step.slot == slot && !matches!(step.what, StepKind::Ended(_)) => {
                 Some(step.task.due)
             }
-            Self::Step(_) | Self::Event(..) | Self::Evidence(..) => None,
+            Self::Step(_) | Self::Event(..) | Self::Evidence(..) | Self::Add(_) | Self::Pause { .. } => None,
         }
+    }
+
+    /// Whether this is the end of a task.
+    pub fn is_end(&self) -> bool {
+        matches!(self, Self::Step(step) if matches!(step.what, StepKind::Ended(_)))
     }
 
     /// Makes the write durable.
@@ -94,8 +138,28 @@ impl Write {
                 let row = EvidenceRow { pace_key, had_good_response, refused: refused.collect() };
                 store.save_evidence(vec![row]).await?;
             }
+            Self::Add(added) => return added.carry_out(store).await,
+            Self::Pause { account, paused, responder } => {
+                store.set_paused(PauseScope::Account(account.clone()), paused).await?;
+                return Ok(Durable::Pause(account, paused, responder));
+            }
         }
         Ok(Durable::Other)
+    }
+}
+
+impl AddedTasks {
+    async fn carry_out(self, store: &dyn Store) -> Result<Durable, Error> {
+        let Self { tasks, now, due, registered, responder } = self;
+        let targets: Vec<_> = tasks.iter().map(|task| Arc::clone(&task.target)).collect();
+        let results = store.register(tasks, now, due).await?;
+        let rows: HashMap<_, _> = results.iter().map(|result| result.row).zip(targets).collect();
+        let open = store.open_of(rows.keys().copied().collect()).await?;
+        let with_target = |task: OpenTask| rows.get(&task.hot.row).map(|target| (task, Arc::clone(target)));
+        let open = open.into_iter().filter_map(with_target).collect();
+        // The sender may be gone.
+        let _ = registered.send(results);
+        Ok(Durable::Added(open, responder))
     }
 }
 
@@ -103,22 +167,28 @@ impl Step {
     async fn carry_out(self, store: &dyn Store) -> Result<Durable, Error> {
         let row = self.task.row;
         // The first response is a change without an event, and needs no record.
-        let record =
-            if matches!(self.what, StepKind::Progressed(None, _)) { None } else { store.record(row).await? };
+        let record = match self.what {
+            StepKind::Progressed(None, _) | StepKind::Changed => None,
+            StepKind::Progressed(..) | StepKind::Ended(_) | StepKind::Overdue => store.record(row).await?,
+        };
         let event = record.and_then(|record| {
             let event = self.event(&record)?;
             let sinks = self.current.routes.of_task(event.kind, &record.settings, self.outcome());
             Some((event, sinks))
         });
-        let Self { slot, task, now, what, .. } = self;
+        let Self { slot, task, now, what, responder, .. } = self;
         let conclusion = match what {
             StepKind::Ended(FinalStep::Finished(outcome, _)) => Some(Conclusion::Finished(outcome)),
             StepKind::Ended(FinalStep::Abandoned(reason, _)) => Some(Conclusion::Abandoned(reason)),
-            StepKind::Progressed(..) | StepKind::Overdue => None,
+            StepKind::Progressed(..) | StepKind::Overdue | StepKind::Changed => None,
         };
         let is_last = conclusion.is_some();
         let end = conclusion.map(|conclusion| End { at: now.local.wall, conclusion });
         let open = store.commit(Commit { hot: hot_row(&task, now.local), end, event }).await?;
+        if let Some(responder) = responder {
+            // The sender may be gone.
+            let _ = responder.send(if open { Ok(()) } else { Err(CommandRefused::Ended) });
+        }
         Ok(if open && !is_last {
             Durable::Change(slot, Box::new(Waiting { unsaved: false, ..task }))
         } else {
@@ -129,7 +199,10 @@ impl Step {
     fn outcome(&self) -> Option<Outcome> {
         match &self.what {
             StepKind::Ended(FinalStep::Finished(outcome, _)) => Some(*outcome),
-            StepKind::Ended(FinalStep::Abandoned(..)) | StepKind::Progressed(..) | StepKind::Overdue => None,
+            StepKind::Ended(FinalStep::Abandoned(..))
+            | StepKind::Progressed(..)
+            | StepKind::Overdue
+            | StepKind::Changed => None,
         }
     }
 
@@ -151,6 +224,7 @@ impl Step {
             StepKind::Overdue => {
                 Some(overdue(&about, task.status.as_ref(), task.started.elapsed(*now), now.local.wall))
             }
+            StepKind::Changed => None,
         }
     }
 }
@@ -171,7 +245,9 @@ fn final_event_of(task: &Waiting, about: &EventContext<'_>, last: &FinalStep, no
             let ago = match reason {
                 // The response to the last poll is the reason.
                 Reason::Deadline => task.polled.map(|polled| now.local.steady - polled),
-                Reason::Rejected | Reason::Removed => task.seen.map(|seen| now.agreed() - seen),
+                Reason::Rejected | Reason::Removed | Reason::Cancelled => {
+                    task.seen.map(|seen| now.agreed() - seen)
+                }
             };
             FinalEvent::Abandoned {
                 reason: *reason,
@@ -198,5 +274,7 @@ pub fn hot_row(task: &Waiting, now: Moment) -> HotRow {
         streak: task.streak,
         registered_cloud: task.started.cloud,
         warned: task.warned,
+        paused: task.paused,
+        extended: task.timeout.filter(|_| task.extended),
     }
 }

@@ -303,8 +303,8 @@ async fn no_spelling_of_any_secret_passes_any_entrance() {
     let timeout = std::time::Duration::from_secs(1);
     let cloud = Cloud::new(loaded.accounts, loaded.operations, timeout, connection::pools).unwrap();
     let clock = opwatch::clock::Clock::start();
-    let format = opwatch::telemetry::ResolvedFormat::Text;
-    let build = |name: &str| sinks::build(&loaded.sinks[name], name, format, clock).unwrap();
+    let style = sinks::LineStyle::without_number(opwatch::telemetry::ResolvedFormat::Text);
+    let build = |name: &str| sinks::build(&loaded.sinks[name], name, &style, clock).unwrap();
     let (hook, page): (Box<dyn Sink>, Box<dyn Sink>) = (build("hook"), build("page"));
     let mut seen = 0;
     for (spelling, spell) in SPELLINGS {

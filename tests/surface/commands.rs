@@ -16,7 +16,7 @@ async fn the_text_form_of_the_log_line_is_as_the_design_has_it() {
     let elapsed = rest.split("elapsed=").nth(1).unwrap().split(' ').next().unwrap();
     assert!(elapsed.parse::<f64>().is_ok(), "{line}");
     let expected = format!(
-        r#"task finished task=1 operation=bm outcome=success status=1 elapsed={elapsed} polls=1 name="reinstall \"rack\" 7""#
+        r#"task finished task=1 operation=bm outcome=success status=1 elapsed={elapsed} polls=1 name="reinstall \"rack\" 7" open=0"#
     );
     assert_eq!(rest, expected);
 }

@@ -125,6 +125,7 @@ async fn what_systemd_and_the_cloud_s_sdk_set_for_the_daemon_is_not_handed_on() 
         "STATUS",
         "ELAPSED",
         "POLLS",
+        "OPEN",
         "EVENT_ID",
         "TYPE",
         "ACCOUNT",

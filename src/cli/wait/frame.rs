@@ -165,6 +165,7 @@ mod tests {
             id: TaskId::Int(1_000_800_000 + id),
             settings: settings.clone(),
             origin: Origin::File,
+            again: false,
         };
         Tasks::new(&(0..count).map(task).collect::<Vec<_>>(), Steady(0))
     }

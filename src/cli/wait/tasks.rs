@@ -146,7 +146,9 @@ impl Tasks {
             (None, Some(Reason::Deadline)) => &mut self.tally.deadline,
             (None, Some(Reason::Rejected)) => &mut self.tally.rejected,
             // Only success is known to be good; anything else counts as a failure.
-            (Some(Outcome::Failure), _) | (None, Some(Reason::Removed) | None) => &mut self.tally.failure,
+            (Some(Outcome::Failure), _) | (None, Some(Reason::Removed | Reason::Cancelled) | None) => {
+                &mut self.tally.failure
+            }
         };
         *end += 1;
     }

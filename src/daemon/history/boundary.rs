@@ -3,7 +3,7 @@
 //! Each call passes the world (behaviour) and the witness (observation), may crash the process, and may be
 //! broken on purpose ([`Breakage`]).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -19,10 +19,10 @@ use crate::cloud::connection::{Connections, Received, SignedRequest, TransportFa
 use crate::model::delivery::{Refusal, RefusalClass};
 use crate::model::event::Event;
 use crate::model::records::{
-    Commit, DeadLetter, EvidenceRow, FinishedTask, GroupRound, GroupRow, HotRow, OpenTask, OutboxRow, Record,
-    Registered, Seq, TargetRow,
+    Commit, DeadLetter, EvidenceRow, FinishedTask, GroupRound, GroupRow, HotRow, OpenTask, OutboxRow,
+    PauseScope, Record, Registered, Seq, TargetRow,
 };
-use crate::model::task::{NewTask, PaceKey, Row, Target};
+use crate::model::task::{NewTask, Origin, PaceKey, Row, Target};
 use crate::sinks::Sink;
 use crate::store::{Error, Store};
 
@@ -232,6 +232,8 @@ impl Sink for ScriptedSink {
 
     async fn send(&self, events: &[Event]) -> Result<(), Refusal> {
         let Self { outside, place, .. } = self;
+        let attempted = outside.state().witness.attempted(*place, outside.now());
+        outside.check(attempted);
         let (result, takes, accepts) = outside.state().world.attempt(*place, events);
         if accepts {
             let received = |event| outside.state().witness.received(*place, event);
@@ -291,7 +293,17 @@ impl Store for ScriptedStore {
         now: Wall,
         due: Vec<Wall>,
     ) -> Result<Vec<Registered>, Error> {
-        self.inner.register(tasks, now, due).await
+        let registered = self.inner.register(tasks.clone(), now, due).await?;
+        if tasks.iter().all(|task| task.origin == Origin::Command) {
+            let state = &mut *self.outside.state();
+            let now = self.outside.now();
+            let result = state.witness.registered(&tasks, &registered, now, &state.world);
+            if let Err(what) = result {
+                state.violation.get_or_insert(what);
+                self.outside.over.notify_one();
+            }
+        }
+        Ok(registered)
     }
 
     async fn open_among(&self, tasks: Vec<NewTask>) -> Result<Vec<Row>, Error> {
@@ -314,6 +326,19 @@ impl Store for ScriptedStore {
             tasks.iter_mut().for_each(|task| task.hot.seen = task.hot.seen.map(|_| now));
         }
         Ok(tasks)
+    }
+
+    async fn open_of(&self, rows: Vec<Row>) -> Result<Vec<OpenTask>, Error> {
+        self.inner.open_of(rows).await
+    }
+
+    async fn paused(&self) -> Result<BTreeSet<PauseScope>, Error> {
+        self.inner.paused().await
+    }
+
+    async fn set_paused(&self, scope: PauseScope, paused: bool) -> Result<(), Error> {
+        let inner = Arc::clone(&self.inner);
+        self.write(async move { inner.set_paused(scope, paused).await }).await
     }
 
     async fn record(&self, row: Row) -> Result<Option<Record>, Error> {

@@ -8,6 +8,7 @@
 //! histories.
 
 mod boundary;
+mod people;
 mod witness;
 mod world;
 
@@ -31,6 +32,8 @@ use crate::cloud::operations::Operations;
 use crate::config::{self, Environment};
 use crate::deliver::Deliver;
 use crate::files::{Watched, Watcher};
+use crate::lines::event::OpenTasks;
+use crate::live::command::Commands;
 use crate::live::{Current, command};
 use crate::model::policy::Policy;
 use crate::model::records::RowSet;
@@ -49,6 +52,8 @@ use world::{EPOCH_MS, HOUR, MINUTE, SinkBehaviour, Weather, World, share};
 
 /// Both receive every event.
 const SINKS: [&str; 2] = ["audit", LOG];
+/// The accounts of all histories.
+const ACCOUNTS: [&str; 2] = ["default", "other"];
 /// Real time of one test of many histories; each history is about a virtual day.
 const LONGEST: Duration = Duration::from_secs(25);
 /// Most histories until a broken boundary is seen.
@@ -80,6 +85,8 @@ struct Life {
     stop: CancellationToken,
     lanes_stop: CancellationToken,
     live: watch::Sender<Arc<Current>>,
+    to_watch: Commands,
+    to_lanes: [Commands; SINKS.len()],
 }
 
 impl Stage {
@@ -91,7 +98,7 @@ impl Stage {
             format!("[accounts.{name}]\nsecret_id = \"AKID{name}\"\n{keys}\n")
         };
         let sink = "[sinks.audit]\ntype = \"file\"\npath = \"e\"\n";
-        std::fs::write(&path, account("default") + &account("other") + sink).unwrap();
+        std::fs::write(&path, ACCOUNTS.map(account).concat() + sink).unwrap();
         let loaded = config::load(&path, &Environment::default()).unwrap();
         let files = Arc::new(Watcher::start().unwrap().list());
         Self { catalogue: catalogue(&loaded), accounts: loaded.accounts, files }
@@ -146,6 +153,7 @@ impl History<'_> {
             state.world.calm();
             state.crash_in = None;
         }
+        self.resume_all().await?;
         let late = calm + 3 * 24 * HOUR;
         while self.is_busy().await? {
             if self.outside.now() > late {
@@ -204,7 +212,7 @@ impl History<'_> {
     }
 
     async fn disturb(&mut self) -> Result<(), String> {
-        let kind = self.outside.state().world.rng.random_range(0..14);
+        let kind = self.outside.state().world.rng.random_range(0..18);
         match kind {
             0 => self.restart().await?,
             1 | 2 => {
@@ -240,6 +248,7 @@ impl History<'_> {
                     SinkBehaviour::Picky,
                 ]);
             }
+            13..=16 => self.command().await?,
             _ => self.change(Weather::Fair),
         }
         Ok(())
@@ -407,14 +416,16 @@ impl History<'_> {
         let (outbox, _) = watch::channel(());
         let (sinks_status, _) = watch::channel(BTreeMap::new());
         let newest = store.newest().await.map_err(failed)?;
+        let (to_watch, commands) = command::channel();
         let start = watching::Start {
             live: live.clone(),
             allow_removals: true,
             store: Arc::clone(store),
             clock,
             status: watch::channel(WatchStatus::default()).0,
+            open_tasks: OpenTasks::default(),
             outbox: outbox.clone(),
-            commands: command::channel().1,
+            commands,
             files: Arc::clone(&self.stage.files),
             reports: None,
         };
@@ -423,7 +434,10 @@ impl History<'_> {
         let mut watch = JoinSet::new();
         watch.spawn(Watch::load(start).await.map_err(failed)?.run(stop.clone()));
         let mut others = JoinSet::new();
+        let mut to_lanes = Vec::new();
         for (place, (name, sending)) in SINKS.into_iter().zip(World::sendings()).enumerate() {
+            let (way, commands) = command::channel();
+            to_lanes.push(way);
             let sink = ScriptedSink { outside: Arc::clone(outside), place, batch: sending.batch };
             let lane = Deliver {
                 name: name.to_owned(),
@@ -434,7 +448,7 @@ impl History<'_> {
                 clock,
                 outbox: outbox.clone(),
                 status: sinks_status.clone(),
-                commands: command::channel().1,
+                commands,
                 files: Arc::clone(&self.stage.files),
             };
             others.spawn(lane.run(lanes_stop.clone()));
@@ -447,7 +461,8 @@ impl History<'_> {
             let retention = Retention { store, clock, kept, live, status: sinks_status, newest };
             others.spawn(retention.run(lanes_stop.clone()));
         }
-        self.life = Some(Life { watch, others, stop, lanes_stop, live: replace });
+        let to_lanes = to_lanes.try_into().map_err(|_| "a lane is missing".to_owned())?;
+        self.life = Some(Life { watch, others, stop, lanes_stop, live: replace, to_watch, to_lanes });
         Ok(())
     }
 }

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::Value;
 
-use super::SINKS;
 use super::world::{MINUTE, SECOND, SHARES, UNKNOWN_SECRET, Weather, World, share};
+use super::{ACCOUNTS, SINKS};
 use crate::model::event::{Event, Kind, schema};
 use crate::model::policy::Policy;
 use crate::model::records::{Commit, Conclusion, DeadLetter, FinishedTask, Registered, RegisteredState};
 use crate::model::step::Reason;
-use crate::model::task::{NewTask, PaceKey, Row, TaskId};
+use crate::model::task::{NewTask, Origin, PaceKey, Row, TaskId};
 
 /// A tick of the timer (promise 5).
 const TICK: i64 = 5_000;
@@ -39,6 +39,9 @@ pub struct Witness {
     known: [HashSet<uuid::Uuid>; SINKS.len()],
     bodies: HashMap<uuid::Uuid, String>,
     secrets: Vec<String>,
+    /// The accounts with an acknowledged pause, and its moment.
+    paused_accounts: HashMap<String, i64>,
+    paused_sinks: [Option<i64>; SINKS.len()],
 }
 
 /// The observations of one task.
@@ -63,6 +66,16 @@ struct Observed {
     polled: i64,
     /// Whether retention deletes it, or did.
     deleted: bool,
+    /// Whether a command added it.
+    is_commanded: bool,
+    /// Whether its pause is acknowledged.
+    is_paused: bool,
+    /// Whether a person cancelled it, acknowledged or not.
+    is_cancelled: bool,
+    /// Its timeout by an acknowledged extension.
+    extended: Option<i64>,
+    /// Whether an extension without a result may have changed its deadline.
+    is_deadline_unknown: bool,
 }
 
 /// A step that the loop makes durable.
@@ -97,6 +110,8 @@ impl Witness {
             known: Default::default(),
             bodies: HashMap::new(),
             secrets: vec![UNKNOWN_SECRET.to_owned()],
+            paused_accounts: HashMap::new(),
+            paused_sinks: [None; SINKS.len()],
         }
     }
 
@@ -111,11 +126,23 @@ impl Witness {
         self.while_wrong.clear();
         self.rejected = [0; SHARES];
         self.tasks.values_mut().for_each(|seen| seen.listed = false);
+        self.registered(tasks, registered, now, world)
+    }
+
+    /// These tasks are registered, listed or by command.
+    pub fn registered(
+        &mut self,
+        tasks: &[NewTask],
+        registered: &[Registered],
+        now: i64,
+        world: &World,
+    ) -> Result<(), String> {
         for (task, Registered { row, state }) in tasks.iter().zip(registered) {
             let TaskId::Int(id) = task.id else { return Err("an id became text".to_owned()) };
             self.rows.insert(*row, id);
+            let is_listed = task.origin == Origin::File;
             let seen = self.tasks.entry(id).or_default();
-            seen.listed = true;
+            seen.listed |= is_listed;
             let may_begin = seen.rounds == 0
                 || seen.ended == Some(Conclusion::Abandoned(Reason::Removed))
                 || (seen.ended.is_some() && seen.run != task.settings.run);
@@ -127,13 +154,15 @@ impl Witness {
             if begins {
                 let rounds = seen.rounds + 1;
                 let exists = world.tasks[&id].exists;
-                *seen = Observed { registered: now, listed: true, exists, rounds, ..Observed::default() };
+                let (listed, is_commanded) = (is_listed, !is_listed);
+                *seen =
+                    Observed { registered: now, listed, is_commanded, exists, rounds, ..Observed::default() };
             }
             let microseconds = |limit: Option<std::time::Duration>| {
                 limit.and_then(|limit| i64::try_from(limit.as_micros()).ok())
             };
             if seen.ended.is_none() {
-                seen.timeout = microseconds(task.settings.timeout(self.policy.timeout));
+                seen.timeout = seen.extended.or(microseconds(task.settings.timeout(self.policy.timeout)));
                 seen.warn_after = microseconds(task.settings.warn_after(self.policy.warn_after));
                 seen.run.clone_from(&task.settings.run);
             }
@@ -174,6 +203,13 @@ impl Witness {
         seen.polled = now;
         if seen.ended.is_some() {
             return Err(format!("promise 3: task {id} is polled after its final event"));
+        }
+        if seen.is_paused {
+            return Err(format!("task {id} is polled while it is paused"));
+        }
+        let account = ACCOUNTS[share(id) / 2];
+        if self.paused_accounts.get(account).is_some_and(|since| now > since + TICK) {
+            return Err(format!("task {id} is polled while its account is paused"));
         }
         if let Some(last) = self.last_poll.insert(key.clone(), now)
             && now - last < self.spacing - TICK
@@ -264,6 +300,7 @@ impl Witness {
             ended_and_seen: is_finish.then_some((plan.ends_at(), now)),
             slack,
             is_response: !is_undated
+                && commit.hot.seen.is_some()
                 && conclusion.is_none()
                 && event.is_none_or(|event| event.kind == Kind::Progressed),
             was_stored,
@@ -274,6 +311,7 @@ impl Witness {
     fn may_abandon(&mut self, id: u64, reason: Reason, sent_at: i64) -> Result<(), String> {
         let seen = &self.tasks[&id];
         match reason {
+            Reason::Deadline if seen.is_deadline_unknown => {}
             Reason::Deadline => {
                 let deadline = seen.registered + seen.timeout.ok_or("a deadline without `timeout`")?;
                 if sent_at < deadline - CLOCK_SLACK {
@@ -300,10 +338,68 @@ impl Witness {
                     ));
                 }
             }
-            Reason::Removed if seen.listed => return Err(format!("task {id} is removed while it is listed")),
-            Reason::Removed => {}
+            Reason::Removed if seen.listed || seen.is_commanded => {
+                return Err(format!("task {id} is removed while it is listed, or was added by command"));
+            }
+            Reason::Cancelled if !seen.is_cancelled => {
+                return Err(format!("task {id} is cancelled by no one"));
+            }
+            Reason::Removed | Reason::Cancelled => {}
         }
         Ok(())
+    }
+
+    /// All tasks without a final event, with their keys.
+    pub fn rows(&self) -> Vec<(Row, u64)> {
+        let is_open = |id: &u64| self.tasks[id].ended.is_none();
+        let mut open: Vec<_> =
+            self.rows.iter().filter(|(_, id)| is_open(id)).map(|(row, id)| (*row, *id)).collect();
+        open.sort_unstable();
+        open
+    }
+
+    /// An extension begins (`None`), or is acknowledged with that time left.
+    pub fn extends(&mut self, id: u64, left: Option<i64>, now: i64) {
+        let Some(seen) = self.tasks.get_mut(&id) else { return };
+        seen.is_deadline_unknown = left.is_none();
+        if let Some(left) = left {
+            seen.extended = Some(now - seen.registered + left);
+            seen.timeout = seen.extended;
+        }
+    }
+
+    /// A person cancels a task.
+    pub fn cancels(&mut self, id: u64) {
+        self.tasks.entry(id).or_default().is_cancelled = true;
+    }
+
+    /// Whether the task has its final event.
+    pub fn has_ended(&self, id: u64) -> bool {
+        self.tasks.get(&id).is_some_and(|seen| seen.ended.is_some())
+    }
+
+    /// The pause of a task is acknowledged, or its end begins.
+    pub fn pauses_task(&mut self, id: u64, paused: bool) {
+        self.tasks.entry(id).or_default().is_paused = paused;
+    }
+
+    /// The pause of an account is acknowledged at that moment, or its end begins.
+    pub fn pauses_account(&mut self, name: &str, since: Option<i64>) {
+        match since {
+            Some(since) => _ = self.paused_accounts.insert(name.to_owned(), since),
+            None => _ = self.paused_accounts.remove(name),
+        }
+    }
+
+    /// The pause of a sink is acknowledged at that moment, or its end begins.
+    pub fn pauses_sink(&mut self, sink: usize, since: Option<i64>) {
+        self.paused_sinks[sink] = since;
+    }
+
+    /// An attempt begins.
+    pub fn attempted(&self, sink: usize, now: i64) -> Result<(), String> {
+        let is_paused = self.paused_sinks[sink].is_some_and(|since| now > since + TICK);
+        if is_paused { Err(format!("{} is used while it is paused", SINKS[sink])) } else { Ok(()) }
     }
 
     /// The step is durable.

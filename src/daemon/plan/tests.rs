@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::*;
 use crate::config;
+use crate::telemetry::ResolvedFormat;
 
 const ACCOUNTS: &str = "
 task_files = ['list']
@@ -39,7 +40,7 @@ fn loaded(folder: &Path, more: &str, tasks: &str) -> Loaded {
 fn planned(more: &str, tasks: &str) -> (Plan, Vec<String>) {
     let folder = tempfile::tempdir().unwrap();
     let loaded = loaded(folder.path(), more, tasks);
-    let plan = plan(&loaded, ResolvedFormat::Json, Clock::start()).unwrap();
+    let plan = plan(&loaded, &LineStyle::without_number(ResolvedFormat::Json), Clock::start()).unwrap();
     let doubts = plan.doubts(&loaded);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "nothing is created");
     (plan, doubts)
@@ -88,7 +89,9 @@ fn what_the_daemon_would_be_refused_for_is_reported_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let mut loaded = loaded(folder.path(), "", "1");
     loaded.store.url = Some(format!("sqlite:{}/missing/x.db", folder.path().display()));
-    let error = plan(&loaded, ResolvedFormat::Json, Clock::start()).unwrap_err().to_string();
+    let error = plan(&loaded, &LineStyle::without_number(ResolvedFormat::Json), Clock::start())
+        .unwrap_err()
+        .to_string();
     assert!(
         error.contains("opwatch.toml:22: store.url: cannot open the store")
             && error.contains("its folder does not exist"),

@@ -7,6 +7,7 @@
 
 mod agenda;
 mod polled;
+mod rows;
 mod settle;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ use crate::clock::{Moment, Steady, Wall};
 use crate::units::Rate;
 use agenda::{Agenda, AgendaEntry};
 use polled::{Links, PolledList};
+use rows::SlotsByRow;
 
 /// The next check of an overdue task whose step is being stored.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -40,9 +42,12 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 pub struct Board {
     policy: Policy,
     table: Vec<Option<Waiting>>,
+    rows: SlotsByRow,
     free: Vec<Slot>,
     /// Tasks whose step is being stored.
     away: HashSet<Slot>,
+    /// Tasks that a person paused.
+    paused: HashSet<Slot>,
     links: Links,
     /// Tasks without a poll, until their first poll is due: no probe uses them before.
     not_due: BinaryHeap<Reverse<(Steady, Slot)>>,
@@ -94,6 +99,8 @@ struct Share {
     queue: Queue,
     polled: PolledList,
     tasks: usize,
+    /// Those of them that are paused.
+    paused: usize,
     /// Whether the share is in the `ready` queue of its account.
     is_ready: bool,
     /// Whether its tasks count as usable.
@@ -182,6 +189,7 @@ impl Board {
                 queue: Queue::default(),
                 polled: PolledList::default(),
                 tasks: 0,
+                paused: 0,
                 is_ready: false,
                 is_usable: true,
             });
@@ -200,12 +208,9 @@ impl Board {
             Slot::try_from(self.table.len() - 1).unwrap_or(Slot::MAX)
         });
         let index = self.targets[task.target.0 as usize];
+        self.rows.insert(task.row, slot);
         self.count_task(index);
-        match overdue(&task, Times { local: now, cloud: None }) {
-            Overdue::Now => self.warnings.push(Reverse((now.steady, slot))),
-            Overdue::LookAt(at) => self.warnings.push(Reverse((at, slot))),
-            Overdue::Never => {}
-        }
+        self.arm_overdue(slot, &task, now);
         if task.due > now.steady {
             self.not_due.push(Reverse((task.due, slot)));
         } else {
@@ -213,6 +218,43 @@ impl Board {
         }
         self.put_back(slot, task);
         slot
+    }
+
+    /// Enters the next check of the `overdue` event of a task: at its start, and after a change of its settings.
+    pub fn arm_overdue(&mut self, slot: Slot, task: &Waiting, now: Moment) {
+        match overdue(task, Times { local: now, cloud: None }) {
+            Overdue::Now => self.warnings.push(Reverse((now.steady, slot))),
+            Overdue::LookAt(at) => self.warnings.push(Reverse((at, slot))),
+            Overdue::Never => {}
+        }
+    }
+
+    /// The slot of an open task.
+    pub fn find(&self, row: Row) -> Option<Slot> {
+        self.rows.get(row)
+    }
+
+    /// Whether a poll of the task is in flight, or its step is being stored.
+    pub fn is_busy(&self, slot: Slot) -> bool {
+        self.away.contains(&slot) || self.get(slot).is_some_and(|task| task.in_flight)
+    }
+
+    /// Begins or ends the pause of an account by a person.
+    pub fn pause_account(&mut self, account: AccountIndex, paused: bool) {
+        self.accounts[account.0].gate.set_paused(paused);
+        self.update_all(Scope::Account(account));
+        self.arm_probe(Scope::Account(account));
+        self.make_runnable(account);
+    }
+
+    /// Whether tasks are paused, and all other open tasks are on hold.
+    pub fn is_paused_work_left(&self) -> bool {
+        self.usable_tasks == 0 && !self.paused.is_empty()
+    }
+
+    /// Number of tasks that a person paused.
+    pub fn paused(&self) -> usize {
+        self.paused.len()
     }
 
     /// Removes a task from the queue; the caller owns it until it is put back or removed.
@@ -258,8 +300,33 @@ impl Board {
     /// The task waits again.
     pub fn put_back(&mut self, slot: Slot, task: Waiting) {
         let index = self.targets[task.target.0 as usize];
-        self.shares[index].queue.push(task.due, slot);
+        if task.paused != self.paused.contains(&slot) {
+            self.count_paused(slot, &task, index);
+        }
+        if !task.paused {
+            self.shares[index].queue.push(task.due, slot);
+        }
         self.wait(slot, task, index);
+    }
+
+    /// The pause of a task begins or ends.
+    fn count_paused(&mut self, slot: Slot, task: &Waiting, index: usize) {
+        let share = &mut self.shares[index];
+        if task.paused {
+            self.paused.insert(slot);
+            share.paused += 1;
+            self.usable_tasks -= usize::from(share.is_usable);
+            self.links.remove(&mut share.polled, slot);
+        } else {
+            self.paused.remove(&slot);
+            share.paused -= 1;
+            self.usable_tasks += usize::from(share.is_usable);
+            if task.polled.is_none() {
+                self.not_due.push(Reverse((task.due, slot)));
+            } else {
+                self.links.push_front(&mut share.polled, slot);
+            }
+        }
     }
 
     /// The task waits for the next slot of its pace key.
@@ -280,8 +347,13 @@ impl Board {
         let index = self.targets[target.0 as usize];
         let share = &mut self.shares[index];
         share.tasks -= 1;
-        self.usable_tasks -= usize::from(share.is_usable);
+        if self.paused.remove(&slot) {
+            share.paused -= 1;
+        } else {
+            self.usable_tasks -= usize::from(share.is_usable);
+        }
         self.links.remove(&mut share.polled, slot);
+        self.rows.remove(slot);
         self.away.remove(&slot);
         self.table[slot as usize] = None;
         self.free.push(slot);
@@ -317,6 +389,16 @@ impl Board {
     /// A task that waits or is in flight.
     pub fn get(&self, slot: Slot) -> Option<&Waiting> {
         self.table.get(slot as usize)?.as_ref()
+    }
+
+    /// Probes the holds of an account and of its pace keys now.
+    pub fn probe_account(&mut self, account: AccountIndex, now: Steady) {
+        self.probe_now(account, now);
+        for share in 0..self.accounts[account.0].shares.len() {
+            let key = Scope::Key(self.shares[self.accounts[account.0].shares[share]].key);
+            self.gate_mut(key).probe_now(now);
+            self.arm_probe(key);
+        }
     }
 
     /// A change may have removed the cause of an account's hold: its next probe is due now.
@@ -407,7 +489,7 @@ impl Board {
             return Vec::new();
         }
         let mut known = HashSet::new();
-        let with_tasks = self.shares.iter().filter(|share| share.tasks > 0);
+        let with_tasks = self.shares.iter().filter(|share| share.tasks > share.paused);
         with_tasks
             .map(|share| {
                 let is_account = self.is_out_of_use(share.account);
@@ -442,10 +524,10 @@ impl Board {
         }
     }
 
-    /// Whether the account is on hold, or not configured any more.
+    /// Whether the account is on hold, paused, or not configured any more.
     fn is_out_of_use(&self, account: AccountIndex) -> bool {
         let account = &self.accounts[account.0];
-        account.gate.hold().is_some() || account.max_in_flight == 0
+        account.gate.hold().is_some() || account.gate.is_paused() || account.max_in_flight == 0
     }
 
     fn count_task(&mut self, share: usize) {
@@ -455,7 +537,8 @@ impl Board {
 
     /// Counts the tasks of a share as usable or not, after a hold began or ended.
     fn update_usable(&mut self, share: usize) {
-        let Share { key, account, tasks, is_usable, .. } = self.shares[share];
+        let Share { key, account, tasks, paused, is_usable, .. } = self.shares[share];
+        let tasks = tasks - paused;
         let usable = !self.is_out_of_use(account) && self.keys[key.0].gate.hold().is_none();
         match (is_usable, usable) {
             (true, false) => self.usable_tasks -= tasks,

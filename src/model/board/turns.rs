@@ -6,6 +6,7 @@
 use std::cmp::Reverse;
 
 use super::super::due::Slot;
+use super::super::waiting::Waiting;
 use super::agenda::AgendaEntry;
 use super::{AccountIndex, AccountState, Board, KeyIndex, Scope, Share};
 use crate::clock::Steady;
@@ -15,7 +16,7 @@ impl Board {
     pub(super) fn arm(&mut self, index: usize) {
         let Share { key, account, is_ready, ref queue, .. } = self.shares[index];
         let Some(due) = queue.next().filter(|_| !is_ready) else { return };
-        if self.accounts[account.0].max_in_flight == 0 {
+        if self.accounts[account.0].max_in_flight == 0 || self.accounts[account.0].gate.is_paused() {
             return;
         }
         if self.accounts[account.0].gate.probes().is_some() {
@@ -53,7 +54,8 @@ impl Board {
         while let Some(Reverse((_, slot))) = self.not_due.peek().filter(|Reverse((due, _))| *due <= now) {
             let slot = *slot;
             self.not_due.pop();
-            if let Some(task) = self.table[slot as usize].as_ref().filter(|task| task.polled.is_none()) {
+            let is_new = |task: &&Waiting| task.polled.is_none() && !task.paused;
+            if let Some(task) = self.table[slot as usize].as_ref().filter(is_new) {
                 let share = self.targets[task.target.0 as usize];
                 self.links.push_front(&mut self.shares[share].polled, slot);
             }
@@ -165,7 +167,10 @@ impl Board {
     /// Whether the entry of a queue is still valid for its task.
     fn is_due(&self, slot: Slot, share: usize, now: Steady) -> bool {
         self.table[slot as usize].as_ref().is_some_and(|task| {
-            !task.in_flight && task.due <= now && self.targets[task.target.0 as usize] == share
+            !task.in_flight
+                && !task.paused
+                && task.due <= now
+                && self.targets[task.target.0 as usize] == share
         })
     }
 

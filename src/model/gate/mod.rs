@@ -1,7 +1,8 @@
 //! The gate of a called party: an account, a pace key or a sink.
 //!
-//! A gate decides when the next call may leave. Four things close it: the pace, a circuit breaker (failures
-//! of the other side), a hold (a person must act), and a probe in flight during the latter two. Evidence
+//! A gate decides when the next call may leave. The pace, a circuit breaker (failures of the other side) and a
+//! hold (a person must act) close it. So do a probe in flight during the latter two, and a pause by a person.
+//! Evidence
 //! distinguishes a wrong setting from a wrong id. The caller classifies a result; the gate decides the
 //! consequence.
 
@@ -33,6 +34,7 @@ pub struct Gate<Cause> {
     probe: Option<u64>,
     /// The throttling that was logged last.
     throttling: Option<Lasting>,
+    is_paused: bool,
 }
 
 /// Waits between the probes of a gate.
@@ -90,7 +92,18 @@ impl<Cause: Clone> Gate<Cause> {
             evidence: Evidence::default(),
             probe: None,
             throttling: None,
+            is_paused: false,
         }
+    }
+
+    /// Whether a person paused it: no call leaves, not even a probe.
+    pub fn is_paused(&self) -> bool {
+        self.is_paused
+    }
+
+    /// Begins or ends the pause by a person.
+    pub fn set_paused(&mut self, paused: bool) {
+        self.is_paused = paused;
     }
 
     /// Continues as `before`, with the rate and the waits of this gate. No call of `before` is in flight any more.
@@ -99,6 +112,7 @@ impl<Cause: Clone> Gate<Cause> {
         let before = std::mem::replace(&mut self.pace, Pace::unlimited());
         self.pace = own.pace.continued(before);
         self.waits = own.waits;
+        self.is_paused = own.is_paused;
         self.probe = None;
     }
 
@@ -112,9 +126,10 @@ impl<Cause: Clone> Gate<Cause> {
         self.hold.as_ref().map(|hold| &hold.probes).or(self.breaker.probes())
     }
 
-    /// The earliest moment of the next call; `None`: not before the probe in flight ends.
+    /// The earliest moment of the next call; `None`: not before the probe in flight, or the pause, ends.
     pub fn next(&self) -> Option<Steady> {
         match self.probes() {
+            _ if self.is_paused => None,
             None => Some(self.pace.next()),
             Some(_) if self.probe.is_some() => None,
             Some(probes) => Some(probes.next().max(self.pace.next())),

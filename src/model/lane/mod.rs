@@ -198,7 +198,8 @@ impl Lane {
     /// The next attempt, if one may leave now.
     pub fn attempt(&mut self, now: Steady) -> Option<Attempt> {
         self.looked = now;
-        if self.attempts.len() >= self.sending.max_in_flight || self.gate.pace.next() > now {
+        let is_full = self.attempts.len() >= self.sending.max_in_flight;
+        if is_full || self.gate.is_paused() || self.gate.pace.next() > now {
             return None;
         }
         let seqs = match self.next_probe() {
@@ -224,7 +225,7 @@ impl Lane {
 
     /// The moment of the next attempt; `None`: not before an attempt ends or rows are loaded.
     pub fn wake(&self) -> Option<Steady> {
-        if self.attempts.len() >= self.sending.max_in_flight {
+        if self.attempts.len() >= self.sending.max_in_flight || self.gate.is_paused() {
             return None;
         }
         let due = match self.next_probe() {
@@ -247,6 +248,18 @@ impl Lane {
     /// A file changed that may remove the cause of the hold: the next probe is due now.
     pub fn probe_now(&mut self, now: Steady) {
         self.gate.probe_now(now);
+    }
+
+    /// Whether a person paused the sink.
+    pub fn is_paused(&self) -> bool {
+        self.gate.is_paused()
+    }
+
+    /// Begins or ends the pause by a person. The sink's own clock stops meanwhile.
+    pub fn set_paused(&mut self, paused: bool, now: Steady) {
+        self.active = self.active(now);
+        self.active_since = now;
+        self.gate.set_paused(paused);
     }
 
     /// Whether a person must act.
@@ -284,9 +297,10 @@ impl Lane {
         self.dead_letters
     }
 
-    /// The sink's own clock: the time during which it was in use and not on hold.
+    /// The sink's own clock: the time during which it was in use, not on hold and not paused.
     pub fn active(&self, now: Steady) -> Duration {
-        let running = if self.gate.hold().is_none() { now - self.active_since } else { Duration::ZERO };
+        let is_running = self.gate.hold().is_none() && !self.gate.is_paused();
+        let running = if is_running { now - self.active_since } else { Duration::ZERO };
         self.active + running
     }
 

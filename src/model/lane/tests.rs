@@ -565,3 +565,15 @@ fn no_loop_spins_while_the_only_dead_letter_is_being_stored() {
     }
     assert_eq!((lane.dead_letters(), lane.wake()), (6, None));
 }
+
+#[test]
+fn a_paused_sink_gets_nothing_and_its_own_clock_stops() {
+    let mut lane = Lane::new("hook".to_owned(), sending(), Duration::ZERO, Steady(0));
+    lane.load(vec![rest(1, 1)], 10, Steady(0));
+    lane.set_paused(true, Steady(5 * SECOND));
+    assert_eq!((lane.attempt(Steady(9 * SECOND)), lane.wake()), (None, None));
+    assert_eq!(lane.active(Steady(9 * SECOND)), Duration::from_secs(5));
+    lane.set_paused(false, Steady(20 * SECOND));
+    assert!(lane.wake().is_some() && lane.attempt(Steady(20 * SECOND)).is_some());
+    assert_eq!(lane.active(Steady(21 * SECOND)), Duration::from_secs(6));
+}

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::event::{Event, GroupCounts};
 use super::reading::{Code, Outcome};
 use super::step::Reason;
-use super::task::{Row, Settings, TaskId};
+use super::task::{Origin, Row, Settings, TaskId};
 use crate::clock::Wall;
 
 pub use row_set::RowSet;
@@ -17,6 +17,15 @@ pub use row_set::RowSet;
 /// The key of a target in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TargetRow(pub i64);
+
+/// An account or a sink that a person may pause, by name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PauseScope {
+    /// No task of the account is polled.
+    Account(String),
+    /// No event is delivered to the sink.
+    Sink(String),
+}
 
 /// The key of a round of a group in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -91,6 +100,10 @@ pub struct HotRow {
     pub registered_cloud: Option<Wall>,
     /// Whether its `overdue` event exists.
     pub warned: bool,
+    /// Whether a person paused it.
+    pub paused: bool,
+    /// The timeout from the registration that a person set, in place of that of the settings.
+    pub extended: Option<Duration>,
 }
 
 /// An open task, as it is loaded.
@@ -100,6 +113,8 @@ pub struct OpenTask {
     pub id: TaskId,
     /// Account, region and operation: an entry of `Store::targets`.
     pub target: TargetRow,
+    /// The source of the task.
+    pub origin: Origin,
     /// When it was registered.
     pub registered_at: Wall,
     /// The settings of the task.

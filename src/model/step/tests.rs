@@ -176,6 +176,7 @@ fn a_task_that_is_throttled_again_is_due_now_behind_the_tasks_that_are_due() {
 
 #[test]
 fn the_reasons_are_those_of_events_and_logs() {
-    let reasons = [Reason::Deadline, Reason::Rejected, Reason::Removed].map(|reason| reason.to_string());
-    assert_eq!(reasons, ["deadline", "rejected", "removed"]);
+    let reasons = [Reason::Deadline, Reason::Rejected, Reason::Removed, Reason::Cancelled]
+        .map(|reason| reason.to_string());
+    assert_eq!(reasons, ["deadline", "rejected", "removed", "cancelled"]);
 }

@@ -29,7 +29,11 @@ impl Counterpart for Program {
 
     fn sink(&self) -> Box<dyn Sink> {
         let config = json!({"command": [self.path("on-done"), self.secrets()[0]], "timeout": "400ms"});
-        Box::new(exec::Exec::new(&serde_json::from_value(config).unwrap(), Default::default()))
+        Box::new(exec::Exec::new(
+            &serde_json::from_value(config).unwrap(),
+            Default::default(),
+            Default::default(),
+        ))
     }
 
     async fn turn(&mut self, mood: CounterpartBehaviour) -> bool {

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::lines::event::line;
+use crate::lines::event::OpenTasks;
 use crate::lines::line::cut;
 use crate::model::event::{Data, Event};
 
@@ -55,8 +55,9 @@ impl Inherited {
 
 /// The facts of an event: `OPWATCH_` and the log line's keys in upper case, and a few more. A missing value
 /// is not set.
-pub fn of(event: &Event) -> BTreeMap<String, String> {
-    let mut variables: BTreeMap<String, String> = line(event)
+pub fn of(event: &Event, open_tasks: &OpenTasks) -> BTreeMap<String, String> {
+    let mut variables: BTreeMap<String, String> = open_tasks
+        .line(event)
         .fields
         .iter()
         .map(|(key, value)| (format!("OPWATCH_{}", key.to_ascii_uppercase()), harmless(value)))

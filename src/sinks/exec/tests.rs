@@ -26,7 +26,13 @@ fn sink(command: &[&str], timeout: Duration) -> Exec {
         other => Some(format!("not for {other}").into()),
     };
     let command = CommandLine(command.iter().map(|word| (*word).to_owned()).collect());
-    Exec { command, timeout, hidden: Hidden::default(), inherited: Inherited::of(variable) }
+    Exec {
+        command,
+        timeout,
+        hidden: Hidden::default(),
+        open_tasks: OpenTasks::default(),
+        inherited: Inherited::of(variable),
+    }
 }
 
 /// A script, with a folder as `$1`.
@@ -304,7 +310,7 @@ async fn a_bare_name_is_looked_for_in_the_path() {
 fn its_arguments_do_not_show_themselves_in_debug() {
     let config =
         Config { command: CommandLine(vec!["/bin/x".into(), "hunter2".into()]), ..Config::default() };
-    let shown = format!("{config:?} {:?}", Exec::new(&config, Hidden::default()));
+    let shown = format!("{config:?} {:?}", Exec::new(&config, Hidden::default(), OpenTasks::default()));
     assert!(shown.contains("/bin/x") && !shown.contains("hunter2"), "{shown}");
 }
 

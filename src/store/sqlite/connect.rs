@@ -13,7 +13,7 @@ use crate::store::Error;
 
 /// The schema, one step for each version; `PRAGMA user_version` counts the applied ones. A released step is
 /// never changed.
-const STEPS: &[&str] = &[include_str!("step_1.sql"), include_str!("step_2.sql")];
+const STEPS: &[&str] = &[include_str!("step_1.sql"), include_str!("step_2.sql"), include_str!("step_3.sql")];
 /// Set by the first step.
 const APPLICATION_ID: i64 = 0x6f70_7761;
 /// The time for which SQLite itself waits for the lock of another process: short, so that longer waits are

@@ -22,7 +22,7 @@ mod values;
 mod wal;
 mod worker;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -44,8 +44,8 @@ use super::{Error, Store};
 use crate::clock::Wall;
 use crate::model::event::Event;
 use crate::model::records::{
-    Commit, DeadLetter, EvidenceRow, FinishedTask, GroupRound, GroupRow, HotRow, OpenTask, OutboxRow, Record,
-    Registered, Seq, TargetRow,
+    Commit, DeadLetter, EvidenceRow, FinishedTask, GroupRound, GroupRow, HotRow, OpenTask, OutboxRow,
+    PauseScope, Record, Registered, Seq, TargetRow,
 };
 use crate::model::task::{NewTask, Row, Target};
 
@@ -151,8 +151,21 @@ impl Store for Sqlite {
         after: Row,
         limit: usize,
     ) -> Result<Vec<OpenTask>, Error> {
-        let targets = targets.map(tasks::numbers);
+        let targets = targets.map(|targets| tasks::numbers(targets.iter().map(|TargetRow(row)| *row)));
         self.read(move |connection| tasks::open(connection, targets.as_deref(), after, limit)).await
+    }
+
+    async fn open_of(&self, rows: Vec<Row>) -> Result<Vec<OpenTask>, Error> {
+        let rows = tasks::numbers(rows.into_iter().map(|Row(row)| row));
+        self.read(move |connection| tasks::open_of(connection, &rows)).await
+    }
+
+    async fn paused(&self) -> Result<BTreeSet<PauseScope>, Error> {
+        self.read(tasks::paused).await
+    }
+
+    async fn set_paused(&self, scope: PauseScope, paused: bool) -> Result<(), Error> {
+        self.write(move |connection| tasks::set_paused(connection, &scope, paused)).await
     }
 
     async fn record(&self, row: Row) -> Result<Option<Record>, Error> {

@@ -1,17 +1,24 @@
 //! The statements about targets and tasks. Each function is the body of a job (worker.rs), and may run more
 //! than once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::groups;
 use super::values::{at_most, settings, settings_text};
 use crate::clock::Wall;
-use crate::model::records::{FinishedTask, HotRow, OpenTask, Record, Registered, RegisteredState, TargetRow};
+use crate::model::records::{
+    FinishedTask, HotRow, OpenTask, PauseScope, Record, Registered, RegisteredState, TargetRow,
+};
 use crate::model::step::Reason;
 use crate::model::task::{NewTask, Row, Target};
+
+/// The kinds of `paused` scopes.
+const ACCOUNT: &str = "account";
+const SINK: &str = "sink";
 
 /// Registers tasks with the due moments beside them. A known task is read and not upserted: a start without
 /// changes writes nothing, and so needs no free disk.
@@ -35,7 +42,7 @@ pub fn register(
         let text = settings_text(&task.settings)?;
         registered.push(match known(connection, target, task, text.as_deref(), now)? {
             Some(Registered { row, state: RegisteredState::Finished }) if goes_on(connection, row, task)? => {
-                begin_again(connection, row, text.as_deref(), now, *due)?;
+                begin_again(connection, row, task, text.as_deref(), now, *due)?;
                 groups::put(connection, row, task.settings.group.as_deref(), now)?;
                 Registered { row, state: RegisteredState::New }
             }
@@ -104,9 +111,12 @@ fn known(
     Ok(Some(Registered { row, state: RegisteredState::Known }))
 }
 
-/// Whether an ended task starts again: it is listed with another `run`, or had ended only because it was not
+/// Whether an ended task starts again: by request, with another `run`, or since it had ended only because it was not
 /// listed.
 fn goes_on(connection: &Connection, row: Row, task: &NewTask) -> rusqlite::Result<bool> {
+    if task.again {
+        return Ok(true);
+    }
     let mut select = connection.prepare_cached(
         "SELECT settings ->> '$.run' IS NOT ?2 OR reason IS ?3 FROM task WHERE task_row = ?1",
     )?;
@@ -118,16 +128,18 @@ fn goes_on(connection: &Connection, row: Row, task: &NewTask) -> rusqlite::Resul
 fn begin_again(
     connection: &Connection,
     row: Row,
+    task: &NewTask,
     settings: Option<&str>,
     now: Wall,
     due: Wall,
 ) -> rusqlite::Result<()> {
     let mut update = connection.prepare_cached(
         "UPDATE task SET settings = ?2, registered_at = max(?3, registered_at + 1), due = ?4, since = ?4, registered_cloud = NULL, warned = 0, seen = NULL,
-             digest = 0, status = NULL, polls = 0, errors = 0, streak = 0, sequence = 0, ended_at = NULL, outcome = NULL, reason = NULL
+             digest = 0, status = NULL, polls = 0, errors = 0, streak = 0, sequence = 0, ended_at = NULL, outcome = NULL, reason = NULL,
+             paused = 0, extended = NULL, origin = ?5
          WHERE task_row = ?1",
     )?;
-    update.execute(params![row, settings, now, due]).map(drop)
+    update.execute(params![row, settings, now, due, task.origin]).map(drop)
 }
 
 fn intern(connection: &Connection, target: &Target) -> rusqlite::Result<TargetRow> {
@@ -158,14 +170,39 @@ pub fn targets(connection: &Connection) -> rusqlite::Result<HashMap<TargetRow, T
 }
 
 /// The index is named, so that statistics cannot lead the planner to all ended tasks.
-pub const OPEN: &str = "SELECT task_row, target, id, registered_at, settings, due, since, seen, digest, status, polls, errors, streak, registered_cloud, warned
+pub const OPEN: &str = "SELECT task_row, target, id, registered_at, settings, due, since, seen, digest, status, polls, errors, streak, registered_cloud, warned,
+       paused, extended, origin
      FROM task INDEXED BY task_by_end WHERE ended_at IS NULL AND task_row > ?1
        AND (?3 IS NULL OR target IN (SELECT value FROM json_each(?3))) ORDER BY task_row LIMIT ?2";
 
-/// The keys of targets as a JSON array, one parameter of a statement.
-pub fn numbers(targets: &[TargetRow]) -> String {
-    let numbers: Vec<_> = targets.iter().map(|TargetRow(number)| number.to_string()).collect();
+/// Keys as a JSON array, one parameter of a statement.
+pub fn numbers(keys: impl Iterator<Item = i64>) -> String {
+    let numbers: Vec<_> = keys.map(|number| number.to_string()).collect();
     format!("[{}]", numbers.join(","))
+}
+
+/// The accounts and sinks that a person paused.
+pub fn paused(connection: &Connection) -> rusqlite::Result<BTreeSet<PauseScope>> {
+    let mut select = connection.prepare_cached("SELECT kind, name FROM paused")?;
+    let found = select.query_map([], |record| {
+        let kind: String = record.get(0)?;
+        Ok(if kind == SINK { PauseScope::Sink(record.get(1)?) } else { PauseScope::Account(record.get(1)?) })
+    })?;
+    found.collect()
+}
+
+/// Stores whether that account or sink is paused.
+pub fn set_paused(connection: &Connection, scope: &PauseScope, paused: bool) -> rusqlite::Result<()> {
+    let statement = if paused {
+        "INSERT OR IGNORE INTO paused (kind, name) VALUES (?1, ?2)"
+    } else {
+        "DELETE FROM paused WHERE kind = ?1 AND name = ?2"
+    };
+    let (kind, name) = match scope {
+        PauseScope::Account(name) => (ACCOUNT, name),
+        PauseScope::Sink(name) => (SINK, name),
+    };
+    connection.prepare_cached(statement)?.execute([kind, name]).map(drop)
 }
 
 /// A page of the open tasks of these targets; `None`: of all.
@@ -176,29 +213,44 @@ pub fn open(
     limit: usize,
 ) -> rusqlite::Result<Vec<OpenTask>> {
     let mut select = connection.prepare_cached(OPEN)?;
-    let found = select.query_map(params![after, at_most(limit), targets], |record| {
-        let hot = HotRow {
-            row: record.get(0)?,
-            due: record.get(5)?,
-            since: record.get(6)?,
-            seen: record.get(7)?,
-            digest: record.get::<_, i64>(8)?.cast_unsigned(),
-            status: record.get(9)?,
-            polls: record.get(10)?,
-            errors: record.get(11)?,
-            streak: record.get(12)?,
-            registered_cloud: record.get(13)?,
-            warned: record.get(14)?,
-        };
-        Ok(OpenTask {
-            target: record.get(1)?,
-            id: record.get(2)?,
-            registered_at: record.get(3)?,
-            settings: settings(record, 4)?,
-            hot,
-        })
-    })?;
-    found.collect()
+    select.query_map(params![after, at_most(limit), targets], open_task)?.collect()
+}
+
+/// Those of these tasks that are open, in the order of their keys.
+pub fn open_of(connection: &Connection, rows: &str) -> rusqlite::Result<Vec<OpenTask>> {
+    let mut select = connection.prepare_cached(
+        "SELECT task_row, target, id, registered_at, settings, due, since, seen, digest, status, polls, errors, streak, registered_cloud, warned,
+           paused, extended, origin
+         FROM task WHERE ended_at IS NULL AND task_row IN (SELECT value FROM json_each(?1)) ORDER BY task_row",
+    )?;
+    select.query_map([rows], open_task)?.collect()
+}
+
+fn open_task(record: &rusqlite::Row<'_>) -> rusqlite::Result<OpenTask> {
+    let extended: Option<i64> = record.get(16)?;
+    let hot = HotRow {
+        row: record.get(0)?,
+        due: record.get(5)?,
+        since: record.get(6)?,
+        seen: record.get(7)?,
+        digest: record.get::<_, i64>(8)?.cast_unsigned(),
+        status: record.get(9)?,
+        polls: record.get(10)?,
+        errors: record.get(11)?,
+        streak: record.get(12)?,
+        registered_cloud: record.get(13)?,
+        warned: record.get(14)?,
+        paused: record.get(15)?,
+        extended: extended.map(|extended| Duration::from_millis(extended.unsigned_abs())),
+    };
+    Ok(OpenTask {
+        target: record.get(1)?,
+        id: record.get(2)?,
+        origin: record.get(17)?,
+        registered_at: record.get(3)?,
+        settings: settings(record, 4)?,
+        hot,
+    })
 }
 
 /// The values of a task for an event.
@@ -220,11 +272,25 @@ pub fn record(connection: &Connection, row: Row) -> rusqlite::Result<Option<Reco
 pub fn save(connection: &Connection, hot: &HotRow) -> rusqlite::Result<bool> {
     let mut update = connection.prepare_cached(
         "UPDATE task SET due = ?2, since = ?3, seen = ?4, digest = ?5, status = ?6, polls = ?7, errors = ?8, streak = ?9,
-             registered_cloud = ?10, warned = ?11
+             registered_cloud = ?10, warned = ?11, paused = ?12, extended = ?13
          WHERE task_row = ?1 AND ended_at IS NULL",
     )?;
-    let HotRow { row, due, since, seen, digest, status, polls, errors, streak, registered_cloud, warned } =
-        hot;
+    let HotRow {
+        row,
+        due,
+        since,
+        seen,
+        digest,
+        status,
+        polls,
+        errors,
+        streak,
+        registered_cloud,
+        warned,
+        paused,
+        extended,
+    } = hot;
+    let extended = extended.map(|extended| i64::try_from(extended.as_millis()).unwrap_or(i64::MAX));
     let changed = update.execute(params![
         row,
         due,
@@ -236,7 +302,9 @@ pub fn save(connection: &Connection, hot: &HotRow) -> rusqlite::Result<bool> {
         errors,
         streak,
         registered_cloud,
-        warned
+        warned,
+        paused,
+        extended
     ])?;
     Ok(changed > 0)
 }

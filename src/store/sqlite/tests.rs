@@ -34,6 +34,7 @@ fn tasks(ids: std::ops::Range<u64>) -> Vec<NewTask> {
         id: TaskId::Int(id),
         settings: Settings::default(),
         origin: Origin::File,
+        again: false,
     };
     ids.map(task).collect()
 }
@@ -67,7 +68,7 @@ async fn a_store_of_a_later_version_is_refused() {
     let (_folder, path) = place();
     opened(&path).await.unwrap().close().await;
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
-    assert!(matches!(opened(&path).await, Err(Error::Newer { found: 99, known: 2, .. })));
+    assert!(matches!(opened(&path).await, Err(Error::Newer { found: 99, known: 3, .. })));
 }
 
 #[tokio::test]

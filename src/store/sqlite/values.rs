@@ -82,8 +82,19 @@ impl ToSql for Origin {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(match self {
             Self::File => "file",
+            Self::Command => "command",
         }
         .into())
+    }
+}
+
+impl FromSql for Origin {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        match value.as_str()? {
+            "file" => Ok(Self::File),
+            "command" => Ok(Self::Command),
+            other => Err(FromSqlError::Other(format!("unknown origin of a task: {other}").into())),
+        }
     }
 }
 
