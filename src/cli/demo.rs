@@ -33,7 +33,7 @@ use crate::sinks::LineStyle;
 use crate::sinks::log::Log;
 use crate::telemetry::{Format, ResolvedFormat, Surroundings};
 use crate::units::{Rate, Span};
-use crate::{store, telemetry};
+use crate::{api, store, telemetry};
 
 /// Calls a second that the simulated cloud allows …
 const ALLOWED: usize = 20;
@@ -194,6 +194,7 @@ fn configuration(sim: &Sim, key_file: &Path) -> Loaded {
         poll,
         sinks: BTreeMap::new(),
         store: store::Config::in_memory(),
+        http: api::Config::default(),
         log: telemetry::Config { format: Format::Text, ..telemetry::Config::default() },
         tasks: (0..TASKS).map(task).collect(),
         task_files: Vec::new(),

@@ -177,6 +177,11 @@ impl Cloud {
         Ok(Some(Self { accounts, operations, request_timeout: self.request_timeout }))
     }
 
+    /// The names of all accounts.
+    pub fn accounts(&self) -> impl Iterator<Item = &str> {
+        self.accounts.keys().map(String::as_str)
+    }
+
     /// Whether an account of that name is configured.
     pub fn has_account(&self, name: &str) -> bool {
         self.accounts.contains_key(name)

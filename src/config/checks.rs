@@ -6,7 +6,7 @@ use crate::model::route::EventGroup;
 use crate::net::address::is_loopback;
 use crate::sinks::Common;
 use crate::units::Limit;
-use crate::{cloud, store};
+use crate::{api, cloud, store};
 
 /// Something that must hold.
 pub struct Check {
@@ -66,6 +66,15 @@ pub fn poll(policy: &Policy) -> Vec<Check> {
             "is longer than `error_max_interval`; raise that one or lower this one",
         ),
     ]
+}
+
+/// `[http]`.
+pub fn http(config: &api::Config) -> Vec<Check> {
+    vec![check(
+        &["listen"],
+        config.is_guarded(),
+        "is reachable from other machines, so `token_file` is required; write it, or listen on 127.0.0.1",
+    )]
 }
 
 /// `[store]`.

@@ -6,7 +6,7 @@ use crate::model::policy::Policy;
 use crate::model::route::LOG;
 use crate::section::{self, KeyPath, TableFault};
 use crate::sinks::{Common, SinkType, TYPES};
-use crate::{cloud, register, store, telemetry};
+use crate::{api, cloud, register, store, telemetry};
 
 /// All keys with their defaults, for these accounts and sinks.
 pub fn known(tree: &Value) -> Value {
@@ -25,6 +25,7 @@ pub fn known(tree: &Value) -> Value {
         "poll": poll_keys(),
         "sinks": sinks,
         "store": store_keys(),
+        "http": http_keys(),
         "log": log_keys(),
     })
 }
@@ -54,11 +55,12 @@ fn of_another_type(key: &str, known: &Value) -> Option<String> {
 /// The error of a key outside of all sections, or in a section that does not know it, if another section
 /// does.
 pub fn of_another_section(key: &str) -> Option<String> {
-    let sections: [(&str, Value); 5] = [
+    let sections: [(&str, Value); 6] = [
         ("[accounts.NAME]", account_keys()),
         ("[poll]", poll_keys()),
         ("[[tasks]]", register::KEYS.clone()),
         ("[store]", store_keys()),
+        ("[http]", http_keys()),
         ("[log]", log_keys()),
     ];
     let mut homes: Vec<&str> =
@@ -80,6 +82,11 @@ pub fn poll_keys() -> Value {
 /// The keys of `[store]`.
 pub fn store_keys() -> Value {
     section::keys::<store::Config>(&[])
+}
+
+/// The keys of `[http]`.
+pub fn http_keys() -> Value {
+    section::keys::<api::Config>(&[])
 }
 
 /// The keys of `[log]`.

@@ -34,13 +34,14 @@ pub struct Layer<'a> {
 }
 
 /// The keys of the top level, and whether they are tables.
-pub const TOP: [(&str, bool); 7] = [
+pub const TOP: [(&str, bool); 8] = [
     ("task_files", false),
     ("accounts", true),
     ("poll", true),
     ("tasks", false),
     ("sinks", true),
     ("store", true),
+    ("http", true),
     ("log", true),
 ];
 /// Sections with named tables.
@@ -154,7 +155,7 @@ fn unknown(name: &str, is_table: bool) -> String {
     if is_table {
         return match suggestion(name, &tops) {
             near if near.starts_with("did you mean") => format!("there is no such section; {near}"),
-            _ => "there is no such section; write [accounts.NAME], [poll], [[tasks]], [sinks.NAME], [store] or [log]".to_owned(),
+            _ => "there is no such section; write [accounts.NAME], [poll], [[tasks]], [sinks.NAME], [store], [http] or [log]".to_owned(),
         };
     }
     known::of_another_section(name).unwrap_or_else(|| format!("unknown key; {}", suggestion(name, &tops)))

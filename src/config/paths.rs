@@ -23,6 +23,8 @@ pub fn rebase(key: &[String], value: String, folder: &Path, environment: &Enviro
             Some(PathForm::Plain | PathForm::Output | PathForm::Program) => join(folder, &value),
             Some(PathForm::Credential) => join_credential(folder, value, environment),
         },
+        ["http", "socket"] => join(folder, &value),
+        ["http", "token_file"] => join_credential(folder, value, environment),
         // A URL with a flaw stays as it is, and is refused later.
         ["store", "url"] => store::rebased(value, |path| join(folder, path)),
         _ => Some(value),

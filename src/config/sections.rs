@@ -17,7 +17,7 @@ use crate::model::route::LOG;
 use crate::problem::{Place, Problem, nearest};
 use crate::section::{self, KeyPath, ReadTable, TableFault, dotted, short, suggestion};
 use crate::sinks::{self, Common, SinkType, TypeConfig, TypedConfig};
-use crate::{store, telemetry};
+use crate::{api, store, telemetry};
 
 /// The sections, with their errors and warnings so far.
 pub struct Sections<'a> {
@@ -53,6 +53,11 @@ impl<'a> Sections<'a> {
             self.doubt(&["store".to_owned()], "url", doubt);
         }
         Some(store::Config { url_place: self.place(&key_path(&["store".to_owned()], "url")), ..store })
+    }
+
+    /// `[http]`.
+    pub fn http(&mut self, merged: &Value) -> Option<api::Config> {
+        self.top("http", merged, &known::http_keys(), checks::http)
     }
 
     /// `[log]`.

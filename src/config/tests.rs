@@ -453,7 +453,8 @@ fn documented() -> Vec<(String, Vec<String>)> {
 
 #[test]
 fn each_key_of_the_shipped_file_has_its_type_unit_range_and_default_in_one_form() {
-    const TYPES: [&str; 14] = [
+    const TYPES: [&str; 15] = [
+        "address",
         "boolean",
         "duration",
         "integer",

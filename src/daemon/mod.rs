@@ -20,9 +20,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::api::server::HttpServer;
+use crate::api::{self, Interface, ReloadRequest, STREAMS};
 use crate::clock::Clock;
 use crate::cloud;
 use crate::config::Loaded;
@@ -32,7 +34,7 @@ use crate::lines::event::OpenTasks;
 use crate::live::command::Commands;
 use crate::live::{Current, command};
 use crate::model::route::{EventGroup, SinkRoute};
-use crate::problem::{Problem, lines};
+use crate::problem::{Place, Problem, chain, lines};
 use crate::sinks;
 use crate::sinks::LineStyle;
 use crate::sinks::channel::{Channel, Handed};
@@ -43,7 +45,7 @@ use groups::Groups;
 use parts::{build_sinks, build_sinks_off_loop, catalogue, cloud, routes, sending};
 use refresh::Refresh;
 use registration::register_listed;
-use reload::{Control, Reloader};
+use reload::{Control, Reloader, SinkWays};
 use retention::Retention;
 
 /// Options of a daemon, beside its configuration.
@@ -147,6 +149,12 @@ pub struct Daemon {
     refresh: Refresh,
     reloader: Reloader,
     to_watch: Commands,
+    /// The ways into the lanes, for the interface.
+    to_lanes: watch::Sender<BTreeMap<String, Commands>>,
+    /// Reloads that the interface requests.
+    reloads: mpsc::Receiver<ReloadRequest>,
+    /// The interface, if this daemon has one.
+    http: Option<(HttpServer, Interface)>,
     status: watch::Receiver<WatchStatus>,
     sinks_status: watch::Receiver<BTreeMap<String, LaneStatus>>,
 }
@@ -189,9 +197,10 @@ impl Daemon {
             let sinks = per_sink(&dead);
             tracing::warn!(dead_letters, sinks, "dead letters exist; they are kept for [store] retention");
         }
-        let listed = register_listed(Arc::clone(&loaded), catalogue, store.as_ref(), clock).await?;
+        let listed =
+            register_listed(Arc::clone(&loaded), Arc::clone(&catalogue), store.as_ref(), clock).await?;
         let sinks: BTreeSet<_> = built.keys().cloned().collect();
-        let current = Current { policy: loaded.poll, cloud, routes, listed, sinks };
+        let current = Current { policy: loaded.poll, cloud, routes, listed, sinks, catalogue };
         let (replace, live) = watch::channel(Arc::new(current));
         let (status_sender, status) = watch::channel(WatchStatus::default());
         let (sinks_sender, sinks_status) = watch::channel(BTreeMap::new());
@@ -229,6 +238,26 @@ impl Daemon {
             files: Arc::clone(&account_files),
             reports,
         };
+        let (to_lanes, lanes_known) = watch::channel(ways_of(&ways));
+        let (reload, reloads) = mpsc::channel(1);
+        let http = match options.control {
+            Some(_) => Some(serve(&loaded)?).filter(HttpServer::is_bound),
+            None => None,
+        };
+        let http = http.map(|server| {
+            let interface = Interface {
+                store: Arc::clone(&store),
+                live: live.clone(),
+                clock,
+                started_at: clock.now().wall,
+                to_watch: to_watch.clone(),
+                to_lanes: lanes_known,
+                reloads: reload,
+                outbox: outbox.clone(),
+                streams: Arc::new(Semaphore::new(STREAMS)),
+            };
+            (server, interface)
+        });
         let watch = Watch::load(start).await?;
         let groups = Groups { store: Arc::clone(&store), live: live.clone(), clock, outbox };
         let kept = loaded.store.retention;
@@ -245,10 +274,27 @@ impl Daemon {
             refresh,
             reloader,
             to_watch,
+            to_lanes,
+            reloads,
+            http,
             status,
             sinks_status,
         })
     }
+}
+
+/// The ways into the lanes, by sink.
+fn ways_of(ways: &SinkWays) -> BTreeMap<String, Commands> {
+    ways.iter().map(|(name, (_, way))| (name.clone(), way.clone())).collect()
+}
+
+/// The listeners of the interface.
+fn serve(loaded: &Loaded) -> Result<HttpServer, Error> {
+    let usual = api::default_socket(|name| std::env::var_os(name));
+    HttpServer::bind(&loaded.http, usual).map_err(|error| {
+        let place = Place { key: Some(format!("http.{}", error.key)), ..Place::default() };
+        Error::Configuration(vec![Problem::new(place, chain(&error))])
+    })
 }
 
 /// The error of a store that cannot be opened, at the place where the store is configured.

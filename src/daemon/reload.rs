@@ -99,11 +99,17 @@ pub struct LaneChanges {
 }
 
 impl Reloader {
-    /// Builds a new configuration; `open` is the number of open tasks. Nothing is changed.
+    /// Builds a new configuration; `open` is the number of open tasks. With `allow_removals` it may abandon most of them.
+    /// Nothing is changed.
     ///
     /// # Errors
     /// All errors of the configuration, or the reason why a reload cannot apply it.
-    pub async fn prepare(&self, load: Load, open: usize) -> Result<PreparedReload, Vec<Problem>> {
+    pub async fn prepare(
+        &self,
+        load: Load,
+        open: usize,
+        allow_removals: bool,
+    ) -> Result<PreparedReload, Vec<Problem>> {
         let of = |problem: String| vec![Problem::new(Place::default(), problem)];
         let loaded = files::off_loop(move || load()).await.map_err(|error| of(error.to_string()))??;
         let fixed = self.fixed(&loaded);
@@ -120,7 +126,7 @@ impl Reloader {
                 of(chain(&other))
             }
         })?;
-        if open >= MANY {
+        if open >= MANY && !allow_removals {
             let kept = self.kept(&loaded, &catalogue).await.map_err(|error| match error {
                 Error::Configuration(problems) => problems,
                 other @ (Error::Cloud(_) | Error::Opening(..) | Error::Store(_) | Error::Thread(_)) => {
@@ -130,7 +136,7 @@ impl Reloader {
             let gone = open.saturating_sub(kept);
             if gone * 2 > open {
                 return Err(of(format!(
-                    "{gone} of {open} open tasks are no longer listed, and a reload removes at most half of them; check the task files, or restart with --allow-removals"
+                    "{gone} of {open} open tasks are no longer listed, and a reload removes at most half of them; check the task files, or run `opwatch reload --allow-removals`"
                 )));
             }
         }
@@ -143,6 +149,7 @@ impl Reloader {
         let keys = [
             ("store.url", before.store.url != loaded.store.url),
             ("store.retention", before.store.retention != loaded.store.retention),
+            ("http", before.http != loaded.http),
             ("log.format", before.log.format != loaded.log.format),
         ];
         let changed = keys.into_iter().filter(|(_, is_changed)| *is_changed);
@@ -208,7 +215,7 @@ impl Reloader {
         listed: RowSet,
         mut ways: SinkWays,
     ) -> (LaneChanges, Refresh) {
-        let PreparedReload { loaded, cloud, sinks, .. } = prepared;
+        let PreparedReload { loaded, cloud, sinks, catalogue } = prepared;
         let routes = routes(&loaded);
         let names = sinks.keys().cloned().collect();
         let is_same = |name: &String, sending: &Sending| {
@@ -220,7 +227,7 @@ impl Reloader {
             ways.keys().filter(|name| changed.get(*name).copied().unwrap_or(true)).cloned().collect();
         ways.retain(|name, _| !stop.contains(name));
         self.sending = sinks.iter().map(|(name, (_, sending))| (name.clone(), *sending)).collect();
-        let current = Current { policy: loaded.poll, cloud, routes, listed, sinks: names };
+        let current = Current { policy: loaded.poll, cloud, routes, listed, sinks: names, catalogue };
         self.live.send_replace(Arc::new(current));
         let start = sinks
             .into_iter()

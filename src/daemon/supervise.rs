@@ -16,7 +16,9 @@ use tokio_util::sync::CancellationToken;
 use super::reload::{Control, LaneChanges, PersonRequest};
 use super::systemd::{self, NotifyState};
 use super::until_done::UntilDone;
-use super::{Daemon, Ended, Error, per_sink, report};
+use super::{Daemon, Ended, Error, per_sink, report, ways_of};
+use crate::api::Interface;
+use crate::api::server::HttpServer;
 use crate::deliver::Deliver;
 use crate::problem::{chain, lines};
 use crate::store;
@@ -45,6 +47,9 @@ impl Daemon {
             refresh,
             mut reloader,
             to_watch,
+            to_lanes,
+            mut reloads,
+            http,
             status,
             sinks_status,
         } = self;
@@ -72,6 +77,10 @@ impl Daemon {
         let mut refresh_stop = lanes_stop.child_token();
         let mut refreshing = JoinSet::new();
         refreshing.spawn(refresh.run(refresh_stop.clone()));
+        let serving = match http {
+            Some((server, interface)) => Some(Serving::start(server, interface, stop.clone())?),
+            None => None,
+        };
         let notify = |states: &[NotifyState<'_>]| {
             if options.notifies_systemd {
                 systemd::notify(states);
@@ -86,7 +95,7 @@ impl Daemon {
         let mut report_at = clock.now().steady + REPORTS_EVERY;
         let ended = loop {
             // The first loop that ends has failed, unless a stop came first.
-            let request = tokio::select! {
+            let (request, requested) = tokio::select! {
                 biased;
                 () = stop.cancelled() => break Ok(Vec::new()),
                 Some(ended) = watching.join_next() => break flatten(ended).map(|_| Vec::new()),
@@ -94,15 +103,17 @@ impl Daemon {
                 ended = delivery.ended() => break ended.map(|()| Vec::new()),
                 left = &mut done, if options.until_done.is_some() => break left,
                 error = store.failed() => break Err(error),
-                Some(request) = received(&mut requests) => request,
-                () = clock.sleep_until(report_at), if load.is_some() => PersonRequest::Report,
+                Some(request) = received(&mut requests) => (request, None),
+                Some(request) = reloads.recv() => (PersonRequest::Reload, Some(request)),
+                () = clock.sleep_until(report_at), if load.is_some() => (PersonRequest::Report, None),
             };
             if let (PersonRequest::Reload, Some(load)) = (request, &load) {
                 let now = NotifyState::monotonic_usec_now().ok();
                 notify(&[NotifyState::Reloading].into_iter().chain(now).collect::<Vec<_>>());
                 let open = status.borrow().open;
+                let allow_removals = requested.as_ref().is_some_and(|request| request.allow_removals);
                 let prepared = tokio::select! {
-                    prepared = reloader.prepare(Arc::clone(load), open) => prepared,
+                    prepared = reloader.prepare(Arc::clone(load), open, allow_removals) => prepared,
                     () = stop.cancelled() => break Ok(Vec::new()),
                 };
                 let registered = match prepared {
@@ -139,6 +150,11 @@ impl Daemon {
                         refresh_stop = lanes_stop.child_token();
                         refreshing.spawn(refresh.run(refresh_stop.clone()));
                         delivery.change(changes);
+                        to_lanes.send_replace(ways_of(&ways));
+                        if let Some(request) = requested {
+                            // The client may be gone.
+                            let _ = request.result.send(Ok(()));
+                        }
                         tracing::info!(open_tasks = status.borrow().open, "configuration reloaded");
                         notify(&[NotifyState::Ready]);
                     }
@@ -148,6 +164,9 @@ impl Daemon {
                                 problem,
                                 "reload refused; the previous configuration stays in use"
                             );
+                        }
+                        if let Some(request) = requested {
+                            let _ = request.result.send(Err(reason.lines().map(str::to_owned).collect()));
                         }
                         let first = reason.lines().next().unwrap_or_default();
                         notify(&[
@@ -164,6 +183,10 @@ impl Daemon {
         };
         notify(&[NotifyState::Stopping]);
         stop.cancel();
+        // Commands that arrive later are refused.
+        if let Some(serving) = serving {
+            serving.join();
+        }
         let drained = tokio::time::timeout(DRAIN, async {
             if ended.is_err() {
                 // Without a store nothing may be delivered, and nothing can be kept.
@@ -198,6 +221,31 @@ impl Daemon {
         tracing::info!(open_tasks = status.borrow().open, owed_deliveries, sinks, "stopped");
         let dead_letters = sinks_status.borrow().values().map(|status| status.dead_letters).sum();
         Ok(drained.and(ended).map(|on_hold| Ended { on_hold, dead_letters })?)
+    }
+}
+
+/// The interface, on a thread of its own: no client can delay the loops.
+struct Serving(JoinHandle<()>);
+
+impl Serving {
+    fn start(server: HttpServer, interface: Interface, stop: CancellationToken) -> Result<Self, Error> {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;
+        if let Some(address) = server.address() {
+            tracing::info!(%address, "listening");
+        }
+        let serve = move || {
+            if let Err(error) = runtime.block_on(server.run(interface, stop)) {
+                tracing::error!(%error, "the live control ended; restart opwatch to use it again");
+            }
+            runtime.shutdown_background();
+        };
+        let thread = std::thread::Builder::new().name("http".to_owned()).spawn(serve);
+        thread.map(Self).map_err(Error::Thread)
+    }
+
+    fn join(self) {
+        // A panic of a handler ends only its connection, and was logged.
+        let _ = self.0.join();
     }
 }
 

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Steady};
 use crate::files::Watched;
-use crate::live::command::{Action, Command, CommandRefused, Responder};
+use crate::live::command::{Action, Command, CommandRefused, HoldReport, LaneReport, Responder};
 use crate::live::{self, Live};
 use crate::model::delivery::{Refusal, RefusalClass, Sending};
 use crate::model::lane::{Attempt, Lane, OutboxWrite};
@@ -251,7 +251,17 @@ impl RunningLoop {
             }
             Action::Pause(sink) if sink == self.parts.name => return self.pause(true, result),
             Action::Resume(sink) if sink == self.parts.name => return self.pause(false, result),
+            Action::ReportLane(to) => {
+                let _ = to.send(self.report());
+                Ok(())
+            }
+            Action::Redeliver(from) => {
+                self.lane.reload(from);
+                Ok(())
+            }
             Action::Retry(_)
+            | Action::ReportTasks(..)
+            | Action::ReportAccounts(_)
             | Action::Pause(_)
             | Action::Resume(_)
             | Action::Add(..)
@@ -260,6 +270,17 @@ impl RunningLoop {
         };
         // The sender may be gone.
         let _ = result.send(refused);
+    }
+
+    fn report(&self) -> LaneReport {
+        let now = self.parts.clock.now();
+        let hold = self.lane.cause().zip(self.lane.lasting()).map(|(error, lasting)| HoldReport {
+            error: error.to_owned(),
+            since: lasting.since.wall,
+            next_probe: now.wall_of(self.lane.next_probe().unwrap_or(now.steady)),
+        });
+        let is_breaker_open = hold.is_none() && self.lane.next_probe().is_some();
+        LaneReport { is_paused: self.lane.is_paused(), is_breaker_open, hold }
     }
 
     /// Stores that the pause begins or ends; it counts from then on.

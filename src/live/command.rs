@@ -1,11 +1,13 @@
 //! Commands into a loop. Each gets one result.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::clock::Steady;
-use crate::model::records::Registered;
+use crate::clock::{Steady, Wall};
+use crate::model::reading::Code;
+use crate::model::records::{Registered, Seq};
 use crate::model::task::{NewTask, Row};
 
 /// The bound of waiting commands: a loop handles all of them in its next turn.
@@ -38,6 +40,14 @@ pub enum Action {
     Resume(String),
     /// Reports the state of the polling loop.
     Report(oneshot::Sender<WatchReport>),
+    /// Reports the state of these tasks.
+    ReportTasks(Vec<Row>, oneshot::Sender<HashMap<Row, TaskReport>>),
+    /// Reports the state of all accounts.
+    ReportAccounts(oneshot::Sender<Vec<AccountReport>>),
+    /// Reports the state of the lane.
+    ReportLane(oneshot::Sender<LaneReport>),
+    /// Deliveries of the lane from that number on are in the outbox again.
+    Redeliver(Seq),
 }
 
 /// An action on an open task. A step that is being stored, or a poll in flight, is awaited first.
@@ -76,6 +86,96 @@ pub struct WatchReport {
     pub rate_allowed: f64,
     /// The moment of the next poll; `None`: not before a response arrives.
     pub next_poll: Option<Steady>,
+}
+
+/// The state of a task, for people.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TaskReport {
+    /// Its polls, and the failed ones among them; `None`: it is not open, or a step of it is being stored.
+    pub polls: Option<(u32, u32)>,
+    /// The last status.
+    pub status: Option<Code>,
+    /// The last poll of this process.
+    pub last_poll: Option<Wall>,
+    /// The next poll; `None`: not before a hold, a pause or the poll in flight ends.
+    pub next_poll: Option<Wall>,
+    /// The deadline by the slowest clock; `None`: it has none.
+    pub deadline: Option<Wall>,
+    /// Whether its last poll failed.
+    pub is_failing: bool,
+    /// Whether its account or pace key is on hold.
+    pub is_on_hold: bool,
+    /// Whether a person paused it, or its account.
+    pub is_paused: bool,
+    /// Its last polls, oldest first.
+    pub recent: Vec<PollNote>,
+}
+
+/// A poll that is remembered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PollNote {
+    /// The moment of the response.
+    pub at: Wall,
+    /// The status, or the fault in words.
+    pub result: Result<Code, String>,
+}
+
+/// The state of an account, for people.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AccountReport {
+    /// Its name.
+    pub name: String,
+    /// Whether a person paused it.
+    pub is_paused: bool,
+    /// Its hold.
+    pub hold: Option<HoldReport>,
+    /// Number of its open tasks.
+    pub tasks: usize,
+    /// Its pace keys with tasks.
+    pub scopes: Vec<ScopeReport>,
+}
+
+/// The state of a pace key, for people.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScopeReport {
+    /// The region of its first target.
+    pub region: String,
+    /// The operation of its first target.
+    pub operation: String,
+    /// Number of its open tasks.
+    pub tasks: usize,
+    /// Polls a second.
+    pub rate_used: Option<f64>,
+    /// Allowed polls a second.
+    pub rate_allowed: Option<f64>,
+    /// Whether the rate is reduced after refusals.
+    pub is_throttled: bool,
+    /// Whether only probes leave, since most polls failed.
+    pub is_breaker_open: bool,
+    /// Its hold.
+    pub hold: Option<HoldReport>,
+}
+
+/// A hold, for people.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HoldReport {
+    /// The cause in words.
+    pub error: String,
+    /// Its start.
+    pub since: Wall,
+    /// The next probe.
+    pub next_probe: Wall,
+}
+
+/// The state of a lane, for people.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LaneReport {
+    /// Whether a person paused the sink.
+    pub is_paused: bool,
+    /// Whether only probes leave, since most attempts failed.
+    pub is_breaker_open: bool,
+    /// Its hold.
+    pub hold: Option<HoldReport>,
 }
 
 /// The reason why a command changed nothing.

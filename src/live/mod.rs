@@ -13,6 +13,7 @@ use crate::cloud::Cloud;
 use crate::model::policy::Policy;
 use crate::model::records::RowSet;
 use crate::model::route::Routes;
+use crate::register::catalogue::Catalogue;
 
 /// One configuration, as all loops use it.
 pub struct Current {
@@ -26,13 +27,22 @@ pub struct Current {
     pub listed: RowSet,
     /// The names of the configured sinks.
     pub sinks: BTreeSet<String>,
+    /// The names that a new task may use.
+    pub catalogue: Arc<Catalogue>,
 }
 
 impl Current {
     /// The same configuration with other accounts.
     pub fn with_cloud(&self, cloud: Cloud) -> Self {
-        let Self { policy, cloud: _, routes, listed, sinks } = self;
-        Self { policy: *policy, cloud, routes: routes.clone(), listed: listed.clone(), sinks: sinks.clone() }
+        let Self { policy, cloud: _, routes, listed, sinks, catalogue } = self;
+        Self {
+            policy: *policy,
+            cloud,
+            routes: routes.clone(),
+            listed: listed.clone(),
+            sinks: sinks.clone(),
+            catalogue: Arc::clone(catalogue),
+        }
     }
 }
 
@@ -56,6 +66,7 @@ pub fn of_sinks(sinks: &[&str]) -> Live {
         routes: Routes::default(),
         listed: RowSet::default(),
         sinks: sinks.iter().map(ToString::to_string).collect(),
+        catalogue: Arc::new(Catalogue::new([], Operations::built_in(), [])),
     };
     watch::channel(Arc::new(current)).1
 }

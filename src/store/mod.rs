@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Wall;
 use crate::model::event::Event;
+use crate::model::records::view::{DeliveryFilter, EventFilter, EventName, EventView, TaskFilter, TaskView};
 use crate::model::records::{
     Commit, DeadLetter, EvidenceRow, FinishedTask, GroupRound, GroupRow, HotRow, OpenTask, OutboxRow,
     PauseScope, Record, Registered, Seq, TargetRow,
@@ -198,6 +199,28 @@ pub trait Store: Send + Sync {
 
     /// Those of these tasks that are open, in the order of their keys.
     async fn open_of(&self, rows: Vec<Row>) -> Result<Vec<OpenTask>, Error>;
+
+    /// At most `limit` tasks of a selection, open or not, in the order of their keys, after that key.
+    async fn tasks(&self, filter: TaskFilter, after: Row, limit: usize) -> Result<Vec<TaskView>, Error>;
+
+    /// The task of that key; `None` if it is unknown.
+    async fn task(&self, row: Row) -> Result<Option<TaskView>, Error>;
+
+    /// At most `limit` events of a selection, oldest first, after that number.
+    async fn events(&self, filter: EventFilter, after: Seq, limit: usize) -> Result<Vec<EventView>, Error>;
+
+    /// The event of that name; `None` if it is unknown.
+    async fn event(&self, name: EventName) -> Result<Option<EventView>, Error>;
+
+    /// Returns dead letters to the outbox. With both events and a sink, the events are delivered to that sink again,
+    /// acknowledged or not. Returns the deliveries.
+    async fn redeliver(&self, filter: DeliveryFilter) -> Result<Vec<(String, Seq)>, Error>;
+
+    /// Deletes dead letters. Returns their number.
+    async fn discard(&self, filter: DeliveryFilter) -> Result<u64, Error>;
+
+    /// The number of the latest event; zero before the first.
+    async fn newest_seq(&self) -> Result<Seq, Error>;
 
     /// The accounts and sinks that a person paused.
     async fn paused(&self) -> Result<BTreeSet<PauseScope>, Error>;

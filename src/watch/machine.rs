@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::commands::Deferred;
+use super::report::RecentPolls;
 use super::write::{Durable, FinalStep, Step, StepKind, Write, hot_row};
 use crate::clock::{Moment, Steady, Wall};
 use crate::cloud::PollRoute;
@@ -38,6 +39,8 @@ pub struct Machine {
     pub(super) target_of_key: HashMap<KeyIndex, TargetIndex>,
     /// The evidence of earlier runs, by the text of the pace key, until its first target is added.
     evidence: HashMap<String, Evidence>,
+    /// The last polls of tasks, for people.
+    pub(super) recent: RecentPolls,
     /// The number of events of holds and releases: two in one millisecond need different ids.
     pub(super) hold_events: u32,
     /// Number of tasks that ended since the start of the daemon.
@@ -92,6 +95,7 @@ impl Machine {
             target_of_account: HashMap::new(),
             target_of_key: HashMap::new(),
             evidence,
+            recent: RecentPolls::default(),
             hold_events: 0,
             finished: 0,
         }
@@ -120,6 +124,9 @@ impl Machine {
         spread: f64,
     ) -> Vec<Write> {
         self.log_poll(slot, &response.poll, now.steady);
+        if let Some(task) = self.board.get(slot) {
+            self.recent.add(task.row, &response.poll, now);
+        }
         let Some(settled) = self.board.settle(slot, response, sent, now, spread) else { return Vec::new() };
         let Settlement { effect, now, notices, evidence } = settled;
         let mut writes: Vec<_> =
@@ -268,6 +275,7 @@ impl Machine {
     pub(super) fn continue_as(&mut self, before: &mut Self, now: Moment) -> Vec<Write> {
         self.hold_events = before.hold_events;
         self.finished = before.finished;
+        self.recent = std::mem::take(&mut before.recent);
         let accounts: Vec<_> = self
             .accounts
             .iter()

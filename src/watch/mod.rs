@@ -7,6 +7,7 @@ mod commands;
 mod load;
 mod log;
 pub mod machine;
+mod report;
 #[cfg(test)]
 mod tests;
 pub mod write;
@@ -23,7 +24,7 @@ use crate::clock::{Clock, Moment};
 use crate::cloud::Stamp;
 use crate::files::Watched;
 use crate::lines::event::OpenTasks;
-use crate::live::command::{Action, Command};
+use crate::live::command::{Action, Command, CommandRefused};
 use crate::live::{self, Live};
 use crate::model::due::Slot;
 use crate::model::reading::{Class, Fault, Response};
@@ -252,6 +253,17 @@ impl Watch {
             Action::Task(row, action) => {
                 let writes = self.machine.command(row, action, result, now);
                 self.write(writes);
+            }
+            Action::ReportTasks(rows, to) => {
+                let _ = to.send(self.machine.task_reports(&rows, now));
+                let _ = result.send(Ok(()));
+            }
+            Action::ReportAccounts(to) => {
+                let _ = to.send(self.machine.account_reports(now));
+                let _ = result.send(Ok(()));
+            }
+            Action::ReportLane(_) | Action::Redeliver(_) => {
+                let _ = result.send(Err(CommandRefused::Unknown));
             }
             Action::Pause(account) => {
                 let write = self.machine.pause(account, true, result);

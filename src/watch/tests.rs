@@ -16,6 +16,7 @@ use crate::model::reading::Response;
 use crate::model::records::RowSet;
 use crate::model::route::Routes;
 use crate::model::task::{IdType, NewTask, Origin, Row, Settings, Target};
+use crate::register::catalogue::Catalogue;
 use crate::secret::Secret;
 use crate::store;
 use crate::telemetry::captured;
@@ -92,7 +93,9 @@ async fn machine() -> Machine {
         store.register(vec![task("bj"), task("gz")], at(0).wall, vec![at(0).wall; 2]).await.unwrap();
     let mut listed = RowSet::default();
     registered.iter().for_each(|registered| listed.insert(registered.row));
-    let current = Current { policy, cloud, routes: Routes::default(), listed, sinks: BTreeSet::new() };
+    let catalogue = Arc::new(Catalogue::new([], Operations::built_in(), []));
+    let current =
+        Current { policy, cloud, routes: Routes::default(), listed, sinks: BTreeSet::new(), catalogue };
     Machine::load(Arc::new(current), false, &*store, || at(0), None).await.unwrap().0
 }
 

@@ -18,6 +18,7 @@ use crate::cloud::codes::Missing;
 use crate::cloud::connection::{Connections, Received, SignedRequest, TransportFailure};
 use crate::model::delivery::{Refusal, RefusalClass};
 use crate::model::event::Event;
+use crate::model::records::view::{DeliveryFilter, EventFilter, EventName, EventView, TaskFilter, TaskView};
 use crate::model::records::{
     Commit, DeadLetter, EvidenceRow, FinishedTask, GroupRound, GroupRow, HotRow, OpenTask, OutboxRow,
     PauseScope, Record, Registered, Seq, TargetRow,
@@ -330,6 +331,36 @@ impl Store for ScriptedStore {
 
     async fn open_of(&self, rows: Vec<Row>) -> Result<Vec<OpenTask>, Error> {
         self.inner.open_of(rows).await
+    }
+
+    async fn tasks(&self, filter: TaskFilter, after: Row, limit: usize) -> Result<Vec<TaskView>, Error> {
+        self.inner.tasks(filter, after, limit).await
+    }
+
+    async fn task(&self, row: Row) -> Result<Option<TaskView>, Error> {
+        self.inner.task(row).await
+    }
+
+    async fn events(&self, filter: EventFilter, after: Seq, limit: usize) -> Result<Vec<EventView>, Error> {
+        self.inner.events(filter, after, limit).await
+    }
+
+    async fn event(&self, name: EventName) -> Result<Option<EventView>, Error> {
+        self.inner.event(name).await
+    }
+
+    async fn redeliver(&self, filter: DeliveryFilter) -> Result<Vec<(String, Seq)>, Error> {
+        let inner = Arc::clone(&self.inner);
+        self.write(async move { inner.redeliver(filter).await }).await
+    }
+
+    async fn discard(&self, filter: DeliveryFilter) -> Result<u64, Error> {
+        let inner = Arc::clone(&self.inner);
+        self.write(async move { inner.discard(filter).await }).await
+    }
+
+    async fn newest_seq(&self) -> Result<Seq, Error> {
+        self.inner.newest_seq().await
     }
 
     async fn paused(&self) -> Result<BTreeSet<PauseScope>, Error> {

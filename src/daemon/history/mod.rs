@@ -62,7 +62,7 @@ const UNSEEN: u64 = 60;
 /// The configuration of all histories.
 struct Stage {
     accounts: BTreeMap<String, crate::cloud::account::Account>,
-    catalogue: Catalogue,
+    catalogue: Arc<Catalogue>,
     files: Arc<Watched>,
 }
 
@@ -101,7 +101,7 @@ impl Stage {
         std::fs::write(&path, ACCOUNTS.map(account).concat() + sink).unwrap();
         let loaded = config::load(&path, &Environment::default()).unwrap();
         let files = Arc::new(Watcher::start().unwrap().list());
-        Self { catalogue: catalogue(&loaded), accounts: loaded.accounts, files }
+        Self { catalogue: Arc::new(catalogue(&loaded)), accounts: loaded.accounts, files }
     }
 
     /// Runs one history to its end. Returns the first broken promise, if any.
@@ -374,6 +374,7 @@ impl History<'_> {
             routes: Routes(SINKS.iter().map(route).collect()),
             listed,
             sinks: SINKS.iter().map(ToString::to_string).collect(),
+            catalogue: Arc::clone(&self.stage.catalogue),
         })
     }
 

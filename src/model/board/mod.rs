@@ -472,6 +472,11 @@ impl Board {
         self.share(target).key
     }
 
+    /// The account of a target.
+    pub fn account_of(&self, target: TargetIndex) -> AccountIndex {
+        self.share(target).account
+    }
+
     /// Number of open tasks.
     pub fn open(&self) -> usize {
         self.table.len() - self.free.len()

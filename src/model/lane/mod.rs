@@ -161,6 +161,12 @@ impl Lane {
         self.more = true;
     }
 
+    /// Deliveries from that number on may be in the outbox again: they are read again, without those in memory.
+    pub fn reload(&mut self, from: Seq) {
+        self.loaded = self.loaded.min(Seq(from.0 - 1));
+        self.more = true;
+    }
+
     /// The next read from the store, if there is room: after that number, at most that many rows.
     pub fn wants(&self) -> Option<(Seq, usize)> {
         if !self.more {
@@ -176,6 +182,10 @@ impl Lane {
     pub fn load(&mut self, page: Vec<OutboxRow>, asked_for: usize, now: Steady) {
         self.more = page.len() == asked_for;
         for OutboxRow { seq, task, attempts, tried, event } in page {
+            self.loaded = self.loaded.max(seq);
+            if self.window.contains_key(&seq) {
+                continue;
+            }
             let waiting = Pending {
                 order: Order::of(task, &event),
                 event,
@@ -190,7 +200,6 @@ impl Lane {
                 struck_at: None,
             };
             self.failed += usize::from(attempts > 0);
-            self.loaded = self.loaded.max(seq);
             self.window.insert(seq, waiting);
         }
     }

@@ -3,6 +3,7 @@
 //! The model fills them and the store keeps them; no field depends on an engine.
 
 mod row_set;
+pub mod view;
 
 use std::time::Duration;
 

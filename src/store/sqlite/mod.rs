@@ -19,6 +19,7 @@ mod tasks;
 mod tests;
 mod trouble;
 mod values;
+mod views;
 mod wal;
 mod worker;
 
@@ -43,6 +44,7 @@ use self::worker::{Poison, Role, StoreShared, Worker};
 use super::{Error, Store};
 use crate::clock::Wall;
 use crate::model::event::Event;
+use crate::model::records::view::{DeliveryFilter, EventFilter, EventName, EventView, TaskFilter, TaskView};
 use crate::model::records::{
     Commit, DeadLetter, EvidenceRow, FinishedTask, GroupRound, GroupRow, HotRow, OpenTask, OutboxRow,
     PauseScope, Record, Registered, Seq, TargetRow,
@@ -158,6 +160,34 @@ impl Store for Sqlite {
     async fn open_of(&self, rows: Vec<Row>) -> Result<Vec<OpenTask>, Error> {
         let rows = tasks::numbers(rows.into_iter().map(|Row(row)| row));
         self.read(move |connection| tasks::open_of(connection, &rows)).await
+    }
+
+    async fn tasks(&self, filter: TaskFilter, after: Row, limit: usize) -> Result<Vec<TaskView>, Error> {
+        self.read(move |connection| views::tasks(connection, &filter, after, limit)).await
+    }
+
+    async fn task(&self, row: Row) -> Result<Option<TaskView>, Error> {
+        self.read(move |connection| views::task_of(connection, row)).await
+    }
+
+    async fn events(&self, filter: EventFilter, after: Seq, limit: usize) -> Result<Vec<EventView>, Error> {
+        self.read(move |connection| views::events(connection, &filter, after, limit)).await
+    }
+
+    async fn event(&self, name: EventName) -> Result<Option<EventView>, Error> {
+        self.read(move |connection| views::event_of(connection, name)).await
+    }
+
+    async fn redeliver(&self, filter: DeliveryFilter) -> Result<Vec<(String, Seq)>, Error> {
+        self.write(move |connection| views::redeliver(connection, &filter)).await
+    }
+
+    async fn discard(&self, filter: DeliveryFilter) -> Result<u64, Error> {
+        self.write(move |connection| views::discard(connection, &filter)).await
+    }
+
+    async fn newest_seq(&self) -> Result<Seq, Error> {
+        self.read(outbox::newest_seq).await
     }
 
     async fn paused(&self) -> Result<BTreeSet<PauseScope>, Error> {

@@ -210,6 +210,13 @@ pub fn newest(connection: &Connection) -> rusqlite::Result<Option<Wall>> {
         .optional()
 }
 
+/// The number of the latest event; zero before the first.
+pub fn newest_seq(connection: &Connection) -> rusqlite::Result<Seq> {
+    connection
+        .prepare_cached("SELECT coalesce(max(seq), 0) FROM event")?
+        .query_row([], |record| record.get(0))
+}
+
 /// The number of undelivered events of each sink.
 pub fn outbox(connection: &Connection) -> rusqlite::Result<HashMap<String, u64>> {
     counts(connection, "SELECT sink, count(*) FROM delivery GROUP BY sink")

@@ -227,8 +227,20 @@ pub fn open_of(connection: &Connection, rows: &str) -> rusqlite::Result<Vec<Open
 }
 
 fn open_task(record: &rusqlite::Row<'_>) -> rusqlite::Result<OpenTask> {
+    Ok(OpenTask {
+        target: record.get(1)?,
+        id: record.get(2)?,
+        origin: record.get(17)?,
+        registered_at: record.get(3)?,
+        settings: settings(record, 4)?,
+        hot: hot_row(record)?,
+    })
+}
+
+/// The hot part of a task, in the columns of [`OPEN`].
+pub fn hot_row(record: &rusqlite::Row<'_>) -> rusqlite::Result<HotRow> {
     let extended: Option<i64> = record.get(16)?;
-    let hot = HotRow {
+    Ok(HotRow {
         row: record.get(0)?,
         due: record.get(5)?,
         since: record.get(6)?,
@@ -242,14 +254,6 @@ fn open_task(record: &rusqlite::Row<'_>) -> rusqlite::Result<OpenTask> {
         warned: record.get(14)?,
         paused: record.get(15)?,
         extended: extended.map(|extended| Duration::from_millis(extended.unsigned_abs())),
-    };
-    Ok(OpenTask {
-        target: record.get(1)?,
-        id: record.get(2)?,
-        origin: record.get(17)?,
-        registered_at: record.get(3)?,
-        settings: settings(record, 4)?,
-        hot,
     })
 }
 

@@ -2,6 +2,7 @@
 
 use rusqlite::Row as Record;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Type, ValueRef};
+use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use crate::clock::Wall;
@@ -70,6 +71,24 @@ impl ToSql for Outcome {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(self.to_string().into())
     }
+}
+
+impl FromSql for Outcome {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        of_text(value)
+    }
+}
+
+impl FromSql for Reason {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        of_text(value)
+    }
+}
+
+/// A value that is stored as its name in events.
+fn of_text<T: DeserializeOwned>(value: ValueRef<'_>) -> FromSqlResult<T> {
+    let text = value.as_str()?;
+    serde_json::from_value(text.into()).map_err(|error| FromSqlError::Other(error.into()))
 }
 
 impl ToSql for Reason {

@@ -1,0 +1,379 @@
+//! The live control of a running daemon: its Unix socket, TCP with tokens, and clients that misbehave.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use opwatch::sim::{Scenario, Sim, SimResponse};
+use serde_json::{Value, json};
+use tokio::process::Child;
+
+use crate::support::receiver::{Receiver, ReceiverResponse};
+use crate::support::{Home, cloud, eventually, output_of, signal};
+
+/// A daemon with a socket, a TCP address and a token, that polls.
+struct Served {
+    cloud: Sim,
+    home: Home,
+    daemon: Child,
+}
+
+async fn served(tasks: &[u64], more: &str) -> Served {
+    let mut scenario = Scenario::default();
+    for id in tasks {
+        scenario = scenario.with_task(*id, [SimResponse::status(4)]);
+    }
+    let cloud = cloud(scenario).await;
+    let http = "[http]\nsocket = \"o.sock\"\nlisten = \"127.0.0.1:0\"\ntoken_file = \"tokens\"\n";
+    let home = Home::new(&cloud, &format!("{http}{more}"));
+    home.list(tasks.iter().copied());
+    home.write("tokens", "ops:a token of this test\n");
+    fs::set_permissions(home.path("tokens"), fs::Permissions::from_mode(0o600)).unwrap();
+    let daemon = started(&home).await;
+    Served { cloud, home, daemon }
+}
+
+async fn started(home: &Home) -> Child {
+    let line = format!("exec {} run -c opwatch.toml 2>>log", env!("CARGO_BIN_EXE_opwatch"));
+    let before = log(home).matches("\"watching\"").count();
+    let daemon = home.in_shell(&line).spawn().unwrap();
+    eventually("it runs", || log(home).matches("\"watching\"").count() > before).await;
+    daemon
+}
+
+fn log(home: &Home) -> String {
+    fs::read_to_string(home.path("log")).unwrap_or_default()
+}
+
+impl Served {
+    fn tcp(&self) -> SocketAddr {
+        let log = log(&self.home);
+        let line = log.lines().rfind(|line| line.contains("\"listening\"")).expect("an address");
+        let line: Value = serde_json::from_str(line).unwrap();
+        line["address"].as_str().unwrap().parse().unwrap()
+    }
+
+    fn client(&self) -> reqwest::Client {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        reqwest::Client::builder().unix_socket(self.home.path("o.sock")).no_proxy().build().unwrap()
+    }
+
+    async fn get(&self, path: &str) -> (u16, Value) {
+        answer(self.client().get(format!("http://opwatch{path}"))).await
+    }
+
+    async fn post(&self, path: &str, body: Option<Value>) -> (u16, Value) {
+        let request = self.client().post(format!("http://opwatch{path}"));
+        answer(match body {
+            Some(body) => request.header("content-type", "application/json").body(body.to_string()),
+            None => request,
+        })
+        .await
+    }
+
+    /// The only task of that id, as the list has it.
+    async fn task(&self, id: u64) -> Value {
+        let (status, page) = self.get(&format!("/api/v1/tasks?state=all&id={id}")).await;
+        assert_eq!((status, page["tasks"].as_array().map(Vec::len)), (200, Some(1)), "{page}");
+        page["tasks"][0].clone()
+    }
+
+    async fn command(&self, id: u64, command: &str) -> u16 {
+        let key = self.task(id).await["key"].clone();
+        self.post(&format!("/api/v1/tasks/{key}/{command}"), None).await.0
+    }
+
+    fn is_polled(&self, id: &str) -> bool {
+        self.cloud.received().iter().any(|request| request.task == id)
+    }
+
+    async fn stop(self) {
+        signal(&self.daemon, "TERM");
+        assert_eq!(output_of(self.daemon).await.code, Some(0), "{}", log(&self.home));
+        assert!(!self.home.path("o.sock").exists(), "the socket is removed");
+    }
+}
+
+async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
+    let response = request.send().await.unwrap();
+    let status = response.status().as_u16();
+    let content_type = response.headers().get("content-type").map(|value| value.to_str().unwrap().to_owned());
+    let text = response.text().await.unwrap();
+    let body: Value = serde_json::from_str(&text).unwrap_or(Value::String(text));
+    if status >= 400 {
+        assert_eq!(content_type.as_deref(), Some("application/problem+json"), "{body}");
+        assert!(body["status"] == status && body["detail"].is_string(), "{body}");
+    }
+    (status, body)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_are_added_shown_and_commanded_and_the_results_outlive_a_kill() {
+    let served = served(&[1], "").await;
+    assert_eq!(fs::metadata(served.home.path("o.sock")).unwrap().permissions().mode() & 0o777, 0o660);
+    let body = json!({"tasks": [{"id": 7, "name": "seven", "labels": {"team": "dba"}}, {"id": "8"}]});
+    served.cloud.set_responses("7", [SimResponse::status(4)]);
+    served.cloud.set_responses("8", [SimResponse::status(4)]);
+    let (status, added) = served.post("/api/v1/tasks", Some(body.clone())).await;
+    let states = |added: &Value| -> Vec<String> {
+        added["tasks"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|task| task["state"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!((status, states(&added)), (200, vec!["new".to_owned(); 2]), "{added}");
+    let (_, again) = served.post("/api/v1/tasks", Some(body)).await;
+    assert_eq!(states(&again), ["known", "known"]);
+    eventually("both are polled", || ["7", "8"].iter().all(|id| served.is_polled(id))).await;
+    let (_, page) = served.get("/api/v1/tasks?label=team%3Ddba&text=SEV").await;
+    assert_eq!(page["tasks"].as_array().unwrap().len(), 1, "{page}");
+
+    assert_eq!(served.command(7, "pause").await, 204);
+    assert_eq!((served.command(7, "poll").await, served.command(7, "pause").await), (409, 204));
+    let key = served.task(8).await["key"].clone();
+    let (status, _) =
+        served.post(&format!("/api/v1/tasks/{key}/extend"), Some(json!({"duration": "3h"}))).await;
+    assert_eq!(status, 204);
+    assert_eq!(served.post("/api/v1/sinks/audit/pause", None).await.0, 204);
+    assert_eq!(served.command(1, "cancel").await, 204);
+
+    let Served { cloud, home, mut daemon } = served;
+    daemon.kill().await.unwrap();
+    let daemon = started(&home).await;
+    let served = Served { cloud, home, daemon };
+    assert_eq!(served.task(7).await["state"], "paused");
+    let (one, eight) = (served.task(1).await, served.task(8).await);
+    assert_eq!((&one["state"], &one["reason"]), (&json!("abandoned"), &json!("cancelled")));
+    let left = humantime::parse_rfc3339(eight["deadline"].as_str().unwrap()).unwrap();
+    let registered = humantime::parse_rfc3339(eight["registered_at"].as_str().unwrap()).unwrap();
+    let timeout = left.duration_since(registered).unwrap();
+    assert!(
+        timeout > Duration::from_secs(3 * 3600 - 60) && timeout < Duration::from_secs(3 * 3600 + 600),
+        "{eight}"
+    );
+    let (_, sinks) = served.get("/api/v1/sinks").await;
+    let audit = sinks.as_array().unwrap().iter().find(|sink| sink["name"] == "audit").unwrap();
+    assert_eq!((&audit["is_paused"], &audit["undelivered"]), (&json!(true), &json!(1)), "{audit}");
+    assert_eq!(served.post("/api/v1/sinks/audit/resume", None).await.0, 204);
+    eventually("the event is delivered", || !served.home.events().is_empty()).await;
+    assert_eq!(served.command(7, "resume").await, 204);
+    assert_eq!(served.command(7, "poll").await, 204);
+    served.cloud.set_responses("7", [SimResponse::status(1)]);
+    eventually("7 ends", || served.home.events().len() == 2).await;
+    let key = served.task(7).await["key"].clone();
+    let (_, shown) = served.get(&format!("/api/v1/tasks/{key}")).await;
+    assert_eq!(shown["events"][0]["event"]["type"], "opwatch.task.finished", "{shown}");
+    assert!(shown["polls"].as_array().is_some_and(|polls| !polls.is_empty()), "{shown}");
+    let command = log(&served.home).lines().filter(|line| line.contains("a command was carried out")).count();
+    assert!(command >= 9, "{command}");
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_are_problems_and_change_nothing() {
+    let served = served(&[1], "").await;
+    let wrong = [
+        (json!({"tasks": [{"id": 5}, {"id": "x"}, {"id": 6, "sinks": ["nobody"]}]}), 422, 2),
+        (json!({"tasks": [{"id": 5, "nmae": "x"}]}), 422, 1),
+        (json!({"tasks": []}), 422, 0),
+        (json!({"tasks": [5]}), 422, 1),
+        (json!({"task": []}), 400, 0),
+    ];
+    for (body, wanted, errors) in wrong {
+        let (status, problem) = served.post("/api/v1/tasks", Some(body)).await;
+        let count = problem["errors"].as_array().map_or(0, Vec::len);
+        assert_eq!((status, count), (wanted, errors), "{problem}");
+    }
+    assert_eq!(served.get("/api/v1/tasks?state=all").await.1["tasks"].as_array().unwrap().len(), 1);
+    for (path, wanted) in [
+        ("/nowhere", 404),
+        ("/api/v1/tasks/99", 404),
+        ("/api/v1/tasks/x", 404),
+        ("/api/v1/events/4711", 404),
+        ("/api/v1/tasks?limit=0", 400),
+        ("/api/v1/tasks?sort=id", 400),
+        ("/api/v1/events?since=yesterday", 400),
+        ("/metrics", 404),
+        ("/", 404),
+    ] {
+        assert_eq!(served.get(path).await.0, wanted, "{path}");
+    }
+    assert_eq!(served.post("/api/v1/status", None).await.0, 405);
+    assert_eq!(served.post("/api/v1/tasks", None).await.0, 415);
+    assert_eq!(served.post("/api/v1/tasks/99/cancel", None).await.0, 404);
+    assert_eq!(served.post("/api/v1/accounts/nobody/pause", None).await.0, 404);
+    let large = answer(
+        served
+            .client()
+            .post("http://opwatch/api/v1/tasks")
+            .header("content-type", "application/json")
+            .body(vec![b' '; 9 << 20]),
+    );
+    assert_eq!(large.await.0, 413);
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_changes_through_tcp_without_a_token() {
+    let served = served(&[1], "").await;
+    let at = served.tcp();
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = || reqwest::Client::builder().no_proxy().build().unwrap();
+    let url = |path: &str| format!("http://{at}{path}");
+    let pause = "/api/v1/accounts/default/pause";
+    let bearer = |token: &str| client().post(url(pause)).bearer_auth(token);
+    assert_eq!(answer(client().get(url("/api/v1/status"))).await.0, 200);
+    assert_eq!(answer(client().post(url(pause))).await.0, 401);
+    assert_eq!(answer(bearer("wrong")).await.0, 401);
+    assert_eq!(answer(bearer("")).await.0, 401);
+    // A page of another site, and one whose name was rebound to a loopback address.
+    assert_eq!(answer(client().get(url("/api/v1/status")).header("host", "evil.example")).await.0, 401);
+    let origin = bearer("a token of this test").header("origin", "https://evil.example");
+    assert_eq!(answer(origin).await.0, 403);
+    let site = client().get(url("/api/v1/status")).header("sec-fetch-site", "cross-site");
+    assert_eq!(answer(site).await.0, 403);
+    assert_eq!(answer(bearer("a token of this test")).await.0, 204);
+    let (_, accounts) = served.get("/api/v1/accounts").await;
+    assert_eq!(accounts[0]["is_paused"], true);
+    // The file is read again.
+    served.home.write("tokens", "# none\nother:second\n");
+    assert_eq!(answer(bearer("a token of this test")).await.0, 401);
+    assert_eq!(answer(bearer("second")).await.0, 204);
+    assert!(log(&served.home).contains("token ops"));
+    assert!(!log(&served.home).contains("a token of this test"));
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_through_the_interface_returns_its_result() {
+    let served = served(&[1, 2], "").await;
+    served.home.list([2]);
+    let (status, body) = served.post("/api/v1/reload", Some(json!({}))).await;
+    assert_eq!((status, body["open"].is_u64()), (200, true), "{body}");
+    eventually("1 is removed", || served.home.events().len() == 1).await;
+    served.home.edit("listen = \"127.0.0.1:0\"", "listen = \"127.0.0.1:1\"");
+    let (status, problem) = served.post("/api/v1/reload", Some(json!({}))).await;
+    assert!(status == 422 && problem["errors"][0].as_str().unwrap().contains("http"), "{problem}");
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_resumes_behind_the_last_event() {
+    let served = served(&[1, 2, 3], "").await;
+    let events = async |after: &str, count: usize| {
+        let mut response = served
+            .client()
+            .get("http://opwatch/api/v1/events/stream")
+            .header("last-event-id", after)
+            .send()
+            .await
+            .unwrap();
+        let mut text = String::new();
+        while text.matches("\ndata: ").count() < count {
+            text += std::str::from_utf8(&response.chunk().await.unwrap().unwrap()).unwrap();
+        }
+        let ids: Vec<_> =
+            text.lines().filter_map(|line| line.strip_prefix("id: ")).map(str::to_owned).collect();
+        ids
+    };
+    assert_eq!(served.command(1, "cancel").await, 204);
+    assert_eq!(events("0", 1).await, ["1"]);
+    assert_eq!(served.command(2, "cancel").await, 204);
+    let (seen, ()) = tokio::join!(events("1", 2), async {
+        assert_eq!(served.command(3, "cancel").await, 204);
+    });
+    assert_eq!(seen, ["2", "3"]);
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_are_listed_delivered_again_and_discarded() {
+    let receiver = Receiver::start().await;
+    receiver.response(ReceiverResponse::status(413));
+    let more = format!("[sinks.hook]\ntype = \"webhook\"\nurl = \"http://{}/\"\n", receiver.addr);
+    let served = served(&[1, 2], &more).await;
+    assert_eq!(served.command(1, "cancel").await, 204);
+    assert_eq!(served.command(2, "cancel").await, 204);
+    let path = "/api/v1/events?failed=true&sink=hook";
+    for _ in 0..200 {
+        if served.get(path).await.1["events"].as_array().unwrap().len() == 2 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let (_, page) = served.get(path).await;
+    let delivery = &page["events"][0]["deliveries"][0];
+    assert_eq!((&delivery["sink"], &delivery["is_dead"]), (&json!("hook"), &json!(true)), "{page}");
+    let ids: Vec<_> = (0..2).map(|index| page["events"][index]["event"]["id"].clone()).collect();
+    let discard = json!({"events": [ids[0]], "sink": "hook"});
+    assert_eq!(served.post("/api/v1/discards", Some(discard)).await.1, json!({"count": 1}));
+    receiver.response(ReceiverResponse::status(200));
+    let before = receiver.got().len();
+    assert_eq!(
+        served.post("/api/v1/redeliveries", Some(json!({"sink": "hook"}))).await.1,
+        json!({"count": 1})
+    );
+    eventually("it arrives", || receiver.got().len() > before).await;
+    assert_eq!(served.get(path).await.1["events"], json!([]));
+    let again = json!({"events": [ids[0]], "sink": "hook"});
+    assert_eq!(served.post("/api/v1/redeliveries", Some(again)).await.1, json!({"count": 1}));
+    eventually("it arrives again", || receiver.got().len() > before + 1).await;
+    assert_eq!(served.post("/api/v1/redeliveries", Some(json!({}))).await.0, 422);
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_misbehave_disturb_nobody() {
+    let served = served(&[1], "").await;
+    let at = served.tcp();
+    let polite = json!({"tasks": [{"id": 1}]});
+    let mut held = Vec::new();
+    for number in 0..100 {
+        let mut stream = TcpStream::connect(at).unwrap();
+        let sent: &[u8] = match number % 4 {
+            0 => b"\x16\x03\x01 no HTTP at all\r\n\r\n",
+            1 => b"GET /api/v1/status HTTP/1.1\r\nHost: lo",
+            2 => b"POST /api/v1/tasks HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1073741824\r\n\r\n{",
+            _ => b"GET /api/v1/events/stream HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        };
+        // The daemon may have closed it already.
+        let _ = stream.write_all(sent);
+        held.push(stream);
+    }
+    for _ in 0..20 {
+        assert_eq!(served.get("/api/v1/status").await.0, 200);
+        assert_eq!(served.post("/api/v1/tasks", Some(polite.clone())).await.0, 200);
+    }
+    let mut raw = UnixStream::connect(served.home.path("o.sock")).unwrap();
+    raw.write_all(format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(1 << 20)).as_bytes()).ok();
+    raw.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut response = Vec::new();
+    let _ = raw.read_to_end(&mut response);
+    assert!(!response.starts_with(b"HTTP/1.1 2"), "{}", String::from_utf8_lossy(&response));
+    drop(held);
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socket_of_another_daemon_is_an_error_and_one_that_was_left_is_replaced() {
+    let served = served(&[1], "").await;
+    let other =
+        Home::new(&served.cloud, &format!("[http]\nsocket = \"{}\"\n", served.home.path("o.sock").display()));
+    let ended = output_of(other.opwatch(&["run", "-c", "opwatch.toml"]).spawn().unwrap()).await;
+    assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("http.socket") && ended.stderr.contains("another daemon"),
+        "{}",
+        ended.stderr
+    );
+    let Served { cloud, home, mut daemon } = served;
+    daemon.kill().await.unwrap();
+    assert!(home.path("o.sock").exists());
+    let daemon = started(&home).await;
+    Served { cloud, home, daemon }.stop().await;
+}
