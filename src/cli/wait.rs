@@ -129,7 +129,7 @@ struct Shown<'a> {
     timeout: Limit,
 }
 
-/// Shows the events of the daemon, until it ends.
+/// Shows the events of the daemon inside this command, until it ends.
 async fn show(mut shown: Shown<'_>) -> Result<(), CommandFailure> {
     let mut next_frame = shown.clock.now().steady;
     loop {

@@ -97,7 +97,9 @@ pub async fn reach(
         looked_at.spawn(async move {
             let reached = tokio::time::timeout(PATIENCE, sink.reach()).await.unwrap_or_else(|_| {
                 let patience = Span(PATIENCE);
-                Err(Refusal::passing(format!("no result within {patience}; check the disk or the network")))
+                Err(Refusal::passing(format!(
+                    "the sink gave no result within {patience}; check the disk or the network"
+                )))
             });
             (name, of_sink(reached))
         });

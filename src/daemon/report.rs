@@ -45,7 +45,7 @@ pub async fn report(to_watch: &Commands, store: &dyn Store, now: Moment) -> Opti
         next_poll,
         "status"
     );
-    let mut parts = vec![format!("{open} open, {finished} finished")];
+    let mut parts = vec![format!("{open} open, {finished} ended since the start")];
     if !on_hold.is_empty() {
         parts.push(format!("on hold: {}", on_hold.join(", ")));
     }

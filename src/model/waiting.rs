@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_has_passed_only_when_both_clocks_say_so() {
+    fn a_deadline_has_passed_only_when_all_clocks_say_so() {
         let mut start = started(0);
         start.learn(times(0, 0, Some(0)));
         assert_eq!(start.remaining(HOUR, times(1800, 0, Some(0))), HOUR / 2);

@@ -29,8 +29,10 @@ pub enum Error {
     /// A certificate or a key.
     #[error("{}", innermost(.0))]
     Client(#[from] reqwest::Error),
-    /// A certificate.
-    #[error("a certificate cannot be used: {0}")]
+    /// A trusted certificate.
+    #[error(
+        "a trusted certificate cannot be used ({0}); replace it in `ca_file`, or in the certificates of the system"
+    )]
     Certificate(#[from] rustls::Error),
 }
 

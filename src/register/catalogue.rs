@@ -108,13 +108,17 @@ impl Catalogue {
         if written.name.as_ref().is_some_and(is_no_name) {
             return Err((
                 "name",
-                format!("write at most {LONGEST_NAME_BYTES} bytes without control characters"),
+                format!(
+                    "is too long or has control characters; write at most {LONGEST_NAME_BYTES} bytes of text"
+                ),
             ));
         }
         if written.group.as_ref().is_some_and(|group| group.is_empty() || is_no_name(group)) {
             return Err((
                 "group",
-                format!("write 1 to {LONGEST_NAME_BYTES} bytes without control characters"),
+                format!(
+                    "is empty, too long or has control characters; write 1 to {LONGEST_NAME_BYTES} bytes of text"
+                ),
             ));
         }
         self.check_first_poll(written.initial_delay, written.timeout)?;
@@ -154,18 +158,18 @@ impl Catalogue {
         let so = "so no poll would precede the deadline";
         match (own_delay, own_timeout) {
             (Some(_), Some(_)) => {
-                Err(("initial_delay", format!("is not shorter than `timeout`, {so}; write less")))
+                Err(("initial_delay", format!("is not shorter than `timeout`, {so}; write a shorter delay")))
             }
             (Some(_), None) => {
                 let timeout = Span(timeout);
                 let what = format!(
-                    "is not shorter than `timeout` of [poll], which is {timeout}, {so}; write less, or a `timeout` beside it"
+                    "is not shorter than `timeout` of [poll], which is {timeout}, {so}; write a shorter delay, or a longer `timeout` beside it"
                 );
                 Err(("initial_delay", what))
             }
             (None, Some(_)) => {
                 let what = format!(
-                    "is not longer than `initial_delay` of [poll], which is {delay}, {so}; write more, or an `initial_delay` beside it"
+                    "is not longer than `initial_delay` of [poll], which is {delay}, {so}; write a longer timeout, or a shorter `initial_delay` beside it"
                 );
                 Err(("timeout", what))
             }
@@ -292,7 +296,7 @@ fn check_texts(
         return Err((
             key,
             format!(
-                "the name {:?} does not fit; write 1 to {longest_key} bytes without control characters",
+                "the key {:?} is empty, too long or has control characters; write 1 to {longest_key} bytes of text",
                 short(name)
             ),
         ));

@@ -194,7 +194,7 @@ fn replaced(text: &str, part: Range<usize>, found: Option<Found>) -> String {
     reported
 }
 
-/// The login of a URL: user, password, and both as sent.
+/// The login of a URL, decoded: the user, the password, and `user:password`. Short parts are left out.
 fn of_login(url: &Url) -> impl Iterator<Item = String> + use<> {
     let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
     let user = decoded(url.username());

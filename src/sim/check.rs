@@ -189,7 +189,10 @@ fn check_3_0(
         return Err(ErrorResponse::new("InvalidAction", format!("the action {action} is not served here")));
     };
     if version != served_version {
-        return Err(ErrorResponse::new("NoSuchVersion", format!("the version {version} is not served here")));
+        return Err(ErrorResponse::new(
+            "NoSuchVersion",
+            format!("the action {action} has the version {served_version}, not {version}"),
+        ));
     }
     // Only the long names are known here (docs/tencent-cloud-api.md §2).
     if !region.contains('-') {

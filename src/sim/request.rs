@@ -25,7 +25,7 @@ pub(super) struct Request2 {
 }
 
 impl Request2 {
-    /// `host_header` with its port; `form` is the query of a GET, the body of a POST.
+    /// Decodes a received request. `host_header` is its header `Host`. `form` is the query of a GET, or the body of a POST.
     pub(super) fn new(method: &'static str, host_header: &str, path: &str, form: &str) -> Self {
         let pairs = form.split('&').filter(|pair| !pair.is_empty());
         let parameters = pairs

@@ -83,7 +83,7 @@ impl Machine {
             tracing::warn!(
                 open,
                 gone = gone.len(),
-                "more than half of the open tasks are no longer listed; they are kept. To abandon them, start with --allow-removals"
+                "more than half of the open tasks are no longer listed; this start keeps them. To abandon them, restart with --allow-removals"
             );
             return Vec::new();
         }

@@ -50,8 +50,8 @@ fn code(code: &Code) -> Box<dyn tracing::Value> {
 }
 
 impl Machine {
-    /// Logs the first fault of a target and its end; each poll at level debug. A status that the operation's row does not
-    /// know is logged once.
+    /// Logs each poll at level debug. A fault of a target is logged again only with another code, or after [`QUIET`] without
+    /// a fault. Faults with a log line of their own are left out. An undocumented status is logged once.
     pub(super) fn log_poll(&mut self, slot: Slot, poll: &Result<Reading, Fault>, now: Steady) {
         let Some(task) = self.board.get(slot) else { return };
         let known = &mut self.targets[task.target.0 as usize];

@@ -50,7 +50,7 @@ pub struct Machine {
 /// A target, and how it is polled.
 pub(super) struct Known {
     pub(super) target: Arc<Target>,
-    /// `None`: its account or operation is not configured any more; its tasks wait.
+    /// The poll route of this target. `None`: the account or operation is not configured any more, and the tasks wait.
     pub(super) route: Option<Arc<PollRoute>>,
     pub(super) trouble: Option<LoggedFault>,
     /// The last status that the operation's row does not list; each such status is logged once.

@@ -129,7 +129,10 @@ impl AsyncRead for Limited {
         let this = self.get_mut();
         let left = this.left.load(Ordering::Relaxed);
         if left == 0 {
-            let what = format!("more than {} KiB arrived before a response", LARGEST_HEAD / 1024);
+            let what = format!(
+                "more than {} KiB arrived before the headers of a response were complete",
+                LARGEST_HEAD / 1024
+            );
             return Poll::Ready(Err(io::Error::other(what)));
         }
         let before = buf.filled().len();

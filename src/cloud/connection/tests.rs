@@ -182,7 +182,7 @@ async fn a_flood_of_interim_responses_ends_its_request_alone() {
     let server = scripted_server(vec![vec![flood], vec![response("", b"{}")]], true).await;
     let connections = pools(&account(&server, Api::V2)).unwrap();
     let flooded = get(&connections, &server, false, 10).await.unwrap_err();
-    assert!(flooded.message.contains("more than 64 KiB arrived before a response"), "{}", flooded.message);
+    assert!(flooded.message.contains("more than 64 KiB arrived before the headers"), "{}", flooded.message);
     assert_eq!(flooded.missing, Missing::Transport);
     get(&connections, &server, false, 10).await.unwrap().body.unwrap();
 }

@@ -149,7 +149,9 @@ impl Witness {
             let begins = *state == RegisteredState::New;
             // A process that crashed may not have deleted the task.
             if begins != may_begin && !(seen.deleted && begins) {
-                return Err(format!("promise 3: task {id} is registered as {state:?}"));
+                return Err(format!(
+                    "promise 3: the store registered task {id} as {state:?}, against its history"
+                ));
             }
             if begins {
                 let rounds = seen.rounds + 1;

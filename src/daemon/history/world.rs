@@ -117,7 +117,7 @@ impl World {
         self.rng.random_range(0..=longest)
     }
 
-    /// A new task, which runs for a second to twelve hours from now.
+    /// A new task, which ends between half a minute and twelve hours from now. The cloud does not know one in ten.
     pub fn add_task(&mut self, now: i64) -> u64 {
         let id = self.tasks.len() as u64 + 1;
         let lasts = (12.0 * HOUR as f64).powf(self.rng.random_range(0.7..1.0)) as i64;

@@ -1,4 +1,4 @@
-//! The choice of the next share, pace key or account, and of its next task.
+//! The choice of the next account and share (the waiting tasks of one pace key and account), and of the task for a probe.
 //!
 //! The agenda gives the moments of the checks. A due share waits in `ready` of its account, and accounts with
 //! room alternate. A gate that allows only probes has its own entry.

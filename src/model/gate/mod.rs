@@ -70,7 +70,7 @@ pub enum GateChange<Cause> {
     Opened(Cause),
     /// The circuit breaker is still open, and the log line is due again; the cause is that of the last probe.
     StillOpen(Cause),
-    /// The circuit breaker closed; these were its probes.
+    /// The circuit breaker closed. `Probes` has the duration of the failure.
     Closed(Probes),
 }
 

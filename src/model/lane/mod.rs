@@ -121,7 +121,7 @@ pub enum LaneNotice {
     Gate(GateChange<String>),
     /// Attempts fail and are retried, or the log line is due again.
     Failing(String),
-    /// Attempts are acknowledged again, after that time.
+    /// Attempts succeed again. The duration is that of the failures.
     Recovered(Duration),
     /// A delivery became a dead letter.
     DeadLetter(String),

@@ -26,7 +26,7 @@ impl Files {
         paths.into_iter().map(with_identity).collect::<io::Result<_>>().map(Self)
     }
 
-    /// The change of one of the files; `None`: no change is visible.
+    /// The kind of change of one of the files, in words: replaced, removed or moved. `None`: no change is visible.
     pub fn change(&self) -> Option<&'static str> {
         self.0.iter().find_map(|(path, before)| match identity(path) {
             Ok(now) if now == *before => None,
