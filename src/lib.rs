@@ -17,7 +17,7 @@
 //! reads this list):
 //!
 //! `clock` `files` `secret` `units` `problem` `section` `net` `model` `lines` `telemetry` `cloud` `sim` `store`
-//! `sinks` `register` `live` `watch` `deliver` `api` `config` `daemon` `cli`
+//! `sinks` `register` `live` `watch` `deliver` `api` `heartbeat` `config` `daemon` `cli`
 //!
 //! # Life of a task
 //! 1. A line of a file becomes a [`register::TaskEntry`], is validated and resolved once, and is stored by
@@ -54,6 +54,7 @@ pub mod live;
 pub mod watch;
 pub mod deliver;
 pub mod api;
+pub mod heartbeat;
 pub mod config;
 pub mod daemon;
 pub mod cli;

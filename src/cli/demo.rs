@@ -33,7 +33,7 @@ use crate::sinks::LineStyle;
 use crate::sinks::log::Log;
 use crate::telemetry::{Format, ResolvedFormat, Surroundings};
 use crate::units::{Rate, Span};
-use crate::{api, store, telemetry};
+use crate::{api, heartbeat, store, telemetry};
 
 /// Calls a second that the simulated cloud allows …
 const ALLOWED: usize = 20;
@@ -195,6 +195,7 @@ fn configuration(sim: &Sim, key_file: &Path) -> Loaded {
         sinks: BTreeMap::new(),
         store: store::Config::in_memory(),
         http: api::Config::default(),
+        heartbeat: heartbeat::Config::default(),
         log: telemetry::Config { format: Format::Text, ..telemetry::Config::default() },
         tasks: (0..TASKS).map(task).collect(),
         task_files: Vec::new(),

@@ -17,7 +17,7 @@ use crate::cloud::operations::Operations;
 use crate::model::policy::Policy;
 use crate::problem::{Place, Problem};
 use crate::units::Limit;
-use crate::{api, store, telemetry};
+use crate::{api, heartbeat, store, telemetry};
 
 /// The default region, as Terraform's provider and tccli name it.
 const REGION: &str = "TENCENTCLOUD_REGION";
@@ -63,6 +63,7 @@ pub fn load_accounts(path: Option<&Path>, environment: &Environment) -> Result<L
                 sinks: BTreeMap::new(),
                 store: store::Config::in_memory(),
                 http: api::Config::default(),
+                heartbeat: heartbeat::Config::default(),
                 log: telemetry::Config::default(),
                 tasks: Vec::new(),
                 task_files: Vec::new(),

@@ -5,8 +5,8 @@ use crate::model::policy::Policy;
 use crate::model::route::EventGroup;
 use crate::net::address::is_loopback;
 use crate::sinks::Common;
-use crate::units::Limit;
-use crate::{api, cloud, store};
+use crate::units::{Limit, Span};
+use crate::{api, cloud, heartbeat, store};
 
 /// Something that must hold.
 pub struct Check {
@@ -75,6 +75,18 @@ pub fn http(config: &api::Config) -> Vec<Check> {
         config.is_guarded(),
         "is reachable from other machines, so `token_file` is required; write it, or listen on 127.0.0.1",
     )]
+}
+
+/// `[heartbeat]`.
+pub fn heartbeat(config: &heartbeat::Config) -> Vec<Check> {
+    vec![
+        check(
+            &["url"],
+            config.is_url_usable(),
+            "write an https URL, or one with http and a loopback address",
+        ),
+        check(&["every"], config.every >= Span::seconds(1), "write at least 1s"),
+    ]
 }
 
 /// `[store]`.

@@ -6,7 +6,7 @@ use crate::model::policy::Policy;
 use crate::model::route::LOG;
 use crate::section::{self, KeyPath, TableFault};
 use crate::sinks::{Common, SinkType, TYPES};
-use crate::{api, cloud, register, store, telemetry};
+use crate::{api, cloud, heartbeat, register, store, telemetry};
 
 /// All keys with their defaults, for these accounts and sinks.
 pub fn known(tree: &Value) -> Value {
@@ -26,6 +26,7 @@ pub fn known(tree: &Value) -> Value {
         "sinks": sinks,
         "store": store_keys(),
         "http": http_keys(),
+        "heartbeat": heartbeat_keys(),
         "log": log_keys(),
     })
 }
@@ -55,12 +56,13 @@ fn of_another_type(key: &str, known: &Value) -> Option<String> {
 /// The error of a key outside of all sections, or in a section that does not know it, if another section
 /// does.
 pub fn of_another_section(key: &str) -> Option<String> {
-    let sections: [(&str, Value); 6] = [
+    let sections: [(&str, Value); 7] = [
         ("[accounts.NAME]", account_keys()),
         ("[poll]", poll_keys()),
         ("[[tasks]]", register::KEYS.clone()),
         ("[store]", store_keys()),
         ("[http]", http_keys()),
+        ("[heartbeat]", heartbeat_keys()),
         ("[log]", log_keys()),
     ];
     let mut homes: Vec<&str> =
@@ -87,6 +89,11 @@ pub fn store_keys() -> Value {
 /// The keys of `[http]`.
 pub fn http_keys() -> Value {
     section::keys::<api::Config>(&[])
+}
+
+/// The keys of `[heartbeat]`.
+pub fn heartbeat_keys() -> Value {
+    section::keys::<heartbeat::Config>(&["url"])
 }
 
 /// The keys of `[log]`.

@@ -34,7 +34,7 @@ pub struct Layer<'a> {
 }
 
 /// The keys of the top level, and whether they are tables.
-pub const TOP: [(&str, bool); 8] = [
+pub const TOP: [(&str, bool); 9] = [
     ("task_files", false),
     ("accounts", true),
     ("poll", true),
@@ -42,6 +42,7 @@ pub const TOP: [(&str, bool); 8] = [
     ("sinks", true),
     ("store", true),
     ("http", true),
+    ("heartbeat", true),
     ("log", true),
 ];
 /// Sections with named tables.
@@ -155,7 +156,7 @@ fn unknown(name: &str, is_table: bool) -> String {
     if is_table {
         return match suggestion(name, &tops) {
             near if near.starts_with("did you mean") => format!("there is no such section; {near}"),
-            _ => "there is no such section; write [accounts.NAME], [poll], [[tasks]], [sinks.NAME], [store], [http] or [log]".to_owned(),
+            _ => "there is no such section; write [accounts.NAME], [poll], [[tasks]], [sinks.NAME], [store], [http], [heartbeat] or [log]".to_owned(),
         };
     }
     known::of_another_section(name).unwrap_or_else(|| format!("unknown key; {}", suggestion(name, &tops)))

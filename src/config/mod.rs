@@ -43,7 +43,7 @@ use crate::problem::{Place, Problem};
 use crate::register::catalogue::Catalogue;
 use crate::register::listed::{Listed, listed};
 use crate::secret::hidden::Hidden;
-use crate::{api, sinks, store, telemetry};
+use crate::{api, heartbeat, sinks, store, telemetry};
 use layer::Layer;
 use sections::Sections;
 use text::Text;
@@ -63,6 +63,8 @@ pub struct Loaded {
     pub store: store::Config,
     /// `[http]`.
     pub http: api::Config,
+    /// `[heartbeat]`.
+    pub heartbeat: heartbeat::Config,
     /// `[log]`.
     pub log: telemetry::Config,
     /// `[[tasks]]` of all files, in their order.
@@ -96,6 +98,7 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Vec<Proble
     let poll = sections.poll(&merged);
     let store = sections.store(&merged);
     let http = sections.http(&merged);
+    let heartbeat = sections.heartbeat(&merged);
     let log = sections.log(&merged);
     let mut sinks = sections.sinks(&merged);
     let task_files = sections.task_files(task_files);
@@ -118,9 +121,23 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Vec<Proble
     refused_proxies(&accounts, &operations, targets).into_iter().for_each(|(account, what)| {
         sections.report(&["accounts".to_owned(), account], "", what);
     });
-    match (sections.into_reported(), poll, store, http.zip(log)) {
-        ((problems, doubts), Some(poll), Some(store), Some((http, log))) if problems.is_empty() => {
-            Ok(Loaded { accounts, operations, poll, sinks, store, http, log, tasks, task_files, doubts })
+    match (sections.into_reported(), poll, store, http.zip(heartbeat), log) {
+        ((problems, doubts), Some(poll), Some(store), Some((http, heartbeat)), Some(log))
+            if problems.is_empty() =>
+        {
+            Ok(Loaded {
+                accounts,
+                operations,
+                poll,
+                sinks,
+                store,
+                http,
+                heartbeat,
+                log,
+                tasks,
+                task_files,
+                doubts,
+            })
         }
         ((problems, _), ..) => Err(capped(problems, &texts)),
     }

@@ -17,7 +17,7 @@ use crate::model::route::LOG;
 use crate::problem::{Place, Problem, nearest};
 use crate::section::{self, KeyPath, ReadTable, TableFault, dotted, short, suggestion};
 use crate::sinks::{self, Common, SinkType, TypeConfig, TypedConfig};
-use crate::{api, store, telemetry};
+use crate::{api, heartbeat, store, telemetry};
 
 /// The sections, with their errors and warnings so far.
 pub struct Sections<'a> {
@@ -58,6 +58,11 @@ impl<'a> Sections<'a> {
     /// `[http]`.
     pub fn http(&mut self, merged: &Value) -> Option<api::Config> {
         self.top("http", merged, &known::http_keys(), checks::http)
+    }
+
+    /// `[heartbeat]`.
+    pub fn heartbeat(&mut self, merged: &Value) -> Option<heartbeat::Config> {
+        self.top("heartbeat", merged, &known::heartbeat_keys(), checks::heartbeat)
     }
 
     /// `[log]`.

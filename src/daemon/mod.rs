@@ -5,6 +5,7 @@ mod groups;
 mod history;
 pub mod parts;
 pub mod plan;
+mod pulse;
 pub mod reach;
 mod refresh;
 mod registration;
@@ -30,6 +31,7 @@ use crate::cloud;
 use crate::config::Loaded;
 use crate::deliver::{Deliver, LaneStatus};
 use crate::files::Watcher;
+use crate::heartbeat::Monitor;
 use crate::lines::event::OpenTasks;
 use crate::live::command::Commands;
 use crate::live::{Current, command};
@@ -43,6 +45,7 @@ use crate::telemetry::ResolvedFormat;
 use crate::watch::{self as watching, PollReport, Watch, WatchStatus};
 use groups::Groups;
 use parts::{build_sinks, build_sinks_off_loop, catalogue, cloud, routes, sending};
+use pulse::Pulse;
 use refresh::Refresh;
 use registration::register_listed;
 use reload::{Control, Reloader, SinkWays};
@@ -153,6 +156,8 @@ pub struct Daemon {
     to_lanes: watch::Sender<BTreeMap<String, Commands>>,
     /// Reloads that the interface requests.
     reloads: mpsc::Receiver<ReloadRequest>,
+    /// The watch over the loops.
+    pulse: Pulse,
     /// The interface, if this daemon has one.
     http: Option<(HttpServer, Interface)>,
     status: watch::Receiver<WatchStatus>,
@@ -240,6 +245,18 @@ impl Daemon {
         };
         let (to_lanes, lanes_known) = watch::channel(ways_of(&ways));
         let (reload, reloads) = mpsc::channel(1);
+        let monitor = Monitor::new(&loaded.heartbeat).map_err(|error| {
+            let place = Place { key: Some("heartbeat.url".to_owned()), ..Place::default() };
+            Error::Configuration(vec![Problem::new(place, chain(&error))])
+        })?;
+        let pulse = Pulse {
+            to_watch: to_watch.clone(),
+            to_lanes: lanes_known.clone(),
+            reloading: Arc::default(),
+            watchdog: if options.notifies_systemd { sd_notify::watchdog_enabled() } else { None },
+            heartbeat: monitor.map(|monitor| (monitor, loaded.heartbeat.every.0)),
+            clock,
+        };
         let http = match options.control {
             Some(_) => Some(serve(&loaded)?).filter(HttpServer::is_bound),
             None => None,
@@ -276,6 +293,7 @@ impl Daemon {
             to_watch,
             to_lanes,
             reloads,
+            pulse,
             http,
             status,
             sinks_status,

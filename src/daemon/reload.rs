@@ -150,6 +150,7 @@ impl Reloader {
             ("store.url", before.store.url != loaded.store.url),
             ("store.retention", before.store.retention != loaded.store.retention),
             ("http", before.http != loaded.http),
+            ("heartbeat", before.heartbeat != loaded.heartbeat),
             ("log.format", before.log.format != loaded.log.format),
         ];
         let changed = keys.into_iter().filter(|(_, is_changed)| *is_changed);

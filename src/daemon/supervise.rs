@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -49,6 +50,7 @@ impl Daemon {
             to_watch,
             to_lanes,
             mut reloads,
+            pulse,
             http,
             status,
             sinks_status,
@@ -73,6 +75,8 @@ impl Daemon {
         let mut others = JoinSet::new();
         others.spawn(groups.run(lanes_stop.clone()));
         others.spawn(retention.run(lanes_stop.clone()));
+        let reloading = Arc::clone(&pulse.reloading);
+        others.spawn(pulse.run(stop.clone()));
         let mut ways = refresh.sinks.clone();
         let mut refresh_stop = lanes_stop.child_token();
         let mut refreshing = JoinSet::new();
@@ -126,6 +130,7 @@ impl Daemon {
                 };
                 match registered {
                     Ok((prepared, listed)) => {
+                        reloading.store(true, Ordering::Relaxed);
                         refresh_stop.cancel();
                         watch_stop.cancel();
                         if let Err(error) = all(&mut refreshing).await {
@@ -149,6 +154,7 @@ impl Daemon {
                         watching.spawn(watch.run(watch_stop.clone()));
                         refresh_stop = lanes_stop.child_token();
                         refreshing.spawn(refresh.run(refresh_stop.clone()));
+                        reloading.store(false, Ordering::Relaxed);
                         delivery.change(changes);
                         to_lanes.send_replace(ways_of(&ways));
                         if let Some(request) = requested {

@@ -151,7 +151,16 @@ impl RunningLoop {
 
     async fn load(&mut self) -> Result<(), Error> {
         while let Some((after, limit)) = self.lane.wants() {
-            let page = self.parts.store.undelivered(&self.parts.name, after, limit).await?;
+            let (store, name) = (Arc::clone(&self.parts.store), self.parts.name.clone());
+            let mut reading = std::pin::pin!(async move { store.undelivered(&name, after, limit).await });
+            // A read may wait for a lock of another process; commands do not.
+            let page = loop {
+                tokio::select! {
+                    biased;
+                    page = &mut reading => break page?,
+                    Some(command) = self.parts.commands.recv() => self.carry_out(command),
+                }
+            };
             self.lane.load(page, limit, self.parts.clock.now().steady);
         }
         Ok(())

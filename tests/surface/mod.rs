@@ -17,6 +17,7 @@ mod network;
 mod operations;
 mod output;
 mod http;
+mod pulse;
 mod reload;
 mod sdk;
 mod signing;
