@@ -3,6 +3,7 @@
 //! Handlers ask the loops through commands and read the store; nothing is decided here. `wire` has the data types of
 //! both sides, `guard` decides who may enter, `server` bounds connections, and `routes` has the handlers.
 
+pub mod client;
 mod config;
 mod guard;
 mod problem;

@@ -138,7 +138,7 @@ pub struct TaskDetail {
     /// Its events, oldest first, at most 100.
     pub events: Vec<EventItem>,
     /// Its last polls since the start of the process, oldest first, at most 10.
-    pub polls: Vec<PollItem>,
+    pub recent_polls: Vec<PollItem>,
     /// The sinks of its events, if the task names them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sinks: Option<Vec<String>>,

@@ -9,6 +9,14 @@ First steps:
   opwatch wait ID --region bj   waits for a task, without a configuration
   opwatch check --help          shows a first configuration";
 
+/// Of the commands to a running daemon.
+pub const LIVE: &str = "\
+Exit codes:
+  0  done
+  1  no daemon responds
+  2  wrong usage, or an unknown name
+  5  refused by the daemon";
+
 /// Of `run`.
 pub const RUN: &str = "\
 Exit codes:

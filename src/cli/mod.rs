@@ -4,6 +4,7 @@ pub mod check;
 pub mod demo;
 pub mod events;
 mod help;
+pub mod live;
 pub mod operations;
 pub mod print;
 pub mod run;
@@ -19,9 +20,14 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
+use self::live::act::{Thing, Verb};
+use self::live::events::Selection;
+use self::live::{Connection, Selector};
+use crate::api::client::ClientError;
 use crate::clock::Clock;
 use crate::daemon;
 use crate::problem::{Problem, chain, lines};
+use crate::units::Span;
 
 /// Watches asynchronous tasks of Tencent Cloud until they finish, and delivers the result to your systems.
 #[derive(Parser)]
@@ -69,11 +75,77 @@ enum CliCommand {
     /// Watch these tasks until they finish, without a daemon and without a configuration
     #[command(after_help = help::WAIT)]
     Wait(wait::Arguments),
-    /// Test the delivery of events
+    /// List, follow, redeliver and test events
     #[command(disable_help_subcommand = true)]
     Events {
         #[command(subcommand)]
         command: EventsCommand,
+    },
+    /// Show the state of the running daemon
+    #[command(after_help = help::LIVE)]
+    Status {
+        #[command(flatten)]
+        connection: Connection,
+        /// Show it again every 2s
+        #[arg(long)]
+        watch: bool,
+    },
+    /// List the tasks of the running daemon
+    #[command(after_help = help::LIVE)]
+    List(live::list::ListArguments),
+    /// Show one task of the running daemon, with its history
+    #[command(after_help = help::LIVE)]
+    Show {
+        #[command(flatten)]
+        connection: Connection,
+        #[command(flatten)]
+        selector: Selector,
+        /// The task id
+        #[arg(value_name = "ID")]
+        id: String,
+    },
+    /// Add tasks to the running daemon
+    #[command(after_help = help::LIVE)]
+    Add(live::add::AddArguments),
+    /// Poll tasks of the running daemon now
+    #[command(after_help = help::LIVE)]
+    Poll(OnTasks),
+    /// Move the deadline of a task
+    #[command(after_help = help::LIVE)]
+    Extend {
+        #[command(flatten)]
+        connection: Connection,
+        #[command(flatten)]
+        selector: Selector,
+        /// The task id
+        #[arg(value_name = "ID")]
+        id: String,
+        /// The time from now to the deadline, such as 2h
+        #[arg(value_name = "DURATION", value_parser = span)]
+        duration: Span,
+    },
+    /// Abandon tasks, with the reason `cancelled`
+    #[command(after_help = help::LIVE)]
+    Cancel(OnTasks),
+    /// Stop the polls of a task or an account, or the deliveries to a sink
+    ///
+    /// The pause survives restarts. A deadline runs on, and its event waits for a response.
+    #[command(after_help = help::LIVE)]
+    Pause(OnThing),
+    /// End a pause
+    #[command(after_help = help::LIVE)]
+    Resume(OnThing),
+    /// Probe an account or a sink on hold now, or poll a task
+    #[command(after_help = help::LIVE)]
+    Retry(OnThing),
+    /// Let the running daemon read its configuration again, and wait for the result
+    #[command(after_help = help::LIVE)]
+    Reload {
+        #[command(flatten)]
+        connection: Connection,
+        /// Abandon also more than half of the open tasks, if they are no longer listed
+        #[arg(long)]
+        allow_removals: bool,
     },
     /// See opwatch at work with the built-in simulator, without credentials
     Demo,
@@ -104,8 +176,83 @@ enum CliCommand {
     Man,
 }
 
+/// Tasks of the running daemon.
+#[derive(clap::Args)]
+struct OnTasks {
+    #[command(flatten)]
+    connection: Connection,
+    #[command(flatten)]
+    selector: Selector,
+    /// The task ids
+    #[arg(value_name = "ID", required = true)]
+    ids: Vec<String>,
+}
+
+/// A task, an account or a sink of the running daemon.
+#[derive(clap::Args)]
+struct OnThing {
+    #[command(flatten)]
+    connection: Connection,
+    #[command(flatten)]
+    selector: Selector,
+    /// The kind
+    #[arg(value_name = "KIND")]
+    thing: Thing,
+    /// The task id, or the name
+    #[arg(value_name = "NAME")]
+    name: String,
+}
+
 #[derive(Subcommand)]
 enum EventsCommand {
+    /// List the events of the running daemon
+    #[command(after_help = help::LIVE)]
+    List {
+        #[command(flatten)]
+        connection: Connection,
+        #[command(flatten)]
+        selection: Selection,
+    },
+    /// Show one event, with the deliveries that are not acknowledged
+    #[command(after_help = help::LIVE)]
+    Show {
+        #[command(flatten)]
+        connection: Connection,
+        /// The id of the event
+        #[arg(value_name = "EVENT")]
+        id: String,
+    },
+    /// Print new events as JSON lines, as they happen
+    #[command(after_help = help::LIVE)]
+    Follow {
+        #[command(flatten)]
+        connection: Connection,
+        /// Begin behind the event of that number
+        #[arg(long, value_name = "NUMBER")]
+        after: Option<i64>,
+    },
+    /// Deliver dead letters again, or events to one sink
+    #[command(after_help = help::LIVE)]
+    Redeliver {
+        #[command(flatten)]
+        connection: Connection,
+        #[command(flatten)]
+        selection: Selection,
+        /// The ids of events
+        #[arg(value_name = "EVENT")]
+        ids: Vec<String>,
+    },
+    /// Delete dead letters
+    #[command(after_help = help::LIVE)]
+    Discard {
+        #[command(flatten)]
+        connection: Connection,
+        #[command(flatten)]
+        selection: Selection,
+        /// The ids of events
+        #[arg(value_name = "EVENT")]
+        ids: Vec<String>,
+    },
     /// Send one test event to each sink, and print the results
     ///
     /// The store is not used, so a daemon may run at the same time.
@@ -149,6 +296,9 @@ pub enum CommandFailure {
     /// Standard output cannot be written, and its reader does not know.
     #[error("cannot write to standard output; check its destination")]
     Output(#[source] std::io::Error),
+    /// The running daemon refused a command, or does not respond.
+    #[error(transparent)]
+    Client(ClientError),
     /// A task did not succeed.
     #[error(transparent)]
     Waited(#[from] wait::Verdict),
@@ -180,6 +330,12 @@ impl CommandFailure {
                 }
             }
             Self::Dead(_) => 1,
+            Self::Client(ClientError::NoDaemon(_) | ClientError::Broken(_)) => 1,
+            Self::Client(ClientError::Denied(_)) => 5,
+            Self::Client(ClientError::Refused(problem)) => match problem.status {
+                400 | 404 | 422 => 2,
+                _ => 5,
+            },
             Self::Waited(verdict) => match verdict.worst {
                 wait::Worst::Refused => 5,
                 wait::Worst::Failure => 1,
@@ -247,6 +403,35 @@ fn address(written: &str) -> Result<SocketAddr, &'static str> {
         .map_err(|_| "write an address and a port, such as 127.0.0.1:9465, or port 0 for a free one")
 }
 
+fn span(written: &str) -> Result<Span, &'static str> {
+    written.parse()
+}
+
+async fn on_tasks(on: OnTasks, verb: Verb) -> Result<(), CommandFailure> {
+    live::act::on_tasks(&on.connection, &on.selector, &on.ids, verb).await
+}
+
+async fn on_thing(on: OnThing, verb: Verb) -> Result<(), CommandFailure> {
+    live::act::on(&on.connection, &on.selector, on.thing, &on.name, verb).await
+}
+
+async fn on_events(command: EventsCommand, clock: Clock) -> Result<(), CommandFailure> {
+    match command {
+        EventsCommand::List { connection, selection } => {
+            live::events::list(&connection, &selection, clock).await
+        }
+        EventsCommand::Show { connection, id } => live::events::show(&connection, &id).await,
+        EventsCommand::Follow { connection, after } => live::events::follow(&connection, after).await,
+        EventsCommand::Redeliver { connection, selection, ids } => {
+            live::events::again(&connection, ids, &selection, false, clock).await
+        }
+        EventsCommand::Discard { connection, selection, ids } => {
+            live::events::again(&connection, ids, &selection, true, clock).await
+        }
+        EventsCommand::Test { sinks, file, print } => events::test(&file.config, &sinks, print, clock).await,
+    }
+}
+
 async fn dispatch(command: CliCommand) -> Result<(), CommandFailure> {
     let clock = Clock::start();
     match command {
@@ -255,8 +440,23 @@ async fn dispatch(command: CliCommand) -> Result<(), CommandFailure> {
         }
         CliCommand::Check { file, live } => check::run(&file.config, live, clock).await,
         CliCommand::Wait(arguments) => wait::run(arguments, clock).await,
-        CliCommand::Events { command: EventsCommand::Test { sinks, file, print } } => {
-            events::test(&file.config, &sinks, print, clock).await
+        CliCommand::Events { command } => on_events(command, clock).await,
+        CliCommand::Status { connection, watch } => live::status::run(&connection, watch, clock).await,
+        CliCommand::List(arguments) => live::list::run(&arguments, clock).await,
+        CliCommand::Show { connection, selector, id } => {
+            live::show::run(&connection, &selector, &id, clock).await
+        }
+        CliCommand::Add(arguments) => live::add::run(arguments).await,
+        CliCommand::Poll(on) => on_tasks(on, Verb::Poll).await,
+        CliCommand::Cancel(on) => on_tasks(on, Verb::Cancel).await,
+        CliCommand::Extend { connection, selector, id, duration } => {
+            live::act::extend(&connection, &selector, &id, duration).await
+        }
+        CliCommand::Pause(on) => on_thing(on, Verb::Pause).await,
+        CliCommand::Resume(on) => on_thing(on, Verb::Resume).await,
+        CliCommand::Retry(on) => on_thing(on, Verb::Retry).await,
+        CliCommand::Reload { connection, allow_removals } => {
+            live::act::reload(&connection, allow_removals, clock).await
         }
         CliCommand::Demo => demo::run(clock).await,
         CliCommand::Sim { listen, scenario } => sim::run(listen, scenario.as_deref(), clock).await,

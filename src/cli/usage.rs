@@ -3,12 +3,10 @@
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 
 /// Words for commands in other tools, each with the words that help here.
-const COMMANDS_ELSEWHERE: [(&str, &str); 9] = [
+const COMMANDS_ELSEWHERE: [(&str, &str); 7] = [
     ("start", "write `opwatch run`, or `systemctl start opwatch` for the service"),
     ("stop", "write `systemctl stop opwatch`, or press Ctrl-C"),
     ("restart", "write `systemctl restart opwatch`"),
-    ("reload", "write `systemctl reload opwatch`, or send SIGHUP"),
-    ("status", "write `systemctl status opwatch`; the log has the status line"),
     ("logs", "write `journalctl -u opwatch`"),
     ("validate", "write `opwatch check -c FILE`"),
     ("lint", "write `opwatch check -c FILE`"),
@@ -52,7 +50,10 @@ pub fn message(error: &Error) -> Option<String> {
                 let words = elsewhere(&COMMANDS_ELSEWHERE, written).unwrap_or_default();
                 format!("{written}: there is no such command; {words}")
             }
-            (_, Some(meant)) => format!("{written}: there is no such command; did you mean `{meant}`?"),
+            (_, Some(meant)) => {
+                let meant = meant.replace(", ", "` or `");
+                format!("{written}: there is no such command; did you mean `{meant}`?")
+            }
             (_, None) => format!("{written}: there is no such command; {help}"),
         }
     } else if is(&[ErrorKind::UnknownArgument]) {

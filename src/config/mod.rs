@@ -143,6 +143,23 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Vec<Proble
     }
 }
 
+/// The socket of `[http]` in a configuration; `None`: it names none, or there is no such file. Nothing else is read.
+///
+/// # Errors
+/// When the file cannot be read, or is not TOML.
+pub fn socket(path: &Path) -> Result<Option<PathBuf>, Vec<Problem>> {
+    if files::metadata(path).is_err_and(|error| error.is_missing()) {
+        return Ok(None);
+    }
+    let mut problems = Vec::new();
+    let Some(text) = Text::read(path, &mut problems) else { return Err(problems) };
+    let table: toml::Table = text.text.parse().map_err(|error: toml::de::Error| {
+        vec![Problem::new(text.place(None), format!("is not TOML: {}", error.message()))]
+    })?;
+    let socket = table.get("http").and_then(|http| http.get("socket")).and_then(toml::Value::as_str);
+    Ok(socket.map(|socket| path.parent().unwrap_or(Path::new("")).join(socket)))
+}
+
 /// The accounts whose requests the environment sends to an unusable proxy, each with the fix.
 pub fn refused_proxies(
     accounts: &BTreeMap<String, Account>,

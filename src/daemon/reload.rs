@@ -99,17 +99,11 @@ pub struct LaneChanges {
 }
 
 impl Reloader {
-    /// Builds a new configuration; `open` is the number of open tasks. With `allow_removals` it may abandon most of them.
-    /// Nothing is changed.
+    /// Builds a new configuration. With `allow_removals` it may abandon most open tasks. Nothing is changed.
     ///
     /// # Errors
     /// All errors of the configuration, or the reason why a reload cannot apply it.
-    pub async fn prepare(
-        &self,
-        load: Load,
-        open: usize,
-        allow_removals: bool,
-    ) -> Result<PreparedReload, Vec<Problem>> {
+    pub async fn prepare(&self, load: Load, allow_removals: bool) -> Result<PreparedReload, Vec<Problem>> {
         let of = |problem: String| vec![Problem::new(Place::default(), problem)];
         let loaded = files::off_loop(move || load()).await.map_err(|error| of(error.to_string()))??;
         let fixed = self.fixed(&loaded);
@@ -126,15 +120,16 @@ impl Reloader {
                 of(chain(&other))
             }
         })?;
-        if open >= MANY && !allow_removals {
-            let kept = self.kept(&loaded, &catalogue).await.map_err(|error| match error {
+        if !allow_removals {
+            let counted = self.listed_and_open(&loaded, &catalogue).await;
+            let (kept, open) = counted.map_err(|error| match error {
                 Error::Configuration(problems) => problems,
                 other @ (Error::Cloud(_) | Error::Opening(..) | Error::Store(_) | Error::Thread(_)) => {
                     of(chain(&other))
                 }
             })?;
             let gone = open.saturating_sub(kept);
-            if gone * 2 > open {
+            if open >= MANY && gone * 2 > open {
                 return Err(of(format!(
                     "{gone} of {open} open tasks are no longer listed, and a reload removes at most half of them; check the task files, or run `opwatch reload --allow-removals`"
                 )));
@@ -165,8 +160,16 @@ impl Reloader {
             .collect()
     }
 
-    /// Number of open tasks that are listed.
-    async fn kept(&self, loaded: &Arc<Loaded>, catalogue: &Arc<Catalogue>) -> Result<usize, Error> {
+    /// Number of open tasks that are listed, and number of all open tasks of file origin.
+    async fn listed_and_open(
+        &self,
+        loaded: &Arc<Loaded>,
+        catalogue: &Arc<Catalogue>,
+    ) -> Result<(usize, usize), Error> {
+        let open = self.store.open_from_files().await?;
+        if open < MANY {
+            return Ok((open, open));
+        }
         let (sender, mut batches) = mpsc::channel::<Vec<NewTask>>(1);
         let (loaded, catalogue) = (Arc::clone(loaded), Arc::clone(catalogue));
         let reader = files::off_loop(move || {
@@ -197,7 +200,7 @@ impl Reloader {
         };
         let (read, count) = tokio::join!(reader, counting);
         read.map_err(Error::Thread)?.map_err(Error::Configuration)?;
-        Ok(count?)
+        Ok((count?, open))
     }
 
     /// Registers the listed tasks, which the store keeps.

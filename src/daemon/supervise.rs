@@ -114,10 +114,9 @@ impl Daemon {
             if let (PersonRequest::Reload, Some(load)) = (request, &load) {
                 let now = NotifyState::monotonic_usec_now().ok();
                 notify(&[NotifyState::Reloading].into_iter().chain(now).collect::<Vec<_>>());
-                let open = status.borrow().open;
                 let allow_removals = requested.as_ref().is_some_and(|request| request.allow_removals);
                 let prepared = tokio::select! {
-                    prepared = reloader.prepare(Arc::clone(load), open, allow_removals) => prepared,
+                    prepared = reloader.prepare(Arc::clone(load), allow_removals) => prepared,
                     () = stop.cancelled() => break Ok(Vec::new()),
                 };
                 let registered = match prepared {

@@ -188,6 +188,9 @@ pub trait Store: Send + Sync {
     /// The rows of those of these tasks that are open. Nothing is written.
     async fn open_among(&self, tasks: Vec<NewTask>) -> Result<Vec<Row>, Error>;
 
+    /// Number of open tasks of file origin.
+    async fn open_from_files(&self) -> Result<usize, Error>;
+
     /// At most `limit` open tasks of these targets in the order of their keys, after that key. `None`: of all
     /// targets.
     async fn open_tasks(

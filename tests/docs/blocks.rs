@@ -36,6 +36,11 @@ fn every_command_of_the_pages_is_one_that_exists() {
             ["opwatch", "sim", "--scenario", "scenario.toml"]
             | ["opwatch", "wait", "1000800001", "-c", "sim.toml"]
             | ["opwatch", "run", "-c", "sim.toml", "--until-done"] => {}
+            // Run below, in the page on live control.
+            ["opwatch", "status" | "list" | "show" | "add" | "poll" | "extend" | "cancel", ..]
+            | ["opwatch", "pause" | "resume" | "retry", _, _]
+            | ["opwatch", "events", "list" | "redeliver", ..]
+            | ["opwatch", "reload"] => {}
             // Run below.
             ["export", "TENCENTCLOUD_SECRET_ID=AKID...", "TENCENTCLOUD_SECRET_KEY=..."]
             | ["opwatch", "wait", ..] => {}
@@ -488,4 +493,32 @@ async fn the_pager_of_the_readme_gets_the_events_that_match_all_its_filters() {
     assert_eq!(home.run_until_done().await.code, Some(0));
     let heard = fs::read_to_string(home.path("pager.jsonl")).unwrap();
     assert!(heard.lines().count() == 1 && heard.contains("bm/2"), "{heard}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_of_the_page_on_live_control_work_in_their_order() {
+    let mut scenario = Scenario::default();
+    for id in [1_000_800_001, 1_000_800_002, 1_000_800_003] {
+        scenario = scenario.with_task(id, [SimResponse::status(4)]);
+    }
+    let cloud = cloud(scenario).await;
+    let more = "[http]\nsocket = \"opwatch.sock\"\n[sinks.ops]\ntype = \"file\"\npath = \"ops.jsonl\"\n";
+    let home = Home::new(&cloud, more);
+    home.list([1_000_800_001]);
+    let daemon = home.start();
+    eventually("it polls", || cloud.requests() > 0 && home.path("opwatch.sock").exists()).await;
+    let program = env!("CARGO_BIN_EXE_opwatch");
+    let page = Path::new("docs/live-control.md");
+    for (_, block) in blocks(page).into_iter().filter(|(language, _)| language == "sh") {
+        for line in block.lines() {
+            let line = line.replacen("opwatch", program, 1);
+            let ended =
+                output_of(home.in_shell(&format!("OPWATCH_CONFIG=opwatch.toml {line}")).spawn().unwrap());
+            let ended = ended.await;
+            assert_eq!(ended.code, Some(0), "{line}: {}", ended.stderr);
+        }
+    }
+    signal(&daemon, "TERM");
+    let ended = output_of(daemon).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
 }

@@ -51,7 +51,8 @@ fn generated(texts: &Texts) -> Vec<(&'static str, String)> {
     vec![
         ("configuration.md", first),
         ("configuration-sinks.md", sinks),
-        ("cli.md", commands(texts)),
+        ("cli.md", commands(texts, false)),
+        ("cli-live.md", commands(texts, true)),
         ("log-messages.md", messages(texts)),
         ("operations.md", operations(texts)),
     ]
@@ -207,25 +208,36 @@ fn sentences(text: &str) -> Vec<String> {
     found
 }
 
-fn commands(texts: &Texts) -> String {
-    let mut page = format!("# {}\n\n", texts.of("Commands"));
-    let _written = writeln!(
-        page,
-        "{}\n",
-        texts.of("`opwatch COMMAND --help` has examples. [Exit codes](exit-codes.md) are on their own page.")
-    );
+/// The commands, or those to a running daemon.
+fn commands(texts: &Texts, live: bool) -> String {
+    let (title, about) = match live {
+        true => (
+            "Commands to the running daemon",
+            "They use the Unix socket of the daemon. [Live control](live-control.md) shows them in use.",
+        ),
+        false => (
+            "Commands",
+            "`opwatch COMMAND --help` has examples. [Exit codes](exit-codes.md) are on their own page.",
+        ),
+    };
+    let mut page = format!("# {}\n\n", texts.of(title));
+    let _written = writeln!(page, "{}\n", texts.of(about));
     let mut command = opwatch::cli::command();
     command.build();
     for subcommand in command.get_subcommands() {
-        describe(texts, subcommand, &mut page);
+        describe(texts, subcommand, live, &mut page);
     }
     format!("{}\n", page.trim_end())
 }
 
-fn describe(texts: &Texts, command: &clap::Command, page: &mut String) {
+fn describe(texts: &Texts, command: &clap::Command, live: bool, page: &mut String) {
     let mut below = command.get_subcommands().peekable();
     if below.peek().is_some() {
-        below.for_each(|subcommand| describe(texts, subcommand, page));
+        below.for_each(|subcommand| describe(texts, subcommand, live, page));
+        return;
+    }
+    let exit_codes = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    if exit_codes.contains("no daemon responds") != live {
         return;
     }
     let about = command.get_long_about().or_else(|| command.get_about()).expect("a help text").to_string();

@@ -168,7 +168,7 @@ async fn tasks_are_added_shown_and_commanded_and_the_results_outlive_a_kill() {
     let key = served.task(7).await["key"].clone();
     let (_, shown) = served.get(&format!("/api/v1/tasks/{key}")).await;
     assert_eq!(shown["events"][0]["event"]["type"], "opwatch.task.finished", "{shown}");
-    assert!(shown["polls"].as_array().is_some_and(|polls| !polls.is_empty()), "{shown}");
+    assert!(shown["recent_polls"].as_array().is_some_and(|polls| !polls.is_empty()), "{shown}");
     let command = log(&served.home).lines().filter(|line| line.contains("a command was carried out")).count();
     assert!(command >= 9, "{command}");
     served.stop().await;

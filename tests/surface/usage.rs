@@ -10,14 +10,11 @@ async fn a_wrong_command_line_is_reported_on_one_line_with_what_to_write_and_exi
     let home = Home::new(&cloud, "");
     for (typed, expected) in [
         ("chekc", "chekc: there is no such command; did you mean `check`?"),
-        (
-            "status",
-            "status: there is no such command; write `systemctl status opwatch`; the log has the status line",
-        ),
+        ("statsu", "statsu: there is no such command; did you mean `status`?"),
         ("help", "help: is not a command; write opwatch --help"),
         ("version", "version: is not a command; write opwatch --version"),
-        ("events lst", "lst: there is no such command; did you mean `test`?"),
-        ("events list", "list: there is no such command; see opwatch events --help"),
+        ("events lst", "lst: there is no such command; did you mean `test` or `list`?"),
+        ("events retry", "retry: there is no such command; see opwatch events --help"),
         ("--hlep", "--hlep: there is no such option; did you mean `--help`?"),
         ("-v", "-v: there is no such option; set [log] level, or RUST_LOG=debug"),
         ("check --conifg x", "--conifg: there is no such option; did you mean `--config`?"),
@@ -100,7 +97,6 @@ async fn words_of_other_tools_get_the_words_that_help_and_no_harmful_option_is_s
         ("start", "opwatch run"),
         ("logs", "journalctl -u opwatch"),
         ("validate", "opwatch check -c FILE"),
-        ("reload", "systemctl reload opwatch"),
         ("run --log-level debug", "[log] level"),
         ("run -v", "[log] level"),
         ("run --allow-removal", "opwatch run --help"),

@@ -67,7 +67,7 @@ pub struct TaskParameters {
 }
 
 /// The selection that needs the settings of a task, or its state in memory.
-struct Selection {
+struct TaskSelection {
     state: Option<TaskState>,
     labels: Vec<(String, String)>,
     group: Option<String>,
@@ -95,7 +95,7 @@ pub async fn list(
     });
     let labels = labels.collect::<Result<_, _>>()?;
     let (group, text) = (parameters.one("group")?, parameters.one("text")?);
-    let selection = Selection { state, labels, group, text };
+    let selection = TaskSelection { state, labels, group, text };
     let mut after = Row(parameters.read("after", "the cursor of a page")?.unwrap_or(0));
     let limit = limit(&mut parameters)?;
     parameters.end(KNOWN)?;
@@ -155,7 +155,7 @@ fn ids(written: &str) -> Vec<TaskId> {
     number.map(TaskId::Int).into_iter().chain([TaskId::Text(written.into())]).collect()
 }
 
-impl Selection {
+impl TaskSelection {
     fn has(&self, task: &TaskItem) -> bool {
         let contains = |text: &str| {
             let lower = text.to_lowercase();
@@ -315,7 +315,7 @@ pub async fn show(
     Ok(Json(TaskDetail {
         task: item(&view, report.as_ref().filter(|_| view.ended_at.is_none())),
         events: events.into_iter().map(event_item).collect(),
-        polls: polls.collect(),
+        recent_polls: polls.collect(),
         sinks: view.settings.sinks.clone(),
         params: view.settings.params.clone(),
     }))

@@ -311,6 +311,10 @@ impl Store for ScriptedStore {
         self.inner.open_among(tasks).await
     }
 
+    async fn open_from_files(&self) -> Result<usize, Error> {
+        self.inner.open_from_files().await
+    }
+
     async fn targets(&self) -> Result<HashMap<TargetRow, Target>, Error> {
         self.inner.targets().await
     }

@@ -143,6 +143,10 @@ impl Store for Sqlite {
         self.read(move |connection| tasks::open_among(connection, &tasks)).await
     }
 
+    async fn open_from_files(&self) -> Result<usize, Error> {
+        self.read(tasks::open_from_files).await
+    }
+
     async fn targets(&self) -> Result<HashMap<TargetRow, Target>, Error> {
         self.read(tasks::targets).await
     }

@@ -14,7 +14,7 @@ use crate::model::records::{
     FinishedTask, HotRow, OpenTask, PauseScope, Record, Registered, RegisteredState, TargetRow,
 };
 use crate::model::step::Reason;
-use crate::model::task::{NewTask, Row, Target};
+use crate::model::task::{NewTask, Origin, Row, Target};
 
 /// The kinds of `paused` scopes.
 const ACCOUNT: &str = "account";
@@ -74,6 +74,15 @@ pub fn open_among(connection: &Connection, tasks: &[NewTask]) -> rusqlite::Resul
         open.extend(row);
     }
     Ok(open)
+}
+
+/// Number of open tasks of file origin.
+pub fn open_from_files(connection: &Connection) -> rusqlite::Result<usize> {
+    let mut select = connection.prepare_cached(
+        "SELECT count(*) FROM task INDEXED BY task_by_end WHERE ended_at IS NULL AND origin = ?1",
+    )?;
+    let count: i64 = select.query_row([Origin::File], |record| record.get(0))?;
+    Ok(usize::try_from(count).unwrap_or_default())
 }
 
 /// The known task with its new settings; `None` if it is new.
