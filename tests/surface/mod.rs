@@ -16,6 +16,7 @@ mod log;
 mod network;
 mod operations;
 mod output;
+mod packages;
 mod reload;
 mod sdk;
 mod signing;
