@@ -50,12 +50,26 @@ fn every_command_of_the_pages_is_one_that_exists() {
             ["install", .., "target/release/opwatch", "/usr/bin/opwatch"] => {
                 assert!(unit().contains("ExecStart=/usr/bin/opwatch run"))
             }
+            // Run by surface/packages.rs, the package in a container with systemd.
+            ["packaging/deb"]
+            | ["packaging/image"]
+            | ["cargo", "install", "--locked", "--path", "."]
+            | ["podman", "secret" | "run" | "logs", ..] => {}
+            ["apt", "install", package] => {
+                let version = concat!("opwatch_", env!("CARGO_PKG_VERSION"), "-1_amd64.deb");
+                assert!(package.ends_with(version), "{package}")
+            }
+            ["rm", "/etc/systemd/system/opwatch.service"] => {}
+            ["install", "-m", "640", "-g", "opwatch", "secret_key", "/etc/opwatch/"] => {}
             ["install", "-d", "-m", "750", "-g", "opwatch", "/etc/opwatch"] => {}
             ["install", "-m", "640", "-g", "opwatch", "opwatch.toml", "secret_key", "/etc/opwatch/"] => {}
-            ["install", "-m", "644", shipped, _] => assert!(Path::new(shipped).is_file(), "{shipped}"),
+            ["install", "-m", "644", shipped, _] | ["install", "-D", "-m", "644", shipped, _] => {
+                assert!(Path::new(shipped).is_file(), "{shipped}")
+            }
             ["systemd-sysusers"] | ["journalctl", ..] | ["systemctl", "daemon-reload"] => {}
             ["opwatch", "check"] | ["opwatch", "check", "--live"] => {}
-            ["systemctl", "reload", unit] | ["systemctl", "enable", "--now", unit] => {
+            ["systemctl", "reload" | "restart" | "start" | "stop", unit]
+            | ["systemctl", "enable", "--now", unit] => {
                 assert!(Path::new(&format!("systemd/{unit}.service")).is_file())
             }
             _ => panic!("no test knows this command: {line}"),

@@ -17,7 +17,7 @@ use crate::support::{Home, cloud, eventually, output_of, signal};
 const FOLDER: &str = "tests/stores";
 
 /// Every kept store, and the lines of its content when it was made.
-fn kept() -> Vec<(PathBuf, BTreeSet<String>)> {
+pub fn kept() -> Vec<(PathBuf, BTreeSet<String>)> {
     let entries = fs::read_dir(FOLDER).unwrap().map(|entry| entry.unwrap().path());
     let stores: Vec<_> = entries.filter(|path| path.extension() == Some(OsStr::new("db"))).collect();
     assert!(!stores.is_empty());
@@ -27,7 +27,7 @@ fn kept() -> Vec<(PathBuf, BTreeSet<String>)> {
 }
 
 /// The lines of the present content of a store.
-fn contents(store: &Path) -> BTreeSet<String> {
+pub fn contents(store: &Path) -> BTreeSet<String> {
     let connection = rusqlite::Connection::open(store).unwrap();
     let mut select = connection.prepare(include_str!("contents.sql")).unwrap();
     select.query_map([], |record| record.get(0)).unwrap().map(Result::unwrap).collect()

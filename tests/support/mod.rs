@@ -1,5 +1,6 @@
 //! Common parts of the tests: a simulated cloud, a folder with a configuration, and the built program in it.
 
+pub mod machine;
 pub mod network;
 pub mod nginx;
 pub mod receiver;

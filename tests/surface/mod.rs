@@ -19,6 +19,7 @@ mod operations;
 mod output;
 mod http;
 mod pulse;
+mod packages;
 mod reload;
 mod sdk;
 mod signing;
