@@ -92,7 +92,7 @@ pub struct TaskItem {
     pub reason: Option<String>,
     /// The last status: an integer where it reads as one, else a string.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<Value>)]
     pub status: Option<Value>,
     /// The error of the last poll, if it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -154,7 +154,7 @@ pub struct PollItem {
     pub at: String,
     /// The status in the response.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<Value>)]
     pub status: Option<Value>,
     /// The error, if the poll failed.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -284,7 +284,7 @@ pub struct Addition {
 #[serde(default, deny_unknown_fields)]
 pub struct TaskInput {
     /// The task id: an integer or a string.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Value)]
     pub id: Value,
     /// A name for people.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -368,6 +368,7 @@ pub struct Redelivery {
     pub sink: Option<String>,
     /// Dead letters since that moment: RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
     pub since: Option<String>,
 }
 

@@ -377,3 +377,150 @@ async fn a_socket_of_another_daemon_is_an_error_and_one_that_was_left_is_replace
     let daemon = started(&home).await;
     Served { cloud, home, daemon }.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs schemathesis, which tests/run --all installs"]
+async fn the_interface_keeps_to_its_own_description_under_schemathesis() {
+    let served = served(&[1, 2, 3], "").await;
+    let at = served.tcp();
+    let program = std::env::var("SCHEMATHESIS").unwrap_or_else(|_| "target/sdk/bin/schemathesis".to_owned());
+    let mut command = tokio::process::Command::new(program);
+    command
+        .args(["run", &format!("http://{at}/openapi.json"), "--url", &format!("http://{at}")])
+        .args(["-H", "Authorization: Bearer a token of this test", "--max-examples", "50"])
+        // A stream has no end.
+        .args(["--exclude-path", "/api/v1/events/stream", "--checks"])
+        .arg(
+            "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance",
+        )
+        .current_dir(served.home.path(""));
+    let ran = command.output().await.expect("schemathesis, which tests/run --all installs");
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stdout));
+    served.stop().await;
+}
+
+/// A client that sends commands at random and remembers what was acknowledged.
+struct RandomClient {
+    state: u64,
+    /// Tasks that an acknowledged command added, with whether they are cancelled or paused.
+    known: std::collections::BTreeMap<u64, (bool, bool)>,
+    /// Tasks whose last command has no result.
+    unsure: std::collections::BTreeSet<u64>,
+}
+
+impl RandomClient {
+    fn random(&mut self, below: u64) -> u64 {
+        // A linear congruential generator: the seed is the number of the client.
+        self.state =
+            self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.state >> 33) % below
+    }
+
+    /// One command. A daemon that is being killed gives no result.
+    async fn step(&mut self, client: &reqwest::Client, base: u64) {
+        let send = async |path: String, body: Value| -> Option<u16> {
+            let request = client.post(format!("http://opwatch/api/v1/{path}"));
+            let request = request.header("content-type", "application/json").body(body.to_string());
+            Some(request.timeout(Duration::from_secs(20)).send().await.ok()?.status().as_u16())
+        };
+        if self.known.len() < 3 || self.random(3) == 0 {
+            let first = base + self.known.len() as u64 + self.unsure.len() as u64;
+            let ids: Vec<u64> = (first..first + 5).collect();
+            let tasks: Vec<Value> = ids.iter().map(|id| json!({"id": id})).collect();
+            match send("tasks".to_owned(), json!({"tasks": tasks})).await {
+                Some(200) => self.known.extend(ids.into_iter().map(|id| (id, (false, false)))),
+                _ => self.unsure.extend(ids),
+            }
+            return;
+        }
+        let place = usize::try_from(self.random(self.known.len() as u64)).unwrap();
+        let id = *self.known.keys().nth(place).unwrap();
+        let list = client.get(format!("http://opwatch/api/v1/tasks?state=all&id={id}")).send().await;
+        let Ok(list) = list else { return };
+        let Ok(page) = list.text().await else { return };
+        let page: Value = serde_json::from_str(&page).unwrap_or_default();
+        let Some(key) = page["tasks"][0]["key"].as_i64() else { return };
+        let (cancelled, paused) = self.known[&id];
+        let (command, after) = match self.random(5) {
+            0 => ("cancel", (true, paused)),
+            1 | 2 => ("pause", (cancelled, true)),
+            3 => ("resume", (cancelled, false)),
+            _ => ("extend", (cancelled, paused)),
+        };
+        let body = if command == "extend" { json!({"duration": "5h"}) } else { json!({}) };
+        match send(format!("tasks/{key}/{command}"), body).await {
+            Some(204) => _ = self.known.insert(id, after),
+            Some(409) => {}
+            _ => {
+                self.known.remove(&id);
+                self.unsure.insert(id);
+            }
+        }
+    }
+}
+
+/// Adds, pauses, resumes, extends and cancels tasks at random while the daemon is killed again and again.
+async fn what_was_acknowledged_is_there(clients: u64, kills: usize) {
+    let Served { cloud, home, daemon } = served(&[1], "").await;
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let mut running = tokio::task::JoinSet::new();
+    for number in 0..clients {
+        let (stop, socket) = (std::sync::Arc::clone(&stop), home.path("o.sock"));
+        running.spawn(async move {
+            let mut client =
+                RandomClient { state: number, known: Default::default(), unsure: Default::default() };
+            let http = reqwest::Client::builder().unix_socket(socket).no_proxy().build().unwrap();
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                client.step(&http, 1_000_000 * (number + 1)).await;
+                // A daemon that is down refuses at once.
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            client
+        });
+    }
+    let mut daemon = daemon;
+    for _ in 0..kills {
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        daemon.kill().await.unwrap();
+        daemon = started(&home).await;
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    let served = Served { cloud, home, daemon };
+    let mut count = 0;
+    while let Some(client) = running.join_next().await {
+        let client = client.unwrap();
+        for (id, (cancelled, paused)) in &client.known {
+            let task = served.task(*id).await;
+            count += 1;
+            match (cancelled, paused) {
+                (true, _) => assert_eq!(task["reason"], "cancelled", "{task}"),
+                (false, true) => assert_eq!(task["state"], "paused", "{task}"),
+                (false, false) => assert_ne!(task["state"], "abandoned", "{task}"),
+            }
+        }
+    }
+    assert!(count > 20, "{count}");
+    let mut ends: Vec<String> =
+        served.home.events().iter().map(|event| event["subject"].to_string()).collect();
+    let all = ends.len();
+    ends.sort_unstable();
+    ends.dedup();
+    // A kill between the delivery and its acknowledgement repeats an event, under the same id.
+    let ids: std::collections::BTreeSet<String> =
+        served.home.events().iter().map(|event| event["id"].to_string()).collect();
+    assert_eq!(ids.len(), ends.len(), "one final event for each of {all}");
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acknowledged_commands_outlive_kills() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    what_was_acknowledged_is_there(4, 5).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes longer: tests/run --all"]
+async fn acknowledged_commands_of_20_clients_outlive_40_kills() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    what_was_acknowledged_is_there(20, 40).await;
+}

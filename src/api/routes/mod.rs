@@ -8,16 +8,16 @@ mod tasks;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use utoipa::IntoResponses;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Info, OpenApi, SecurityRequirement};
+use utoipa::{IntoResponses, PartialSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Interface;
 use super::guard::{Peer, guard};
 use super::problem::HttpError;
-use super::wire::HttpProblem;
+use super::wire::{HttpProblem, TaskInput};
 
 /// The refusals of every route.
 #[derive(IntoResponses)]
@@ -107,6 +107,8 @@ pub fn document() -> OpenApi {
         Some("The live control of a running opwatch, over its Unix socket or over TCP.".to_owned());
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
     let components = document.components.get_or_insert_default();
+    components.schemas.insert("HttpProblem".to_owned(), HttpProblem::schema());
+    components.schemas.insert("TaskInput".to_owned(), TaskInput::schema());
     components.security_schemes.insert("token".to_owned(), SecurityScheme::Http(bearer).into());
     // Either the Unix socket or loopback, or a token.
     document.security = Some(vec![
