@@ -9,7 +9,6 @@ use std::sync::OnceLock;
 #[cfg(test)]
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
-use tracing::warn;
 use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::filter::{EnvFilter, FilterFn, ParseError, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
@@ -42,7 +41,7 @@ pub fn init(config: &Config, surroundings: Surroundings) -> Result<(), Problem> 
         let _ = SET_FILTER.set(Box::new(move |filter| _ = handle.reload(filter)));
     }
     if config.format == Format::Journal && format != ResolvedFormat::Journal {
-        warn!("standard error is not connected to the journal; log.format falls back to auto");
+        tracing::warn!("standard error is not connected to the journal; log.format falls back to auto");
     }
     Ok(())
 }

@@ -283,11 +283,11 @@ fn logged() -> Vec<(String, String)> {
     let mut found = BTreeSet::new();
     for file in files {
         let text = read(&file);
-        let code = text.split("#[cfg(test)]").next().unwrap();
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
         for level in ["error", "warn", "info"] {
             for call in code.split(&format!("tracing::{level}!(")).skip(1) {
-                let arguments = call.split(");").next().unwrap();
-                let message = arguments.split('"').nth_back(1).unwrap_or_default();
+                let literals = literals_of_call(call);
+                let message = literals.last().copied().unwrap_or_default();
                 if message == "{message}" {
                     let before =
                         code.split("let message = match").nth(1).unwrap().split("};").next().unwrap();
@@ -300,6 +300,30 @@ fn logged() -> Vec<(String, String)> {
         }
     }
     found.into_iter().collect()
+}
+
+/// The string literals of a macro call, from the text after its opening bracket to the closing one.
+fn literals_of_call(call: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let (mut depth, mut start, mut is_escaped) = (1, None, false);
+    for (at, letter) in call.char_indices() {
+        match (letter, start) {
+            _ if is_escaped => is_escaped = false,
+            ('\\', Some(_)) => is_escaped = true,
+            ('"', None) => start = Some(at + 1),
+            ('"', Some(from)) => {
+                found.push(&call[from..at]);
+                start = None;
+            }
+            ('(', None) => depth += 1,
+            (')', None) => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            break;
+        }
+    }
+    found
 }
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {

@@ -11,7 +11,6 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::OFlags;
-use tracing::warn;
 
 use super::trouble::{Doing, Trouble};
 use super::turn::Turn;
@@ -141,7 +140,7 @@ fn cut_torn_line(file: &File, path: &Path, shortest: usize) -> io::Result<()> {
             return Err(io::Error::new(io::ErrorKind::InvalidData, FOREIGN));
         }
         file.set_len(end)?;
-        warn!(path = %path.display(), bytes = length - end, "incomplete last line removed; its event is delivered again");
+        tracing::warn!(path = %path.display(), bytes = length - end, "incomplete last line removed; its event is delivered again");
     }
     Ok(())
 }
