@@ -33,6 +33,7 @@ use form::{Address, RequestForm};
 use operations::Operations;
 
 /// The accounts and operations of one configuration.
+#[derive(Clone)]
 pub struct Cloud {
     accounts: HashMap<String, Arc<Connected>>,
     operations: Operations,

@@ -1,7 +1,7 @@
 //! A new configuration for the running daemon: everything that can fail is built first, then the loops continue with it.
 //!
-//! The polling loop stops as at a clean stop, and continues over the same store with its holds, rates and clock offsets.
-//! A sink that did not change keeps its loop.
+//! The polling loop loads the new configuration beside the present one, and changes over in one turn. Holds, rates, clock
+//! offsets and polls in flight continue. A sink that did not change keeps its loop.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -88,6 +88,21 @@ pub struct PreparedReload {
     catalogue: Arc<Catalogue>,
     cloud: Cloud,
     sinks: BTreeMap<String, (Arc<dyn Sink>, Sending)>,
+}
+
+impl PreparedReload {
+    /// The snapshot with the listed tasks.
+    pub fn current(&self, listed: RowSet) -> Current {
+        let Self { loaded, catalogue, cloud, sinks } = self;
+        Current {
+            policy: loaded.poll,
+            cloud: cloud.clone(),
+            routes: routes(loaded),
+            listed,
+            sinks: sinks.keys().cloned().collect(),
+            catalogue: Arc::clone(catalogue),
+        }
+    }
 }
 
 /// The changes of the delivery loops.
@@ -212,16 +227,15 @@ impl Reloader {
         register_listed(Arc::clone(loaded), Arc::clone(catalogue), self.store.as_ref(), self.clock).await
     }
 
-    /// Publishes the new configuration. Returns the changes of the delivery loops, and the watch over the new files.
+    /// Publishes the new configuration, which the polling loop uses. Returns the changes of the delivery loops, and the
+    /// watch over the new files.
     pub fn publish(
         &mut self,
         prepared: PreparedReload,
-        listed: RowSet,
+        current: Arc<Current>,
         mut ways: SinkWays,
     ) -> (LaneChanges, Refresh) {
-        let PreparedReload { loaded, cloud, sinks, catalogue } = prepared;
-        let routes = routes(&loaded);
-        let names = sinks.keys().cloned().collect();
+        let PreparedReload { loaded, sinks, .. } = prepared;
         let is_same = |name: &String, sending: &Sending| {
             self.loaded.sinks.get(name) == loaded.sinks.get(name) && self.sending.get(name) == Some(sending)
         };
@@ -231,8 +245,7 @@ impl Reloader {
             ways.keys().filter(|name| changed.get(*name).copied().unwrap_or(true)).cloned().collect();
         ways.retain(|name, _| !stop.contains(name));
         self.sending = sinks.iter().map(|(name, (_, sending))| (name.clone(), *sending)).collect();
-        let current = Current { policy: loaded.poll, cloud, routes, listed, sinks: names, catalogue };
-        self.live.send_replace(Arc::new(current));
+        self.live.send_replace(current);
         let start = sinks
             .into_iter()
             .filter(|(name, _)| !ways.contains_key(name))

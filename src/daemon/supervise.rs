@@ -21,9 +21,9 @@ use super::{Daemon, Ended, Error, per_sink, report, ways_of};
 use crate::api::Interface;
 use crate::api::server::HttpServer;
 use crate::deliver::Deliver;
+use crate::live::command::Action;
 use crate::problem::{chain, lines};
 use crate::store;
-use crate::watch::Watch;
 
 /// The longest drain: attempts in flight after it are repeated by the next start.
 pub const DRAIN: Duration = Duration::from_secs(4);
@@ -69,9 +69,8 @@ impl Daemon {
         };
         let mut done = std::pin::pin!(done.wait());
         let mut delivery = Delivery::start(lanes, lanes_stop.clone()).map_err(Error::Thread)?;
-        let mut watch_stop = stop.child_token();
         let mut watching = JoinSet::new();
-        watching.spawn(watch.run(watch_stop.clone()));
+        watching.spawn(watch.run(stop.child_token()));
         let mut others = JoinSet::new();
         others.spawn(groups.run(lanes_stop.clone()));
         others.spawn(retention.run(lanes_stop.clone()));
@@ -102,7 +101,7 @@ impl Daemon {
             let (request, requested) = tokio::select! {
                 biased;
                 () = stop.cancelled() => break Ok(Vec::new()),
-                Some(ended) = watching.join_next() => break flatten(ended).map(|_| Vec::new()),
+                Some(ended) = watching.join_next() => break flatten(ended).map(|()| Vec::new()),
                 ended = first_failure(&mut others) => break ended.map(|()| Vec::new()),
                 ended = delivery.ended() => break ended.map(|()| Vec::new()),
                 left = &mut done, if options.until_done.is_some() => break left,
@@ -131,26 +130,23 @@ impl Daemon {
                     Ok((prepared, listed)) => {
                         reloading.store(true, Ordering::Relaxed);
                         refresh_stop.cancel();
-                        watch_stop.cancel();
                         if let Err(error) = all(&mut refreshing).await {
                             break Err(error);
                         }
-                        let Some(stopped) = watching.join_next().await else {
-                            break Err(store::Error::Closed);
-                        };
-                        let stopped = match flatten(stopped) {
-                            Ok(stopped) => stopped,
-                            Err(error) => break Err(error),
-                        };
-                        let (changes, refresh) = reloader.publish(prepared, listed, ways);
+                        let current = Arc::new(prepared.current(listed));
+                        tokio::select! {
+                            replaced = to_watch.send(Action::Replace(Arc::clone(&current))) => {
+                                if replaced.is_err() {
+                                    // The loop ended, which the next turn reports.
+                                    continue;
+                                }
+                            }
+                            Some(ended) = watching.join_next() => break flatten(ended).map(|()| Vec::new()),
+                            error = store.failed() => break Err(error),
+                            () = stop.cancelled() => break Ok(Vec::new()),
+                        }
+                        let (changes, refresh) = reloader.publish(prepared, current, ways);
                         ways = refresh.sinks.clone();
-                        // The guard against the removal of many tasks was passed.
-                        let watch = match Watch::reload(stopped, true).await {
-                            Ok(watch) => watch,
-                            Err(error) => break Err(error),
-                        };
-                        watch_stop = stop.child_token();
-                        watching.spawn(watch.run(watch_stop.clone()));
                         refresh_stop = lanes_stop.child_token();
                         refreshing.spawn(refresh.run(refresh_stop.clone()));
                         reloading.store(false, Ordering::Relaxed);

@@ -269,6 +269,7 @@ impl RunningLoop {
                 Ok(())
             }
             Action::Retry(_)
+            | Action::Replace(_)
             | Action::ReportTasks(..)
             | Action::ReportAccounts(_)
             | Action::Pause(_)

@@ -1,10 +1,12 @@
 //! Commands into a loop. Each gets one result.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::Current;
 use crate::clock::{Steady, Wall};
 use crate::model::reading::Code;
 use crate::model::records::{Registered, Seq};
@@ -25,7 +27,6 @@ pub struct Command {
 pub type Responder = oneshot::Sender<Result<(), CommandRefused>>;
 
 /// An action of a loop.
-#[derive(Debug)]
 pub enum Action {
     /// Registers tasks, and polls them or applies their changed settings. The results are sent in the order of the tasks,
     /// before that of the command.
@@ -38,6 +39,8 @@ pub enum Action {
     Pause(String),
     /// Ends the pause of that account or sink.
     Resume(String),
+    /// Continues with another configuration; tasks that it does not list any more are abandoned.
+    Replace(Arc<Current>),
     /// Reports the state of the polling loop.
     Report(oneshot::Sender<WatchReport>),
     /// Reports the state of these tasks.

@@ -126,6 +126,28 @@ impl Waiting {
         }
     }
 
+    /// Continues as the same task before a change of the configuration: the state of its polls stays, and its settings are
+    /// those of this one.
+    pub fn continue_as(&mut self, before: &Self) {
+        if self.started.local != before.started.local {
+            return;
+        }
+        let never_polled = before.polls == 0 && before.streak == 0;
+        let own = self.clone();
+        *self = Self {
+            row: own.row,
+            id: own.id,
+            target: own.target,
+            params: own.params,
+            timeout: if before.extended { before.timeout } else { own.timeout },
+            warn_after: own.warn_after,
+            due: if never_polled { own.due } else { before.due },
+            since: if never_polled { own.since } else { before.since },
+            in_flight: false,
+            ..before.clone()
+        };
+    }
+
     /// A person moves the deadline to `left` from now, by the slowest clock. The last poll is planned for it.
     pub fn extend(&mut self, left: Duration, now: Times) {
         self.timeout = Some(self.started.elapsed(now) + left);

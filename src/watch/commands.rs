@@ -1,5 +1,7 @@
 //! The commands of people to the polling loop: on one task, on an account, and new tasks.
 
+use std::collections::VecDeque;
+
 use tokio::sync::oneshot;
 
 use super::load::{apply_settings, waiting};
@@ -18,6 +20,8 @@ pub(super) enum Deferred {
     Command(TaskAction, Responder),
     /// Changed settings.
     Settings(Box<OpenTask>),
+    /// The file does not list the task any more.
+    Removal,
 }
 
 impl Machine {
@@ -92,14 +96,19 @@ impl Machine {
 
     /// The task has ended: commands that waited for it are refused.
     pub(super) fn refuse_deferred(&mut self, slot: Slot) {
-        for deferred in self.deferred.remove(&slot).into_iter().flatten() {
+        let deferred = self.deferred.remove(&slot).unwrap_or_default();
+        self.refuse(deferred);
+    }
+
+    pub(super) fn refuse(&self, deferred: VecDeque<Deferred>) {
+        for deferred in deferred {
             if let Deferred::Command(_, responder) = deferred {
                 let _ = responder.send(Err(CommandRefused::Ended));
             }
         }
     }
 
-    fn defer(&mut self, slot: Slot, deferred: Deferred, now: Moment) -> Vec<Write> {
+    pub(super) fn defer(&mut self, slot: Slot, deferred: Deferred, now: Moment) -> Vec<Write> {
         if self.board.is_busy(slot) {
             self.deferred.entry(slot).or_default().push_back(deferred);
             return Vec::new();
@@ -113,6 +122,10 @@ impl Machine {
         let times = self.board.times(task.target, now);
         let (action, responder) = match deferred {
             Deferred::Command(action, responder) => (action, responder),
+            Deferred::Removal => {
+                let what = StepKind::Ended(FinalStep::Abandoned(Reason::Removed, None));
+                return Some(self.step(slot, task, times, what));
+            }
             Deferred::Settings(changed) => {
                 apply_settings(&mut task, &changed.settings, &self.current.policy, now);
                 self.board.arm_overdue(slot, &task, now);

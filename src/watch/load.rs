@@ -17,14 +17,13 @@ use crate::model::waiting::{Started, TargetIndex, Waiting};
 use crate::store::{Error, Store};
 
 /// Open tasks in one page: enough to be fast, few enough to stay small.
-const PAGE: usize = 5_000;
+pub(super) const PAGE: usize = 5_000;
 /// A start that would remove more than half of this many or more open tasks is refused.
 const MANY: usize = 20;
 
 impl Machine {
     /// Loads every open task. Tasks that the file does not list any more are abandoned, which is the first
-    /// write. Tasks of an account or operation that is not configured any more wait, with a log line. `before` is the
-    /// loop before a reload, whose holds and rates continue.
+    /// write. Tasks of an account or operation that is not configured any more wait, with a log line.
     ///
     /// # Errors
     /// When the store fails.
@@ -33,18 +32,12 @@ impl Machine {
         allow_removals: bool,
         store: &dyn Store,
         now: impl Fn() -> Moment,
-        before: Option<Self>,
     ) -> Result<(Self, Vec<Write>), Error> {
         let evidence = store.evidence().await?.into_iter().map(restored).collect();
         let mut machine = Self::new(Arc::clone(&current), evidence);
         machine.paused_accounts = paused_accounts(store.paused().await?);
         let targets = store.targets().await?;
         let mut known: HashMap<TargetRow, TargetIndex> = HashMap::new();
-        // The time that a task has run is measured by the steady clock, also across a reload.
-        let started: HashMap<Row, Started> = match &before {
-            Some(before) => before.board.tasks().map(|task| (task.row, task.started)).collect(),
-            None => HashMap::new(),
-        };
         let mut gone = Vec::new();
         let mut after = Row(0);
         loop {
@@ -57,21 +50,11 @@ impl Machine {
                 // A target is never deleted, and was written before its task.
                 let Some(target) = targets.get(&task.target) else { continue };
                 let target = *known.entry(task.target).or_insert_with(|| machine.add_target(target, now));
-                let mut task = waiting(task, target, &current.policy, now);
-                let is_same = |started: &&Started| started.local == task.started.local;
-                if let Some(started) = started.get(&task.row).filter(is_same) {
-                    task.started.steady = started.steady;
-                }
-                let slot = machine.board.add(task, now);
+                let slot = machine.board.add(waiting(task, target, &current.policy, now), now);
                 gone.extend(is_gone.then_some(slot));
             }
         }
-        let ended = match before {
-            Some(mut before) => machine.continue_as(&mut before, now()),
-            None => Vec::new(),
-        };
-        let mut writes = machine.remove(gone, allow_removals, now());
-        writes.extend(ended);
+        let writes = machine.remove(gone, allow_removals, now());
         Ok((machine, writes))
     }
 
@@ -91,7 +74,8 @@ impl Machine {
     }
 }
 
-fn restored(row: EvidenceRow) -> (String, Evidence) {
+/// The stored evidence of a pace key.
+pub(super) fn restored(row: EvidenceRow) -> (String, Evidence) {
     let refused =
         row.refused.into_iter().map(|(code, rows)| (code, rows.into_iter().map(|Row(row)| row).collect()));
     (row.pace_key, Evidence { has_succeeded: row.had_good_response, refused: refused.collect() })
@@ -139,15 +123,26 @@ pub(super) fn apply_settings(task: &mut Waiting, settings: &Settings, policy: &P
     let params: Box<[_]> =
         settings.params.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
     task.params = (!params.is_empty()).then_some(params);
-    let longest = longest_wait(policy, task, initial_delay);
-    let longest =
-        task.timeout.map_or(longest, |timeout| longest.min((task.started.local + timeout) - now.wall));
     if task.polls == 0 && task.streak == 0 {
+        let longest = longest_plan(policy, task, initial_delay, now);
         task.due = now.due(task.started.local + initial_delay, longest);
         task.since = task.due;
     } else {
-        task.due = task.due.min(now.steady + longest);
+        limit_due(task, policy, now);
     }
+}
+
+/// Plans the next poll of a polled task no later than a changed policy or deadline allows.
+pub(super) fn limit_due(task: &mut Waiting, policy: &Policy, now: Moment) {
+    if task.polls > 0 || task.streak > 0 {
+        task.due = task.due.min(now.steady + longest_plan(policy, task, Duration::ZERO, now));
+    }
+}
+
+/// The longest time until the next poll: the longest wait of the policy, or the deadline.
+fn longest_plan(policy: &Policy, task: &Waiting, initial_delay: Duration, now: Moment) -> Duration {
+    let longest = longest_wait(policy, task, initial_delay);
+    task.timeout.map_or(longest, |timeout| longest.min((task.started.local + timeout) - now.wall))
 }
 
 /// No poll is planned further ahead: a later stored time means that the clock was set back.

@@ -38,7 +38,7 @@ pub struct Machine {
     pub(super) target_of_account: HashMap<AccountIndex, TargetIndex>,
     pub(super) target_of_key: HashMap<KeyIndex, TargetIndex>,
     /// The evidence of earlier runs, by the text of the pace key, until its first target is added.
-    evidence: HashMap<String, Evidence>,
+    pub(super) evidence: HashMap<String, Evidence>,
     /// The last polls of tasks, for people.
     pub(super) recent: RecentPolls,
     /// The number of events of holds and releases: two in one millisecond need different ids.
@@ -168,7 +168,7 @@ impl Machine {
                 self.board.put_back(slot, *task);
                 self.catch_up(slot, now)
             }
-            Durable::End(slot, target) => {
+            Durable::End { slot, target, .. } => {
                 self.finished = self.finished.saturating_add(1);
                 self.board.remove(slot, target);
                 self.refuse_deferred(slot);

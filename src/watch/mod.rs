@@ -7,12 +7,13 @@ mod commands;
 mod load;
 mod log;
 pub mod machine;
+mod replace;
 mod report;
 #[cfg(test)]
 mod tests;
 pub mod write;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ use crate::model::reading::{Class, Fault, Response};
 use crate::store::{Error, Store};
 pub use log::{PollReport, WatchStatus};
 use machine::{Machine, PollRequest};
+use replace::{Moved, Read, Replacement};
 use write::{Durable, Write};
 
 /// Wait of a stop for the responses in flight: an end that is detected now needs no further poll.
@@ -74,15 +76,16 @@ pub struct Watch {
     backlog: VecDeque<Write>,
     /// Number of ends among the writes that are not stored yet.
     ending: usize,
-}
-
-/// A loop that stopped, with its state: a reload continues it.
-pub struct StoppedWatch {
-    parts: Start,
-    machine: Machine,
+    /// Number of replaced configurations.
+    generation: u32,
+    /// Polls that were in flight when the configuration was replaced, by generation and slot of that time.
+    moved: HashMap<(u32, Slot), Moved>,
+    /// The machine of the next configuration.
+    replacement: Option<Replacement>,
 }
 
 struct Polled {
+    generation: u32,
     slot: Slot,
     sent: Moment,
     now: Moment,
@@ -95,29 +98,24 @@ impl Watch {
     /// # Errors
     /// When the store fails.
     pub async fn load(parts: Start) -> Result<Self, Error> {
-        Self::new(parts, None).await
-    }
-
-    /// Loads every open task for the present snapshot, and continues as the stopped loop.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn reload(stopped: StoppedWatch, allow_removals: bool) -> Result<Self, Error> {
-        let StoppedWatch { mut parts, machine } = stopped;
-        parts.live.mark_unchanged();
-        Self::new(Start { allow_removals, ..parts }, Some(machine)).await
-    }
-
-    async fn new(parts: Start, before: Option<Machine>) -> Result<Self, Error> {
         let current = live::current(&parts.live);
         let clock = parts.clock;
-        let loading =
-            Machine::load(current, parts.allow_removals, parts.store.as_ref(), || clock.now(), before);
+        let loading = Machine::load(current, parts.allow_removals, parts.store.as_ref(), || clock.now());
         let (machine, first) = loading.await?;
         parts.status.send_replace(machine.status());
         let polls = JoinSet::new();
         let writes = JoinSet::new();
-        let mut watch = Self { parts, machine, polls, writes, backlog: VecDeque::new(), ending: 0 };
+        let mut watch = Self {
+            parts,
+            machine,
+            polls,
+            writes,
+            backlog: VecDeque::new(),
+            ending: 0,
+            generation: 0,
+            moved: HashMap::new(),
+            replacement: None,
+        };
         watch.write(first);
         watch.count_open();
         Ok(watch)
@@ -128,10 +126,12 @@ impl Watch {
     ///
     /// # Errors
     /// When the store fails; nothing that was acknowledged is lost then.
-    pub async fn run(mut self, stop: CancellationToken) -> Result<StoppedWatch, Error> {
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), Error> {
         while !stop.is_cancelled() {
             let now = self.parts.clock.now();
-            while self.has_room_for_writes()
+            let is_changing_over = self.change_over(now);
+            while !is_changing_over
+                && self.has_room_for_writes()
                 && let Some(write) = self.machine.overdue(now)
             {
                 self.write([write]);
@@ -142,11 +142,12 @@ impl Watch {
             tokio::select! {
                 // Responses first: one of them may be an end.
                 biased;
-                Some(polled) = self.polls.join_next() => self.polled(polled),
+                Some(polled) = self.polls.join_next(), if !is_changing_over => self.polled(polled),
                 Some(written) = self.writes.join_next() => self.written(written)?,
                 () = self.parts.clock.sleep_until(wake.unwrap_or_default()), if wake.is_some() => {}
+                read = next_read(&mut self.replacement) => self.add_read(read?),
                 Ok(()) = self.parts.live.changed() => self.replace(),
-                Some(command) = self.parts.commands.recv() => self.carry_out(command),
+                Some(command) = self.parts.commands.recv(), if !is_changing_over => self.carry_out(command),
                 () = stop.cancelled() => {}
             }
         }
@@ -155,24 +156,42 @@ impl Watch {
 
     fn send_due(&mut self, now: Moment) {
         let clock = self.parts.clock;
+        let generation = self.generation;
         while let Some(PollRequest { slot, route, id, params, new_connection, at }) =
             self.machine.next_poll(now)
         {
             let stamp = Stamp { nonce: clock.nonce(), at };
             self.polls.spawn(async move {
                 let response = route.poll(&id, &params, stamp, new_connection).await;
-                Polled { slot, sent: now, now: clock.now(), response }
+                Polled { generation, slot, sent: now, now: clock.now(), response }
             });
         }
     }
 
     fn polled(&mut self, polled: Result<Polled, JoinError>) {
-        let Polled { slot, sent, now, response } = polled.unwrap_or_else(|error| resume_panic(error));
+        let Polled { generation, slot, sent, now, mut response } =
+            polled.unwrap_or_else(|error| resume_panic(error));
+        let slot = if generation == self.generation {
+            slot
+        } else {
+            let Some(Moved { row, is_same_account }) = self.moved.remove(&(generation, slot)) else { return };
+            if let Err(fault) = &mut response.poll
+                && !is_same_account
+            {
+                // The fault is that of other credentials than the present ones.
+                fault.class = Class::Connection;
+            }
+            let Some(slot) = self.machine.board.find(row) else { return };
+            slot
+        };
         if let Err(Fault { class: Class::Account, .. }) = &response.poll
             && let Some(account) = self.machine.account_of(slot)
         {
             // The next probe signs with the present content of the files, changed or not.
             self.parts.files.request(account);
+        }
+        if let (Some(replacement), Some(task)) = (&mut self.replacement, self.machine.board.get(slot)) {
+            replacement.touch(task.row);
         }
         let report = self.parts.reports.as_ref().and_then(|_| self.machine.report(slot, &response.poll));
         let writes = self.machine.settle(slot, response, sent, now, self.parts.clock.spread());
@@ -208,7 +227,12 @@ impl Watch {
     fn written(&mut self, written: Result<Result<Durable, Error>, JoinError>) -> Result<(), Error> {
         let now = self.parts.clock.now();
         let written = written.unwrap_or_else(|error| resume_panic(error))?;
-        self.ending -= usize::from(matches!(written, Durable::End(..)));
+        self.ending -= usize::from(matches!(written, Durable::End { .. }));
+        match (&mut self.replacement, &written) {
+            (Some(replacement), Durable::Change(_, task)) => replacement.touch(task.row),
+            (Some(replacement), Durable::End { row, registered, .. }) => replacement.end(*row, *registered),
+            (Some(_) | None, _) => {}
+        }
         let writes = self.machine.written(written, now);
         self.count_open();
         self.write(writes);
@@ -229,8 +253,43 @@ impl Watch {
         });
     }
 
+    /// Takes a part of the next configuration over.
+    fn add_read(&mut self, read: Read) {
+        let now = self.parts.clock.now();
+        if let Some(replacement) = &mut self.replacement {
+            replacement.add(read, &self.machine, &self.parts.store, now);
+        }
+    }
+
+    /// Changes over to the next configuration, once it is loaded and all writes are stored. Returns whether writes are
+    /// awaited for that; meanwhile nothing else may change a task.
+    fn change_over(&mut self, now: Moment) -> bool {
+        if !self.replacement.as_ref().is_some_and(Replacement::is_loaded) {
+            return false;
+        }
+        if !(self.writes.is_empty() && self.backlog.is_empty()) {
+            return true;
+        }
+        let Some(replacement) = self.replacement.take() else { return false };
+        let (next, moved, writes, commands, responder) = replacement.change_over(&mut self.machine, now);
+        // Polls of earlier generations keep their rows.
+        self.moved.extend(moved.into_iter().map(|(slot, moved)| ((self.generation, slot), moved)));
+        self.generation = self.generation.wrapping_add(1);
+        self.machine = next;
+        self.write(writes);
+        self.count_open();
+        // The sender may be gone.
+        let _ = responder.send(Ok(()));
+        commands.into_iter().for_each(|command| self.carry_out(command));
+        false
+    }
+
     fn replace(&mut self) {
         let current = Arc::clone(&self.parts.live.borrow_and_update());
+        // The snapshot that the loop changed over to is published after that.
+        if Arc::ptr_eq(&current, &self.machine.current) {
+            return;
+        }
         self.machine.replace(current, self.parts.clock.now().steady);
     }
 
@@ -245,6 +304,25 @@ impl Watch {
             Action::Report(to) => {
                 let _ = to.send(self.machine.for_people(now.steady));
                 let _ = result.send(Ok(()));
+            }
+            Action::Replace(current) => {
+                // A later configuration takes the place of one that is still being loaded.
+                let waiting = match self.replacement.take() {
+                    Some(earlier) => {
+                        let _ = earlier.responder.send(Err(CommandRefused::Stopping));
+                        earlier.waiting
+                    }
+                    None => Vec::new(),
+                };
+                let mut replacement = Replacement::begin(current, &self.parts.store, result);
+                replacement.waiting = waiting;
+                self.replacement = Some(replacement);
+            }
+            // A new task must be on the board that is used then.
+            Action::Add(..) | Action::Pause(_) | Action::Resume(_) if self.replacement.is_some() => {
+                if let Some(replacement) = &mut self.replacement {
+                    replacement.waiting.push(Command { action, result });
+                }
             }
             Action::Add(tasks, registered) => {
                 let write = self.machine.addition(tasks, registered, result, now);
@@ -276,7 +354,7 @@ impl Watch {
         }
     }
 
-    async fn drain(mut self) -> Result<StoppedWatch, Error> {
+    async fn drain(mut self) -> Result<(), Error> {
         let clock = self.parts.clock;
         let until = clock.now().steady + DRAIN;
         while !(self.polls.is_empty() && self.writes.is_empty() && self.backlog.is_empty()) {
@@ -290,7 +368,15 @@ impl Watch {
             self.parts.store.save(rows.to_vec()).await?;
         }
         self.parts.status.send_replace(self.machine.status());
-        Ok(StoppedWatch { parts: self.parts, machine: self.machine })
+        Ok(())
+    }
+}
+
+/// The next part of the store for a replacement; pending without one.
+async fn next_read(replacement: &mut Option<Replacement>) -> Result<Read, Error> {
+    match replacement {
+        Some(replacement) => replacement.read().await,
+        None => std::future::pending().await,
     }
 }
 

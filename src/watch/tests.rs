@@ -96,7 +96,7 @@ async fn machine() -> Machine {
     let catalogue = Arc::new(Catalogue::new([], Operations::built_in(), []));
     let current =
         Current { policy, cloud, routes: Routes::default(), listed, sinks: BTreeSet::new(), catalogue };
-    Machine::load(Arc::new(current), false, &*store, || at(0), None).await.unwrap().0
+    Machine::load(Arc::new(current), false, &*store, || at(0)).await.unwrap().0
 }
 
 fn at(seconds: i64) -> Moment {

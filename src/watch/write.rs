@@ -97,8 +97,17 @@ pub enum FinalStep {
 pub enum Durable {
     /// A step of an open task.
     Change(Slot, Box<Waiting>),
-    /// The end of a task.
-    End(Slot, TargetIndex),
+    /// The end of a task, with its key and registration.
+    End {
+        /// The slot of the task.
+        slot: Slot,
+        /// Its target.
+        target: TargetIndex,
+        /// Its key.
+        row: Row,
+        /// Its registration.
+        registered: Wall,
+    },
     /// Tasks of a command are registered; those that are open, with their targets.
     Added(Vec<(OpenTask, Arc<Target>)>, Responder),
     /// The pause of an account begins or ends.
@@ -192,7 +201,7 @@ impl Step {
         Ok(if open && !is_last {
             Durable::Change(slot, Box::new(Waiting { unsaved: false, ..task }))
         } else {
-            Durable::End(slot, task.target)
+            Durable::End { slot, target: task.target, row, registered: task.started.local }
         })
     }
 

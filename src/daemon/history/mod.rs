@@ -33,7 +33,7 @@ use crate::config::{self, Environment};
 use crate::deliver::Deliver;
 use crate::files::{Watched, Watcher};
 use crate::lines::event::OpenTasks;
-use crate::live::command::Commands;
+use crate::live::command::{Action, Commands};
 use crate::live::{Current, command};
 use crate::model::policy::Policy;
 use crate::model::records::RowSet;
@@ -45,7 +45,7 @@ use crate::register::listed::{Listed, listed};
 use crate::register::{TaskEntry, WrittenId};
 use crate::store::{self, Store};
 use crate::units::{Limit, Span};
-use crate::watch::{self as watching, StoppedWatch, Watch, WatchStatus};
+use crate::watch::{self as watching, Watch, WatchStatus};
 use boundary::{Breakage, Outside, ScriptedCloud, ScriptedSink, ScriptedStore};
 use witness::Witness;
 use world::{EPOCH_MS, HOUR, MINUTE, SinkBehaviour, Weather, World, share};
@@ -56,6 +56,8 @@ const SINKS: [&str; 2] = ["audit", LOG];
 const ACCOUNTS: [&str; 2] = ["default", "other"];
 /// Real time of one test of many histories; each history is about a virtual day.
 const LONGEST: Duration = Duration::from_secs(25);
+/// The longest wait for a reload: longer means that the process crashed.
+const RELOAD: Duration = Duration::from_secs(300);
 /// Most histories until a broken boundary is seen.
 const UNSEEN: u64 = 60;
 
@@ -80,7 +82,7 @@ struct History<'a> {
 
 /// One process between a start and its end.
 struct Life {
-    watch: JoinSet<Result<StoppedWatch, store::Error>>,
+    watch: JoinSet<Result<(), store::Error>>,
     others: JoinSet<Result<(), store::Error>>,
     stop: CancellationToken,
     lanes_stop: CancellationToken,
@@ -153,12 +155,19 @@ impl History<'_> {
             state.world.calm();
             state.crash_in = None;
         }
+        // A command or a reload may have met the last crash.
+        if self.outside.state().has_crashed {
+            self.crash().await?;
+        }
         self.resume_all().await?;
         let late = calm + 3 * 24 * HOUR;
         while self.is_busy().await? {
             if self.outside.now() > late {
                 let open = self.outside.state().witness.open();
-                return Err(format!("promise 1: the end of {open:?} is never detected or delivered"));
+                let outbox = self.store.outbox().await.map_err(|error| error.to_string())?;
+                let paused = self.store.paused().await.map_err(|error| error.to_string())?;
+                let left = format!("the outbox has {outbox:?}, and {paused:?} is paused");
+                return Err(format!("promise 1: the end of {open:?} is never detected or delivered; {left}"));
             }
             self.live_until(self.outside.now() + MINUTE).await?;
         }
@@ -181,7 +190,7 @@ impl History<'_> {
             tokio::select! {
                 () = tokio::time::sleep(left) => {}
                 () = self.outside.over.notified() => {}
-                Some(ended) = life.watch.join_next() => return Err(format!("the polling loop ended: {:?}", ended.map(|ended| ended.map(drop)))),
+                Some(ended) = life.watch.join_next() => return Err(format!("the polling loop ended: {ended:?}")),
                 Some(ended) = life.others.join_next() => return Err(format!("a loop ended: {ended:?}")),
             }
             let has_crashed = {
@@ -378,32 +387,20 @@ impl History<'_> {
         })
     }
 
-    /// A reload, as in the daemon: the polling loop stops and continues, the lanes run on.
+    /// A reload, as in the daemon: the polling loop changes over, the lanes run on.
     async fn reload(&mut self) -> Result<(), String> {
-        let reloaded = tokio::time::timeout(DRAIN, self.reload_now()).await;
-        match reloaded {
-            Ok(Ok(true)) => Ok(()),
+        let current = Arc::new(self.current().await?);
+        let Some(life) = &self.life else { return Ok(()) };
+        let way = life.to_watch.clone();
+        let replaced = tokio::time::timeout(RELOAD, way.send(Action::Replace(Arc::clone(&current))));
+        match replaced.await {
+            Ok(Ok(())) => {
+                life.live.send_replace(current);
+                Ok(())
+            }
             // A crash during the reload.
-            Ok(Ok(false)) | Err(_) => self.crash().await,
-            Ok(Err(what)) => Err(what),
+            Ok(Err(_)) | Err(_) => self.crash().await,
         }
-    }
-
-    /// Returns whether the process continues.
-    async fn reload_now(&mut self) -> Result<bool, String> {
-        let Some(life) = &mut self.life else { return Ok(false) };
-        life.stop.cancel();
-        let Some(Ok(Ok(stopped))) = life.watch.join_next().await else { return Ok(false) };
-        if self.outside.state().has_crashed {
-            return Ok(false);
-        }
-        let current = self.current().await?;
-        let Some(life) = &mut self.life else { return Ok(false) };
-        life.live.send_replace(Arc::new(current));
-        let watch = Watch::reload(stopped, true).await.map_err(|error| error.to_string())?;
-        life.stop = CancellationToken::new();
-        life.watch.spawn(watch.run(life.stop.clone()));
-        Ok(true)
     }
 
     /// Starts a process, as in the daemon.

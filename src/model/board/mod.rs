@@ -229,6 +229,20 @@ impl Board {
         }
     }
 
+    /// A poll of the task is in flight, though this board did not send it.
+    pub fn set_in_flight(&mut self, slot: Slot) {
+        let Some(task) = self.table[slot as usize].as_mut() else { return };
+        task.in_flight = true;
+        let Share { key, account, .. } = self.shares[self.targets[task.target.0 as usize]];
+        self.keys[key.0].in_flight += 1;
+        self.accounts[account.0].in_flight += 1;
+    }
+
+    /// The row of a slot.
+    pub fn row_of(&self, slot: Slot) -> Option<Row> {
+        self.rows.row_of(slot)
+    }
+
     /// The slot of an open task.
     pub fn find(&self, row: Row) -> Option<Slot> {
         self.rows.get(row)

@@ -24,6 +24,11 @@ impl SlotsByRow {
         self.slots.find(hash, |slot| self.rows[*slot as usize] == row).copied()
     }
 
+    /// The last row of that slot.
+    pub fn row_of(&self, slot: Slot) -> Option<Row> {
+        self.rows.get(slot as usize).copied()
+    }
+
     /// Adds a row; it has no slot yet.
     pub fn insert(&mut self, row: Row, slot: Slot) {
         let Self { rows, slots, hasher } = self;
