@@ -82,6 +82,11 @@ impl Pace {
         self.throttle.as_ref().map(|throttle| throttle.used_rate(now))
     }
 
+    /// The moment from which the full rate is certain; without a rate, the distant past.
+    pub fn full_from(&self) -> Steady {
+        self.throttle.as_ref().map_or(Steady(i64::MIN), Throttle::full_from)
+    }
+
     /// Whether refusals keep the rate below the full one now.
     pub fn is_throttled(&self, now: Steady) -> bool {
         self.throttle.as_ref().is_some_and(|throttle| throttle.is_throttled(now))

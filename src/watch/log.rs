@@ -7,12 +7,13 @@ use std::time::Duration;
 use super::machine::{Known, LoggedFault, Machine};
 use super::write::Write;
 use crate::clock::{Moment, Steady, Wall};
-use crate::model::board::{Notice, Scope};
+use crate::model::board::{Delay, Notice, Scope};
 use crate::model::due::Slot;
 use crate::model::event::{self, Held};
 use crate::model::gate::{GateChange, Hold};
-use crate::model::reading::{Class, Code, Fault, Reading};
+use crate::model::reading::{Class, Code, Fault, Outcome, Reading};
 use crate::model::task::{Target, TaskId};
+use crate::model::waiting::TargetIndex;
 use crate::units::rounded;
 
 /// A fault of a target is logged again only after this time without a fault: the longest usual wait between two polls of
@@ -37,8 +38,42 @@ pub struct PollReport {
     pub id: TaskId,
     /// Its status, or the fault.
     pub poll: Result<Code, Fault>,
+    /// The instances that the response names.
+    pub instances: InstanceTally,
     /// The next poll; `None` if there is none, or not before a hold ends.
     pub next: Option<Steady>,
+    /// The delay of all polls of the target, if there is one.
+    pub delay: Option<Delay>,
+}
+
+/// The number of instances of a task by outcome.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InstanceTally {
+    /// All of them.
+    pub all: usize,
+    /// Finished, failed ones included.
+    pub done: usize,
+    /// Failed, in whole or in part.
+    pub failed: usize,
+}
+
+impl InstanceTally {
+    fn of(poll: &Result<Reading, Fault>) -> Self {
+        let Ok(reading) = poll else { return Self::default() };
+        let count = |is_counted: fn(Outcome) -> bool| {
+            reading
+                .instances
+                .iter()
+                .filter_map(|instance| instance.outcome)
+                .filter(|end| is_counted(*end))
+                .count()
+        };
+        Self {
+            all: reading.instances.len(),
+            done: count(|_| true),
+            failed: count(|end| end != Outcome::Success),
+        }
+    }
 }
 
 /// An error code as in the lines of events: a number where it reads as one.
@@ -91,13 +126,20 @@ impl Machine {
     /// The report of a poll, before its consequences are known.
     pub(super) fn report(&self, slot: Slot, poll: &Result<Reading, Fault>) -> Option<PollReport> {
         let task = self.board.get(slot)?;
-        let poll = poll.as_ref().map(|reading| reading.status.clone()).map_err(Fault::clone);
         Some(PollReport {
             target: Arc::clone(&self.targets[task.target.0 as usize].target),
             id: task.id.clone(),
-            poll,
+            poll: poll.as_ref().map(|reading| reading.status.clone()).map_err(Fault::clone),
+            instances: InstanceTally::of(poll),
             next: None,
+            delay: None,
         })
+    }
+
+    /// The delay of all polls of that target.
+    pub(super) fn delay_of(&self, target: &Target, now: Steady) -> Option<Delay> {
+        let index = self.targets.iter().position(|known| *known.target == *target)?;
+        self.board.delay_of(TargetIndex(u32::try_from(index).ok()?), now)
     }
 
     /// Logs a change. Returns the event for the sinks, if there is one.

@@ -30,7 +30,7 @@ use crate::live::{self, Live};
 use crate::model::due::Slot;
 use crate::model::reading::{Class, Fault, Response};
 use crate::store::{Error, Store};
-pub use log::{PollReport, WatchStatus};
+pub use log::{InstanceTally, PollReport, WatchStatus};
 use machine::{Machine, PollRequest};
 use replace::{Moved, Read, Replacement};
 use write::{Durable, Write};
@@ -199,7 +199,8 @@ impl Watch {
             let changed = writes.iter().find_map(|write| write.due_of(slot));
             let next = changed.or_else(|| self.machine.board.get(slot).map(|task| task.due));
             // A view that is too slow misses a poll, and receives the next one of that task.
-            let _ = sender.try_send(PollReport { next, ..report });
+            let delay = self.machine.delay_of(&report.target, now.steady);
+            let _ = sender.try_send(PollReport { next, delay, ..report });
         }
         self.write(writes);
     }

@@ -316,7 +316,7 @@ async fn on_a_terminal_a_view_is_redrawn_in_place_and_nothing_of_it_is_left() {
         );
         assert!(total.starts_with("2 of 2 finished (1 success, 1 partial); "), "{screen:?}");
         assert_eq!(verdict, "opwatch: of 2 tasks 1 succeeded in part");
-        assert!(ended.stdout.contains("status 4  0s"), "the view: {:?}", ended.stdout);
+        assert!(ended.stdout.contains("running (status 4)  0s"), "the view: {:?}", ended.stdout);
         assert!(ended.stdout.matches("\u{1b}[2K").count() > 4, "redrawn: {:?}", ended.stdout);
         assert_eq!(ended.stdout.contains("\u{1b}[3"), !no_color, "colours: {:?}", ended.stdout);
     }

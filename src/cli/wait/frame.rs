@@ -1,7 +1,7 @@
 //! The live view as text: a line for each open task, and one for all; no line is wider than the terminal.
 //!
-//! Finished tasks are printed above it, as lines that stay. With more open tasks than rows, only tasks with a
-//! failure have a row: a person can act on those.
+//! Finished tasks are printed above it, as lines that stay. With more open tasks than rows, tasks with a fault
+//! come first, since a person can act on those; then the tasks whose next poll is the soonest.
 
 use std::time::Duration;
 
@@ -11,7 +11,11 @@ use super::brief;
 use super::tasks::{Tally, TaskRow, Tasks};
 use crate::clock::Steady;
 use crate::lines::line::escaped;
+use crate::model::board::{Delay, DelayCause};
+use crate::model::reading::Code;
+use crate::model::task::Target;
 use crate::units::{Limit, Span};
+use crate::watch::InstanceTally;
 
 /// The size of a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,8 +26,10 @@ pub struct Size {
     pub columns: usize,
 }
 
-/// Lines of no task: the total, and the line of the cursor at the end of the program.
-const OTHER_LINES: usize = 2;
+/// The line of the cursor at the end of the program.
+const CURSOR_LINES: usize = 1;
+/// Delayed targets with a line of their own; more would leave no room for tasks.
+const MOST_DELAYS: usize = 3;
 /// A terminal narrower than this has no room for names.
 const COLUMNS_FOR_NAMES: usize = 60;
 /// The longest ids of the cloud are UUIDs.
@@ -31,13 +37,26 @@ const WIDEST_ID: usize = 36;
 
 /// The present view.
 pub fn frame(tasks: &Tasks, now: Steady, size: Size, timeout: Limit) -> Vec<String> {
-    let room = size.lines.saturating_sub(OTHER_LINES);
+    let height = size.lines.saturating_sub(CURSOR_LINES).max(1);
     let open: Vec<&TaskRow> = tasks.rows.iter().filter(|row| !row.is_over).collect();
-    let shown: Vec<&TaskRow> = if open.len() <= room {
-        open.clone()
-    } else {
-        open.iter().copied().filter(|row| is_in_trouble(tasks, row)).take(room).collect()
-    };
+    let all = total(tasks, now, timeout);
+    let mut last = last_lines(tasks, now, &all, size.columns);
+    if open.len() + last.len() > height {
+        // Some line is not shown, so the last line says how many.
+        let states = states(tasks, &open);
+        last = last_lines(tasks, now, &format!("{all}; {states}"), size.columns);
+    }
+    last.truncate(height);
+    let room = height - last.len();
+    let mut shown = open.clone();
+    if shown.len() > room {
+        // A task without a poll so far has no moment, and follows the others.
+        shown.sort_by_key(|row| {
+            let next = row.next.map_or(i64::MAX, |Steady(next)| next);
+            (!is_in_trouble(tasks, row), next)
+        });
+        shown.truncate(room);
+    }
     let widest = |texts: &mut dyn Iterator<Item = &str>| {
         texts.map(|text| escaped(text).width()).max().unwrap_or_default()
     };
@@ -50,7 +69,7 @@ pub fn frame(tasks: &Tasks, now: Steady, size: Size, timeout: Limit) -> Vec<Stri
             parts.push(padded(row.name.as_deref().unwrap_or_default(), names));
         }
         parts.push(match (&row.status, &row.fault) {
-            (Some(status), _) => format!("status {}", escaped(&status.to_string())),
+            (Some(status), _) => in_words(status, row.instances),
             (None, Some(_)) => "no response yet".to_owned(),
             (None, None) => "not polled yet".to_owned(),
         });
@@ -58,13 +77,84 @@ pub fn frame(tasks: &Tasks, now: Steady, size: Size, timeout: Limit) -> Vec<Stri
         parts.push(what_next(tasks, row, now));
         cut(parts.join("  ").trim_end(), size.columns)
     };
-    let mut lines: Vec<String> = shown.iter().map(line).collect();
-    let mut last = total(tasks, now, timeout);
-    if open.len() > shown.len() {
-        last = format!("{last}; {} not shown", open.len() - shown.len());
+    shown.iter().map(line).chain(last).collect()
+}
+
+/// The lines below the tasks: the delayed targets, and the total over as many lines as it needs.
+fn last_lines(tasks: &Tasks, now: Steady, total: &str, columns: usize) -> Vec<String> {
+    let delays = tasks.delays(now);
+    let is_one = delays.len() == 1;
+    let delays = delays.into_iter().take(MOST_DELAYS).map(|(target, delay)| {
+        let Target { account, region, operation } = target;
+        // The account is known, unless there are several.
+        let of = if is_one { String::new() } else { format!(" of account {account}") };
+        let what = in_full(delay, now);
+        cut(&escaped(&format!("{operation} in {region}{of}: {what}")), columns)
+    });
+    delays.chain(wrapped(total, columns)).collect()
+}
+
+/// The delay of a target, with its end.
+fn in_full(delay: Delay, now: Steady) -> String {
+    let next = delay.until.map(|until| whole_seconds(until - now)).filter(|wait| !wait.is_zero());
+    match (delay.cause, next) {
+        (DelayCause::CircuitBreaker, Some(wait)) => {
+            format!("circuit breaker open, next probe in {}", brief(wait))
+        }
+        (DelayCause::CircuitBreaker, None) => "circuit breaker open, probe in flight".to_owned(),
+        (DelayCause::Throttled { rate, full_from }, next) => {
+            let rate = format!("throttled, {} polls/s", per_second(rate));
+            let next = next.map(|wait| format!(", next poll in {}", brief(wait))).unwrap_or_default();
+            let full = whole_seconds(full_from - now);
+            let full = if full.is_zero() { String::new() } else { format!(", full rate in {}", brief(full)) };
+            format!("{rate}{next}{full}")
+        }
     }
-    lines.push(cut(&last, size.columns));
-    lines
+}
+
+fn per_second(rate: f64) -> String {
+    if rate < 10.0 { format!("{rate:.2}") } else { format!("{rate:.0}") }
+}
+
+/// The number of open tasks by state.
+fn states(tasks: &Tasks, open: &[&TaskRow]) -> String {
+    let is_new = |row: &TaskRow| row.status.is_none() && !is_in_trouble(tasks, row);
+    let trouble = open.iter().filter(|row| is_in_trouble(tasks, row)).count();
+    let new = open.iter().filter(|row| is_new(row)).count();
+    let counts = [(open.len() - trouble - new, "running"), (new, "not polled yet")];
+    let counts = counts.iter().filter(|(count, _)| *count > 0);
+    let counts: Vec<String> = counts.map(|(count, what)| format!("{count} {what}")).collect();
+    if counts.is_empty() { "not all shown".to_owned() } else { counts.join(", ") }
+}
+
+/// The status of an unfinished task.
+fn in_words(status: &Code, instances: InstanceTally) -> String {
+    let status = match status {
+        Code::Int(number) => format!("running (status {number})"),
+        Code::Text(text) => format!("status {}", escaped(text)),
+    };
+    let InstanceTally { all, done, failed } = instances;
+    match (all, failed) {
+        (0 | 1, _) => status,
+        (_, 0) => format!("{status}, {done} of {all} instances done"),
+        (_, _) => format!("{status}, {done} of {all} instances done, {failed} failed"),
+    }
+}
+
+/// A text over as many lines as it needs, broken at blanks.
+fn wrapped(text: &str, columns: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.width() + 1 + word.width() <= columns => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            Some(_) | None => lines.push(word.to_owned()),
+        }
+    }
+    lines.iter().map(|line| cut(line, columns)).collect()
 }
 
 /// The summary of all tasks.
@@ -108,13 +198,19 @@ fn what_next(tasks: &Tasks, row: &TaskRow, now: Steady) -> String {
     }
     // Before its first poll a task has no state.
     let Some(next) = row.next else { return String::new() };
+    let delay = tasks.delay_of(row, now);
+    let next = delay.and_then(|delay| delay.until).map_or(next, |until| next.max(until));
     let next = match whole_seconds(next - now) {
         Duration::ZERO => "now".to_owned(),
         span => format!("in {}", brief(span)),
     };
     match &row.fault {
         Some(fault) => format!("again {next}: {}", escaped(fault)),
-        None => format!("next poll {next}"),
+        None => match delay.map(|delay| delay.cause) {
+            None => format!("next poll {next}"),
+            Some(DelayCause::Throttled { .. }) => format!("next poll {next} (throttled)"),
+            Some(DelayCause::CircuitBreaker) => "waits for the circuit breaker".to_owned(),
+        },
     }
 }
 
@@ -148,8 +244,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::model::reading::{Class, Code, Fault};
-    use crate::model::task::{NewTask, Origin, Settings, Target, TaskId};
+    use crate::model::reading::{Class, Fault};
+    use crate::model::task::{NewTask, Origin, Settings, TaskId};
     use crate::watch::PollReport;
 
     const SECOND: i64 = 1_000_000;
@@ -182,7 +278,9 @@ mod tests {
             target: target(),
             id: TaskId::Int(1_000_800_000 + id),
             poll,
-            next: Some(Steady(40 * SECOND)),
+            next: Some(Steady((40 + id as i64) * SECOND)),
+            instances: InstanceTally::default(),
+            delay: None,
         });
     }
 
@@ -196,8 +294,8 @@ mod tests {
         poll(&mut tasks, 0, Ok(4));
         poll(&mut tasks, 1, Err("cannot resolve the host"));
         let expected = [
-            "1000800000  rack 7  status 4  9s  next poll in 31s",
-            "1000800001  rack 7  no response yet  9s  again in 31s: 6000: cannot resolve the host",
+            "1000800000  rack 7  running (status 4)  9s  next poll in 31s",
+            "1000800001  rack 7  no response yet  9s  again in 32s: 6000: cannot resolve the host",
             "0 of 2 finished, 1 with errors; 9s of 1h",
         ];
         assert_eq!(shown(&tasks, 24, 200), expected);
@@ -219,20 +317,63 @@ mod tests {
         // Names are aligned by their visible width, not by characters.
         let at = |line: &String, text: &str| line.split(text).next().unwrap().width();
         let lines = shown(&tasks, 24, 200);
-        assert_eq!(at(&lines[0], "status 4"), at(&lines[1], "no response yet"));
+        assert_eq!(at(&lines[0], "running (status 4)"), at(&lines[1], "no response yet"));
     }
 
     #[test]
-    fn of_more_tasks_than_lines_only_those_in_trouble_have_one() {
+    fn of_more_tasks_than_lines_those_in_trouble_come_first_and_then_the_soonest() {
         let mut tasks = tasks(1000, "rack 7");
+        for id in [300, 20] {
+            poll(&mut tasks, id, Ok(4));
+        }
         for id in [5, 900] {
             poll(&mut tasks, id, Err("internal error"));
         }
         let lines = shown(&tasks, 24, 120);
-        assert_eq!(lines.len(), 3, "{lines:#?}");
-        assert!(lines[1].starts_with("1000800900"), "{lines:#?}");
-        assert_eq!(lines[2], "0 of 1000 finished, 2 with errors; 9s of 1h; 998 not shown");
+        assert_eq!(lines.len(), 23, "{lines:#?}");
+        for (line, id) in lines.iter().zip([5, 900, 20, 300, 0]) {
+            assert!(line.starts_with(&format!("{}", 1_000_800_000 + id)), "{lines:#?}");
+        }
+        let total = "0 of 1000 finished, 2 with errors; 9s of 1h; 2 running, 996 not polled yet";
+        assert_eq!(lines[22], total);
         (0..1000).for_each(|id| poll(&mut tasks, id, Err("internal error")));
         assert_eq!(shown(&tasks, 24, 120).len(), 23, "never more than the terminal has");
+    }
+
+    #[test]
+    fn the_total_is_wrapped_and_not_cut() {
+        let mut tasks = tasks(2, "rack 7");
+        poll(&mut tasks, 0, Err("internal error"));
+        let lines = shown(&tasks, 24, 30);
+        assert_eq!(lines[2..], ["0 of 2 finished, 1 with", "errors; 9s of 1h"], "{lines:#?}");
+    }
+
+    #[test]
+    fn throttling_and_an_open_circuit_breaker_are_shown_with_their_end() {
+        let seen = |cause, until: i64, instances| {
+            let mut tasks = tasks(1, "rack 7");
+            tasks.seen(PollReport {
+                target: target(),
+                id: TaskId::Int(1_000_800_000),
+                poll: Ok(Code::Int(4)),
+                next: Some(Steady(10 * SECOND)),
+                instances,
+                delay: Some(Delay { until: Some(Steady(until * SECOND)), cause }),
+            });
+            shown(&tasks, 24, 200)
+        };
+        let throttled = DelayCause::Throttled { rate: 0.79, full_from: Steady(100 * SECOND) };
+        let instances = InstanceTally { all: 8, done: 5, failed: 1 };
+        let expected = [
+            "1000800000  rack 7  running (status 4), 5 of 8 instances done, 1 failed  9s  next poll in 20s (throttled)",
+            "bm in bj: throttled, 0.79 polls/s, next poll in 20s, full rate in 1m 31s",
+            "0 of 1 finished; 9s of 1h",
+        ];
+        assert_eq!(seen(throttled, 29, instances), expected);
+        let lines = seen(DelayCause::CircuitBreaker, 29, InstanceTally::default());
+        assert_eq!(lines[0], "1000800000  rack 7  running (status 4)  9s  waits for the circuit breaker");
+        assert_eq!(lines[1], "bm in bj: circuit breaker open, next probe in 20s");
+        let over = DelayCause::Throttled { rate: 0.79, full_from: Steady(8 * SECOND) };
+        assert_eq!(seen(over, 7, InstanceTally::default()).len(), 2, "the full rate is restored");
     }
 }

@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::clock::Steady;
+use crate::model::board::{Delay, DelayCause};
 use crate::model::event::{AccountData, Data, Event, Kind, TaskData, TaskPart};
 use crate::model::reading::{Code, Outcome};
 use crate::model::step::Reason;
 use crate::model::task::{NewTask, Target};
-use crate::watch::PollReport;
+use crate::watch::{InstanceTally, PollReport};
 
 /// All tasks of the command.
 pub struct Tasks {
@@ -21,6 +22,8 @@ pub struct Tasks {
     pub tally: Tally,
     places: HashMap<(Target, String), usize>,
     holds: Vec<HeldScope>,
+    /// The delays of targets, as of their last polls.
+    delays: HashMap<Arc<Target>, Delay>,
 }
 
 /// One task.
@@ -32,6 +35,8 @@ pub struct TaskRow {
     pub name: Option<String>,
     /// Its last status.
     pub status: Option<Code>,
+    /// The instances in the last response.
+    pub instances: InstanceTally,
     /// The fault of the last poll.
     pub fault: Option<String>,
     /// The moment of the next poll.
@@ -73,6 +78,7 @@ impl Tasks {
             id: task.id.to_string(),
             name: task.settings.name.clone(),
             status: None,
+            instances: InstanceTally::default(),
             fault: None,
             next: None,
             is_over: false,
@@ -84,15 +90,19 @@ impl Tasks {
             .map(|(place, row)| (((*row.target).clone(), row.id.clone()), place))
             .collect();
         let tally = Tally { open: rows.len(), ..Tally::default() };
-        Self { rows, started: now, tally, places, holds: Vec::new() }
+        Self { rows, started: now, tally, places, holds: Vec::new(), delays: HashMap::new() }
     }
 
     /// A poll succeeded or failed.
     pub fn seen(&mut self, seen: PollReport) {
+        match seen.delay {
+            Some(delay) => self.delays.insert(Arc::clone(&seen.target), delay),
+            None => self.delays.remove(&seen.target),
+        };
         let Some(row) = self.row((*seen.target).clone(), seen.id.to_string()) else { return };
         row.next = seen.next;
         match seen.poll {
-            Ok(status) => (row.status, row.fault) = (Some(status), None),
+            Ok(status) => (row.status, row.fault, row.instances) = (Some(status), None, seen.instances),
             Err(fault) => row.fault = Some(fault.to_string()),
         }
     }
@@ -121,6 +131,24 @@ impl Tasks {
                     .is_none_or(|pair| (&pair.0, &pair.1) == (region, operation))
         };
         self.holds.iter().find(is_of).map(|hold| hold.words.as_str())
+    }
+
+    /// The delay of a task's polls, while it lasts.
+    pub fn delay_of(&self, row: &TaskRow, now: Steady) -> Option<Delay> {
+        self.delays.get(&row.target).copied().filter(|delay| lasts(delay, now))
+    }
+
+    /// The targets with open tasks whose polls are delayed, with the delay, by account, region and operation.
+    pub fn delays(&self, now: Steady) -> Vec<(&Target, Delay)> {
+        let is_open = |target: &Target| self.rows.iter().any(|row| !row.is_over && *row.target == *target);
+        let mut delays: Vec<_> = self
+            .delays
+            .iter()
+            .filter(|(target, delay)| lasts(delay, now) && is_open(target))
+            .map(|(target, delay)| (&**target, *delay))
+            .collect();
+        delays.sort_by_key(|(target, _)| (&target.account, &target.region, &target.operation));
+        delays
     }
 
     /// Why anything is held.
@@ -161,6 +189,16 @@ impl Tasks {
         self.holds.retain(|hold| {
             (&hold.account, &hold.region_and_operation) != (&over.account, &over.region_and_operation)
         });
+    }
+}
+
+/// A throttled rate is restored by time alone; a circuit breaker is closed by a response.
+fn lasts(delay: &Delay, now: Steady) -> bool {
+    match delay.cause {
+        DelayCause::CircuitBreaker => true,
+        DelayCause::Throttled { full_from, .. } => {
+            now < full_from || delay.until.is_some_and(|until| now < until)
+        }
     }
 }
 

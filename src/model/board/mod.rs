@@ -83,6 +83,29 @@ pub enum Scope {
     Key(KeyIndex),
 }
 
+/// The delay of the polls of one pace key.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Delay {
+    /// The earliest next poll; `None`: not before the probe in flight ends.
+    pub until: Option<Steady>,
+    /// The cause.
+    pub cause: DelayCause,
+}
+
+/// The cause of a delay.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum DelayCause {
+    /// Only probes are sent.
+    CircuitBreaker,
+    /// The cloud refused requests, or requested a pause.
+    Throttled {
+        /// Polls per second that are allowed now.
+        rate: f64,
+        /// The moment at which the full rate is certain.
+        full_from: Steady,
+    },
+}
+
 impl Scope {
     fn turn(self) -> AgendaEntry {
         match self {
@@ -479,6 +502,23 @@ impl Board {
             Scope::Account(account) => &mut self.accounts[account.0].gate,
             Scope::Key(key) => &mut self.keys[key.0].gate,
         }
+    }
+
+    /// The cause that delays the polls of a target now, besides a hold; `None` if none does.
+    pub fn delay_of(&self, target: TargetIndex, now: Steady) -> Option<Delay> {
+        let gate = &self.keys[self.key_of(target).0].gate;
+        let pace = &gate.pace;
+        if gate.hold().is_some() {
+            return None;
+        }
+        if gate.probes().is_some() {
+            return Some(Delay { until: gate.next(), cause: DelayCause::CircuitBreaker });
+        }
+        let rate = pace.allowed_rate(now)?;
+        let full_from = pace.full_from();
+        let is_paused = now + pace.spacing(now) < pace.next();
+        (pace.is_throttled(now) || is_paused)
+            .then_some(Delay { until: Some(pace.next()), cause: DelayCause::Throttled { rate, full_from } })
     }
 
     /// The pace key of a target.
