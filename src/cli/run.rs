@@ -39,6 +39,11 @@ pub async fn run(
     for doubt in &loaded.doubts {
         tracing::warn!(%doubt, "the configuration is valid, with a warning");
     }
+    if std::process::id() == 1 && loaded.sinks.values().any(|sink| sink.kind.config().starts_programs()) {
+        tracing::warn!(
+            "opwatch is the first process of a container and has exec sinks; processes that their programs leave behind stay. Start the container with an init (--init)"
+        );
+    }
     let format = loaded.log.format.resolve(surroundings);
     let until_done = until_done.then_some(HELD_FOR_LONG);
     let stopping = stop.clone();

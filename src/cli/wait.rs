@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 pub use arguments::Arguments;
 pub use verdict::{Verdict, Worst};
@@ -33,6 +34,9 @@ use tasks::Tasks;
 const HELD_FOR_LONG: Duration = Duration::from_secs(10);
 /// The interval of the live view.
 const FRAME: Duration = Duration::from_millis(250);
+
+/// The interval of lines in a pipe.
+const LINE: Duration = Duration::from_secs(60);
 
 /// The number of the signal of Ctrl-C.
 const INTERRUPT: u8 = 2;
@@ -93,6 +97,8 @@ pub enum WaitEnd {
     Held(Vec<String>),
     /// The command's own limit passed.
     Limit,
+    /// A task did not succeed, and `--fail-fast` was given.
+    Failed,
 }
 
 /// Watches until the end, or until the time limit.
@@ -107,10 +113,13 @@ async fn watch(
     let Limit(timeout) = arguments.timeout;
     let limit = timeout.map(|timeout| clock.now().steady + timeout);
     let daemon = async { Ok(Daemon::start(loaded, options).await?.run().await?) };
-    let shown = Shown { events, polls, tasks, output, clock, timeout: arguments.timeout };
+    let failed = CancellationToken::new();
+    let fail_fast = arguments.fail_fast.then(|| failed.clone());
+    let shown = Shown { events, polls, tasks, output, clock, timeout: arguments.timeout, fail_fast };
     tokio::select! {
         biased;
         () = clock.sleep_until(limit.unwrap_or_default()), if limit.is_some() => Ok(WaitEnd::Limit),
+        () = failed.cancelled() => Ok(WaitEnd::Failed),
         // Side by side: a slow reader delays no poll.
         ended = async { tokio::try_join!(daemon, show(shown)) } => Ok(match ended?.0 {
             Ended { on_hold, .. } if on_hold.is_empty() => WaitEnd::Finished,
@@ -127,16 +136,24 @@ struct Shown<'a> {
     output: &'a Output,
     clock: Clock,
     timeout: Limit,
+    /// Cancelled by the first task that does not succeed.
+    fail_fast: Option<CancellationToken>,
 }
 
 /// Shows the events of the daemon inside this command, until it ends.
 async fn show(mut shown: Shown<'_>) -> Result<(), CommandFailure> {
     let mut next_frame = shown.clock.now().steady;
+    // In a pipe a first line, and a line a minute: a silent command is taken for a hanging one.
+    let mut next_line = next_frame;
     loop {
         let now = shown.clock.now().steady;
         if now >= next_frame {
             shown.output.draw(|size| frame::frame(shown.tasks, now, size, shown.timeout));
             next_frame = now + FRAME;
+        }
+        if now >= next_line && !shown.output.is_live() {
+            shown.output.progress(&frame::total(shown.tasks, now, shown.timeout));
+            next_line = now + LINE;
         }
         tokio::select! {
             biased;
@@ -144,11 +161,17 @@ async fn show(mut shown: Shown<'_>) -> Result<(), CommandFailure> {
                 Some(received) => {
                     shown.tasks.event_received(&received.event);
                     shown.output.write_event(received.event.clone()).await?;
+                    if let Some(failed) = &shown.fail_fast
+                        && shown.tasks.has_failed()
+                    {
+                        failed.cancel();
+                    }
                 }
                 None => return Ok(()),
             },
             Some(seen) = shown.polls.recv() => shown.tasks.seen(seen),
             () = shown.clock.sleep_until(next_frame), if shown.output.is_live() => {}
+            () = shown.clock.sleep_until(next_line), if !shown.output.is_live() => {}
         }
     }
 }

@@ -31,6 +31,12 @@ pub fn expand(text: &str, environment: &Environment) -> Result<String, String> {
                 "`${…}` holds no variable's name; write `${NAME}`, or `$${` for a literal `${`".to_owned()
             );
         }
+        // The first `}` ends the variable, so the rest of the inner one would stay in the text.
+        if default.is_some_and(|default| default.contains("${")) {
+            return Err(format!(
+                "the default of `${{{name}:-…}}` holds a `${{`, and a default is plain text; write the text itself, or set {name}"
+            ));
+        }
         match (environment.get(name), default) {
             (Some(""), Some(default)) | (None, Some(default)) => expanded.push_str(default),
             (Some(value), _) => expanded.push_str(value),
@@ -79,13 +85,15 @@ mod tests {
     }
 
     #[test]
-    fn an_unset_name_an_unclosed_brace_and_a_name_that_is_none_are_refused() {
+    fn an_unset_name_an_unclosed_brace_and_a_nested_variable_are_refused() {
         for (text, part) in [
             ("${NONE}", "NONE is not set"),
             ("a${A", "not closed"),
             ("${}", "no variable"),
             ("${a b}", "no variable"),
             ("${1}", "no variable"),
+            ("${NONE:-${A}}", "the default of `${NONE:-…}` holds a `${`"),
+            ("${A:-x${NONE:-y}}", "a default is plain text; write the text itself, or set A"),
         ] {
             let error = expanded(text).unwrap_err();
             assert!(error.contains(part), "{text}: {error}");

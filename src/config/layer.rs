@@ -15,7 +15,7 @@ use super::environment::Environment;
 use super::text::Text;
 use super::{expand, known, paths, syntax};
 use crate::problem::{Place, Problem};
-use crate::register::{self, TaskEntry, listed::Listed};
+use crate::register::{self, TaskEntry, WrittenId, listed::Listed};
 use crate::section::{self, KeyPath, ReadTable, dotted, suggestion};
 
 /// A configuration file, understood.
@@ -310,6 +310,22 @@ impl Converter<'_> {
     fn entries(&mut self, array: DeArray<'_>, form: &str) -> Vec<Listed> {
         let mut entries = Vec::with_capacity(array.len());
         for value in array {
+            let bare = match value.get_ref() {
+                DeValue::Integer(number) => number.as_str().parse().ok().map(WrittenId::Int),
+                DeValue::String(text) => Some(WrittenId::Text(text.as_ref().to_owned())),
+                DeValue::Float(_)
+                | DeValue::Boolean(_)
+                | DeValue::Datetime(_)
+                | DeValue::Array(_)
+                | DeValue::Table(_) => None,
+            };
+            if let Some(id) = bare {
+                // As a line of a task file.
+                let written = TaskEntry { id: Some(id), ..TaskEntry::default() };
+                let place = self.layer.place(Some(self.layer.line(&value.span())), &self.path);
+                entries.push(Listed { written, place, lines: Vec::new() });
+                continue;
+            }
             let DeValue::Table(table) = value.get_ref() else {
                 self.tell(value.span(), form);
                 continue;

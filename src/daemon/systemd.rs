@@ -1,5 +1,10 @@
 //! The service manager: notifications of start, stop and slow starts.
 
+use std::ffi::OsStr;
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
 pub use sd_notify::NotifyState;
@@ -25,7 +30,18 @@ pub async fn patiently<T>(clock: Clock, part: impl Future<Output = T>) -> T {
 
 /// Notifies systemd, where it listens.
 pub fn notify(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
+    let Some(socket) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    if let Err(error) = send(&socket, states) {
         tracing::warn!(error_message = %error, "systemd could not be notified");
     }
+}
+
+/// Sends a notification. A name that begins with `@` is an abstract address, which sd-notify cannot use.
+fn send(socket: &OsStr, states: &[NotifyState<'_>]) -> io::Result<()> {
+    let address = match socket.as_bytes() {
+        [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
+        path => SocketAddr::from_pathname(OsStr::from_bytes(path))?,
+    };
+    let text: String = states.iter().map(|state| format!("{state}\n")).collect();
+    UnixDatagram::unbound()?.send_to_addr(text.as_bytes(), &address).map(drop)
 }

@@ -96,6 +96,10 @@ impl TypeConfig for Config {
         true
     }
 
+    fn starts_programs(&self) -> bool {
+        true
+    }
+
     fn build(&self, building: Building<'_>) -> Result<Box<dyn Sink>, Vec<TableFault>> {
         Ok(Box::new(Exec::new(self, building.hidden.clone(), building.style.open_tasks.clone())))
     }

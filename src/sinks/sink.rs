@@ -83,6 +83,11 @@ pub trait TypeConfig {
         Vec::new()
     }
 
+    /// Whether the sink starts programs. Default: no.
+    fn starts_programs(&self) -> bool {
+        false
+    }
+
     /// Whether each attempt carries one event, so that `batch` gathers nothing.
     fn sends_singly(&self) -> bool {
         false

@@ -280,7 +280,7 @@ async fn the_tasks_of_the_readme_are_waited_for_by_their_ids_and_by_the_response
             .env("OPWATCH__ACCOUNTS__DEFAULT__RATE_LIMIT", "100");
         let ended = output_of(command.spawn().unwrap()).await;
         assert_eq!(
-            (ended.code, ended.stderr.as_str(), ended.stdout.lines().count()),
+            (ended.code, ended.errors().as_str(), ended.stdout.lines().count()),
             (Some(0), "", 2),
             "{}",
             ended.stdout

@@ -148,6 +148,15 @@ pub struct ProgramOutput {
 }
 
 impl ProgramOutput {
+    /// Standard error without the lines of `wait` on how the tasks stand.
+    pub fn errors(&self) -> String {
+        let is_progress = |line: &&str| {
+            let count = line.strip_prefix("opwatch: ").unwrap_or_default();
+            count.starts_with(|letter: char| letter.is_ascii_digit()) && count.contains(" finished")
+        };
+        self.stderr.lines().filter(|line| !is_progress(line)).map(|line| format!("{line}\n")).collect()
+    }
+
     /// The lines of the log sink in JSON form with that message.
     pub fn log_lines(&self, message: &str) -> Vec<Value> {
         let records = self.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());

@@ -171,11 +171,17 @@ async fn a_new_rate_applies_at_once_and_is_never_exceeded() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_reloads_at_random_moments_lose_and_repeat_no_event() {
-    const TASKS: u64 = 40;
+    const TASKS: u64 = 100;
     let (cloud, home) = with_running_tasks(1..TASKS + 1).await;
     let mut daemon = started(&home, &cloud).await;
     for id in 1..=TASKS {
         cloud.set_responses(&id.to_string(), [SimResponse::status(4), SimResponse::status(1)]);
+        if id % 4 == 0 {
+            // A sink comes and goes.
+            let more = "[sinks.more]\ntype = \"file\"\npath = \"more.jsonl\"\n";
+            let (from, to) = ("[sinks.audit]", format!("{more}[sinks.audit]"));
+            if id % 8 == 0 { home.edit(&to, from) } else { home.edit(from, &to) }
+        }
         if id % 2 == 0 {
             home.edit("max_interval = \"1", "max_interval = \"11");
             signal(&daemon, "HUP");

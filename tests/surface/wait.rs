@@ -63,7 +63,7 @@ async fn the_exit_code_is_that_of_the_worst_end() {
         (vec![(1, 2), (2, 3)], 1, "opwatch: of 2 tasks 1 failed, 1 succeeded in part\n"),
     ] {
         let ended = waited(ending(&tasks), &["1", "2"], "").await;
-        assert_eq!((ended.code, ended.stderr.as_str()), (Some(code), says), "{ended:?}");
+        assert_eq!((ended.code, ended.errors().as_str()), (Some(code), says), "{ended:?}");
         assert_eq!(
             ended.stdout.lines().filter(|line| line.contains(" task finished task=")).count(),
             2,
@@ -110,7 +110,7 @@ async fn the_command_s_limit_is_4_without_an_event_response_or_not() {
         .await;
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(4), ""), "{ended:?}");
         let expected = "opwatch: timed out after 500ms: of 1 task 1 still open; to continue: opwatch wait 1 --region gz\n";
-        assert_eq!(ended.stderr, expected);
+        assert_eq!(ended.errors(), expected);
         assert!(elapsed(clock) < Duration::from_secs(4), "{:?}", elapsed(clock));
     }
 }
@@ -174,7 +174,7 @@ async fn a_configuration_lends_its_accounts_and_neither_its_tasks_nor_its_sinks(
     home.list([2]);
     let ended = output_of(home.opwatch(&["wait", "1", "-c", "opwatch.toml"]).spawn().unwrap()).await;
     assert_eq!(
-        (ended.code, ended.stdout.lines().count(), ended.stderr.as_str()),
+        (ended.code, ended.stdout.lines().count(), ended.errors().as_str()),
         (Some(0), 1, ""),
         "{ended:?}"
     );
@@ -236,7 +236,7 @@ async fn an_interrupt_ends_it_at_once_and_it_says_how_to_go_on() {
         let ended = output_of(child).await;
         assert_eq!(ended.code, Some(code), "{ended:?}");
         assert_eq!(
-            ended.stderr,
+            ended.errors(),
             "opwatch: stopped, with 1 of 2 tasks open; to continue: opwatch wait 2 --param 'Env=a b'\n"
         );
     }
@@ -270,7 +270,7 @@ async fn a_closed_standard_output_ends_it_silently() {
     let mut command = home.in_shell(&format!("({program} wait 1 2; echo code $? >&2) | true"));
     with_environment(&mut command, &cloud);
     let ended = output_of(command.spawn().unwrap()).await;
-    assert_eq!(ended.stderr, "code 0\n");
+    assert_eq!(ended.errors(), "code 0\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -281,7 +281,7 @@ async fn a_thousand_ids_are_waited_for() {
     };
     let ids: String = (1..=1000).map(|id| format!("{id}\n")).collect();
     let ended = waited(scenario, &["-"], &ids).await;
-    assert_eq!((ended.code, ended.stdout.lines().count(), ended.stderr.as_str()), (Some(0), 1000, ""));
+    assert_eq!((ended.code, ended.stdout.lines().count(), ended.errors().as_str()), (Some(0), 1000, ""));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -356,4 +356,28 @@ fn screen(written: &str) -> Vec<String> {
     }
     let lines = lines.into_iter().map(|line| String::from_iter(line).trim_end().to_owned());
     lines.filter(|line| !line.is_empty()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ids_with_commas_and_a_response_of_the_cloud_are_taken_as_arguments() {
+    let scenario =
+        (1..4).fold(Scenario::default(), |scenario, id| scenario.with_task(id, [SimResponse::status(1)]));
+    let cloud = cloud(scenario).await;
+    let home = Home::new(&cloud, "");
+    let arguments = ["wait", "1,2", r#"{"code":0,"taskId":3}"#, "-c", "opwatch.toml"];
+    let ended = output_of(home.opwatch(&arguments).spawn().unwrap()).await;
+    assert_eq!((ended.code, ended.stdout.matches("task finished").count()), (Some(0), 3), "{ended:?}");
+    assert!(ended.stderr.contains("of 3 finished"), "a pipe gets a first line: {}", ended.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fail_fast_ends_at_the_first_task_that_does_not_succeed() {
+    let scenario =
+        Scenario::default().with_task(1, [SimResponse::status(2)]).with_task(2, [SimResponse::status(4)]);
+    let cloud = cloud(scenario).await;
+    let home = Home::new(&cloud, "");
+    let arguments = ["wait", "1", "2", "--fail-fast", "-c", "opwatch.toml"];
+    let ended = output_of(home.opwatch(&arguments).spawn().unwrap()).await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.errors().contains("ended at the first task that did not succeed"), "{}", ended.stderr);
 }

@@ -25,7 +25,7 @@ const MOST_IDS_REPEATED: usize = 20;
 /// The options.
 #[derive(Clone, clap::Args)]
 pub struct Arguments {
-    /// The task ids; `-` reads them from standard input
+    /// The task ids, also with commas; `-` reads them from standard input
     ///
     /// Standard input holds lines as in a task file, or responses of the cloud to the calls that started the
     /// tasks.
@@ -46,6 +46,9 @@ pub struct Arguments {
     /// The longest time to wait, such as 90s or 1h
     #[arg(long, value_name = "TIME", default_value = "never", value_parser = super::limit)]
     pub timeout: Limit,
+    /// End at the first task that does not succeed
+    #[arg(long)]
+    pub fail_fast: bool,
     /// Print the final events as JSON lines on standard output
     #[arg(long)]
     pub json: bool,
@@ -120,8 +123,16 @@ impl Arguments {
             place: Place::default(),
             lines: Vec::new(),
         };
-        let mut tasks: Vec<Listed> = ids.map(task).collect();
-        if tasks.len() < self.ids.len() {
+        let mut tasks: Vec<Listed> = Vec::new();
+        for id in ids {
+            if id.trim_start().starts_with('{') {
+                tasks.extend(piped::read(id.as_bytes(), Path::new("ID"), &options)?);
+            } else {
+                // Ids of a list in another tool.
+                tasks.extend(id.split(',').filter(|id| !id.is_empty()).map(|id| task(&id.to_owned())));
+            }
+        }
+        if self.ids.iter().any(|id| id == STANDARD_INPUT) {
             let mut input = Vec::new();
             let place = Place { file: Some(STANDARD_INPUT.into()), ..Place::default() };
             read(&mut input).map_err(|error| {

@@ -120,6 +120,12 @@ impl Output {
         }
     }
 
+    /// A line on standard error on how the tasks stand.
+    pub fn progress(&self, total: &str) {
+        // A closed standard error is ignored.
+        let _ = writeln!(std::io::stderr(), "opwatch: {total}");
+    }
+
     /// Removes the view, except the final summary.
     pub fn close(&self, total: &str) {
         if let Some(bar) = &self.live {

@@ -71,6 +71,12 @@ struct HeldScope {
 }
 
 impl Tasks {
+    /// Whether a task did not succeed.
+    pub fn has_failed(&self) -> bool {
+        let Tally { failure, partial, deadline, rejected, .. } = self.tally;
+        failure + partial + deadline + rejected > 0
+    }
+
     /// Without any poll yet.
     pub fn new(tasks: &[NewTask], now: Steady) -> Self {
         let row = |task: &NewTask| TaskRow {

@@ -54,6 +54,7 @@ pub fn of(end: &WaitEnd, tasks: &Tasks, timeout: Limit, go_on: &str) -> Option<V
                 names.join(", ")
             );
         }
+        WaitEnd::Failed => text = format!("ended at the first task that did not succeed: {text}; {go_on}"),
         WaitEnd::Limit => text = format!("timed out after {timeout}: {text}; {go_on}"),
     }
     Some(Verdict { worst, text })
