@@ -227,6 +227,15 @@ impl<'a> Sections<'a> {
                 named.push((name.clone(), table.clone()));
             }
         }
+        // A second name in other letters is a typing error that would make a second account or sink.
+        let mut known: HashMap<String, String> = HashMap::new();
+        for (name, _) in &named {
+            if let Some(other) = known.insert(name.to_lowercase(), name.clone()) {
+                let what =
+                    format!("differs from [{section}.{other}] in case only; write one name, or another one");
+                self.report(&vec![section.to_owned(), name.clone()], "", what);
+            }
+        }
         named
     }
 
