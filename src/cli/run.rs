@@ -28,6 +28,7 @@ pub async fn run(
     clock: Clock,
 ) -> Result<(), CommandFailure> {
     let signalled = stop_on_signals()?;
+    files::descriptors::raise();
     let requests = requests_by_signals()?;
     let stop = signalled.child_token();
     let loaded = tokio::select! {

@@ -233,7 +233,7 @@ impl<'a> Sections<'a> {
             if let Some(other) = known.insert(name.to_lowercase(), name.clone()) {
                 let what =
                     format!("differs from [{section}.{other}] in case only; write one name, or another one");
-                self.report(&vec![section.to_owned(), name.clone()], "", what);
+                self.report(&[section.to_owned(), name.clone()], "", what);
             }
         }
         named

@@ -5,6 +5,7 @@
 //! runtime, so no stop waits for it. The functions here block their caller for at most that time; a loop
 //! calls them through [`off_loop`].
 
+pub mod descriptors;
 mod stream;
 mod watcher;
 

@@ -159,3 +159,19 @@ async fn a_stop_kills_what_is_being_run_and_its_event_comes_with_the_next_start(
     assert_eq!(home.run_until_done().await.code, Some(0));
     assert_eq!(whole_records(&home, "paged.jsonl"), home.events());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_daemon_raises_its_limit_of_descriptors_and_its_programs_keep_theirs() {
+    let cloud = cloud(Scenario::default().with_task(1, [SimResponse::status(1)])).await;
+    let exec = "[sinks.program]\ntype = \"exec\"\ncommand = [\"/bin/sh\", \"-c\", \"sleep 0.2; ulimit -Sn >limit; grep 'open files' /proc/$PPID/limits >daemon\"]\n";
+    let home = Home::new(&cloud, exec);
+    home.list([1]);
+    let line =
+        format!("ulimit -Sn 256; exec {} run -c opwatch.toml --until-done", env!("CARGO_BIN_EXE_opwatch"));
+    let ended = output_of(home.in_shell(&line).spawn().unwrap()).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(fs::read_to_string(home.path("limit")).unwrap().trim(), "256");
+    let daemon = fs::read_to_string(home.path("daemon")).unwrap();
+    let limits: Vec<_> = daemon.split_whitespace().rev().skip(1).take(2).collect();
+    assert_eq!(limits[0], limits[1], "{daemon}");
+}

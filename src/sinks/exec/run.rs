@@ -15,6 +15,7 @@ use tokio::net::unix::pipe;
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::timeout;
 
+use crate::files::descriptors;
 use crate::lines::line::{cut, escaped};
 use crate::secret::hidden::Hidden;
 
@@ -83,6 +84,9 @@ impl RunningProgram {
             // for the program. This is repeated for each run, since a library may open one at any time.
             close_fds::set_fds_cloexec_threadsafe(FIRST_OTHER, &[]);
             let group = ProcessGroup(command.spawn()?);
+            if let Some(pid) = group.pid() {
+                descriptors::restore(pid);
+            }
             Ok(Self { group, output, tail: Tail::default() })
         };
         tokio::task::spawn_blocking(start).await.unwrap_or_else(|failed| Err(io::Error::other(failed)))
@@ -125,10 +129,14 @@ async fn feed(stdin: Option<ChildStdin>, input: &[u8]) {
 struct ProcessGroup(Child);
 
 impl ProcessGroup {
+    fn pid(&self) -> Option<Pid> {
+        self.0.id().and_then(|id| Pid::from_raw(id.cast_signed()))
+    }
+
     /// The number of the group is that of the program, and stays reserved until its end is collected: no
     /// other process is hit.
     fn kill(&self) {
-        if let Some(pid) = self.0.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
+        if let Some(pid) = self.pid() {
             // An error means that no process is left.
             _ = kill_process_group(pid, Signal::KILL);
         }
