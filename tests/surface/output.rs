@@ -21,6 +21,22 @@ const COMMANDS: &[&[&str]] = &[
     &["operations"],
     &["completions"],
     &["man"],
+    &["status"],
+    &["list"],
+    &["show"],
+    &["add"],
+    &["poll"],
+    &["extend"],
+    &["cancel"],
+    &["pause"],
+    &["resume"],
+    &["retry"],
+    &["reload"],
+    &["events", "list"],
+    &["events", "show"],
+    &["events", "follow"],
+    &["events", "redeliver"],
+    &["events", "discard"],
 ];
 
 async fn home() -> Home {
