@@ -182,6 +182,12 @@ async fn many_reloads_at_random_moments_lose_and_repeat_no_event() {
             let (from, to) = ("[sinks.audit]", format!("{more}[sinks.audit]"));
             if id % 8 == 0 { home.edit(&to, from) } else { home.edit(from, &to) }
         }
+        if id % 6 == 0 {
+            // An account comes and goes.
+            let other = "[accounts.other]\nregion = \"gz\"\nsecret_id = \"AKIDother\"\nsecret_key_file = \"secret_key\"\n";
+            let (from, to) = ("[poll]", format!("{other}[poll]"));
+            if id % 12 == 0 { home.edit(&to, from) } else { home.edit(from, &to) }
+        }
         if id % 2 == 0 {
             home.edit("max_interval = \"1", "max_interval = \"11");
             signal(&daemon, "HUP");
