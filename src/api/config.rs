@@ -3,18 +3,25 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 /// `[http]`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Config {
     /// The TCP address. Default: none.
+    #[serde(deserialize_with = "address")]
     pub listen: Option<SocketAddr>,
     /// The Unix socket. Default: `opwatch.sock` in `$RUNTIME_DIRECTORY`, else in the XDG runtime folder.
     pub socket: Option<PathBuf>,
     /// The file with the tokens of TCP clients: lines `name:token`.
     pub token_file: Option<PathBuf>,
+}
+
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    let written = String::deserialize(deserializer)?;
+    let form = "write an IP address and a port, such as 127.0.0.1:9464";
+    written.parse().map(Some).map_err(|_| de::Error::custom(form))
 }
 
 impl Config {

@@ -42,7 +42,7 @@ const CASES: &[Wrong] = &[
     (&[(MAIN, "[https]\nlisten = '127.0.0.1:1'")], &[], &[("opwatch.toml:1: https: ", "no such section; did you mean `http`?")]),
     (&[(MAIN, "[http]\nlisten = '0.0.0.0:9464'\nport = 1")], &[], &[("opwatch.toml:2: http.listen: ", "`token_file` is required"), ("opwatch.toml:3: http.port: ", "")]),
     (&[(MAIN, "[accounts.prod]\nregion = 'bj'\n[accounts.Prod]\nsecret_id = 'x'\nsecret_key_file = 'k'"), ("k", "hunter2")], CREDENTIALS, &[("opwatch.toml:1: accounts.prod: ", "differs from [accounts.Prod] in case only")]),
-    (&[(MAIN, "[http]\nlisten = 'localhost'")], &[], &[("opwatch.toml:2: http.listen: ", "")]),
+    (&[(MAIN, "[http]\nlisten = 'localhost'")], &[], &[("opwatch.toml:2: http.listen: ", "write an IP address and a port, such as 127.0.0.1:9464")]),
     (&[(MAIN, "secret_key = 'hunter2'")], &[], &[("opwatch.toml:1: secret_key: ", "write it below [accounts.NAME]")]),
     (&[(MAIN, "[accounts]\nsecret_key = 'hunter2'")], &[], &[("opwatch.toml:2: accounts.secret_key: ", "is not a table")]),
     (&[(MAIN, "[accounts.default]\nregion = 'bj'\nsecret_id = 'AKID'\nsecret_kee = 'hunter2'")], &[], &[("opwatch.toml:4: accounts.default.secret_kee: ", "did you mean `secret_key`?")]),

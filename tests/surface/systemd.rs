@@ -161,6 +161,15 @@ systemctl daemon-reload
 systemctl reset-failed opwatch
 systemctl start opwatch
 seen credential status
+
+printf '[Service]\nWatchdogSec=2s\nTimeoutStopSec=5s\n' >/etc/systemd/system/opwatch.service.d/watchdog.conf
+systemctl daemon-reload
+systemctl restart opwatch
+systemctl kill --signal=STOP --kill-whom=main opwatch
+eventually journalctl --quiet --output=cat --grep='Watchdog timeout' --unit=opwatch
+eventually sh -c 'systemctl show --property=NRestarts opwatch | grep =1'
+settled active
+seen watchdog status
 "#;
 
 #[test]
@@ -211,6 +220,7 @@ fn installed_as_in_the_readme_it_starts_delivers_survives_a_kill_and_stops() {
         ("stopped", &["ActiveState=inactive", "ExecMainStatus=0", "Result=success"]),
         ("refused", &["ActiveState=failed", "ExecMainStatus=2", "NRestarts=0"]),
         ("credential", &["ActiveState=active", "Result=success"]),
+        ("watchdog", &["ActiveState=active", "NRestarts=1"]),
     ]);
 }
 
