@@ -154,6 +154,7 @@ impl Replacement {
                 task.continue_as(before);
                 limit_due(&mut task, &next.current.policy, now);
                 next.board.put_back(slot, task);
+                next.board.admit_probe(slot);
             }
         }
         for (row, registered) in ended {

@@ -235,7 +235,10 @@ impl Board {
         self.rows.insert(task.row, slot);
         self.count_task(index);
         self.arm_overdue(slot, &task, now);
-        if task.due > now.steady {
+        if task.polled.is_some() {
+            // Polled before a change of the configuration.
+            self.links.push_back(&mut self.shares[index].polled, slot);
+        } else if task.due > now.steady {
             self.not_due.push(Reverse((task.due, slot)));
         } else {
             self.links.push_front(&mut self.shares[index].polled, slot);

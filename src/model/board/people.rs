@@ -38,6 +38,17 @@ impl Board {
         self.accounts[account.0].in_flight += 1;
     }
 
+    /// A task that was polled on another board may be the next probe.
+    pub fn admit_probe(&mut self, slot: Slot) {
+        let Some(task) = self.table[slot as usize].as_ref().filter(|task| task.polled.is_some()) else {
+            return;
+        };
+        let share = self.targets[task.target.0 as usize];
+        if !task.paused {
+            self.links.push_back(&mut self.shares[share].polled, slot);
+        }
+    }
+
     /// The row of a slot.
     pub fn row_of(&self, slot: Slot) -> Option<Row> {
         self.rows.row_of(slot)
