@@ -35,9 +35,10 @@ pub enum Effect {
     Again(Waiting),
     /// Poll again in the next slot of the pace, ahead of the queue.
     AtOnce(Waiting),
-    /// Unfinished, with a changed status or instance: store that, then poll again. With the previous status,
-    /// if there was one.
-    Progress(Waiting, Option<Code>, Reading),
+    /// The first response, unfinished: poll again when due. Stored with the first responses of other tasks.
+    First(Waiting),
+    /// Unfinished, with a changed status or instance: store that, then poll again. With the previous status.
+    Progress(Waiting, Code, Reading),
     /// Finished: one commit of its end, its event and its deliveries.
     Finish(Waiting, Outcome, Reading),
     /// The task was abandoned, with the refusal of the server where that is the reason.
@@ -102,7 +103,11 @@ fn answered(mut task: Waiting, reading: Reading, policy: &Policy, draw: Draw) ->
     task.refusals = None;
     let wait = backoff::interval(policy, now - task.since, draw.spread);
     let task = planned(task, draw.now, wait);
-    if changed { Effect::Progress(task, previous, reading) } else { Effect::Again(task) }
+    match previous {
+        None => Effect::First(task),
+        Some(previous) if changed => Effect::Progress(task, previous, reading),
+        Some(_) => Effect::Again(task),
+    }
 }
 
 fn faulty(mut task: Waiting, fault: Fault, scope: Attribution, policy: &Policy, draw: Draw) -> Effect {

@@ -422,8 +422,17 @@ async fn keeping_leaves_alone_what_is_over(engine: impl Engine) {
     store.commit(finished(rows[0], NOW, &[])).await.unwrap();
     let polled = |row| HotRow { polls: 9, ..hot(row) };
     store.save(rows.iter().map(|row| polled(*row)).collect()).await.unwrap();
-    let open = store.open_tasks(None, Row(0), 10).await.unwrap();
-    assert_eq!(open.into_iter().map(|task| task.hot).collect::<Vec<_>>(), [polled(rows[1])]);
+    let open = async || {
+        let open = store.open_tasks(None, Row(0), 10).await.unwrap();
+        open.into_iter().map(|task| task.hot).collect::<Vec<_>>()
+    };
+    assert_eq!(open().await, [polled(rows[1])]);
+    let paused = HotRow { paused: true, ..polled(rows[1]) };
+    store.commit(Commit { hot: paused.clone(), end: None, event: None }).await.unwrap();
+    store.save(vec![polled(rows[1])]).await.unwrap();
+    assert_eq!(open().await, std::slice::from_ref(&paused), "the pause of a person stays");
+    store.save(vec![HotRow { polls: 8, errors: 3, ..polled(rows[1]) }]).await.unwrap();
+    assert_eq!(open().await, [paused], "an earlier state does not return");
 }
 
 async fn the_largest_id_stays_exact(engine: impl Engine) {

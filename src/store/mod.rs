@@ -241,7 +241,8 @@ pub trait Store: Send + Sync {
     /// Stores an event that is about no task, for these sinks.
     async fn add_event(&self, event: Event, sinks: Vec<String>) -> Result<(), Error>;
 
-    /// Stores the polling state of these tasks at a clean stop; ended tasks are skipped.
+    /// Stores the polls of these tasks; a pause, an extension and a warning stay. Ended tasks are skipped, and so is one
+    /// with more polls in the store.
     async fn save(&self, hot: Vec<HotRow>) -> Result<(), Error>;
 
     /// At most `limit` undelivered events of that sink, oldest first, after that number.

@@ -135,6 +135,7 @@ impl Machine {
         let local = now.local;
         match effect {
             Effect::Again(task) => self.board.put_back(slot, task),
+            Effect::First(task) => self.board.put_back_first(slot, task, now.local.steady),
             Effect::AtOnce(task) => self.board.put_back_at_once(slot, task, now.local.steady),
             Effect::Progress(task, previous, reading) => {
                 writes.push(self.step(slot, task, now, StepKind::Progressed(previous, reading)));
@@ -159,6 +160,16 @@ impl Machine {
     pub fn overdue(&mut self, now: Moment) -> Option<Write> {
         let (slot, task, times) = self.board.take_overdue(now)?;
         Some(self.step(slot, task, times, StepKind::Overdue))
+    }
+
+    /// The write of the first responses, once it is due.
+    pub fn first_responses(&mut self, now: Moment) -> Option<Write> {
+        first_write(self.board.take_first(now.steady), now)
+    }
+
+    /// The write of all first responses that are not stored yet.
+    pub fn all_first_responses(&mut self, now: Moment) -> Option<Write> {
+        first_write(self.board.take_all_first(), now)
     }
 
     /// A write was stored: its task continues, or is removed. Returns the writes that follow.
@@ -190,10 +201,10 @@ impl Machine {
         }
     }
 
-    /// The moment of the next poll, if no response arrives before; with `overdue`, also of the next `overdue`
-    /// event.
-    pub fn wake(&mut self, overdue: bool) -> Option<Steady> {
-        self.board.wake(overdue)
+    /// The moment of the next poll, if no response arrives before; with `writes`, also of the next write that no response
+    /// causes.
+    pub fn wake(&mut self, writes: bool) -> Option<Steady> {
+        self.board.wake(writes)
     }
 
     /// The file does not list the task any more.
@@ -375,4 +386,9 @@ impl Machine {
     pub(super) fn spacing(&self, target: TargetIndex, now: Steady) -> std::time::Duration {
         self.board.gate(Scope::Key(self.board.key_of(target))).pace.spacing(now)
     }
+}
+
+fn first_write(tasks: Vec<&Waiting>, now: Moment) -> Option<Write> {
+    let rows: Vec<_> = tasks.into_iter().map(|task| hot_row(task, now)).collect();
+    (!rows.is_empty()).then_some(Write::Polled(rows))
 }

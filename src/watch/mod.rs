@@ -41,6 +41,10 @@ const DRAIN: Duration = Duration::from_secs(2);
 const WRITES: usize = 1_024;
 /// Hot rows in one write at a stop.
 const SAVED_AT_ONCE: usize = 5_000;
+/// Timers within this time are handled in one turn; the pace forgives 5 ms (docs/architecture.md §3, promise 5).
+const TURN: Duration = Duration::from_millis(4);
+/// The largest number of responses, and of stored writes, in one turn.
+const AT_ONCE: usize = 256;
 
 /// The parts that a polling loop is built from.
 pub struct Start {
@@ -136,15 +140,19 @@ impl Watch {
             {
                 self.write([write]);
             }
+            if !is_changing_over && self.has_room_for_writes() {
+                let write = self.machine.first_responses(now);
+                self.write(write);
+            }
             self.send_due(now);
             self.publish_status();
             let wake = self.machine.wake(self.has_room_for_writes());
             tokio::select! {
                 // Responses first: one of them may be an end.
                 biased;
-                Some(polled) = self.polls.join_next(), if !is_changing_over => self.polled(polled),
-                Some(written) = self.writes.join_next() => self.written(written)?,
-                () = self.parts.clock.sleep_until(wake.unwrap_or_default()), if wake.is_some() => {}
+                Some(polled) = self.polls.join_next(), if !is_changing_over => self.polled_all(polled),
+                Some(written) = self.writes.join_next() => self.written_all(written)?,
+                () = self.parts.clock.sleep_until(wake.map_or(now.steady, |at| at.max(now.steady + TURN))), if wake.is_some() => {}
                 read = next_read(&mut self.replacement) => self.add_read(read?),
                 Ok(()) = self.parts.live.changed() => self.replace(),
                 Some(command) = self.parts.commands.recv(), if !is_changing_over => self.carry_out(command),
@@ -166,6 +174,27 @@ impl Watch {
                 Polled { generation, slot, sent: now, now: clock.now(), response }
             });
         }
+    }
+
+    /// Takes this response, and all others that are here.
+    fn polled_all(&mut self, first: Result<Polled, JoinError>) {
+        self.polled(first);
+        for _ in 1..AT_ONCE {
+            let Some(polled) = self.polls.try_join_next() else { break };
+            self.polled(polled);
+        }
+    }
+
+    /// Takes this stored write, and all others that are stored.
+    fn written_all(&mut self, first: Result<Result<Durable, Error>, JoinError>) -> Result<(), Error> {
+        self.written(first)?;
+        for _ in 1..AT_ONCE {
+            let Some(written) = self.writes.try_join_next() else { break };
+            self.written(written)?;
+        }
+        self.count_open();
+        self.parts.outbox.send_replace(());
+        Ok(())
     }
 
     fn polled(&mut self, polled: Result<Polled, JoinError>) {
@@ -235,9 +264,7 @@ impl Watch {
             (Some(_) | None, _) => {}
         }
         let writes = self.machine.written(written, now);
-        self.count_open();
         self.write(writes);
-        self.parts.outbox.send_replace(());
         Ok(())
     }
 
@@ -268,6 +295,8 @@ impl Watch {
         if !self.replacement.as_ref().is_some_and(Replacement::is_loaded) {
             return false;
         }
+        let first = self.machine.all_first_responses(now);
+        self.write(first);
         if !(self.writes.is_empty() && self.backlog.is_empty()) {
             return true;
         }
@@ -361,7 +390,7 @@ impl Watch {
         while !(self.polls.is_empty() && self.writes.is_empty() && self.backlog.is_empty()) {
             tokio::select! {
                 Some(polled) = self.polls.join_next() => self.polled(polled),
-                Some(written) = self.writes.join_next() => self.written(written)?,
+                Some(written) = self.writes.join_next() => self.written_all(written)?,
                 () = clock.sleep_until(until) => break,
             }
         }

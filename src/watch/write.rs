@@ -24,6 +24,8 @@ use crate::store::{Error, Store};
 pub enum Write {
     /// A step of a task; the task waits for it.
     Step(Box<Step>),
+    /// The polls of tasks that continue meanwhile.
+    Polled(Vec<HotRow>),
     /// An event of an account or pace key, with its sinks.
     Event(Event, Vec<String>),
     /// The evidence of a pace key.
@@ -75,8 +77,8 @@ pub struct Step {
 
 /// The kind of a step.
 pub enum StepKind {
-    /// The status changed; with the previous one, if there was one.
-    Progressed(Option<Code>, Reading),
+    /// The status changed; with the previous one.
+    Progressed(Code, Reading),
     /// The task ended.
     Ended(FinalStep),
     /// The task takes longer than `warn_after`.
@@ -123,7 +125,12 @@ impl Write {
             Self::Step(step) if step.slot == slot && !matches!(step.what, StepKind::Ended(_)) => {
                 Some(step.task.due)
             }
-            Self::Step(_) | Self::Event(..) | Self::Evidence(..) | Self::Add(_) | Self::Pause { .. } => None,
+            Self::Step(_)
+            | Self::Polled(_)
+            | Self::Event(..)
+            | Self::Evidence(..)
+            | Self::Add(_)
+            | Self::Pause { .. } => None,
         }
     }
 
@@ -139,6 +146,7 @@ impl Write {
     pub async fn carry_out(self, store: &dyn Store) -> Result<Durable, Error> {
         match self {
             Self::Step(step) => return step.carry_out(store).await,
+            Self::Polled(rows) => store.save(rows).await?,
             Self::Event(event, sinks) => store.add_event(event, sinks).await?,
             Self::Evidence(pace_key, Evidence { has_succeeded, refused }) => {
                 let refused =
@@ -175,9 +183,9 @@ impl AddedTasks {
 impl Step {
     async fn carry_out(self, store: &dyn Store) -> Result<Durable, Error> {
         let row = self.task.row;
-        // The first response is a change without an event, and needs no record.
+        // A change by a person has no event, and needs no record.
         let record = match self.what {
-            StepKind::Progressed(None, _) | StepKind::Changed => None,
+            StepKind::Changed => None,
             StepKind::Progressed(..) | StepKind::Ended(_) | StepKind::Overdue => store.record(row).await?,
         };
         let event = record.and_then(|record| {
@@ -227,7 +235,7 @@ impl Step {
         };
         match &self.what {
             StepKind::Progressed(previous, reading) => {
-                previous.as_ref().map(|previous| progressed(&about, reading, previous, now.local.wall))
+                Some(progressed(&about, reading, previous, now.local.wall))
             }
             StepKind::Ended(last) => Some(final_event_of(task, &about, last, *now)),
             StepKind::Overdue => {

@@ -521,9 +521,11 @@ fn one() {
 fn every_broken_boundary_is_seen() {
     let stage = Stage::new();
     let seen = |broken: Breakage| {
-        let found = (0..UNSEEN).find_map(|seed| stage.play(seed, Some(broken)).err());
+        // One fault may break a second promise first: swapped events are also lost, when only one was acknowledged.
+        let names_it = |what: &String| what.contains(broken.promise());
+        let found = (0..UNSEEN).find_map(|seed| stage.play(seed, Some(broken)).err().filter(names_it));
         println!("{broken:?}: {found:?}");
-        found.is_some_and(|what| what.contains(broken.promise()))
+        found.is_some()
     };
     let unseen: Vec<_> = Breakage::ALL.into_iter().filter(|broken| !seen(*broken)).collect();
     assert!(unseen.is_empty(), "{unseen:?}");

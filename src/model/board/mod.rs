@@ -6,6 +6,7 @@
 //! (settle.rs), and carries out the effect.
 
 mod agenda;
+mod first;
 mod people;
 mod polled;
 mod rows;
@@ -32,6 +33,7 @@ use super::waiting::{TargetIndex, Times, Waiting};
 use crate::clock::{Moment, Steady, Wall};
 use crate::units::Rate;
 use agenda::{Agenda, AgendaEntry};
+use first::FirstResponses;
 use polled::{Links, PolledList};
 use rows::SlotsByRow;
 
@@ -50,6 +52,7 @@ pub struct Board {
     /// Tasks that a person paused.
     paused: HashSet<Slot>,
     links: Links,
+    first: FirstResponses,
     /// Tasks without a poll, until their first poll is due: no probe uses them before.
     not_due: BinaryHeap<Reverse<(Steady, Slot)>>,
     keys: Vec<PaceKeyState>,
@@ -277,14 +280,15 @@ impl Board {
         }
     }
 
-    /// The next moment at which [`Board::take`] may return a task; with `overdue`, also
-    /// [`Board::take_overdue`]. `None`: not before a response arrives or a task is added.
-    pub fn wake(&mut self, overdue: bool) -> Option<Steady> {
+    /// The next moment at which [`Board::take`] may return a task; with `writes`, also [`Board::take_overdue`] and
+    /// [`Board::take_first`]. `None`: not before a response arrives or a task is added.
+    pub fn wake(&mut self, writes: bool) -> Option<Steady> {
         if !self.runnable.is_empty() {
             return Some(Steady(i64::MIN));
         }
-        let warning = self.warnings.peek().filter(|_| overdue).map(|Reverse((at, _))| *at);
-        self.agenda.next().into_iter().chain(warning).min()
+        let warning = self.warnings.peek().map(|Reverse((at, _))| *at);
+        let write = warning.into_iter().chain(self.first.due()).min().filter(|_| writes);
+        self.agenda.next().into_iter().chain(write).min()
     }
 
     /// The task waits again.

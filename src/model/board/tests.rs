@@ -59,7 +59,9 @@ fn play(
             let settled = board.settle(slot, response(row, now), moment(now), moment(now), 0.5).unwrap();
             notices.extend(settled.notices);
             match settled.effect {
-                Effect::Again(task) | Effect::Progress(task, ..) => board.put_back(slot, task),
+                Effect::Again(task) | Effect::First(task) | Effect::Progress(task, ..) => {
+                    board.put_back(slot, task)
+                }
                 Effect::AtOnce(task) => board.put_back_at_once(slot, task, Steady(now)),
                 Effect::Finish(task, ..) | Effect::Abandon(task, ..) => {
                     notices.push(Notice::ClockOffset(AccountIndex(99), task.row.0));
@@ -86,7 +88,7 @@ fn no_more_requests_of_an_account_are_under_way_than_its_bound() {
     assert_eq!(taken.len(), 3);
     assert_eq!(board.wake(true), None);
     let settled = board.settle(taken[0], running(), moment(0), moment(0), 0.5).unwrap();
-    let Effect::Progress(answered, ..) = settled.effect else { panic!("{settled:?}") };
+    let Effect::First(answered) = settled.effect else { panic!("{settled:?}") };
     board.put_back(taken[0], answered);
     assert!(board.wake(true).is_some());
     assert!(board.take(Steady(2_000_000)).is_some());
@@ -311,7 +313,9 @@ fn what_was_under_way_when_an_account_was_held_does_not_release_it() {
     for (slot, response) in slots.into_iter().zip(responses) {
         let settled = board.settle(slot, response, moment(40_000), moment(50_000), 0.5).unwrap();
         match settled.effect {
-            Effect::Again(task) | Effect::Progress(task, ..) => board.put_back(slot, task),
+            Effect::Again(task) | Effect::First(task) | Effect::Progress(task, ..) => {
+                board.put_back(slot, task)
+            }
             Effect::AtOnce(_) | Effect::Finish(..) | Effect::Abandon(..) => panic!("it is over"),
         }
     }
@@ -355,7 +359,7 @@ fn with_one_place_the_pace_keys_alternate() {
         targets.push(task.target.0);
         assert!(board.take(Steady(now)).is_none());
         let settled = board.settle(slot, running(), moment(now), moment(now), 0.5).unwrap();
-        let Effect::Progress(task, ..) = settled.effect else { panic!("{settled:?}") };
+        let Effect::First(task) = settled.effect else { panic!("{settled:?}") };
         board.put_back(slot, task);
     }
     assert!(targets.windows(2).all(|pair| pair[0] != pair[1]), "{targets:?}");
@@ -372,7 +376,7 @@ fn the_last_place_is_kept_for_a_pace_key_that_becomes_due_while_another_hangs() 
     // One of the four ends while the others are due: the place goes to another pace key, though the first has more.
     let now = 6_000_000;
     let settled = board.settle(hanging[0].0, running(), moment(0), moment(now), 0.5).unwrap();
-    let Effect::Progress(back, ..) = settled.effect else { panic!("{settled:?}") };
+    let Effect::First(back) = settled.effect else { panic!("{settled:?}") };
     board.put_back(hanging[0].0, back);
     let next = take_all(&mut board, 6..7);
     assert!(next.len() == 1 && next[0].1 != 0, "{next:?}");
@@ -453,7 +457,9 @@ fn a_pace_key_whose_slot_comes_later_finds_the_last_place_free_though_another_ha
                 responded.push(now);
                 let settled = board.settle(slot, running(), moment(now), moment(now), 0.5).unwrap();
                 match settled.effect {
-                    Effect::Again(task) | Effect::Progress(task, ..) => board.put_back(slot, task),
+                    Effect::Again(task) | Effect::First(task) | Effect::Progress(task, ..) => {
+                        board.put_back(slot, task)
+                    }
                     other @ (Effect::AtOnce(_) | Effect::Finish(..) | Effect::Abandon(..)) => {
                         panic!("{other:?}")
                     }

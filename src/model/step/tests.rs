@@ -49,7 +49,7 @@ fn after(task: Waiting, poll: &Result<Reading, Fault>, sent: i64, now: i64) -> E
 
 fn kept(effect: Effect) -> Waiting {
     match effect {
-        Effect::Again(task) | Effect::AtOnce(task) | Effect::Progress(task, ..) => task,
+        Effect::Again(task) | Effect::AtOnce(task) | Effect::First(task) | Effect::Progress(task, ..) => task,
         Effect::Finish(..) | Effect::Abandon(..) => panic!("the task is over: {effect:?}"),
     }
 }
@@ -66,7 +66,7 @@ fn only_an_unfinished_response_to_a_poll_sent_at_the_deadline_abandons() {
         after(waiting(1_000), &unfinished(), 1_000, 1_001),
         Effect::Abandon(_, Reason::Deadline, None)
     ));
-    assert!(matches!(after(waiting(1_000), &unfinished(), 999, 1_001), Effect::Progress(..)));
+    assert!(matches!(after(waiting(1_000), &unfinished(), 999, 1_001), Effect::First(_)));
     assert!(matches!(after(waiting(1_000), &trouble(), 1_000, 1_001), Effect::Again(_)));
     assert!(matches!(
         after(waiting(1_000), &says(1, Phase::Finished(Outcome::Success)), 9_000, 9_001),
@@ -82,7 +82,7 @@ fn after_a_missed_deadline_faults_go_on_backing_off() {
 #[test]
 fn a_changed_status_starts_the_interval_over_and_an_unchanged_one_does_not() {
     let first = after(waiting(86_400), &unfinished(), 20, 20);
-    assert!(matches!(first, Effect::Progress(..)), "the first answer is stored: {first:?}");
+    assert!(matches!(first, Effect::First(_)), "the first answer is stored: {first:?}");
     let first = kept(first);
     assert_eq!((first.since, first.due), (at(0), at(34)));
     let same = after(first.clone(), &unfinished(), 40, 40);
@@ -152,7 +152,7 @@ fn a_jumping_local_clock_abandons_nothing_while_the_cloud_s_clock_does_not_say_s
         Draw { sent: jumped, now: Times { local: jumped, cloud: Some(Wall(EPOCH + 60_000)) }, spread: 0.5 };
     assert!(matches!(
         step(task, unfinished().map_err(|fault| (fault, Attribution::Service)), &Policy::default(), draw),
-        Effect::Progress(..)
+        Effect::First(_)
     ));
 }
 

@@ -215,8 +215,7 @@ impl Store for Sqlite {
     }
 
     async fn save(&self, hot: Vec<HotRow>) -> Result<(), Error> {
-        self.write(move |connection| hot.iter().try_for_each(|hot| tasks::save(connection, hot).map(drop)))
-            .await
+        self.write(move |connection| hot.iter().try_for_each(|hot| tasks::save_polls(connection, hot))).await
     }
 
     async fn undelivered(&self, sink: &str, after: Seq, limit: usize) -> Result<Vec<OutboxRow>, Error> {

@@ -281,6 +281,20 @@ pub fn record(connection: &Connection, row: Row) -> rusqlite::Result<Option<Reco
         .optional()
 }
 
+/// Stores the polls of a task that is still open and has no more polls in the store.
+pub fn save_polls(connection: &Connection, hot: &HotRow) -> rusqlite::Result<()> {
+    let mut update = connection.prepare_cached(
+        "UPDATE task SET due = ?2, since = ?3, seen = ?4, digest = ?5, status = ?6, polls = ?7, errors = ?8, streak = ?9,
+             registered_cloud = ?10
+         WHERE task_row = ?1 AND ended_at IS NULL AND polls <= ?7",
+    )?;
+    let HotRow { row, due, since, seen, digest, status, polls, errors, streak, registered_cloud, .. } = hot;
+    let digest = digest.cast_signed();
+    update
+        .execute(params![row, due, since, seen, digest, status, polls, errors, streak, registered_cloud])
+        .map(drop)
+}
+
 /// Stores the hot part of a task that is still open; `false`: there is none.
 pub fn save(connection: &Connection, hot: &HotRow) -> rusqlite::Result<bool> {
     let mut update = connection.prepare_cached(
