@@ -12,13 +12,18 @@ use tokio::task::JoinSet;
 /// Requests in flight without a rate, as many as the daemon has by default.
 const IN_FLIGHT: u64 = 32;
 
-/// Polls that address so often a second until it is killed; 0: as often as it can.
-pub fn run(address: &str, rate: u32) {
+/// Polls that URL so often a second until it is killed; 0: as often as it can. With a certificate authority for https.
+pub fn run(url: &str, rate: u32, ca: Option<&str>) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let address = address.to_owned();
+    let address = url.to_owned();
     runtime.block_on(async move {
-        let client = Client::builder().timeout(Duration::from_secs(10)).build().expect("a client");
+        let mut client = Client::builder().timeout(Duration::from_secs(10));
+        if let Some(ca) = ca {
+            let pem = std::fs::read(ca).expect("a certificate");
+            client = client.tls_certs_only([reqwest::Certificate::from_pem(&pem).expect("a certificate")]);
+        }
+        let client = client.build().expect("a client");
         if rate == 0 {
             let mut loops = JoinSet::new();
             for first in 0..IN_FLIGHT {
@@ -42,7 +47,7 @@ pub fn run(address: &str, rate: u32) {
     });
 }
 
-async fn poll(client: &Client, address: &str, id: u64) {
+async fn poll(client: &Client, url: &str, id: u64) {
     let seconds =
         SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a time after 1970").as_secs();
     let nonce = rand::random::<u64>() >> 1;
@@ -54,7 +59,7 @@ async fn poll(client: &Client, address: &str, id: u64) {
     mac.update(format!("GET127.0.0.1/v2/index.php?{fields}").as_bytes());
     let signature = base64::engine::general_purpose::STANDARD.encode(mac.finalize().into_bytes());
     let signature = utf8_percent_encode(&signature, NON_ALPHANUMERIC);
-    let url = format!("http://{address}/v2/index.php?{fields}&Signature={signature}");
+    let url = format!("{url}?{fields}&Signature={signature}");
     // Requests in flight time out while the process is paused.
     let Ok(response) = client.get(url).send().await else { return };
     let Ok(body) = response.bytes().await else { return };

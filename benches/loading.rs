@@ -74,7 +74,7 @@ impl List {
         fs::write(&path, format!("{head}{account}{rest}")).expect("a configuration");
         let rounds: Vec<_> =
             (0..ROUNDS).map(|_| (check(&path), bare(self.twin, &folder.path().join(self.file)))).collect();
-        let median = |numbers: Vec<f64>| crate::median(numbers);
+        let median = |numbers: Vec<f64>| crate::row::median(numbers);
         let row = |of: &str, measured: f64, digits: usize, bound: String| {
             println!("{:<66}{measured:>8.digits$}   {bound}", format!("{of}, {} {what}", self.count));
         };

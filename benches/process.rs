@@ -1,14 +1,17 @@
 //! A measured process: its CPU and its memory as the kernel accounts them.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 /// A running process, killed when dropped.
 pub struct Process(pub Child);
 
-/// The built program.
+/// The built program, with the environment of systemd/opwatch.service.
 pub fn opwatch() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_opwatch"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_opwatch"));
+    command.env("MALLOC_TRIM_THRESHOLD_", "131072");
+    command
 }
 
 impl Process {
@@ -19,6 +22,18 @@ impl Process {
     /// This very program in another role.
     pub fn own(arguments: &[&str]) -> Self {
         Self::start(Command::new(std::env::current_exe().expect("its own path")).args(arguments))
+    }
+
+    /// The same, with an environment variable.
+    pub fn own_with(arguments: &[&str], (name, value): (&str, &Path)) -> Self {
+        let own = std::env::current_exe().expect("its own path");
+        Self::start(Command::new(own).args(arguments).env(name, value))
+    }
+
+    /// Starts it with its standard error in a file.
+    pub fn start_logged(command: &mut Command, log: &Path) -> Self {
+        let log = fs::File::create(log).expect("a log");
+        Self(command.stderr(log).stdin(Stdio::null()).spawn().expect("the measured process"))
     }
 
     /// Stops it until [`Process::go_on`].

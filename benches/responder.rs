@@ -3,10 +3,14 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::process::Process;
 
@@ -18,22 +22,73 @@ const ANSWER: &str =
 /// A running responder.
 pub struct Counter {
     pub address: SocketAddr,
+    /// The folder of its certificate, if it speaks https.
+    pub certificate: Option<tempfile::TempDir>,
     _process: Process,
 }
 
-/// Starts one.
+/// Starts one over http.
 pub fn start() -> Counter {
+    start_with(None)
+}
+
+/// Starts one over https. Its requests are counted over http at the next port.
+pub fn start_https() -> Counter {
+    let folder = tempfile::tempdir().expect("a folder");
+    let make = |name: &str, more: &[&str]| {
+        let made = Command::new("openssl")
+            .args([
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:P-256",
+                "-nodes",
+                "-days",
+                "2",
+            ])
+            .args(["-subj", "/CN=bench", "-keyout", &format!("{name}.key"), "-out", &format!("{name}.pem")])
+            .args(more)
+            .current_dir(folder.path())
+            .stderr(Stdio::null())
+            .status();
+        assert!(made.is_ok_and(|status| status.success()), "openssl makes a certificate");
+    };
+    make("ca", &[]);
+    let own = ["-addext", "basicConstraints=critical,CA:FALSE", "-addext", "subjectAltName=IP:127.0.0.1"];
+    make("server", &[&["-CA", "ca.pem", "-CAkey", "ca.key"], own.as_slice()].concat());
+    start_with(Some(folder))
+}
+
+fn start_with(certificate: Option<tempfile::TempDir>) -> Counter {
     let mut child = Command::new(std::env::current_exe().expect("its own path"))
         .arg("answer")
+        .args(certificate.iter().map(|folder| folder.path()))
         .stdout(Stdio::piped())
         .spawn()
-        .expect("an responder");
+        .expect("a responder");
     let mut line = String::new();
     BufReader::new(child.stdout.take().expect("its output")).read_line(&mut line).expect("its address");
-    Counter { address: line.trim().parse().expect("an address"), _process: Process(child) }
+    let address = line.trim().parse().expect("an address");
+    Counter { address, certificate, _process: Process(child) }
 }
 
 impl Counter {
+    /// The endpoint of its polls.
+    pub fn url(&self) -> String {
+        let SocketAddr::V4(address) = self.address else { panic!("an address of version 4") };
+        match self.certificate {
+            Some(_) => format!("https://{}:{}/v2/index.php", address.ip(), address.port() + 1),
+            None => format!("http://{address}/v2/index.php"),
+        }
+    }
+
+    /// The certificate authority of an https responder.
+    pub fn ca(&self) -> Option<std::path::PathBuf> {
+        Some(self.certificate.as_ref()?.path().join("ca.pem"))
+    }
+
     /// The number of requests.
     pub fn count(&self) -> u64 {
         let mut stream = TcpStream::connect(self.address).expect("a connection");
@@ -52,19 +107,50 @@ impl Counter {
     }
 }
 
-/// Responds until it is killed.
-pub fn run() {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+/// Responds until it is killed: over http, and at the next port over https with the certificate in that folder.
+pub fn run(folder: Option<&str>) {
+    let (listener, secure) = loop {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let Some(folder) = folder else { break (listener, None) };
+        if let Ok(secure) = TcpListener::bind((address.ip(), address.port().saturating_add(1))) {
+            break (listener, Some((secure, tls(Path::new(folder)))));
+        }
+    };
     println!("{}", listener.local_addr().expect("an address"));
     let count = Arc::new(AtomicU64::new(0));
+    if let Some((secure, tls)) = secure {
+        let count = Arc::clone(&count);
+        std::thread::spawn(move || {
+            for stream in secure.incoming().flatten() {
+                let (count, tls) = (Arc::clone(&count), Arc::clone(&tls));
+                std::thread::spawn(move || {
+                    stream.set_nodelay(true).ok()?;
+                    let session = rustls::ServerConnection::new(tls).expect("a session");
+                    serve(rustls::StreamOwned::new(session, stream), &count)
+                });
+            }
+        });
+    }
     for stream in listener.incoming().flatten() {
         let count = Arc::clone(&count);
-        std::thread::spawn(move || serve(&stream, &count));
+        std::thread::spawn(move || {
+            stream.set_nodelay(true).ok()?;
+            serve(stream, &count)
+        });
     }
 }
 
-fn serve(mut stream: &TcpStream, count: &AtomicU64) -> Option<()> {
-    stream.set_nodelay(true).ok()?;
+fn tls(folder: &Path) -> Arc<rustls::ServerConfig> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let certificate = CertificateDer::from_pem_file(folder.join("server.pem")).expect("a certificate");
+    let key = PrivateKeyDer::from_pem_file(folder.join("server.key")).expect("a key");
+    let config =
+        rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate], key);
+    Arc::new(config.expect("a certificate and its key"))
+}
+
+fn serve(stream: impl Read + Write, count: &AtomicU64) -> Option<()> {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
     loop {
@@ -90,7 +176,9 @@ fn serve(mut stream: &TcpStream, count: &AtomicU64) -> Option<()> {
             "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
             body.len()
         );
+        let stream = reader.get_mut();
         stream.write_all(format!("{head}{body}").as_bytes()).ok()?;
+        stream.flush().ok()?;
         if !counted {
             return Some(());
         }

@@ -7,6 +7,7 @@ pub mod attribution;
 pub mod backoff;
 pub mod board;
 pub mod clock_offset;
+pub mod compact;
 pub mod delivery;
 pub mod due;
 pub mod event;

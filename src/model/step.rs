@@ -77,6 +77,7 @@ pub fn step(
         Ok(reading)
             if task
                 .timeout
+                .get()
                 .is_some_and(|timeout| task.started.remaining(timeout, draw.now.at(draw.sent)).is_zero()) =>
         {
             // `seen` stays: the deadline passed after that.
@@ -97,7 +98,7 @@ fn answered(mut task: Waiting, reading: Reading, policy: &Policy, draw: Draw) ->
     }
     task.digest = digest;
     let previous = task.status.replace(reading.status.clone());
-    task.seen = Some(draw.now.at(draw.sent).agreed());
+    task.seen = Some(draw.now.at(draw.sent).agreed()).into();
     task.streak = 0;
     task.lost_connection = false;
     task.refusals = None;
@@ -175,6 +176,7 @@ fn backed_off(task: Waiting, policy: &Policy, draw: Draw) -> Waiting {
 fn planned(mut task: Waiting, now: Times, wait: Duration) -> Waiting {
     let remaining = task
         .timeout
+        .get()
         .map(|timeout| task.started.remaining(timeout, now))
         .filter(|remaining| !remaining.is_zero());
     task.due = now.local.steady + remaining.map_or(wait, |remaining| wait.min(remaining));
@@ -194,7 +196,7 @@ pub enum Overdue {
 
 /// Whether the one `overdue` event is due.
 pub fn overdue(task: &Waiting, now: Times) -> Overdue {
-    let Some(warn_after) = task.warn_after.filter(|_| !task.warned) else { return Overdue::Never };
+    let Some(warn_after) = task.warn_after.get().filter(|_| !task.warned) else { return Overdue::Never };
     // After a start the cloud's clock is known with the first response: until then one of the two clocks is
     // unknown.
     if task.started.waits_for_cloud(now) {

@@ -37,6 +37,7 @@ impl Machine {
         let mut machine = Self::new(Arc::clone(&current), evidence);
         machine.paused_accounts = paused_accounts(store.paused().await?);
         let targets = store.targets().await?;
+        machine.board.reserve(store.open_from_files().await?);
         let mut known: HashMap<TargetRow, TargetIndex> = HashMap::new();
         let mut gone = Vec::new();
         let mut after = Row(0);
@@ -91,13 +92,13 @@ pub(super) fn waiting(task: OpenTask, target: TargetIndex, policy: &Policy, now:
         started: Started {
             steady: now.past(registered_at),
             local: registered_at,
-            cloud: hot.registered_cloud,
+            cloud: hot.registered_cloud.into(),
         },
-        timeout: hot.extended,
+        timeout: hot.extended.into(),
         extended: hot.extended.is_some(),
         paused: hot.paused,
         warned: hot.warned,
-        seen: hot.seen,
+        seen: hot.seen.into(),
         digest: hot.digest,
         status: hot.status,
         polls: hot.polls,
@@ -117,9 +118,9 @@ pub(super) fn waiting(task: OpenTask, target: TargetIndex, policy: &Policy, now:
 pub(super) fn apply_settings(task: &mut Waiting, settings: &Settings, policy: &Policy, now: Moment) {
     let initial_delay = settings.initial_delay(policy.initial_delay);
     if !task.extended {
-        task.timeout = settings.timeout(policy.timeout);
+        task.timeout = settings.timeout(policy.timeout).into();
     }
-    task.warn_after = settings.warn_after(policy.warn_after);
+    task.warn_after = settings.warn_after(policy.warn_after).into();
     let params: Box<[_]> =
         settings.params.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
     task.params = (!params.is_empty()).then_some(params);
@@ -142,7 +143,7 @@ pub(super) fn limit_due(task: &mut Waiting, policy: &Policy, now: Moment) {
 /// The longest time until the next poll: the longest wait of the policy, or the deadline.
 fn longest_plan(policy: &Policy, task: &Waiting, initial_delay: Duration, now: Moment) -> Duration {
     let longest = longest_wait(policy, task, initial_delay);
-    task.timeout.map_or(longest, |timeout| longest.min((task.started.local + timeout) - now.wall))
+    task.timeout.get().map_or(longest, |timeout| longest.min((task.started.local + timeout) - now.wall))
 }
 
 /// No poll is planned further ahead: a later stored time means that the clock was set back.

@@ -67,11 +67,12 @@ impl Machine {
         let is_polled = !(is_on_hold || is_paused || task.in_flight);
         let deadline = task
             .timeout
+            .get()
             .map(|timeout| now.wall + task.started.remaining(timeout, self.board.times(task.target, now)));
         TaskReport {
             polls: Some((task.polls, task.errors)),
             status: task.status.clone(),
-            last_poll: task.polled.map(|at| now.wall_of(at)),
+            last_poll: task.polled.get().map(|at| now.wall_of(at)),
             next_poll: is_polled.then(|| now.wall_of(task.due.max(now.steady))),
             deadline,
             is_failing: task.streak > 0,

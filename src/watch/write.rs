@@ -250,7 +250,7 @@ fn final_event_of(task: &Waiting, about: &EventContext<'_>, last: &FinalStep, no
     let ending = Ending {
         at: now.local.wall,
         elapsed: task.started.elapsed(now),
-        detected_within: task.seen.map(|seen| now.agreed() - seen),
+        detected_within: task.seen.get().map(|seen| now.agreed() - seen),
         polls: task.polls,
         errors: task.errors,
     };
@@ -261,9 +261,9 @@ fn final_event_of(task: &Waiting, about: &EventContext<'_>, last: &FinalStep, no
         FinalStep::Abandoned(reason, error) => {
             let ago = match reason {
                 // The response to the last poll is the reason.
-                Reason::Deadline => task.polled.map(|polled| now.local.steady - polled),
+                Reason::Deadline => task.polled.get().map(|polled| now.local.steady - polled),
                 Reason::Rejected | Reason::Removed | Reason::Cancelled => {
-                    task.seen.map(|seen| now.agreed() - seen)
+                    task.seen.get().map(|seen| now.agreed() - seen)
                 }
             };
             FinalEvent::Abandoned {
@@ -283,15 +283,15 @@ pub fn hot_row(task: &Waiting, now: Moment) -> HotRow {
         row: task.row,
         due: now.wall_of(task.due),
         since: now.wall_of(task.since),
-        seen: task.seen,
+        seen: task.seen.get(),
         digest: task.digest,
         status: task.status.clone(),
         polls: task.polls,
         errors: task.errors,
         streak: task.streak,
-        registered_cloud: task.started.cloud,
+        registered_cloud: task.started.cloud.get(),
         warned: task.warned,
         paused: task.paused,
-        extended: task.timeout.filter(|_| task.extended),
+        extended: task.timeout.get().filter(|_| task.extended),
     }
 }

@@ -227,6 +227,13 @@ impl Board {
         self.targets.push(share);
     }
 
+    /// Makes room for that many tasks at once: tables that grow step by step leave holes in the memory.
+    pub fn reserve(&mut self, tasks: usize) {
+        self.table.reserve(tasks);
+        self.rows.reserve(tasks);
+        self.links.reserve(tasks);
+    }
+
     /// Adds a task, in the queue from now on.
     pub fn add(&mut self, task: Waiting, now: Moment) -> Slot {
         let slot = self.free.pop().unwrap_or_else(|| {
@@ -238,7 +245,7 @@ impl Board {
         self.rows.insert(task.row, slot);
         self.count_task(index);
         self.arm_overdue(slot, &task, now);
-        if task.polled.is_some() {
+        if task.polled.get().is_some() {
             // Polled before a change of the configuration.
             self.links.push_back(&mut self.shares[index].polled, slot);
         } else if task.due > now.steady {
@@ -265,7 +272,7 @@ impl Board {
             // Entries of tasks that were polled out of turn, or ended, are skipped.
             let Some(task) = self.table[slot as usize].as_mut() else { continue };
             task.in_flight = true;
-            task.polled = Some(now);
+            task.polled = Some(now).into();
             let index = self.targets[task.target.0 as usize];
             let share = &mut self.shares[index];
             self.links.push_back(&mut share.polled, slot);

@@ -40,7 +40,7 @@ impl Board {
 
     /// A task that was polled on another board may be the next probe.
     pub fn admit_probe(&mut self, slot: Slot) {
-        let Some(task) = self.table[slot as usize].as_ref().filter(|task| task.polled.is_some()) else {
+        let Some(task) = self.table[slot as usize].as_ref().filter(|task| task.polled.get().is_some()) else {
             return;
         };
         let share = self.targets[task.target.0 as usize];
@@ -84,7 +84,7 @@ impl Board {
             self.paused.remove(&slot);
             share.paused -= 1;
             self.usable_tasks += usize::from(share.is_usable);
-            if task.polled.is_none() {
+            if task.polled.get().is_none() {
                 self.not_due.push(Reverse((task.due, slot)));
             } else {
                 self.links.push_front(&mut share.polled, slot);

@@ -33,6 +33,11 @@ impl Default for PolledList {
 }
 
 impl Links {
+    /// Makes room for that many tasks.
+    pub fn reserve(&mut self, tasks: usize) {
+        self.0.reserve(tasks);
+    }
+
     /// Adds a task that was never polled, or moves it to the start.
     pub fn push_front(&mut self, list: &mut PolledList, slot: Slot) {
         self.remove(list, slot);

@@ -29,6 +29,13 @@ impl SlotsByRow {
         self.rows.get(slot as usize).copied()
     }
 
+    /// Makes room for that many rows.
+    pub fn reserve(&mut self, rows: usize) {
+        let Self { rows: table, slots, hasher } = self;
+        table.reserve(rows);
+        slots.reserve(rows, |slot| hasher.hash_one(table[*slot as usize]));
+    }
+
     /// Adds a row; it has no slot yet.
     pub fn insert(&mut self, row: Row, slot: Slot) {
         let Self { rows, slots, hasher } = self;

@@ -220,7 +220,10 @@ fn a_hold_is_reported_again_though_its_probes_fail_in_a_way_that_passes() {
 #[test]
 fn an_overdue_task_is_reported_once() {
     let mut board = board(1, 10.0, 32, 0);
-    board.add(Waiting { warn_after: Some(Duration::from_secs(30)), ..task(0, 1, Steady(0)) }, moment(0));
+    board.add(
+        Waiting { warn_after: Some(Duration::from_secs(30)).into(), ..task(0, 1, Steady(0)) },
+        moment(0),
+    );
     assert!(board.take_overdue(moment(29_000_000)).is_none());
     assert!(board.take_overdue(moment(30_000_000)).is_some_and(|(slot, task, _)| {
         let reported = task.row == Row(1);

@@ -54,7 +54,7 @@ impl Board {
         while let Some(Reverse((_, slot))) = self.not_due.peek().filter(|Reverse((due, _))| *due <= now) {
             let slot = *slot;
             self.not_due.pop();
-            let is_new = |task: &&Waiting| task.polled.is_none() && !task.paused;
+            let is_new = |task: &&Waiting| task.polled.get().is_none() && !task.paused;
             if let Some(task) = self.table[slot as usize].as_ref().filter(is_new) {
                 let share = self.targets[task.target.0 as usize];
                 self.links.push_front(&mut self.shares[share].polled, slot);
@@ -187,7 +187,7 @@ impl Board {
         let first = |share: &usize| {
             let waiting = |slot: &Slot| self.get(*slot).is_some_and(|task| !task.in_flight);
             let slot = self.links.iter(&self.shares[*share].polled).find(waiting)?;
-            Some((self.get(slot)?.polled, slot))
+            Some((self.get(slot)?.polled.get(), slot))
         };
         self.shares_of(scope).iter().filter(may_poll).filter_map(first).min().map(|(_, slot)| slot)
     }

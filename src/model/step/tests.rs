@@ -17,7 +17,7 @@ fn at(seconds: i64) -> Steady {
 
 fn waiting(timeout_seconds: u64) -> Waiting {
     Waiting {
-        timeout: Some(Duration::from_secs(timeout_seconds)),
+        timeout: Some(Duration::from_secs(timeout_seconds)).into(),
         ..Waiting::new(Row(1), TaskId::Int(1), TargetIndex(0), moment(0))
     }
 }
@@ -146,7 +146,7 @@ fn what_is_not_the_tasks_trouble_leaves_it_its_turn() {
 #[test]
 fn a_jumping_local_clock_abandons_nothing_while_the_cloud_s_clock_does_not_say_so() {
     let mut task = waiting(3_600);
-    task.started.cloud = Some(Wall(EPOCH));
+    task.started.cloud = Some(Wall(EPOCH)).into();
     let jumped = Moment { wall: Wall(EPOCH + 5 * 365 * 86_400_000), ..moment(60) };
     let draw =
         Draw { sent: jumped, now: Times { local: jumped, cloud: Some(Wall(EPOCH + 60_000)) }, spread: 0.5 };
@@ -158,11 +158,11 @@ fn a_jumping_local_clock_abandons_nothing_while_the_cloud_s_clock_does_not_say_s
 
 #[test]
 fn the_word_at_the_deadline_reports_the_status_of_the_response_that_brought_it() {
-    let task = Waiting { status: Some(Code::Int(4)), seen: Some(moment(900).wall), ..waiting(1_000) };
+    let task = Waiting { status: Some(Code::Int(4)), seen: Some(moment(900).wall).into(), ..waiting(1_000) };
     let Effect::Abandon(task, ..) = after(task, &says(5, Phase::Running), 1_000, 1_001) else {
         panic!("it goes on")
     };
-    assert_eq!((task.status, task.seen), (Some(Code::Int(5)), Some(moment(900).wall)));
+    assert_eq!((task.status, task.seen.get()), (Some(Code::Int(5)), Some(moment(900).wall)));
 }
 
 #[test]
