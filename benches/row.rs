@@ -14,7 +14,7 @@ pub struct Effort {
 }
 
 impl Effort {
-    /// That of the figures in docs/performance.md.
+    /// The effort behind the figures in docs/performance.md.
     pub const FULL: Self = Self { rounds: 5, window: Duration::from_secs(3), warm: Duration::from_secs(1) };
     const TINY: Self =
         Self { rounds: 1, window: Duration::from_millis(300), warm: Duration::from_millis(200) };

@@ -13,6 +13,7 @@ pub mod sim;
 mod usage;
 pub mod wait;
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -26,13 +27,21 @@ use self::live::{Connection, Selector};
 use crate::api::client::ClientError;
 use crate::clock::Clock;
 use crate::daemon;
+use crate::lines::line::Level;
 use crate::problem::{Problem, chain, lines};
+use crate::telemetry;
 use crate::units::Span;
 
 /// Watches asynchronous tasks of Tencent Cloud until they finish, and delivers the result to your systems.
 #[derive(Parser)]
 #[command(bin_name = "opwatch", version, about, max_term_width = 100, disable_help_subcommand = true, after_help = help::BEGINNING)]
 struct Cli {
+    /// Log more: level debug, in place of [log] level
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    verbose: bool,
+    /// Log less: warnings and errors, in place of [log] level
+    #[arg(short, long, global = true)]
+    quiet: bool,
     #[command(subcommand)]
     command: CliCommand,
 }
@@ -367,7 +376,7 @@ pub fn command() -> clap::Command {
 
 /// Parses the command line, runs the command, and prints errors.
 pub fn main() -> ExitCode {
-    let arguments = match Cli::try_parse() {
+    let arguments = match Cli::try_parse_from(in_our_order(std::env::args_os().collect())) {
         Ok(arguments) => arguments,
         Err(error) => match usage::message(&error) {
             Some(what) => {
@@ -378,6 +387,11 @@ pub fn main() -> ExitCode {
             None => error.exit(),
         },
     };
+    match (arguments.verbose, arguments.quiet) {
+        (true, _) => telemetry::override_level(Level::Debug),
+        (false, true) => telemetry::override_level(Level::Warn),
+        (false, false) => {}
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = runtime.map_err(CommandFailure::Runtime).and_then(|runtime| {
         let result = runtime.block_on(dispatch(arguments.command));
@@ -394,6 +408,30 @@ pub fn main() -> ExitCode {
             ExitCode::from(failure.exit_code())
         }
     }
+}
+
+/// The arguments in the order of this program: a configuration before the command moves behind it, and `help COMMAND` is
+/// `COMMAND --help`.
+fn in_our_order(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let text = |argument: &OsString| argument.to_str().map(str::to_owned).unwrap_or_default();
+    let mut moved = Vec::new();
+    let mut at = 1;
+    while let Some(argument) = arguments.get(at).map(text) {
+        let is_joined = argument.starts_with("--config=") || argument.starts_with("-c") && argument.len() > 2;
+        match argument.as_str() {
+            "-c" | "--config" if arguments.len() > at + 1 => moved.extend(arguments.drain(at..at + 2)),
+            _ if is_joined => moved.extend(arguments.drain(at..=at)),
+            _ if argument.starts_with('-') => at += 1,
+            _ => break,
+        }
+    }
+    if arguments.get(at).is_some_and(|argument| argument == "help") {
+        arguments.remove(at);
+        moved.push("--help".into());
+    }
+    let end = arguments.iter().position(|argument| argument == "--").unwrap_or(arguments.len());
+    arguments.splice(end..end, moved);
+    arguments
 }
 
 /// An address to listen on, or the fix; clap names the argument.

@@ -20,6 +20,9 @@ use crate::telemetry::{self, Surroundings};
 /// The time with only work on hold after which `--until-done` ends (docs/architecture.md §6).
 pub const HELD_FOR_LONG: Duration = Duration::from_secs(60);
 
+/// The usual name of a configuration.
+const NEARBY: &str = "opwatch.toml";
+
 /// Runs until SIGTERM or SIGINT, or until all work is done if that was requested.
 pub async fn run(
     path: &Path,
@@ -80,7 +83,11 @@ pub async fn load(path: PathBuf) -> Result<Loaded, CommandFailure> {
 
 fn load_now(path: &Path) -> Result<Loaded, Vec<Problem>> {
     if path == Path::new(DEFAULT_CONFIG) && files::metadata(path).is_err_and(|error| error.is_missing()) {
-        let what = "there is no such file; name yours with -c FILE, or write it: `opwatch check --help` has a first one, and `opwatch demo` needs none";
+        let what = if Path::new(NEARBY).is_file() {
+            "there is no such file, but this folder has an opwatch.toml; use it with -c opwatch.toml"
+        } else {
+            "there is no such file; name yours with -c FILE, or write it: `opwatch check --help` has a first one, and `opwatch demo` needs none"
+        };
         let place = Place { file: Some(path.to_owned()), ..Place::default() };
         return Err(vec![Problem::new(place, what)]);
     }

@@ -13,12 +13,9 @@ const COMMANDS_ELSEWHERE: [(&str, &str); 7] = [
     ("test", "write `opwatch check -c FILE`, or `opwatch events test -c FILE`"),
 ];
 /// The same for options.
-const OPTIONS_ELSEWHERE: [(&str, &str); 5] = [
-    ("--log-level", "set [log] level, or RUST_LOG=debug"),
-    ("--verbose", "set [log] level, or RUST_LOG=debug"),
-    ("-v", "set [log] level, or RUST_LOG=debug"),
-    ("--quiet", "set [log] level"),
-    ("-q", "set [log] level"),
+const OPTIONS_ELSEWHERE: [(&str, &str); 2] = [
+    ("--log-level", "write -v or -q, set [log] level, or RUST_LOG=debug"),
+    ("--debug", "write -v, set [log] level, or RUST_LOG=debug"),
 ];
 /// Options that are never suggested: a wrong guess would do harm.
 const HARMFUL: [&str; 1] = ["--allow-removals"];
@@ -43,7 +40,7 @@ pub fn message(error: &Error) -> Option<String> {
     Some(if is(&[ErrorKind::InvalidSubcommand]) {
         let written = text(error, ContextKind::InvalidSubcommand).unwrap_or_default();
         match (written.as_str(), text(error, ContextKind::SuggestedSubcommand)) {
-            ("help" | "version", _) => {
+            ("version", _) => {
                 format!("{written}: is not a command; write {} --{written}", command(error))
             }
             (written, _) if elsewhere(&COMMANDS_ELSEWHERE, written).is_some() => {

@@ -268,15 +268,37 @@ fn is_there(path: &Path) -> bool {
     !files::metadata(path).is_err_and(|error| error.is_missing())
 }
 
+/// The value of a variable without the line ends after it. Quotes, blanks and letters that no credential has are
+/// refused: every poll would be.
+fn plain<'a>(variable: &'static str, value: &'a str) -> Result<&'a str, UnusableCredentials> {
+    let value = value.trim_end_matches(['\r', '\n']);
+    let wrong = |what: &str| Err(UnusableCredentials { variable: Some(variable), what: what.to_owned() });
+    if value.is_empty() {
+        wrong("holds a line end alone; write the value, or unset it")
+    } else if value.starts_with(['"', '\'']) || value.ends_with(['"', '\'']) {
+        wrong("has quotes that are a part of the value; write it without them")
+    } else if value.contains(char::is_whitespace) {
+        wrong("holds blanks or line ends; write the value alone")
+    } else if !value.is_ascii() {
+        wrong("holds letters that no credential has; copy it again from the console")
+    } else {
+        Ok(value)
+    }
+}
+
 /// The SDK's variables; half a pair is an error, reported for the variable that is set.
 fn from_environment(environment: &Environment) -> Result<Option<Credentials>, UnusableCredentials> {
     let half = |variable, what| Err(UnusableCredentials { variable: Some(variable), what });
     match (environment.filled(ID), environment.filled(KEY)) {
-        (Some(id), Some(key)) => Ok(Some(Credentials {
-            secret_id: id.to_owned(),
-            secret_key: Secret::new(key),
-            token: TOKENS.iter().find_map(|name| environment.filled(name)).map(Secret::new),
-        })),
+        (Some(id), Some(key)) => {
+            let token = TOKENS.iter().find_map(|name| environment.filled(name));
+            let token = token.map(|token| token.trim_end_matches(['\r', '\n']));
+            Ok(Some(Credentials {
+                secret_id: plain(ID, id)?.to_owned(),
+                secret_key: Secret::new(plain(KEY, key)?),
+                token: token.map(Secret::new),
+            }))
+        }
         (Some(_), None) => half(ID, format!("is set and {KEY} {}; set both", environment.why_not(KEY))),
         (None, Some(_)) => half(KEY, format!("is set and {ID} {}; set both", environment.why_not(ID))),
         (None, None) => Ok(None),

@@ -116,6 +116,9 @@ const CASES: &[Wrong] = &[
     (&[(MAIN, "[poll]\njitter = 0.1"), ("conf.d/a.toml", "[poll"), ("conf.d/b.toml", "poll = ")], &[], &[("conf.d/a.toml:1: ", "close the section's name"), ("conf.d/b.toml:1: ", "write after the `=`")]),
     // Credentials.
     (&[(MAIN, "[accounts.default]\nregion = 'bj'")], &[], &[("opwatch.toml:1: accounts.default: ", "has no credentials")]),
+    (&[(MAIN, "[accounts.default]\nregion = 'bj'")], &[("TENCENTCLOUD_SECRET_ID", "\"AKID\""), ("TENCENTCLOUD_SECRET_KEY", "hunter2")], &[("opwatch.toml:1: accounts.default: ", "TENCENTCLOUD_SECRET_ID has quotes that are a part of the value")]),
+    (&[(MAIN, "[accounts.default]\nregion = 'bj'")], &[("TENCENTCLOUD_SECRET_ID", "AKID"), ("TENCENTCLOUD_SECRET_KEY", "hunter2 ")], &[("opwatch.toml:1: accounts.default: ", "TENCENTCLOUD_SECRET_KEY holds blanks or line ends")]),
+    (&[(MAIN, "[accounts.default]\nregion = 'bj'")], &[("TENCENTCLOUD_SECRET_ID", "AK\u{ff29}D"), ("TENCENTCLOUD_SECRET_KEY", "hunter2\n")], &[("opwatch.toml:1: accounts.default: ", "TENCENTCLOUD_SECRET_ID holds letters that no credential has")]),
     (&[(MAIN, "[accounts.default]\nsecret_id = 'AKID'")], CREDENTIALS, &[("opwatch.toml:2: accounts.default.secret_id: ", "secret_key_file")]),
     (&[(MAIN, "[accounts.default]\nsecret_key = 'hunter2'")], CREDENTIALS, &[("opwatch.toml:2: accounts.default.secret_key: ", "secret_id")]),
     (&[(MAIN, "[accounts.default]\nsecret_id = 'AKID'\nsecret_key = 'hunter2'\nsecret_key_file = 'k'")], &[], &[("opwatch.toml:4: accounts.default.secret_key_file: ", "keep one")]),

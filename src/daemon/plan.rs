@@ -2,7 +2,7 @@
 //!
 //! The plan is made from the parts of the daemon, without the store, which is neither opened nor created.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::{Error, build_sinks, catalogue, cloud, not_opened, routes};
@@ -201,7 +201,56 @@ impl Plan {
     /// All warnings, those of the configuration first.
     pub fn doubts(&self, loaded: &Loaded) -> Vec<String> {
         let own = loaded.doubts.iter().map(Problem::to_string);
-        own.chain(self.keys.iter().flat_map(|key| key.doubts(&loaded.poll))).collect()
+        let placeholders = loaded.accounts.iter().filter(|(_, account)| is_placeholder(&account.secret_id));
+        let placeholders = placeholders.map(|(name, account)| {
+            format!(
+                "account {name}: secret_id {:?} is a placeholder; write the SecretId that the console shows",
+                account.secret_id
+            )
+        });
+        let targets = self.keys.iter().flat_map(|key| &key.targets).map(|(target, _)| target);
+        let regions: BTreeSet<_> = targets
+            .filter_map(|target| {
+                let Target { account, region, .. } = &**target;
+                let code = likely_region(region)?;
+                Some(format!("account {account}: no region is called {region:?}; write {code}"))
+            })
+            .collect();
+        own.chain(placeholders)
+            .chain(regions)
+            .chain(self.keys.iter().flat_map(|key| key.doubts(&loaded.poll)))
+            .collect()
+    }
+}
+
+/// Whether a SecretId is that of an example.
+fn is_placeholder(secret_id: &str) -> bool {
+    let rest = secret_id.trim_start_matches("AKID");
+    rest.contains("...")
+        || !rest.is_empty() && rest.chars().all(|letter| matches!(letter, 'x' | 'X' | '*' | '.' | '-' | '_'))
+}
+
+/// The names of cities that people write in place of a region: each with its codes of API 2.0 and API 3.0
+/// (docs/tencent-cloud-api.md §1).
+const CITIES: [(&str, &str, &str); 6] = [
+    ("beijing", "bj", "ap-beijing"),
+    ("shanghai", "sh", "ap-shanghai"),
+    ("guangzhou", "gz", "ap-guangzhou"),
+    ("chengdu", "cd", "ap-chengdu"),
+    ("chongqing", "cq", "ap-chongqing"),
+    ("hongkong", "hk", "ap-hongkong"),
+];
+
+/// The likely region in place of one that does not exist; `None`: it may exist.
+fn likely_region(region: &str) -> Option<String> {
+    let lower = region.to_lowercase().replace(['_', ' '], "-");
+    let city = lower.trim_start_matches("ap-").trim_start_matches("cn-").replace('-', "");
+    let found = CITIES.iter().find(|(name, ..)| *name == city);
+    match found {
+        Some((_, _, code)) if region == *code => None,
+        Some((_, short, code)) => Some(format!("{short} (API 2.0) or {code} (API 3.0)")),
+        None if lower != region => Some(lower),
+        None => None,
     }
 }
 

@@ -148,6 +148,12 @@ pub fn place(config: &Config) -> Result<String, Error> {
 /// A reason why the place of a store may lose data, and the fix. `None`: there is no such reason.
 pub fn doubt(config: &Config) -> Option<String> {
     let path = sqlite::location_to_be(config, |name| std::env::var_os(name)).ok()?;
+    if let Some(folder) = sqlite::read_only_folder(&path) {
+        let folder = folder.display();
+        return Some(format!(
+            "this user cannot write to {folder}; check as the user of the daemon, or change its owner"
+        ));
+    }
     let file_system = sqlite::network(&path)?;
     Some(format!(
         "is on a network file system ({file_system}), where locks and syncs may fail; use a local disk"

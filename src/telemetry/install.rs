@@ -62,7 +62,17 @@ fn subscriber(layer: BoxedLayer, filter: EnvFilter) -> impl Subscriber + Send + 
     Registry::default().with(layer).with(filter).with(libraries_at_most_warn())
 }
 
+/// The level that the command line has in place of the configured one.
+static OVERRIDE: OnceLock<Level> = OnceLock::new();
+
+/// Uses this level in place of every configured one. Call it before [`init`].
+pub fn override_level(level: Level) {
+    // A second call changes nothing.
+    let _ = OVERRIDE.set(level);
+}
+
 fn filter(level: Level, rust_log: &str) -> Result<EnvFilter, ParseError> {
+    let level = OVERRIDE.get().copied().unwrap_or(level);
     let directives =
         [level.name(), rust_log.trim()].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>();
     EnvFilter::builder().parse(directives.join(","))

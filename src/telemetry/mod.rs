@@ -7,7 +7,7 @@ pub mod surroundings;
 mod install;
 mod layer;
 
-pub use install::{init, set_level};
+pub use install::{init, override_level, set_level};
 pub use surroundings::{ResolvedFormat, Surroundings};
 
 use serde::{Deserialize, Serialize};

@@ -217,7 +217,7 @@ fn commands(texts: &Texts, live: bool) -> String {
         ),
         false => (
             "Commands",
-            "`opwatch COMMAND --help` has examples. [Exit codes](exit-codes.md) are on their own page.",
+            "`opwatch COMMAND --help` has examples. [Exit codes](exit-codes.md) are on their own page. Each command takes `-v` (level debug) and `-q` (warnings and errors) in place of `[log] level`; `RUST_LOG` refines it by module. `-c FILE` may also stand before the command.",
         ),
     };
     let mut page = format!("# {}\n\n", texts.of(title));
@@ -245,7 +245,10 @@ fn describe(texts: &Texts, command: &clap::Command, live: bool, page: &mut Strin
     for paragraph in about.split("\n\n") {
         let _written = writeln!(page, "{}\n", texts.of(&paragraph.replace('\n', " ")));
     }
-    let arguments: Vec<_> = command.get_arguments().filter(|argument| argument.get_id() != "help").collect();
+    let arguments: Vec<_> = command
+        .get_arguments()
+        .filter(|argument| argument.get_id() != "help" && !argument.is_global_set())
+        .collect();
     if arguments.is_empty() {
         return;
     }

@@ -11,12 +11,14 @@ async fn a_wrong_command_line_is_reported_on_one_line_with_what_to_write_and_exi
     for (typed, expected) in [
         ("chekc", "chekc: there is no such command; did you mean `check`?"),
         ("statsu", "statsu: there is no such command; did you mean `status`?"),
-        ("help", "help: is not a command; write opwatch --help"),
         ("version", "version: is not a command; write opwatch --version"),
         ("events lst", "lst: there is no such command; did you mean `test` or `list`?"),
         ("events retry", "retry: there is no such command; see opwatch events --help"),
         ("--hlep", "--hlep: there is no such option; did you mean `--help`?"),
-        ("-v", "-v: there is no such option; set [log] level, or RUST_LOG=debug"),
+        (
+            "--log-level",
+            "--log-level: there is no such option; write -v or -q, set [log] level, or RUST_LOG=debug",
+        ),
         ("check --conifg x", "--conifg: there is no such option; did you mean `--config`?"),
         ("run --untildone", "--untildone: there is no such option; did you mean `--until-done`?"),
         ("check opwatch.toml", "opwatch.toml: does not belong here; did you mean -c opwatch.toml?"),
@@ -55,6 +57,13 @@ async fn a_wrong_command_line_is_reported_on_one_line_with_what_to_write_and_exi
 async fn without_any_configuration_a_newcomer_is_reported_how_to_begin() {
     let cloud = cloud(Scenario::default()).await;
     let home = Home::new(&cloud, "");
+    let nearby = output_of(home.opwatch(&["run"]).spawn().unwrap()).await;
+    assert!(
+        nearby.stderr.ends_with("but this folder has an opwatch.toml; use it with -c opwatch.toml\n"),
+        "{}",
+        nearby.stderr
+    );
+    std::fs::remove_file(home.path("opwatch.toml")).unwrap();
     for command in [&["check"][..], &["run"], &["events", "test"]] {
         let ended = output_of(home.opwatch(command).spawn().unwrap()).await;
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{command:?}");
@@ -98,7 +107,7 @@ async fn words_of_other_tools_get_the_words_that_help_and_no_harmful_option_is_s
         ("logs", "journalctl -u opwatch"),
         ("validate", "opwatch check -c FILE"),
         ("run --log-level debug", "[log] level"),
-        ("run -v", "[log] level"),
+        ("run --debug", "write -v"),
         ("run --allow-removal", "opwatch run --help"),
     ] {
         let arguments: Vec<_> = typed.split(' ').collect();
@@ -107,6 +116,18 @@ async fn words_of_other_tools_get_the_words_that_help_and_no_harmful_option_is_s
         assert!(ended.stderr.contains(wanted) && !ended.stderr.contains("mean `--allow"), "{}", ended.stderr);
     }
     home.list([1]);
+    for typed in ["-c opwatch.toml check", "-v -c opwatch.toml check", "--config=opwatch.toml check -q"] {
+        let checked = output_of(home.opwatch(&typed.split(' ').collect::<Vec<_>>()).spawn().unwrap()).await;
+        assert_eq!(checked.code, Some(0), "{typed}: {}", checked.stderr);
+    }
+    for (typed, direct) in
+        [("help wait", "wait --help"), ("help events list", "events list --help"), ("help", "--help")]
+    {
+        let shown = async |typed: &str| {
+            output_of(home.opwatch(&typed.split(' ').collect::<Vec<_>>()).spawn().unwrap()).await.stdout
+        };
+        assert_eq!(shown(typed).await, shown(direct).await);
+    }
     let checked = output_of(home.opwatch(&["check", "-c", "opwatch.toml"]).spawn().unwrap()).await;
     assert_eq!(checked.code, Some(0), "the type of the log may be written: {}", checked.stderr);
 }

@@ -5,6 +5,8 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Access, access};
+
 use super::connect::UnusableStore;
 use crate::store::{Config, Error};
 
@@ -41,6 +43,14 @@ pub fn location_to_be(
         return Err(refused(&file, UnusableStore::NoFolder));
     }
     Ok(file)
+}
+
+/// The folder of the database, if it exists and this user cannot create files in it.
+pub fn read_only_folder(file: &Path) -> Option<&Path> {
+    let folder =
+        file.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder })?;
+    let can_write = access(folder, Access::WRITE_OK | Access::EXEC_OK).is_ok();
+    (folder.is_dir() && !can_write).then_some(folder)
 }
 
 /// Opening a FIFO would block, and SQLite has no message for a device.

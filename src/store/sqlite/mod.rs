@@ -36,7 +36,7 @@ use rusqlite::Connection;
 pub use self::file_system::network;
 use self::files::Files;
 use self::inline::Inline;
-pub use self::location::{location, location_to_be, path_of, url_of};
+pub use self::location::{location, location_to_be, path_of, read_only_folder, url_of};
 use self::lock::Lock;
 use self::trouble::Patience;
 use self::wal::Wal;
