@@ -7,7 +7,7 @@ pub const BEGINNING: &str = "\
 First steps:
   opwatch demo                  shows opwatch at work, without credentials
   opwatch wait ID --region bj   waits for a task, without a configuration
-  opwatch check --help          shows a first configuration";
+  opwatch init                  writes a first configuration, and checks it";
 
 /// Of the commands to a running daemon.
 pub const LIVE: &str = "\
@@ -64,6 +64,18 @@ pub static CHECK_WITH_AN_EXAMPLE: LazyLock<String> = LazyLock::new(|| {
          Examples:\n  opwatch check -c opwatch.toml\n  opwatch check -c opwatch.toml --live"
     )
 });
+
+/// Of `init`.
+pub const INIT: &str = "\
+Exit codes:
+  0  the configuration is written and valid
+  1  it is written, but an account or a sink is unreachable for now
+  2  nothing is written, or the configuration is not valid
+  5  it is written, but the credentials or a sink are refused
+
+Examples:
+  opwatch init
+  opwatch init --region bj --secret-id AKID... --secret-key-file key 1000800001";
 
 /// Of `wait`.
 pub const WAIT: &str = "\

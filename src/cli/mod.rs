@@ -4,6 +4,7 @@ pub mod check;
 pub mod demo;
 pub mod events;
 mod help;
+pub mod init;
 pub mod live;
 pub mod operations;
 pub mod print;
@@ -70,6 +71,12 @@ enum CliCommand {
         #[arg(long)]
         allow_removals: bool,
     },
+    /// Write a first configuration, by options and questions, and check it
+    ///
+    /// A SecretKey that is typed is kept in the file secret_key beside it. Credentials in TENCENTCLOUD_SECRET_ID and
+    /// TENCENTCLOUD_SECRET_KEY are used as they are.
+    #[command(after_help = help::INIT)]
+    Init(init::InitArguments),
     /// Validate a configuration, and print its tasks, rates and sinks
     ///
     /// Nothing is started or changed. Without --live, nothing is sent.
@@ -476,6 +483,7 @@ async fn dispatch(command: CliCommand) -> Result<(), CommandFailure> {
         CliCommand::Run { file, until_done, allow_removals } => {
             run::run(&file.config, until_done, allow_removals, clock).await
         }
+        CliCommand::Init(arguments) => init::run(arguments, clock).await,
         CliCommand::Check { file, live } => check::run(&file.config, live, clock).await,
         CliCommand::Wait(arguments) => wait::run(arguments, clock).await,
         CliCommand::Events { command } => on_events(command, clock).await,

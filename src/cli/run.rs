@@ -86,7 +86,7 @@ fn load_now(path: &Path) -> Result<Loaded, Vec<Problem>> {
         let what = if Path::new(NEARBY).is_file() {
             "there is no such file, but this folder has an opwatch.toml; use it with -c opwatch.toml"
         } else {
-            "there is no such file; name yours with -c FILE, or write it: `opwatch check --help` has a first one, and `opwatch demo` needs none"
+            "there is no such file; name yours with -c FILE, or let `opwatch init` write one; `opwatch demo` needs none"
         };
         let place = Place { file: Some(path.to_owned()), ..Place::default() };
         return Err(vec![Problem::new(place, what)]);

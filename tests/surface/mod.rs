@@ -12,6 +12,7 @@ mod events;
 mod exec;
 mod files;
 mod hostile;
+mod init;
 mod live;
 mod log;
 mod network;

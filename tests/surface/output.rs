@@ -14,6 +14,7 @@ const COMMANDS: &[&[&str]] = &[
     &["run"],
     &["wait"],
     &["check"],
+    &["init"],
     &["events"],
     &["events", "test"],
     &["demo"],

@@ -70,7 +70,7 @@ async fn without_any_configuration_a_newcomer_is_reported_how_to_begin() {
         for part in [
             "opwatch: /etc/opwatch/opwatch.toml: there is no such file; ",
             "-c FILE",
-            "`opwatch check --help`",
+            "`opwatch init`",
             "`opwatch demo`",
         ] {
             assert!(

@@ -1,0 +1,228 @@
+//! `opwatch init`: writes a first configuration from options and questions, and checks it.
+
+use std::fs::OpenOptions;
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use toml::Value;
+
+use super::{CommandFailure, check, print};
+use crate::clock::Clock;
+use crate::problem::{Place, Problem};
+
+/// For their owner alone: the configuration may name secrets.
+const FILE_MODE: u32 = 0o600;
+/// The name of a new file with the SecretKey, beside the configuration.
+const KEY_FILE: &str = "secret_key";
+/// The variables of credentials: both are used by a configuration without credentials.
+const VARIABLES: [&str; 2] = ["TENCENTCLOUD_SECRET_ID", "TENCENTCLOUD_SECRET_KEY"];
+
+/// The options of the command. A missing value is asked for on a terminal.
+#[derive(clap::Args)]
+pub struct InitArguments {
+    /// The configuration to write; an existing file is never changed
+    #[arg(short, long, value_name = "FILE", default_value = "opwatch.toml")]
+    config: PathBuf,
+    /// The region of the tasks, such as bj
+    #[arg(long, value_name = "REGION")]
+    region: Option<String>,
+    /// The SecretId
+    #[arg(long, value_name = "ID")]
+    secret_id: Option<String>,
+    /// A file that holds the SecretKey alone
+    #[arg(long, value_name = "FILE")]
+    secret_key_file: Option<PathBuf>,
+    /// The API version of the operation `bm`: 2.0 or 3.0
+    #[arg(long, value_name = "VERSION")]
+    api: Option<String>,
+    /// An address in place of that of the cloud
+    #[arg(long, value_name = "URL")]
+    endpoint: Option<String>,
+    /// A webhook that gets the events
+    #[arg(long, value_name = "URL")]
+    webhook: Option<String>,
+    /// The ids of the first tasks
+    #[arg(value_name = "ID")]
+    tasks: Vec<String>,
+    /// Do not check the new configuration with one request and one connection to each sink
+    #[arg(long)]
+    offline: bool,
+}
+
+/// The values of a new configuration.
+struct Answers {
+    region: String,
+    /// The SecretId and the key file. `None`: both are in the environment.
+    credentials: Option<(String, PathBuf)>,
+    api: Option<String>,
+    endpoint: Option<String>,
+    webhook: Option<String>,
+    tasks: Vec<String>,
+}
+
+/// Asks for what is missing, writes the file, and checks it.
+///
+/// # Errors
+/// When a value is missing and nobody can be asked, when a file exists or cannot be written, or as of `check`.
+pub async fn run(arguments: InitArguments, clock: Clock) -> Result<(), CommandFailure> {
+    let InitArguments { config, offline, .. } = &arguments;
+    let (config, offline) = (config.clone(), *offline);
+    if config.symlink_metadata().is_ok() {
+        return Err(at(&config, "exists already, and is not changed; name another file with -c FILE").into());
+    }
+    let answers = asked(arguments, &config)?;
+    write_new(&config, text(&answers).as_bytes())?;
+    let shown = config.display();
+    print::line(&format!("{shown} is written.\n"))?;
+    let checked = check::run(&config, !offline, clock).await;
+    if checked.is_ok() {
+        let next = format!("\nNext: add tasks to {shown}, then start the daemon: opwatch run -c {shown}");
+        print::line(&next)?;
+    }
+    checked
+}
+
+fn asked(arguments: InitArguments, config: &Path) -> Result<Answers, CommandFailure> {
+    let InitArguments { region, secret_id, secret_key_file, api, endpoint, webhook, tasks, .. } = arguments;
+    let asks = io::stdin().is_terminal() && io::stderr().is_terminal();
+    let answer = |given: Option<String>, option: &str, question: &str, default: &str| match given {
+        Some(given) => Ok(given),
+        None if asks => Ok(answer_to(question, default)?),
+        None if default.is_empty() => Err(missing(option)),
+        None => Ok(default.to_owned()),
+    };
+    let optional = |given: Option<String>, question: &str| match given {
+        Some(given) => Ok(Some(given)),
+        None if asks => Ok(Some(answer_to(question, "")?).filter(|answer| !answer.is_empty())),
+        None => Ok::<_, CommandFailure>(None),
+    };
+    let region = answer(region, "--region", "Region of the tasks", "bj")?;
+    let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let has_variables = VARIABLES.iter().all(|name| is_set(&name));
+    let credentials = if secret_id.is_none() && secret_key_file.is_none() && has_variables {
+        None
+    } else {
+        let id = answer(secret_id, "--secret-id", "SecretId", "")?;
+        let key = match secret_key_file {
+            Some(file) => file,
+            None if asks => key_file(config)?,
+            None => return Err(missing("--secret-key-file")),
+        };
+        Some((id, key))
+    };
+    let api = optional(api, "API version, 2.0 or 3.0 (empty: 2.0)")?;
+    let webhook = optional(webhook, "URL of a webhook (empty: none)")?;
+    let tasks = if tasks.is_empty() {
+        optional(None, "Task ids, separated by blanks (empty: none yet)")?
+            .map(|ids| ids.split([' ', ',']).filter(|id| !id.is_empty()).map(str::to_owned).collect())
+            .unwrap_or_default()
+    } else {
+        tasks
+    };
+    Ok(Answers { region, credentials, api, endpoint, webhook, tasks })
+}
+
+/// Asks for the SecretKey without showing it, and keeps it in a file of its own beside the configuration.
+fn key_file(config: &Path) -> Result<PathBuf, CommandFailure> {
+    let path = config.with_file_name(KEY_FILE);
+    if path.symlink_metadata().is_ok() {
+        let what = "exists already; use it with --secret-key-file, or move it away";
+        return Err(at(&path, what).into());
+    }
+    let key = rpassword::prompt_password("SecretKey (not shown): ").map_err(unreadable)?;
+    let key = key.trim();
+    if key.is_empty() {
+        return Err(missing("--secret-key-file"));
+    }
+    write_new(&path, format!("{key}\n").as_bytes())?;
+    Ok(PathBuf::from(KEY_FILE))
+}
+
+/// The answer of the terminal; an empty one is the default.
+fn answer_to(question: &str, default: &str) -> Result<String, CommandFailure> {
+    let default_shown = if default.is_empty() { String::new() } else { format!(" [{default}]") };
+    let mut stderr = io::stderr().lock();
+    // An error shows at the next read.
+    let _ = write!(stderr, "{question}{default_shown}: ");
+    let _ = stderr.flush();
+    let mut line = String::new();
+    if io::stdin().lock().read_line(&mut line).map_err(unreadable)? == 0 {
+        return Err(CommandFailure::Closed);
+    }
+    let answer = line.trim();
+    Ok(if answer.is_empty() { default } else { answer }.to_owned())
+}
+
+fn unreadable(error: io::Error) -> CommandFailure {
+    at(Path::new("standard input"), format!("cannot be read: {error}; give the values as options")).into()
+}
+
+fn missing(option: &str) -> CommandFailure {
+    let place = Place { key: Some(option.to_owned()), ..Place::default() };
+    Problem::new(place, "is missing; write it, or start opwatch init on a terminal, which asks").into()
+}
+
+fn at(path: &Path, what: impl Into<String>) -> Problem {
+    Problem::new(Place { file: Some(path.to_owned()), ..Place::default() }, what.into())
+}
+
+/// A new file for its owner alone. An existing one is an error.
+fn write_new(path: &Path, bytes: &[u8]) -> Result<(), CommandFailure> {
+    let file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(path);
+    let written = file.and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
+    written.map_err(|error| at(path, format!("cannot be written: {error}; name another folder")).into())
+}
+
+/// The configuration: the values, and what a first user changes next.
+fn text(answers: &Answers) -> String {
+    let Answers { region, credentials, api, endpoint, webhook, tasks } = answers;
+    let quoted = |text: &str| Value::from(text).to_string();
+    let ids = tasks.iter().map(|id| id.parse::<u64>().map_or_else(|_| quoted(id), |id| id.to_string()));
+    let ids: Vec<_> = ids.collect();
+    let mut lines = vec![
+        "# Task ids. More of them, one on each line, belong into a file that `task_files` names.".to_owned(),
+        format!("tasks = [{}]", ids.join(", ")),
+        String::new(),
+        "[accounts.default]".to_owned(),
+        format!("region = {}", quoted(region)),
+    ];
+    match credentials {
+        Some((id, key)) => {
+            lines.push(format!("secret_id = {}", quoted(id)));
+            lines.push(format!("secret_key_file = {}", quoted(&key.to_string_lossy())));
+        }
+        None => lines.push(format!("# The credentials are those of {}.", VARIABLES.join(" and "))),
+    }
+    lines.extend(api.iter().map(|api| format!("api = {}", quoted(api))));
+    lines.extend(endpoint.iter().map(|url| format!("endpoint = {}", quoted(url))));
+    lines.push("\n# Each event is a line of JSON in this file.\n[sinks.audit]\ntype = \"file\"\npath = \"events.jsonl\"".to_owned());
+    if let Some(url) = webhook {
+        lines.push(format!("\n[sinks.hook]\ntype = \"webhook\"\nurl = {}", quoted(url)));
+    }
+    lines.push("\n[store]\nurl = \"sqlite:opwatch.db\"\n".to_owned());
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_answer_is_a_value_of_the_file_however_it_is_written() {
+        let answers = Answers {
+            region: "b\"j".to_owned(),
+            credentials: Some(("AKID\n".to_owned(), "a b".into())),
+            api: Some("3.0".to_owned()),
+            endpoint: None,
+            webhook: Some("https://h/?a='\"".to_owned()),
+            tasks: vec!["1".to_owned(), "00042".to_owned(), "task-x".to_owned()],
+        };
+        let table: toml::Table = text(&answers).parse().unwrap();
+        let account = &table["accounts"]["default"];
+        assert_eq!(account["region"].as_str(), Some("b\"j"));
+        assert_eq!(account["secret_id"].as_str(), Some("AKID\n"));
+        assert_eq!(table["sinks"]["hook"]["url"].as_str(), Some("https://h/?a='\""));
+        assert_eq!(table["tasks"].to_string(), "[1, 42, \"task-x\"]");
+    }
+}
