@@ -1,6 +1,7 @@
 //! One file per subcommand: parse, call, print, exit code; no logic.
 
 pub mod check;
+mod complete;
 pub mod demo;
 pub mod events;
 mod help;
@@ -383,6 +384,10 @@ pub fn command() -> clap::Command {
 
 /// Parses the command line, runs the command, and prints errors.
 pub fn main() -> ExitCode {
+    // Ends the process if a shell asks.
+    clap_complete::CompleteEnv::with_factory(|| complete::with_values(command()))
+        .var(complete::VARIABLE)
+        .complete();
     let arguments = match Cli::try_parse_from(in_our_order(std::env::args_os().collect())) {
         Ok(arguments) => arguments,
         Err(error) => match usage::message(&error) {
@@ -507,7 +512,7 @@ async fn dispatch(command: CliCommand) -> Result<(), CommandFailure> {
         CliCommand::Demo => demo::run(clock).await,
         CliCommand::Sim { listen, scenario } => sim::run(listen, scenario.as_deref(), clock).await,
         CliCommand::Operations { show } => operations::run(show.as_deref()),
-        CliCommand::Completions { shell } => shell::completions(self::command(), shell),
+        CliCommand::Completions { shell } => shell::completions(shell),
         CliCommand::Man => shell::man(self::command()),
     }
 }

@@ -2,15 +2,21 @@
 
 use clap::Command;
 use clap_complete::Shell;
+use clap_complete::env::Shells;
 use clap_mangen::Man;
 
+use super::complete::VARIABLE;
 use super::{CommandFailure, print};
 
-/// Prints the completions of that shell.
-pub fn completions(mut command: Command, shell: Shell) -> Result<(), CommandFailure> {
-    let name = command.get_name().to_owned();
+/// Prints a script with which that shell asks this program for completions.
+pub fn completions(shell: Shell) -> Result<(), CommandFailure> {
+    const NAME: &str = "opwatch";
+    let shells = Shells::builtins();
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut command, name, &mut script);
+    if let Some(shell) = shells.completer(&shell.to_string()) {
+        let written = shell.write_registration(VARIABLE, NAME, NAME, NAME, &mut script);
+        written.map_err(CommandFailure::Output)?;
+    }
     print::document(&script)
 }
 

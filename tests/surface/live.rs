@@ -184,3 +184,33 @@ async fn new_events_are_followed() {
     drop(follower);
     ended(daemon).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shell_completes_what_the_daemon_knows() {
+    let (_cloud, home, _daemon) = running(&[41], "").await;
+    let offered = async |line: &str| {
+        let words: Vec<_> = line.split(' ').collect();
+        let index = words.len() - 1;
+        let mut command = home.opwatch(&[&["--"][..], &words].concat());
+        command.env("COMPLETE", "bash").env("_CLAP_COMPLETE_INDEX", index.to_string());
+        command
+            .env("_CLAP_IFS", "\n")
+            .env("_CLAP_COMPLETE_COMP_TYPE", "9")
+            .env("_CLAP_COMPLETE_SPACE", "true");
+        output_of(command.env("OPWATCH_CONFIG", "opwatch.toml").spawn().unwrap()).await.stdout
+    };
+    for (line, wanted) in [
+        ("opwatch show ", "41"),
+        ("opwatch pause task 4", "41"),
+        ("opwatch retry sink a", "audit"),
+        ("opwatch pause account ", "default"),
+        ("opwatch wait 1 --region ", "bj"),
+        ("opwatch operations --show b", "bm"),
+        ("opwatch check -c ", "opwatch.toml"),
+        ("opwatch che", "check"),
+    ] {
+        let offered = offered(line).await;
+        assert!(offered.lines().any(|word| word.trim() == wanted), "{line}: {offered}");
+    }
+    assert_eq!(offered("opwatch wait ").await.lines().find(|word| word.contains("toml")), None);
+}
