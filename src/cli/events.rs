@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use tokio_util::sync::CancellationToken;
 
 use super::run::{load, stop_on_signals};
@@ -11,8 +12,12 @@ use super::{CommandFailure, print};
 use crate::clock::{Clock, Wall};
 use crate::files;
 use crate::model::delivery::{Refusal, RefusalClass};
-use crate::model::event::{Ending, Event, EventContext, FinalEvent, final_event};
-use crate::model::reading::{Code, Outcome};
+use crate::model::event::{
+    Ending, Event, EventContext, FinalEvent, Finished, GroupCounts, Held, account, final_event, group,
+    overdue, progressed,
+};
+use crate::model::reading::{Class, Code, Fault, Outcome, Phase, Reading};
+use crate::model::step::Reason;
 use crate::model::task::{Settings, Target, TaskId};
 use crate::problem::{Place, Problem};
 use crate::section::suggestion;
@@ -34,13 +39,15 @@ pub async fn test(
     path: &Path,
     names: &[String],
     only_print: bool,
+    kind: TestType,
+    outcome: TestOutcome,
     clock: Clock,
 ) -> Result<(), CommandFailure> {
-    let event = event(clock.now().wall);
+    let event = event(kind, outcome, clock.now().wall);
     if only_print {
         return print::line(&event.body);
     }
-    let stop = stop_on_signals()?;
+    let stop = stop_on_signals(true)?;
     let loaded = load(path.to_owned()).await?;
     let chosen = chosen(&loaded.sinks, names)?;
     let surroundings = Surroundings::of_process();
@@ -78,8 +85,38 @@ impl NotAccepted {
     }
 }
 
-/// A finished task that is recognisable as a test, with a new id each time.
-fn event(now: Wall) -> Event {
+/// The type of a test event, by the words of `events` in a sink.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum TestType {
+    /// `task.finished`
+    #[default]
+    Finished,
+    /// `task.abandoned`, with the reason `deadline`
+    Abandoned,
+    /// `task.progressed`
+    Progressed,
+    /// `task.overdue`
+    Overdue,
+    /// `group.finished`
+    Group,
+    /// `account.held`
+    Trouble,
+}
+
+/// The outcome of a test event of type finished.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum TestOutcome {
+    /// Success
+    #[default]
+    Success,
+    /// Failure
+    Failure,
+    /// Success of some instances, failure of others
+    Partial,
+}
+
+/// An event that is recognisable as a test, with a new id each time.
+fn event(kind: TestType, outcome: TestOutcome, now: Wall) -> Event {
     let target = Target { account: TEST.into(), region: TEST.into(), operation: TEST.into() };
     let settings = Settings {
         name: Some(NAME.into()),
@@ -94,17 +131,52 @@ fn event(now: Wall) -> Event {
         sequence: 0,
     };
     let status = Code::Text("TEST".into());
-    let word = FinalEvent::Finished {
-        outcome: Outcome::Success,
-        status: &status,
-        instances: &[],
-        message: Some(MESSAGE),
+    let outcome = match outcome {
+        TestOutcome::Success => Outcome::Success,
+        TestOutcome::Failure => Outcome::Failure,
+        TestOutcome::Partial => Outcome::Partial,
     };
-    final_event(
-        &about,
-        &word,
-        &Ending { at: now, elapsed: Duration::ZERO, detected_within: None, polls: 1, errors: 0 },
-    )
+    let message = Some(MESSAGE.to_owned());
+    let ending = Ending { at: now, elapsed: Duration::ZERO, detected_within: None, polls: 1, errors: 0 };
+    match kind {
+        TestType::Finished => {
+            let word = FinalEvent::Finished {
+                outcome,
+                status: &status,
+                instances: &[],
+                message: message.as_deref(),
+            };
+            final_event(&about, &word, &ending)
+        }
+        TestType::Abandoned => {
+            let reason = Reason::Deadline;
+            let word =
+                FinalEvent::Abandoned { reason, status: Some(&status), last_seen_at: Some(now), error: None };
+            final_event(&about, &word, &ending)
+        }
+        TestType::Progressed => {
+            let reading = Reading {
+                phase: Phase::Running,
+                status: status.clone(),
+                instances: vec![],
+                known: true,
+                message,
+            };
+            progressed(&about, &reading, &Code::Text("BEFORE".into()), now)
+        }
+        TestType::Overdue => overdue(&about, Some(&status), Duration::ZERO, now),
+        TestType::Group => {
+            let counts = GroupCounts { success: 1, ..GroupCounts::default() };
+            let word = Finished { group: TEST, round: 1, counts, started_at: now, finished_at: now };
+            group(&word, now)
+        }
+        TestType::Trouble => {
+            let cause =
+                Fault { class: Class::Account, code: status, message: MESSAGE.to_owned(), retry_after: None };
+            let held = Held { account: TEST, pace_key: None, cause: &cause, since: now, number: 1, tasks: 0 };
+            account(&held, false, now)
+        }
+    }
 }
 
 /// Items of sinks, each with the sink's name.
@@ -177,7 +249,7 @@ mod tests {
 
     #[test]
     fn the_test_event_holds_to_the_schema_and_says_what_it_is() {
-        let event = event(Wall(1_764_000_000_000));
+        let event = event(TestType::Finished, TestOutcome::Success, Wall(1_764_000_000_000));
         let record = serde_json::from_str(&event.body).unwrap();
         assert_eq!(schema::reported(&record), [""; 0]);
         assert_eq!(
@@ -203,7 +275,8 @@ mod tests {
 
     #[test]
     fn no_real_task_and_no_other_test_has_its_id() {
-        assert_ne!(event(Wall(1)).id, event(Wall(2)).id);
+        let id = |at| event(TestType::Finished, TestOutcome::Success, Wall(at)).id;
+        assert_ne!(id(1), id(2));
         assert!(Operations::built_in().get(TEST).is_none());
     }
 }

@@ -64,7 +64,7 @@ struct Answers {
 /// Asks for what is missing, writes the file, and checks it.
 ///
 /// # Errors
-/// When a value is missing and nobody can be asked, when a file exists or cannot be written, or as of `check`.
+/// When a value is missing without a terminal, when a file exists or cannot be written, or as of `check`.
 pub async fn run(arguments: InitArguments, clock: Clock) -> Result<(), CommandFailure> {
     let InitArguments { config, offline, .. } = &arguments;
     let (config, offline) = (config.clone(), *offline);
@@ -139,7 +139,7 @@ fn key_file(config: &Path) -> Result<PathBuf, CommandFailure> {
     Ok(PathBuf::from(KEY_FILE))
 }
 
-/// The answer of the terminal; an empty one is the default.
+/// The line that is typed after a question; an empty one is the default.
 fn answer_to(question: &str, default: &str) -> Result<String, CommandFailure> {
     let default_shown = if default.is_empty() { String::new() } else { format!(" [{default}]") };
     let mut stderr = io::stderr().lock();

@@ -23,6 +23,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
+use self::events::{TestOutcome, TestType};
 use self::live::act::{Thing, Verb};
 use self::live::events::Selection;
 use self::live::{Connection, Selector};
@@ -174,6 +175,9 @@ enum CliCommand {
         /// Its responses. Without a scenario, every task ends within seconds
         #[arg(long, value_name = "FILE")]
         scenario: Option<PathBuf>,
+        /// A file for the configuration that polls it, which is replaced at each start; default: standard output
+        #[arg(long, value_name = "FILE")]
+        write: Option<PathBuf>,
     },
     /// Print the table of operations
     Operations {
@@ -283,6 +287,12 @@ enum EventsCommand {
         /// Print the event, and send nothing; needs no configuration
         #[arg(long, conflicts_with = "sinks")]
         print: bool,
+        /// The type of the event
+        #[arg(long = "type", value_name = "TYPE", value_enum, default_value_t)]
+        kind: TestType,
+        /// The outcome of a finished task
+        #[arg(long, value_name = "OUTCOME", value_enum, default_value_t)]
+        outcome: TestOutcome,
     },
 }
 
@@ -448,9 +458,18 @@ fn in_our_order(mut arguments: Vec<OsString>) -> Vec<OsString> {
 
 /// An address to listen on, or the fix; clap names the argument.
 fn address(written: &str) -> Result<SocketAddr, &'static str> {
-    written
+    let written =
+        written.strip_prefix("localhost:").map_or(written.to_owned(), |port| format!("127.0.0.1:{port}"));
+    let address: SocketAddr = written
         .parse()
-        .map_err(|_| "write an address and a port, such as 127.0.0.1:9465, or port 0 for a free one")
+        .map_err(|_| "write an address and a port, such as 127.0.0.1:9465, or port 0 for a free one")?;
+    if address.ip().is_loopback() {
+        Ok(address)
+    } else {
+        Err(
+            "write an address of this machine alone, such as 127.0.0.1:9465: opwatch sends plain http to no other",
+        )
+    }
 }
 
 fn span(written: &str) -> Result<Span, &'static str> {
@@ -478,7 +497,9 @@ async fn on_events(command: EventsCommand, clock: Clock) -> Result<(), CommandFa
         EventsCommand::Discard { connection, selection, ids } => {
             live::events::again(&connection, ids, &selection, true, clock).await
         }
-        EventsCommand::Test { sinks, file, print } => events::test(&file.config, &sinks, print, clock).await,
+        EventsCommand::Test { sinks, file, print, kind, outcome } => {
+            events::test(&file.config, &sinks, print, kind, outcome, clock).await
+        }
     }
 }
 
@@ -510,7 +531,9 @@ async fn dispatch(command: CliCommand) -> Result<(), CommandFailure> {
             live::act::reload(&connection, allow_removals, clock).await
         }
         CliCommand::Demo => demo::run(clock).await,
-        CliCommand::Sim { listen, scenario } => sim::run(listen, scenario.as_deref(), clock).await,
+        CliCommand::Sim { listen, scenario, write } => {
+            sim::run(listen, scenario.as_deref(), write.as_deref(), clock).await
+        }
         CliCommand::Operations { show } => operations::run(show.as_deref()),
         CliCommand::Completions { shell } => shell::completions(shell),
         CliCommand::Man => shell::man(self::command()),

@@ -30,7 +30,7 @@ pub async fn run(
     allow_removals: bool,
     clock: Clock,
 ) -> Result<(), CommandFailure> {
-    let signalled = stop_on_signals()?;
+    let signalled = stop_on_signals(false)?;
     files::descriptors::raise();
     let requests = requests_by_signals()?;
     let stop = signalled.child_token();
@@ -98,11 +98,12 @@ fn reload(path: PathBuf) -> Load {
     Arc::new(move || load_now(&path))
 }
 
+/// The number of SIGHUP.
+pub const HANGUP: u32 = 1;
+
 /// SIGHUP requests a reload, SIGUSR1 the status line. Signals that would end the daemon and mean nothing to it are
 /// ignored: SIGUSR2, and SIGXFSZ, so that a file at its size limit is a failed write.
 fn requests_by_signals() -> Result<mpsc::Receiver<PersonRequest>, CommandFailure> {
-    /// The number of SIGHUP.
-    const HANGUP: u32 = 1;
     /// The number of SIGXFSZ, on all architectures of Linux but MIPS and PA-RISC.
     const FILE_SIZE: i32 = 25;
     let listen = |kind| signal(kind).map_err(CommandFailure::Runtime);
@@ -134,17 +135,20 @@ fn requests_by_signals() -> Result<mpsc::Receiver<PersonRequest>, CommandFailure
 }
 
 /// Whether the process was started with that signal ignored, as by `nohup`.
-fn is_ignored(signal: u32) -> bool {
+pub fn is_ignored(signal: u32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
         .is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
 }
 
-/// A token that SIGTERM and SIGINT cancel.
-pub fn stop_on_signals() -> Result<CancellationToken, CommandFailure> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(CommandFailure::Runtime)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(CommandFailure::Runtime)?;
+/// A token that SIGTERM and SIGINT cancel, and SIGHUP where it has no other meaning. An ignored SIGHUP stays ignored.
+pub fn stop_on_signals(with_hangup: bool) -> Result<CancellationToken, CommandFailure> {
+    let listen = |kind| signal(kind).map_err(CommandFailure::Runtime);
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut hangup =
+        if with_hangup && !is_ignored(HANGUP) { Some(listen(SignalKind::hangup())?) } else { None };
     let stop = CancellationToken::new();
     let cancelled = stop.clone();
     #[expect(
@@ -155,6 +159,7 @@ pub fn stop_on_signals() -> Result<CancellationToken, CommandFailure> {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            Some(()) = async { hangup.as_mut()?.recv().await } => {}
         }
         cancelled.cancel();
     });

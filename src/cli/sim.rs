@@ -25,18 +25,27 @@ use crate::telemetry::{self, Format, Surroundings};
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Runs the command.
-pub async fn run(listen: SocketAddr, scenario: Option<&Path>, clock: Clock) -> Result<(), CommandFailure> {
-    let stop = stop_on_signals()?;
+///
+/// # Errors
+/// When the scenario is wrong, the address is in use, or the configuration cannot be written.
+pub async fn run(
+    listen: SocketAddr,
+    scenario: Option<&Path>,
+    write: Option<&Path>,
+    clock: Clock,
+) -> Result<(), CommandFailure> {
+    let stop = stop_on_signals(true)?;
     telemetry::init(
         &telemetry::Config { level: Level::Warn, format: Format::Text },
         Surroundings::of_process(),
     )?;
-    serve(listen, scenario, clock, &mut print::line, stop.cancelled()).await
+    serve(listen, scenario, write, clock, &mut print::line, stop.cancelled()).await
 }
 
 async fn serve(
     listen: SocketAddr,
     scenario: Option<&Path>,
+    write: Option<&Path>,
     clock: Clock,
     print: &mut dyn FnMut(&str) -> Result<(), CommandFailure>,
     end: impl Future<Output = ()>,
@@ -57,10 +66,24 @@ async fn serve(
     })?;
     let endpoint = sim.endpoint();
     print(&format!("# A simulated cloud runs at {endpoint} until it is interrupted."))?;
-    print("# To watch it, write this output into sim.toml and run `opwatch run -c sim.toml`:")?;
-    print("")?;
-    for line in config.iter().chain([&format!("endpoint = \"{endpoint}\"")]) {
-        print(line)?;
+    let endpoint = format!("endpoint = \"{endpoint}\"");
+    let lines: Vec<_> = config.iter().chain([&endpoint]).collect();
+    let file = match write {
+        Some(file) => {
+            let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+            std::fs::write(file, text).map_err(|error| {
+                let place = Place { file: Some(file.to_owned()), ..Place::default() };
+                Problem::new(place, format!("cannot be written: {error}; name another file"))
+            })?;
+            file.display().to_string()
+        }
+        None => "sim.toml".to_owned(),
+    };
+    let written = if write.is_some() { "use" } else { "write this output into sim.toml, and use" };
+    print(&format!("# To poll it, {written} `opwatch run -c {file}`, or `opwatch wait 1 -c {file}`."))?;
+    if write.is_none() {
+        print("")?;
+        lines.into_iter().try_for_each(|line| print(line))?;
     }
     show(&sim, clock, end).await?;
     sim.stop().await;
@@ -165,7 +188,7 @@ mod tests {
             lines.push(line.to_owned());
             Ok(())
         };
-        serve(listen, Some(&file), Clock::start(), &mut print, async {}).await.map(|()| lines)
+        serve(listen, Some(&file), None, Clock::start(), &mut print, async {}).await.map(|()| lines)
     }
 
     #[tokio::test]

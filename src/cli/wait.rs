@@ -21,6 +21,7 @@ pub use arguments::Arguments;
 pub use verdict::{Verdict, Worst};
 
 use super::CommandFailure;
+use super::run::{HANGUP, is_ignored};
 use crate::clock::Clock;
 use crate::config::Loaded;
 use crate::daemon::{Daemon, Ended, Options};
@@ -178,15 +179,15 @@ async fn show(mut shown: Shown<'_>) -> Result<(), CommandFailure> {
 
 /// Waits for a signal that stops the command, and returns its number.
 pub fn stopping_signal() -> Result<impl Future<Output = u8>, CommandFailure> {
-    const HANGUP: u8 = 1;
     const TERMINATE: u8 = 15;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(CommandFailure::Runtime)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(CommandFailure::Runtime)?;
-    let mut hangup = signal(SignalKind::hangup()).map_err(CommandFailure::Runtime)?;
+    let hangup = (!is_ignored(HANGUP)).then(|| signal(SignalKind::hangup())).transpose();
+    let mut hangup = hangup.map_err(CommandFailure::Runtime)?;
     Ok(async move {
         tokio::select! {
             _ = interrupt.recv() => INTERRUPT,
-            _ = hangup.recv() => HANGUP,
+            Some(()) = async { hangup.as_mut()?.recv().await } => u8::try_from(HANGUP).unwrap_or_default(),
             _ = terminate.recv() => TERMINATE,
         }
     })

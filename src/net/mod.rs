@@ -141,7 +141,18 @@ pub fn cause(error: reqwest::Error) -> String {
 
 /// The message of the innermost cause.
 pub fn innermost(error: &(dyn StdError + 'static)) -> String {
+    if causes(error).any(is_without_tls) {
+        return "the server speaks no TLS at this port; name its https port (http:// is for this machine alone)".to_owned();
+    }
     causes(error).last().map(ToString::to_string).unwrap_or_default()
+}
+
+/// Whether the first bytes of the server are none of TLS.
+fn is_without_tls(cause: &(dyn StdError + 'static)) -> bool {
+    let is_other = |error: &rustls::Error| {
+        matches!(error, rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType))
+    };
+    cause.downcast_ref::<rustls::Error>().is_some_and(is_other)
 }
 
 /// An error and its causes, outermost first. An [`io::Error`] made from another error hides that one: its

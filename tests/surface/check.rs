@@ -211,3 +211,15 @@ async fn live_shows_no_echoed_signature_and_does_not_wait_for_a_silent_server() 
         ended.stdout
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn https_to_a_port_of_plain_http_is_named() {
+    let cloud = cloud(Scenario::default()).await;
+    let home = Home::new(&cloud, "");
+    home.list([1]);
+    home.edit("endpoint = \"http://", "endpoint = \"https://");
+    let ended = check(&home, &["--live"]).await;
+    assert_eq!(ended.code, Some(1));
+    let whole = ended.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(whole.contains("the server speaks no TLS at this port; name its https port"), "{}", ended.stdout);
+}

@@ -139,3 +139,27 @@ async fn an_interrupt_ends_what_is_being_tried() {
     let stat = format!("/proc/{}/stat", fs::read_to_string(home.path("pid")).unwrap().trim());
     eventually("it is gone", || fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "))).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_type_and_outcome_makes_an_event_of_the_schema() {
+    let home = Home::new(&cloud(Scenario::default()).await, "");
+    for (options, kind, outcome) in [
+        ("", "opwatch.task.finished", Some("success")),
+        ("--outcome partial", "opwatch.task.finished", Some("partial")),
+        ("--type finished --outcome failure", "opwatch.task.finished", Some("failure")),
+        ("--type abandoned", "opwatch.task.abandoned", None),
+        ("--type progressed", "opwatch.task.progressed", None),
+        ("--type overdue", "opwatch.task.overdue", None),
+        ("--type group", "opwatch.group.finished", None),
+        ("--type trouble", "opwatch.account.held", None),
+    ] {
+        let words = ["events", "test", "--print"].into_iter().chain(options.split_whitespace());
+        let ended = output_of(home.opwatch(&words.collect::<Vec<_>>()).spawn().unwrap()).await;
+        assert_eq!(ended.code, Some(0), "{options}: {}", ended.stderr);
+        let event: Value = serde_json::from_str(&ended.stdout).unwrap();
+        assert_eq!((event["type"].as_str(), event["data"]["outcome"].as_str()), (Some(kind), outcome));
+        holds_to_the_schema(&event);
+    }
+    let wrong = output_of(home.opwatch(&["events", "test", "--type", "done"]).spawn().unwrap()).await;
+    assert!(wrong.stderr.contains("write one of finished, abandoned, progressed"), "{}", wrong.stderr);
+}

@@ -71,7 +71,7 @@ async fn a_terminal_is_asked_and_the_key_is_never_shown() {
     let endpoint = cloud.endpoint().to_string();
     let program = env!("CARGO_BIN_EXE_opwatch");
     std::fs::remove_file(home.path("secret_key")).unwrap();
-    // Each answer is typed once its question is on the screen: before that, the terminal would show it.
+    // Each line is typed once its question is on the screen: before that, the terminal would show it.
     let answers = [
         ("Region", "gz"),
         ("SecretId", SECRET_ID),

@@ -4,7 +4,7 @@ use opwatch::sim::{Scenario, Sim};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Child;
 
-use crate::support::{Home, ProgramOutput, cloud, output_of, signal};
+use crate::support::{Home, ProgramOutput, cloud, eventually, output_of, signal};
 
 const SCENARIO: &str = r#"
 signed_host = "bm.api.qcloud.com"
@@ -121,4 +121,22 @@ async fn a_standard_error_that_takes_nothing_keeps_no_request_waiting() {
         assert_eq!(home.run_until_done().await.code, Some(0), "{redirection}");
         assert_eq!(ended(sim).await.code, Some(0), "{redirection}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_written_configuration_polls_the_simulator_and_a_hangup_ends_it() {
+    let home = Home::new(&cloud(Scenario::default()).await, "");
+    let sim = home.opwatch(&["sim", "--listen", "localhost:0", "--write", "sim.toml"]).spawn().unwrap();
+    let is_written =
+        || std::fs::read_to_string(home.path("sim.toml")).is_ok_and(|text| text.contains("endpoint"));
+    eventually("the configuration is written", is_written).await;
+    let waited = output_of(home.opwatch(&["wait", "1", "-c", "sim.toml"]).spawn().unwrap()).await;
+    assert!(waited.stderr.contains("of 1 task 1 succeeded"), "{}", waited.stderr);
+    signal(&sim, "HUP");
+    let ended = output_of(sim).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(ended.stdout.contains("# To poll it, use `opwatch run -c sim.toml`"), "{}", ended.stdout);
+
+    let plain = output_of(home.opwatch(&["sim", "--listen", "[::]:0"]).spawn().unwrap()).await;
+    assert_eq!(plain.code, Some(2), "opwatch would refuse that address itself");
 }

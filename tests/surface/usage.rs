@@ -39,6 +39,10 @@ async fn a_wrong_command_line_is_reported_on_one_line_with_what_to_write_and_exi
             "sim --listen 9465",
             "--listen <ADDR>: \"9465\" does not fit; write an address and a port, such as 127.0.0.1:9465, or port 0 for a free one",
         ),
+        (
+            "sim --listen 0.0.0.0:9465",
+            "--listen <ADDR>: \"0.0.0.0:9465\" does not fit; write an address of this machine alone, such as 127.0.0.1:9465: opwatch sends plain http to no other",
+        ),
         ("completions sh", "<SHELL>: \"sh\" does not fit; write one of bash, elvish, fish, powershell, zsh"),
     ] {
         let ended = output_of(home.opwatch(&typed.split(' ').collect::<Vec<_>>()).spawn().unwrap()).await;
