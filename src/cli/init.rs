@@ -98,8 +98,8 @@ fn asked(arguments: InitArguments, config: &Path) -> Result<Answers, CommandFail
         None => Ok::<_, CommandFailure>(None),
     };
     let region = answer(region, "--region", "Region of the tasks", "bj")?;
-    let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    let has_variables = VARIABLES.iter().all(|name| is_set(&name));
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let has_variables = VARIABLES.iter().all(|name| is_set(name));
     let credentials = if secret_id.is_none() && secret_key_file.is_none() && has_variables {
         None
     } else {
