@@ -113,11 +113,11 @@ pub fn take<T: DeserializeOwned>(mut table: Value) -> ReadTable<T> {
 
 /// The error of an unknown key.
 pub fn unknown_key(path: KeyPath, known: &Value) -> TableFault {
-    /// The one key outside of all sections that is often written into one.
-    const ABOVE_SECTIONS: &str = "task_files";
+    /// The keys outside of all sections, which are often written into one.
+    const ABOVE_SECTIONS: [&str; 2] = ["tasks", "task_files"];
     let (written, parents) =
         path.split_last().map_or(("", &[][..]), |(last, parents)| (last.as_str(), parents));
-    if written == ABOVE_SECTIONS {
+    if ABOVE_SECTIONS.contains(&written) {
         return TableFault {
             path,
             what: "does not belong here; move it to the top of the file, above the first [section]"

@@ -63,6 +63,8 @@ const CASES: &[Wrong] = &[
     (&[(MAIN, "[accounts.default]\nmax_in_flight = 10001")], CREDENTIALS, &[("opwatch.toml:2: accounts.default.max_in_flight: ", "from 1 to 10000")]),
     (&[(MAIN, "[accounts.default]\nmax_in_flight = 99999999999999999999999")], CREDENTIALS, &[("opwatch.toml:2: accounts.default.max_in_flight: ", "too large")]),
     (&[(MAIN, "[accounts.default]\nsecret_id = 'AKID'\nsecret_key = ['hunter2']")], &[], &[("opwatch.toml:3: accounts.default.secret_key: ", "write a text, in quotes")]),
+    (&[(MAIN, "task_files = ['a.tasks']\n[accounts.default]\nregion = 'bj'"), ("a.tasks", "{\"code\":0,\"data\":{\"taskId\":1000800001}}\n2\n")], CREDENTIALS, &[("a.tasks:1: ", "is a response of the cloud; write the task id alone, on a line of its own: 1000800001")]),
+    (&[(MAIN, "[accounts.default]\nregion = 'bj'\ntasks = [1, 2]")], CREDENTIALS, &[("opwatch.toml:3: accounts.default.tasks: ", "move it to the top of the file, above the first [section]")]),
     (&[(MAIN, "task_files = 'a.tasks'")], &[], &[("opwatch.toml:1: task_files: ", "write a list of paths")]),
     (&[(MAIN, "[store]\nurl = 'postgres://u:hunter2@h/db'")], &[], &[("opwatch.toml:2: store.url: ", "write sqlite:")]),
     (&[(MAIN, "[store]\nurl = 'sqlite:'\nretention = '0s'")], &[], &[("opwatch.toml:2: store.url: ", "write sqlite:"), ("opwatch.toml:3: store.retention: ", "forever")]),

@@ -7,7 +7,7 @@ use std::io::{self, BufRead, ErrorKind, Read};
 use std::path::Path;
 
 use super::catalogue::Catalogue;
-use super::{KEYS, TaskEntry, json};
+use super::{KEYS, TaskEntry, WrittenId, json, responses};
 use crate::files::Stream;
 use crate::model::task::NewTask;
 use crate::problem::{Place, Problem, is_utf_16};
@@ -166,6 +166,11 @@ pub(super) fn parse_object(text: &str, place: &Place) -> Result<TaskEntry, Vec<P
     // The line has an error, so there is time to find all its errors.
     let table =
         serde_json::from_str(text).map_err(|error| vec![Problem::new(place.clone(), not_json(&error))])?;
+    if let Some(ids) = ids_of_response(text) {
+        let what =
+            format!("is a response of the cloud; write the task id alone, on a line of its own: {ids}");
+        return Err(vec![Problem::new(place.clone(), what)]);
+    }
     let (_, faults) = section::read::<TaskEntry>(table, &KEYS);
     let mut problems: Vec<Problem> = faults
         .into_iter()
@@ -176,6 +181,19 @@ pub(super) fn parse_object(text: &str, place: &Place) -> Result<TaskEntry, Vec<P
         problems.extend(error.map(|error| Problem::new(place.clone(), not_json(&error))));
     }
     Err(problems)
+}
+
+/// The task ids of a line that is a response of the cloud, and no task.
+fn ids_of_response(text: &str) -> Option<String> {
+    let response: serde_json::Value = serde_json::from_str(text).ok()?;
+    let has = |key: &str| response.get(key).is_some();
+    let is_response = has("Response") || has("code") || has("data");
+    let ids = responses::ids(&response).ok().filter(|_| is_response && !has("id"))?;
+    let text = |id: &WrittenId| match id {
+        WrittenId::Int(id) => id.to_string(),
+        WrittenId::Text(id) => id.clone(),
+    };
+    Some(ids.iter().map(text).collect::<Vec<_>>().join(", "))
 }
 
 fn not_json(error: &serde_json::Error) -> String {

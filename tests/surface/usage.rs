@@ -34,6 +34,10 @@ async fn a_wrong_command_line_is_reported_on_one_line_with_what_to_write_and_exi
             "wait 1 --timeout soon",
             "--timeout <TIME>: \"soon\" does not fit; write a duration with its unit, such as \"24h\", or \"never\"",
         ),
+        (
+            "wait opwatch.toml --region bj",
+            "ID: \"opwatch.toml\" is a file, and no task id; write `opwatch wait - <opwatch.toml`",
+        ),
         ("wait 1 --param x", "--param <NAME=VALUE>: \"x\" does not fit; write NAME=VALUE"),
         (
             "sim --listen 9465",

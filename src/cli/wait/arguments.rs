@@ -2,11 +2,11 @@
 //! continues with open tasks.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::cli::{CommandFailure, DEFAULT_CONFIG};
+use crate::cli::{CommandFailure, DEFAULT_CONFIG, print};
 use crate::config::{self, Environment, Loaded};
 use crate::daemon;
 use crate::files;
@@ -67,6 +67,11 @@ pub async fn prepare(arguments: Arguments) -> Result<(Loaded, Vec<NewTask>), Com
 
 impl Arguments {
     fn prepare(&self) -> Result<(Loaded, Vec<NewTask>), Vec<Problem>> {
+        if let Some(id) = self.ids.iter().find(|id| Path::new(id).is_file()) {
+            let place = Place { key: Some("ID".to_owned()), ..Place::default() };
+            let what = format!("{id:?} is a file, and no task id; write `opwatch wait - <{id}`");
+            return Err(vec![Problem::new(place, what)]);
+        }
         let environment = Environment::of_process();
         let loaded = config::load_accounts(self.config_file(&environment).as_deref(), &environment)?;
         let tasks =
@@ -133,6 +138,10 @@ impl Arguments {
             }
         }
         if self.ids.iter().any(|id| id == STANDARD_INPUT) {
+            if std::io::stdin().is_terminal() {
+                // Without this line the command seems to hang.
+                print::error("standard input: type task ids, a line each, and end with Ctrl-D");
+            }
             let mut input = Vec::new();
             let place = Place { file: Some(STANDARD_INPUT.into()), ..Place::default() };
             read(&mut input).map_err(|error| {
