@@ -47,6 +47,16 @@ impl Lasting {
         }
     }
 
+    /// Takes a condition that was not observed for `quiet`: it has ended.
+    pub fn ended(of: &mut Option<Self>, quiet: Duration, now: Steady) -> Option<Self> {
+        of.take_if(|lasting| now - lasting.seen >= quiet)
+    }
+
+    /// From its start to the last observation.
+    pub fn observed_for(&self) -> Duration {
+        self.seen - self.since.steady
+    }
+
     /// The moment of the next log line.
     pub fn log_again(&self) -> Steady {
         self.log_again

@@ -12,7 +12,7 @@ use super::waiting::{Refusals, Times, Waiting};
 use crate::clock::{Moment, Steady};
 
 /// The number of equal refusals, over `reject_after`, that abandon a task (docs/architecture.md §5).
-const EQUAL_REFUSALS: u32 = 3;
+pub const EQUAL_REFUSALS: u32 = 3;
 
 /// The next check of a task that may be overdue while the cloud's clock is unknown.
 const CLOCK_LEARNED: Duration = Duration::from_secs(5);

@@ -12,6 +12,7 @@ use crate::model::due::Slot;
 use crate::model::event::{self, Held};
 use crate::model::gate::{GateChange, Hold};
 use crate::model::reading::{Class, Code, Fault, Outcome, Reading};
+use crate::model::step::EQUAL_REFUSALS;
 use crate::model::task::{Target, TaskId};
 use crate::model::waiting::TargetIndex;
 use crate::units::rounded;
@@ -103,7 +104,15 @@ impl Machine {
                 }
             }
             Err(fault) => {
-                tracing::debug!(task = %task.id, operation, class = %fault.class, error = code(&fault.code), error_message = fault.message, "poll failed");
+                let in_a_row = u32::from(task.streak) + 1;
+                let refused_before = task
+                    .refusals
+                    .as_ref()
+                    .map_or(0, |refusals| if refusals.code == fault.code { refusals.count } else { 0 });
+                // The task is abandoned with the last one, if they lasted for `reject_after`.
+                let refusal = (fault.class == Class::Task)
+                    .then(|| format!("{} of {EQUAL_REFUSALS}", refused_before.saturating_add(1)));
+                tracing::debug!(task = %task.id, operation, class = %fault.class, error = code(&fault.code), error_message = fault.message, in_a_row, refusal, "poll failed");
                 // Holds and throttling have lines of their own, and a lost connection is sent again at once.
                 if matches!(
                     fault.class,
@@ -117,7 +126,7 @@ impl Machine {
                 }
                 let before = known.trouble.replace(LoggedFault { code: fault.code.clone(), last: now });
                 if before.is_none_or(|before| before.code != fault.code || now - before.last > QUIET) {
-                    tracing::warn!(account, region, operation, task = %task.id, class = %fault.class, error = code(&fault.code), error_message = fault.message, "a poll failed; polled again with backoff");
+                    tracing::warn!(account, region, operation, task = %task.id, class = %fault.class, error = code(&fault.code), error_message = fault.message, in_a_row, refusal, "a poll failed; polled again with backoff");
                 }
             }
         }
@@ -148,14 +157,24 @@ impl Machine {
             Notice::Gate(scope, change) => return self.log_gate(*scope, change, now),
             Notice::Throttled(scope, fault) => {
                 let (account, region, operation) = self.names(*scope)?;
+                let pace = &self.board.gate(*scope).pace;
+                let allowed_rate = pace.allowed_rate(now.steady).map(|rate| (rate * 100.0).round() / 100.0);
+                let next_poll = allowed_rate.map(|_| now.wall_of(pace.next())).map(tracing::field::display);
                 tracing::warn!(
                     account,
                     region,
                     operation,
+                    allowed_rate,
+                    next_poll,
                     error = code(&fault.code),
                     error_message = fault.message,
                     "throttled: too many requests; the polling rate is reduced, and restored within 2m of the last refusal"
                 );
+            }
+            Notice::Unthrottled(scope, lasted) => {
+                let (account, region, operation) = self.names(*scope)?;
+                let lasted = rounded(*lasted);
+                tracing::info!(account, region, operation, %lasted, "no longer throttled; the full polling rate is in use");
             }
             Notice::ClockOffset(account, offset) => {
                 let (account, ..) = self.names(Scope::Account(*account))?;

@@ -2,9 +2,12 @@
 //!
 //! [`Board::attribute`] is the only place that decides against which scope a fault is counted.
 
+use std::time::Duration;
+
 use super::super::attribution::Attribution;
 use super::super::due::Slot;
 use super::super::gate::{Evidence, GateChange};
+use super::super::lasting::Lasting;
 use super::super::reading::{Fault, Response};
 use super::super::step::{Draw, Effect, step};
 use super::super::waiting::{Times, Waiting};
@@ -21,6 +24,8 @@ pub enum Notice {
     Gate(Scope, GateChange<Fault>),
     /// Too many requests: the rate was cut.
     Throttled(Scope, Fault),
+    /// Requests are not refused any more; the time from the first refusal to the last.
+    Unthrottled(Scope, Duration),
     /// The offset of the cloud's clock to the local one, in milliseconds; positive if the cloud's clock is ahead.
     ClockOffset(AccountIndex, i64),
 }
@@ -52,6 +57,10 @@ struct ResponseSettling {
 impl ResponseSettling {
     fn is_probe(&self) -> bool {
         self.is_key_probe || self.is_account_probe
+    }
+
+    fn note_unthrottled(&mut self, scope: Scope, ended: Option<Lasting>) {
+        self.notices.extend(ended.map(|ended| Notice::Unthrottled(scope, ended.observed_for())));
     }
 
     fn note(&mut self, scope: Scope, change: Option<GateChange<Fault>>) -> bool {
@@ -142,10 +151,12 @@ impl Board {
         let now = settling.now;
         let account = &mut self.accounts[settling.account.0];
         let change = account.gate.succeeded(settling.is_account_probe, now);
+        settling.note_unthrottled(Scope::Account(settling.account), account.gate.throttling_ended(now));
         self.released(Scope::Account(settling.account), change, settling);
         let key = &mut self.keys[settling.key.0];
         key.good += 1;
         let change = key.gate.succeeded(settling.is_key_probe, now);
+        settling.note_unthrottled(Scope::Key(settling.key), key.gate.throttling_ended(now));
         self.released(Scope::Key(settling.key), change, settling);
     }
 

@@ -198,6 +198,22 @@ fn a_pace_that_is_too_fast_again_and_again_is_reported_with_backoff() {
 }
 
 #[test]
+fn the_end_of_throttling_is_reported_once_no_request_was_refused_for_ten_minutes() {
+    for (class, scope) in [
+        (Class::Throttled, Scope::Key(KeyIndex(0))),
+        (Class::AccountThrottled, Scope::Account(AccountIndex(0))),
+    ] {
+        let mut board = board(1, 20.0, 32, 10);
+        let response = |_, now: i64| if now < 60_000_000 { refused(class, 4400) } else { running() };
+        let (_, early) = play(&mut board, 0..600, response);
+        assert!(early.iter().all(|notice| matches!(notice, Notice::Throttled(..))), "{early:?}");
+        let (_, later) = play(&mut board, 600..3600, response);
+        let [Notice::Unthrottled(of, lasted)] = &later[..] else { panic!("{later:?}") };
+        assert!(*of == scope && *lasted <= Duration::from_secs(60), "{later:?}");
+    }
+}
+
+#[test]
 fn a_hold_is_reported_again_though_its_probes_fail_in_a_way_that_passes() {
     for (held_by, scope) in
         [(Class::Account, Scope::Account(AccountIndex(0))), (Class::PaceKey, Scope::Key(KeyIndex(0)))]

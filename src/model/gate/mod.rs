@@ -12,6 +12,8 @@ mod probes;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use super::lasting::Lasting;
 use super::pace::Pace;
 use super::policy::Waits;
@@ -20,6 +22,9 @@ use crate::clock::{Moment, Steady, Wall};
 use breaker::Breaker;
 pub use evidence::Evidence;
 pub use probes::Probes;
+
+/// The time without a refusal after which throttling has ended: a quota below the rate is met again within minutes.
+const UNTHROTTLED: Duration = Duration::from_secs(600);
 
 /// The gate of one account, pace key or sink; `Cause` is the reason of a hold.
 #[derive(Debug)]
@@ -239,6 +244,11 @@ impl<Cause: Clone> Gate<Cause> {
     /// A call was throttled. Returns whether the log line is due.
     pub fn throttled(&mut self, now: Moment) -> bool {
         Lasting::recurs(&mut self.throttling, now)
+    }
+
+    /// The throttling that has ended: for [`UNTHROTTLED`], no call was refused, and one succeeded now.
+    pub fn throttling_ended(&mut self, now: Moment) -> Option<Lasting> {
+        Lasting::ended(&mut self.throttling, UNTHROTTLED, now.steady)
     }
 
     /// The failure began before the circuit breaker opened.
