@@ -68,7 +68,7 @@ fn configuration(endpoint: &str) -> String {
     for account in 0..ACCOUNTS {
         let _ = write!(
             text,
-            "[accounts.a{account}]\nregion = \"bj\"\nsecret_id = \"AKIDbench{account}\"\nsecret_key = \"bench\"\nendpoint = \"{endpoint}\"\n"
+            "[accounts.a{account}]\nregion = \"bj\"\nsecret_id = \"AKIDbench1234567890123456789012{account:04}\"\nsecret_key = \"bench123456789012345678901234567\"\nendpoint = \"{endpoint}\"\n"
         );
     }
     text

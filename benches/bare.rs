@@ -52,10 +52,10 @@ async fn poll(client: &Client, url: &str, id: u64) {
         SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a time after 1970").as_secs();
     let nonce = rand::random::<u64>() >> 1;
     let fields = format!(
-        "Action=DescriptionOperationResult&Nonce={nonce}&Region=bj&SecretId=AKIDbench&Timestamp={seconds}&taskId={}",
+        "Action=DescriptionOperationResult&Nonce={nonce}&Region=bj&SecretId=AKIDbench12345678901234567890123456&Timestamp={seconds}&taskId={}",
         id % 200 + 1
     );
-    let mut mac = Hmac::<Sha1>::new_from_slice(b"bench").expect("a key");
+    let mut mac = Hmac::<Sha1>::new_from_slice(b"bench123456789012345678901234567").expect("a key");
     mac.update(format!("GET127.0.0.1/v2/index.php?{fields}").as_bytes());
     let signature = base64::engine::general_purpose::STANDARD.encode(mac.finalize().into_bytes());
     let signature = utf8_percent_encode(&signature, NON_ALPHANUMERIC);

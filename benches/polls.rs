@@ -176,8 +176,8 @@ impl Daemon {
 task_files = ["list.tasks"]
 [accounts.default]
 region = "bj"
-secret_id = "AKIDbench"
-secret_key = "bench"
+secret_id = "AKIDbench12345678901234567890123456"
+secret_key = "bench123456789012345678901234567"
 endpoint = "{url}"
 rate_limit = {rate}
 {ca}
