@@ -1,5 +1,5 @@
 //! Admission of requests: every peer of the Unix socket, and over TCP the holders of tokens. Without a token, only
-//! reading over loopback is allowed.
+//! reading over loopback is allowed, and the status codes of `/healthz` and `/readyz` from everywhere.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -148,7 +148,10 @@ fn holder(path: &std::path::Path, token: &str) -> Option<String> {
     let text = match file::text(path, &mut |_| {}) {
         Ok(text) => text,
         Err(error) => {
-            tracing::error!(error, "the token file cannot be read; all tokens are refused. Make it readable");
+            tracing::error!(
+                error,
+                "the token file cannot be used; all tokens are refused until it is corrected"
+            );
             return None;
         }
     };

@@ -32,7 +32,7 @@ pub(super) struct Address {
 /// A request that is ready to be sent.
 pub(super) struct SignedPoll {
     pub request: SignedRequest,
-    /// Signature alone: a server may echo it, and no other output may show it.
+    /// The signature by itself, to hide it in texts of a server that echoes it.
     pub signature: Secret,
 }
 

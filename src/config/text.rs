@@ -55,7 +55,7 @@ impl Text {
             let what = if is_utf_16(&bytes) {
                 "is UTF-16 text; save it as UTF-8"
             } else {
-                "is not UTF-8 text; name a TOML file"
+                "is not UTF-8 text; save it as UTF-8, or name a TOML file"
             };
             reported(Some(line), what.to_owned());
             return None;

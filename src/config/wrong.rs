@@ -296,7 +296,7 @@ fn a_file_that_is_no_text_and_a_folder_are_refused_as_what_they_are() {
     assert!(
         load(&binary, &environment).unwrap_err()[0]
             .to_string()
-            .ends_with("binary:2: is not UTF-8 text; name a TOML file")
+            .ends_with("binary:2: is not UTF-8 text; save it as UTF-8, or name a TOML file")
     );
     std::fs::write(&binary, b"\xff\xfe[\0p\0").unwrap();
     assert!(

@@ -81,7 +81,8 @@ struct RunningLoop {
 }
 
 impl Deliver {
-    /// Delivers until the stop, and for one second more. All other deliveries stay in the outbox.
+    /// Delivers until the stop. After it, attempts in flight are awaited; while there are any, due deliveries are still tried
+    /// for one second. All others stay in the outbox.
     ///
     /// # Errors
     /// When the store fails.

@@ -58,7 +58,7 @@ pub struct Waiting {
     pub in_flight: bool,
     /// Whether its last connection ended before a response: the next poll uses a new connection.
     pub lost_connection: bool,
-    /// Whether it was polled since it was stored.
+    /// Whether the last write to the store lacks a poll of it.
     pub unsaved: bool,
     /// Whether a person paused it: it is not polled.
     pub paused: bool,

@@ -53,8 +53,8 @@ pub fn text(path: &Path, doubt: &mut dyn FnMut(String)) -> Result<String, String
     if is_open_to_all(mode) {
         doubt(format!("everyone on this machine can read {shown}; chmod o-r it"));
     }
-    let text = String::from_utf8(bytes)
-        .map_err(|_| format!("{shown} is not UTF-8 text; write the secret into it and nothing else"))?;
+    let text =
+        String::from_utf8(bytes).map_err(|_| format!("{shown} is not UTF-8 text; save it as UTF-8"))?;
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 

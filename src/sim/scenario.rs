@@ -137,7 +137,7 @@ impl Scenario {
         let files::FileContent { bytes, .. } = files::read(path, LARGEST_BYTES)
             .map_err(|error| Problem::new(place(), format!("cannot be read ({error}); {}", error.fix())))?;
         let text = String::from_utf8(bytes)
-            .map_err(|_| Problem::new(place(), "is not UTF-8 text; name a TOML file"))?;
+            .map_err(|_| Problem::new(place(), "is not UTF-8 text; save it as UTF-8, or name a TOML file"))?;
         Self::parse(&text, Some(path))
     }
 

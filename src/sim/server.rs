@@ -84,7 +84,7 @@ async fn respond(
             (Request::V3(request_3_0::Request3::new(&head.headers, query, body)), ApiVersion::V3(id))
         }
         (method, path) => {
-            tracing::warn!(%method, path, "no request of an API: those are GET and POST {PATH}, and POST {PATH_3_0}");
+            tracing::warn!(%method, path, "not an API request; send GET or POST {PATH}, or POST {PATH_3_0}");
             return page(if path == PATH { 405 } else { 404 }, &shared).await;
         }
     };

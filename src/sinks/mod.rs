@@ -135,7 +135,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// These keys; the secrets are known when the whole configuration is.
+    /// A configuration of these keys. `hidden` is empty until the whole configuration has been read.
     pub fn new(common: Common, kind: TypedConfig) -> Self {
         Self { common, kind, hidden: Hidden::default() }
     }

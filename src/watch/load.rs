@@ -18,7 +18,7 @@ use crate::store::{Error, Store};
 
 /// Open tasks in one page: enough to be fast, few enough to stay small.
 pub(super) const PAGE: usize = 5_000;
-/// A start that would remove more than half of this many or more open tasks is refused.
+/// A start keeps the tasks if it would remove more than half of this many or more.
 const MANY: usize = 20;
 
 impl Machine {

@@ -107,7 +107,7 @@ async fn a_request_of_no_api_is_shown_with_what_would_be_one() {
     assert!(response.starts_with("HTTP/1.1 404 "), "{response}");
     let ended = ended(sim).await;
     assert!(
-        ended.stderr.contains("POST /v2/index.php, and POST / method=GET path=\"/v3\""),
+        ended.stderr.contains("POST /v2/index.php, or POST / method=GET path=\"/v3\""),
         "{}",
         ended.stderr
     );

@@ -50,7 +50,7 @@ async fn a_file_that_is_none_is_refused_as_what_it_is() {
         ),
         ("empty.toml", "opwatch: empty.toml: is empty; write"),
         ("bom.toml", "opwatch: bom.toml:1: pol: there is no such section; did you mean `poll`?"),
-        ("binary.toml", "opwatch: binary.toml:2: is not UTF-8 text; name a TOML file"),
+        ("binary.toml", "opwatch: binary.toml:2: is not UTF-8 text; save it as UTF-8, or name a TOML file"),
         (
             "folder.toml",
             "opwatch: folder.toml: cannot be read (it is a folder, and only a regular file is read); name a regular file",

@@ -141,7 +141,7 @@ impl Config {
         headers
     }
 
-    /// The signing keys; adds their errors to `faults`.
+    /// The signing keys; adds errors to `faults`, and passes warnings to `doubt`.
     pub fn signing_keys(
         &self,
         faults: &mut Vec<TableFault>,

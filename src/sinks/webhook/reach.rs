@@ -29,7 +29,7 @@ const LONGEST_AGE: Duration = Duration::from_secs(5 * 60);
 /// The jitter of that age, as a part of it: webhooks that started together connect at different times.
 const JITTER: f64 = 0.2;
 
-/// The clients for an address, and the materials that they were made from.
+/// The clients of one webhook, and the contents of its configuration that are in use.
 pub struct WebhookClients {
     /// Uses its idle connections again.
     pub client: Client,
