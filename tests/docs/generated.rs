@@ -372,6 +372,17 @@ fn every_loud_message_event_and_exit_code_has_an_action() {
         let loud = logged().into_iter().filter(|(level, _)| level != "info");
         let missing: Vec<_> = loud.filter(|(_, message)| !page.contains(&format!("`{message}`"))).collect();
         assert!(missing.is_empty(), "{folder}/troubleshooting.md: {missing:#?}");
+        let unit = read("systemd/opwatch.service");
+        let known: Vec<String> =
+            logged().into_iter().map(|(_, message)| format!("| `{message}` |")).collect();
+        let rows =
+            page.lines().take_while(|line| !line.starts_with("## Events") && !line.starts_with("## 事件"));
+        let gone: Vec<_> = rows
+            .filter(|line| line.starts_with("| `") && !known.iter().any(|known| line.starts_with(known)))
+            // The unit has a message of its own.
+            .filter(|line| !line.split('`').nth(1).is_some_and(|message| unit.contains(message)))
+            .collect();
+        assert!(gone.is_empty(), "{folder}/troubleshooting.md has rows of no message: {gone:#?}");
         let events = read(format!("{folder}/events.md"));
         for entry in read("systemd/opwatch.catalog").lines().filter_map(|line| line.strip_prefix("-- ")) {
             let row = events
