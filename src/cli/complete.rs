@@ -14,8 +14,8 @@ use crate::api::client::{ClientError, DaemonClient, sockets};
 use crate::api::wire::TaskPage;
 use crate::cloud::operations::Operations;
 
-/// The variable through which a shell asks for completions.
-pub const VARIABLE: &str = "COMPLETE";
+/// The variable through which a shell asks for completions: a name that no other program sets.
+pub const VARIABLE: &str = "_OPWATCH_COMPLETE";
 
 /// The time that a key press waits for the daemon.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -192,7 +192,7 @@ async fn a_shell_completes_what_the_daemon_knows() {
         let words: Vec<_> = line.split(' ').collect();
         let index = words.len() - 1;
         let mut command = home.opwatch(&[&["--"][..], &words].concat());
-        command.env("COMPLETE", "bash").env("_CLAP_COMPLETE_INDEX", index.to_string());
+        command.env("_OPWATCH_COMPLETE", "bash").env("_CLAP_COMPLETE_INDEX", index.to_string());
         command
             .env("_CLAP_IFS", "\n")
             .env("_CLAP_COMPLETE_COMP_TYPE", "9")
