@@ -31,7 +31,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Whether the URL can be requested: https, or http to a loopback address.
+    /// Whether the URL can be requested: https, or http to a loopback address. True without a URL.
     pub fn is_url_usable(&self) -> bool {
         self.url.as_ref().is_none_or(|url| {
             let read: Result<Url, _> = url.expose().parse();

@@ -29,7 +29,8 @@ pub struct Status {
     pub rate_used: f64,
     /// Allowed polls a second, over all rate-limit scopes with tasks.
     pub rate_allowed: f64,
-    /// The next poll: RFC 3339. Absent: not before a response arrives.
+    /// The next poll of any task: RFC 3339. Absent: none is scheduled, since no task is open, all are paused,
+    /// or a response must arrive first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_poll: Option<String>,
     /// Number of undelivered events of each sink, without sinks that have none.
@@ -99,7 +100,8 @@ pub struct TaskItem {
     pub error: Option<String>,
     /// The registration: RFC 3339.
     pub registered_at: String,
-    /// The last poll: RFC 3339. Absent: none since the start of the process.
+    /// The last poll by this process: RFC 3339. Absent: there was none, the task has ended, or its last
+    /// response is being stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_poll: Option<String>,
     /// The next poll: RFC 3339. Absent while it is paused, on hold or ended.
@@ -222,7 +224,8 @@ pub struct ScopeItem {
     pub operation: String,
     /// Number of its open tasks.
     pub tasks: u64,
-    /// Polls a second now. Absent: not known.
+    /// Polls a second that were not refused, over the last period of the rate, at least 5 s. Absent: without a
+    /// limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_used: Option<f64>,
     /// Allowed polls a second now. Absent: without a limit.

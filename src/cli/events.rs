@@ -204,7 +204,7 @@ fn chosen(
         .collect())
 }
 
-/// All that can fail at a start fails before a request is sent.
+/// Builds the chosen sinks, before any test event is sent. The error lists the problems of all of them.
 fn build(
     chosen: NamedItems<sinks::Config>,
     style: &LineStyle,

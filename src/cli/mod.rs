@@ -309,7 +309,7 @@ pub enum CommandFailure {
     #[error("cannot start: the system refuses a timer, a poller or a thread")]
     Runtime(#[source] std::io::Error),
     /// Nothing but held work was left.
-    #[error("all remaining tasks are on hold: {}; the log has the reason and the fix, and a later run continues", .0.join(", "))]
+    #[error("only work on hold is left: {}; the log has the causes, and a later run continues once they are corrected", .0.join(", "))]
     Held(Vec<String>),
     /// A test event was not accepted; the result of each sink was printed.
     #[error("the test event was not accepted by {}", .0.sinks.join(", "))]

@@ -127,7 +127,7 @@ fn missing(source: CredentialSource, environment: &Environment) -> String {
         }
         CredentialSource::Env => format!("selects the environment as the source; set {ID} and {KEY}"),
         CredentialSource::File => format!(
-            "selects the SDK's file as the source, but {} does not exist; write it, or name another one in {SDK_FILE}",
+            "selects the SDK's file as the source, but {} does not exist; write it, or name another one in the environment variable {SDK_FILE}",
             shown(sdk_files(environment))
         ),
         CredentialSource::Tccli => match tccli_file(environment) {

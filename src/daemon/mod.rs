@@ -200,7 +200,11 @@ impl Daemon {
         if !dead.is_empty() {
             let dead_letters = dead.values().sum::<u64>();
             let sinks = per_sink(&dead);
-            tracing::warn!(dead_letters, sinks, "dead letters exist; they are kept for [store] retention");
+            tracing::warn!(
+                dead_letters,
+                sinks,
+                "some events were not delivered and are no longer tried; see opwatch events list --failed"
+            );
         }
         let listed =
             register_listed(Arc::clone(&loaded), Arc::clone(&catalogue), store.as_ref(), clock).await?;

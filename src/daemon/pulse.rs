@@ -25,7 +25,8 @@ pub struct Pulse {
     pub to_watch: Commands,
     /// Commands into the lanes.
     pub to_lanes: watch::Receiver<BTreeMap<String, Commands>>,
-    /// Whether a reload is under way: the polling loop is stopped meanwhile.
+    /// Whether the loops are changing over to a new configuration. Polls go on meanwhile, but commands may
+    /// wait for a while, so no loop is checked.
     pub reloading: Arc<AtomicBool>,
     /// The interval that systemd requires; `None`: it has no watchdog for this process.
     pub watchdog: Option<Duration>,

@@ -32,7 +32,7 @@ pub async fn patiently<T>(clock: Clock, part: impl Future<Output = T>) -> T {
 pub fn notify(states: &[NotifyState<'_>]) {
     let Some(socket) = std::env::var_os("NOTIFY_SOCKET") else { return };
     if let Err(error) = send(&socket, states) {
-        tracing::warn!(error_message = %error, "systemd could not be notified");
+        tracing::warn!(error_message = %error, "systemd could not be notified; it may restart the daemon");
     }
 }
 

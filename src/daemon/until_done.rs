@@ -114,7 +114,7 @@ impl UntilDone {
                 tracing::info!(
                     open_tasks,
                     left = names.join(", "),
-                    "all remaining tasks are on hold; the run ends unless that changes soon"
+                    "only work on hold is left; the run ends unless it is released"
                 );
             }
         }

@@ -56,7 +56,7 @@ pub struct Deliver {
     pub files: Arc<Watched>,
 }
 
-/// The state of a sink, for callers that wait for the end.
+/// The state of a sink. `run --until-done` decides from it whether deliveries are left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LaneStatus {
     /// Whether the outbox has no delivery for it, as far as the loop knows.

@@ -87,7 +87,8 @@ pub struct WatchReport {
     pub rate_used: f64,
     /// Allowed polls a second, over all rate-limit scopes with tasks.
     pub rate_allowed: f64,
-    /// The moment of the next poll; `None`: not before a response arrives.
+    /// The moment of the next poll of any task. `None`: none is scheduled, since no task is open, all are
+    /// paused, or a response must arrive first.
     pub next_poll: Option<Steady>,
 }
 

@@ -83,7 +83,8 @@ fn embedded(address: Ipv6Addr) -> Vec<Ipv4Addr> {
     let bits = address.to_bits();
     // The 32 bits that end `before_end` bits before the end.
     let ending = |before_end: u32| Ipv4Addr::from_bits((bits >> before_end) as u32);
-    // The same without the octet at bits 64 to 71, which is no part of the address (RFC 6052 §2.2).
+    // An address in two parts around the octet at bits 64 to 71, which is no part of it (RFC 6052 §2.2):
+    // `high_bits` bits before that octet, the others after it.
     let around = |high_bits: u32| {
         let high = (bits >> 64) as u32 & ((1 << high_bits) - 1);
         let low = ((bits >> 24) as u32) >> (high_bits);

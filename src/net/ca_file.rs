@@ -68,7 +68,7 @@ pub fn advice(error: &(dyn Error + 'static), key: &str) -> Option<String> {
     })?;
     Some(match reason.contains(AUTHORITY_SHOWN) {
         true => format!(
-            "the certificate is one of an authority, not of a server; make one with basicConstraints=CA:FALSE, and name it in `{key}`"
+            "the server shows a certificate of an authority as its own; make one with basicConstraints=CA:FALSE, install it there, and name it in `{key}`"
         ),
         false => format!("renew it there, or name the certificate of its issuer in `{key}`"),
     })

@@ -98,7 +98,7 @@ impl Template {
                 };
                 if is_new {
                     let error = reported(&error);
-                    tracing::warn!(sink, event = %event.id, error_message = error, "the sink's template failed; the event is sent without it");
+                    tracing::warn!(sink, event = %event.id, error_message = error, "the sink's template failed; the event is sent as plain CloudEvents JSON");
                 }
                 None
             }

@@ -461,8 +461,8 @@ async fn a_number_and_its_digits_as_text_are_two_tasks(engine: impl Engine) {
 async fn only_finished_tasks_without_undelivered_events_can_be_deleted(engine: impl Engine) {
     let store = engine.open().await;
     let rows = rows(&*store, 6).await;
-    // The first is open, the second ended too late, the third has an undelivered event; the others ended in
-    // this order.
+    // `rows[0]` stays open, `rows[1]` ends too late, and `rows[2]` has an undelivered event. The others are
+    // expected by their ends; two ends at the same moment are in the order of the rows.
     let ends = [
         (rows[1], 100, &[] as &[&str]),
         (rows[2], 10, &["hook"]),

@@ -260,7 +260,8 @@ pub trait Store: Send + Sync {
     /// These deliveries failed for the first time, at that moment of the sink's own clock.
     async fn mark_tried(&self, sink: &str, seqs: Vec<Seq>, active: Duration) -> Result<(), Error>;
 
-    /// The stored value of the sink's own clock: the time during which it was in use and not on hold.
+    /// The stored value of the sink's own clock: the time for which the daemon ran with this sink, and the
+    /// sink was neither on hold nor paused.
     async fn active(&self, sink: &str) -> Result<Duration, Error>;
 
     /// Stores the value of the sink's own clock.

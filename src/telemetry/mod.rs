@@ -1,5 +1,6 @@
 //! The program's own log. Events are no part of it: the `log` sink writes them at any level. Both use the
-//! same line format (`lines/`), selected by the kind of standard error ([`surroundings`]).
+//! same line format (`lines/`): that of `[log] format`, or with `auto` the one for the kind of standard error
+//! ([`surroundings`]).
 
 #[cfg(test)]
 pub mod captured;

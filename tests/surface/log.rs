@@ -151,7 +151,11 @@ async fn a_start_says_how_many_dead_letters_the_store_holds() {
         (ended.code, last),
         (Some(1), "opwatch: deliveries became dead letters (1); the log has the events and the reasons")
     );
-    let reported = reported(&home, "dead letters exist; they are kept for [store] retention").await;
+    let reported = reported(
+        &home,
+        "some events were not delivered and are no longer tried; see opwatch events list --failed",
+    )
+    .await;
     assert_eq!(
         (&reported["level"], &reported["dead_letters"], &reported["sinks"]),
         (&"warn".into(), &1.into(), &"page (1)".into()),

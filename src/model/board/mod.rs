@@ -269,7 +269,7 @@ impl Board {
         self.admit_first_probes(now);
         loop {
             let slot = self.take_probe(now).or_else(|| self.take_due(now))?;
-            // Entries of tasks that were polled out of turn, or ended, are skipped.
+            // `turns.rs` has skipped stale entries already; an empty slot would be one of them.
             let Some(task) = self.table[slot as usize].as_mut() else { continue };
             task.in_flight = true;
             task.polled = Some(now).into();

@@ -41,7 +41,7 @@ impl Trouble {
         let what = format!("{} {place}", doing.words());
         if *doing == Doing::Syncing {
             return Refusal::passing(format!(
-                "{what}: {error}; its last lines are written again; check the disk"
+                "{what}: {error}; the last lines will be written again, perhaps twice; check the disk"
             ));
         }
         let has_no_reader = error.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error());

@@ -287,7 +287,7 @@ fn identity(
         read_by(key, |file| secret::file::read(file, |what| doubt("tls.key_file", what))).map_err(at_key)?;
     if PrivateKeyDer::from_pem_slice(key.expose().as_bytes()).is_err() {
         return Err(at_key(format!(
-            "{shown} holds no private key; write one that begins with -----BEGIN PRIVATE KEY-----"
+            "{shown} holds no readable private key; write an unencrypted one that begins with -----BEGIN PRIVATE KEY-----"
         )));
     }
     Ok(Some(Secret::new(format!("{certificates}\n{}", key.expose()))))

@@ -33,7 +33,7 @@ const KNOWN_CODES: &[(ErrorCode, UnusableStore)] =
 /// Errors of the system that do.
 const KNOWN_KINDS: &[(ErrorKind, UnusableStore)] = &[
     (ErrorKind::NotFound, UnusableStore::NoFolder),
-    (ErrorKind::NotADirectory, UnusableStore::NoFolder),
+    (ErrorKind::NotADirectory, UnusableStore::NotFolder),
     (ErrorKind::IsADirectory, UnusableStore::Folder),
     (ErrorKind::PermissionDenied, UnusableStore::Denied),
     (ErrorKind::ReadOnlyFilesystem, UnusableStore::ReadOnly),
@@ -44,9 +44,12 @@ const KNOWN_KINDS: &[(ErrorKind, UnusableStore)] = &[
 /// The reason for which a store cannot be opened, and the fix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnusableStore {
-    /// A part of the path is missing, or is not a folder.
+    /// A part of the path is missing.
     #[error("its folder does not exist; create it, or name another path")]
     NoFolder,
+    /// A part of the path is not a folder.
+    #[error("a part of its path is not a folder; name another path")]
+    NotFolder,
     /// The path is that of a folder.
     #[error("it is a folder; name a file in it")]
     Folder,
@@ -75,6 +78,7 @@ impl UnusableStore {
     pub fn needs_a_person(self) -> bool {
         match self {
             Self::NoFolder
+            | Self::NotFolder
             | Self::Folder
             | Self::NotRegular
             | Self::Foreign
