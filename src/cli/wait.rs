@@ -75,7 +75,8 @@ pub async fn run(arguments: Arguments, clock: Clock) -> Result<(), CommandFailur
         }
         ended = watch(loaded, &arguments, &mut tasks, &output, clock) => Ok(ended),
     };
-    output.close(&frame::total(&tasks, clock.now().steady, arguments.timeout));
+    let total = frame::total(&tasks, clock.now().steady, arguments.timeout);
+    output.close(|size| frame::failures(&tasks, size), &total);
     let open = tasks.open_ids();
     let go_on = arguments.go_on(&listed, &open);
     match ended {

@@ -309,11 +309,12 @@ async fn on_a_terminal_a_view_is_redrawn_in_place_and_nothing_of_it_is_left() {
         assert_eq!(ended.code, Some(3), "{ended:?}");
         let screen = screen(&ended.stdout);
         // Each event goes over two lines of so narrow a terminal.
-        let [second, _, first, _, total, verdict] = &screen[..] else { panic!("{screen:#?}") };
+        let [second, _, first, _, head, failure, total, verdict] = &screen[..] else { panic!("{screen:#?}") };
         assert!(
             first.contains(" task finished task=1 ") && second.contains(" task finished task=2 "),
             "{screen:?}"
         );
+        assert_eq!((head.as_str(), failure.as_str()), ("1 task did not succeed:", "2  part failed"));
         assert!(total.starts_with("2 of 2 finished (1 success, 1 partial); "), "{screen:?}");
         assert_eq!(verdict, "opwatch: of 2 tasks 1 succeeded in part");
         assert!(ended.stdout.contains("running (status 4)  0s"), "the view: {:?}", ended.stdout);

@@ -80,6 +80,37 @@ pub fn frame(tasks: &Tasks, now: Steady, size: Size, timeout: Limit) -> Vec<Stri
     shown.iter().map(line).chain(last).collect()
 }
 
+/// The table that stays when the view is closed: the tasks that did not succeed. With one task it is empty,
+/// since the line of its event is just above.
+pub fn failures(tasks: &Tasks, size: Size) -> Vec<String> {
+    let failed: Vec<_> = tasks.rows.iter().filter_map(|row| Some((row, row.failure.as_ref()?))).collect();
+    if failed.is_empty() || tasks.rows.len() == 1 {
+        return Vec::new();
+    }
+    let room = size.lines.saturating_sub(CURSOR_LINES + 2).max(1);
+    let head = match failed.len() {
+        count if count > room => format!("{count} tasks did not succeed; the first {room}:"),
+        1 => "1 task did not succeed:".to_owned(),
+        count => format!("{count} tasks did not succeed:"),
+    };
+    let shown = &failed[..failed.len().min(room)];
+    let name = |row: &TaskRow| row.name.as_deref().map(|name| escaped(name).into_owned()).unwrap_or_default();
+    let ids = shown.iter().map(|(row, _)| escaped(&row.id).width()).max().unwrap_or_default().min(WIDEST_ID);
+    let names = shown.iter().map(|(row, _)| name(row).width()).max().unwrap_or_default();
+    let names = if size.columns < COLUMNS_FOR_NAMES { 0 } else { names.min(size.columns / 4) };
+    let results = shown.iter().map(|(_, failure)| failure.result.width()).max().unwrap_or_default();
+    let lines = shown.iter().map(|(row, failure)| {
+        let mut parts = vec![padded(&row.id, ids)];
+        if names > 0 {
+            parts.push(padded(&name(row), names));
+        }
+        parts.push(padded(failure.result, results));
+        parts.push(escaped(&failure.cause).into_owned());
+        cut(parts.join("  ").trim_end(), size.columns)
+    });
+    std::iter::once(cut(&head, size.columns)).chain(lines).collect()
+}
+
 /// The lines below the tasks: the delayed targets, and the total over as many lines as it needs.
 fn last_lines(tasks: &Tasks, now: Steady, total: &str, columns: usize) -> Vec<String> {
     let delays = tasks.delays(now);
@@ -244,6 +275,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::cli::wait::tasks::Failure;
     use crate::model::reading::{Class, Fault};
     use crate::model::task::{NewTask, Origin, Settings, TaskId};
     use crate::watch::PollReport;
@@ -338,6 +370,32 @@ mod tests {
         assert_eq!(lines[22], total);
         (0..1000).for_each(|id| poll(&mut tasks, id, Err("internal error")));
         assert_eq!(shown(&tasks, 24, 120).len(), 23, "never more than the terminal has");
+    }
+
+    #[test]
+    fn tasks_that_did_not_succeed_are_listed_when_the_view_is_closed() {
+        let failed = |tasks: &mut Tasks, place: usize, result, cause: &str| {
+            tasks.rows[place].failure = Some(Failure { result, cause: cause.to_owned() });
+        };
+        let mut few = tasks(3, "rack 7");
+        failed(&mut few, 0, "failed", "no such image\u{1b}[31m");
+        failed(&mut few, 2, "rejected by the cloud", "5000: no such task");
+        let size = |lines, columns| Size { lines, columns };
+        let expected = [
+            "2 tasks did not succeed:",
+            "1000800000  rack 7  failed                 no such image\\u001b[31m",
+            "1000800002  rack 7  rejected by the cloud  5000: no such task",
+        ];
+        assert_eq!(failures(&few, size(24, 200)), expected);
+        let narrow = failures(&few, size(24, 40));
+        assert_eq!(narrow[2], "1000800002  rejected by the cloud  5000…");
+        let mut many = tasks(100, "rack 7");
+        (0..100).for_each(|place| failed(&mut many, place, "failed", ""));
+        let lines = failures(&many, size(24, 80));
+        assert_eq!((lines.len(), lines[0].as_str()), (22, "100 tasks did not succeed; the first 21:"));
+        let mut one = tasks(1, "rack 7");
+        failed(&mut one, 0, "failed", "");
+        assert_eq!((failures(&one, size(24, 80)), failures(&tasks(3, "a"), size(24, 80))), (vec![], vec![]));
     }
 
     #[test]

@@ -126,9 +126,12 @@ impl Output {
         let _ = writeln!(std::io::stderr(), "opwatch: {total}");
     }
 
-    /// Removes the view, except the final summary.
-    pub fn close(&self, total: &str) {
+    /// Removes the view, except the tasks that did not succeed and the final summary.
+    pub fn close(&self, failures: impl FnOnce(Size) -> Vec<String>, total: &str) {
         if let Some(bar) = &self.live {
+            for line in failures(size()) {
+                bar.println(line);
+            }
             bar.println(total);
             bar.finish_and_clear();
         }

@@ -43,6 +43,16 @@ pub struct TaskRow {
     pub next: Option<Steady>,
     /// Whether it has finished.
     pub is_over: bool,
+    /// The result and its cause, unless all of it succeeded.
+    pub failure: Option<Failure>,
+}
+
+/// The end of a task that did not succeed.
+pub struct Failure {
+    /// The result.
+    pub result: &'static str,
+    /// The cause, as far as the cloud names it.
+    pub cause: String,
 }
 
 /// The number of tasks by outcome.
@@ -88,6 +98,7 @@ impl Tasks {
             fault: None,
             next: None,
             is_over: false,
+            failure: None,
         };
         let rows: Vec<TaskRow> = tasks.iter().map(row).collect();
         let places = rows
@@ -173,6 +184,16 @@ impl Tasks {
         if std::mem::replace(&mut row.is_over, true) {
             return;
         }
+        let result = match (data.outcome, data.reason) {
+            (Some(Outcome::Success), _) => None,
+            (Some(Outcome::Partial), _) => Some("part failed"),
+            (None, Some(Reason::Deadline)) => Some("unfinished at its deadline"),
+            (None, Some(Reason::Rejected)) => Some("rejected by the cloud"),
+            (None, Some(Reason::Removed)) => Some("removed"),
+            (None, Some(Reason::Cancelled)) => Some("cancelled"),
+            (Some(Outcome::Failure), _) | (None, None) => Some("failed"),
+        };
+        row.failure = result.map(|result| Failure { result, cause: cause(data) });
         self.tally.open -= 1;
         let end = match (data.outcome, data.reason) {
             (Some(Outcome::Success), _) => &mut self.tally.success,
@@ -205,6 +226,17 @@ fn lasts(delay: &Delay, now: Steady) -> bool {
         DelayCause::Throttled { full_from, .. } => {
             now < full_from || delay.until.is_some_and(|until| now < until)
         }
+    }
+}
+
+/// The error with its code, or else the message of the last response.
+fn cause(data: &TaskData) -> String {
+    match (&data.error, &data.message) {
+        (Some(error), _) => {
+            let code = error.code.as_ref().map(|code| format!("{code}: ")).unwrap_or_default();
+            format!("{code}{}", error.message)
+        }
+        (None, message) => message.clone().unwrap_or_default(),
     }
 }
 
