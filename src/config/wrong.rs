@@ -160,6 +160,7 @@ const CASES: &[Wrong] = &[
     (&[(MAIN, "[sinks.a]\ntype = 'file'\npath = 'x'\n[sinks.b]\ntype = 'file'\npath = './x'\n[sinks.c]\ntype = 'file'\npath = 'y'\n[sinks.d]\ntype = 'file'\npath = 'deep/../x'"), ("deep/file", "")], &[],
         &[("opwatch.toml:6: sinks.b.path: ", "is the same file as that of [sinks.a]"), ("opwatch.toml:12: sinks.d.path: ", "[sinks.a]")]),
     (&[(MAIN, "[sinks.a]\ntype = 'file'\npath = '-'\n[sinks.b]\ntype = 'file'\npath = '-'")], &[], &[("opwatch.toml:6: sinks.b.path: ", "is the same file as that of [sinks.a]")]),
+    (&[(MAIN, "[sinks.a]\ntype = 'file'\npath = '-'\n[sinks.b]\ntype = 'file'\npath = '/dev/stdout'")], &[], &[("opwatch.toml:6: sinks.b.path: ", "is the same file as that of [sinks.a]")]),
     // Webhooks.
     (&[(MAIN, "[sinks.ops]\ntype = 'webhook'")], &[], &[("opwatch.toml:1: sinks.ops.url: ", "or `url_file`")]),
     (&[(MAIN, "[sinks.ops]\ntype = 'webhook'\nurll = 'https://h/hunter2'")], &[], &[("opwatch.toml:3: sinks.ops.urll: ", "did you mean `url`?")]),
