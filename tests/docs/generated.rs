@@ -137,7 +137,7 @@ fn configuration(texts: &Texts) -> (String, String) {
         "The configuration is a TOML file. Unknown keys are errors. Paths are relative to their file. This page is made from [`config/opwatch.toml`](../config/opwatch.toml), which has an example of each key.",
         "A duration is a text such as `\"90s\"` or `\"1h 30m\"`. A rate is a number a second, or a text such as `\"100/1m\"`.",
         "The files `conf.d/*.toml` beside the configuration are read after it, in the order of their names. Environment variables such as `OPWATCH__POLL__MAX_INTERVAL=2m` override all files.",
-        "`${NAME}` and `${NAME:-default}` in a string are replaced from the environment. `$${` is a literal `${`.",
+        "`${NAME}` and `${NAME:-default}` in a string are replaced from the environment. `$${` is a literal `${`. A value in a URL must be percent-encoded, such as `%40` for `@` in a password.",
     ];
     let mut first = title("Configuration");
     for paragraph in introduction {
