@@ -106,7 +106,7 @@ async fn a_path_that_is_written_wrong_is_reported_as_what_it_is() {
     let below_a_file = path.join("opwatch.db");
     let cases = [
         (Path::new("/nowhere/at/all/opwatch.db"), UnusableStore::NoFolder),
-        (&below_a_file, UnusableStore::NoFolder),
+        (&below_a_file, UnusableStore::NotFolder),
         (folder.path(), UnusableStore::Folder),
     ];
     for (path, wanted) in cases {
