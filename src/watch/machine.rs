@@ -331,8 +331,9 @@ impl Machine {
             paused_accounts: self.paused_accounts.iter().cloned().collect(),
             paused_tasks: self.board.paused(),
             throttled: paces.iter().filter(|pace| pace.is_throttled(now)).count(),
-            rate_used: paces.iter().filter_map(|pace| pace.used_rate(now)).sum(),
-            rate_allowed: paces.iter().filter_map(|pace| pace.allowed_rate(now)).sum(),
+            // The sum of no numbers is -0.0, which people would read.
+            rate_used: paces.iter().filter_map(|pace| pace.used_rate(now)).sum::<f64>() + 0.0,
+            rate_allowed: paces.iter().filter_map(|pace| pace.allowed_rate(now)).sum::<f64>() + 0.0,
             next_poll: self.board.wake(false).map(|at| at.max(now)),
         }
     }
