@@ -116,7 +116,8 @@ async fn a_self_signed_certificate_in_ca_file_is_trusted_and_one_of_an_authority
         if is_authority {
             let stderr = std::fs::File::create(home.path("stderr")).unwrap();
             let child = home.opwatch(&["run", "-c", "opwatch.toml"]).stderr(stderr).spawn().unwrap();
-            let advice = "make one with basicConstraints=CA:FALSE, install it there, and name it in `ca_file`";
+            let advice =
+                "make one with basicConstraints=CA:FALSE, install it there, and name it in `ca_file`";
             let said_so = || std::fs::read_to_string(home.path("stderr")).unwrap().contains(advice);
             eventually("the advice", said_so).await;
             signal(&child, "TERM");

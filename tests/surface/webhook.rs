@@ -306,7 +306,11 @@ async fn a_self_signed_certificate_in_ca_file_is_trusted_and_one_of_an_authority
         fs::copy(&certificate.ca, home.path("ca.pem")).unwrap();
         let child = start_at_trace(&home);
         if is_authority {
-            says(&home, "make one with basicConstraints=CA:FALSE, and name it in `tls.ca_file`").await;
+            says(
+                &home,
+                "make one with basicConstraints=CA:FALSE, install it there, and name it in `tls.ca_file`",
+            )
+            .await;
         } else {
             eventually("the event arrives", || receiver.got().len() == 1).await;
         }
