@@ -4,6 +4,7 @@
 use std::io::{ErrorKind, Write};
 
 use textwrap::{Options, WordSplitter};
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::CommandFailure;
 use crate::lines::line::escaped;
@@ -17,6 +18,20 @@ pub fn wrapped(text: &str, first: &str, rest: &str) -> String {
     // A path that is broken at a hyphen cannot be copied.
     let form = Options::new(COLUMNS).initial_indent(first).subsequent_indent(rest).break_words(false);
     textwrap::fill(&escaped(text), form.word_splitter(WordSplitter::NoHyphenation))
+}
+
+/// The first `columns` columns of a text; an ellipsis marks a cut.
+pub fn cut(text: &str, columns: usize) -> String {
+    if text.width() <= columns {
+        return text.to_owned();
+    }
+    let mut width = 0;
+    let fits = |letter: &char| {
+        width += letter.width().unwrap_or_default();
+        width < columns
+    };
+    let kept: String = text.chars().take_while(fits).collect();
+    if columns == 0 { kept } else { format!("{kept}…") }
 }
 
 /// A line on standard output.

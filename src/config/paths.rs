@@ -18,7 +18,7 @@ pub fn rebase(key: &[String], value: String, folder: &Path, environment: &Enviro
         // The type of the sink may be written in another layer.
         ["sinks", _, ref key @ ..] => match sinks::TYPES.iter().find_map(|r#type| form(r#type, key)) {
             None => Some(value),
-            // Under systemd it is a socket, which cannot be opened by a path.
+            // Under systemd `/dev/stdout` is a socket, which cannot be opened by a path.
             Some(PathForm::Output) if value == "-" || value == "/dev/stdout" => Some("-".to_owned()),
             Some(PathForm::Program) if !value.contains('/') => Some(value),
             Some(PathForm::Plain | PathForm::Output | PathForm::Program) => join(folder, &value),

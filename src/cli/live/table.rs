@@ -3,8 +3,9 @@
 use std::io::IsTerminal;
 use std::time::{Duration, UNIX_EPOCH};
 
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthStr;
 
+use crate::cli::print::cut;
 use crate::clock::Wall;
 use crate::lines::line::escaped;
 use crate::units::coarse;
@@ -91,23 +92,6 @@ fn drawn(head: &[&str], rows: Vec<Vec<Cell>>, columns: Option<usize>, has_colour
         text.push('\n');
     }
     text
-}
-
-/// The text, cut to that width with an ellipsis.
-fn cut(text: &str, width: usize) -> String {
-    if text.width() <= width {
-        return text.to_owned();
-    }
-    let mut cut = String::new();
-    let mut used = 1;
-    for letter in text.chars() {
-        used += letter.width().unwrap_or(0);
-        if used > width {
-            break;
-        }
-        cut.push(letter);
-    }
-    cut + "…"
 }
 
 /// A moment relative to now: `in 30s`, `2m ago`, `now`.

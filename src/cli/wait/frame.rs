@@ -5,10 +5,11 @@
 
 use std::time::Duration;
 
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthStr;
 
 use super::brief;
 use super::tasks::{Tally, TaskRow, Tasks};
+use crate::cli::print::cut;
 use crate::clock::Steady;
 use crate::lines::line::escaped;
 use crate::model::board::{Delay, DelayCause};
@@ -57,17 +58,9 @@ pub fn frame(tasks: &Tasks, now: Steady, size: Size, timeout: Limit) -> Vec<Stri
         });
         shown.truncate(room);
     }
-    let widest = |texts: &mut dyn Iterator<Item = &str>| {
-        texts.map(|text| escaped(text).width()).max().unwrap_or_default()
-    };
-    let ids = widest(&mut shown.iter().map(|row| row.id.as_str())).min(WIDEST_ID);
-    let names = widest(&mut shown.iter().filter_map(|row| row.name.as_deref())).min(size.columns / 4);
-    let names = if size.columns < COLUMNS_FOR_NAMES { 0 } else { names };
+    let labels = Labels::of(shown.iter().copied(), size.columns);
     let line = |row: &&TaskRow| {
-        let mut parts = vec![padded(&row.id, ids)];
-        if names > 0 {
-            parts.push(padded(row.name.as_deref().unwrap_or_default(), names));
-        }
+        let mut parts = labels.parts(row);
         parts.push(match (&row.status, &row.fault) {
             (Some(status), _) => in_words(status, row.instances),
             (None, Some(_)) => "no response yet".to_owned(),
@@ -94,21 +87,42 @@ pub fn failures(tasks: &Tasks, size: Size) -> Vec<String> {
         count => format!("{count} tasks did not succeed:"),
     };
     let shown = &failed[..failed.len().min(room)];
-    let name = |row: &TaskRow| row.name.as_deref().map(|name| escaped(name).into_owned()).unwrap_or_default();
-    let ids = shown.iter().map(|(row, _)| escaped(&row.id).width()).max().unwrap_or_default().min(WIDEST_ID);
-    let names = shown.iter().map(|(row, _)| name(row).width()).max().unwrap_or_default();
-    let names = if size.columns < COLUMNS_FOR_NAMES { 0 } else { names.min(size.columns / 4) };
+    let labels = Labels::of(shown.iter().map(|(row, _)| *row), size.columns);
     let results = shown.iter().map(|(_, failure)| failure.result.width()).max().unwrap_or_default();
     let lines = shown.iter().map(|(row, failure)| {
-        let mut parts = vec![padded(&row.id, ids)];
-        if names > 0 {
-            parts.push(padded(&name(row), names));
-        }
+        let mut parts = labels.parts(row);
         parts.push(padded(failure.result, results));
         parts.push(escaped(&failure.cause).into_owned());
         cut(parts.join("  ").trim_end(), size.columns)
     });
     std::iter::once(cut(&head, size.columns)).chain(lines).collect()
+}
+
+/// The widths of the first columns of a table of tasks: the id, and the name where there is room for it.
+struct Labels {
+    ids: usize,
+    /// 0: the column is left out.
+    names: usize,
+}
+
+impl Labels {
+    fn of<'a>(rows: impl Iterator<Item = &'a TaskRow>, columns: usize) -> Self {
+        let (mut ids, mut names) = (0, 0);
+        for row in rows {
+            ids = ids.max(escaped(&row.id).width());
+            names = names.max(row.name.as_deref().map(|name| escaped(name).width()).unwrap_or_default());
+        }
+        let names = if columns < COLUMNS_FOR_NAMES { 0 } else { names.min(columns / 4) };
+        Self { ids: ids.min(WIDEST_ID), names }
+    }
+
+    fn parts(&self, row: &TaskRow) -> Vec<String> {
+        let mut parts = vec![padded(&row.id, self.ids)];
+        if self.names > 0 {
+            parts.push(padded(row.name.as_deref().unwrap_or_default(), self.names));
+        }
+        parts
+    }
 }
 
 /// The lines below the tasks: the delayed targets, and the total over as many lines as it needs.
@@ -254,20 +268,6 @@ fn whole_seconds(span: Duration) -> Duration {
 fn padded(text: &str, width: usize) -> String {
     let text = cut(&escaped(text), width);
     format!("{text}{}", " ".repeat(width.saturating_sub(text.width())))
-}
-
-/// The first `columns` columns of a text; an ellipsis marks a cut.
-fn cut(text: &str, columns: usize) -> String {
-    if text.width() <= columns {
-        return text.to_owned();
-    }
-    let mut width = 0;
-    let fits = |letter: &char| {
-        width += letter.width().unwrap_or_default();
-        width < columns
-    };
-    let kept: String = text.chars().take_while(fits).collect();
-    if columns == 0 { kept } else { format!("{kept}…") }
 }
 
 #[cfg(test)]

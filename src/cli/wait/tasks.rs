@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::clock::Steady;
 use crate::model::board::{Delay, DelayCause};
-use crate::model::event::{AccountData, Data, Event, Kind, TaskData, TaskPart};
+use crate::model::event::{AccountData, Data, ErrorData, Event, Kind, TaskData, TaskPart};
 use crate::model::reading::{Code, Outcome};
 use crate::model::step::Reason;
 use crate::model::task::{NewTask, Target};
@@ -180,32 +180,24 @@ impl Tasks {
 
     fn over(&mut self, data: &TaskData) {
         let TaskPart { id, operation, account, region, .. } = data.task.clone();
-        let Some(row) = self.row(Target { account, region, operation }, id) else { return };
+        let Some(place) = self.places.get(&(Target { account, region, operation }, id)) else { return };
+        let (row, tally) = (&mut self.rows[*place], &mut self.tally);
         if std::mem::replace(&mut row.is_over, true) {
             return;
         }
-        let result = match (data.outcome, data.reason) {
-            (Some(Outcome::Success), _) => None,
-            (Some(Outcome::Partial), _) => Some("part failed"),
-            (None, Some(Reason::Deadline)) => Some("unfinished at its deadline"),
-            (None, Some(Reason::Rejected)) => Some("rejected by the cloud"),
-            (None, Some(Reason::Removed)) => Some("removed"),
-            (None, Some(Reason::Cancelled)) => Some("cancelled"),
-            (Some(Outcome::Failure), _) | (None, None) => Some("failed"),
+        // Only success is known to be good; anything else counts as a failure.
+        let (count, result) = match (data.outcome, data.reason) {
+            (Some(Outcome::Success), _) => (&mut tally.success, None),
+            (Some(Outcome::Partial), _) => (&mut tally.partial, Some("part failed")),
+            (None, Some(Reason::Deadline)) => (&mut tally.deadline, Some("unfinished at its deadline")),
+            (None, Some(Reason::Rejected)) => (&mut tally.rejected, Some("rejected by the cloud")),
+            (None, Some(Reason::Removed)) => (&mut tally.failure, Some("removed")),
+            (None, Some(Reason::Cancelled)) => (&mut tally.failure, Some("cancelled")),
+            (Some(Outcome::Failure), _) | (None, None) => (&mut tally.failure, Some("failed")),
         };
+        *count += 1;
+        tally.open -= 1;
         row.failure = result.map(|result| Failure { result, cause: cause(data) });
-        self.tally.open -= 1;
-        let end = match (data.outcome, data.reason) {
-            (Some(Outcome::Success), _) => &mut self.tally.success,
-            (Some(Outcome::Partial), _) => &mut self.tally.partial,
-            (None, Some(Reason::Deadline)) => &mut self.tally.deadline,
-            (None, Some(Reason::Rejected)) => &mut self.tally.rejected,
-            // Only success is known to be good; anything else counts as a failure.
-            (Some(Outcome::Failure), _) | (None, Some(Reason::Removed | Reason::Cancelled) | None) => {
-                &mut self.tally.failure
-            }
-        };
-        *end += 1;
     }
 
     fn row(&mut self, target: Target, id: String) -> Option<&mut TaskRow> {
@@ -229,23 +221,22 @@ fn lasts(delay: &Delay, now: Steady) -> bool {
     }
 }
 
-/// The error with its code, or else the message of the last response.
+/// The error, or else the message of the last response.
 fn cause(data: &TaskData) -> String {
-    match (&data.error, &data.message) {
-        (Some(error), _) => {
-            let code = error.code.as_ref().map(|code| format!("{code}: ")).unwrap_or_default();
-            format!("{code}{}", error.message)
-        }
-        (None, message) => message.clone().unwrap_or_default(),
-    }
+    data.error.as_ref().map(in_words).or_else(|| data.message.clone()).unwrap_or_default()
+}
+
+/// The message of an error behind its code, where it has one.
+fn in_words(error: &ErrorData) -> String {
+    let code = error.code.as_ref().map(|code| format!("{code}: ")).unwrap_or_default();
+    format!("{code}{}", error.message)
 }
 
 fn hold(data: &AccountData) -> HeldScope {
     let AccountData { account, region, operation, error, .. } = data;
-    let code = error.code.as_ref().map(|code| format!("{code}: ")).unwrap_or_default();
     HeldScope {
         account: account.clone(),
         region_and_operation: region.clone().zip(operation.clone()),
-        words: format!("{code}{}", error.message),
+        words: in_words(error),
     }
 }
