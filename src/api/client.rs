@@ -26,8 +26,10 @@ pub struct DaemonClient {
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// No daemon responds.
-    #[error("no daemon responds at {}; start one with `opwatch run`, or as a service with `systemctl start opwatch`", .0.display())]
-    NoDaemon(PathBuf),
+    #[error(
+        "no daemon responds at {0}; start one with `opwatch run`, or as a service with `systemctl start opwatch`"
+    )]
+    NoDaemon(String),
     /// This user may not use the socket.
     #[error("the socket {} is not open to this user; use sudo, or join its group", .0.display())]
     Denied(PathBuf),
@@ -37,6 +39,18 @@ pub enum ClientError {
     /// The connection broke, or the response cannot be read.
     #[error("the daemon gave no usable response: {0}; try again")]
     Broken(String),
+}
+
+impl ClientError {
+    /// The same error with the id or name that it is about.
+    pub fn about(self, name: &str) -> Self {
+        match self {
+            Self::Refused(problem) => {
+                Self::Refused(HttpProblem { detail: format!("{name}: {}", problem.detail), ..problem })
+            }
+            other @ (Self::NoDaemon(_) | Self::Denied(_) | Self::Broken(_)) => other,
+        }
+    }
 }
 
 fn described(problem: &HttpProblem) -> String {
@@ -74,10 +88,11 @@ impl DaemonClient {
                 Err(_) => {}
             }
         }
-        match (denied, sockets.first()) {
-            (Some(socket), _) => Err(ClientError::Denied(socket.clone())),
-            (None, first) => Err(ClientError::NoDaemon(first.cloned().unwrap_or_default())),
-        }
+        let tried = || sockets.iter().map(|socket| socket.display().to_string()).collect::<Vec<_>>();
+        Err(match denied {
+            Some(socket) => ClientError::Denied(socket.clone()),
+            None => ClientError::NoDaemon(tried().join(" or ")),
+        })
     }
 
     fn at(socket: &Path) -> Result<Self, ClientError> {

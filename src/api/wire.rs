@@ -41,6 +41,38 @@ pub struct Status {
     pub sinks_on_hold: Vec<String>,
     /// The sinks that a person paused.
     pub paused_sinks: Vec<String>,
+    /// The accounts, rate-limit scopes and sinks that do not work at their usual pace, with the reason.
+    #[serde(default)]
+    pub delays: Vec<DelayItem>,
+}
+
+/// An account, a rate-limit scope or a sink that does not work at its usual pace.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct DelayItem {
+    /// Its name in words, such as `sink ops`.
+    pub what: String,
+    /// The reason.
+    pub state: DelayState,
+    /// The start: RFC 3339. Absent: unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// The next probe, or the end of the pause: RFC 3339.
+    pub next: String,
+    /// The error that a person must act on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// The reason of a delay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DelayState {
+    /// A person must act; it is probed at long intervals.
+    OnHold,
+    /// Most calls failed; only probes are sent.
+    CircuitBreakerOpen,
+    /// A response requested a pause by `Retry-After`.
+    PauseRequested,
 }
 
 /// The state of a task.
@@ -235,6 +267,9 @@ pub struct ScopeItem {
     pub is_throttled: bool,
     /// Whether only probes are sent, since most polls failed.
     pub is_circuit_breaker_open: bool,
+    /// The end of the pause that a response requested by `Retry-After`: RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requested_pause_until: Option<String>,
     /// The hold, if it is on hold.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold: Option<HoldItem>,
@@ -250,6 +285,9 @@ pub struct HoldItem {
     /// The next probe: RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_probe: Option<String>,
+    /// Number of probes that failed.
+    #[serde(default)]
+    pub failed_probes: u32,
 }
 
 /// The state of a sink.
@@ -264,6 +302,9 @@ pub struct SinkItem {
     pub hold: Option<HoldItem>,
     /// Whether only probes are sent, since most attempts failed.
     pub is_circuit_breaker_open: bool,
+    /// The end of the pause that a response requested by `Retry-After`: RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requested_pause_until: Option<String>,
     /// Number of undelivered events.
     pub undelivered: u64,
     /// Number of dead letters.

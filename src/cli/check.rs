@@ -36,11 +36,7 @@ pub struct NotReached {
 /// # Errors
 /// When the configuration is wrong, or something cannot be reached.
 pub async fn run(path: &Path, live: bool, clock: Clock) -> Result<(), CommandFailure> {
-    let loaded = load(path.to_owned()).await?;
-    let style = LineStyle::without_number(loaded.log.format.resolve(Surroundings::of_process()));
-    let planning = style.clone();
-    let planned = files::off_loop(move || plan(&loaded, &planning, clock).map(|plan| (loaded, plan))).await;
-    let (loaded, plan) = planned.map_err(CommandFailure::Runtime)??;
+    let (loaded, plan, style) = planned(path, clock).await?;
     print::document(report(path, &loaded, &plan).as_bytes())?;
     if !live {
         return Ok(());
@@ -54,6 +50,18 @@ pub async fn run(path: &Path, live: bool, clock: Clock) -> Result<(), CommandFai
     } else {
         Err(CommandFailure::NotReached(NotReached { refused, later }))
     }
+}
+
+/// A valid configuration, and what the daemon would do with it.
+///
+/// # Errors
+/// When the configuration is wrong.
+pub async fn planned(path: &Path, clock: Clock) -> Result<(Loaded, Plan, LineStyle), CommandFailure> {
+    let loaded = load(path.to_owned()).await?;
+    let style = LineStyle::without_number(loaded.log.format.resolve(Surroundings::of_process()));
+    let planned =
+        files::off_loop(move || plan(&loaded, &style, clock).map(|plan| (loaded, plan, style))).await;
+    Ok(planned.map_err(CommandFailure::Runtime)??)
 }
 
 fn report(path: &Path, loaded: &Loaded, plan: &Plan) -> String {

@@ -55,13 +55,16 @@ struct Answers {
     region: String,
     /// The SecretId and the key file. `None`: both are in the environment.
     credentials: Option<(String, PathBuf)>,
+    /// A SecretKey that was typed, for a new key file.
+    new_key: Option<String>,
     api: Option<String>,
     endpoint: Option<String>,
     webhook: Option<String>,
     tasks: Vec<String>,
 }
 
-/// Asks for what is missing, writes the file, and checks it.
+/// Asks for what is missing, writes the file, and checks it. A configuration that is not valid is removed again, so that
+/// the same command can be repeated with other values.
 ///
 /// # Errors
 /// When a value is missing without a terminal, when a file exists or cannot be written, or as of `check`.
@@ -72,7 +75,15 @@ pub async fn run(arguments: InitArguments, clock: Clock) -> Result<(), CommandFa
         return Err(at(&config, "exists already, and is not changed; name another file with -c FILE").into());
     }
     let answers = asked(arguments, &config)?;
-    write_new(&config, text(&answers).as_bytes())?;
+    let key = answers.new_key.as_ref().map(|key| (config.with_file_name(KEY_FILE), key));
+    if let Some((path, key)) = &key {
+        write_new(path, format!("{key}\n").as_bytes())?;
+    }
+    let valid = match write_new(&config, text(&answers).as_bytes()) {
+        Ok(()) => check::planned(&config, clock).await.map(drop).inspect_err(|_| removed(&config)),
+        Err(failure) => Err(failure),
+    };
+    valid.inspect_err(|_| key.iter().for_each(|(path, _)| removed(path)))?;
     let shown = config.display();
     print::line(&format!("{shown} is written.\n"))?;
     let checked = check::run(&config, !offline, clock).await;
@@ -100,13 +111,17 @@ fn asked(arguments: InitArguments, config: &Path) -> Result<Answers, CommandFail
     let region = answer(region, "--region", "Region of the tasks", "bj")?;
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let has_variables = VARIABLES.iter().all(|name| is_set(name));
+    let mut new_key = None;
     let credentials = if secret_id.is_none() && secret_key_file.is_none() && has_variables {
         None
     } else {
         let id = answer(secret_id, "--secret-id", "SecretId", "")?;
         let key = match secret_key_file {
             Some(file) => file,
-            None if asks => key_file(config)?,
+            None if asks => {
+                new_key = Some(typed_key(config)?);
+                PathBuf::from(KEY_FILE)
+            }
             None => return Err(missing("--secret-key-file")),
         };
         Some((id, key))
@@ -120,11 +135,11 @@ fn asked(arguments: InitArguments, config: &Path) -> Result<Answers, CommandFail
     } else {
         tasks
     };
-    Ok(Answers { region, credentials, api, endpoint, webhook, tasks })
+    Ok(Answers { region, credentials, new_key, api, endpoint, webhook, tasks })
 }
 
-/// Asks for the SecretKey without showing it, and keeps it in a file of its own beside the configuration.
-fn key_file(config: &Path) -> Result<PathBuf, CommandFailure> {
+/// Asks for the SecretKey without showing it. A file of its own beside the configuration will hold it.
+fn typed_key(config: &Path) -> Result<String, CommandFailure> {
     let path = config.with_file_name(KEY_FILE);
     if path.symlink_metadata().is_ok() {
         let what = "exists already; use it with --secret-key-file, or move it away";
@@ -135,8 +150,13 @@ fn key_file(config: &Path) -> Result<PathBuf, CommandFailure> {
     if key.is_empty() {
         return Err(missing("--secret-key-file"));
     }
-    write_new(&path, format!("{key}\n").as_bytes())?;
-    Ok(PathBuf::from(KEY_FILE))
+    Ok(key.to_owned())
+}
+
+/// Removes a file that was just written.
+fn removed(path: &Path) {
+    // The error of the check says more than one of the removal.
+    let _ = std::fs::remove_file(path);
 }
 
 /// The line that is typed after a question; an empty one is the default.
@@ -176,8 +196,9 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<(), CommandFailure> {
 
 /// The configuration: the values, and what a first user changes next.
 fn text(answers: &Answers) -> String {
-    let Answers { region, credentials, api, endpoint, webhook, tasks } = answers;
-    let quoted = |text: &str| Value::from(text).to_string();
+    let Answers { region, credentials, new_key: _, api, endpoint, webhook, tasks } = answers;
+    // `${` would begin a variable.
+    let quoted = |text: &str| Value::from(text.replace("${", "$${")).to_string();
     let ids = tasks.iter().map(|id| id.parse::<u64>().map_or_else(|_| quoted(id), |id| id.to_string()));
     let ids: Vec<_> = ids.collect();
     let mut lines = vec![
@@ -214,15 +235,16 @@ mod tests {
             region: "b\"j".to_owned(),
             credentials: Some(("AKID\n".to_owned(), "a b".into())),
             api: Some("3.0".to_owned()),
+            new_key: None,
             endpoint: None,
-            webhook: Some("https://h/?a='\"".to_owned()),
+            webhook: Some("https://h/?a='\"${B}".to_owned()),
             tasks: vec!["1".to_owned(), "00042".to_owned(), "task-x".to_owned()],
         };
         let table: toml::Table = text(&answers).parse().unwrap();
         let account = &table["accounts"]["default"];
         assert_eq!(account["region"].as_str(), Some("b\"j"));
         assert_eq!(account["secret_id"].as_str(), Some("AKID\n"));
-        assert_eq!(table["sinks"]["hook"]["url"].as_str(), Some("https://h/?a='\""));
+        assert_eq!(table["sinks"]["hook"]["url"].as_str(), Some("https://h/?a='\"$${B}"));
         assert_eq!(table["tasks"].to_string(), "[1, 42, \"task-x\"]");
     }
 }

@@ -326,6 +326,9 @@ pub enum CommandFailure {
     /// The running daemon refused a command, or does not respond.
     #[error(transparent)]
     Client(ClientError),
+    /// The probes of `retry` failed.
+    #[error("the probe failed, and it stays on hold: {}", .0.join("; "))]
+    StillHeld(Vec<String>),
     /// A task did not succeed.
     #[error(transparent)]
     Waited(#[from] wait::Verdict),
@@ -341,7 +344,7 @@ impl CommandFailure {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Closed => 0,
-            Self::Held(_) => 5,
+            Self::Held(_) | Self::StillHeld(_) => 5,
             Self::NotAccepted(sinks) => {
                 if sinks.for_good {
                     5
@@ -476,12 +479,12 @@ fn span(written: &str) -> Result<Span, &'static str> {
     written.parse()
 }
 
-async fn on_tasks(on: OnTasks, verb: Verb) -> Result<(), CommandFailure> {
-    live::act::on_tasks(&on.connection, &on.selector, &on.ids, verb).await
+async fn on_tasks(on: OnTasks, verb: Verb, clock: Clock) -> Result<(), CommandFailure> {
+    live::act::on_tasks(&on.connection, &on.selector, &on.ids, verb, clock).await
 }
 
-async fn on_thing(on: OnThing, verb: Verb) -> Result<(), CommandFailure> {
-    live::act::on(&on.connection, &on.selector, on.thing, &on.name, verb).await
+async fn on_thing(on: OnThing, verb: Verb, clock: Clock) -> Result<(), CommandFailure> {
+    live::act::on(&on.connection, &on.selector, on.thing, &on.name, verb, clock).await
 }
 
 async fn on_events(command: EventsCommand, clock: Clock) -> Result<(), CommandFailure> {
@@ -519,14 +522,14 @@ async fn dispatch(command: CliCommand) -> Result<(), CommandFailure> {
             live::show::run(&connection, &selector, &id, clock).await
         }
         CliCommand::Add(arguments) => live::add::run(arguments).await,
-        CliCommand::Poll(on) => on_tasks(on, Verb::Poll).await,
-        CliCommand::Cancel(on) => on_tasks(on, Verb::Cancel).await,
+        CliCommand::Poll(on) => on_tasks(on, Verb::Poll, clock).await,
+        CliCommand::Cancel(on) => on_tasks(on, Verb::Cancel, clock).await,
         CliCommand::Extend { connection, selector, id, duration } => {
             live::act::extend(&connection, &selector, &id, duration).await
         }
-        CliCommand::Pause(on) => on_thing(on, Verb::Pause).await,
-        CliCommand::Resume(on) => on_thing(on, Verb::Resume).await,
-        CliCommand::Retry(on) => on_thing(on, Verb::Retry).await,
+        CliCommand::Pause(on) => on_thing(on, Verb::Pause, clock).await,
+        CliCommand::Resume(on) => on_thing(on, Verb::Resume, clock).await,
+        CliCommand::Retry(on) => on_thing(on, Verb::Retry, clock).await,
         CliCommand::Reload { connection, allow_removals } => {
             live::act::reload(&connection, allow_removals, clock).await
         }

@@ -143,14 +143,11 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Vec<Proble
     }
 }
 
-/// The socket of `[http]` in a configuration; `None`: it names none, or there is no such file. Nothing else is read.
+/// The socket of `[http]` in a configuration; `None`: it names none. Nothing else is read.
 ///
 /// # Errors
 /// When the file cannot be read, or is not TOML.
 pub fn socket(path: &Path) -> Result<Option<PathBuf>, Vec<Problem>> {
-    if files::metadata(path).is_err_and(|error| error.is_missing()) {
-        return Ok(None);
-    }
     let mut problems = Vec::new();
     let Some(text) = Text::read(path, &mut problems) else { return Err(problems) };
     let table: toml::Table = text.text.parse().map_err(|error: toml::de::Error| {

@@ -1,22 +1,28 @@
 //! The status line: in the log, and in `STATUS=` of systemd.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use tokio::sync::oneshot;
 
 use super::per_sink;
 use crate::clock::Moment;
+use crate::deliver::LaneStatus;
 use crate::live::command::{Action, Commands, WatchReport};
 use crate::store::Store;
 
 /// Logs the status line. Returns it in the form of `STATUS=`; `None` if a loop has ended.
-pub async fn report(to_watch: &Commands, store: &dyn Store, now: Moment) -> Option<String> {
+pub async fn report(
+    to_watch: &Commands,
+    store: &dyn Store,
+    sinks: &BTreeMap<String, LaneStatus>,
+    now: Moment,
+) -> Option<String> {
     let (to, report) = oneshot::channel();
     to_watch.send(Action::Report(to)).await.ok()?;
     let WatchReport {
         open,
         finished,
-        on_hold,
+        mut on_hold,
         paused_accounts,
         paused_tasks,
         throttled,
@@ -24,12 +30,18 @@ pub async fn report(to_watch: &Commands, store: &dyn Store, now: Moment) -> Opti
         rate_allowed,
         next_poll,
     } = report.await.ok()?;
+    let sinks_that = |is: fn(&LaneStatus) -> bool| {
+        sinks.iter().filter(move |(_, status)| is(status)).map(|(name, _)| format!("sink {name}"))
+    };
+    on_hold.extend(sinks_that(|status| status.is_on_hold));
     let paused = paused_accounts.into_iter().map(|account| format!("account {account}"));
+    let paused = paused.chain(sinks_that(|status| status.is_paused));
     let tasks = (paused_tasks > 0).then(|| format!("{paused_tasks} tasks"));
     let paused = paused.chain(tasks).collect::<Vec<_>>().join(", ");
-    let outbox = store.outbox().await.ok()?;
-    let waiting: HashMap<_, _> = outbox.into_iter().filter(|(_, count)| *count > 0).collect();
-    let undelivered = per_sink(&waiting);
+    let counts =
+        |counts: HashMap<_, _>| per_sink(&counts.into_iter().filter(|(_, count)| *count > 0).collect());
+    let undelivered = counts(store.outbox().await.ok()?);
+    let dead_letters = counts(store.dead_letters().await.ok()?);
     let next_poll = next_poll.map(|at| now.wall_of(at).to_string());
     let rate = |rate: f64| (rate * 100.0).round() / 100.0;
     let (rate_used, rate_allowed) = (rate(rate_used), rate(rate_allowed));
@@ -40,6 +52,7 @@ pub async fn report(to_watch: &Commands, store: &dyn Store, now: Moment) -> Opti
         paused,
         throttled,
         undelivered,
+        dead_letters,
         rate_used,
         rate_allowed,
         next_poll,
@@ -57,6 +70,9 @@ pub async fn report(to_watch: &Commands, store: &dyn Store, now: Moment) -> Opti
     }
     if !undelivered.is_empty() {
         parts.push(format!("undelivered: {undelivered}"));
+    }
+    if !dead_letters.is_empty() {
+        parts.push(format!("dead letters: {dead_letters}"));
     }
     parts.push(format!("{rate_used} of {rate_allowed} polls/s"));
     parts.extend(next_poll.map(|at| format!("next poll {at}")));

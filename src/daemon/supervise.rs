@@ -21,7 +21,7 @@ use super::{Daemon, Ended, Error, per_sink, report, ways_of};
 use crate::api::Interface;
 use crate::api::server::HttpServer;
 use crate::deliver::Deliver;
-use crate::live::command::Action;
+use crate::live::{self, command::Action};
 use crate::problem::{chain, lines};
 use crate::store;
 
@@ -67,6 +67,7 @@ impl Daemon {
             patience: options.until_done.unwrap_or_default(),
             clock,
         };
+        let reporting = reloader.live.subscribe();
         let mut done = std::pin::pin!(done.wait());
         let mut delivery = Delivery::start(lanes, lanes_stop.clone()).map_err(Error::Thread)?;
         let mut watching = JoinSet::new();
@@ -178,7 +179,10 @@ impl Daemon {
                     }
                 }
             }
-            let line = report::report(&to_watch, store.as_ref(), clock.now()).await;
+            // A removed sink keeps its last state.
+            let used = live::current(&reporting).sinks.clone();
+            let sinks = sinks_status.borrow().clone().into_iter().filter(|(name, _)| used.contains(name));
+            let line = report::report(&to_watch, store.as_ref(), &sinks.collect(), clock.now()).await;
             notify(&line.iter().map(|line| NotifyState::Status(line)).collect::<Vec<_>>());
             report_at = clock.now().steady + REPORTS_EVERY;
         };

@@ -16,7 +16,7 @@ pub fn needs_waiting(notice: &LaneNotice) -> bool {
             GateChange::Released(_) | GateChange::Closed(_) => false,
         },
         LaneNotice::Failing(_) => true,
-        LaneNotice::Recovered(_) | LaneNotice::DeadLetter(_) => false,
+        LaneNotice::PauseRequested(_) | LaneNotice::Recovered(_) | LaneNotice::DeadLetter(_) => false,
     }
 }
 
@@ -66,6 +66,10 @@ pub fn log(lane: &Lane, notice: LaneNotice, waiting: Option<u64>, now: Moment) {
         LaneNotice::Gate(GateChange::Closed(probes)) => {
             let lasted = rounded(probes.lasting.lasted(now.steady));
             tracing::info!(sink, %lasted, "sink recovered; deliveries succeed again");
+        }
+        LaneNotice::PauseRequested(until) => {
+            let next_attempt = now.wall_of(until);
+            tracing::warn!(sink, %next_attempt, "the receiver requested a pause by Retry-After; opwatch retry sink NAME ends it");
         }
         LaneNotice::Recovered(lasted) => {
             tracing::info!(sink, lasted = %rounded(lasted), "sink recovered; deliveries succeed again");

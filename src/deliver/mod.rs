@@ -18,7 +18,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Steady};
 use crate::files::Watched;
-use crate::live::command::{Action, Command, CommandRefused, HoldReport, LaneReport, Responder};
+use crate::live::command::{
+    Action, Command, CommandRefused, HoldReport, LaneReport, ProbesReport, Responder,
+};
 use crate::live::{self, Live};
 use crate::model::delivery::{Refusal, RefusalClass, Sending};
 use crate::model::lane::{Attempt, Lane, OutboxWrite};
@@ -256,7 +258,7 @@ impl RunningLoop {
                 if self.lane.is_on_hold() {
                     tracing::info!(sink, "the sink on hold is probed at once");
                 }
-                self.lane.probe_now(now);
+                self.lane.retry(now);
                 Ok(())
             }
             Action::Pause(sink) if sink == self.parts.name => return self.pause(true, result),
@@ -285,13 +287,19 @@ impl RunningLoop {
 
     fn report(&self) -> LaneReport {
         let now = self.parts.clock.now();
-        let hold = self.lane.cause().zip(self.lane.lasting()).map(|(error, lasting)| HoldReport {
-            error: error.to_owned(),
+        let probes = self.lane.lasting().zip(self.lane.next_probe()).map(|(lasting, next)| ProbesReport {
             since: lasting.since.wall,
-            next_probe: now.wall_of(self.lane.next_probe().unwrap_or(now.steady)),
+            next: now.wall_of(next),
+            failed: self.lane.failed_probes(),
         });
-        let is_breaker_open = hold.is_none() && self.lane.next_probe().is_some();
-        LaneReport { is_paused: self.lane.is_paused(), is_breaker_open, hold }
+        let hold = self
+            .lane
+            .cause()
+            .zip(probes)
+            .map(|(error, probes)| HoldReport { error: error.to_owned(), probes });
+        let requested_pause = self.lane.requested_pause(now.steady).map(|until| now.wall_of(until));
+        let breaker = probes.filter(|_| hold.is_none());
+        LaneReport { is_paused: self.lane.is_paused(), breaker, requested_pause, hold }
     }
 
     /// Stores that the pause begins or ends; it counts from then on.

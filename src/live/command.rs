@@ -154,8 +154,10 @@ pub struct ScopeReport {
     pub rate_allowed: Option<f64>,
     /// Whether the rate is reduced after refusals.
     pub is_throttled: bool,
-    /// Whether only probes leave, since most polls failed.
-    pub is_breaker_open: bool,
+    /// Its open circuit breaker: only probes leave, since most polls failed.
+    pub breaker: Option<ProbesReport>,
+    /// The end of the pause that the cloud requested.
+    pub requested_pause: Option<Wall>,
     /// Its hold.
     pub hold: Option<HoldReport>,
 }
@@ -165,10 +167,19 @@ pub struct ScopeReport {
 pub struct HoldReport {
     /// The cause in words.
     pub error: String,
-    /// Its start.
+    /// Its probes.
+    pub probes: ProbesReport,
+}
+
+/// The probes of a hold or of an open circuit breaker, for people.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ProbesReport {
+    /// The start of the hold or of the failure.
     pub since: Wall,
     /// The next probe.
-    pub next_probe: Wall,
+    pub next: Wall,
+    /// Number of probes that failed.
+    pub failed: u32,
 }
 
 /// The state of a lane, for people.
@@ -176,8 +187,10 @@ pub struct HoldReport {
 pub struct LaneReport {
     /// Whether a person paused the sink.
     pub is_paused: bool,
-    /// Whether only probes leave, since most attempts failed.
-    pub is_breaker_open: bool,
+    /// Its open circuit breaker: only probes leave, since most attempts failed.
+    pub breaker: Option<ProbesReport>,
+    /// The end of the pause that the receiver requested.
+    pub requested_pause: Option<Wall>,
     /// Its hold.
     pub hold: Option<HoldReport>,
 }
@@ -194,6 +207,11 @@ pub enum CommandRefused {
     /// The task, the account or the sink is paused.
     #[error("it is paused; resume it first")]
     Paused,
+    /// The account or the pace key of the task is on hold.
+    #[error(
+        "its account or operation is on hold; correct the cause that `opwatch status` shows, then run `opwatch retry account NAME`"
+    )]
+    OnHold,
     /// The loop ended.
     #[error("the daemon is stopping")]
     Stopping,

@@ -6,7 +6,7 @@
 //!   apart, and slots on average at least `1/rate` (docs/architecture.md §3, promise 5).
 //! - The distance to the next slot is fixed when a slot is taken. A small share puts that slot many seconds
 //!   ahead, so it is limited to the moment at which the full rate is restored.
-//! - `Retry-After` only postpones the next slot.
+//! - `Retry-After` only postpones the next slot. A person may end that pause; a restart forgets it.
 
 mod throttle;
 
@@ -28,6 +28,8 @@ pub struct Pace {
     /// `None`: only `Retry-After` blocks.
     throttle: Option<Throttle>,
     next: Steady,
+    /// The end of the pause that the server requested.
+    requested: Steady,
 }
 
 impl Pace {
@@ -35,12 +37,12 @@ impl Pace {
     /// send faster than one that runs.
     pub fn new(rate: Rate, started: Steady) -> Self {
         let next = started + rate.interval();
-        Self { throttle: Some(Throttle::new(rate)), next }
+        Self { throttle: Some(Throttle::new(rate)), next, requested: Steady(i64::MIN) }
     }
 
     /// A pace without a rate: only `Retry-After` blocks it.
     pub fn unlimited() -> Self {
-        Self { throttle: None, next: Steady(i64::MIN) }
+        Self { throttle: None, next: Steady(i64::MIN), requested: Steady(i64::MIN) }
     }
 
     /// Another user of the same pace has this rate: the lower one applies, with its period.
@@ -58,12 +60,23 @@ impl Pace {
         if full(&self) == full(&before) {
             return before;
         }
-        Self { next: self.next.max(before.next), ..self }
+        Self { next: self.next.max(before.next), requested: before.requested, ..self }
     }
 
     /// Moment of the next slot.
     pub fn next(&self) -> Steady {
-        self.next
+        self.next.max(self.requested)
+    }
+
+    /// The end of the pause that the server requested, if it lasts.
+    pub fn requested_pause(&self, now: Steady) -> Option<Steady> {
+        Some(self.requested).filter(|until| *until > now)
+    }
+
+    /// A person ends the pause that the server requested. Returns whether there was one.
+    pub fn end_requested_pause(&mut self, now: Steady) -> bool {
+        let before = std::mem::replace(&mut self.requested, Steady(i64::MIN));
+        before > now
     }
 
     /// Distance between slots now; zero without a rate.
@@ -94,11 +107,12 @@ impl Pace {
 
     /// Uses the slot, if it is due. Returns whether it was.
     pub fn take(&mut self, now: Steady) -> bool {
-        if now < self.next {
+        let next = self.next();
+        if now < next {
             return false;
         }
         if let Some(throttle) = &mut self.throttle {
-            let slot = self.next.max(Steady(now.0 - TICK_MICROSECONDS));
+            let slot = next.max(Steady(now.0 - TICK_MICROSECONDS));
             let restored = throttle.full_from().max(slot + throttle.interval());
             self.next = restored.min(slot + throttle.spacing(now));
             throttle.sent(now);
@@ -123,7 +137,7 @@ impl Pace {
 
     /// The server requested a pause of `wait`.
     pub fn retry_after(&mut self, wait: Duration, now: Steady) {
-        self.next = self.next.max(now + wait.min(LONGEST_RETRY_AFTER));
+        self.requested = self.requested.max(now + wait.min(LONGEST_RETRY_AFTER));
     }
 }
 

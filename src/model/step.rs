@@ -72,6 +72,7 @@ pub fn step(
     task.started.learn(draw.now);
     match poll {
         Ok(reading @ Reading { phase: Phase::Finished(outcome), .. }) => {
+            task.status = Some(reading.status.clone());
             Effect::Finish(task, outcome, reading)
         }
         Ok(reading)

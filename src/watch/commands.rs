@@ -134,9 +134,14 @@ impl Machine {
             }
         };
         let what = match action {
-            TaskAction::Poll if task.paused => {
+            TaskAction::Poll if task.paused || self.board.is_account_paused(task.target) => {
                 self.board.put_back(slot, task);
                 let _ = responder.send(Err(CommandRefused::Paused));
+                return None;
+            }
+            TaskAction::Poll if self.board.is_on_hold(task.target) => {
+                self.board.put_back(slot, task);
+                let _ = responder.send(Err(CommandRefused::OnHold));
                 return None;
             }
             TaskAction::Poll => {

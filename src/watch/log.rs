@@ -171,6 +171,11 @@ impl Machine {
                     "throttled: too many requests; the polling rate is reduced, and restored within 2m of the last refusal"
                 );
             }
+            Notice::PauseRequested(key, until) => {
+                let (account, region, operation) = self.names(Scope::Key(*key))?;
+                let next_poll = now.wall_of(*until);
+                tracing::warn!(account, region, operation, %next_poll, "the cloud requested a pause by Retry-After; opwatch retry account NAME ends it");
+            }
             Notice::Unthrottled(scope, lasted) => {
                 let (account, region, operation) = self.names(*scope)?;
                 let lasted = rounded(*lasted);
@@ -254,7 +259,7 @@ impl Machine {
     /// The start of the hold or of the open circuit breaker, and the next probe.
     fn since_and_next_probe(&self, scope: Scope, now: Moment) -> Option<(Wall, Wall)> {
         let probes = self.board.gate(scope).probes()?;
-        Some((probes.lasting.since.wall, now.wall_of(probes.next())))
+        Some((probes.lasting.since.wall, now.wall_of(self.board.next_probe(scope)?)))
     }
 
     pub(super) fn hold_event(

@@ -265,7 +265,7 @@ impl Machine {
         Some(self.targets[target.0 as usize].target.account.as_str())
     }
 
-    /// Probes the hold of that account now.
+    /// Probes the holds of that account and of its pace keys now, and ends pauses that the cloud requested.
     ///
     /// # Errors
     /// When there is no such account, or it is paused.
@@ -277,7 +277,7 @@ impl Machine {
         if self.paused_accounts.contains(account) {
             return Err(CommandRefused::Paused);
         }
-        self.board.probe_account(*index, now);
+        self.board.retry_account(*index, now);
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use super::machine::Machine;
 use crate::clock::Moment;
-use crate::live::command::{AccountReport, HoldReport, PollNote, ScopeReport, TaskReport};
+use crate::live::command::{AccountReport, HoldReport, PollNote, ProbesReport, ScopeReport, TaskReport};
 use crate::model::board::Scope;
 use crate::model::reading::{Fault, Reading};
 use crate::model::task::Row;
@@ -60,11 +60,10 @@ impl Machine {
         let Some(task) = self.board.find(row).and_then(|slot| self.board.get(slot)) else {
             return TaskReport { recent, ..TaskReport::default() };
         };
-        let key = Scope::Key(self.board.key_of(task.target));
-        let account = Scope::Account(self.board.account_of(task.target));
-        let is_on_hold = [key, account].iter().any(|scope| self.board.gate(*scope).hold().is_some());
-        let is_paused = task.paused || self.board.gate(account).is_paused();
+        let is_on_hold = self.board.is_on_hold(task.target);
+        let is_paused = task.paused || self.board.is_account_paused(task.target);
         let is_polled = !(is_on_hold || is_paused || task.in_flight);
+        let slot = self.board.next_of(task.target).filter(|_| is_polled);
         let deadline = task
             .timeout
             .get()
@@ -73,7 +72,7 @@ impl Machine {
             polls: Some((task.polls, task.errors)),
             status: task.status.clone(),
             last_poll: task.polled.get().map(|at| now.wall_of(at)),
-            next_poll: is_polled.then(|| now.wall_of(task.due.max(now.steady))),
+            next_poll: slot.map(|slot| now.wall_of(task.due.max(slot).max(now.steady))),
             deadline,
             is_failing: task.streak > 0,
             is_on_hold,
@@ -113,7 +112,8 @@ impl Machine {
                 rate_used: gate.pace.used_rate(now.steady),
                 rate_allowed: gate.pace.allowed_rate(now.steady),
                 is_throttled: gate.pace.is_throttled(now.steady),
-                is_breaker_open: hold.is_none() && gate.probes().is_some(),
+                breaker: self.probes_report(scope, now).filter(|_| hold.is_none()),
+                requested_pause: gate.pace.requested_pause(now.steady).map(|until| now.wall_of(until)),
                 hold,
             });
         }
@@ -127,10 +127,15 @@ impl Machine {
 
     fn hold_report(&self, scope: Scope, now: Moment) -> Option<HoldReport> {
         let hold = self.board.gate(scope).hold()?;
-        Some(HoldReport {
-            error: hold.cause.to_string(),
-            since: hold.since(),
-            next_probe: now.wall_of(hold.probes.next()),
+        Some(HoldReport { error: hold.cause.to_string(), probes: self.probes_report(scope, now)? })
+    }
+
+    fn probes_report(&self, scope: Scope, now: Moment) -> Option<ProbesReport> {
+        let probes = self.board.gate(scope).probes()?;
+        Some(ProbesReport {
+            since: probes.lasting.since.wall,
+            next: now.wall_of(self.board.next_probe(scope)?),
+            failed: probes.failed_probes(),
         })
     }
 }

@@ -46,6 +46,19 @@ async fn without_a_terminal_a_missing_value_is_named_and_a_wrong_key_is_found() 
         "opwatch: --secret-id: is missing; write it, or start opwatch init on a terminal, which asks\n"
     );
     assert!(!home.path("new.toml").exists());
+    for wrong in [
+        &["--api", "4.0"][..],
+        &["x y\u{7}"],
+        &["--secret-key-file", "missing"],
+        &["--endpoint", "http://a.example"],
+    ] {
+        let key =
+            if wrong[0] == "--secret-key-file" { &[][..] } else { &["--secret-key-file", "secret_key"] };
+        let first = ["init", "-c", "new.toml", "--offline", "--secret-id", SECRET_ID];
+        let ended = output_of(home.opwatch(&[&first[..], key, wrong].concat()).spawn().unwrap()).await;
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{wrong:?}: {}", ended.stderr);
+        assert!(!home.path("new.toml").exists(), "{wrong:?}: the command can be repeated");
+    }
     home.write("key", "wrong\n");
     let endpoint = cloud.endpoint().to_string();
     let options = [

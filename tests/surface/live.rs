@@ -125,6 +125,69 @@ async fn accounts_and_sinks_are_paused_and_resumed_and_a_reload_has_a_result() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_on_hold_is_shown_with_its_cause_and_retry_reports_the_result_of_its_probe() {
+    let (cloud, home, daemon) = running(&[1], "").await;
+    assert_eq!(done(&home, "retry account default").await, "account default: is not on hold\n");
+    cloud.set_responses("1", [SimResponse::refusal(4100, "bad signature")]);
+    let mut status = String::new();
+    for _ in 0..100 {
+        status = done(&home, "status").await;
+        if status.contains("4100") {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let row = status.lines().find(|line| line.contains("4100")).unwrap_or_else(|| panic!("{status}"));
+    assert!(row.starts_with("account default") && row.contains("on hold"), "{row}");
+    for line in ["poll 1", "retry task 1"] {
+        let refused = typed(&home, line, "").await;
+        assert!(refused.code == Some(5) && refused.stderr.contains("1: "), "{line}: {}", refused.stderr);
+        assert!(refused.stderr.contains("opwatch retry account"), "{line}: {}", refused.stderr);
+    }
+    let still = typed(&home, "retry account default", "").await;
+    assert!(still.code == Some(5) && still.stderr.contains("bad signature"), "{}", still.stderr);
+    cloud.set_responses("1", [SimResponse::status(4)]);
+    assert!(done(&home, "retry account default").await.contains("released"));
+
+    done(&home, "pause account default").await;
+    for line in ["poll 1", "retry task 1", "retry account default"] {
+        assert_eq!(typed(&home, line, "").await.code, Some(5), "{line}");
+    }
+    done(&home, "resume account default").await;
+    let page = SimResponse::page(503, "busy").retry_after("1800");
+    cloud.set_responses("1", [page, SimResponse::status(1)]);
+    let mut later = String::new();
+    for _ in 0..100 {
+        later = done(&home, "poll 1").await;
+        if later.contains("polled in") {
+            break;
+        }
+    }
+    assert!(later.contains("retry account default"), "{later}");
+    assert!(done(&home, "status").await.contains("pause requested"));
+    done(&home, "retry account default").await;
+    eventually("it ends", || home.events().len() == 1).await;
+    let listed = done(&home, "list --all").await;
+    let row: Vec<&str> = listed.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(row[3..5], ["success", "1"], "the last status: {listed}");
+    ended(daemon).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_that_is_named_and_missing_reaches_no_other_daemon() {
+    let (_cloud, home, daemon) = running(&[1], "").await;
+    let mut command = home.opwatch(&["status", "-c", "misspelt.toml"]);
+    let named = output_of(command.spawn().unwrap()).await;
+    let mut command = home.opwatch(&["status"]);
+    let variable = output_of(command.env("OPWATCH_CONFIG", "misspelt.toml").spawn().unwrap()).await;
+    for output in [named, variable] {
+        assert_eq!(output.code, Some(2), "{}", output.stderr);
+        assert!(output.stderr.contains("misspelt.toml"), "{}", output.stderr);
+    }
+    ended(daemon).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn tasks_of_commands_do_not_count_for_the_guard_of_a_reload() {
     let (_cloud, home, daemon) = running(&[1, 2], "").await;
     let ids: String = (100..160).map(|id| format!("{id}\n")).collect();

@@ -9,7 +9,7 @@ use super::{CommonRefusals, Conflict};
 use crate::api::Interface;
 use crate::api::problem::HttpError;
 use crate::api::wire::{AccountItem, HoldItem, ScopeItem, SinkItem};
-use crate::live::command::{AccountReport, Action, HoldReport, ScopeReport};
+use crate::live::command::{AccountReport, Action, HoldReport, ProbesReport, ScopeReport};
 
 /// All accounts, with their rate-limit scopes.
 #[utoipa::path(get, path = "/api/v1/accounts", operation_id = "accounts", responses((status = 200, body = Vec<AccountItem>), CommonRefusals))]
@@ -32,14 +32,15 @@ fn scope(report: ScopeReport) -> ScopeItem {
         rate_used: report.rate_used,
         rate_allowed: report.rate_allowed,
         is_throttled: report.is_throttled,
-        is_circuit_breaker_open: report.is_breaker_open,
+        is_circuit_breaker_open: report.breaker.is_some(),
+        requested_pause_until: report.requested_pause.map(|until| until.to_string()),
         hold: report.hold.map(hold),
     }
 }
 
 fn hold(report: HoldReport) -> HoldItem {
-    let HoldReport { error, since, next_probe } = report;
-    HoldItem { error, since: since.to_string(), next_probe: Some(next_probe.to_string()) }
+    let HoldReport { error, probes: ProbesReport { since, next, failed } } = report;
+    HoldItem { error, since: since.to_string(), next_probe: Some(next.to_string()), failed_probes: failed }
 }
 
 /// Stops the polls of an account until it is resumed.
@@ -80,7 +81,8 @@ pub async fn sinks(State(interface): State<Interface>) -> Result<Json<Vec<SinkIt
         name,
         is_paused: lane.is_paused,
         hold: lane.hold.map(hold),
-        is_circuit_breaker_open: lane.is_breaker_open,
+        is_circuit_breaker_open: lane.breaker.is_some(),
+        requested_pause_until: lane.requested_pause.map(|until| until.to_string()),
     };
     Ok(Json(lanes(&interface).await?.into_iter().map(item).collect()))
 }

@@ -12,9 +12,12 @@ use tokio::sync::oneshot;
 use super::{BodyRefusals, CommonRefusals};
 use crate::api::guard::Caller;
 use crate::api::problem::{HttpError, JsonBody};
-use crate::api::wire::{ReloadOptions, Status};
+use crate::api::wire::{DelayItem, DelayState, ReloadOptions, Status};
 use crate::api::{Interface, ReloadRequest};
-use crate::live::command::{Action, LaneReport, WatchReport};
+use crate::clock::Wall;
+use crate::live::command::{
+    AccountReport, Action, HoldReport, LaneReport, ProbesReport, ScopeReport, WatchReport,
+};
 
 /// The state of the daemon.
 #[utoipa::path(get, path = "/api/v1/status", operation_id = "status", responses((status = 200, body = Status), CommonRefusals))]
@@ -24,6 +27,7 @@ pub async fn status(State(interface): State<Interface>) -> Result<Json<Status>, 
 
 async fn status_of(interface: &Interface) -> Result<Status, HttpError> {
     let report: WatchReport = interface.report(Action::Report).await?;
+    let accounts = interface.report(Action::ReportAccounts).await?;
     let lanes = lanes(interface).await?;
     let undelivered = interface.store.outbox().await?;
     let dead_letters = interface.store.dead_letters().await?;
@@ -47,7 +51,41 @@ async fn status_of(interface: &Interface) -> Result<Status, HttpError> {
         dead_letters: dead_letters.into_iter().filter(|(_, count)| *count > 0).collect(),
         sinks_on_hold: named(|lane| lane.hold.is_some()),
         paused_sinks: named(|lane| lane.is_paused),
+        delays: delays(&accounts, &lanes),
     })
+}
+
+/// The accounts, rate-limit scopes with tasks, and sinks that do not work at their usual pace.
+fn delays(accounts: &[AccountReport], lanes: &BTreeMap<String, LaneReport>) -> Vec<DelayItem> {
+    let mut delays = Vec::new();
+    for AccountReport { name, hold, scopes, .. } in accounts {
+        delays.extend(delay(format!("account {name}"), hold.as_ref(), None, None));
+        for scope in scopes.iter().filter(|scope| scope.tasks > 0) {
+            let ScopeReport { region, operation, breaker, requested_pause, hold, .. } = scope;
+            let what = format!("{operation} in {region} of account {name}");
+            delays.extend(delay(what, hold.as_ref(), *breaker, *requested_pause));
+        }
+    }
+    for (name, LaneReport { hold, breaker, requested_pause, .. }) in lanes {
+        delays.extend(delay(format!("sink {name}"), hold.as_ref(), *breaker, *requested_pause));
+    }
+    delays
+}
+
+fn delay(
+    what: String,
+    hold: Option<&HoldReport>,
+    breaker: Option<ProbesReport>,
+    requested_pause: Option<Wall>,
+) -> Option<DelayItem> {
+    let (state, since, next) = match (hold, breaker, requested_pause) {
+        (Some(HoldReport { probes, .. }), ..) => (DelayState::OnHold, Some(probes.since), probes.next),
+        (None, Some(probes), _) => (DelayState::CircuitBreakerOpen, Some(probes.since), probes.next),
+        (None, None, Some(until)) => (DelayState::PauseRequested, None, until),
+        (None, None, None) => return None,
+    };
+    let since = since.map(|since| since.to_string());
+    Some(DelayItem { what, state, since, next: next.to_string(), error: hold.map(|hold| hold.error.clone()) })
 }
 
 /// The state of each lane.

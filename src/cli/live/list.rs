@@ -115,7 +115,9 @@ fn text(tasks: &[TaskItem], now: Wall) -> String {
             what.into(),
         ]
     };
-    let head = ["id", "operation", "account", "state", "status", "next poll", "name or error"];
+    let has_ended = tasks.iter().any(|task| task.ended_at.is_some());
+    let moment = if has_ended { "next poll or end" } else { "next poll" };
+    let head = ["id", "operation", "account", "state", "status", moment, "name or error"];
     table(&head, tasks.iter().map(row).collect())
 }
 

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::table::relative;
+use super::table::{Cell, relative, table};
 use super::{Connection, shown};
-use crate::api::wire::Status;
+use crate::api::wire::{DelayItem, DelayState, Status};
 use crate::cli::{CommandFailure, print};
 use crate::clock::{Clock, Wall};
 
@@ -60,5 +60,25 @@ fn text(status: &Status, now: Wall) -> String {
         let value = if value.is_empty() { "none".to_owned() } else { value };
         format!("{name:<13}{value}\n")
     };
-    lines.into_iter().map(line).collect()
+    let mut text: String = lines.into_iter().map(line).collect();
+    if !status.delays.is_empty() {
+        text.push('\n');
+        let head = ["delayed", "state", "since", "next", "error"];
+        text += &table(&head, status.delays.iter().map(|delay| row(delay, now)).collect());
+    }
+    text
+}
+
+fn row(delay: &DelayItem, now: Wall) -> Vec<Cell> {
+    vec![
+        delay.what.clone().into(),
+        match delay.state {
+            DelayState::OnHold => Cell::red("on hold"),
+            DelayState::CircuitBreakerOpen => Cell::yellow("circuit breaker open"),
+            DelayState::PauseRequested => Cell::yellow("pause requested"),
+        },
+        delay.since.as_ref().map(|since| relative(since, now)).unwrap_or_default().into(),
+        relative(&delay.next, now).into(),
+        delay.error.clone().unwrap_or_default().into(),
+    ]
 }

@@ -147,6 +147,10 @@ fn in_full(delay: Delay, now: Steady) -> String {
             format!("circuit breaker open, next probe in {}", brief(wait))
         }
         (DelayCause::CircuitBreaker, None) => "circuit breaker open, probe in flight".to_owned(),
+        (DelayCause::RequestedPause, next) => {
+            let next = next.map(|wait| format!(", next poll in {}", brief(wait))).unwrap_or_default();
+            format!("the cloud requested a pause{next}")
+        }
         (DelayCause::Throttled { rate, full_from }, next) => {
             let rate = format!("throttled, {} polls/s", per_second(rate));
             let next = next.map(|wait| format!(", next poll in {}", brief(wait))).unwrap_or_default();
@@ -254,6 +258,7 @@ fn what_next(tasks: &Tasks, row: &TaskRow, now: Steady) -> String {
         None => match delay.map(|delay| delay.cause) {
             None => format!("next poll {next}"),
             Some(DelayCause::Throttled { .. }) => format!("next poll {next} (throttled)"),
+            Some(DelayCause::RequestedPause) => format!("next poll {next} (requested pause)"),
             Some(DelayCause::CircuitBreaker) => "waits for the circuit breaker".to_owned(),
         },
     }

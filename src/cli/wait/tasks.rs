@@ -215,6 +215,7 @@ impl Tasks {
 fn lasts(delay: &Delay, now: Steady) -> bool {
     match delay.cause {
         DelayCause::CircuitBreaker => true,
+        DelayCause::RequestedPause => delay.until.is_some_and(|until| now < until),
         DelayCause::Throttled { full_from, .. } => {
             now < full_from || delay.until.is_some_and(|until| now < until)
         }

@@ -28,7 +28,6 @@ use super::pace::Pace;
 use super::policy::Policy;
 use super::reading::Fault;
 use super::step::{Overdue, overdue};
-use super::task::Row;
 use super::waiting::{TargetIndex, Times, Waiting};
 use crate::clock::{Moment, Steady, Wall};
 use crate::units::Rate;
@@ -101,7 +100,9 @@ pub struct Delay {
 pub enum DelayCause {
     /// Only probes are sent.
     CircuitBreaker,
-    /// The cloud refused requests, or requested a pause.
+    /// The cloud requested a pause.
+    RequestedPause,
+    /// The cloud refused requests.
     Throttled {
         /// Polls per second that are allowed now.
         rate: f64,
@@ -139,10 +140,6 @@ struct PaceKeyState {
     gate: Gate<Fault>,
     in_flight: u32,
     shares: Vec<usize>,
-    /// Number of good responses.
-    good: u64,
-    /// Tasks whose refusal put the pace key on hold, and `good` at that time.
-    exceptions: HashMap<Row, u64>,
 }
 
 #[derive(Debug)]
@@ -193,8 +190,6 @@ impl Board {
             gate: Gate::new(Pace::new(rate, now), self.waits()),
             in_flight: 0,
             shares: Vec::new(),
-            good: 0,
-            exceptions: HashMap::new(),
         });
         KeyIndex(self.keys.len() - 1)
     }
@@ -372,13 +367,20 @@ impl Board {
         self.table.get(slot as usize)?.as_ref()
     }
 
-    /// Probes the holds of an account and of its pace keys now.
-    pub fn probe_account(&mut self, account: AccountIndex, now: Steady) {
-        self.probe_now(account, now);
+    /// A person requests a poll of the account and of its pace keys: what is closed is probed now, and pauses that the
+    /// cloud requested have ended.
+    pub fn retry_account(&mut self, account: AccountIndex, now: Steady) {
+        self.retry(Scope::Account(account), now);
         for share in 0..self.accounts[account.0].shares.len() {
-            let key = Scope::Key(self.shares[self.accounts[account.0].shares[share]].key);
-            self.gate_mut(key).probe_now(now);
-            self.arm_probe(key);
+            let share = self.accounts[account.0].shares[share];
+            self.retry(Scope::Key(self.shares[share].key), now);
+        }
+    }
+
+    fn retry(&mut self, scope: Scope, now: Steady) {
+        if self.gate_mut(scope).retry(now) {
+            self.arm_probe(scope);
+            self.update_all(scope);
         }
     }
 
@@ -405,11 +407,7 @@ impl Board {
             account.offset = before.accounts[other.0].offset;
         }
         for (own, other) in keys {
-            let PaceKeyState { gate, good, exceptions, .. } = &mut before.keys[other.0];
-            let key = &mut self.keys[own.0];
-            key.gate.continue_as(taken(gate));
-            key.good = *good;
-            key.exceptions = std::mem::take(exceptions);
+            self.keys[own.0].gate.continue_as(taken(&mut before.keys[other.0].gate));
         }
         for share in 0..self.shares.len() {
             self.update_usable(share);
@@ -458,11 +456,29 @@ impl Board {
         if gate.probes().is_some() {
             return Some(Delay { until: gate.next(), cause: DelayCause::CircuitBreaker });
         }
+        if let until @ Some(_) = pace.requested_pause(now) {
+            return Some(Delay { until, cause: DelayCause::RequestedPause });
+        }
         let rate = pace.allowed_rate(now)?;
         let full_from = pace.full_from();
         let is_paused = now + pace.spacing(now) < pace.next();
         (pace.is_throttled(now) || is_paused)
             .then_some(Delay { until: Some(pace.next()), cause: DelayCause::Throttled { rate, full_from } })
+    }
+
+    /// The earliest next probe of a scope, if only probes leave; those of an account wait for a slot of a pace key too.
+    pub fn next_probe(&self, scope: Scope) -> Option<Steady> {
+        let next = self.gate(scope).probes()?.next();
+        let shares = self.shares_of(scope).iter().map(|share| &self.shares[*share]);
+        let with_tasks = shares.filter(|share| share.tasks > share.paused);
+        let slot = with_tasks.map(|share| self.keys[share.key.0].gate.pace.next()).min();
+        Some(slot.map_or(next, |slot| next.max(slot)))
+    }
+
+    /// The earliest next poll of a target, by its gates; `None`: not before a probe in flight, or a pause, ends.
+    pub fn next_of(&self, target: TargetIndex) -> Option<Steady> {
+        let account = &self.accounts[self.account_of(target).0].gate;
+        Some(self.keys[self.key_of(target).0].gate.next()?.max(account.next()?))
     }
 
     /// The pace key of a target.

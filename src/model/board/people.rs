@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use super::super::due::Slot;
 use super::super::step::{Overdue, overdue};
 use super::super::task::Row;
-use super::super::waiting::{Times, Waiting};
+use super::super::waiting::{TargetIndex, Times, Waiting};
 use super::{AccountIndex, Board, Scope, Share};
 use crate::clock::Moment;
 
@@ -60,6 +60,17 @@ impl Board {
         self.update_all(Scope::Account(account));
         self.arm_probe(Scope::Account(account));
         self.make_runnable(account);
+    }
+
+    /// Whether the account or the pace key of that target is on hold.
+    pub fn is_on_hold(&self, target: TargetIndex) -> bool {
+        let scopes = [Scope::Account(self.account_of(target)), Scope::Key(self.key_of(target))];
+        scopes.into_iter().any(|scope| self.gate(scope).hold().is_some())
+    }
+
+    /// Whether a person paused the account of that target.
+    pub fn is_account_paused(&self, target: TargetIndex) -> bool {
+        self.accounts[self.account_of(target).0].gate.is_paused()
     }
 
     /// Whether tasks are paused, and all other open tasks are on hold.

@@ -10,12 +10,10 @@ use super::super::gate::{Evidence, GateChange};
 use super::super::lasting::Lasting;
 use super::super::reading::{Fault, Response};
 use super::super::step::{Draw, Effect, step};
+use super::super::task::Row;
 use super::super::waiting::{Times, Waiting};
 use super::{AccountIndex, Board, KeyIndex, Scope, Share};
 use crate::clock::{Moment, Steady};
-
-/// Above this number of tasks with refusals of their own, refusals are no exceptions.
-const MOST_EXCEPTIONS: usize = 1_000;
 
 /// A change that is logged, and may make an event.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +22,8 @@ pub enum Notice {
     Gate(Scope, GateChange<Fault>),
     /// Too many requests: the rate was cut.
     Throttled(Scope, Fault),
+    /// The cloud requested a pause until then.
+    PauseRequested(KeyIndex, Steady),
     /// Requests are not refused any more; the time from the first refusal to the last.
     Unthrottled(Scope, Duration),
     /// The offset of the cloud's clock to the local one, in milliseconds; positive if the cloud's clock is ahead.
@@ -45,6 +45,7 @@ pub struct Settlement {
 
 /// A response while its consequences are found.
 struct ResponseSettling {
+    row: Row,
     key: KeyIndex,
     account: AccountIndex,
     is_key_probe: bool,
@@ -96,8 +97,16 @@ impl Board {
         let is_key_probe = on.gate.end(u64::from(slot));
         let before = on.gate.evidence().size();
         let sent_at = sent.steady;
-        let mut settling =
-            ResponseSettling { key, account, is_key_probe, is_account_probe, sent: sent_at, now, notices };
+        let mut settling = ResponseSettling {
+            row: task.row,
+            key,
+            account,
+            is_key_probe,
+            is_account_probe,
+            sent: sent_at,
+            now,
+            notices,
+        };
         let poll = match response.poll {
             Ok(reading) => {
                 self.succeeded(&mut settling);
@@ -119,21 +128,15 @@ impl Board {
 
     /// The scope of a fault.
     fn attribute(&mut self, task: &Waiting, fault: &Fault, settling: &ResponseSettling) -> Attribution {
-        let on = &mut self.keys[settling.key.0];
+        let (key, account) =
+            (&mut self.keys[settling.key.0].gate, &mut self.accounts[settling.account.0].gate);
         match Attribution::of(fault.class, task) {
             // A probe is not repeated at once: a peer that closes every connection would be polled at the
             // full rate, with one task after another.
             Attribution::Nothing if settling.is_probe() => Attribution::Service,
-            Attribution::Task if on.gate.is_refused_alike(task.row.0, &fault.code) => {
-                Attribution::RefusedAlike
-            }
-            // The task put its pace key on hold before, and other tasks have had good responses since.
-            Attribution::PaceKey
-                if on.exceptions.len() <= MOST_EXCEPTIONS
-                    && on.exceptions.insert(task.row, on.good).is_some_and(|before| before < on.good) =>
-            {
-                Attribution::TaskAlone
-            }
+            Attribution::Task if key.is_refused_alike(task.row.0, &fault.code) => Attribution::RefusedAlike,
+            Attribution::PaceKey if key.is_exception(task.row.0) => Attribution::TaskAlone,
+            Attribution::Account if account.is_exception(task.row.0) => Attribution::TaskAlone,
             scope @ (Attribution::Nothing
             | Attribution::Clock
             | Attribution::Task
@@ -149,14 +152,15 @@ impl Board {
 
     fn succeeded(&mut self, settling: &mut ResponseSettling) {
         let now = settling.now;
-        let account = &mut self.accounts[settling.account.0];
-        let change = account.gate.succeeded(settling.is_account_probe, now);
-        settling.note_unthrottled(Scope::Account(settling.account), account.gate.throttling_ended(now));
+        let account = &mut self.accounts[settling.account.0].gate;
+        account.clear_exception(settling.row.0);
+        let change = account.succeeded(settling.is_account_probe, now);
+        settling.note_unthrottled(Scope::Account(settling.account), account.throttling_ended(now));
         self.released(Scope::Account(settling.account), change, settling);
-        let key = &mut self.keys[settling.key.0];
-        key.good += 1;
-        let change = key.gate.succeeded(settling.is_key_probe, now);
-        settling.note_unthrottled(Scope::Key(settling.key), key.gate.throttling_ended(now));
+        let key = &mut self.keys[settling.key.0].gate;
+        key.clear_exception(settling.row.0);
+        let change = key.succeeded(settling.is_key_probe, now);
+        settling.note_unthrottled(Scope::Key(settling.key), key.throttling_ended(now));
         self.released(Scope::Key(settling.key), change, settling);
     }
 
@@ -165,8 +169,9 @@ impl Board {
         let now = settling.now;
         let ResponseSettling { key, account, is_key_probe, is_account_probe, .. } = *settling;
         let on_key = &mut self.keys[key.0].gate;
-        if let Some(wait) = fault.retry_after {
-            on_key.pace.retry_after(wait, now.steady);
+        let wait = fault.retry_after.filter(|_| !matches!(scope, Attribution::Task | Attribution::TaskAlone));
+        if wait.is_some_and(|wait| on_key.pause_requested(wait, now)) {
+            settling.notices.push(Notice::PauseRequested(key, on_key.pace.next()));
         }
         match scope {
             Attribution::Nothing | Attribution::TaskAlone => {}

@@ -549,3 +549,54 @@ fn a_paused_account_on_hold_is_not_probed() {
     board.pause_account(AccountIndex(0), false);
     assert!(!play(&mut board, 4000..8000, |_, _| running()).0.is_empty());
 }
+
+#[test]
+fn a_task_that_alone_has_its_credentials_refused_does_not_hold_the_account_again_and_again() {
+    let mut board = board(2, 10.0, 32, 20);
+    let alone = |row: Row, _| if row == Row(3) { refused(Class::Account, 4100) } else { running() };
+    let (_, notices) = play(&mut board, 0..3600, alone);
+    let is_hold = |notice: &&Notice| matches!(notice, Notice::Gate(_, GateChange::Held(_)));
+    assert_eq!(notices.iter().filter(is_hold).count(), 1, "{notices:?}");
+}
+
+#[test]
+fn a_task_that_was_refused_and_then_succeeded_holds_its_account_again() {
+    let mut board = board(1, 10.0, 32, 1);
+    for seconds in [0, 1_000, 2_000] {
+        let (_, notices) = play(&mut board, seconds..seconds + 500, |_, _| refused(Class::Account, 4100));
+        assert!(matches!(notices[0], Notice::Gate(_, GateChange::Held(_))), "{notices:?}");
+        play(&mut board, seconds + 500..seconds + 1_000, |_, _| running());
+    }
+}
+
+#[test]
+fn a_pause_that_the_cloud_requests_is_logged_and_a_person_ends_it() {
+    let mut board = board(2, 10.0, 32, 4);
+    let busy = |_, _| {
+        let Response { poll, date } = refused(Class::Service, 503);
+        let poll = poll.map_err(|fault| Fault { retry_after: Some(Duration::from_secs(1_800)), ..fault });
+        Response { poll, date }
+    };
+    let (polls, notices) = play(&mut board, 0..600, busy);
+    assert_eq!(polls.len(), 2, "one of each pace key: {polls:?}");
+    let is_logged = |notice: &&Notice| matches!(notice, Notice::PauseRequested(..));
+    assert_eq!(notices.iter().filter(is_logged).count(), 2, "{notices:?}");
+    let delay = board.delay_of(TargetIndex(0), Steady(600_000_000)).unwrap();
+    assert_eq!(delay.cause, DelayCause::RequestedPause);
+    assert!(board.next_of(TargetIndex(0)).unwrap() > Steady(1_800_000_000));
+    board.retry_account(AccountIndex(0), Steady(600_000_000));
+    let (polls, _) = play(&mut board, 600..602, |_, _| running());
+    assert!(polls.len() >= 4, "{polls:?}");
+}
+
+#[test]
+fn a_refused_task_that_asks_for_a_pause_delays_no_other() {
+    let mut board = board(1, 10.0, 32, 4);
+    let alone = |row: Row, _| {
+        let Response { poll, date } = if row == Row(3) { refused(Class::Task, 5000) } else { running() };
+        let poll = poll.map_err(|fault| Fault { retry_after: Some(Duration::from_secs(900)), ..fault });
+        Response { poll, date }
+    };
+    let (polls, _) = play(&mut board, 0..60, alone);
+    assert!(polls.iter().filter(|(_, row)| *row != Row(3)).count() > 15, "{polls:?}");
+}

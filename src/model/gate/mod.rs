@@ -12,6 +12,7 @@ mod probes;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::lasting::Lasting;
@@ -25,6 +26,10 @@ pub use probes::Probes;
 
 /// The time without a refusal after which throttling has ended: a quota below the rate is met again within minutes.
 const UNTHROTTLED: Duration = Duration::from_secs(600);
+/// Above this number of calls with refusals of their own, refusals are no exceptions.
+const MOST_EXCEPTIONS: usize = 1_000;
+/// A shorter pause that the other side requests is not logged.
+const LOGGED_PAUSE: Duration = Duration::from_secs(60);
 
 /// The gate of one account, pace key or sink; `Cause` is the reason of a hold.
 #[derive(Debug)]
@@ -35,10 +40,16 @@ pub struct Gate<Cause> {
     hold: Option<Hold<Cause>>,
     breaker: Breaker,
     evidence: Evidence,
+    /// Number of successful calls.
+    good: u64,
+    /// The tasks whose refusal put the gate on hold, and `good` at that time.
+    exceptions: HashMap<i64, u64>,
     /// The number of the probe in flight.
     probe: Option<u64>,
     /// The throttling that was logged last.
     throttling: Option<Lasting>,
+    /// The requested pause that was logged last.
+    requested_pause: Option<Lasting>,
     is_paused: bool,
 }
 
@@ -95,8 +106,11 @@ impl<Cause: Clone> Gate<Cause> {
             hold: None,
             breaker: Breaker::default(),
             evidence: Evidence::default(),
+            good: 0,
+            exceptions: HashMap::new(),
             probe: None,
             throttling: None,
+            requested_pause: None,
             is_paused: false,
         }
     }
@@ -170,10 +184,27 @@ impl<Cause: Clone> Gate<Cause> {
         }
     }
 
+    /// A person requests a call: the next probe is due now, and a pause that the other side requested has ended. Returns
+    /// whether there was a hold, an open circuit breaker or such a pause.
+    pub fn retry(&mut self, now: Steady) -> bool {
+        let was_requested = self.pace.end_requested_pause(now);
+        let probes = self.probes_mut();
+        let has_probes = probes.is_some();
+        probes.into_iter().for_each(|probes| probes.restart(now));
+        has_probes || was_requested
+    }
+
+    /// The other side requested a pause. Returns whether the log line is due.
+    pub fn pause_requested(&mut self, wait: Duration, now: Moment) -> bool {
+        self.pace.retry_after(wait, now.steady);
+        wait >= LOGGED_PAUSE && Lasting::recurs(&mut self.requested_pause, now)
+    }
+
     /// A call succeeded. A call that was in flight when the failure began changes nothing: only a probe
     /// releases a hold or closes the circuit breaker.
     pub fn succeeded(&mut self, is_probe: bool, now: Moment) -> Option<GateChange<Cause>> {
         self.evidence.add_success();
+        self.good += 1;
         self.responded(is_probe, now)
     }
 
@@ -239,6 +270,18 @@ impl<Cause: Clone> Gate<Cause> {
     /// succeeded and several were refused alike, or the gate is on hold for that reason.
     pub fn is_refused_alike(&mut self, key: i64, code: &Code) -> bool {
         self.evidence.add_refusal(key, code) || self.hold.as_ref().is_some_and(|hold| hold.refused_alike)
+    }
+
+    /// The task of that key was refused like a wrong setting. Returns whether it alone is: it was refused so before, and
+    /// other calls have succeeded since.
+    pub fn is_exception(&mut self, key: i64) -> bool {
+        self.exceptions.len() <= MOST_EXCEPTIONS
+            && self.exceptions.insert(key, self.good).is_some_and(|before| before < self.good)
+    }
+
+    /// A call for the task of that key succeeded: a later refusal is no exception.
+    pub fn clear_exception(&mut self, key: i64) {
+        self.exceptions.remove(&key);
     }
 
     /// A call was throttled. Returns whether the log line is due.

@@ -14,12 +14,14 @@ pub struct Probes {
     next: Steady,
     wait: Duration,
     waits: Waits,
+    failed: u32,
 }
 
 impl Probes {
     /// Probes. The first is due after the first wait from now.
     pub fn new(waits: Waits, now: Moment) -> Self {
-        Self { lasting: Lasting::new(now), next: now.steady + waits.first, wait: waits.first, waits }
+        let next = now.steady + waits.first;
+        Self { lasting: Lasting::new(now), next, wait: waits.first, waits, failed: 0 }
     }
 
     /// The earliest moment of the next probe.
@@ -27,8 +29,14 @@ impl Probes {
         self.next
     }
 
+    /// Number of probes that failed.
+    pub fn failed_probes(&self) -> u32 {
+        self.failed
+    }
+
     /// A probe failed: the next one waits twice as long. Returns whether the log line is due.
     pub fn failed(&mut self, now: Steady) -> bool {
+        self.failed = self.failed.saturating_add(1);
         self.postpone(now);
         self.lasting.is_due_again(now)
     }

@@ -119,6 +119,8 @@ pub enum OutboxWrite {
 pub enum LaneNotice {
     /// The gate of the sink changed.
     Gate(GateChange<String>),
+    /// The receiver requested a pause until then.
+    PauseRequested(Steady),
     /// Attempts fail and are retried, or the log line is due again.
     Failing(String),
     /// Attempts succeed again. The duration is that of the failures.
@@ -254,6 +256,22 @@ impl Lane {
         self.failing.take_if(|_| self.failed == 0);
     }
 
+    /// A person requests an attempt: the next probe is due now, and a pause that the receiver requested has ended.
+    pub fn retry(&mut self, now: Steady) {
+        self.gate.retry(now);
+        self.window.values_mut().for_each(|pending| pending.due = pending.due.min(now));
+    }
+
+    /// The end of the pause that the receiver requested, if it lasts.
+    pub fn requested_pause(&self, now: Steady) -> Option<Steady> {
+        self.gate.pace.requested_pause(now)
+    }
+
+    /// Number of probes that failed, of the hold or the open circuit breaker.
+    pub fn failed_probes(&self) -> u32 {
+        self.gate.probes().map_or(0, Probes::failed_probes)
+    }
+
     /// A file changed that may remove the cause of the hold: the next probe is due now.
     pub fn probe_now(&mut self, now: Steady) {
         self.gate.probe_now(now);
@@ -288,7 +306,7 @@ impl Lane {
 
     /// The next probe, if only probes may leave.
     pub fn next_probe(&self) -> Option<Steady> {
-        self.gate.probes().map(Probes::next)
+        self.gate.probes().map(|probes| probes.next().max(self.gate.pace.next()))
     }
 
     /// Its sink's name.

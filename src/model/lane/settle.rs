@@ -63,8 +63,9 @@ impl Lane {
         match result {
             Ok(()) => self.acknowledged(seqs, &mut settling),
             Err(Refusal { class, what, retry_after }) => {
-                if let Some(wait) = retry_after {
-                    self.gate.pace.retry_after(wait, now.steady);
+                let wait = retry_after.filter(|_| class != RefusalClass::Event);
+                if wait.is_some_and(|wait| self.gate.pause_requested(wait, now)) {
+                    settling.notices.push(LaneNotice::PauseRequested(self.gate.pace.next()));
                 }
                 match class {
                     RefusalClass::Passing => self.failed(&seqs, what, &mut settling),
@@ -115,7 +116,7 @@ impl Lane {
             let change = self.gate.probe_failed(&what, settling.is_probe, settling.now);
             return settling.notices.extend(change.map(LaneNotice::Gate));
         }
-        let is_news = self.retry(seqs, &what, settling);
+        let is_news = self.plan_retries(seqs, &what, settling);
         let change = self.gate.failed(&what, is_news, settling.is_probe, settling.now);
         if let Some(GateChange::Opened(_)) = change {
             if let Some(failing) = self.failing.take() {
@@ -135,7 +136,7 @@ impl Lane {
 
     /// Plans the next attempt of each delivery, or makes it a dead letter. Returns whether a delivery failed
     /// for the first time: a repeated failure says little about the sink.
-    fn retry(&mut self, seqs: &[Seq], what: &str, settling: &mut AttemptSettling<'_>) -> bool {
+    fn plan_retries(&mut self, seqs: &[Seq], what: &str, settling: &mut AttemptSettling<'_>) -> bool {
         let now = settling.now.steady;
         let active = self.active(now);
         let retry = self.sending.retry;

@@ -426,6 +426,19 @@ fn retry_after_of_a_sink_is_obeyed() {
 }
 
 #[test]
+fn a_pause_that_the_receiver_requests_is_logged_and_a_person_ends_it() {
+    let mut play = Play::new(sending(), (1..=3).map(|seq| rest(seq, seq)));
+    let busy = || Refusal { retry_after: Some(Duration::from_secs(3_000)), ..Refusal::passing("503") };
+    play.play(0..600, |_, _| Err(busy()));
+    let is_logged = |notice: &&LaneNotice| matches!(notice, LaneNotice::PauseRequested(_));
+    assert_eq!(play.notices.iter().filter(is_logged).count(), 1, "{:?}", play.notices);
+    assert!(play.lane.requested_pause(Steady(600 * SECOND)).is_some());
+    play.lane.retry(Steady(600 * SECOND));
+    play.play(600..602, ok);
+    assert_eq!(play.outbox.len(), 0);
+}
+
+#[test]
 fn trouble_with_a_trouble_event_makes_no_further_event() {
     for refusal in [|| Refusal::of_sink("401"), || Refusal::of_event("400")] {
         let mut play = Play::new(sending(), [rest(1, 0)]);
