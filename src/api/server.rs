@@ -83,7 +83,12 @@ impl HttpServer {
                     None
                 }
             },
-            (None, None) => None,
+            (None, None) => {
+                tracing::info!(
+                    "no socket for live control: set [http] socket, RUNTIME_DIRECTORY or XDG_RUNTIME_DIR"
+                );
+                None
+            }
         };
         let bound = config.listen.map(|address| {
             let listener = std::net::TcpListener::bind(address)?;

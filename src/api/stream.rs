@@ -29,21 +29,28 @@ const GATHER: Duration = Duration::from_millis(100);
 pub struct EventStream {
     interface: Interface,
     after: Seq,
+    /// Whether the client does not know the number yet.
+    is_new: bool,
     _place: OwnedSemaphorePermit,
 }
 
 impl EventStream {
-    /// The response that streams the events after that number.
+    /// The response that streams the events after that number; `None`: new events.
     ///
     /// # Errors
-    /// When all places are taken.
-    pub fn start(interface: Interface, after: Seq) -> Result<Response, HttpError> {
+    /// When all places are taken, or the store fails.
+    pub async fn start(interface: Interface, after: Option<Seq>) -> Result<Response, HttpError> {
         let place = Arc::clone(&interface.streams).try_acquire_owned().map_err(|_| {
             let detail = "as many streams are open as the daemon serves; close one, or try again later";
             HttpError::new(StatusCode::SERVICE_UNAVAILABLE, detail)
         })?;
+        let is_new = after.is_none();
+        let after = match after {
+            Some(after) => after,
+            None => interface.store.newest_seq().await?,
+        };
         let (sender, body) = Channel::<Bytes>::new(QUEUE);
-        let stream = Self { interface, after, _place: place };
+        let stream = Self { interface, after, is_new, _place: place };
         #[expect(clippy::disallowed_methods, reason = "it ends with its connection, which drops the body")]
         tokio::spawn(stream.run(sender));
         let headers = [(CONTENT_TYPE, "text/event-stream"), (CACHE_CONTROL, "no-store")];
@@ -52,6 +59,10 @@ impl EventStream {
 
     async fn run(mut self, mut sender: Sender<Bytes>) {
         let mut outbox = self.interface.outbox.subscribe();
+        // The position alone: a client that is cut off before the first event continues from there.
+        if self.is_new && sender.send_data(format!("id: {}\n\n", self.after.0).into()).await.is_err() {
+            return;
+        }
         loop {
             outbox.mark_unchanged();
             let Ok(page) = self.interface.store.events(EventFilter::default(), self.after, PAGE).await else {

@@ -239,7 +239,7 @@ enum EventsCommand {
     Show {
         #[command(flatten)]
         connection: Connection,
-        /// The id of the event
+        /// The number or the id of the event
         #[arg(value_name = "EVENT")]
         id: String,
     },
@@ -253,13 +253,15 @@ enum EventsCommand {
         after: Option<i64>,
     },
     /// Deliver dead letters again, or events to one sink
+    ///
+    /// EVENT with --sink is delivered to that sink, acknowledged or not.
     #[command(after_help = help::LIVE)]
     Redeliver {
         #[command(flatten)]
         connection: Connection,
         #[command(flatten)]
         selection: Selection,
-        /// The ids of events
+        /// The numbers or ids of events
         #[arg(value_name = "EVENT")]
         ids: Vec<String>,
     },
@@ -270,7 +272,7 @@ enum EventsCommand {
         connection: Connection,
         #[command(flatten)]
         selection: Selection,
-        /// The ids of events
+        /// The numbers or ids of events
         #[arg(value_name = "EVENT")]
         ids: Vec<String>,
     },
@@ -493,7 +495,7 @@ async fn on_events(command: EventsCommand, clock: Clock) -> Result<(), CommandFa
             live::events::list(&connection, &selection, clock).await
         }
         EventsCommand::Show { connection, id } => live::events::show(&connection, &id).await,
-        EventsCommand::Follow { connection, after } => live::events::follow(&connection, after).await,
+        EventsCommand::Follow { connection, after } => live::events::follow(&connection, after, clock).await,
         EventsCommand::Redeliver { connection, selection, ids } => {
             live::events::again(&connection, ids, &selection, false, clock).await
         }

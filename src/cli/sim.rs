@@ -2,8 +2,11 @@
 //!
 //! Instructions are on standard output, and a line for each request on standard error.
 
+use std::fs::OpenOptions;
 use std::future::Future;
+use std::io::Write;
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,7 +74,10 @@ async fn serve(
     let file = match write {
         Some(file) => {
             let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-            std::fs::write(file, text).map_err(|error| {
+            // For its owner alone, as a configuration with a real secret should be.
+            let mut options = OpenOptions::new();
+            let opened = options.write(true).create(true).truncate(true).mode(0o600).open(file);
+            opened.and_then(|mut opened| opened.write_all(text.as_bytes())).map_err(|error| {
                 let place = Place { file: Some(file.to_owned()), ..Place::default() };
                 Problem::new(place, format!("cannot be written: {error}; name another file"))
             })?;

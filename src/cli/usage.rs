@@ -3,18 +3,28 @@
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 
 /// Words for commands in other tools, each with the words that help here.
-const COMMANDS_ELSEWHERE: [(&str, &str); 7] = [
+const COMMANDS_ELSEWHERE: [(&str, &str); 15] = [
     ("start", "write `opwatch run`, or `systemctl start opwatch` for the service"),
     ("stop", "write `systemctl stop opwatch`, or press Ctrl-C"),
     ("restart", "write `systemctl restart opwatch`"),
     ("logs", "write `journalctl -u opwatch`"),
     ("validate", "write `opwatch check -c FILE`"),
     ("lint", "write `opwatch check -c FILE`"),
+    ("ps", "write `opwatch list`"),
+    ("tasks", "write `opwatch list`"),
+    ("delete", "write `opwatch cancel ID`"),
+    ("remove", "write `opwatch cancel ID`"),
+    ("rm", "write `opwatch cancel ID`"),
+    ("release", "write `opwatch retry account NAME` or `opwatch retry sink NAME`"),
+    ("replay", "write `opwatch events redeliver --failed`"),
+    ("resend", "write `opwatch events redeliver --failed`"),
     ("test", "write `opwatch check -c FILE`, or `opwatch events test -c FILE`"),
 ];
 /// The same for options.
-const OPTIONS_ELSEWHERE: [(&str, &str); 2] = [
+const OPTIONS_ELSEWHERE: [(&str, &str); 4] = [
     ("--log-level", "write -v or -q, set [log] level, or RUST_LOG=debug"),
+    ("--output", "write --json"),
+    ("-o", "write --json"),
     ("--debug", "write -v, set [log] level, or RUST_LOG=debug"),
 ];
 /// Options that are never suggested: a wrong guess would do harm.

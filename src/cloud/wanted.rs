@@ -122,8 +122,11 @@ impl<'de: 'a, 'a> Visitor<'de> for &'a Wanted {
     }
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<Part<'a>, E> {
-        // As in JSON: `1.0` stays text, and is not 1.
-        Ok(Part::Number(Code::read(&serde_json::Value::from(number).to_string())))
+        // JSON has one kind of number: some encoders write 1 as `1.0` or `1e0`.
+        let is_whole = number.fract() == 0.0 && number.abs() < 2f64.powi(53);
+        let text =
+            if is_whole { format!("{number:.0}") } else { serde_json::Value::from(number).to_string() };
+        Ok(Part::Number(Code::read(&text)))
     }
 
     fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Part<'a>, E> {

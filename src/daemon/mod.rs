@@ -125,9 +125,7 @@ pub enum Error {
     #[error(transparent)]
     Store(#[from] store::Error),
     /// The operating system refused a thread.
-    #[error(
-        "cannot start a thread; raise the limit of processes of this user or service (TasksMax, RLIMIT_NPROC)"
-    )]
+    #[error("cannot start a thread; {}", of_shortage(.0))]
     Thread(#[source] io::Error),
 }
 
@@ -195,6 +193,14 @@ impl Daemon {
         }
         let refused = |error: store::Error| Error::Opening(not_opened(&loaded.store, &error).into(), error);
         let store = store::open(&loaded.store).await.map_err(refused)?;
+        let server = match options.control {
+            Some(_) => Some(serve(&loaded)?).filter(HttpServer::is_bound),
+            None => None,
+        };
+        let monitor = Monitor::new(&loaded.heartbeat).map_err(|error| {
+            let place = Place { key: Some("heartbeat.url".to_owned()), ..Place::default() };
+            Error::Configuration(vec![Problem::new(place, chain(&error))])
+        })?;
         let newest = store.newest().await?;
         let dead = store.dead_letters().await?;
         if !dead.is_empty() {
@@ -249,10 +255,6 @@ impl Daemon {
         };
         let (to_lanes, lanes_known) = watch::channel(ways_of(&ways));
         let (reload, reloads) = mpsc::channel(1);
-        let monitor = Monitor::new(&loaded.heartbeat).map_err(|error| {
-            let place = Place { key: Some("heartbeat.url".to_owned()), ..Place::default() };
-            Error::Configuration(vec![Problem::new(place, chain(&error))])
-        })?;
         let pulse = Pulse {
             to_watch: to_watch.clone(),
             to_lanes: lanes_known.clone(),
@@ -261,11 +263,7 @@ impl Daemon {
             heartbeat: monitor.map(|monitor| (monitor, loaded.heartbeat.every.0)),
             clock,
         };
-        let http = match options.control {
-            Some(_) => Some(serve(&loaded)?).filter(HttpServer::is_bound),
-            None => None,
-        };
-        let http = http.map(|server| {
+        let http = server.map(|server| {
             let interface = Interface {
                 store: Arc::clone(&store),
                 live: live.clone(),
@@ -325,6 +323,15 @@ fn not_opened(config: &store::Config, error: &store::Error) -> Problem {
 }
 
 /// The counts of several sinks, as in a log line.
+fn of_shortage(error: &io::Error) -> &'static str {
+    match error.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
+        Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE) => {
+            "raise the limit of open files (LimitNOFILE= of the unit, `ulimit -n`)"
+        }
+        Some(_) | None => "raise the limit of processes of this user or service (TasksMax, RLIMIT_NPROC)",
+    }
+}
+
 fn per_sink(counts: &HashMap<String, u64>) -> String {
     let sorted: BTreeMap<_, _> = counts.iter().collect();
     sorted.into_iter().map(|(sink, count)| format!("{sink} ({count})")).collect::<Vec<_>>().join(", ")

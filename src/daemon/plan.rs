@@ -208,6 +208,10 @@ impl Plan {
                 account.secret_id
             )
         });
+        let keys = loaded.accounts.iter().filter(|(_, account)| is_placeholder(account.secret_key.expose()));
+        let keys = keys.map(|(name, _)| {
+            format!("account {name}: the SecretKey is a placeholder; write the one that the console showed")
+        });
         let targets = self.keys.iter().flat_map(|key| &key.targets).map(|(target, _)| target);
         let regions: BTreeSet<_> = targets
             .filter_map(|target| {
@@ -217,15 +221,16 @@ impl Plan {
             })
             .collect();
         own.chain(placeholders)
+            .chain(keys)
             .chain(regions)
             .chain(self.keys.iter().flat_map(|key| key.doubts(&loaded.poll)))
             .collect()
     }
 }
 
-/// Whether a SecretId is that of an example.
-fn is_placeholder(secret_id: &str) -> bool {
-    let rest = secret_id.trim_start_matches("AKID");
+/// Whether a SecretId or SecretKey is that of an example.
+fn is_placeholder(written: &str) -> bool {
+    let rest = written.trim_start_matches("AKID");
     rest.contains("...")
         || !rest.is_empty() && rest.chars().all(|letter| matches!(letter, 'x' | 'X' | '*' | '.' | '-' | '_'))
 }

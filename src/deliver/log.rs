@@ -16,7 +16,7 @@ pub fn needs_waiting(notice: &LaneNotice) -> bool {
             GateChange::Released(_) | GateChange::Closed(_) => false,
         },
         LaneNotice::Failing(_) => true,
-        LaneNotice::PauseRequested(_) | LaneNotice::Recovered(_) | LaneNotice::DeadLetter(_) => false,
+        LaneNotice::PauseRequested(_) | LaneNotice::Recovered(_) | LaneNotice::DeadLetter(..) => false,
     }
 }
 
@@ -74,8 +74,9 @@ pub fn log(lane: &Lane, notice: LaneNotice, waiting: Option<u64>, now: Moment) {
         LaneNotice::Recovered(lasted) => {
             tracing::info!(sink, lasted = %rounded(lasted), "sink recovered; deliveries succeed again");
         }
-        LaneNotice::DeadLetter(error) => {
-            tracing::error!(sink, error_message = error, "a delivery became a dead letter")
+        LaneNotice::DeadLetter(event, error) => {
+            let (subject, kind) = (event.subject(), event.kind.name());
+            tracing::error!(sink, event = %event.id, r#type = kind, subject, error_message = error, "a delivery became a dead letter")
         }
     }
 }

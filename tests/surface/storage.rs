@@ -290,3 +290,28 @@ async fn a_lock_file_of_root_is_named_as_such() {
     run(&["rm", home.path("opwatch.db.lock").to_str().unwrap()]);
     assert_eq!(output_of(start(&home, &["setpriv", "--reuid=nobody", "--clear-groups"])).await.code, Some(0));
 }
+
+/// A file at its size limit (`LimitFSIZE=`) is a full disk by another name, and the limit may be raised while the daemon runs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_at_the_size_limit_of_files_waits_until_the_limit_is_raised() {
+    let mut scenario = Scenario::default();
+    for id in 0..4_000 {
+        scenario = scenario.with_task(id, [SimResponse::status(4)]);
+    }
+    let cloud = cloud(scenario).await;
+    let home = Home::new(&cloud, "");
+    home.list(0..4_000);
+    let line = format!(
+        "exec prlimit --fsize=200000:unlimited {} run -c opwatch.toml",
+        env!("CARGO_BIN_EXE_opwatch")
+    );
+    let mut daemon = home.in_shell(&format!("{line} 2>log")).spawn().unwrap();
+    let log = || std::fs::read_to_string(home.path("log")).unwrap_or_default();
+    eventually("the store waits", || log().contains("not usable for now")).await;
+    assert!(log().contains("LimitFSIZE"), "{}", log());
+    let raise = ["--pid", &daemon.id().unwrap().to_string(), "--fsize=unlimited:unlimited"];
+    let raised = tokio::process::Command::new("prlimit").args(raise).status().await.unwrap();
+    assert!(raised.success());
+    eventually("it polls", || cloud.requests() > 0).await;
+    daemon.kill().await.unwrap();
+}

@@ -114,7 +114,7 @@ fn name(written: &str) -> Option<EventName> {
 }
 
 /// A server-sent stream of events: `id` is the number, `event` the type, `data` the event. With `Last-Event-ID` it
-/// continues behind that number, else with the next new event.
+/// continues behind that number, else with the next new event, after a first `id` alone.
 #[utoipa::path(
     get, path = "/api/v1/events/stream", operation_id = "stream_events",
     params(("Last-Event-ID" = Option<i64>, Header, description = "The number of the last event that was received")),
@@ -125,11 +125,7 @@ pub async fn stream(State(interface): State<Interface>, headers: HeaderMap) -> R
         let number = value.to_str().ok().and_then(|text| text.parse().ok());
         number.ok_or_else(|| HttpError::bad("`Last-Event-ID`: write the number of an event"))
     });
-    let after = match last.transpose()? {
-        Some(number) => Seq(number),
-        None => interface.store.newest_seq().await?,
-    };
-    EventStream::start(interface, after)
+    EventStream::start(interface, last.transpose()?.map(Seq)).await
 }
 
 /// Delivers dead letters again. With events and a sink, the events are delivered to that sink, acknowledged or not.

@@ -228,6 +228,9 @@ pub async fn reload(
 ) -> Result<(), CommandFailure> {
     let options = ReloadOptions { allow_removals };
     let reloaded: Status = connection.connect()?.post(&["reload"], &options).await?;
+    if !connection.json {
+        print::line("The configuration is reloaded.\n")?;
+    }
     status::report(connection, &reloaded, clock.now().wall)
 }
 

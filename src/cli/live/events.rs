@@ -1,16 +1,21 @@
 //! `opwatch events list`, `show`, `redeliver`, `discard` and `follow`: the events of the running daemon.
 
+use std::time::Duration;
+
+use reqwest::Response;
+
 use super::table::{Cell, relative, table};
 use super::{Connection, wrong};
 use crate::api::client::ClientError;
 use crate::api::wire::{Count, EventItem, EventPage, Redelivery};
 use crate::cli::{CommandFailure, print};
 use crate::clock::{Clock, Wall};
-use crate::net;
 use crate::units::Span;
 
 /// Events of one request.
 const PAGE: usize = 1_000;
+/// The time between two attempts to continue a stream.
+const RECONNECT: Duration = Duration::from_secs(1);
 
 /// The selection of events.
 #[derive(Clone, Default, clap::Args)]
@@ -74,7 +79,7 @@ pub async fn list(
         (true, _) => Ok(()),
         (false, true) => print::line("no events"),
         (false, false) => {
-            let head = ["id", "type", "subject", "time", "not acknowledged by"];
+            let head = ["number", "type", "subject", "time", "not acknowledged by"];
             print::document(table(&head, rows).as_bytes())
         }
     }
@@ -91,7 +96,7 @@ fn row(item: &EventItem, now: Wall) -> Vec<Cell> {
         })
         .collect();
     vec![
-        field("id").into(),
+        item.seq.to_string().into(),
         kind.strip_prefix("opwatch.").unwrap_or(&kind).into(),
         field("subject").into(),
         relative(&field("time"), now).into(),
@@ -145,22 +150,51 @@ pub async fn again(
     }
 }
 
-/// Prints new events as JSON lines, until a signal or the end of the daemon.
+/// Prints new events as JSON lines, until a signal. After a restart of the daemon it continues behind the last event.
 ///
 /// # Errors
-/// When no daemon responds, or it ends.
-pub async fn follow(connection: &Connection, after: Option<i64>) -> Result<(), CommandFailure> {
+/// When no daemon responds at first, or one refuses the stream.
+pub async fn follow(
+    connection: &Connection,
+    mut after: Option<i64>,
+    clock: Clock,
+) -> Result<(), CommandFailure> {
     let mut response = connection.connect()?.stream(after).await?;
+    loop {
+        printed(&mut response, &mut after).await?;
+        print::error("the daemon has stopped; the events continue once it runs again");
+        response = loop {
+            clock.sleep_until(clock.now().steady + RECONNECT).await;
+            let Ok(daemon) = connection.connect() else { continue };
+            match daemon.stream(after).await {
+                Ok(response) => break response,
+                Err(refused @ ClientError::Refused(_)) => return Err(refused.into()),
+                Err(_) => {}
+            }
+        };
+    }
+}
+
+/// Prints the events of a stream until its end. `last` is the number of the last one.
+async fn printed(response: &mut Response, last: &mut Option<i64>) -> Result<(), CommandFailure> {
     let mut rest = Vec::new();
-    let broken = |what: String| CommandFailure::from(ClientError::Broken(what));
-    while let Some(chunk) = response.chunk().await.map_err(|error| broken(net::cause(error)))? {
+    let mut number = None;
+    // A broken connection is an end like any other.
+    while let Ok(Some(chunk)) = response.chunk().await {
         rest.extend_from_slice(&chunk);
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = rest.drain(..=end).collect();
+            if let Some(id) = line.strip_prefix(b"id: ") {
+                number = std::str::from_utf8(id).ok().and_then(|id| id.trim().parse().ok());
+            }
             if let Some(data) = line.strip_prefix(b"data: ") {
                 print::document(data)?;
             }
+            // The stream begins with its position, without an event.
+            if line.starts_with(b"data: ") || line == b"\n" {
+                *last = number.or(*last);
+            }
         }
     }
-    Err(broken("the stream ended; the daemon was stopped".to_owned()))
+    Ok(())
 }

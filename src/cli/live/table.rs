@@ -45,7 +45,8 @@ impl<T: Into<String>> From<T> for Cell {
     }
 }
 
-/// The lines of a table. On a terminal the last column is cut to its width.
+/// The lines of a table. On a terminal the last column is cut to its width; on a narrow one, each cell has a line of its
+/// own.
 pub fn table(head: &[&str], rows: Vec<Vec<Cell>>) -> String {
     let is_terminal = std::io::stdout().is_terminal();
     let columns = rustix::termios::tcgetwinsize(std::io::stdout())
@@ -71,6 +72,9 @@ fn drawn(head: &[&str], rows: Vec<Vec<Cell>>, columns: Option<usize>, has_colour
         })
         .collect();
     let before: usize = widths.iter().take(count.saturating_sub(1)).map(|width| width + GAP).sum();
+    if let Some(columns) = columns.filter(|columns| before + LEAST > *columns) {
+        return stacked(rows, columns, has_colours);
+    }
     let last = columns.map(|columns| columns.saturating_sub(before).max(LEAST));
     let mut text = String::new();
     for row in rows {
@@ -82,16 +86,34 @@ fn drawn(head: &[&str], rows: Vec<Vec<Cell>>, columns: Option<usize>, has_colour
                 Some(_) | None => text,
             };
             let blanks = if is_last { 0 } else { widths[column] + GAP - text.width() };
-            match colour.filter(|_| has_colours) {
-                Some(colour) => line += &format!("{colour}{text}\u{1b}[0m"),
-                None => line += &text,
-            }
+            line += &coloured(&text, colour.filter(|_| has_colours));
             line += &" ".repeat(blanks);
         }
         text += line.trim_end();
         text.push('\n');
     }
     text
+}
+
+/// The cells of each row below each other, behind the names of their columns; rows are apart.
+fn stacked(rows: Vec<Vec<Cell>>, columns: usize, has_colours: bool) -> String {
+    let mut rows = rows.into_iter();
+    let head = rows.next().unwrap_or_default();
+    let names = head.iter().map(|name| name.text.width()).max().unwrap_or_default();
+    let row = |row: Vec<Cell>| {
+        let cells = head.iter().zip(row).filter(|(_, cell)| !cell.text.is_empty());
+        let line = |(name, Cell { text, colour }): (&Cell, Cell)| {
+            let blanks = " ".repeat(names + GAP - name.text.width());
+            let text = cut(&text, columns.saturating_sub(names + GAP).max(LEAST));
+            format!("{}{blanks}{}\n", name.text, coloured(&text, colour.filter(|_| has_colours)))
+        };
+        cells.map(line).collect::<String>()
+    };
+    rows.map(row).collect::<Vec<_>>().join("\n")
+}
+
+fn coloured(text: &str, colour: Option<&str>) -> String {
+    colour.map_or_else(|| text.to_owned(), |colour| format!("{colour}{text}\u{1b}[0m"))
 }
 
 /// A moment relative to now: `in 30s`, `2m ago`, `now`.
@@ -125,6 +147,10 @@ mod tests {
         assert_eq!(text, "ID    STATE    NAME\n1     on hold  a text that is long\n重装  open     x\n");
         let text = drawn(&["id", "state", "name"], rows(), Some(30), true);
         assert!(text.contains("\u{1b}[31mon hold\u{1b}[0m  a text that is…\n"), "{text}");
+        let text = drawn(&["id", "state", "name"], rows(), Some(24), false);
+        let stacked =
+            "ID     1\nSTATE  on hold\nNAME   a text that is l…\n\nID     重装\nSTATE  open\nNAME   x\n";
+        assert_eq!(text, stacked);
     }
 
     #[test]

@@ -125,8 +125,8 @@ pub enum LaneNotice {
     Failing(String),
     /// Attempts succeed again. The duration is that of the failures.
     Recovered(Duration),
-    /// A delivery became a dead letter.
-    DeadLetter(String),
+    /// A delivery of that event became a dead letter, with the error of its last attempt.
+    DeadLetter(Event, String),
 }
 
 impl Lane {

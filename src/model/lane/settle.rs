@@ -250,7 +250,7 @@ impl Lane {
         // it.
         *in_flight = true;
         self.dead_letters += 1;
-        settling.notices.push(LaneNotice::DeadLetter(error.to_owned()));
+        settling.notices.push(LaneNotice::DeadLetter(event.clone(), error.to_owned()));
         let attempts = *attempts;
         let at = settling.now.wall;
         let has_event = !event.kind.is_trouble();

@@ -6,7 +6,7 @@
 
 use std::convert::Infallible;
 use std::fmt::Display;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
@@ -18,6 +18,7 @@ use rusqlite::ffi::{
     SQLITE_IOERR_SHORT_READ,
 };
 
+use super::location::beside;
 use crate::clock::{Clock, Steady};
 use crate::model::backoff;
 use crate::units::rounded;
@@ -33,8 +34,9 @@ pub enum ErrorMeaning {
     Own,
 }
 
-/// The remedy of a full disk and of a used-up quota.
-pub const FREE_SPACE: &str = "free some space on its disk, or raise the quota";
+/// The remedy of a full disk, a used-up quota, and a file at its size limit.
+pub const FREE_SPACE: &str =
+    "free some space on its disk, or raise the quota or the limit of file sizes (LimitFSIZE=, `ulimit -f`)";
 
 /// Temporary error codes, and the remedy.
 const PASSING: &[(ErrorCode, &str)] = &[
@@ -101,15 +103,20 @@ impl ErrorMeaning {
     }
 }
 
-/// Whether that is the error of a full disk or of a used-up quota.
+/// Whether that is the error of a full disk, of a used-up quota, or of a file at its size limit.
 pub fn is_full(error: &io::Error) -> bool {
-    [ErrorKind::StorageFull, ErrorKind::QuotaExceeded].contains(&error.kind())
+    [ErrorKind::StorageFull, ErrorKind::QuotaExceeded, ErrorKind::FileTooLarge].contains(&error.kind())
 }
 
-/// Writes a nameless file in the folder of the database. No sync: its failure would have another cause.
+/// Writes a nameless file in the folder of the database, behind the size of its largest file: the limit of file sizes
+/// counts from the start. No sync: its failure would have another cause.
 fn probe(database: &Path) -> io::Result<()> {
     let folder = database.parent().filter(|folder| !folder.as_os_str().is_empty());
-    tempfile::tempfile_in(folder.unwrap_or(Path::new(".")))?.write_all(&[0; PROBE_BYTES])
+    let size = |file: PathBuf| std::fs::metadata(file).map_or(0, |metadata| metadata.len());
+    let largest = size(database.into()).max(size(beside(database, "-wal")));
+    let mut file = tempfile::tempfile_in(folder.unwrap_or(Path::new(".")))?;
+    file.seek(SeekFrom::Start(largest))?;
+    file.write_all(&[0; PROBE_BYTES])
 }
 
 /// Waits between two tries, logs the failure, and stops once the store is being closed.
