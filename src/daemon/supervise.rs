@@ -264,7 +264,7 @@ struct Delivery {
 }
 
 /// A delivery loop that runs.
-struct RunningLane {
+pub(super) struct RunningLane {
     stop: CancellationToken,
     /// Cancelled at its end.
     ended: CancellationToken,
@@ -328,22 +328,25 @@ impl Delivery {
 
 /// Ends lanes, and begins new ones: a lane with the name of an ended one waits for its end, so that no event is
 /// delivered by both.
-fn change_lanes(
+pub(super) fn change_lanes(
     changes: LaneChanges,
     tasks: &mut JoinSet<Result<(), store::Error>>,
     running: &mut HashMap<String, RunningLane>,
     stop: &CancellationToken,
 ) {
     let LaneChanges { stop: ending, start } = changes;
-    for name in &ending {
-        if let Some(lane) = running.get(name) {
+    let mut before: HashMap<String, RunningLane> = HashMap::new();
+    for name in ending {
+        if let Some(lane) = running.remove(&name) {
             lane.stop.cancel();
+            before.insert(name, lane);
         }
     }
     for lane in start {
         let own = RunningLane { stop: stop.child_token(), ended: CancellationToken::new() };
         let (stop, ended) = (own.stop.clone(), own.ended.clone());
-        let before = running.insert(lane.name.clone(), own);
+        let before = before.remove(&lane.name);
+        running.insert(lane.name.clone(), own);
         tasks.spawn(async move {
             let _end = ended.drop_guard();
             if let Some(before) = before {

@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use reqwest::header::{DATE, HeaderMap, HeaderValue};
 use tokio::sync::Notify;
 
+use super::SINKS;
 use super::witness::Witness;
 use super::world::{Reply, UNKNOWN_SECRET, World};
 use crate::clock::{Virtual, Wall};
@@ -26,6 +27,9 @@ use crate::model::records::{
 use crate::model::task::{NewTask, Origin, PaceKey, Row, Target};
 use crate::sinks::Sink;
 use crate::store::{Error, Store};
+
+/// More rows than any outbox of a history has.
+const EVERYTHING: usize = 100_000;
 
 /// A fault at a boundary that a history must find, and the promise that it breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -468,7 +472,24 @@ impl Store for ScriptedStore {
         before: Wall,
         at: Wall,
     ) -> Result<HashMap<String, u64>, Error> {
-        self.inner.expire_unconfigured(configured, before, at).await
+        // As after a dead letter: a delivery that is given up counts as received.
+        let removed: Vec<_> =
+            SINKS.into_iter().filter(|sink| !configured.iter().any(|name| name == sink)).collect();
+        let mut waiting = Vec::new();
+        for sink in removed {
+            waiting.extend(
+                self.inner.undelivered(sink, Seq(0), EVERYTHING).await?.into_iter().map(|row| (sink, row)),
+            );
+        }
+        let expired = self.inner.expire_unconfigured(configured, before, at).await?;
+        for (sink, row) in waiting {
+            let left = self.inner.undelivered(sink, Seq(row.seq.0 - 1), 1).await?;
+            if left.first().is_none_or(|left| left.seq != row.seq) {
+                let received = self.outside.state().witness.received_by(sink, &row.event);
+                self.outside.check(received);
+            }
+        }
+        Ok(expired)
     }
 
     async fn outbox(&self) -> Result<HashMap<String, u64>, Error> {

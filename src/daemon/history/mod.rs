@@ -12,7 +12,7 @@ mod people;
 mod witness;
 mod world;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,14 +23,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::groups::Groups;
 use super::parts::catalogue;
+use super::reload::LaneChanges;
 use super::retention::Retention;
-use super::supervise::{DRAIN, all};
+use super::supervise::{DRAIN, RunningLane, all, change_lanes};
 use crate::clock::{Virtual, Wall};
 use crate::cloud::Cloud;
 use crate::cloud::connection::Connections;
 use crate::cloud::operations::Operations;
 use crate::config::{self, Environment};
-use crate::deliver::Deliver;
+use crate::deliver::{Deliver, LaneStatus};
 use crate::files::{Watched, Watcher};
 use crate::lines::event::OpenTasks;
 use crate::live::command::{Action, Commands};
@@ -48,7 +49,7 @@ use crate::units::{Limit, Span};
 use crate::watch::{self as watching, Watch, WatchStatus};
 use boundary::{Breakage, Outside, ScriptedCloud, ScriptedSink, ScriptedStore};
 use witness::Witness;
-use world::{EPOCH_MS, HOUR, MINUTE, SinkBehaviour, Weather, World, share};
+use world::{EPOCH_MS, HOUR, MINUTE, OTHER, SinkBehaviour, Weather, World, share};
 
 /// Both receive every event.
 const SINKS: [&str; 2] = ["audit", LOG];
@@ -77,13 +78,39 @@ struct History<'a> {
     retention: Limit,
     /// The tasks that the file lists.
     file: BTreeMap<u64, TaskEntry>,
+    parts: Parts,
     life: Option<Life>,
+}
+
+/// The parts of the configuration that come and go: a sink, and an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Parts {
+    /// Whether the first sink is configured.
+    sink: bool,
+    /// Whether the second account is configured.
+    account: bool,
+}
+
+impl Parts {
+    const ALL: Self = Self { sink: true, account: true };
+
+    fn has_sink(self, place: usize) -> bool {
+        self.sink || place != 0
+    }
+
+    fn has_task(self, id: u64) -> bool {
+        self.account || share(id) != OTHER
+    }
 }
 
 /// One process between a start and its end.
 struct Life {
     watch: JoinSet<Result<(), store::Error>>,
     others: JoinSet<Result<(), store::Error>>,
+    lanes: JoinSet<Result<(), store::Error>>,
+    running: HashMap<String, RunningLane>,
+    outbox: watch::Sender<()>,
+    sinks_status: watch::Sender<BTreeMap<String, LaneStatus>>,
     stop: CancellationToken,
     lanes_stop: CancellationToken,
     live: watch::Sender<Arc<Current>>,
@@ -124,7 +151,9 @@ impl Stage {
             let inner = store::open(&store::Config::in_memory()).await.unwrap();
             let store = Arc::new(ScriptedStore { outside: Arc::clone(&outside), inner });
             let file = BTreeMap::new();
-            let mut history = History { stage: self, outside, store, policy, retention, file, life: None };
+            let parts = Parts::ALL;
+            let mut history =
+                History { stage: self, outside, store, policy, retention, file, parts, life: None };
             history.play().await
         })
     }
@@ -159,6 +188,10 @@ impl History<'_> {
         if self.outside.state().has_crashed {
             self.crash().await?;
         }
+        if self.parts != Parts::ALL {
+            self.parts = Parts::ALL;
+            self.reload().await?;
+        }
         self.resume_all().await?;
         let late = calm + 3 * 24 * HOUR;
         while self.is_busy().await? {
@@ -192,6 +225,9 @@ impl History<'_> {
                 () = self.outside.over.notified() => {}
                 Some(ended) = life.watch.join_next() => return Err(format!("the polling loop ended: {ended:?}")),
                 Some(ended) = life.others.join_next() => return Err(format!("a loop ended: {ended:?}")),
+                Some(ended) = life.lanes.join_next() => if !matches!(ended, Ok(Ok(()))) {
+                    return Err(format!("a lane ended: {ended:?}"));
+                },
             }
             let has_crashed = {
                 let state = &mut *self.outside.state();
@@ -221,7 +257,7 @@ impl History<'_> {
     }
 
     async fn disturb(&mut self) -> Result<(), String> {
-        let kind = self.outside.state().world.rng.random_range(0..18);
+        let kind = self.outside.state().world.rng.random_range(0..20);
         match kind {
             0 => self.restart().await?,
             1 | 2 => {
@@ -258,6 +294,7 @@ impl History<'_> {
                 ]);
             }
             13..=16 => self.command().await?,
+            17 | 18 => self.change_the_parts().await?,
             _ => self.change(Weather::Fair),
         }
         Ok(())
@@ -284,12 +321,24 @@ impl History<'_> {
         let drained = tokio::time::timeout(DRAIN, async {
             let watched = all(&mut life.watch).await;
             life.lanes_stop.cancel();
-            watched.and(all(&mut life.others).await)
+            watched.and(all(&mut life.others).await).and(all(&mut life.lanes).await)
         });
         // Attempts in flight are repeated by the next start.
         drained.await.unwrap_or(Ok(())).map_err(|error| error.to_string())?;
         self.outside.state().has_crashed = false;
         Ok(())
+    }
+
+    /// A sink or an account leaves the configuration, or comes back.
+    async fn change_the_parts(&mut self) -> Result<(), String> {
+        if self.outside.state().world.rng.random_bool(0.5) {
+            self.parts.sink = !self.parts.sink;
+        } else {
+            self.parts.account = !self.parts.account;
+            let parts = self.parts;
+            self.file.retain(|id, _| parts.has_task(*id));
+        }
+        self.restart().await
     }
 
     async fn change_the_file(&mut self) -> Result<(), String> {
@@ -306,6 +355,9 @@ impl History<'_> {
                 let world = &mut self.outside.state().world;
                 let known: Vec<u64> = world.tasks.keys().copied().collect();
                 let id = *world.pick(&known);
+                if !self.parts.has_task(id) {
+                    return Ok(());
+                }
                 let run = Some(world.rng.random_range(0..3).to_string());
                 let again = || TaskEntry { run: run.clone(), ..written(id) };
                 self.file.entry(id).and_modify(|task| task.run = run.clone()).or_insert_with(again);
@@ -336,6 +388,9 @@ impl History<'_> {
         let warn_after = Some(*world.pick(&[Limit(None), Limit(Some(Duration::from_secs(600)))]));
         let group = *world.pick(&[None, Some("rack 7")]);
         let group = group.map(str::to_owned);
+        if !self.parts.has_task(id) {
+            return;
+        }
         self.file.insert(id, TaskEntry { timeout, warn_after, group, ..written(id) });
     }
 
@@ -368,7 +423,8 @@ impl History<'_> {
         let mut listed = RowSet::default();
         registered.iter().for_each(|registered| listed.insert(registered.row));
         let connections: Arc<dyn Connections> = Arc::new(ScriptedCloud(Arc::clone(outside)));
-        let accounts = self.stage.accounts.clone();
+        let mut accounts = self.stage.accounts.clone();
+        accounts.retain(|name, _| self.parts.account || name != ACCOUNTS[1]);
         let timeout = self.policy.request_timeout.0;
         let cloud = Cloud::new(accounts, Operations::built_in(), timeout, |_| Ok(Arc::clone(&connections)));
         let route = |sink: &&str| SinkRoute {
@@ -377,17 +433,24 @@ impl History<'_> {
             outcomes: None,
             labels: BTreeMap::new(),
         };
+        let sinks: Vec<_> = self.sinks().map(|(_, name)| name).collect();
         Ok(Current {
             policy: self.policy,
             cloud: cloud.map_err(|error| error.to_string())?,
-            routes: Routes(SINKS.iter().map(route).collect()),
+            routes: Routes(sinks.iter().map(route).collect()),
             listed,
-            sinks: SINKS.iter().map(ToString::to_string).collect(),
+            sinks: sinks.iter().map(ToString::to_string).collect(),
             catalogue: Arc::clone(&self.stage.catalogue),
         })
     }
 
-    /// A reload, as in the daemon: the polling loop changes over, the lanes run on.
+    /// The configured sinks, with their places.
+    fn sinks(&self) -> impl Iterator<Item = (usize, &'static str)> {
+        let parts = self.parts;
+        SINKS.into_iter().enumerate().filter(move |(place, _)| parts.has_sink(*place))
+    }
+
+    /// A reload, as in the daemon: the polling loop changes over, the lanes of sinks that stay run on.
     async fn reload(&mut self) -> Result<(), String> {
         let current = Arc::new(self.current().await?);
         let Some(life) = &self.life else { return Ok(()) };
@@ -396,11 +459,46 @@ impl History<'_> {
         match replaced.await {
             Ok(Ok(())) => {
                 life.live.send_replace(current);
+                self.change_the_lanes();
                 Ok(())
             }
             // A crash during the reload.
             Ok(Err(_)) | Err(_) => self.crash().await,
         }
+    }
+
+    /// Starts the loops of new sinks, and stops those of removed ones.
+    fn change_the_lanes(&mut self) {
+        let (now, parts) = (self.outside.now(), self.parts);
+        self.outside.state().witness.uses(parts, now);
+        let used: Vec<_> = self.sinks().collect();
+        let Some(life) = &mut self.life else { return };
+        let is_used = |name: &str| used.iter().any(|(_, used)| *used == name);
+        let stop: Vec<_> = life.running.keys().filter(|name| !is_used(name)).cloned().collect();
+        let mut start = Vec::new();
+        for (place, name) in used {
+            if life.running.contains_key(name) {
+                continue;
+            }
+            let (way, commands) = command::channel();
+            life.to_lanes[place] = way;
+            let sending = World::sendings()[place];
+            let sink = ScriptedSink { outside: Arc::clone(&self.outside), place, batch: sending.batch };
+            start.push(Deliver {
+                name: name.to_owned(),
+                sink: Arc::new(sink),
+                sending,
+                live: life.live.subscribe(),
+                store: Arc::clone(&self.store),
+                clock: self.outside.clock.clock(),
+                outbox: life.outbox.clone(),
+                status: life.sinks_status.clone(),
+                commands,
+                files: Arc::clone(&self.stage.files),
+            });
+        }
+        let changes = LaneChanges { stop, start };
+        change_lanes(changes, &mut life.lanes, &mut life.running, &life.lanes_stop);
     }
 
     /// Starts a process, as in the daemon.
@@ -432,35 +530,29 @@ impl History<'_> {
         let mut watch = JoinSet::new();
         watch.spawn(Watch::load(start).await.map_err(failed)?.run(stop.clone()));
         let mut others = JoinSet::new();
-        let mut to_lanes = Vec::new();
-        for (place, (name, sending)) in SINKS.into_iter().zip(World::sendings()).enumerate() {
-            let (way, commands) = command::channel();
-            to_lanes.push(way);
-            let sink = ScriptedSink { outside: Arc::clone(outside), place, batch: sending.batch };
-            let lane = Deliver {
-                name: name.to_owned(),
-                sink: Arc::new(sink),
-                sending,
-                live: live.clone(),
-                store: Arc::clone(store),
-                clock,
-                outbox: outbox.clone(),
-                status: sinks_status.clone(),
-                commands,
-                files: Arc::clone(&self.stage.files),
-            };
-            others.spawn(lane.run(lanes_stop.clone()));
-        }
-        let groups = Groups { store: Arc::clone(store), live: live.clone(), clock, outbox };
+        let groups = Groups { store: Arc::clone(store), live: live.clone(), clock, outbox: outbox.clone() };
         others.spawn(groups.run(lanes_stop.clone()));
         if self.retention.0.is_some() {
             let kept = self.retention;
             let store = Arc::clone(store);
-            let retention = Retention { store, clock, kept, live, status: sinks_status, newest };
+            let status = sinks_status.clone();
+            let retention = Retention { store, clock, kept, live, status, newest };
             others.spawn(retention.run(lanes_stop.clone()));
         }
-        let to_lanes = to_lanes.try_into().map_err(|_| "a lane is missing".to_owned())?;
-        self.life = Some(Life { watch, others, stop, lanes_stop, live: replace, to_watch, to_lanes });
+        self.life = Some(Life {
+            watch,
+            others,
+            lanes: JoinSet::new(),
+            running: HashMap::new(),
+            outbox,
+            sinks_status,
+            stop,
+            lanes_stop,
+            live: replace,
+            to_watch,
+            to_lanes: SINKS.map(|_| command::channel().0),
+        });
+        self.change_the_lanes();
         Ok(())
     }
 }

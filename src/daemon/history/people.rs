@@ -117,6 +117,10 @@ impl History<'_> {
             let known: Vec<u64> = world.tasks.keys().copied().collect();
             if world.rng.random_bool(0.5) { world.add_task(now) } else { *world.pick(&known) }
         };
+        if !self.parts.has_task(id) {
+            // Its account is not configured: the interface refuses it.
+            return Ok(());
+        }
         let task = self.stage.catalogue.resolve(written(id), &Place::default());
         let task = task.map_err(|problem| problem.to_string())?;
         let (sender, registered) = oneshot::channel();

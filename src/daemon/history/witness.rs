@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use serde_json::Value;
 
 use super::world::{MINUTE, SECOND, SHARES, UNKNOWN_SECRET, Weather, World, share};
-use super::{ACCOUNTS, SINKS};
+use super::{ACCOUNTS, Parts, SINKS};
 use crate::model::event::{Event, Kind, schema};
 use crate::model::policy::Policy;
 use crate::model::records::{Commit, Conclusion, DeadLetter, FinishedTask, Registered, RegisteredState};
@@ -16,6 +16,10 @@ use crate::model::task::{NewTask, Origin, PaceKey, Row, TaskId};
 const TICK: i64 = 5_000;
 /// Error of a `Date` of whole seconds, a slow network and an offset that counts as none (docs/architecture.md §4).
 const CLOCK_SLACK: i64 = 7 * SECOND;
+/// Steps that began before a change of the configuration keep their sinks.
+const CHANGE_OVER: i64 = 10 * MINUTE;
+/// The longest time in which the lane of a removed sink still begins attempts.
+const LANE_STOP: i64 = 2 * SECOND;
 /// Most requests of an account on hold in a minute.
 const ON_HOLD_A_MINUTE: usize = 20;
 /// The number of secrets that are searched in events: those of the latest requests.
@@ -42,6 +46,8 @@ pub struct Witness {
     /// The accounts with an acknowledged pause, and its moment.
     paused_accounts: HashMap<String, i64>,
     paused_sinks: [Option<i64>; SINKS.len()],
+    /// The configured parts, and the moment of their last change.
+    parts: (Parts, i64),
 }
 
 /// The observations of one task.
@@ -81,8 +87,9 @@ struct Observed {
 /// A step that the loop makes durable.
 struct Decision {
     task: u64,
-    /// The line that each sink has to receive, if any.
+    /// The line that each of its sinks has to receive, if any.
     line: Option<String>,
+    sinks: Vec<String>,
     end: Option<Conclusion>,
     committed: bool,
     /// The end of the task in truth, and its detection.
@@ -112,6 +119,7 @@ impl Witness {
             secrets: vec![UNKNOWN_SECRET.to_owned()],
             paused_accounts: HashMap::new(),
             paused_sinks: [None; SINKS.len()],
+            parts: (Parts::ALL, 0),
         }
     }
 
@@ -213,6 +221,10 @@ impl Witness {
         if self.paused_accounts.get(account).is_some_and(|since| now > since + TICK) {
             return Err(format!("task {id} is polled while its account is paused"));
         }
+        let (parts, since) = self.parts;
+        if !parts.has_task(id) && now > since + SECOND {
+            return Err(format!("task {id} is polled though its account is not configured"));
+        }
         if let Some(last) = self.last_poll.insert(key.clone(), now)
             && now - last < self.spacing - TICK
         {
@@ -259,6 +271,14 @@ impl Witness {
         let (was_stored, was_undated) = (seen.stored, seen.was_undated);
         let polled = seen.polled;
         let event = commit.event.as_ref().map(|(event, _)| event);
+        let sinks = commit.event.as_ref().map(|(_, sinks)| sinks.clone()).unwrap_or_default();
+        let (parts, since) = self.parts;
+        for (place, name) in SINKS.into_iter().enumerate().filter(|_| event.is_some()) {
+            let is_routed = sinks.iter().any(|sink| sink == name);
+            if is_routed != parts.has_sink(place) && now > since + CHANGE_OVER {
+                return Err(format!("promise 1: an event of task {id} goes to {sinks:?}, with {parts:?}"));
+            }
+        }
         let record = event.map(|event| serde_json::from_str(&event.body).unwrap_or_default());
         let line = record.as_ref().map(line);
         let conclusion = commit.end.map(|end| end.conclusion);
@@ -297,6 +317,7 @@ impl Witness {
         self.decisions.push(Decision {
             task: id,
             line,
+            sinks,
             end: conclusion,
             committed: false,
             ended_and_seen: is_finish.then_some((plan.ends_at(), now)),
@@ -398,8 +419,17 @@ impl Witness {
         self.paused_sinks[sink] = since;
     }
 
+    /// These parts are configured from now on.
+    pub fn uses(&mut self, parts: Parts, now: i64) {
+        self.parts = (parts, now);
+    }
+
     /// An attempt begins.
     pub fn attempted(&self, sink: usize, now: i64) -> Result<(), String> {
+        let (parts, since) = self.parts;
+        if !parts.has_sink(sink) && now > since + LANE_STOP {
+            return Err(format!("{} is used though it is not configured", SINKS[sink]));
+        }
         let is_paused = self.paused_sinks[sink].is_some_and(|since| now > since + TICK);
         if is_paused { Err(format!("{} is used while it is paused", SINKS[sink])) } else { Ok(()) }
     }
@@ -480,7 +510,10 @@ impl Witness {
             for id in self.tasks.keys() {
                 let of_task = || {
                     self.decisions.iter().filter(|decision| {
-                        decision.task == *id && decision.committed && decision.line.is_some()
+                        decision.task == *id
+                            && decision.committed
+                            && decision.line.is_some()
+                            && decision.sinks.iter().any(|name| name == sink)
                     })
                 };
                 let wanted: Vec<_> = of_task().filter_map(|decision| decision.line.clone()).collect();

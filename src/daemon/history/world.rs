@@ -27,6 +27,8 @@ pub fn share(id: u64) -> usize {
     [0, 0, 1, 2][(id % 4) as usize]
 }
 
+/// The share of the second account.
+pub const OTHER: usize = 2;
 /// Number of shares.
 pub const SHARES: usize = 3;
 
