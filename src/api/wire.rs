@@ -392,6 +392,64 @@ pub struct AddedTask {
     pub state: String,
 }
 
+/// A test event, for some sinks or all.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TestRequest {
+    /// The sinks. Absent: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sinks: Option<Vec<String>>,
+    /// `finished` (the default), `abandoned`, `progressed`, `overdue`, `group` or `trouble`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub r#type: Option<String>,
+    /// The outcome of a finished task: `success` (the default), `failure` or `partial`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<String>,
+}
+
+/// The results of a test event.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct TestResults {
+    /// One result for each sink.
+    pub results: Vec<TestResult>,
+}
+
+/// The result of a test event for one sink.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct TestResult {
+    /// The sink.
+    pub sink: String,
+    /// `delivered`, `again_later`, `refused` (the event) or `held` (a person must act).
+    pub result: String,
+    /// The error, if it was not delivered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// A request for a slot: the pace key of a poll, and its task.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SlotRequest {
+    /// The SecretId of the poll.
+    pub secret_id: String,
+    /// The host of the poll.
+    pub host: String,
+    /// The region.
+    pub region: String,
+    /// The operation.
+    pub operation: String,
+    /// The task id.
+    pub id: String,
+}
+
+/// A slot, which begins now and is used by one poll.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SlotGrant {
+    /// The task, if the daemon polls it or knows its end. The slot is not used then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task: Option<TaskDetail>,
+}
+
 /// A new deadline.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

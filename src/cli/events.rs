@@ -2,34 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
 
 use clap::ValueEnum;
 use tokio_util::sync::CancellationToken;
 
 use super::run::{load, stop_on_signals};
 use super::{CommandFailure, print};
-use crate::clock::{Clock, Wall};
+use crate::clock::Clock;
 use crate::files;
 use crate::model::delivery::{Refusal, RefusalClass};
-use crate::model::event::{
-    Ending, Event, EventContext, FinalEvent, Finished, GroupCounts, Held, account, final_event, group,
-    overdue, progressed,
-};
-use crate::model::reading::{Class, Code, Fault, Outcome, Phase, Reading};
-use crate::model::step::Reason;
-use crate::model::task::{Settings, Target, TaskId};
+use crate::model::event::Event;
+use crate::model::reading::Outcome;
+use crate::model::route::EventGroup;
+use crate::model::test_event::test_event;
 use crate::problem::{Place, Problem};
 use crate::section::suggestion;
 use crate::sinks::LineStyle;
 use crate::sinks::{self, Sink};
 use crate::telemetry::{self, Surroundings};
-
-/// The account, region and operation of a test event. No real operation has that name, so neither source nor
-/// subject of a test is that of a real task.
-const TEST: &str = "test";
-const NAME: &str = "test event from opwatch events test";
-const MESSAGE: &str = "This is a test: nothing was watched, and nothing happened in the cloud.";
 
 /// Sends a test event to these sinks, or to all, and prints the results; or prints the event.
 ///
@@ -43,7 +33,7 @@ pub async fn test(
     outcome: TestOutcome,
     clock: Clock,
 ) -> Result<(), CommandFailure> {
-    let event = event(kind, outcome, clock.now().wall);
+    let event = test_event(kind.into(), outcome.into(), clock.now().wall);
     if only_print {
         return print::line(&event.body);
     }
@@ -115,66 +105,25 @@ pub enum TestOutcome {
     Partial,
 }
 
-/// An event that is recognisable as a test, with a new id each time.
-fn event(kind: TestType, outcome: TestOutcome, now: Wall) -> Event {
-    let target = Target { account: TEST.into(), region: TEST.into(), operation: TEST.into() };
-    let settings = Settings {
-        name: Some(NAME.into()),
-        labels: [(TEST.into(), "true".into())].into(),
-        ..Settings::default()
-    };
-    let about = EventContext {
-        target: &target,
-        id: &TaskId::Text(TEST.into()),
-        settings: &settings,
-        registered_at: now,
-        sequence: 0,
-    };
-    let status = Code::Text("TEST".into());
-    let outcome = match outcome {
-        TestOutcome::Success => Outcome::Success,
-        TestOutcome::Failure => Outcome::Failure,
-        TestOutcome::Partial => Outcome::Partial,
-    };
-    let message = Some(MESSAGE.to_owned());
-    let ending = Ending { at: now, elapsed: Duration::ZERO, detected_within: None, polls: 1, errors: 0 };
-    match kind {
-        TestType::Finished => {
-            let word = FinalEvent::Finished {
-                outcome,
-                status: &status,
-                instances: &[],
-                message: message.as_deref(),
-            };
-            final_event(&about, &word, &ending)
+impl From<TestType> for EventGroup {
+    fn from(written: TestType) -> Self {
+        match written {
+            TestType::Finished => Self::Finished,
+            TestType::Abandoned => Self::Abandoned,
+            TestType::Progressed => Self::Progressed,
+            TestType::Overdue => Self::Overdue,
+            TestType::Group => Self::Group,
+            TestType::Trouble => Self::Trouble,
         }
-        TestType::Abandoned => {
-            let reason = Reason::Deadline;
-            let word =
-                FinalEvent::Abandoned { reason, status: Some(&status), last_seen_at: Some(now), error: None };
-            final_event(&about, &word, &ending)
-        }
-        TestType::Progressed => {
-            let reading = Reading {
-                phase: Phase::Running,
-                status: status.clone(),
-                instances: vec![],
-                known: true,
-                message,
-            };
-            progressed(&about, &reading, &Code::Text("BEFORE".into()), now)
-        }
-        TestType::Overdue => overdue(&about, Some(&status), Duration::ZERO, now),
-        TestType::Group => {
-            let counts = GroupCounts { success: 1, ..GroupCounts::default() };
-            let word = Finished { group: TEST, round: 1, counts, started_at: now, finished_at: now };
-            group(&word, now)
-        }
-        TestType::Trouble => {
-            let cause =
-                Fault { class: Class::Account, code: status, message: MESSAGE.to_owned(), retry_after: None };
-            let held = Held { account: TEST, pace_key: None, cause: &cause, since: now, number: 1, tasks: 0 };
-            account(&held, false, now)
+    }
+}
+
+impl From<TestOutcome> for Outcome {
+    fn from(written: TestOutcome) -> Self {
+        match written {
+            TestOutcome::Success => Self::Success,
+            TestOutcome::Failure => Self::Failure,
+            TestOutcome::Partial => Self::Partial,
         }
     }
 }
@@ -244,18 +193,14 @@ fn report(name: &str, result: &Result<(), Refusal>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Wall;
     use crate::cloud::operations::Operations;
-    use crate::model::event::schema;
 
     #[test]
-    fn the_test_event_holds_to_the_schema_and_says_what_it_is() {
-        let event = event(TestType::Finished, TestOutcome::Success, Wall(1_764_000_000_000));
-        let record = serde_json::from_str(&event.body).unwrap();
-        assert_eq!(schema::reported(&record), [""; 0]);
-        assert_eq!(
-            (&record["data"]["task"]["name"], &record["source"]),
-            (&NAME.into(), &"opwatch/test/test".into())
-        );
+    fn no_real_task_has_the_operation_of_a_test() {
+        let event = test_event(EventGroup::Finished, Outcome::Success, Wall(0));
+        let operation = event.subject().split('/').next().unwrap();
+        assert!(Operations::built_in().get(operation).is_none(), "{operation}");
     }
 
     #[test]
@@ -271,12 +216,5 @@ mod tests {
             "{reported}"
         );
         assert_eq!(report("log", &Ok(())), "log: delivered");
-    }
-
-    #[test]
-    fn no_real_task_and_no_other_test_has_its_id() {
-        let id = |at| event(TestType::Finished, TestOutcome::Success, Wall(at)).id;
-        assert_ne!(id(1), id(2));
-        assert!(Operations::built_in().get(TEST).is_none());
     }
 }

@@ -60,6 +60,7 @@ pub async fn run(
         stop: stopping,
         listener: None,
         control: Some(Control { requests, load: reload(path.to_owned()) }),
+        sharing: None,
     };
     let daemon = tokio::select! {
         daemon = daemon::systemd::patiently(clock, Daemon::start(loaded, options)) => daemon?,

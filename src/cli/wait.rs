@@ -1,16 +1,19 @@
 //! `opwatch wait`: watches tasks until they finish, without a store file and without sinks.
 //!
-//! The command runs the daemon of `run` with a store in memory, and receives its events. This file starts and
+//! The command runs the daemon of `run` with a store in memory, and receives its events. With a running daemon of the same
+//! credentials it shares the rate limits ([`shared`]). This file starts and
 //! ends it; the state of each task is in [`tasks`], shown by [`output`] and [`frame`], and summarised by
 //! [`verdict`].
 
 mod arguments;
 mod frame;
 mod output;
+mod shared;
 mod tasks;
 mod verdict;
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -23,12 +26,14 @@ pub use verdict::{Verdict, Worst};
 use super::CommandFailure;
 use super::run::{HANGUP, is_ignored};
 use crate::clock::Clock;
+use crate::cloud::Sharing;
 use crate::config::Loaded;
 use crate::daemon::{Daemon, Ended, Options};
 use crate::sinks::channel::Handed;
 use crate::units::{Limit, Span};
 use crate::watch::PollReport;
 use output::Output;
+use shared::SharedDaemon;
 use tasks::Tasks;
 
 /// The time with only work on hold after which the command ends (docs/architecture.md §6).
@@ -111,7 +116,9 @@ async fn watch(
     output: &Output,
     clock: Clock,
 ) -> Result<WaitEnd, CommandFailure> {
-    let (options, events, polls) = Options::with_listener(HELD_FOR_LONG, clock);
+    let (mut options, events, polls) = Options::with_listener(HELD_FOR_LONG, clock);
+    options.sharing =
+        arguments.daemon().map(|client| Arc::new(SharedDaemon::new(client)) as Arc<dyn Sharing>);
     let Limit(timeout) = arguments.timeout;
     let limit = timeout.map(|timeout| clock.now().steady + timeout);
     let daemon = async { Ok(Daemon::start(loaded, options).await?.run().await?) };

@@ -21,10 +21,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 pub use route::PollRoute;
 
 use crate::clock::Wall;
-use crate::model::task::{PaceKey, Target};
+use crate::model::reading::Response;
+use crate::model::task::{PaceKey, Target, TaskId};
 use crate::net::{self, proxy::Refused};
 use crate::secret::hidden::Hidden;
 use account::{Account, AccountContents, AccountFiles};
@@ -38,6 +40,14 @@ pub struct Cloud {
     accounts: HashMap<String, Arc<Connected>>,
     operations: Operations,
     request_timeout: Duration,
+    sharing: Option<Arc<dyn Sharing>>,
+}
+
+/// Another program with the same accounts. It is asked before each poll, so that both stay within one rate limit.
+#[async_trait]
+pub trait Sharing: Send + Sync {
+    /// Waits for a slot of that pace key. `Some`: the other program knows the task, and no poll is needed.
+    async fn slot(&self, pace_key: &PaceKey, target: &Target, id: &TaskId) -> Option<Response>;
 }
 
 /// An account with its connections.
@@ -113,7 +123,25 @@ impl Cloud {
             Ok((name, Arc::new(Connected { account, connections, hidden })))
         };
         let accounts = accounts.into_iter().map(connected).collect::<Result<_, Error>>()?;
-        Ok(Self { accounts, operations, request_timeout })
+        Ok(Self { accounts, operations, request_timeout, sharing: None })
+    }
+
+    /// The same accounts, which share their rate limits with another program.
+    pub fn shared(self, sharing: Option<Arc<dyn Sharing>>) -> Self {
+        Self { sharing, ..self }
+    }
+
+    /// The target of that region and operation whose polls count with that SecretId at that host.
+    pub fn target_of(&self, secret_id: &str, host: &str, region: &str, operation: &str) -> Option<Target> {
+        let target = |account: &str| {
+            let (region, operation) = (region.to_owned(), operation.to_owned());
+            Target { account: account.to_owned(), region, operation }
+        };
+        let is_shared = |target: &Target| {
+            let key = self.route(target).ok().map(|route| route.pace_key);
+            key.is_some_and(|key| key.secret_id == secret_id && key.host == host)
+        };
+        self.accounts().map(target).find(is_shared)
     }
 
     /// Everything about the polls of a target.
@@ -138,6 +166,7 @@ impl Cloud {
             request_timeout: self.request_timeout,
             form,
             hidden: hidden.clone(),
+            sharing: self.sharing.clone().map(|sharing| (sharing, target.clone())),
             operation: Arc::clone(operation),
             pace_key: PaceKey {
                 secret_id: account.counted_as().to_owned(),
@@ -175,7 +204,8 @@ impl Cloud {
         let hidden = Hidden::new(account.secrets());
         accounts.insert(name.to_owned(), Arc::new(Connected { account, connections, hidden }));
         let operations = self.operations.clone();
-        Ok(Some(Self { accounts, operations, request_timeout: self.request_timeout }))
+        let sharing = self.sharing.clone();
+        Ok(Some(Self { accounts, operations, request_timeout: self.request_timeout, sharing }))
     }
 
     /// The names of all accounts.

@@ -9,10 +9,10 @@ use super::codes::{self, Cause, Missing};
 use super::connection::{Connections, Received, TransportFailure};
 use super::form::{RequestForm, SignedPoll};
 use super::operations::Operation;
-use super::{Stamp, response};
+use super::{Sharing, Stamp, response};
 use crate::clock::Wall;
 use crate::model::reading::{Fault, Reading, Response};
-use crate::model::task::{PaceKey, TaskId};
+use crate::model::task::{PaceKey, Target, TaskId};
 use crate::net;
 use crate::secret::Secret;
 use crate::secret::hidden::Hidden;
@@ -26,6 +26,8 @@ pub struct PollRoute {
     pub(super) form: RequestForm,
     /// The secrets of the account.
     pub(super) hidden: Hidden,
+    /// Another program that shares the pace key, and the target for it.
+    pub(super) sharing: Option<(Arc<dyn Sharing>, Target)>,
     pub(super) operation: Arc<Operation>,
     /// Unit of the rate limit of the cloud.
     pub pace_key: PaceKey,
@@ -44,6 +46,11 @@ impl PollRoute {
         stamp: Stamp,
         new_connection: bool,
     ) -> Response {
+        if let Some((sharing, target)) = &self.sharing
+            && let Some(known) = sharing.slot(&self.pace_key, target, id).await
+        {
+            return known;
+        }
         let SignedPoll { request, signature } = self.form.request(&self.operation.id.name, id, params, stamp);
         let sent = self.connections.send(request, new_connection, self.operation.max_response.0);
         match tokio::time::timeout(self.request_timeout, sent).await {

@@ -70,6 +70,8 @@ pub struct Options {
     pub listener: Option<Listener>,
     /// Requests of a person, such as a reload.
     pub control: Option<Control>,
+    /// Another daemon with the same accounts.
+    pub sharing: Option<Arc<dyn cloud::Sharing>>,
 }
 
 /// The number of events and polls that may wait for the observer: far more than one turn of the loop makes.
@@ -93,6 +95,7 @@ impl Options {
             stop: CancellationToken::new(),
             listener: Some(Listener { events, polls }),
             control: None,
+            sharing: None,
         };
         (options, reported, seen)
     }
@@ -172,7 +175,7 @@ impl Daemon {
         let catalogue = Arc::new(catalogue(&loaded));
         let loaded = Arc::new(loaded);
         let clock = options.clock;
-        let cloud = cloud(&loaded)?;
+        let cloud = cloud(&loaded)?.shared(options.sharing.take());
         let open_tasks = OpenTasks::counted();
         let style = LineStyle { format: options.format, open_tasks: open_tasks.clone() };
         let mut built = build_sinks_off_loop(&loaded, &style, clock).await?;

@@ -77,6 +77,8 @@ struct RunningLoop {
     lane: Lane,
     attempts: JoinSet<(u64, Result<(), Refusal>)>,
     writes: JoinSet<Result<OutboxWritten, Error>>,
+    /// Test events in flight.
+    tests: JoinSet<()>,
     /// Acknowledgements that arrived while others are being stored: one write follows.
     arrived: Vec<Seq>,
     acknowledging: JoinSet<Result<OutboxWritten, Error>>,
@@ -100,6 +102,7 @@ impl Deliver {
             lane,
             attempts: JoinSet::new(),
             writes: JoinSet::new(),
+            tests: JoinSet::new(),
             arrived: Vec::new(),
             acknowledging: JoinSet::new(),
         };
@@ -134,6 +137,7 @@ impl RunningLoop {
                 biased;
                 Some(ended) = self.attempts.join_next() => self.ended(ended).await,
                 Some(written) = self.writes.join_next() => self.written(written)?,
+                Some(_) = self.tests.join_next() => {}
                 Some(acknowledged) = self.acknowledging.join_next() => {
                     acknowledged.unwrap_or_else(|error| resume_panic(error))?;
                     self.acknowledge();
@@ -267,11 +271,20 @@ impl RunningLoop {
                 let _ = to.send(self.report());
                 Ok(())
             }
+            Action::Test(event, to) => {
+                let sink = Arc::clone(&self.parts.sink);
+                self.tests.spawn(async move {
+                    // The sender may be gone.
+                    let _ = to.send(sink.send(&[*event]).await);
+                });
+                Ok(())
+            }
             Action::Redeliver(from) => {
                 self.lane.reload(from);
                 Ok(())
             }
             Action::Retry(_)
+            | Action::Slot(_)
             | Action::Replace(_)
             | Action::ReportTasks(..)
             | Action::ReportAccounts(_)

@@ -8,9 +8,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::Current;
 use crate::clock::{Steady, Wall};
+use crate::model::delivery::Refusal;
+use crate::model::event::Event;
 use crate::model::reading::Code;
 use crate::model::records::{Registered, Seq};
-use crate::model::task::{NewTask, Row};
+use crate::model::task::{NewTask, Row, Target};
 
 /// The bound of waiting commands: a loop handles all of them in its next turn.
 const WAITING: usize = 64;
@@ -33,6 +35,8 @@ pub enum Action {
     Add(Vec<NewTask>, oneshot::Sender<Vec<Registered>>),
     /// Acts on an open task.
     Task(Row, TaskAction),
+    /// Waits for a slot of the pace key of that target, which another program uses.
+    Slot(Target),
     /// Probes the hold of that account or sink now.
     Retry(String),
     /// Pauses that account or sink durably.
@@ -49,6 +53,8 @@ pub enum Action {
     ReportAccounts(oneshot::Sender<Vec<AccountReport>>),
     /// Reports the state of the lane.
     ReportLane(oneshot::Sender<LaneReport>),
+    /// Sends a test event to the sink of the lane, outside of its queue.
+    Test(Box<Event>, oneshot::Sender<Result<(), Refusal>>),
     /// Deliveries of the lane from that number on are in the outbox again.
     Redeliver(Seq),
 }

@@ -22,4 +22,5 @@ pub mod route;
 pub mod step;
 pub mod sweep;
 pub mod task;
+pub mod test_event;
 pub mod waiting;

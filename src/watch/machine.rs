@@ -33,6 +33,8 @@ pub struct Machine {
     indexes: HashMap<Target, TargetIndex>,
     /// Actions that wait until a task is free: a step of it is being stored, or a poll in flight.
     pub(super) deferred: HashMap<Slot, VecDeque<Deferred>>,
+    /// Other programs that wait for a slot of a pace key.
+    visitors: HashMap<KeyIndex, VecDeque<Responder>>,
     /// The accounts that a person paused.
     pub(super) paused_accounts: BTreeSet<String>,
     pub(super) target_of_account: HashMap<AccountIndex, TargetIndex>,
@@ -91,6 +93,7 @@ impl Machine {
             keys: HashMap::new(),
             indexes: HashMap::new(),
             deferred: HashMap::new(),
+            visitors: HashMap::new(),
             paused_accounts: BTreeSet::new(),
             target_of_account: HashMap::new(),
             target_of_key: HashMap::new(),
@@ -257,6 +260,37 @@ impl Machine {
             .map(|(_, account)| *account)
             .collect();
         changed.into_iter().for_each(|account| self.board.probe_now(account, now));
+    }
+
+    /// Another program waits for a slot of the pace key of that target.
+    pub(super) fn add_visitor(&mut self, target: &Target, responder: Responder, now: Moment) {
+        let index = self.add_target(target, now);
+        let refused = match () {
+            () if self.targets[index.0 as usize].route.is_none() => Some(CommandRefused::Unknown),
+            () if self.board.is_account_paused(index) => Some(CommandRefused::Paused),
+            () if self.board.is_on_hold(index) => Some(CommandRefused::OnHold),
+            () => None,
+        };
+        if let Some(refused) = refused {
+            // The sender may be gone.
+            let _ = responder.send(Err(refused));
+            return;
+        }
+        let key = self.board.key_of(index);
+        self.visitors.entry(key).or_default().push_back(responder);
+        self.board.add_visitor(key);
+    }
+
+    /// Lets other programs use the slots that are theirs. Those that are gone leave their slot to the next.
+    pub(super) fn grant_slots(&mut self) {
+        for key in self.board.take_granted() {
+            let waiting = self.visitors.entry(key).or_default();
+            while let Some(responder) = waiting.pop_front() {
+                if responder.send(Ok(())).is_ok() {
+                    break;
+                }
+            }
+        }
     }
 
     /// The account of a task.

@@ -174,6 +174,7 @@ impl Watch {
                 Polled { generation, slot, sent: now, now: clock.now(), response }
             });
         }
+        self.machine.grant_slots();
     }
 
     /// Takes this response, and all others that are here.
@@ -358,6 +359,7 @@ impl Watch {
                 let write = self.machine.addition(tasks, registered, result, now);
                 self.write([write]);
             }
+            Action::Slot(target) => self.machine.add_visitor(&target, result, now),
             Action::Task(row, action) => {
                 let writes = self.machine.command(row, action, result, now);
                 self.write(writes);
@@ -370,7 +372,7 @@ impl Watch {
                 let _ = to.send(self.machine.account_reports(now));
                 let _ = result.send(Ok(()));
             }
-            Action::ReportLane(_) | Action::Redeliver(_) => {
+            Action::ReportLane(_) | Action::Redeliver(_) | Action::Test(..) => {
                 let _ = result.send(Err(CommandRefused::Unknown));
             }
             Action::Pause(account) => {

@@ -263,6 +263,52 @@ async fn a_reload_through_the_interface_returns_its_result() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_test_event_goes_to_the_sinks_of_the_daemon_and_each_has_a_result() {
+    let receiver = Receiver::start().await;
+    receiver.response(ReceiverResponse::status(413));
+    let more = format!("[sinks.hook]\ntype = \"webhook\"\nurl = \"http://{}/\"\n", receiver.addr);
+    let served = served(&[1], &more).await;
+    let (status, body) =
+        served.post("/api/v1/events/test", Some(json!({ "sinks": ["audit", "hook"] }))).await;
+    assert_eq!(status, 200, "{body}");
+    let results: Vec<_> =
+        body["results"].as_array().unwrap().iter().map(|result| &result["result"]).collect();
+    assert_eq!(results, ["delivered", "refused"], "{body}");
+    assert!(body["results"][1]["error"].as_str().unwrap().contains("413"), "{body}");
+    assert_eq!(served.home.events()[0]["data"]["task"]["id"], "test");
+    let wrong = [json!({ "type": "ended" }), json!({ "outcome": "good" })];
+    for body in wrong {
+        let (status, problem) = served.post("/api/v1/events/test", Some(body)).await;
+        assert!(status == 422 && problem["detail"].as_str().unwrap().contains("write "), "{problem}");
+    }
+    let (status, _) = served.post("/api/v1/events/test", Some(json!({ "sinks": ["nobody"] }))).await;
+    assert_eq!(status, 404);
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_is_for_the_credentials_and_the_host_of_an_account_alone() {
+    let served = served(&[1], "").await;
+    let host = served.cloud.addr().ip().to_string();
+    let request = |secret_id: &str, host: &str, id: &str| {
+        let (region, operation) = ("bj", "bm");
+        json!({ "secret_id": secret_id, "host": host, "region": region, "operation": operation, "id": id })
+    };
+    let own = opwatch::sim::SECRET_ID;
+    for (body, wanted) in [
+        (request(own, &host, "99"), 200),
+        (request("AKIDother", &host, "99"), 404),
+        (request(own, "bm.api.qcloud.com", "99"), 404),
+    ] {
+        let (status, found) = served.post("/api/v1/slots", Some(body)).await;
+        assert_eq!(status, wanted, "{found}");
+    }
+    let (_, known) = served.post("/api/v1/slots", Some(request(own, &host, "1"))).await;
+    assert_eq!(known["task"]["id"], "1", "{known}");
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stream_resumes_behind_the_last_event() {
     let served = served(&[1, 2, 3], "").await;
     let events = async |after: &str, count: usize| {

@@ -382,3 +382,52 @@ async fn fail_fast_ends_at_the_first_task_that_does_not_succeed() {
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.errors().contains("ended at the first task that did not succeed"), "{}", ended.stderr);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_daemon_with_the_same_credentials_shares_its_slots_and_what_it_knows() {
+    let cloud = cloud(
+        Scenario {
+            unlisted: opwatch::sim::Unlisted::Follows(vec![SimResponse::status(4)]),
+            ..Scenario::default()
+        }
+        .with_task(1, [SimResponse::status(1)]),
+    )
+    .await;
+    let home = Home::new(&cloud, "[http]\nsocket = \"o.sock\"\n");
+    home.edit("rate_limit = 500", "rate_limit = 10");
+    home.list(1..=6);
+    let daemon = home.start();
+    eventually("task 1 ends", || home.events().len() == 1).await;
+    let wait = async |arguments: &[&str]| {
+        let line = [&["wait", "-c", "opwatch.toml"][..], arguments].concat();
+        output_of(home.opwatch(&line).spawn().unwrap()).await
+    };
+    // The cloud has forgotten the task, and the daemon has not.
+    cloud.set_responses("1", [SimResponse::refusal(5000, "unknown")]);
+    let known = wait(&["1"]).await;
+    assert_eq!(known.code, Some(0), "{}", known.stderr);
+
+    let before = cloud.received().len();
+    let late = wait(&["20", "21", "22", "23", "24", "--timeout", "4s"]).await;
+    assert_eq!(late.code, Some(4), "{}", late.stderr);
+    let received = &cloud.received()[before..];
+    let of_wait = |id: &str| id.parse::<u64>().is_ok_and(|id| id >= 20);
+    let (own, all) = (received.iter().filter(|seen| of_wait(&seen.task)).count(), received.len());
+    assert!((1..all).contains(&own), "both poll: {own} of {all}");
+    for (from, first) in received.iter().enumerate() {
+        for (to, last) in received.iter().enumerate().skip(from + 1) {
+            // As in tests/promises/rate_limit_respected.rs, with one more interval for the way between the programs.
+            let least = (to - from) as i64 * 100_000 - 250_000;
+            assert!(last.arrived.0 - first.arrived.0 >= least, "requests {from} to {to} are too close");
+        }
+    }
+    let listed =
+        output_of(home.opwatch(&["list", "--all", "--json", "-c", "opwatch.toml"]).spawn().unwrap()).await;
+    assert_eq!(listed.stdout.lines().count(), 6, "nothing is stored: {}", listed.stdout);
+
+    // Without the daemon the command goes on at its own rate.
+    signal(&daemon, "KILL");
+    output_of(daemon).await;
+    cloud.set_responses("30", [SimResponse::status(4), SimResponse::status(1)]);
+    assert_eq!(wait(&["30"]).await.code, Some(0));
+}

@@ -1,11 +1,15 @@
 //! Events: lists, a stream, and deliveries that are sent again or discarded.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::sync::oneshot;
 use utoipa::IntoParams;
 use uuid::Uuid;
 
@@ -14,15 +18,23 @@ use super::{BodyRefusals, CommonRefusals};
 use crate::api::Interface;
 use crate::api::problem::{HttpError, JsonBody, Parameters};
 use crate::api::stream::EventStream;
-use crate::api::wire::{Count, DeliveryItem, EventItem, EventPage, Redelivery};
+use crate::api::wire::{
+    Count, DeliveryItem, EventItem, EventPage, Redelivery, TestRequest, TestResult, TestResults,
+};
 use crate::clock::Wall;
 use crate::live::command::Action;
+use crate::model::delivery::RefusalClass;
+use crate::model::reading::Outcome;
 use crate::model::records::Seq;
 use crate::model::records::view::{DeliveryFilter, EventFilter, EventName, EventView};
+use crate::model::route::EventGroup;
 use crate::model::task::Row;
+use crate::model::test_event::test_event;
 
 /// Events that are named in one request.
 const MOST_NAMED: usize = 1_000;
+/// The longest wait for the result of a test event.
+const TEST: Duration = Duration::from_secs(60);
 /// The parameters of a list.
 const KNOWN: &str = "type, sink, failed, since, task, after and limit";
 
@@ -126,6 +138,64 @@ pub async fn stream(State(interface): State<Interface>, headers: HeaderMap) -> R
         number.ok_or_else(|| HttpError::bad("`Last-Event-ID`: write the number of an event"))
     });
     EventStream::start(interface, last.transpose()?.map(Seq)).await
+}
+
+/// Sends a test event to sinks, outside of their queues, and waits for the results. Nothing is stored.
+#[utoipa::path(
+    post, path = "/api/v1/events/test", operation_id = "test_event", request_body = TestRequest,
+    responses((status = 200, body = TestResults), CommonRefusals, BodyRefusals)
+)]
+pub async fn test(
+    State(interface): State<Interface>,
+    JsonBody(request): JsonBody<TestRequest>,
+) -> Result<Json<TestResults>, HttpError> {
+    let TestRequest { sinks, r#type, outcome } = request;
+    let kind = word(r#type, "type", "finished, abandoned, progressed, overdue, group or trouble")?;
+    let outcome = word(outcome, "outcome", "success, failure or partial")?;
+    let event = test_event(
+        kind.unwrap_or(EventGroup::Finished),
+        outcome.unwrap_or(Outcome::Success),
+        interface.clock.now().wall,
+    );
+    let all = interface.to_lanes.borrow().keys().cloned().collect();
+    let mut waiting = Vec::new();
+    for sink in sinks.unwrap_or(all) {
+        let (to, result) = oneshot::channel();
+        interface.ask_lane(&sink, Action::Test(Box::new(event.clone()), to)).await?;
+        waiting.push((sink, result));
+    }
+    let mut results = Vec::new();
+    for (sink, result) in waiting {
+        let result = tokio::time::timeout(TEST, result).await;
+        let (word, error) = match result {
+            Ok(Ok(Ok(()))) => ("delivered", None),
+            Ok(Ok(Err(refusal))) => (word_of(refusal.class), Some(refusal.to_string())),
+            Ok(Err(_)) => return Err(HttpError::stopping()),
+            Err(_) => ("again_later", Some("the sink gave no result within 60s".to_owned())),
+        };
+        results.push(TestResult { sink, result: word.to_owned(), error });
+    }
+    Ok(Json(TestResults { results }))
+}
+
+fn word<T: DeserializeOwned>(
+    written: Option<String>,
+    name: &str,
+    words: &str,
+) -> Result<Option<T>, HttpError> {
+    let read = |written| serde_json::from_value(Value::String(written));
+    written
+        .map(read)
+        .transpose()
+        .map_err(|_| HttpError::refused(format!("{name}: write {words}"), Vec::new()))
+}
+
+fn word_of(class: RefusalClass) -> &'static str {
+    match class {
+        RefusalClass::Passing => "again_later",
+        RefusalClass::Event => "refused",
+        RefusalClass::Sink => "held",
+    }
 }
 
 /// Delivers dead letters again. With events and a sink, the events are delivered to that sink, acknowledged or not.

@@ -14,7 +14,8 @@ use super::{BodyRefusals, CommonRefusals, Conflict};
 use crate::api::Interface;
 use crate::api::problem::{HttpError, JsonBody, Parameters};
 use crate::api::wire::{
-    Added, AddedTask, Addition, Extension, PollItem, TaskDetail, TaskItem, TaskPage, TaskState,
+    Added, AddedTask, Addition, Extension, PollItem, SlotGrant, SlotRequest, TaskDetail, TaskItem, TaskPage,
+    TaskState,
 };
 use crate::live::command::{Action, TaskAction, TaskReport};
 use crate::model::reading::Code;
@@ -303,6 +304,11 @@ pub async fn show(
 ) -> Result<Json<TaskDetail>, HttpError> {
     let row = row(&key)?;
     let view = interface.store.task(row).await?.ok_or_else(unknown)?;
+    detail(&interface, view).await.map(Json)
+}
+
+async fn detail(interface: &Interface, view: TaskView) -> Result<TaskDetail, HttpError> {
+    let row = view.hot.row;
     let mut reports = interface.report(|to| Action::ReportTasks(vec![row], to)).await?;
     let report = reports.remove(&row);
     let filter = EventFilter { task: Some(row), ..EventFilter::default() };
@@ -312,13 +318,48 @@ pub async fn show(
         status: note.result.as_ref().ok().map(code),
         error: note.result.as_ref().err().cloned(),
     });
-    Ok(Json(TaskDetail {
+    Ok(TaskDetail {
         task: item(&view, report.as_ref().filter(|_| view.ended_at.is_none())),
         events: events.into_iter().map(event_item).collect(),
         recent_polls: polls.collect(),
         sinks: view.settings.sinks.clone(),
         params: view.settings.params.clone(),
-    }))
+    })
+}
+
+/// Waits for a slot of a pace key, which the client uses for a poll of its own. A task that the daemon polls, or that has
+/// finished, is returned instead.
+#[utoipa::path(
+    post, path = "/api/v1/slots", operation_id = "slot", request_body = SlotRequest,
+    responses((status = 200, body = SlotGrant), CommonRefusals, BodyRefusals, Conflict)
+)]
+pub async fn slot(
+    State(interface): State<Interface>,
+    JsonBody(request): JsonBody<SlotRequest>,
+) -> Result<Json<SlotGrant>, HttpError> {
+    let SlotRequest { secret_id, host, region, operation, id } = request;
+    let target = interface.live.borrow().cloud.target_of(&secret_id, &host, &region, &operation);
+    let target = target.ok_or_else(|| {
+        HttpError::not_found("no account of this daemon polls with that SecretId at that host")
+    })?;
+    let filter = TaskFilter {
+        ended: None,
+        ids: ids(&id),
+        account: Some(target.account.clone()),
+        operation: Some(target.operation.clone()),
+        region: Some(target.region.clone()),
+    };
+    let found = interface.store.tasks(filter, Row(0), 1).await?;
+    // The outcome of an abandoned task is unknown.
+    if let Some(view) = found.into_iter().find(|view| view.reason.is_none()) {
+        let task = detail(&interface, view).await?;
+        let is_polled = !matches!(task.task.state, TaskState::OnHold | TaskState::Paused);
+        if is_polled && task.task.status.is_some() {
+            return Ok(Json(SlotGrant { task: Some(task) }));
+        }
+    }
+    interface.ask(Action::Slot(target)).await?;
+    Ok(Json(SlotGrant { task: None }))
 }
 
 fn row(key: &str) -> Result<Row, HttpError> {

@@ -6,6 +6,7 @@ use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::api::client::{DaemonClient, sockets};
 use crate::cli::{CommandFailure, DEFAULT_CONFIG, print};
 use crate::config::{self, Environment, Loaded};
 use crate::daemon;
@@ -93,6 +94,14 @@ impl Arguments {
         );
         let refused: Vec<_> = refused.collect();
         if refused.is_empty() { Ok((Loaded { tasks, ..loaded }, resolved)) } else { Err(refused) }
+    }
+
+    /// The running daemon, if one responds.
+    pub fn daemon(&self) -> Option<DaemonClient> {
+        let path = self.config.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG));
+        // A file without a readable section leads to the usual sockets.
+        let configured = config::socket(path).unwrap_or_default();
+        DaemonClient::connect(&sockets(configured, |name| std::env::var_os(name))).ok()
     }
 
     /// A named file is always read; the default file only if it exists and is needed.

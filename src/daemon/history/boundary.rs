@@ -472,7 +472,7 @@ impl Store for ScriptedStore {
         before: Wall,
         at: Wall,
     ) -> Result<HashMap<String, u64>, Error> {
-        // As after a dead letter: a delivery that is given up counts as received.
+        // As after a dead letter: an expired delivery counts as received.
         let removed: Vec<_> =
             SINKS.into_iter().filter(|sink| !configured.iter().any(|name| name == sink)).collect();
         let mut waiting = Vec::new();

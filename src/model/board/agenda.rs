@@ -17,6 +17,8 @@ pub enum AgendaEntry {
     Key(usize),
     /// The probe of an account.
     Account(usize),
+    /// The slot for another program that shares a pace key.
+    Visitor(usize),
 }
 
 /// The next moment of each share, pace key and account that has one.

@@ -14,6 +14,7 @@ mod settle;
 #[cfg(test)]
 mod tests;
 mod turns;
+mod visitors;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet, VecDeque};
@@ -63,6 +64,8 @@ pub struct Board {
     agenda: Agenda,
     /// Accounts with a due share and room for one more request. Each is in it once; they alternate.
     runnable: VecDeque<AccountIndex>,
+    /// The pace keys whose slot another program uses now.
+    granted: Vec<KeyIndex>,
     /// Moments at which a task may become overdue.
     warnings: BinaryHeap<Reverse<(Steady, Slot)>>,
     /// Open tasks whose account and pace key are not on hold.
@@ -140,6 +143,10 @@ struct PaceKeyState {
     gate: Gate<Fault>,
     in_flight: u32,
     shares: Vec<usize>,
+    /// Number of slots that other programs wait for.
+    visitors: usize,
+    /// Whether the last slot was one of theirs.
+    was_visitor: bool,
 }
 
 #[derive(Debug)]
@@ -190,6 +197,8 @@ impl Board {
             gate: Gate::new(Pace::new(rate, now), self.waits()),
             in_flight: 0,
             shares: Vec::new(),
+            visitors: 0,
+            was_visitor: false,
         });
         KeyIndex(self.keys.len() - 1)
     }
@@ -275,6 +284,7 @@ impl Board {
             let account = &mut self.accounts[share.account.0];
             key.gate.leave(u64::from(slot), now);
             account.gate.leave(u64::from(slot), now);
+            key.was_visitor = false;
             key.in_flight += 1;
             account.in_flight += 1;
             self.arm(index);

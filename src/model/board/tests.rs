@@ -600,3 +600,31 @@ fn a_refused_task_that_asks_for_a_pause_delays_no_other() {
     let (polls, _) = play(&mut board, 0..60, alone);
     assert!(polls.iter().filter(|(_, row)| *row != Row(3)).count() > 15, "{polls:?}");
 }
+
+#[test]
+fn other_programs_share_the_slots_of_a_pace_key_with_its_tasks_in_turn() {
+    let mut board = board(1, 10.0, 32, 1_000);
+    (0..1_000).for_each(|_| board.add_visitor(KeyIndex(0)));
+    let (mut slots, mut polls) = (0, 0);
+    for now in (0..20_000_000).step_by(10_000) {
+        while let Some((slot, _)) = board.take(Steady(now)) {
+            polls += 1;
+            board.settle(slot, running(), moment(now), moment(now), 0.5).unwrap();
+            board.remove(slot, TargetIndex(0));
+        }
+        slots += board.take_granted().len();
+    }
+    assert!((190..=201).contains(&(slots + polls)), "{slots} slots and {polls} polls within the rate");
+    assert!(slots.abs_diff(polls) <= 2, "{slots} slots and {polls} polls in turn");
+}
+
+#[test]
+fn a_pace_key_on_hold_gives_no_slots_while_it_has_tasks() {
+    let mut board = board(1, 10.0, 32, 5);
+    play(&mut board, 0..5, |_, _| refused(Class::PaceKey, 4104));
+    board.add_visitor(KeyIndex(0));
+    play(&mut board, 5..60, |_, _| refused(Class::PaceKey, 4104));
+    assert!(board.take_granted().is_empty());
+    play(&mut board, 60..600, |_, _| running());
+    assert_eq!(board.take_granted(), [KeyIndex(0)]);
+}

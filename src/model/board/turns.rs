@@ -70,6 +70,10 @@ impl Board {
                     self.make_ready(share, now);
                     continue;
                 }
+                AgendaEntry::Visitor(key) => {
+                    self.admit_visitor(KeyIndex(key), now);
+                    continue;
+                }
                 AgendaEntry::Key(key) => Scope::Key(KeyIndex(key)),
                 AgendaEntry::Account(account) => Scope::Account(AccountIndex(account)),
             };
