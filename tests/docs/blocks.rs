@@ -34,6 +34,7 @@ fn every_command_of_the_pages_is_one_that_exists() {
             | ["opwatch", "events", "test", "ops", "-c", "opwatch.toml"] => {}
             // Run below, in the tutorial.
             ["opwatch", "sim", "--scenario", "scenario.toml"]
+            | ["opwatch", "sim", "--scenario", "scenario.toml", "--write", "sim.toml"]
             | ["opwatch", "wait", "1000800001", "-c", "sim.toml"]
             | ["opwatch", "run", "-c", "sim.toml", "--until-done"] => {}
             // Run below, in the page on live control.
@@ -157,13 +158,16 @@ async fn the_tutorial_leads_to_the_result_that_it_names() {
     const PAGE: &str = "docs/first-task.md";
     let home = Home::new(&cloud(Scenario::default()).await, "");
     home.write("scenario.toml", &block(PAGE, "scenario", "1000800001"));
-    let start = || {
-        let mut sim = home.opwatch(&["sim", "--scenario", "scenario.toml", "--listen", "127.0.0.1:0"]);
-        sim.stdout(std::process::Stdio::piped()).spawn().unwrap()
+    let line = block(PAGE, "sh", "opwatch sim");
+    let start = async || {
+        let _ = fs::remove_file(home.path("sim.toml"));
+        let words: Vec<_> = line.split_whitespace().skip(1).chain(["--listen", "127.0.0.1:0"]).collect();
+        let sim = home.opwatch(&words).spawn().unwrap();
+        let written = || fs::read_to_string(home.path("sim.toml")).unwrap_or_default();
+        eventually("the configuration", || written().contains("endpoint")).await;
+        sim
     };
-    let mut sim = start();
-    let mut written = printed(&mut sim).await;
-    home.write("sim.toml", &written);
+    let sim = start().await;
     // Additions for the test: time is short.
     let run = |arguments: &[&str]| {
         let mut command = home.opwatch(arguments);
@@ -180,9 +184,9 @@ async fn the_tutorial_leads_to_the_result_that_it_names() {
     signal(&sim, "INT");
     output_of(sim).await;
 
-    let mut sim = start();
-    written = printed(&mut sim).await + "\n" + &block(PAGE, "toml", "[sinks.audit]");
-    home.write("sim.toml", &written);
+    let sim = start().await;
+    let written = fs::read_to_string(home.path("sim.toml")).unwrap() + "\n";
+    home.write("sim.toml", &(written + &block(PAGE, "toml", "[sinks.audit]")));
     let line = block(PAGE, "sh", "opwatch run");
     let arguments: Vec<_> = line.split_whitespace().skip(1).collect();
     let ran = output_of(run(&arguments)).await;
