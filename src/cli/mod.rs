@@ -311,7 +311,7 @@ pub enum CommandFailure {
     #[error("cannot start: the system refuses a timer, a poller or a thread")]
     Runtime(#[source] std::io::Error),
     /// Nothing but held work was left.
-    #[error("only work on hold is left: {}; the log has the causes, and a later run continues once they are corrected", .0.join(", "))]
+    #[error("all that is left is on hold, paused or not configured: {}; the log has the causes, and a later run continues once they are corrected", .0.join(", "))]
     Held(Vec<String>),
     /// A test event was not accepted; the result of each sink was printed.
     #[error("the test event was not accepted by {}", .0.sinks.join(", "))]

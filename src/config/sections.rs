@@ -231,8 +231,9 @@ impl<'a> Sections<'a> {
         let mut known: HashMap<String, String> = HashMap::new();
         for (name, _) in &named {
             if let Some(other) = known.insert(name.to_lowercase(), name.clone()) {
-                let what =
-                    format!("differs from [{section}.{other}] in case only; write one name, or another one");
+                let what = format!(
+                    "differs from [{section}.{other}] in case only; use the same name, or one that differs in more than case"
+                );
                 self.report(&[section.to_owned(), name.clone()], "", what);
             }
         }

@@ -114,7 +114,7 @@ impl UntilDone {
                 tracing::info!(
                     open_tasks,
                     left = names.join(", "),
-                    "only work on hold is left; the run ends unless it is released"
+                    "all that is left is on hold, paused or not configured; the run ends 1m after that began, unless it changes"
                 );
             }
         }

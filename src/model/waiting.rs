@@ -50,7 +50,8 @@ pub struct Waiting {
     pub polls: u32,
     /// The number of failed polls so far; after a crash, a lower bound.
     pub errors: u32,
-    /// The number of faults since the last successful poll.
+    /// Faults in a row, for the backoff. A successful poll resets it, and so does a fault that puts the account or the pace
+    /// key on hold.
     pub streak: u16,
     /// Whether its `overdue` event exists.
     pub warned: bool,

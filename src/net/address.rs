@@ -27,7 +27,7 @@ pub fn proxy(written: &str, before: Option<(&Url, &str)>) -> Result<(), String> 
     }
     match before {
         Some((server, key)) if server.scheme() == "http" && !is_loopback(host) => {
-            Err(format!("would send the plain http of `{key}` to another machine; leave it out"))
+            Err(format!("would send the plain http of `{key}` to another machine; leave out this proxy"))
         }
         Some(_) | None => Ok(()),
     }

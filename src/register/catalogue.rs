@@ -296,14 +296,14 @@ fn check_texts(
         return Err((
             key,
             format!(
-                "the key {:?} is empty, too long or has control characters; write 1 to {longest_key} bytes of text",
+                "has an entry named {:?}; a name has 1 to {longest_key} bytes, and no control characters",
                 short(name)
             ),
         ));
     }
     match texts.iter().find(|(_, text)| text.len() > longest) {
         Some((name, _)) => {
-            Err((key, format!("`{}` is too long; write at most {longest} bytes", short(name))))
+            Err((key, format!("the value of `{}` is too long; write at most {longest} bytes", short(name))))
         }
         None => Ok(()),
     }

@@ -14,7 +14,6 @@ use crate::model::gate::{GateChange, Hold};
 use crate::model::reading::{Class, Code, Fault, Outcome, Reading};
 use crate::model::step::EQUAL_REFUSALS;
 use crate::model::task::{Target, TaskId};
-use crate::model::waiting::TargetIndex;
 use crate::units::rounded;
 
 /// A fault of a target is logged again only after this time without a fault: the longest usual wait between two polls of
@@ -45,6 +44,8 @@ pub struct PollReport {
     pub next: Option<Steady>,
     /// The delay of all polls of the target, if there is one.
     pub delay: Option<Delay>,
+    /// The polls a second of its pace key: used, and allowed.
+    pub rate: Option<(f64, f64)>,
 }
 
 /// The number of instances of a task by outcome.
@@ -96,7 +97,12 @@ impl Machine {
             Ok(reading) => {
                 tracing::debug!(task = %task.id, operation, status = %reading.status, "polled");
                 if known.trouble.take_if(|trouble| now - trouble.last > QUIET).is_some() {
-                    tracing::info!(account, region, operation, "polls succeed again");
+                    tracing::info!(
+                        account,
+                        region,
+                        operation,
+                        "no poll has failed for 5m; polls succeed again"
+                    );
                 }
                 if !reading.known && known.unknown.as_ref() != Some(&reading.status) {
                     tracing::warn!(task = %task.id, operation, status = %reading.status, "the cloud returned an undocumented status; polling continues until the deadline");
@@ -142,13 +148,20 @@ impl Machine {
             instances: InstanceTally::of(poll),
             next: None,
             delay: None,
+            rate: None,
         })
     }
 
     /// The delay of all polls of that target.
     pub(super) fn delay_of(&self, target: &Target, now: Steady) -> Option<Delay> {
-        let index = self.targets.iter().position(|known| *known.target == *target)?;
-        self.board.delay_of(TargetIndex(u32::try_from(index).ok()?), now)
+        self.board.delay_of(*self.indexes.get(target)?, now)
+    }
+
+    /// The polls a second of the pace key of that target: used, and allowed.
+    pub(super) fn rate_of(&self, target: &Target, now: Steady) -> Option<(f64, f64)> {
+        let key = self.board.key_of(*self.indexes.get(target)?);
+        let pace = &self.board.gate(Scope::Key(key)).pace;
+        pace.used_rate(now).zip(pace.allowed_rate(now))
     }
 
     /// Logs a change. Returns the event for the sinks, if there is one.
@@ -179,7 +192,7 @@ impl Machine {
             Notice::Unthrottled(scope, lasted) => {
                 let (account, region, operation) = self.names(*scope)?;
                 let lasted = rounded(*lasted);
-                tracing::info!(account, region, operation, %lasted, "no longer throttled; the full polling rate is in use");
+                tracing::info!(account, region, operation, %lasted, "no request was refused for 10m: no longer throttled");
             }
             Notice::ClockOffset(account, offset) => {
                 let (account, ..) = self.names(Scope::Account(*account))?;
@@ -309,7 +322,9 @@ impl Machine {
         let Target { account, region, operation } = &**target;
         match scope {
             Scope::Account(_) if route.is_none() => {
-                format!("{operation} in {region} of account {account}, which is not configured")
+                format!(
+                    "{operation} in {region} of account {account}, which cannot be polled with this configuration"
+                )
             }
             Scope::Account(_) if self.board.gate(scope).is_paused() => {
                 format!("account {account}, which is paused")

@@ -30,7 +30,7 @@ pub struct Machine {
     pub(super) targets: Vec<Known>,
     pub(super) accounts: HashMap<String, AccountIndex>,
     keys: HashMap<PaceKey, KeyIndex>,
-    indexes: HashMap<Target, TargetIndex>,
+    pub(super) indexes: HashMap<Target, TargetIndex>,
     /// Actions that wait until a task is free: a step of it is being stored, or a poll in flight.
     pub(super) deferred: HashMap<Slot, VecDeque<Deferred>>,
     /// Other programs that wait for a slot of a pace key.

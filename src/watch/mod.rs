@@ -230,7 +230,8 @@ impl Watch {
             let next = changed.or_else(|| self.machine.board.get(slot).map(|task| task.due));
             // A view that is too slow misses a poll, and receives the next one of that task.
             let delay = self.machine.delay_of(&report.target, now.steady);
-            let _ = sender.try_send(PollReport { next, delay, ..report });
+            let rate = self.machine.rate_of(&report.target, now.steady);
+            let _ = sender.try_send(PollReport { next, delay, rate, ..report });
         }
         self.write(writes);
     }

@@ -40,7 +40,7 @@ const WIDEST_ID: usize = 36;
 pub fn frame(tasks: &Tasks, now: Steady, size: Size, timeout: Limit) -> Vec<String> {
     let height = size.lines.saturating_sub(CURSOR_LINES).max(1);
     let open: Vec<&TaskRow> = tasks.rows.iter().filter(|row| !row.is_over).collect();
-    let all = total(tasks, now, timeout);
+    let all = total(tasks, now, timeout) + &rate(tasks);
     let mut last = last_lines(tasks, now, &all, size.columns);
     if open.len() + last.len() > height {
         // Some line is not shown, so the last line says how many.
@@ -158,6 +158,18 @@ fn in_full(delay: Delay, now: Steady) -> String {
             let full = if full.is_zero() { String::new() } else { format!(", full rate in {}", brief(full)) };
             format!("{rate}{next}{full}")
         }
+    }
+}
+
+/// The rate of all polls, and whether it is bounded by the rate limit.
+fn rate(tasks: &Tasks) -> String {
+    let Some((used, allowed)) = tasks.rate() else { return String::new() };
+    let used_and_allowed = format!("{} of {} polls/s", per_second(used), per_second(allowed));
+    // Even spacing and timers leave a few percent unused.
+    if used >= 0.9 * allowed {
+        format!("; {used_and_allowed}: at the rate limit")
+    } else {
+        format!("; {used_and_allowed}")
     }
 }
 
@@ -318,6 +330,7 @@ mod tests {
             next: Some(Steady((40 + id as i64) * SECOND)),
             instances: InstanceTally::default(),
             delay: None,
+            rate: None,
         });
     }
 
@@ -422,6 +435,7 @@ mod tests {
                 next: Some(Steady(10 * SECOND)),
                 instances,
                 delay: Some(Delay { until: Some(Steady(until * SECOND)), cause }),
+                rate: Some((0.5, 19.0)),
             });
             shown(&tasks, 24, 200)
         };
@@ -430,7 +444,7 @@ mod tests {
         let expected = [
             "1000800000  rack 7  running (status 4), 5 of 8 instances done, 1 failed  9s  next poll in 20s (throttled)",
             "bm in bj: throttled, 0.79 polls/s, next poll in 20s, full rate in 1m 31s",
-            "0 of 1 finished; 9s of 1h",
+            "0 of 1 finished; 9s of 1h; 0.50 of 19 polls/s",
         ];
         assert_eq!(seen(throttled, 29, instances), expected);
         let lines = seen(DelayCause::CircuitBreaker, 29, InstanceTally::default());

@@ -16,7 +16,7 @@ use crate::model::task::{PaceKey, Target, TaskId};
 
 /// Requests for one slot. Each waits for up to 10 s; a signature is not older than all of them.
 const ATTEMPTS: usize = 6;
-/// A daemon that does not respond within this time is stopped or hangs.
+/// A daemon that does not respond within this time hangs or is suspended.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The running daemon.
@@ -24,7 +24,7 @@ pub struct SharedDaemon {
     client: DaemonClient,
     /// Pace keys of other credentials, hosts or operations.
     others: Mutex<HashSet<PaceKey>>,
-    /// Whether it responds no longer: polls leave at the rate of this command alone.
+    /// Whether it hangs or has ended: polls leave at the rate of this command alone.
     is_gone: AtomicBool,
 }
 

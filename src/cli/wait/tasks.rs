@@ -22,8 +22,10 @@ pub struct Tasks {
     pub tally: Tally,
     places: HashMap<(Target, String), usize>,
     holds: Vec<HeldScope>,
-    /// The delays of targets, as of their last polls.
+    /// The targets whose polls are slowed: why and until when, as their last poll reported.
     delays: HashMap<Arc<Target>, Delay>,
+    /// The polls a second of targets, used and allowed, as of their last polls.
+    rates: HashMap<Arc<Target>, (f64, f64)>,
 }
 
 /// One task.
@@ -107,7 +109,15 @@ impl Tasks {
             .map(|(place, row)| (((*row.target).clone(), row.id.clone()), place))
             .collect();
         let tally = Tally { open: rows.len(), ..Tally::default() };
-        Self { rows, started: now, tally, places, holds: Vec::new(), delays: HashMap::new() }
+        Self {
+            rows,
+            started: now,
+            tally,
+            places,
+            holds: Vec::new(),
+            delays: HashMap::new(),
+            rates: HashMap::new(),
+        }
     }
 
     /// A poll succeeded or failed.
@@ -116,6 +126,9 @@ impl Tasks {
             Some(delay) => self.delays.insert(Arc::clone(&seen.target), delay),
             None => self.delays.remove(&seen.target),
         };
+        if let Some(rate) = seen.rate {
+            self.rates.insert(Arc::clone(&seen.target), rate);
+        }
         let Some(row) = self.row((*seen.target).clone(), seen.id.to_string()) else { return };
         row.next = seen.next;
         match seen.poll {
@@ -166,6 +179,13 @@ impl Tasks {
             .collect();
         delays.sort_by_key(|(target, _)| (&target.account, &target.region, &target.operation));
         delays
+    }
+
+    /// The polls a second of all targets with open tasks: used, and allowed.
+    pub fn rate(&self) -> Option<(f64, f64)> {
+        let is_open = |target: &Target| self.rows.iter().any(|row| !row.is_over && *row.target == *target);
+        let open = self.rates.iter().filter(|(target, _)| is_open(target)).map(|(_, rate)| *rate);
+        open.reduce(|(used, allowed), (more, most)| (used + more, allowed + most))
     }
 
     /// Why anything is held.

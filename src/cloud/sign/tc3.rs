@@ -88,7 +88,7 @@ impl Tc3Signer {
         hex(&self.head.clone().chain_update(hex(&Sha256::digest(body))).finalize())
     }
 
-    /// The day of that timestamp. It changes only around midnight, or when a clock was set.
+    /// The scope and the signing key of the UTC day of that timestamp, kept until another day is used.
     fn day(&self, timestamp: i64) -> Day {
         let number = timestamp.div_euclid(SECONDS_A_DAY);
         // No code panics while the receiver is locked, so a poisoned lock is usable.
