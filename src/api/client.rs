@@ -27,7 +27,7 @@ pub struct DaemonClient {
 pub enum ClientError {
     /// No daemon responds.
     #[error(
-        "no daemon responds at {0}; start one with `opwatch run`, or as a service with `systemctl start opwatch`"
+        "no daemon responds at {0}; start one with `opwatch run`, or as a service with `systemctl start opwatch`; one that runs with another [http] socket is named by its configuration, -c FILE"
     )]
     NoDaemon(String),
     /// This user may not use the socket.

@@ -25,7 +25,8 @@ fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAd
 }
 
 impl Config {
-    /// Whether only clients with a token can change something from other machines.
+    /// `false`: the address is not loopback and there is no token file, so another machine could change something without
+    /// a token.
     pub fn is_guarded(&self) -> bool {
         let is_local = self.listen.is_none_or(|listen| listen.ip().to_canonical().is_loopback());
         is_local || self.token_file.is_some()

@@ -9,6 +9,7 @@ use toml::Value;
 
 use super::{CommandFailure, check, print};
 use crate::clock::Clock;
+use crate::daemon::plan::{is_placeholder, likely_region};
 use crate::problem::{Place, Problem};
 
 /// For their owner alone: the configuration may name secrets.
@@ -87,10 +88,14 @@ pub async fn run(arguments: InitArguments, clock: Clock) -> Result<(), CommandFa
     let shown = config.display();
     print::line(&format!("{shown} is written.\n"))?;
     let checked = check::run(&config, !offline, clock).await;
-    if checked.is_ok() {
-        let next = format!("\nNext: add tasks to {shown}, then start the daemon: opwatch run -c {shown}");
-        print::line(&next)?;
-    }
+    let next = match &checked {
+        Ok(()) if answers.tasks.is_empty() => {
+            format!("add tasks to {shown}, then start the daemon: opwatch run -c {shown}")
+        }
+        Ok(()) => format!("start the daemon: opwatch run -c {shown}"),
+        Err(_) => format!("correct {shown}, then check it again: opwatch check -c {shown} --live"),
+    };
+    print::line(&format!("\nNext: {next}"))?;
     checked
 }
 
@@ -98,14 +103,22 @@ fn asked(arguments: InitArguments, config: &Path) -> Result<Answers, CommandFail
     let InitArguments { region, secret_id, secret_key_file, api, endpoint, webhook, tasks, .. } = arguments;
     let asks = io::stdin().is_terminal() && io::stderr().is_terminal();
     let answer = |given: Option<String>, option: &str, question: &str, default: &str| match given {
-        Some(given) => Ok(given),
-        None if asks => Ok(answer_to(question, default)?),
-        None if default.is_empty() => Err(missing(option)),
-        None => Ok(default.to_owned()),
+        Some(given) => Ok(valid(option, given)?),
+        None if asks => asked_until_valid(option, question, default),
+        None => Err(missing(option)),
     };
-    let optional = |given: Option<String>, question: &str| match given {
-        Some(given) => Ok(Some(given)),
-        None if asks => Ok(Some(answer_to(question, "")?).filter(|answer| !answer.is_empty())),
+    let optional = |given: Option<String>, option: &str, question: &str| match given {
+        Some(given) => Ok(Some(valid(option, given)?)),
+        None if asks => loop {
+            let answer = answer_to(question, "")?;
+            if answer.is_empty() {
+                break Ok(None);
+            }
+            match valid(option, answer) {
+                Ok(answer) => break Ok(Some(answer)),
+                Err(problem) => print::error(&problem.to_string()),
+            }
+        },
         None => Ok::<_, CommandFailure>(None),
     };
     let region = answer(region, "--region", "Region of the tasks", "bj")?;
@@ -119,18 +132,20 @@ fn asked(arguments: InitArguments, config: &Path) -> Result<Answers, CommandFail
         let key = match secret_key_file {
             Some(file) => file,
             None if asks => {
-                new_key = Some(typed_key(config)?);
+                new_key = typed_key(config)?;
                 PathBuf::from(KEY_FILE)
             }
             None => return Err(missing("--secret-key-file")),
         };
         Some((id, key))
     };
-    let api = optional(api, "API version, 2.0 or 3.0 (empty: 2.0)")?;
-    let webhook = optional(webhook, "URL of a webhook (empty: none)")?;
+    let api = optional(api, "--api", "API version, 2.0 or 3.0 (empty: 2.0)")?;
+    let webhook = optional(webhook, "--webhook", "URL of a webhook (empty: none)")?;
     let tasks = if tasks.is_empty() {
-        optional(None, "Task ids, separated by blanks (empty: none yet)")?
-            .map(|ids| ids.split([' ', ',']).filter(|id| !id.is_empty()).map(str::to_owned).collect())
+        optional(None, "ID", "Task ids, separated by blanks (empty: none yet)")?
+            .map(|ids| {
+                ids.split([' ', ',', '，', '、']).filter(|id| !id.is_empty()).map(str::to_owned).collect()
+            })
             .unwrap_or_default()
     } else {
         tasks
@@ -138,19 +153,56 @@ fn asked(arguments: InitArguments, config: &Path) -> Result<Answers, CommandFail
     Ok(Answers { region, credentials, new_key, api, endpoint, webhook, tasks })
 }
 
-/// Asks for the SecretKey without showing it. A file of its own beside the configuration will hold it.
-fn typed_key(config: &Path) -> Result<String, CommandFailure> {
+/// Asks for the SecretKey without showing it. A file of its own beside the configuration will hold it. `None`: there is
+/// such a file, which is used.
+fn typed_key(config: &Path) -> Result<Option<String>, CommandFailure> {
     let path = config.with_file_name(KEY_FILE);
     if path.symlink_metadata().is_ok() {
-        let what = "exists already; use it with --secret-key-file, or move it away";
-        return Err(at(&path, what).into());
+        print::error(&format!("the SecretKey is that of the file {}", path.display()));
+        return Ok(None);
     }
-    let key = rpassword::prompt_password("SecretKey (not shown): ").map_err(unreadable)?;
-    let key = key.trim();
-    if key.is_empty() {
-        return Err(missing("--secret-key-file"));
+    loop {
+        let key = rpassword::prompt_password("SecretKey (not shown): ").map_err(unreadable)?;
+        match key.trim() {
+            "" => print::error("SecretKey: is empty; type or paste it"),
+            key => return Ok(Some(key.to_owned())),
+        }
     }
-    Ok(key.to_owned())
+}
+
+/// Asks until a valid value is typed. An empty line is the default, if there is one.
+fn asked_until_valid(option: &str, question: &str, default: &str) -> Result<String, CommandFailure> {
+    loop {
+        let answer = answer_to(question, default)?;
+        match valid(option, answer) {
+            Ok(answer) => return Ok(answer),
+            Err(problem) => print::error(&problem.to_string()),
+        }
+    }
+}
+
+/// A value as the configuration accepts it, as far as that can be seen from it alone.
+fn valid(option: &str, value: String) -> Result<String, Problem> {
+    let wrong = |what: &str| {
+        let place = Place { key: Some(option.to_owned()), ..Place::default() };
+        Err(Problem::new(place, format!("{value:?} {what}")))
+    };
+    match option {
+        _ if value.is_empty() => wrong("is empty; write it"),
+        "--region" => match likely_region(&value) {
+            Some(code) => wrong(&format!("is no region; write {code}")),
+            None if value.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(value),
+            None => wrong("is no region; write it as in the API, such as bj or ap-beijing"),
+        },
+        "--secret-id" if is_placeholder(&value) => {
+            wrong("is a placeholder; write the SecretId that the console shows")
+        }
+        "--api" if !["2.0", "3.0"].contains(&value.as_str()) => wrong("is no API version; write 2.0 or 3.0"),
+        "--webhook" if !(value.starts_with("http://") || value.starts_with("https://")) => {
+            wrong("is no URL; write it with https://")
+        }
+        _ => Ok(value),
+    }
 }
 
 /// Removes a file that was just written.
@@ -221,7 +273,8 @@ fn text(answers: &Answers) -> String {
     if let Some(url) = webhook {
         lines.push(format!("\n[sinks.hook]\ntype = \"webhook\"\nurl = {}", quoted(url)));
     }
-    lines.push("\n[store]\nurl = \"sqlite:opwatch.db\"\n".to_owned());
+    lines.push("\n[store]\nurl = \"sqlite:opwatch.db\"".to_owned());
+    lines.push("\n# Commands such as `opwatch status -c FILE` reach the daemon here.\n[http]\nsocket = \"opwatch.sock\"\n".to_owned());
     lines.join("\n")
 }
 

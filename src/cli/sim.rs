@@ -60,6 +60,7 @@ async fn serve(
         None => Scenario::default(),
     };
     let config = config(&scenario);
+    let first = first_id(&scenario).to_owned();
     let sim = Sim::start(scenario, listen, clock).await.map_err(|error| {
         let place = Place { key: Some("--listen".to_owned()), ..Place::default() };
         Problem::new(
@@ -86,7 +87,7 @@ async fn serve(
         None => "sim.toml".to_owned(),
     };
     let written = if write.is_some() { "use" } else { "write this output into sim.toml, and use" };
-    print(&format!("# To poll it, {written} `opwatch run -c {file}`, or `opwatch wait 1 -c {file}`."))?;
+    print(&format!("# To poll it, {written} `opwatch run -c {file}`, or `opwatch wait {first} -c {file}`."))?;
     if write.is_none() {
         print("")?;
         lines.into_iter().try_for_each(|line| print(line))?;
@@ -155,10 +156,14 @@ fn line(seen: &ReceivedRequest, now: Moment) -> String {
     LogLine { time: now.wall_of(*arrived), level: Level::Info, is_event: true, message, fields }.text(false)
 }
 
+fn first_id(scenario: &Scenario) -> &str {
+    scenario.tasks.keys().next().map_or("1000800001", String::as_str)
+}
+
 /// The configuration for the simulator, without the endpoint, which is the last line.
 fn config(scenario: &Scenario) -> Vec<String> {
     let quoted = |text: &str| toml::Value::from(text).to_string();
-    let id = scenario.tasks.keys().next().map_or("1000800001", String::as_str);
+    let id = first_id(scenario);
     let region = scenario.regions.as_ref().and_then(|regions| regions.first()).map_or("bj", String::as_str);
     let mut lines = vec![
         format!("tasks = [{{ id = {} }}]", quoted(id)),

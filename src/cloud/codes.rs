@@ -43,7 +43,8 @@ pub enum Missing {
 }
 
 /// The message of a proxy's 407, for a request and for a tunnel.
-const PROXY_LOGIN: &str = "the proxy requires another login; write user and password into `proxy`";
+const PROXY_LOGIN: &str =
+    "the proxy requires a login, or refuses this one; write user and password into `proxy`";
 
 /// Codes of API 2.0 with another scope than the service (docs/tencent-cloud-api.md §1, "Error codes"). Every
 /// other code is a fault of the service.

@@ -78,7 +78,7 @@ impl Signer {
 
     /// Signs and encodes the parameters in one pass. Their order does not matter.
     pub fn sign(&self, parameters: &mut [(&str, &str)]) -> SignedFields {
-        /// The size of a usual request, so that its text is allocated once.
+        /// The size of the encoded parameters of a usual request, so that they are allocated once.
         const USUAL_BYTES: usize = 320;
         parameters.sort_unstable();
         let mut mac = self.prepared.clone();

@@ -12,6 +12,7 @@ use super::environment::Environment;
 use super::known::account_keys;
 use super::sections::Sections;
 use crate::cloud::account::{Account, Config};
+use crate::cloud::operations::Api;
 use crate::net::{address, ca_file};
 use crate::problem::nearest;
 use crate::section::KeyPath;
@@ -41,6 +42,15 @@ pub fn resolve(
             address::proxy(proxy.expose(), endpoint.as_ref().map(|endpoint| (endpoint, "endpoint")))
         }) {
             sections.report(&at, "proxy", what);
+        }
+        let usual = Config::default();
+        for (key, is_written) in [
+            ("method", config.method != usual.method),
+            ("signature_method", config.signature_method != usual.signature_method),
+        ] {
+            if config.api == Api::V3 && is_written {
+                sections.doubt(&at, key, "has no effect with api = \"3.0\"; remove it");
+            }
         }
         let ca = config.ca_file.as_deref().map(certificates).transpose().unwrap_or_else(|what| {
             sections.report(&at, "ca_file", what);

@@ -49,6 +49,17 @@ pub fn load_accounts(path: Option<&Path>, environment: &Environment) -> Result<L
     for account in accounts.values_mut() {
         account.region = account.region.take().or_else(|| environment.filled(REGION).map(str::to_owned));
     }
+    if accounts
+        .values()
+        .filter_map(|account| account.region.as_ref())
+        .any(|region| !region.bytes().all(|byte| byte.is_ascii_graphic()))
+    {
+        let place = Place { key: Some(REGION.to_owned()), ..Place::default() };
+        sections.report_problem(Problem::new(
+            place,
+            "holds a character that no region has; write it as in the API, such as \"bj\" or \"ap-beijing\"",
+        ));
+    }
     match (sections.into_reported(), poll) {
         ((problems, _), _) if problems.is_empty() && accounts.is_empty() => {
             let what = "no account exists; set TENCENTCLOUD_SECRET_ID and TENCENTCLOUD_SECRET_KEY, or name a configuration with -c";

@@ -26,7 +26,7 @@ pub fn doubts(layers: &[Layer<'_>], sections: &mut Sections<'_>) {
         let tree = toml::from_str::<Value>(text).unwrap_or_default();
         if let Some((path, _)) = secrets(&tree).into_iter().find(|(_, value)| is_inline(value)) {
             let what = format!(
-                "is a secret, and everyone on this machine can read {}; chmod o-r it, or keep the secret in a file of its own",
+                "is a secret, and everyone on this machine can read {}; chmod o-r it, or keep the secret in a file of its own or in a variable (${{NAME}})",
                 file.display()
             );
             sections.doubt_problem(layer.problem(&path, what));

@@ -71,7 +71,7 @@ pub struct Loaded {
     pub tasks: Vec<Listed>,
     /// The task files. They are read again at registration: a list is never in memory as a whole.
     pub task_files: Vec<PathBuf>,
-    /// Warnings for the log, which starts later.
+    /// Warnings, for the log (which starts later) and for `check`.
     pub doubts: Vec<Problem>,
 }
 
@@ -151,7 +151,8 @@ pub fn socket(path: &Path) -> Result<Option<PathBuf>, Vec<Problem>> {
     let mut problems = Vec::new();
     let Some(text) = Text::read(path, &mut problems) else { return Err(problems) };
     let table: toml::Table = text.text.parse().map_err(|error: toml::de::Error| {
-        vec![Problem::new(text.place(None), format!("is not TOML: {}", error.message()))]
+        let line = error.span().map(|span| 1 + text.text[..span.start].matches('\n').count());
+        vec![Problem::new(text.place(line), syntax::explain(error.message()))]
     })?;
     let socket = table.get("http").and_then(|http| http.get("socket")).and_then(toml::Value::as_str);
     Ok(socket.map(|socket| path.parent().unwrap_or(Path::new("")).join(socket)))

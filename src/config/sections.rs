@@ -17,6 +17,7 @@ use crate::model::route::LOG;
 use crate::problem::{Place, Problem, nearest};
 use crate::section::{self, KeyPath, ReadTable, TableFault, dotted, short, suggestion};
 use crate::sinks::{self, Common, SinkType, TypeConfig, TypedConfig};
+use crate::units::Limit;
 use crate::{api, heartbeat, store, telemetry};
 
 /// The sections, with their errors and warnings so far.
@@ -27,6 +28,8 @@ pub struct Sections<'a> {
     doubts: Vec<Problem>,
 }
 
+/// The path of a Unix socket on Linux.
+const LONGEST_SOCKET_BYTES: usize = 107;
 /// Names are parts of file names, log lines and metric labels.
 const LONGEST_NAME_BYTES: usize = 64;
 
@@ -43,7 +46,17 @@ impl<'a> Sections<'a> {
 
     /// `[poll]`.
     pub fn poll(&mut self, merged: &Value) -> Option<Policy> {
-        self.top("poll", merged, &known::poll_keys(), checks::poll)
+        let poll = self.top("poll", merged, &known::poll_keys(), checks::poll)?;
+        if let (Limit(Some(warn_after)), Limit(Some(timeout))) = (poll.warn_after, poll.timeout)
+            && warn_after >= timeout
+        {
+            self.doubt(
+                &["poll".to_owned()],
+                "warn_after",
+                "has no effect, since `timeout` ends the task before; write a shorter time",
+            );
+        }
+        Some(poll)
     }
 
     /// `[store]`.
@@ -57,7 +70,28 @@ impl<'a> Sections<'a> {
 
     /// `[http]`.
     pub fn http(&mut self, merged: &Value) -> Option<api::Config> {
-        self.top("http", merged, &known::http_keys(), checks::http)
+        let http: api::Config = self.top("http", merged, &known::http_keys(), checks::http)?;
+        if let Some(socket) = &http.socket {
+            let folder = socket.parent().filter(|folder| !folder.as_os_str().is_empty());
+            if folder.is_some_and(|folder| !folder.is_dir()) {
+                // systemd makes the folder of a service at its start.
+                self.doubt(
+                    &["http".to_owned()],
+                    "socket",
+                    "is in a folder that does not exist; create it, unless the service does",
+                );
+            } else if socket.as_os_str().len() > LONGEST_SOCKET_BYTES {
+                self.report(&["http".to_owned()], "socket", format!("is longer than {LONGEST_SOCKET_BYTES} bytes, the most for a socket; write a shorter path"));
+            }
+        }
+        if http.token_file.is_some() && http.listen.is_none() {
+            self.doubt(
+                &["http".to_owned()],
+                "token_file",
+                "has no effect without `listen`, since the socket needs no token; remove it, or add `listen`",
+            );
+        }
+        Some(http)
     }
 
     /// `[heartbeat]`.

@@ -8,7 +8,7 @@ const ADVICE: &[(&str, &str)] = &[
         "write after the `=` a text in quotes, such as \"bj\", or a number, true or false without",
     ),
     ("invalid boolean", "write true or false"),
-    ("invalid unquoted key", "write a name with other letters, blanks or dots in quotes"),
+    ("invalid unquoted key", "put a name that has other characters than A-Z a-z 0-9 _ - in quotes"),
     ("invalid key-value pair", "write key = value, a [section], or a comment after #"),
     ("unquoted keys cannot be empty", "write the key before the `=`"),
     ("missing value", "write a value after the `=`"),

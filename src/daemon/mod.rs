@@ -212,7 +212,7 @@ impl Daemon {
             tracing::warn!(
                 dead_letters,
                 sinks,
-                "some events were not delivered and are no longer tried; see opwatch events list --failed"
+                "the store has undelivered events of earlier runs that are no longer tried; see opwatch events list --failed"
             );
         }
         let listed =

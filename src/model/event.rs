@@ -100,7 +100,7 @@ pub struct Ending {
     pub at: Wall,
     /// From registration to then.
     pub elapsed: Duration,
-    /// The longest possible time between the end and its detection. `None`: the first response was final.
+    /// The longest possible time between the end and its detection. `None`: no unfinished response came before it.
     pub detected_within: Option<Duration>,
     /// Polls of it.
     pub polls: u32,

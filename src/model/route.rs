@@ -9,7 +9,7 @@ use super::event::Kind;
 use super::reading::Outcome;
 use super::task::Settings;
 
-/// The sink that gets every event and always exists.
+/// The sink that always exists. A task that names sinks cannot leave it out, and its own filters may narrow it.
 pub const LOG: &str = "log";
 
 /// The names in `events` of a sink.

@@ -11,7 +11,7 @@ use super::reading::{Code, Fault, Outcome, Phase, Reading};
 use super::waiting::{Refusals, Times, Waiting};
 use crate::clock::{Moment, Steady};
 
-/// The number of equal refusals, over `reject_after`, that abandon a task (docs/architecture.md §5).
+/// The number of equal refusals, over `reject_after`, that abandon a task (docs/architecture.md §3, promise 6).
 pub const EQUAL_REFUSALS: u32 = 3;
 
 /// The next check of a task that may be overdue while the cloud's clock is unknown.

@@ -188,9 +188,9 @@ impl Started {
             .map_or_else(|| at.local.steady - self.steady, |(started, now)| now - started)
     }
 
-    /// Sets the start on the cloud's clock: the age by the local clock subtracted from now, or the local time
-    /// at the start, if the local clock has jumped since. The later one counts, so that no deadline comes
-    /// early.
+    /// Sets the start on the cloud's clock, once that clock is known; later calls change nothing. It is the later of two
+    /// values, so that a jump of the local clock makes no deadline early: the cloud's time now less the age of the task, and
+    /// the local time at the start (at most the cloud's time now).
     pub fn learn(&mut self, at: Times) {
         let ago = at.local.steady - self.steady;
         let learned = |now: Wall| (now - ago).max(self.local.min(now));

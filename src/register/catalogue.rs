@@ -200,9 +200,12 @@ impl Catalogue {
                 ),
             ));
         };
-        if region.is_empty()
-            || region.len() > LONGEST_LABEL_KEY_BYTES
-            || !region.bytes().all(|byte| byte.is_ascii_graphic())
+        // The region of the account was checked with the account.
+        let is_own = written.region.is_some();
+        if is_own
+            && (region.is_empty()
+                || region.len() > LONGEST_LABEL_KEY_BYTES
+                || !region.bytes().all(|byte| byte.is_ascii_graphic()))
         {
             return Err(("region", "write it as in the API, such as \"bj\" or \"ap-beijing\"".to_owned()));
         }

@@ -33,6 +33,55 @@ const NAME: &str = "template.txt";
 /// Kinds of failure that show a misspelt name, which compiling does not detect.
 const MISSPELT: [ErrorKind; 4] =
     [ErrorKind::UnknownFilter, ErrorKind::UnknownTest, ErrorKind::UnknownFunction, ErrorKind::UnknownMethod];
+/// The names of all fields of events (config/event.schema.json), and of the parts of a count.
+const FIELDS: [&str; 44] = [
+    "abandoned",
+    "account",
+    "attempts",
+    "code",
+    "counts",
+    "data",
+    "datacontenttype",
+    "detected_within_seconds",
+    "elapsed_seconds",
+    "error",
+    "errors",
+    "event",
+    "failure",
+    "finished_at",
+    "group",
+    "id",
+    "instances",
+    "instances_left_out",
+    "labels",
+    "last_seen_at",
+    "message",
+    "name",
+    "operation",
+    "outcome",
+    "partial",
+    "polls",
+    "previous_status",
+    "reason",
+    "region",
+    "registered_at",
+    "round",
+    "since",
+    "sink",
+    "source",
+    "specversion",
+    "started_at",
+    "status",
+    "subject",
+    "success",
+    "task",
+    "tasks",
+    "time",
+    "type",
+    "waiting",
+];
+/// Names that the template language itself gives.
+const FUNCTIONS: [&str; 6] = ["range", "dict", "namespace", "debug", "loop", "self"];
 /// An event with every field, for a trial run of a template.
 const SAMPLE: &str = r#"{"specversion":"1.0","id":"e490f9be-c703-57df-b614-6db43cf4fcaa","source":"opwatch/default/bj","type":"opwatch.task.finished",
 "subject":"bm/1000800001","time":"2025-11-24T16:00:00.000Z","datacontenttype":"application/json","data":{"task":{"id":"1000800001",
@@ -69,6 +118,28 @@ impl Template {
             // Another failure may be this sample's alone.
             Ok(_) | Err(_) => Ok(template),
         }
+    }
+
+    /// The variables of the template that no event has, in order. The text of a template may be a secret, and a variable
+    /// of it is not: only names of that form are returned.
+    pub fn unknown_fields(&self) -> Vec<String> {
+        let Ok(template) = self.environment.get_template(NAME) else { return Vec::new() };
+        let is_known = |field: &String| {
+            // Labels have any names.
+            let parts = field.split('.').take_while(|part| *part != "labels");
+            FUNCTIONS.contains(&field.as_str()) || parts.into_iter().all(|part| FIELDS.contains(&part))
+        };
+        let is_name = |field: &String| {
+            field.len() <= 64
+                && field.bytes().all(|byte| byte == b'.' || byte == b'_' || byte.is_ascii_alphanumeric())
+        };
+        let mut unknown: Vec<_> = template
+            .undeclared_variables(true)
+            .into_iter()
+            .filter(|field| is_name(field) && !is_known(field))
+            .collect();
+        unknown.sort_unstable();
+        unknown
     }
 
     /// Reads and compiles the template of a file.
@@ -170,6 +241,40 @@ mod tests {
         Template::new(source)
             .unwrap_or_else(|what| panic!("{what}"))
             .text(&samples::success("rack \"7\""), "ops")
+    }
+
+    #[test]
+    fn the_names_of_fields_are_those_of_the_schema() {
+        fn names(schema: &serde_json::Value, found: &mut std::collections::BTreeSet<String>) {
+            match schema {
+                serde_json::Value::Object(keys) => keys.iter().for_each(|(key, value)| {
+                    if key == "properties" {
+                        found.extend(value.as_object().into_iter().flat_map(|object| object.keys().cloned()));
+                    }
+                    names(value, found);
+                }),
+                serde_json::Value::Array(items) => items.iter().for_each(|item| names(item, found)),
+                _ => {}
+            }
+        }
+        let schema =
+            serde_json::from_str(&std::fs::read_to_string("config/event.schema.json").unwrap()).unwrap();
+        let mut found = ["success", "failure", "partial", "abandoned"].map(str::to_owned).into();
+        names(&schema, &mut found);
+        assert!(FIELDS.is_sorted() && found.iter().map(String::as_str).eq(FIELDS), "{found:?}");
+    }
+
+    #[test]
+    fn a_variable_that_no_event_has_is_found() {
+        let unknown = |source: &str| Template::new(source).unwrap().unknown_fields();
+        assert_eq!(unknown("{{ data.task.nam }} {{ outcome }} {{ dat.x }}"), ["dat.x", "data.task.nam"]);
+        for source in [
+            "{{ data.task.labels.team }} {{ event|tojson }} {{ event.data.outcome }}",
+            "{% for instance in data.instances %}{{ instance.id }}{{ loop.index }}{% endfor %}{{ range(3) }}",
+            "{% set total = data.counts.success %}{{ total }}",
+        ] {
+            assert_eq!(unknown(source), [""; 0], "{source}");
+        }
     }
 
     #[test]

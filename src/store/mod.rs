@@ -151,7 +151,7 @@ pub fn doubt(config: &Config) -> Option<String> {
     if let Some(folder) = sqlite::read_only_folder(&path) {
         let folder = folder.display();
         return Some(format!(
-            "this user cannot write to {folder}; check as the user of the daemon, or change its owner"
+            "this user cannot write to {folder}; change its owner, or use the user of the daemon"
         ));
     }
     let file_system = sqlite::network(&path)?;

@@ -152,7 +152,7 @@ impl Machine {
         })
     }
 
-    /// The delay of all polls of that target.
+    /// The cause that delays all polls of that target now, besides a hold; `None`: there is none.
     pub(super) fn delay_of(&self, target: &Target, now: Steady) -> Option<Delay> {
         self.board.delay_of(*self.indexes.get(target)?, now)
     }

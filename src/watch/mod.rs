@@ -25,7 +25,7 @@ use crate::clock::{Clock, Moment};
 use crate::cloud::Stamp;
 use crate::files::Watched;
 use crate::lines::event::OpenTasks;
-use crate::live::command::{Action, Command, CommandRefused};
+use crate::live::command::{Action, Command, CommandRefused, WatchReport};
 use crate::live::{self, Live};
 use crate::model::due::Slot;
 use crate::model::reading::{Class, Fault, Response};
@@ -334,7 +334,9 @@ impl Watch {
                 let _ = result.send(self.machine.retry(&account, now.steady));
             }
             Action::Report(to) => {
-                let _ = to.send(self.machine.for_people(now.steady));
+                let report = self.machine.for_people(now.steady);
+                let open = report.open.saturating_sub(self.ending);
+                let _ = to.send(WatchReport { open, ..report });
                 let _ = result.send(Ok(()));
             }
             Action::Replace(current) => {

@@ -43,7 +43,7 @@ async fn without_a_terminal_a_missing_value_is_named_and_a_wrong_key_is_found() 
     assert_eq!(ended.code, Some(2));
     assert_eq!(
         ended.stderr,
-        "opwatch: --secret-id: is missing; write it, or start opwatch init on a terminal, which asks\n"
+        "opwatch: --region: is missing; write it, or start opwatch init on a terminal, which asks\n"
     );
     assert!(!home.path("new.toml").exists());
     for wrong in [
@@ -54,7 +54,7 @@ async fn without_a_terminal_a_missing_value_is_named_and_a_wrong_key_is_found() 
     ] {
         let key =
             if wrong[0] == "--secret-key-file" { &[][..] } else { &["--secret-key-file", "secret_key"] };
-        let first = ["init", "-c", "new.toml", "--offline", "--secret-id", SECRET_ID];
+        let first = ["init", "-c", "new.toml", "--offline", "--region", "bj", "--secret-id", SECRET_ID];
         let ended = output_of(home.opwatch(&[&first[..], key, wrong].concat()).spawn().unwrap()).await;
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{wrong:?}: {}", ended.stderr);
         assert!(!home.path("new.toml").exists(), "{wrong:?}: the command can be repeated");
@@ -65,6 +65,8 @@ async fn without_a_terminal_a_missing_value_is_named_and_a_wrong_key_is_found() 
         "init",
         "-c",
         "new.toml",
+        "--region",
+        "bj",
         "--secret-id",
         SECRET_ID,
         "--secret-key-file",

@@ -161,7 +161,7 @@ async fn what_is_on_hold_is_shown_with_its_cause_and_retry_reports_the_result_of
     let mut later = String::new();
     for _ in 0..100 {
         later = done(&home, "poll 1").await;
-        if later.contains("polled in") {
+        if later.contains("will be polled in") {
             break;
         }
     }

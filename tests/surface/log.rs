@@ -153,7 +153,7 @@ async fn a_start_says_how_many_dead_letters_the_store_holds() {
     );
     let reported = reported(
         &home,
-        "some events were not delivered and are no longer tried; see opwatch events list --failed",
+        "the store has undelivered events of earlier runs that are no longer tried; see opwatch events list --failed",
     )
     .await;
     assert_eq!(

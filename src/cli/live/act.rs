@@ -98,12 +98,15 @@ async fn next_poll(daemon: &DaemonClient, key: &str, clock: Clock) -> Result<Opt
         daemon.get(&["tasks", key], &[]).await?;
     let now = clock.now().wall;
     let soon = (now + SOON).to_string();
-    let later = next_poll.filter(|next| *next > soon);
-    Ok(later.map(|next| {
-        let next = relative(&next, now);
+    let Some(next) = next_poll.filter(|next| *next > soon) else { return Ok(None) };
+    let next = relative(&next, now);
+    let Delays { is_slow, .. } = delays(daemon, Thing::Account, &account).await?;
+    Ok(Some(if is_slow {
         format!(
-            "polled {next}, since few polls are sent now; `opwatch retry account {account}` polls at once"
+            "will be polled {next}, since polls of its account are delayed; `opwatch retry account {account}` polls at once"
         )
+    } else {
+        format!("will be polled {next}, as the rate limit allows")
     }))
 }
 

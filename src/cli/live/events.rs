@@ -142,10 +142,12 @@ pub async fn again(
     }
     let Count { count } = count;
     match (discard, count) {
+        (true, 1) => print::line("1 dead letter discarded"),
         (true, _) => print::line(&format!("{count} dead letters discarded")),
         (false, 0) => {
             print::line("no dead letter was selected; with --sink, an acknowledged event is delivered again")
         }
+        (false, 1) => print::line("1 delivery is made again"),
         (false, _) => print::line(&format!("{count} deliveries are made again")),
     }
 }
@@ -190,7 +192,7 @@ async fn printed(response: &mut Response, last: &mut Option<i64>) -> Result<(), 
             if let Some(data) = line.strip_prefix(b"data: ") {
                 print::document(data)?;
             }
-            // The stream begins with its position, without an event.
+            // The position counts once its event is printed, or at the end of the first block, which has no event.
             if line.starts_with(b"data: ") || line == b"\n" {
                 *last = number.or(*last);
             }

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use crate::api::client::{DaemonClient, sockets};
 use crate::cli::{CommandFailure, DEFAULT_CONFIG, print};
+use crate::cloud::account::Account;
 use crate::config::{self, Environment, Loaded};
-use crate::daemon;
+use crate::daemon::{self, plan::is_placeholder};
 use crate::files;
 use crate::model::task::NewTask;
 use crate::problem::{Place, Problem};
@@ -78,6 +79,15 @@ impl Arguments {
         let tasks =
             self.tasks(|input| std::io::stdin().lock().take(MOST_BYTES as u64 + 1).read_to_end(input))?;
         self.find_region(&loaded, &tasks)?;
+        let is_wrong = |account: &&Account| account.endpoint.is_none() && is_placeholder(&account.secret_id);
+        if let Some(account) = loaded.accounts.values().find(is_wrong) {
+            let place =
+                Place { key: Some(format!("accounts.{}.secret_id", account.name)), ..Place::default() };
+            return Err(vec![Problem::new(
+                place,
+                "is a placeholder; write the SecretId that the console shows",
+            )]);
+        }
         let mut resolved = Vec::new();
         listed(&tasks, &[], &daemon::parts::catalogue(&loaded), |task| resolved.push(task)).map_err(
             |mut problems| {

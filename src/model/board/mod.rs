@@ -143,7 +143,7 @@ struct PaceKeyState {
     gate: Gate<Fault>,
     in_flight: u32,
     shares: Vec<usize>,
-    /// Number of slots that other programs wait for.
+    /// Number of slots of this pace key that other programs (`opwatch wait`) wait for.
     visitors: usize,
     /// Whether the last slot was one of theirs.
     was_visitor: bool,
@@ -345,7 +345,8 @@ impl Board {
         self.free.push(slot);
     }
 
-    /// Removes an overdue task without that event from the queue; polling continues once it is put back.
+    /// Takes a task that has passed `warn_after`, and has no `overdue` event yet, out of the queue. Polling continues once
+    /// it is put back.
     pub fn take_overdue(&mut self, now: Moment) -> Option<(Slot, Waiting, Times)> {
         while let Some(Reverse((at, slot))) = self.warnings.peek().copied() {
             if at > now.steady {

@@ -26,7 +26,7 @@ pub use probes::Probes;
 
 /// The time without a refusal after which throttling has ended: a quota below the rate is met again within minutes.
 const UNTHROTTLED: Duration = Duration::from_secs(600);
-/// Above this number of calls with refusals of their own, refusals are no exceptions.
+/// If more tasks than this were refused like a wrong setting, none of them is an exception.
 const MOST_EXCEPTIONS: usize = 1_000;
 /// A shorter pause that the other side requests is not logged.
 const LOGGED_PAUSE: Duration = Duration::from_secs(60);
@@ -42,7 +42,7 @@ pub struct Gate<Cause> {
     evidence: Evidence,
     /// Number of successful calls.
     good: u64,
-    /// The tasks whose refusal put the gate on hold, and `good` at that time.
+    /// The tasks that were refused like a wrong setting, and `good` at the last such refusal.
     exceptions: HashMap<i64, u64>,
     /// The number of the probe in flight.
     probe: Option<u64>,

@@ -1,5 +1,5 @@
 //! Keeps a webhook from link-local addresses and from metadata services of clouds: the author of a webhook's
-//! URL, or of its DNS name, must not direct requests of this daemon to them (docs/architecture.md §5).
+//! URL, or of its DNS name, must not direct requests of this daemon to them (docs/webhooks.md).
 //!
 //! A name is checked once it is resolved, and only a checked address is used. Behind a proxy, the proxy
 //! resolves the name and must refuse.

@@ -134,7 +134,13 @@ fn settle(
     let headers = config.header_map(&mut faults);
     let keys = config.signing_keys(&mut faults, doubt);
     match reach(config, doubt) {
-        Ok(reached) if faults.is_empty() => Ok(WebhookParts { headers, keys, reached }),
+        Ok(reached) if faults.is_empty() => {
+            let key = if config.template.is_some() { "template" } else { "template_file" };
+            for field in reached.materials.template.iter().flat_map(|template| template.unknown_fields()) {
+                doubt(key, format!("uses `{field}`, which no event has; see docs/events.md"));
+            }
+            Ok(WebhookParts { headers, keys, reached })
+        }
         Ok(_) => Err(faults),
         Err(more) => Err(faults.into_iter().chain(more).collect()),
     }

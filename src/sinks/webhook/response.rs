@@ -35,7 +35,11 @@ const STATUSES: &[(u16, RefusalClass, &str)] = &[
     ),
     (404, RefusalClass::Sink, "the receiver has nothing at this address; check `url`"),
     (405, RefusalClass::Sink, "the receiver expects another method; check `method` and `url`"),
-    (407, RefusalClass::Sink, "the proxy requires another login; write user and password into `proxy`"),
+    (
+        407,
+        RefusalClass::Sink,
+        "the proxy requires a login, or refuses this one; write user and password into `proxy`",
+    ),
     (408, RefusalClass::Passing, "the receiver timed out"),
     // Some receivers return it for an event that they already have; a retry does not help.
     (409, RefusalClass::Event, "the event conflicts with one that the receiver has"),
@@ -150,7 +154,7 @@ pub fn unanswered(
             "{receiver} does not accept the client certificate ({cause}); check `tls.cert_file` and `tls.key_file`"
         )),
         () if is_unknown_to_proxy => Refusal::of_sink(format!(
-            "the proxy before {receiver} requires another login; write user and password into `proxy`"
+            "the proxy before {receiver} requires a login, or refuses this one; write user and password into `proxy`"
         )),
         () if is_connect => Refusal::passing(format!("cannot reach {receiver}: {cause}")),
         () => Refusal::passing(format!("{receiver} failed: {cause}")),
