@@ -39,7 +39,7 @@ use crate::files;
 use crate::model::policy::Policy;
 use crate::model::route::LOG;
 use crate::model::task::Target;
-use crate::problem::{Place, Problem};
+use crate::problem::{Place, Problem, nearest};
 use crate::register::catalogue::Catalogue;
 use crate::register::listed::{Listed, listed};
 use crate::secret::hidden::Hidden;
@@ -195,13 +195,23 @@ fn catalogue(
     };
     let mut regions: BTreeMap<_, _> =
         accounts.iter().map(|(name, account)| (name.clone(), account.region.clone())).collect();
-    for name in names("accounts") {
+    let tables = merged.get("accounts").and_then(Value::as_object);
+    let tables = tables.into_iter().flatten().filter(|(_, table)| table.is_object());
+    for name in tables.map(|(name, _)| name.clone()) {
         let is_wrong = !accounts.contains_key(&name)
             || !sections.reported_keys(&["accounts".to_owned(), name.clone()]).is_empty();
         let region = regions.entry(name).or_default();
         if is_wrong && region.is_none() {
             *region = Some(ANY.to_owned());
         }
+    }
+    // A misspelt section of accounts is reported once, and not again by each task.
+    let is_of_accounts = |key: &str| {
+        let section = key.split('.').next().unwrap_or_default();
+        section == "accounts" || nearest(section, ["accounts"]).is_some()
+    };
+    if regions.is_empty() && sections.has_error(is_of_accounts) {
+        regions.insert("default".to_owned(), Some(ANY.to_owned()));
     }
     Catalogue::new(regions, operations.clone(), names("sinks").chain([LOG.to_owned()]))
 }

@@ -309,6 +309,11 @@ impl<'a> Sections<'a> {
         self.problems.iter().filter_map(within).collect()
     }
 
+    /// Whether an error of such a key was reported.
+    pub fn has_error(&self, is_meant: impl Fn(&str) -> bool) -> bool {
+        self.problems.iter().any(|problem| problem.place.key.as_deref().is_some_and(&is_meant))
+    }
+
     /// Adds an error that has its own place, such as one of another file.
     pub fn report_problem(&mut self, problem: Problem) {
         self.problems.push(problem);
