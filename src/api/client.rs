@@ -12,14 +12,17 @@ use serde::de::DeserializeOwned;
 use super::wire::HttpProblem;
 use crate::net::{self, PeerSettings};
 
-/// The longest wait for a response: a reload of a long list, or a full disk.
+/// The longest wait for a response to a change: a reload of a long list, or a full disk.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// The longest wait for a response to a question. A daemon that takes longer hangs or is suspended.
+const READ: Duration = Duration::from_secs(20);
 /// The socket of the packaged unit.
 const OF_THE_SYSTEM: &str = "/run/opwatch/opwatch.sock";
 
 /// A running daemon.
 pub struct DaemonClient {
     client: Client,
+    socket: PathBuf,
 }
 
 /// The reason why a request has no result.
@@ -100,7 +103,7 @@ impl DaemonClient {
         let way = PeerSettings { is_plain: true, proxy: None, ca: &[] };
         let builder = net::client(way).map_err(|error| ClientError::Broken(error.to_string()))?;
         let client = builder.unix_socket(socket).no_proxy().build().map_err(broken)?;
-        Ok(Self { client })
+        Ok(Self { client, socket: socket.to_owned() })
     }
 
     /// The result of a GET with these parameters.
@@ -116,7 +119,7 @@ impl DaemonClient {
         if !parameters.is_empty() {
             url.query_pairs_mut().extend_pairs(parameters);
         }
-        read(self.client.get(url).timeout(PATIENCE)).await
+        self.read(self.client.get(url).timeout(READ)).await
     }
 
     /// The result of a POST with a body.
@@ -128,7 +131,7 @@ impl DaemonClient {
         path: &[&str],
         body: &B,
     ) -> Result<T, ClientError> {
-        read(self.posted(path, body)?).await
+        self.read(self.posted(path, body)?).await
     }
 
     /// A POST without a result. `None`: without a body.
@@ -140,7 +143,7 @@ impl DaemonClient {
             Some(body) => self.posted(path, body)?,
             None => self.client.post(url(path)?).timeout(PATIENCE),
         };
-        accepted(request).await.map(drop)
+        self.accepted(request).await.map(drop)
     }
 
     fn posted<B: Serialize>(&self, path: &[&str], body: &B) -> Result<RequestBuilder, ClientError> {
@@ -155,11 +158,41 @@ impl DaemonClient {
     /// When the daemon refuses it, or does not respond.
     pub async fn stream(&self, after: Option<i64>) -> Result<Response, ClientError> {
         let request = self.client.get(url(&["events", "stream"])?);
-        accepted(match after {
+        self.accepted(match after {
             Some(after) => request.header("last-event-id", after),
             None => request,
         })
         .await
+    }
+}
+
+impl DaemonClient {
+    /// Whether a daemon accepts a connection.
+    pub fn is_running(&self) -> bool {
+        std::os::unix::net::UnixStream::connect(&self.socket).is_ok()
+    }
+
+    async fn accepted(&self, request: RequestBuilder) -> Result<Response, ClientError> {
+        let broken = |error: reqwest::Error| match error {
+            error if error.is_connect() => ClientError::NoDaemon(self.socket.display().to_string()),
+            error => ClientError::Broken(net::cause(error)),
+        };
+        let response = request.send().await.map_err(broken)?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let body = response.bytes().await.map_err(broken)?;
+        match serde_json::from_slice(&body) {
+            Ok(problem) => Err(ClientError::Refused(problem)),
+            Err(_) => Err(ClientError::Broken(format!("HTTP {}", status.as_u16()))),
+        }
+    }
+
+    async fn read<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, ClientError> {
+        let response = self.accepted(request).await?;
+        let body = response.bytes().await.map_err(|error| ClientError::Broken(net::cause(error)))?;
+        serde_json::from_slice(&body).map_err(|error| ClientError::Broken(error.to_string()))
     }
 }
 
@@ -171,25 +204,6 @@ fn url(path: &[&str]) -> Result<Url, ClientError> {
         segments.extend(path);
     }
     Ok(url)
-}
-
-async fn accepted(request: RequestBuilder) -> Result<Response, ClientError> {
-    let response = request.send().await.map_err(|error| ClientError::Broken(net::cause(error)))?;
-    if response.status().is_success() {
-        return Ok(response);
-    }
-    let status = response.status();
-    let body = response.bytes().await.map_err(|error| ClientError::Broken(net::cause(error)))?;
-    match serde_json::from_slice(&body) {
-        Ok(problem) => Err(ClientError::Refused(problem)),
-        Err(_) => Err(ClientError::Broken(format!("HTTP {}", status.as_u16()))),
-    }
-}
-
-async fn read<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, ClientError> {
-    let response = accepted(request).await?;
-    let body = response.bytes().await.map_err(|error| ClientError::Broken(net::cause(error)))?;
-    serde_json::from_slice(&body).map_err(|error| ClientError::Broken(error.to_string()))
 }
 
 #[cfg(test)]

@@ -65,7 +65,11 @@ impl From<CommandRefused> for HttpError {
     fn from(refused: CommandRefused) -> Self {
         let status = match refused {
             CommandRefused::Unknown => StatusCode::NOT_FOUND,
-            CommandRefused::Ended | CommandRefused::Paused | CommandRefused::OnHold => StatusCode::CONFLICT,
+            CommandRefused::Ended
+            | CommandRefused::Paused
+            | CommandRefused::AccountPaused
+            | CommandRefused::OnHold => StatusCode::CONFLICT,
+            CommandRefused::PauseRequested => StatusCode::TOO_MANY_REQUESTS,
             CommandRefused::Stopping => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self::new(status, refused.to_string())

@@ -56,9 +56,12 @@ pub struct DelayItem {
     /// The start: RFC 3339. Absent: unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
-    /// The next probe, or the end of the pause: RFC 3339.
+    /// The next probe or attempt, or the end of the pause: RFC 3339.
     pub next: String,
-    /// The error that a person must act on.
+    /// Number of probes that failed; of a sink, of all attempts. It grows with each failure.
+    #[serde(default)]
+    pub failed: u32,
+    /// The error that a person must act on, or of the last failed attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
@@ -73,6 +76,8 @@ pub enum DelayState {
     CircuitBreakerOpen,
     /// A response requested a pause by `Retry-After`.
     PauseRequested,
+    /// Deliveries failed, and are retried with backoff.
+    Retrying,
 }
 
 /// The state of a task.

@@ -328,8 +328,8 @@ pub enum CommandFailure {
     /// The running daemon refused a command, or does not respond.
     #[error(transparent)]
     Client(ClientError),
-    /// The probes of `retry` failed.
-    #[error("the probe failed, and it stays on hold: {}", .0.join("; "))]
+    /// The probe or the attempt of `retry` failed.
+    #[error("tried, and it failed again: {}", .0.join("; "))]
     StillHeld(Vec<String>),
     /// A task did not succeed.
     #[error(transparent)]

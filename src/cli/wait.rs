@@ -118,7 +118,7 @@ async fn watch(
 ) -> Result<WaitEnd, CommandFailure> {
     let (mut options, events, polls) = Options::with_listener(HELD_FOR_LONG, clock);
     options.sharing =
-        arguments.daemon().map(|client| Arc::new(SharedDaemon::new(client)) as Arc<dyn Sharing>);
+        arguments.daemon().map(|client| Arc::new(SharedDaemon::new(client, clock)) as Arc<dyn Sharing>);
     let Limit(timeout) = arguments.timeout;
     let limit = timeout.map(|timeout| clock.now().steady + timeout);
     let daemon = async { Ok(Daemon::start(loaded, options).await?.run().await?) };

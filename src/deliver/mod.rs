@@ -303,7 +303,7 @@ impl RunningLoop {
         let probes = self.lane.lasting().zip(self.lane.next_probe()).map(|(lasting, next)| ProbesReport {
             since: lasting.since.wall,
             next: now.wall_of(next),
-            failed: self.lane.failed_probes(),
+            failed: self.lane.failed_attempts(),
         });
         let hold = self
             .lane
@@ -312,7 +312,14 @@ impl RunningLoop {
             .map(|(error, probes)| HoldReport { error: error.to_owned(), probes });
         let requested_pause = self.lane.requested_pause(now.steady).map(|until| now.wall_of(until));
         let breaker = probes.filter(|_| hold.is_none());
-        LaneReport { is_paused: self.lane.is_paused(), breaker, requested_pause, hold }
+        let retries = self.lane.lasting().zip(self.lane.next_retry()).filter(|_| probes.is_none());
+        let retries = retries.map(|(lasting, next)| ProbesReport {
+            since: lasting.since.wall,
+            next: now.wall_of(next.max(now.steady)),
+            failed: self.lane.failed_attempts(),
+        });
+        let last_error = self.lane.last_error().map(str::to_owned);
+        LaneReport { is_paused: self.lane.is_paused(), breaker, requested_pause, hold, retries, last_error }
     }
 
     /// Stores that the pause begins or ends; it counts from then on.

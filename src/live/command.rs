@@ -184,7 +184,7 @@ pub struct ProbesReport {
     pub since: Wall,
     /// The next probe.
     pub next: Wall,
-    /// Number of probes that failed.
+    /// Number of probes that failed; of a sink, of all attempts.
     pub failed: u32,
 }
 
@@ -199,6 +199,10 @@ pub struct LaneReport {
     pub requested_pause: Option<Wall>,
     /// Its hold.
     pub hold: Option<HoldReport>,
+    /// Its failed deliveries, which are retried: without a hold or an open circuit breaker.
+    pub retries: Option<ProbesReport>,
+    /// The error of the last failed attempt, while deliveries fail.
+    pub last_error: Option<String>,
 }
 
 /// The reason why a command changed nothing.
@@ -213,6 +217,14 @@ pub enum CommandRefused {
     /// The task, the account or the sink is paused.
     #[error("it is paused; resume it first")]
     Paused,
+    /// The account of the task is paused.
+    #[error("its account is paused; resume that one first with `opwatch resume account NAME`")]
+    AccountPaused,
+    /// The cloud requested a pause for the pace key.
+    #[error(
+        "the cloud requested a pause, which `opwatch status` shows; `opwatch retry account NAME` ends it"
+    )]
+    PauseRequested,
     /// The account or the pace key of the task is on hold.
     #[error(
         "its account or operation is on hold; correct the cause that `opwatch status` shows, then run `opwatch retry account NAME`"

@@ -135,8 +135,10 @@ impl Machine {
         };
         let what = match action {
             TaskAction::Poll if task.paused || self.board.is_account_paused(task.target) => {
+                let refused =
+                    if task.paused { CommandRefused::Paused } else { CommandRefused::AccountPaused };
                 self.board.put_back(slot, task);
-                let _ = responder.send(Err(CommandRefused::Paused));
+                let _ = responder.send(Err(refused));
                 return None;
             }
             TaskAction::Poll if self.board.is_on_hold(task.target) => {

@@ -267,7 +267,8 @@ impl Machine {
         let index = self.add_target(target, now);
         let refused = match () {
             () if self.targets[index.0 as usize].route.is_none() => Some(CommandRefused::Unknown),
-            () if self.board.is_account_paused(index) => Some(CommandRefused::Paused),
+            () if self.board.is_account_paused(index) => Some(CommandRefused::AccountPaused),
+            () if self.board.is_pause_requested(index, now.steady) => Some(CommandRefused::PauseRequested),
             () if self.board.is_on_hold(index) => Some(CommandRefused::OnHold),
             () => None,
         };

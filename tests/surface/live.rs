@@ -127,7 +127,10 @@ async fn accounts_and_sinks_are_paused_and_resumed_and_a_reload_has_a_result() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_on_hold_is_shown_with_its_cause_and_retry_reports_the_result_of_its_probe() {
     let (cloud, home, daemon) = running(&[1], "").await;
-    assert_eq!(done(&home, "retry account default").await, "account default: is not on hold\n");
+    assert_eq!(
+        done(&home, "retry account default").await,
+        "account default: is not on hold, and nothing is delayed\n"
+    );
     cloud.set_responses("1", [SimResponse::refusal(4100, "bad signature")]);
     let mut status = String::new();
     for _ in 0..100 {
@@ -228,8 +231,49 @@ async fn a_dead_letter_is_found_and_replayed_within_five_commands() {
     assert!(done(&home, "events redeliver --failed").await.starts_with("1 "));
     eventually("it arrives", || receiver.got().len() > before).await;
     assert!(done(&home, "events list --failed").await.contains("no events"));
+    for line in [
+        "events redeliver 999",
+        "events discard 999",
+        "events list --sink nobody",
+        "events redeliver --failed --sink nobody",
+    ] {
+        let unknown = typed(&home, line, "").await;
+        assert!(
+            unknown.code == Some(2) && unknown.stderr.contains("there is no "),
+            "{line}: {}",
+            unknown.stderr
+        );
+    }
     let nothing = typed(&home, "events redeliver", "").await;
     assert_eq!(nothing.code, Some(2));
+    ended(daemon).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failing_sink_is_shown_with_its_error_and_retry_reports_the_result_of_the_attempt() {
+    let receiver = Receiver::start().await;
+    receiver.response(ReceiverResponse::status(503));
+    let hook = format!(
+        "[sinks.hook]\ntype = \"webhook\"\nurl = \"http://{}/\"\n[sinks.hook.retry]\ninitial = \"5m\"\n",
+        receiver.addr
+    );
+    let (_cloud, home, daemon) = running(&[1], &hook).await;
+    done(&home, "cancel 1").await;
+    eventually("an attempt", || !receiver.got().is_empty()).await;
+    let mut status = String::new();
+    for _ in 0..100 {
+        status = done(&home, "status").await;
+        if status.contains("retrying") {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert!(status.lines().any(|line| line.starts_with("sink hook") && line.contains("503")), "{status}");
+    let failed = typed(&home, "retry sink hook", "").await;
+    assert!(failed.code == Some(5) && failed.stderr.contains("503"), "{}", failed.stderr);
+    receiver.response(ReceiverResponse::status(200));
+    assert_eq!(done(&home, "retry sink hook").await, "sink hook: succeeded\n");
+    assert_eq!(done(&home, "retry sink hook").await, "sink hook: is not on hold, and nothing is delayed\n");
     ended(daemon).await;
 }
 

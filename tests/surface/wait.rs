@@ -425,8 +425,25 @@ async fn a_running_daemon_with_the_same_credentials_shares_its_slots_and_what_it
         output_of(home.opwatch(&["list", "--all", "--json", "-c", "opwatch.toml"]).spawn().unwrap()).await;
     assert_eq!(listed.stdout.lines().count(), 6, "nothing is stored: {}", listed.stdout);
 
-    // Without the daemon the command goes on at its own rate.
-    signal(&daemon, "KILL");
+    // Without the daemon the command goes on at its own rate, also with the polls that waited for a slot.
+    let ids: Vec<String> = (100..140).map(|id| id.to_string()).collect();
+    let words: Vec<_> = ids.iter().map(String::as_str).chain(["--timeout", "6s"]).collect();
+    let ((), late) = tokio::join!(
+        async {
+            tokio::time::sleep(Duration::from_millis(2_500)).await;
+            signal(&daemon, "KILL");
+        },
+        wait(&words)
+    );
+    assert_eq!(late.code, Some(4), "{}", late.stderr);
+    let alone: Vec<_> =
+        cloud.received().iter().filter(|seen| of_wait(&seen.task)).map(|seen| seen.arrived.0).collect();
+    for (from, first) in alone.iter().enumerate() {
+        for (to, last) in alone.iter().enumerate().skip(from + 1) {
+            let least = (to - from) as i64 * 100_000 - 250_000;
+            assert!(last - first >= least, "requests {from} to {to} of wait are too close: {}", last - first);
+        }
+    }
     output_of(daemon).await;
     cloud.set_responses("30", [SimResponse::status(4), SimResponse::status(1)]);
     assert_eq!(wait(&["30"]).await.code, Some(0));

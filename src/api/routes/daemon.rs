@@ -59,33 +59,45 @@ async fn status_of(interface: &Interface) -> Result<Status, HttpError> {
 fn delays(accounts: &[AccountReport], lanes: &BTreeMap<String, LaneReport>) -> Vec<DelayItem> {
     let mut delays = Vec::new();
     for AccountReport { name, hold, scopes, .. } in accounts {
-        delays.extend(delay(format!("account {name}"), hold.as_ref(), None, None));
+        delays.extend(hold.as_ref().map(|hold| on_hold(format!("account {name}"), hold)));
         for scope in scopes.iter().filter(|scope| scope.tasks > 0) {
             let ScopeReport { region, operation, breaker, requested_pause, hold, .. } = scope;
             let what = format!("{operation} in {region} of account {name}");
-            delays.extend(delay(what, hold.as_ref(), *breaker, *requested_pause));
+            delays.extend(match (hold, breaker, requested_pause) {
+                (Some(hold), ..) => Some(on_hold(what, hold)),
+                (None, Some(probes), _) => Some(probed(what, DelayState::CircuitBreakerOpen, *probes, None)),
+                (None, None, Some(until)) => Some(pause(what, *until)),
+                (None, None, None) => None,
+            });
         }
     }
-    for (name, LaneReport { hold, breaker, requested_pause, .. }) in lanes {
-        delays.extend(delay(format!("sink {name}"), hold.as_ref(), *breaker, *requested_pause));
+    for (name, lane) in lanes {
+        let LaneReport { hold, breaker, requested_pause, retries, last_error, .. } = lane;
+        let what = format!("sink {name}");
+        let error = last_error.clone();
+        delays.extend(match (hold, breaker, requested_pause, retries) {
+            (Some(hold), ..) => Some(on_hold(what, hold)),
+            (None, Some(probes), ..) => Some(probed(what, DelayState::CircuitBreakerOpen, *probes, error)),
+            (None, None, Some(until), _) => Some(pause(what, *until)),
+            (None, None, None, Some(retries)) => Some(probed(what, DelayState::Retrying, *retries, error)),
+            (None, None, None, None) => None,
+        });
     }
     delays
 }
 
-fn delay(
-    what: String,
-    hold: Option<&HoldReport>,
-    breaker: Option<ProbesReport>,
-    requested_pause: Option<Wall>,
-) -> Option<DelayItem> {
-    let (state, since, next) = match (hold, breaker, requested_pause) {
-        (Some(HoldReport { probes, .. }), ..) => (DelayState::OnHold, Some(probes.since), probes.next),
-        (None, Some(probes), _) => (DelayState::CircuitBreakerOpen, Some(probes.since), probes.next),
-        (None, None, Some(until)) => (DelayState::PauseRequested, None, until),
-        (None, None, None) => return None,
-    };
-    let since = since.map(|since| since.to_string());
-    Some(DelayItem { what, state, since, next: next.to_string(), error: hold.map(|hold| hold.error.clone()) })
+fn on_hold(what: String, hold: &HoldReport) -> DelayItem {
+    probed(what, DelayState::OnHold, hold.probes, Some(hold.error.clone()))
+}
+
+fn probed(what: String, state: DelayState, probes: ProbesReport, error: Option<String>) -> DelayItem {
+    let ProbesReport { since, next, failed } = probes;
+    DelayItem { what, state, since: Some(since.to_string()), next: next.to_string(), failed, error }
+}
+
+fn pause(what: String, until: Wall) -> DelayItem {
+    let state = DelayState::PauseRequested;
+    DelayItem { what, state, since: None, next: until.to_string(), failed: 0, error: None }
 }
 
 /// The state of each lane.

@@ -66,9 +66,15 @@ pub async fn list(
     State(interface): State<Interface>,
     mut parameters: Parameters,
 ) -> Result<Json<EventPage>, HttpError> {
+    let sink = parameters.one("sink")?;
+    if let Some(sink) = &sink
+        && !is_known(&interface, sink).await?
+    {
+        return Err(HttpError::not_found(format!("there is no sink {sink}")));
+    }
     let filter = EventFilter {
         kind: parameters.one("type")?,
-        sink: parameters.one("sink")?,
+        sink,
         failed: parameters.read("failed", "true or false")?.unwrap_or(false),
         since: parameters.one("since")?.map(|since| moment("since", &since)).transpose()?,
         task: parameters.read("task", "the key of a task")?.map(Row),
@@ -79,6 +85,14 @@ pub async fn list(
     let found = interface.store.events(filter, after, limit).await?;
     let next = (found.len() == limit).then(|| found.last().map(|view| view.seq.0.to_string())).flatten();
     Ok(Json(EventPage { events: found.into_iter().map(event_item).collect(), next }))
+}
+
+/// Whether there is such a sink, or deliveries of one that was removed.
+async fn is_known(interface: &Interface, sink: &str) -> Result<bool, HttpError> {
+    let is_configured = interface.to_lanes.borrow().contains_key(sink);
+    Ok(is_configured
+        || interface.store.outbox().await?.contains_key(sink)
+        || interface.store.dead_letters().await?.contains_key(sink))
 }
 
 fn moment(name: &str, written: &str) -> Result<Wall, HttpError> {
@@ -207,7 +221,7 @@ pub async fn redeliver(
     State(interface): State<Interface>,
     JsonBody(redelivery): JsonBody<Redelivery>,
 ) -> Result<Json<Count>, HttpError> {
-    let selected = interface.store.redeliver(selection(&interface, redelivery)?).await?;
+    let selected = interface.store.redeliver(selection(&interface, redelivery).await?).await?;
     let mut first: BTreeMap<String, Seq> = BTreeMap::new();
     for (sink, seq) in &selected {
         let oldest = first.entry(sink.clone()).or_insert(*seq);
@@ -230,11 +244,11 @@ pub async fn discard(
     State(interface): State<Interface>,
     JsonBody(redelivery): JsonBody<Redelivery>,
 ) -> Result<Json<Count>, HttpError> {
-    let count = interface.store.discard(selection(&interface, redelivery)?).await?;
+    let count = interface.store.discard(selection(&interface, redelivery).await?).await?;
     Ok(Json(Count { count }))
 }
 
-fn selection(interface: &Interface, redelivery: Redelivery) -> Result<DeliveryFilter, HttpError> {
+async fn selection(interface: &Interface, redelivery: Redelivery) -> Result<DeliveryFilter, HttpError> {
     let Redelivery { events, sink, since } = redelivery;
     let wrong = |detail: String| HttpError::refused(detail, Vec::new());
     if events.is_none() && sink.is_none() && since.is_none() {
@@ -244,15 +258,28 @@ fn selection(interface: &Interface, redelivery: Redelivery) -> Result<DeliveryFi
         if events.len() > MOST_NAMED {
             return Err(wrong(format!("`events` has {} entries; send at most {MOST_NAMED}", events.len())));
         }
-        let read =
-            |id: String| name(&id).ok_or_else(|| wrong(format!("events: {id:?} is not the id of an event")));
+        let read = |id: String| {
+            let name =
+                name(&id).ok_or_else(|| wrong(format!("events: {id:?} is no number or id of an event")));
+            name.map(|name| (id, name))
+        };
         events.into_iter().map(read).collect::<Result<Vec<_>, _>>()
     };
-    let events = events.map(named).transpose()?;
-    if let (Some(_), Some(sink)) = (&events, &sink)
-        && !interface.to_lanes.borrow().contains_key(sink)
-    {
-        return Err(wrong(format!("there is no sink {sink}")));
+    let named = events.map(named).transpose()?;
+    for (id, name) in named.iter().flatten() {
+        if interface.store.event(*name).await?.is_none() {
+            return Err(HttpError::not_found(format!("there is no event {id}")));
+        }
+    }
+    let events = named.map(|named| named.into_iter().map(|(_, name)| name).collect::<Vec<_>>());
+    if let Some(sink) = &sink {
+        let is_known = match &events {
+            Some(_) => interface.to_lanes.borrow().contains_key(sink),
+            None => is_known(interface, sink).await?,
+        };
+        if !is_known {
+            return Err(HttpError::not_found(format!("there is no sink {sink}")));
+        }
     }
     let since = since.map(|since| moment("since", &since)).transpose()?;
     Ok(DeliveryFilter { events, sink, since })

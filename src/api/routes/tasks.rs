@@ -338,6 +338,9 @@ pub async fn slot(
     JsonBody(request): JsonBody<SlotRequest>,
 ) -> Result<Json<SlotGrant>, HttpError> {
     let SlotRequest { secret_id, host, region, operation, id } = request;
+    if id.is_empty() {
+        return Err(HttpError::refused("id: is empty; write the task id", Vec::new()));
+    }
     let target = interface.live.borrow().cloud.target_of(&secret_id, &host, &region, &operation);
     let target = target.ok_or_else(|| {
         HttpError::not_found("no account of this daemon polls with that SecretId at that host")

@@ -8,7 +8,7 @@ use super::{Connection, Selector};
 use super::{status, wrong};
 use crate::api::client::DaemonClient;
 use crate::api::wire::{
-    AccountItem, Extension, HoldItem, ReloadOptions, SinkItem, Status, TaskDetail, TaskItem,
+    AccountItem, DelayItem, DelayState, Extension, ReloadOptions, SinkItem, Status, TaskDetail, TaskItem,
 };
 use crate::cli::{CommandFailure, print};
 use crate::clock::Clock;
@@ -100,8 +100,8 @@ async fn next_poll(daemon: &DaemonClient, key: &str, clock: Clock) -> Result<Opt
     let soon = (now + SOON).to_string();
     let Some(next) = next_poll.filter(|next| *next > soon) else { return Ok(None) };
     let next = relative(&next, now);
-    let Delays { is_slow, .. } = delays(daemon, Thing::Account, &account).await?;
-    Ok(Some(if is_slow {
+    let Delays { pauses, tried } = delays(daemon, Thing::Account, &account).await?;
+    Ok(Some(if pauses || !tried.is_empty() {
         format!(
             "will be polled {next}, since polls of its account are delayed; `opwatch retry account {account}` polls at once"
         )
@@ -132,75 +132,89 @@ pub async fn on(
         return Err(wrong(format!("there is no {kind} `{name}`")));
     }
     let daemon = connection.connect()?;
-    let before = if verb == Verb::Retry { Some(delays(&daemon, thing, name).await?) } else { None };
+    if verb == Verb::Retry {
+        let result = retry(&daemon, thing, name, &[folder, name, verb.path()], clock).await?;
+        return done(connection, kind, name, result);
+    }
     daemon.command::<()>(&[folder, name, verb.path()], None).await.map_err(|error| error.about(name))?;
-    let Some(before) = before else { return done(connection, kind, name, verb.done()) };
-    if before.holds.is_empty() || before.is_idle {
-        let what = match before {
-            Delays { is_idle: true, .. } => "nothing waits, so the next call shows whether it works",
-            Delays { is_slow: true, .. } => verb.done(),
-            Delays { .. } => "is not on hold",
-        };
-        return done(connection, kind, name, what);
+    done(connection, kind, name, verb.done())
+}
+
+/// Probes an account or a sink, and waits for the result. Returns the result in words.
+async fn retry(
+    daemon: &DaemonClient,
+    thing: Thing,
+    name: &str,
+    path: &[&str],
+    clock: Clock,
+) -> Result<&'static str, CommandFailure> {
+    let Delays { pauses, tried: before } = delays(daemon, thing, name).await?;
+    daemon.command::<()>(path, None).await.map_err(|error| error.about(name))?;
+    if before.is_empty() {
+        return Ok(if pauses {
+            "the requested pause has ended"
+        } else {
+            "is not on hold, and nothing is delayed"
+        });
+    }
+    if is_idle(daemon, thing, name).await? {
+        return Ok("nothing waits, so the next call shows whether it works");
     }
     let end = clock.now().steady + PATIENCE;
     loop {
         let now = clock.now();
-        let Delays { holds, .. } = delays(&daemon, thing, name).await?;
-        let is_probed = |(what, hold): (&String, &HoldItem)| {
-            before.holds.get(what).is_none_or(|before| before.failed_probes != hold.failed_probes)
-        };
-        if holds.is_empty() {
-            return done(connection, kind, name, "the probe succeeded, and the hold is released");
+        let Delays { tried, .. } = delays(daemon, thing, name).await?;
+        if !tried.keys().any(|what| before.contains_key(what)) {
+            let was_held = before.values().any(|delay| delay.state == DelayState::OnHold);
+            return Ok(if was_held { "the probe succeeded, and the hold is released" } else { "succeeded" });
         }
-        if holds.iter().all(is_probed) {
-            let held = holds.into_iter().map(|(what, hold)| {
-                let next = hold.next_probe.map(|next| relative(&next, now.wall)).unwrap_or_default();
-                format!("{what}: {} (next probe {next})", hold.error)
+        let has_failed = |(what, delay): (&String, &DelayItem)| {
+            before.get(what).is_none_or(|before| before.failed != delay.failed)
+        };
+        if tried.iter().all(has_failed) {
+            let failed = tried.into_values().map(|delay| {
+                let next = relative(&delay.next, now.wall);
+                format!("{}: {} (next {next})", delay.what, delay.error.unwrap_or_default())
             });
-            return Err(CommandFailure::StillHeld(held.collect()));
+            return Err(CommandFailure::StillHeld(failed.collect()));
         }
         if now.steady >= end {
-            return done(connection, kind, name, "is probed, without a result yet; see `opwatch status`");
+            return Ok("is tried, without a result yet; see `opwatch status`");
         }
         clock.sleep_until(now.steady + LOOK).await;
     }
 }
 
-/// The holds and delays of an account with its rate-limit scopes, or of a sink.
-#[derive(Default)]
+/// The delays of an account with its rate-limit scopes, or of a sink.
 struct Delays {
-    /// The holds, by their names in words.
-    holds: BTreeMap<String, HoldItem>,
-    /// Whether a circuit breaker is open, or a response requested a pause.
-    is_slow: bool,
-    /// Whether there is nothing to be sent, not even as a probe.
-    is_idle: bool,
+    /// Whether a response requested a pause.
+    pauses: bool,
+    /// The other delays, by their names in words: a probe or an attempt ends them.
+    tried: BTreeMap<String, DelayItem>,
 }
 
-/// `Delays` of that name; none if there is no such account or sink.
 async fn delays(daemon: &DaemonClient, thing: Thing, name: &str) -> Result<Delays, CommandFailure> {
-    let mut delays = Delays::default();
+    let Status { delays, .. } = daemon.get(&["status"], &[]).await?;
+    let is_meant = |delay: &DelayItem| match thing {
+        Thing::Sink => delay.what == format!("sink {name}"),
+        Thing::Task | Thing::Account => {
+            delay.what == format!("account {name}") || delay.what.ends_with(&format!(" of account {name}"))
+        }
+    };
+    let (pauses, tried): (Vec<_>, Vec<_>) =
+        delays.into_iter().filter(is_meant).partition(|delay| delay.state == DelayState::PauseRequested);
+    let tried = tried.into_iter().map(|delay| (delay.what.clone(), delay)).collect();
+    Ok(Delays { pauses: !pauses.is_empty(), tried })
+}
+
+/// Whether there is nothing to be sent, not even as a probe.
+async fn is_idle(daemon: &DaemonClient, thing: Thing, name: &str) -> Result<bool, CommandFailure> {
     if thing == Thing::Sink {
         let sinks: Vec<SinkItem> = daemon.get(&["sinks"], &[]).await?;
-        for sink in sinks.into_iter().filter(|sink| sink.name == name) {
-            delays.holds.extend(sink.hold.map(|hold| (format!("sink {name}"), hold)));
-            delays.is_slow = sink.is_circuit_breaker_open || sink.requested_pause_until.is_some();
-            delays.is_idle = sink.undelivered == 0;
-        }
-        return Ok(delays);
+        return Ok(sinks.iter().any(|sink| sink.name == name && sink.undelivered == 0));
     }
     let accounts: Vec<AccountItem> = daemon.get(&["accounts"], &[]).await?;
-    for account in accounts.into_iter().filter(|account| account.name == name) {
-        delays.holds.extend(account.hold.map(|hold| (format!("account {name}"), hold)));
-        delays.is_idle = account.tasks == 0;
-        for scope in account.scopes.into_iter().filter(|scope| scope.tasks > 0) {
-            delays.is_slow |= scope.is_circuit_breaker_open || scope.requested_pause_until.is_some();
-            let what = format!("{} in {}", scope.operation, scope.region);
-            delays.holds.extend(scope.hold.map(|hold| (what, hold)));
-        }
-    }
-    Ok(delays)
+    Ok(accounts.iter().any(|account| account.name == name && account.tasks == 0))
 }
 
 /// Moves the deadline of a task.

@@ -144,7 +144,11 @@ impl AddArguments {
             if id == STANDARD_INPUT {
                 tasks.extend(self.piped(&defaults)?);
             } else {
-                tasks.push(TaskEntry { id: Some(WrittenId::Text(id.clone())), ..defaults.clone() });
+                // Ids of a list in another tool have commas.
+                let ids = id.split(',').filter(|id| !id.is_empty());
+                tasks.extend(
+                    ids.map(|id| TaskEntry { id: Some(WrittenId::Text(id.to_owned())), ..defaults.clone() }),
+                );
             }
         }
         Ok(tasks)

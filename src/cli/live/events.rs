@@ -128,7 +128,9 @@ pub async fn again(
     clock: Clock,
 ) -> Result<(), CommandFailure> {
     if ids.is_empty() && !selection.failed {
-        return Err(wrong("name events by their ids, or select dead letters with --failed".to_owned()));
+        return Err(wrong(
+            "name events by their numbers or ids, or select dead letters with --failed".to_owned(),
+        ));
     }
     // Without any other choice, all dead letters are meant.
     let since = selection

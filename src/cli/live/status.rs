@@ -76,6 +76,7 @@ fn row(delay: &DelayItem, now: Wall) -> Vec<Cell> {
             DelayState::OnHold => Cell::red("on hold"),
             DelayState::CircuitBreakerOpen => Cell::yellow("circuit breaker open"),
             DelayState::PauseRequested => Cell::yellow("pause requested"),
+            DelayState::Retrying => Cell::yellow("retrying"),
         },
         delay.since.as_ref().map(|since| relative(since, now)).unwrap_or_default().into(),
         relative(&delay.next, now).into(),

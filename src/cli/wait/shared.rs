@@ -1,7 +1,7 @@
 //! A running daemon with the same credentials: `wait` polls in its slots, and follows the tasks that it knows.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::api::client::{ClientError, DaemonClient};
 use crate::api::wire::{SlotGrant, SlotRequest, TaskDetail};
+use crate::clock::Clock;
 use crate::cloud::Sharing;
 use crate::model::reading::{Class, Code, Fault, Outcome, Phase, Reading, Response};
 use crate::model::task::{PaceKey, Target, TaskId};
@@ -18,20 +19,36 @@ use crate::model::task::{PaceKey, Target, TaskId};
 const ATTEMPTS: usize = 6;
 /// A daemon that does not respond within this time hangs or is suspended.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// The time for which such a daemon is not asked again.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// The running daemon.
 pub struct SharedDaemon {
     client: DaemonClient,
+    clock: Clock,
     /// Pace keys of other credentials, hosts or operations.
     others: Mutex<HashSet<PaceKey>>,
-    /// Whether it hangs or has ended: polls leave at the rate of this command alone.
-    is_gone: AtomicBool,
+    /// Not asked before that moment, in microseconds: polls leave at the rate of this command alone.
+    silent_until: AtomicI64,
 }
 
 impl SharedDaemon {
     /// The daemon behind that client.
-    pub fn new(client: DaemonClient) -> Self {
-        Self { client, others: Mutex::default(), is_gone: AtomicBool::new(false) }
+    pub fn new(client: DaemonClient, clock: Clock) -> Self {
+        let silent_until = AtomicI64::new(i64::MIN);
+        Self { client, clock, others: Mutex::default(), silent_until }
+    }
+
+    /// The poll waited for the daemon, which is gone. It takes the next slot of this command: all polls that waited would
+    /// leave at once otherwise.
+    fn again() -> Response {
+        Self::fault(Class::Connection, "the running daemon ended; the poll is sent without it")
+    }
+
+    fn fault(class: Class, message: &str) -> Response {
+        let code = Code::Text("no_slot".into());
+        let fault = Fault { class, code, message: message.to_owned(), retry_after: None };
+        Response { poll: Err(fault), date: None }
     }
 }
 
@@ -39,7 +56,11 @@ impl SharedDaemon {
 impl Sharing for SharedDaemon {
     async fn slot(&self, pace_key: &PaceKey, target: &Target, id: &TaskId) -> Option<Response> {
         let others = || self.others.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.is_gone.load(Ordering::Relaxed) || others().contains(pace_key) {
+        let now = self.clock.now().steady;
+        if now.0 < self.silent_until.load(Ordering::Relaxed)
+            || others().contains(pace_key)
+            || !self.client.is_running()
+        {
             return None;
         }
         let request = SlotRequest {
@@ -52,8 +73,9 @@ impl Sharing for SharedDaemon {
         for _ in 0..ATTEMPTS {
             let asked = self.client.post(&["slots"], &request);
             let Ok(granted) = tokio::time::timeout(PATIENCE, asked).await else {
-                self.is_gone.store(true, Ordering::Relaxed);
-                return None;
+                let until = self.clock.now().steady + SILENCE;
+                self.silent_until.store(until.0, Ordering::Relaxed);
+                return Some(Self::again());
             };
             match granted {
                 Ok(SlotGrant { task }) => return task.as_ref().and_then(known),
@@ -64,22 +86,17 @@ impl Sharing for SharedDaemon {
                         others().insert(pace_key.clone());
                         return None;
                     }
+                    429 => return Some(Self::fault(Class::Service, &problem.detail)),
                     // On hold or paused there: a poll shows what this command can expect.
                     _ => return None,
                 },
                 Err(ClientError::NoDaemon(_) | ClientError::Denied(_) | ClientError::Broken(_)) => {
-                    self.is_gone.store(true, Ordering::Relaxed);
-                    return None;
+                    return Some(Self::again());
                 }
             }
         }
-        let fault = Fault {
-            class: Class::Service,
-            code: Code::Text("no_slot".into()),
-            message: "the running daemon has no slot for this poll; see opwatch status".to_owned(),
-            retry_after: None,
-        };
-        Some(Response { poll: Err(fault), date: None })
+        let message = "the running daemon has no slot for this poll; see opwatch status";
+        Some(Self::fault(Class::Service, message))
     }
 }
 

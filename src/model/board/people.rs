@@ -7,7 +7,7 @@ use super::super::step::{Overdue, overdue};
 use super::super::task::Row;
 use super::super::waiting::{TargetIndex, Times, Waiting};
 use super::{AccountIndex, Board, Scope, Share};
-use crate::clock::Moment;
+use crate::clock::{Moment, Steady};
 
 impl Board {
     /// Enters the next check of the `overdue` event of a task: at its start, and after a change of its settings.
@@ -66,6 +66,11 @@ impl Board {
     pub fn is_on_hold(&self, target: TargetIndex) -> bool {
         let scopes = [Scope::Account(self.account_of(target)), Scope::Key(self.key_of(target))];
         scopes.into_iter().any(|scope| self.gate(scope).hold().is_some())
+    }
+
+    /// Whether a response requested a pause of the pace key of that target, which lasts.
+    pub fn is_pause_requested(&self, target: TargetIndex, now: Steady) -> bool {
+        self.keys[self.key_of(target).0].gate.pace.requested_pause(now).is_some()
     }
 
     /// Whether a person paused the account of that target.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::clock::Steady;
 use crate::model::delivery::Sending;
 use crate::model::event::Event;
-use crate::model::gate::{Gate, GateChange, Probes};
+use crate::model::gate::{Gate, GateChange};
 use crate::model::lasting::Lasting;
 use crate::model::pace::Pace;
 use crate::model::records::{DeadLetter, OutboxRow, Seq};
@@ -43,6 +43,10 @@ pub struct Lane {
     failures: Option<Lasting>,
     /// Whether the present failures were logged, so that their end is logged too.
     failing_is_logged: bool,
+    /// The error of the last failed attempt, until deliveries succeed again.
+    last_error: Option<String>,
+    /// The number of failed attempts.
+    failed_attempts: u32,
     /// The number of accepted attempts.
     accepted: u64,
     /// The number of holds. Two holds in one millisecond would share an event id.
@@ -143,6 +147,8 @@ impl Lane {
             failing: None,
             failures: None,
             failing_is_logged: false,
+            last_error: None,
+            failed_attempts: 0,
             accepted: 0,
             holds: 0,
             next_attempt: 0,
@@ -254,6 +260,7 @@ impl Lane {
         let gone = self.window.remove(&seq);
         self.failed -= usize::from(gone.is_some_and(|gone| gone.attempts > 0));
         self.failing.take_if(|_| self.failed == 0);
+        self.last_error.take_if(|_| self.failed == 0);
     }
 
     /// A person requests an attempt: the next probe is due now, and a pause that the receiver requested has ended.
@@ -267,9 +274,20 @@ impl Lane {
         self.gate.pace.requested_pause(now)
     }
 
-    /// Number of probes that failed, of the hold or the open circuit breaker.
-    pub fn failed_probes(&self) -> u32 {
-        self.gate.probes().map_or(0, Probes::failed_probes)
+    /// Number of attempts that failed.
+    pub fn failed_attempts(&self) -> u32 {
+        self.failed_attempts
+    }
+
+    /// The error of the last failed attempt, while deliveries fail.
+    pub fn last_error(&self) -> Option<&str> {
+        self.last_error.as_deref()
+    }
+
+    /// The next attempt of a delivery that failed; `None`: none has.
+    pub fn next_retry(&self) -> Option<Steady> {
+        let failed = self.window.values().filter(|pending| pending.attempts > 0);
+        failed.map(|pending| pending.due).min()
     }
 
     /// A file changed that may remove the cause of the hold: the next probe is due now.

@@ -63,6 +63,8 @@ impl Lane {
         match result {
             Ok(()) => self.acknowledged(seqs, &mut settling),
             Err(Refusal { class, what, retry_after }) => {
+                self.failed_attempts = self.failed_attempts.wrapping_add(1);
+                self.last_error = (class != RefusalClass::Event).then(|| what.clone());
                 let wait = retry_after.filter(|_| class != RefusalClass::Event);
                 if wait.is_some_and(|wait| self.gate.pause_requested(wait, now)) {
                     settling.notices.push(LaneNotice::PauseRequested(self.gate.pace.next()));
