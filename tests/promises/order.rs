@@ -67,7 +67,8 @@ async fn sinks_that_fail_at_random_receive_the_events_of_each_task_in_order_thro
 
     let happened = happened(&home);
     let several = happened.values().filter(|ids| ids.len() > 2).count() as u64;
-    assert!(several > TASKS / 2, "{several} tasks have more than two events");
+    // A kill loses responses that were not stored, so not every task has an event for each of its statuses.
+    assert!(several > TASKS / 5, "{several} tasks have more than two events");
     let page = std::fs::read_to_string(home.path("page.jsonl")).unwrap();
     let of_program = |line: &str| {
         let (code, event) = line.split_once(' ').unwrap();
