@@ -16,7 +16,7 @@
 //! A file imports only from the folders and files named before its own, and from its own (`tests/layers.rs`
 //! reads this list):
 //!
-//! `clock` `files` `secret` `units` `problem` `section` `net` `model` `lines` `telemetry` `cloud` `sim` `store`
+//! `clock` `threads` `files` `secret` `units` `problem` `section` `net` `model` `lines` `telemetry` `cloud` `sim` `store`
 //! `sinks` `register` `live` `watch` `deliver` `api` `heartbeat` `config` `daemon` `cli`
 //!
 //! # Life of a task
@@ -36,6 +36,7 @@
 //! 3. An acknowledged delivery leaves the outbox. Any other is attempted again, or becomes a dead letter.
 
 pub mod clock;
+pub mod threads;
 pub mod files;
 pub mod secret;
 pub mod units;

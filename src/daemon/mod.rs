@@ -128,8 +128,8 @@ pub enum Error {
     #[error(transparent)]
     Store(#[from] store::Error),
     /// The operating system refused a thread.
-    #[error("cannot start a thread; {}", of_shortage(.0))]
-    Thread(#[source] io::Error),
+    #[error(transparent)]
+    Thread(io::Error),
 }
 
 /// The end of a daemon.
@@ -326,15 +326,6 @@ fn not_opened(config: &store::Config, error: &store::Error) -> Problem {
 }
 
 /// The counts of several sinks, as in a log line.
-fn of_shortage(error: &io::Error) -> &'static str {
-    match error.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
-        Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE) => {
-            "raise the limit of open files (LimitNOFILE= of the unit, `ulimit -n`)"
-        }
-        Some(_) | None => "raise the limit of processes of this user or service (TasksMax, RLIMIT_NPROC)",
-    }
-}
-
 fn per_sink(counts: &HashMap<String, u64>) -> String {
     let sorted: BTreeMap<_, _> = counts.iter().collect();
     sorted.into_iter().map(|(sink, count)| format!("{sink} ({count})")).collect::<Vec<_>>().join(", ")

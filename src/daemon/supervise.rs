@@ -9,7 +9,6 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -24,6 +23,7 @@ use crate::deliver::Deliver;
 use crate::live::{self, command::Action};
 use crate::problem::{chain, lines};
 use crate::store;
+use crate::threads::{self, ThreadRuntime};
 
 /// The longest drain: attempts in flight after it are repeated by the next start.
 pub const DRAIN: Duration = Duration::from_secs(4);
@@ -234,18 +234,16 @@ struct Serving(JoinHandle<()>);
 
 impl Serving {
     fn start(server: HttpServer, interface: Interface, stop: CancellationToken) -> Result<Self, Error> {
-        let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;
+        let runtime = ThreadRuntime::new().map_err(Error::Thread)?;
         if let Some(address) = server.address() {
             tracing::info!(%address, "listening");
         }
         let serve = move || {
-            if let Err(error) = runtime.block_on(server.run(interface, stop)) {
+            if let Some(Err(error)) = runtime.block_on(server.run(interface, stop)) {
                 tracing::error!(%error, "the live control ended; restart opwatch to use it again");
             }
-            runtime.shutdown_background();
         };
-        let thread = std::thread::Builder::new().name("http".to_owned()).spawn(serve);
-        thread.map(Self).map_err(Error::Thread)
+        threads::spawn("http", serve).map(Self).map_err(Error::Thread)
     }
 
     fn join(self) {
@@ -275,10 +273,10 @@ impl Delivery {
         let abort = CancellationToken::new();
         let aborted = abort.clone();
         let (sender, result) = oneshot::channel();
-        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = ThreadRuntime::new()?;
         let (changes, mut changed) = mpsc::unbounded_channel();
         let first = LaneChanges { stop: Vec::new(), start: lanes };
-        let thread = std::thread::Builder::new().name("deliver".to_owned()).spawn(move || {
+        let thread = threads::spawn("deliver", move || {
             let result = runtime.block_on(async {
                 let mut tasks = JoinSet::new();
                 let mut running = HashMap::new();
@@ -299,8 +297,8 @@ impl Delivery {
                 }
             });
             // A sink with a hanging file system does not delay a stop.
-            runtime.shutdown_background();
-            let _ = sender.send(result);
+            drop(runtime);
+            let _ = result.map(|result| sender.send(result));
         })?;
         Ok(Self { thread: Some(thread), result, abort, changes })
     }

@@ -15,8 +15,9 @@ use std::os::unix::fs::FileTypeExt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::thread;
 use std::time::Duration;
+
+use crate::threads;
 
 pub use stream::Stream;
 pub use watcher::{AnnounceReason, Watched, Watcher};
@@ -161,7 +162,7 @@ fn gave_up(error: RecvTimeoutError) -> Error {
 }
 
 fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    thread::Builder::new().name("files".to_owned()).spawn(work).map(drop)
+    threads::spawn("files", work).map(drop)
 }
 
 /// Refuses all but regular files, with the name of their kind.

@@ -7,9 +7,11 @@
 use std::convert::Infallible;
 use std::io;
 
-use tokio::runtime::{Builder, Handle};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinSet};
+
+use crate::threads::{self, ThreadRuntime};
 
 /// The thread. It ends when this value is dropped.
 pub struct WebhookThread {
@@ -23,13 +25,11 @@ impl WebhookThread {
     /// # Errors
     /// When the system has no thread or no descriptor left.
     pub fn start() -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let handle = runtime.handle().clone();
+        let runtime = ThreadRuntime::new()?;
+        let handle = runtime.handle().ok_or(io::ErrorKind::Other)?;
         let (_until, dropped) = oneshot::channel();
-        std::thread::Builder::new().name("webhook".to_owned()).spawn(move || {
+        threads::spawn("webhook", move || {
             _ = runtime.block_on(dropped);
-            // The lookup of a name may take longer, and its result is not needed.
-            runtime.shutdown_background();
         })?;
         Ok(Self { handle, _until })
     }

@@ -22,6 +22,7 @@ use super::lock::Lock;
 use super::trouble::{ErrorMeaning, Patience};
 use super::wal::Wal;
 use crate::store::Error;
+use crate::threads;
 
 /// The bound of waiting jobs; further callers wait for a place.
 const QUEUE: usize = 1024;
@@ -121,7 +122,7 @@ impl Worker {
         };
         let patience = Patience::new(shared.path.clone(), closed);
         let thread = StoreThread { connection, role, queue, patience, shared };
-        std::thread::Builder::new().name(name.into()).spawn(move || {
+        threads::spawn(name, move || {
             thread.run();
             drop(end);
         })?;
