@@ -275,8 +275,8 @@ pub fn likely_region(region: &str) -> Option<String> {
             if let Some(code) = codes().find(|code| meant.contains(code) && *code != region) {
                 return Some(code.to_owned());
             }
-            let long = CITIES.iter().map(|(_, _, code)| *code);
-            let near = long.filter(|code| lower != *code && strsim::osa_distance(&lower, code) <= 2).next();
+            let mut long = CITIES.iter().map(|(_, _, code)| *code);
+            let near = long.find(|code| lower != *code && strsim::osa_distance(&lower, code) <= 2);
             near.map(str::to_owned)
         }
     }

@@ -254,7 +254,10 @@ mod tests {
                     names(value, found);
                 }),
                 serde_json::Value::Array(items) => items.iter().for_each(|item| names(item, found)),
-                _ => {}
+                serde_json::Value::Null
+                | serde_json::Value::Bool(_)
+                | serde_json::Value::Number(_)
+                | serde_json::Value::String(_) => {}
             }
         }
         let schema =
