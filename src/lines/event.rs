@@ -51,6 +51,21 @@ impl OpenTasks {
     }
 }
 
+/// The text of the line of an event, in the colour of its result where the reader wants colours.
+pub fn in_colour(event: &Event, text: String, has_colours: bool) -> String {
+    const GREEN: &str = "\u{1b}[32m";
+    const YELLOW: &str = "\u{1b}[33m";
+    const RED: &str = "\u{1b}[31m";
+    let colour = match event.kind {
+        Kind::Finished if event.outcome() == Some(Outcome::Success) => GREEN,
+        Kind::Finished if event.outcome() == Some(Outcome::Partial) => YELLOW,
+        Kind::Finished | Kind::Abandoned | Kind::AccountHeld | Kind::SinkHeld | Kind::DeliveryDead => RED,
+        Kind::Overdue => YELLOW,
+        Kind::Progressed | Kind::GroupFinished | Kind::AccountReleased | Kind::SinkReleased => "",
+    };
+    if has_colours && !colour.is_empty() { format!("{colour}{text}\u{1b}[0m") } else { text }
+}
+
 /// The severity of an event.
 pub fn level(kind: Kind, outcome: Option<Outcome>) -> Level {
     match kind {

@@ -13,14 +13,14 @@ use serde::{Deserialize, Serialize};
 
 use super::sink::{Building, LineStyle, Sink, TypeConfig, blocking};
 use crate::lines::closed::was_standard_error_closed;
-use crate::lines::event::OpenTasks;
+use crate::lines::event::{OpenTasks, in_colour};
 use crate::lines::journal::{self, Journal};
 use crate::lines::line::LogLine;
 use crate::lines::output::{LineOutput, standard_error, write_waiting};
 use crate::model::delivery::Refusal;
 use crate::model::event::Event;
 use crate::section::TableFault;
-use crate::telemetry::ResolvedFormat;
+use crate::telemetry::{ResolvedFormat, Surroundings};
 
 /// About ten kilobytes of lines, the most that is repeated after a crash.
 const BATCH: usize = 256;
@@ -62,8 +62,8 @@ pub struct Log {
 enum Out {
     /// None: standard error was closed at the start of the process.
     Closed,
-    /// Text for people.
-    Text(Arc<Mutex<LineOutput>>),
+    /// Text for people, in colours where the terminal has them.
+    Text(Arc<Mutex<LineOutput>>, bool),
     /// JSON for programs.
     Json(Arc<Mutex<LineOutput>>),
     /// Entries of the systemd journal.
@@ -75,7 +75,7 @@ impl Log {
     pub fn new(LineStyle { format, open_tasks }: LineStyle) -> io::Result<Self> {
         let out = Arc::new(match format {
             ResolvedFormat::Text | ResolvedFormat::Json if was_standard_error_closed() => Out::Closed,
-            ResolvedFormat::Text => Out::Text(standard_error()?),
+            ResolvedFormat::Text => Out::Text(standard_error()?, Surroundings::of_process().has_colours()),
             ResolvedFormat::Json => Out::Json(standard_error()?),
             ResolvedFormat::Journal => Out::Journal(Journal::new(journal::SOCKET)?),
         });
@@ -85,7 +85,7 @@ impl Log {
     /// To a pipe in place of standard error.
     #[cfg(test)]
     pub fn text(out: std::fs::File) -> Self {
-        Self::to(Out::Text(Arc::new(Mutex::new(LineOutput::new(out)))))
+        Self::to(Out::Text(Arc::new(Mutex::new(LineOutput::new(out))), false))
     }
 
     #[cfg(test)]
@@ -107,7 +107,7 @@ impl Sink for Log {
     async fn reach(&self) -> Result<Option<&'static str>, Refusal> {
         match self.out.as_ref() {
             Out::Closed => Err(refusal(ErrorKind::BrokenPipe.into())),
-            Out::Text(_) | Out::Json(_) => Ok(Some("standard error is open")),
+            Out::Text(..) | Out::Json(_) => Ok(Some("standard error is open")),
             Out::Journal(journal) => {
                 journal.reach().map(|()| Some("the journal is running")).map_err(|error| of_journal(&error))
             }
@@ -126,12 +126,13 @@ impl Out {
     fn write(&self, events: &[Event], open_tasks: &OpenTasks) -> Result<(), Refusal> {
         match self {
             Self::Closed => Err(refusal(ErrorKind::BrokenPipe.into())),
-            Self::Text(lines) => {
-                write_waiting(lines, &joined(events, open_tasks, |line| line.text(false)), PATIENCE)
-                    .map_err(refusal)
+            Self::Text(lines, has_colours) => {
+                let text =
+                    |event: &Event, line: &LogLine<'_>| in_colour(event, line.text(false), *has_colours);
+                write_waiting(lines, &joined(events, open_tasks, text), PATIENCE).map_err(refusal)
             }
             Self::Json(lines) => {
-                write_waiting(lines, &joined(events, open_tasks, |line| line.json()), PATIENCE)
+                write_waiting(lines, &joined(events, open_tasks, |_, line| line.json()), PATIENCE)
                     .map_err(refusal)
             }
             Self::Journal(journal) => events
@@ -143,10 +144,14 @@ impl Out {
 }
 
 /// The lines of these events, each with its end.
-fn joined(events: &[Event], open_tasks: &OpenTasks, form: impl Fn(&LogLine<'_>) -> String) -> Vec<u8> {
+fn joined(
+    events: &[Event],
+    open_tasks: &OpenTasks,
+    form: impl Fn(&Event, &LogLine<'_>) -> String,
+) -> Vec<u8> {
     let mut lines = Vec::with_capacity(events.len() * 160);
     for event in events {
-        lines.extend_from_slice(form(&open_tasks.line(event)).as_bytes());
+        lines.extend_from_slice(form(event, &open_tasks.line(event)).as_bytes());
         lines.push(b'\n');
     }
     lines
@@ -208,7 +213,10 @@ mod tests {
     #[tokio::test]
     async fn the_text_line_is_as_promised() {
         let line = r#"2025-11-24T16:00:00.000Z task finished task=1000800001 operation=bm outcome=success status=1 elapsed=723.4 polls=17 name="reinstall rack 7""#;
-        assert_eq!(written(Out::Text, &samples::successes(2)).await, format!("{line}\n{line}\n"));
+        assert_eq!(
+            written(|lines| Out::Text(lines, false), &samples::successes(2)).await,
+            format!("{line}\n{line}\n")
+        );
     }
 
     #[tokio::test]
@@ -219,7 +227,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_event_is_one_line_whatever_its_name() {
-        for out in [Out::Text, Out::Json] {
+        for out in [(|lines| Out::Text(lines, false)) as fn(_) -> Out, Out::Json] {
             let text = written(out, &[samples::success("a\nb\r\u{1b}[2J\u{85}\u{2028}c")]).await;
             assert!(
                 text.ends_with('\n') && text.chars().filter(|character| character.is_control()).count() == 1,
@@ -232,7 +240,7 @@ mod tests {
     async fn a_closed_standard_error_holds_the_sink() {
         let (read_end, lines) = pipe();
         drop(read_end);
-        let sink = Log::to(Out::Text(lines));
+        let sink = Log::to(Out::Text(lines, false));
         let refusal =
             samples::once_its_reader_is_gone(async || sink.send(&samples::successes(1)).await).await;
         assert_eq!(refusal.class, RefusalClass::Sink, "{refusal}");

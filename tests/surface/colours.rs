@@ -76,3 +76,17 @@ async fn a_dumb_terminal_gets_lines_alone() {
     let none: &[&str] = &[];
     assert_eq!(screens(("TERM", "dumb"), |shown| !shown.contains('\u{1b}')).await, none);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_on_a_terminal_shows_the_end_of_a_task_in_the_colour_of_its_result() {
+    let task = |status| [SimResponse::status(status)];
+    let cloud =
+        cloud(Scenario::default().with_task(1, task(1)).with_task(2, task(2)).with_task(3, task(3))).await;
+    let home = Home::new(&cloud, "");
+    home.list([1, 2, 3]);
+    let shown = screen(&home, &cloud, "run -c opwatch.toml --until-done", ("LANG", "C")).await.stdout;
+    for (task, colour) in [(1, "\u{1b}[32m"), (2, "\u{1b}[31m"), (3, "\u{1b}[33m")] {
+        let line = shown.lines().find(|line| line.contains(&format!("task finished task={task} "))).unwrap();
+        assert!(line.starts_with(colour) && line.contains("\u{1b}[0m"), "{line:?}");
+    }
+}

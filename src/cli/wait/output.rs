@@ -13,10 +13,9 @@ use rustix::termios::LocalModes;
 use super::frame::Size;
 
 use crate::cli::{CommandFailure, print};
-use crate::lines::event::line;
+use crate::lines::event::{in_colour, line};
 use crate::lines::line::Level;
 use crate::model::event::{Event, Kind};
-use crate::model::reading::Outcome;
 use crate::telemetry::{self, Format, Surroundings};
 
 /// The highest frame rate of a terminal.
@@ -92,7 +91,7 @@ impl Output {
         if let Some(bar) =
             self.live.as_ref().filter(|_| is_shown && !(is_json_on_the_screen && event.kind.is_final()))
         {
-            bar.println(coloured(&event, self.has_colours));
+            bar.println(in_colour(&event, line(&event).text(false), self.has_colours));
         }
         let text = match (&self.live, self.json) {
             (_, true) if event.kind.is_final() => event.body,
@@ -149,22 +148,6 @@ fn follow_reflow(bar: &ProgressBar, count: usize, rows: usize) {
     bar.suspend(|| {
         let _ = terminal.write_all(UP_AND_CLEAR.repeat(rows.saturating_sub(count)).as_bytes());
     });
-}
-
-/// The line that the `log` sink writes, in its text form.
-fn coloured(event: &Event, has_colours: bool) -> String {
-    const GREEN: &str = "\u{1b}[32m";
-    const YELLOW: &str = "\u{1b}[33m";
-    const RED: &str = "\u{1b}[31m";
-    let colour = match event.kind {
-        Kind::Finished if event.outcome() == Some(Outcome::Success) => GREEN,
-        Kind::Finished if event.outcome() == Some(Outcome::Partial) => YELLOW,
-        Kind::Finished | Kind::Abandoned | Kind::AccountHeld | Kind::SinkHeld | Kind::DeliveryDead => RED,
-        Kind::Overdue => YELLOW,
-        Kind::Progressed | Kind::GroupFinished | Kind::AccountReleased | Kind::SinkReleased => "",
-    };
-    let text = line(event).text(false);
-    if has_colours && !colour.is_empty() { format!("{colour}{text}\u{1b}[0m") } else { text }
 }
 
 fn size() -> Size {
