@@ -315,3 +315,32 @@ async fn a_store_at_the_size_limit_of_files_waits_until_the_limit_is_raised() {
     eventually("it polls", || cloud.requests() > 0).await;
     daemon.kill().await.unwrap();
 }
+
+/// As in a container of any user: no terminal, no environment, no entry in passwd, and a read-only root.
+#[tokio::test(flavor = "multi_thread")]
+async fn it_runs_as_any_user_without_environment_and_with_a_read_only_root() {
+    let cloud =
+        cloud(Scenario::default().with_task(1, [SimResponse::status(4), SimResponse::status(1)])).await;
+    let home = Home::new(&cloud, "");
+    home.list([1]);
+    let script = format!(
+        "chmod 777 . && chmod 644 *; here=$PWD; exec unshare --mount --propagation private sh -euc '
+         mount --bind \"$1\" \"$1\"; mount -o remount,bind,ro /; cd \"$1\"
+         exec setpriv --reuid=54321 --regid=54321 --clear-groups env -i {} run -c opwatch.toml --until-done </dev/null' - \"$here\"",
+        env!("CARGO_BIN_EXE_opwatch")
+    );
+    let ended = output_of(home.in_shell(&script).spawn().unwrap()).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(home.events().len(), 1);
+    // Without a folder that it may write, it names the folder.
+    let script = script
+        .replace("mount --bind \"$1\" \"$1\"; ", "")
+        .replace("chmod 777 .", "chmod 755 .; rm -f opwatch.db*");
+    let refused = output_of(home.in_shell(&script).spawn().unwrap()).await;
+    assert!(
+        refused.code == Some(2) && refused.stderr.contains("opwatch.db"),
+        "{:?} {}",
+        refused.code,
+        refused.stderr
+    );
+}
