@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::{Error, build_sinks, catalogue, cloud, not_opened, routes};
 use crate::clock::Clock;
 use crate::cloud::Cloud;
+use crate::cloud::account::Account;
 use crate::cloud::operations::Api;
 use crate::config::Loaded;
 use crate::model::delivery::Sending;
@@ -224,8 +225,27 @@ impl Plan {
             .chain(keys)
             .chain(regions)
             .chain(self.keys.iter().flat_map(|key| key.doubts(&loaded.poll)))
+            .chain(shared_rates(loaded))
             .collect()
     }
+}
+
+/// The accounts of one SecretId with different rates: the lowest applies where they share a rate-limit scope.
+fn shared_rates(loaded: &Loaded) -> Vec<String> {
+    let mut accounts: BTreeMap<&str, Vec<&Account>> = BTreeMap::new();
+    for account in loaded.accounts.values() {
+        accounts.entry(account.counted_as()).or_default().push(account);
+    }
+    let differ =
+        |accounts: &&Vec<&Account>| accounts.iter().any(|one| one.rate_limit != accounts[0].rate_limit);
+    let in_words = |accounts: &Vec<&Account>| {
+        let names: Vec<_> = accounts.iter().map(|account| account.name.as_str()).collect();
+        format!(
+            "accounts {}: have one SecretId and different rates; in one region and operation the lowest applies to all of them",
+            names.join(", ")
+        )
+    };
+    accounts.values().filter(differ).map(in_words).collect()
 }
 
 /// Whether a SecretId or SecretKey is that of an example.

@@ -54,6 +54,32 @@ async fn it_prints_the_rate_of_every_pace_key_and_the_events_of_every_sink_witho
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn keys_without_effect_and_what_cannot_be_meant_are_warnings() {
+    let cloud = cloud(Scenario::default()).await;
+    let more = "[http]\ntoken_file = \"tokens\"\nsocket = \"nowhere/o.sock\"\n\
+                [accounts.other]\nregion = \"ap-bejing\"\nsecret_id = \"AKIDsimulator\"\nsecret_key_file = \"secret_key\"\n\
+                api = \"3.0\"\nmethod = \"POST\"\nrate_limit = 1\n\
+                [sinks.hook]\ntype = \"webhook\"\nurl = \"https://example.com/\"\ntemplate = \"{{ data.task.nam }}\"\n\
+                [[tasks]]\nid = 1\naccount = \"other\"\n";
+    let home = Home::new(&cloud, more);
+    home.edit("[poll]", "[poll]\nwarn_after = \"48h\"");
+    let ended = check(&home, &[]).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let shown = ended.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    for part in [
+        "poll.warn_after: has no effect",
+        "http.token_file: has no effect without `listen`",
+        "http.socket: is in a folder that does not exist",
+        "accounts.other.method: has no effect with api = \"3.0\"",
+        "no region is called \"ap-bejing\"; write ap-beijing",
+        "sinks.hook.template: uses `data.task.nam`, which no event has",
+        "default, other: have one SecretId and different rates",
+    ] {
+        assert!(shown.contains(part), "{part}: {}", ended.stdout);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_configuration_is_refused_with_all_its_problems() {
     let cloud = cloud(Scenario::default()).await;
     let home = Home::new(&cloud, "");
