@@ -252,7 +252,9 @@ delivered 2
 seen hardened status
 seen program_hardened seen_by_programs
 seen hook_hardened cat hooks
-seen problems journalctl --quiet --output=cat --priority=warning --unit=opwatch
+# A container on a busy machine may have no way to kill a control group, which systemd reports and works around.
+problems() { journalctl --quiet --output=cat --priority=warning --unit=opwatch | grep -v 'Failed to kill control group' || true; }
+seen problems problems
 
 install -m 644 opwatch-failed.service /etc/systemd/system/
 install -m 644 on-failure.conf /etc/systemd/system/opwatch.service.d/
