@@ -95,7 +95,7 @@ fn drawn(head: &[&str], rows: Vec<Vec<Cell>>, columns: Option<usize>, has_colour
     text
 }
 
-/// The cells of each row below each other, behind the names of their columns; rows are apart.
+/// The cells of each row below each other, wrapped, behind the names of their columns; rows are apart.
 fn stacked(rows: Vec<Vec<Cell>>, columns: usize, has_colours: bool) -> String {
     let mut rows = rows.into_iter();
     let head = rows.next().unwrap_or_default();
@@ -104,8 +104,12 @@ fn stacked(rows: Vec<Vec<Cell>>, columns: usize, has_colours: bool) -> String {
         let cells = head.iter().zip(row).filter(|(_, cell)| !cell.text.is_empty());
         let line = |(name, Cell { text, colour }): (&Cell, Cell)| {
             let blanks = " ".repeat(names + GAP - name.text.width());
-            let text = cut(&text, columns.saturating_sub(names + GAP).max(LEAST));
-            format!("{}{blanks}{}\n", name.text, coloured(&text, colour.filter(|_| has_colours)))
+            let room = columns.saturating_sub(names + GAP).max(LEAST);
+            // A text such as an error is wanted whole.
+            let lines = textwrap::wrap(&text, textwrap::Options::new(room));
+            let lines = lines.iter().map(|line| coloured(line, colour.filter(|_| has_colours)));
+            let indented = lines.collect::<Vec<_>>().join(&format!("\n{}", " ".repeat(names + GAP)));
+            format!("{}{blanks}{indented}\n", name.text)
         };
         cells.map(line).collect::<String>()
     };
@@ -148,8 +152,7 @@ mod tests {
         let text = drawn(&["id", "state", "name"], rows(), Some(30), true);
         assert!(text.contains("\u{1b}[31mon hold\u{1b}[0m  a text that is…\n"), "{text}");
         let text = drawn(&["id", "state", "name"], rows(), Some(24), false);
-        let stacked =
-            "ID     1\nSTATE  on hold\nNAME   a text that is l…\n\nID     重装\nSTATE  open\nNAME   x\n";
+        let stacked = "ID     1\nSTATE  on hold\nNAME   a text that is\n       long\n\nID     重装\nSTATE  open\nNAME   x\n";
         assert_eq!(text, stacked);
     }
 
