@@ -1,7 +1,7 @@
 //! Threads, and runtimes on threads of their own. A shortage of the system is an error in words.
 
-use std::future::Future;
 use std::io;
+use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 
 use rustix::io::Errno;
@@ -19,7 +19,7 @@ pub fn spawn<T: Send + 'static>(
 }
 
 /// The error of a thread or a runtime that the system refuses, with the fix.
-pub fn in_words(error: io::Error) -> io::Error {
+fn in_words(error: io::Error) -> io::Error {
     let fix = match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::MFILE | Errno::NFILE) => {
             "raise the limit of open files (LimitNOFILE= of the unit, `ulimit -n`)"
@@ -31,38 +31,33 @@ pub fn in_words(error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("cannot start a thread: {error}; {fix}"))
 }
 
-/// A runtime for one thread. Dropped anywhere, it ends without waiting for work that hangs.
-pub struct ThreadRuntime(Option<Runtime>);
-
-impl ThreadRuntime {
-    /// A new one.
-    ///
-    /// # Errors
-    /// When the system has no descriptor left; the text says what to raise.
-    pub fn new() -> io::Result<Self> {
-        Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map(|runtime| Self(Some(runtime)))
-            .map_err(in_words)
-    }
-
-    /// The way to spawn onto it; `None` is never returned before its end.
-    pub fn handle(&self) -> Option<Handle> {
-        self.0.as_ref().map(|runtime| runtime.handle().clone())
-    }
-
-    /// Runs the future on this thread. `None` is never returned before its end.
-    pub fn block_on<F: Future>(&self, future: F) -> Option<F::Output> {
-        self.0.as_ref().map(|runtime| runtime.block_on(future))
-    }
-}
-
-impl Drop for ThreadRuntime {
-    fn drop(&mut self) {
-        // A runtime may not be dropped where another one runs, such as after a refused thread.
-        self.0.take().into_iter().for_each(Runtime::shutdown_background);
-    }
+/// Starts a thread of that name with a runtime of its own, which ends with `work` and does not wait for what hangs. Returns
+/// the thread, and the way to spawn onto its runtime.
+///
+/// # Errors
+/// When the system has no thread or no descriptor left; the text says what to raise.
+pub fn spawn_with_runtime(
+    name: &str,
+    work: impl FnOnce(&Runtime) + Send + 'static,
+) -> io::Result<(JoinHandle<()>, Handle)> {
+    let (ready, built) = sync_channel(1);
+    // The runtime never leaves its thread: dropped within another runtime, it would panic.
+    let thread = spawn(name, move || {
+        let runtime = Builder::new_current_thread().enable_all().build();
+        match runtime {
+            Ok(runtime) => {
+                // The caller waits for it.
+                let _ = ready.send(Ok(runtime.handle().clone()));
+                work(&runtime);
+                runtime.shutdown_background();
+            }
+            Err(error) => {
+                let _ = ready.send(Err(in_words(error)));
+            }
+        }
+    })?;
+    let handle = built.recv().map_err(io::Error::other)??;
+    Ok((thread, handle))
 }
 
 #[cfg(test)]
@@ -70,9 +65,9 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_runtime_is_dropped_within_another_one() {
-        let runtime = ThreadRuntime::new().unwrap();
-        drop(move || runtime.block_on(async {}));
+    async fn a_runtime_begins_and_ends_while_another_one_runs() {
+        let (thread, _) = spawn_with_runtime("test", |runtime| runtime.block_on(async {})).unwrap();
+        thread.join().unwrap();
     }
 
     #[test]

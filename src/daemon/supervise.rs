@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -20,10 +21,10 @@ use super::{Daemon, Ended, Error, per_sink, report, ways_of};
 use crate::api::Interface;
 use crate::api::server::HttpServer;
 use crate::deliver::Deliver;
-use crate::live::{self, command::Action};
+use crate::live::command::Action;
 use crate::problem::{chain, lines};
 use crate::store;
-use crate::threads::{self, ThreadRuntime};
+use crate::threads;
 
 /// The longest drain: attempts in flight after it are repeated by the next start.
 pub const DRAIN: Duration = Duration::from_secs(4);
@@ -67,7 +68,6 @@ impl Daemon {
             patience: options.until_done.unwrap_or_default(),
             clock,
         };
-        let reporting = reloader.live.subscribe();
         let mut done = std::pin::pin!(done.wait());
         let mut delivery = Delivery::start(lanes, lanes_stop.clone()).map_err(Error::Thread)?;
         let mut watching = JoinSet::new();
@@ -180,7 +180,7 @@ impl Daemon {
                 }
             }
             // A removed sink keeps its last state.
-            let used = live::current(&reporting).sinks.clone();
+            let used = reloader.live.borrow().sinks.clone();
             let sinks = sinks_status.borrow().clone().into_iter().filter(|(name, _)| used.contains(name));
             let line = report::report(&to_watch, store.as_ref(), &sinks.collect(), clock.now()).await;
             notify(&line.iter().map(|line| NotifyState::Status(line)).collect::<Vec<_>>());
@@ -234,16 +234,15 @@ struct Serving(JoinHandle<()>);
 
 impl Serving {
     fn start(server: HttpServer, interface: Interface, stop: CancellationToken) -> Result<Self, Error> {
-        let runtime = ThreadRuntime::new().map_err(Error::Thread)?;
         if let Some(address) = server.address() {
             tracing::info!(%address, "listening");
         }
-        let serve = move || {
-            if let Some(Err(error)) = runtime.block_on(server.run(interface, stop)) {
+        let serve = move |runtime: &Runtime| {
+            if let Err(error) = runtime.block_on(server.run(interface, stop)) {
                 tracing::error!(%error, "the live control ended; restart opwatch to use it again");
             }
         };
-        threads::spawn("http", serve).map(Self).map_err(Error::Thread)
+        threads::spawn_with_runtime("http", serve).map(|(thread, _)| Self(thread)).map_err(Error::Thread)
     }
 
     fn join(self) {
@@ -273,10 +272,10 @@ impl Delivery {
         let abort = CancellationToken::new();
         let aborted = abort.clone();
         let (sender, result) = oneshot::channel();
-        let runtime = ThreadRuntime::new()?;
         let (changes, mut changed) = mpsc::unbounded_channel();
         let first = LaneChanges { stop: Vec::new(), start: lanes };
-        let thread = threads::spawn("deliver", move || {
+        // A sink with a hanging file system does not delay a stop.
+        let (thread, _) = threads::spawn_with_runtime("deliver", move |runtime| {
             let result = runtime.block_on(async {
                 let mut tasks = JoinSet::new();
                 let mut running = HashMap::new();
@@ -296,9 +295,7 @@ impl Delivery {
                     }
                 }
             });
-            // A sink with a hanging file system does not delay a stop.
-            drop(runtime);
-            let _ = result.map(|result| sender.send(result));
+            let _ = sender.send(result);
         })?;
         Ok(Self { thread: Some(thread), result, abort, changes })
     }

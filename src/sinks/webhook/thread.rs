@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinSet};
 
-use crate::threads::{self, ThreadRuntime};
+use crate::threads;
 
 /// The thread. It ends when this value is dropped.
 pub struct WebhookThread {
@@ -25,10 +25,8 @@ impl WebhookThread {
     /// # Errors
     /// When the system has no thread or no descriptor left.
     pub fn start() -> io::Result<Self> {
-        let runtime = ThreadRuntime::new()?;
-        let handle = runtime.handle().ok_or(io::ErrorKind::Other)?;
         let (_until, dropped) = oneshot::channel();
-        threads::spawn("webhook", move || {
+        let (_, handle) = threads::spawn_with_runtime("webhook", move |runtime| {
             _ = runtime.block_on(dropped);
         })?;
         Ok(Self { handle, _until })
