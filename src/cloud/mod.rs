@@ -137,11 +137,10 @@ impl Cloud {
             let (region, operation) = (region.to_owned(), operation.to_owned());
             Target { account: account.to_owned(), region, operation }
         };
-        let is_shared = |target: &Target| {
-            let key = self.route(target).ok().map(|route| route.pace_key);
-            key.is_some_and(|key| key.secret_id == secret_id && key.host == host)
-        };
-        self.accounts().map(target).find(is_shared)
+        let is_at_host = |target: &Target| self.route(target).is_ok_and(|route| route.pace_key.host == host);
+        // A route prepares a signature, so it is made for these accounts alone.
+        let accounts = self.accounts.iter().filter(|(_, of)| of.account.counted_as() == secret_id);
+        accounts.map(|(name, _)| target(name)).find(is_at_host)
     }
 
     /// Everything about the polls of a target.

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{Clock, Steady};
 use crate::files::Watched;
 use crate::live::command::{
-    Action, Command, CommandRefused, HoldReport, LaneReport, ProbesReport, Responder,
+    Action, Command, CommandRefused, GateReport, HoldReport, LaneReport, ProbesReport, Responder,
 };
 use crate::live::{self, Live};
 use crate::model::delivery::{Refusal, RefusalClass, Sending};
@@ -300,11 +300,12 @@ impl RunningLoop {
 
     fn report(&self) -> LaneReport {
         let now = self.parts.clock.now();
-        let probes = self.lane.lasting().zip(self.lane.next_probe()).map(|(lasting, next)| ProbesReport {
-            since: lasting.since.wall,
-            next: now.wall_of(next),
-            failed: self.lane.failed_attempts(),
-        });
+        let attempts = |next: Option<Steady>| {
+            let lasting = self.lane.lasting()?;
+            let next = now.wall_of(next?);
+            Some(ProbesReport { since: lasting.since.wall, next, failed: self.lane.failed_attempts() })
+        };
+        let probes = attempts(self.lane.next_probe());
         let hold = self
             .lane
             .cause()
@@ -312,14 +313,11 @@ impl RunningLoop {
             .map(|(error, probes)| HoldReport { error: error.to_owned(), probes });
         let requested_pause = self.lane.requested_pause(now.steady).map(|until| now.wall_of(until));
         let breaker = probes.filter(|_| hold.is_none());
-        let retries = self.lane.lasting().zip(self.lane.next_retry()).filter(|_| probes.is_none());
-        let retries = retries.map(|(lasting, next)| ProbesReport {
-            since: lasting.since.wall,
-            next: now.wall_of(next.max(now.steady)),
-            failed: self.lane.failed_attempts(),
-        });
+        let next_retry = self.lane.next_retry().map(|next| next.max(now.steady));
+        let retries = attempts(next_retry).filter(|_| probes.is_none());
         let last_error = self.lane.last_error().map(str::to_owned);
-        LaneReport { is_paused: self.lane.is_paused(), breaker, requested_pause, hold, retries, last_error }
+        let gate = GateReport { hold, breaker, requested_pause };
+        LaneReport { is_paused: self.lane.is_paused(), gate, retries, last_error }
     }
 
     /// Stores that the pause begins or ends; it counts from then on.

@@ -160,12 +160,19 @@ pub struct ScopeReport {
     pub rate_allowed: Option<f64>,
     /// Whether the rate is reduced after refusals.
     pub is_throttled: bool,
-    /// Its open circuit breaker: only probes leave, since most polls failed.
-    pub breaker: Option<ProbesReport>,
-    /// The end of the pause that the cloud requested.
-    pub requested_pause: Option<Wall>,
+    /// Its delays.
+    pub gate: GateReport,
+}
+
+/// The delays of a pace key or a sink, for people.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GateReport {
     /// Its hold.
     pub hold: Option<HoldReport>,
+    /// Its open circuit breaker, without a hold: only probes leave, since most calls failed.
+    pub breaker: Option<ProbesReport>,
+    /// The end of the pause that the other side requested.
+    pub requested_pause: Option<Wall>,
 }
 
 /// A hold, for people.
@@ -193,12 +200,8 @@ pub struct ProbesReport {
 pub struct LaneReport {
     /// Whether a person paused the sink.
     pub is_paused: bool,
-    /// Its open circuit breaker: only probes leave, since most attempts failed.
-    pub breaker: Option<ProbesReport>,
-    /// The end of the pause that the receiver requested.
-    pub requested_pause: Option<Wall>,
-    /// Its hold.
-    pub hold: Option<HoldReport>,
+    /// Its delays.
+    pub gate: GateReport,
     /// Its failed deliveries, which are retried: without a hold or an open circuit breaker.
     pub retries: Option<ProbesReport>,
     /// The error of the last failed attempt, while deliveries fail.

@@ -4,7 +4,9 @@ use std::collections::{HashMap, VecDeque};
 
 use super::machine::Machine;
 use crate::clock::Moment;
-use crate::live::command::{AccountReport, HoldReport, PollNote, ProbesReport, ScopeReport, TaskReport};
+use crate::live::command::{
+    AccountReport, GateReport, HoldReport, PollNote, ProbesReport, ScopeReport, TaskReport,
+};
 use crate::model::board::Scope;
 use crate::model::reading::{Fault, Reading};
 use crate::model::task::Row;
@@ -112,9 +114,11 @@ impl Machine {
                 rate_used: gate.pace.used_rate(now.steady),
                 rate_allowed: gate.pace.allowed_rate(now.steady),
                 is_throttled: gate.pace.is_throttled(now.steady),
-                breaker: self.probes_report(scope, now).filter(|_| hold.is_none()),
-                requested_pause: gate.pace.requested_pause(now.steady).map(|until| now.wall_of(until)),
-                hold,
+                gate: GateReport {
+                    breaker: self.probes_report(scope, now).filter(|_| hold.is_none()),
+                    requested_pause: gate.pace.requested_pause(now.steady).map(|until| now.wall_of(until)),
+                    hold,
+                },
             });
         }
         for report in &mut reports {

@@ -32,9 +32,9 @@ fn scope(report: ScopeReport) -> ScopeItem {
         rate_used: report.rate_used,
         rate_allowed: report.rate_allowed,
         is_throttled: report.is_throttled,
-        is_circuit_breaker_open: report.breaker.is_some(),
-        requested_pause_until: report.requested_pause.map(|until| until.to_string()),
-        hold: report.hold.map(hold),
+        is_circuit_breaker_open: report.gate.breaker.is_some(),
+        requested_pause_until: report.gate.requested_pause.map(|until| until.to_string()),
+        hold: report.gate.hold.map(hold),
     }
 }
 
@@ -80,9 +80,9 @@ pub async fn sinks(State(interface): State<Interface>) -> Result<Json<Vec<SinkIt
         dead_letters: dead_letters.get(&name).copied().unwrap_or_default(),
         name,
         is_paused: lane.is_paused,
-        hold: lane.hold.map(hold),
-        is_circuit_breaker_open: lane.breaker.is_some(),
-        requested_pause_until: lane.requested_pause.map(|until| until.to_string()),
+        hold: lane.gate.hold.map(hold),
+        is_circuit_breaker_open: lane.gate.breaker.is_some(),
+        requested_pause_until: lane.gate.requested_pause.map(|until| until.to_string()),
     };
     Ok(Json(lanes(&interface).await?.into_iter().map(item).collect()))
 }

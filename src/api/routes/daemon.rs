@@ -16,18 +16,23 @@ use crate::api::wire::{DelayItem, DelayState, ReloadOptions, Status};
 use crate::api::{Interface, ReloadRequest};
 use crate::clock::Wall;
 use crate::live::command::{
-    AccountReport, Action, HoldReport, LaneReport, ProbesReport, ScopeReport, WatchReport,
+    AccountReport, Action, GateReport, HoldReport, LaneReport, ProbesReport, ScopeReport, WatchReport,
 };
 
 /// The state of the daemon.
 #[utoipa::path(get, path = "/api/v1/status", operation_id = "status", responses((status = 200, body = Status), CommonRefusals))]
 pub async fn status(State(interface): State<Interface>) -> Result<Json<Status>, HttpError> {
-    status_of(&interface).await.map(Json)
+    whole_status(&interface).await.map(Json)
 }
 
-async fn status_of(interface: &Interface) -> Result<Status, HttpError> {
-    let report: WatchReport = interface.report(Action::Report).await?;
+async fn whole_status(interface: &Interface) -> Result<Status, HttpError> {
     let accounts = interface.report(Action::ReportAccounts).await?;
+    status_of(interface, &accounts).await
+}
+
+/// The state, with the delays of these accounts: a report of all of them looks at each pace key.
+async fn status_of(interface: &Interface, accounts: &[AccountReport]) -> Result<Status, HttpError> {
+    let report: WatchReport = interface.report(Action::Report).await?;
     let lanes = lanes(interface).await?;
     let undelivered = interface.store.outbox().await?;
     let dead_letters = interface.store.dead_letters().await?;
@@ -49,9 +54,9 @@ async fn status_of(interface: &Interface) -> Result<Status, HttpError> {
         next_poll: report.next_poll.map(|at| now.wall_of(at).to_string()),
         undelivered: undelivered.into_iter().filter(|(_, count)| *count > 0).collect(),
         dead_letters: dead_letters.into_iter().filter(|(_, count)| *count > 0).collect(),
-        sinks_on_hold: named(|lane| lane.hold.is_some()),
+        sinks_on_hold: named(|lane| lane.gate.hold.is_some()),
         paused_sinks: named(|lane| lane.is_paused),
-        delays: delays(&accounts, &lanes),
+        delays: delays(accounts, &lanes),
     })
 }
 
@@ -59,45 +64,44 @@ async fn status_of(interface: &Interface) -> Result<Status, HttpError> {
 fn delays(accounts: &[AccountReport], lanes: &BTreeMap<String, LaneReport>) -> Vec<DelayItem> {
     let mut delays = Vec::new();
     for AccountReport { name, hold, scopes, .. } in accounts {
-        delays.extend(hold.as_ref().map(|hold| on_hold(format!("account {name}"), hold)));
+        delays.extend(hold.as_ref().map(|hold| on_hold(&format!("account {name}"), hold)));
         for scope in scopes.iter().filter(|scope| scope.tasks > 0) {
-            let ScopeReport { region, operation, breaker, requested_pause, hold, .. } = scope;
-            let what = format!("{operation} in {region} of account {name}");
-            delays.extend(match (hold, breaker, requested_pause) {
-                (Some(hold), ..) => Some(on_hold(what, hold)),
-                (None, Some(probes), _) => Some(probed(what, DelayState::CircuitBreakerOpen, *probes, None)),
-                (None, None, Some(until)) => Some(pause(what, *until)),
-                (None, None, None) => None,
-            });
+            let ScopeReport { region, operation, gate, .. } = scope;
+            delays.extend(of_gate(&format!("{operation} in {region} of account {name}"), gate, None));
         }
     }
-    for (name, lane) in lanes {
-        let LaneReport { hold, breaker, requested_pause, retries, last_error, .. } = lane;
+    for (name, LaneReport { gate, retries, last_error, .. }) in lanes {
         let what = format!("sink {name}");
-        let error = last_error.clone();
-        delays.extend(match (hold, breaker, requested_pause, retries) {
-            (Some(hold), ..) => Some(on_hold(what, hold)),
-            (None, Some(probes), ..) => Some(probed(what, DelayState::CircuitBreakerOpen, *probes, error)),
-            (None, None, Some(until), _) => Some(pause(what, *until)),
-            (None, None, None, Some(retries)) => Some(probed(what, DelayState::Retrying, *retries, error)),
-            (None, None, None, None) => None,
-        });
+        let retrying =
+            || retries.map(|retries| probed(&what, DelayState::Retrying, retries, last_error.clone()));
+        delays.extend(of_gate(&what, gate, last_error.clone()).or_else(retrying));
     }
     delays
 }
 
-fn on_hold(what: String, hold: &HoldReport) -> DelayItem {
+/// The delay of a gate; `error` is that of the last failed call, where it is known.
+fn of_gate(what: &str, gate: &GateReport, error: Option<String>) -> Option<DelayItem> {
+    match (&gate.hold, gate.breaker, gate.requested_pause) {
+        (Some(hold), ..) => Some(on_hold(what, hold)),
+        (None, Some(probes), _) => Some(probed(what, DelayState::CircuitBreakerOpen, probes, error)),
+        (None, None, Some(until)) => Some(pause(what, until)),
+        (None, None, None) => None,
+    }
+}
+
+fn on_hold(what: &str, hold: &HoldReport) -> DelayItem {
     probed(what, DelayState::OnHold, hold.probes, Some(hold.error.clone()))
 }
 
-fn probed(what: String, state: DelayState, probes: ProbesReport, error: Option<String>) -> DelayItem {
+fn probed(what: &str, state: DelayState, probes: ProbesReport, error: Option<String>) -> DelayItem {
     let ProbesReport { since, next, failed } = probes;
+    let what = what.to_owned();
     DelayItem { what, state, since: Some(since.to_string()), next: next.to_string(), failed, error }
 }
 
-fn pause(what: String, until: Wall) -> DelayItem {
+fn pause(what: &str, until: Wall) -> DelayItem {
     let state = DelayState::PauseRequested;
-    DelayItem { what, state, since: None, next: until.to_string(), failed: 0, error: None }
+    DelayItem { what: what.to_owned(), state, since: None, next: until.to_string(), failed: 0, error: None }
 }
 
 /// The state of each lane.
@@ -125,7 +129,7 @@ pub async fn reload(
     let request = ReloadRequest { allow_removals: options.allow_removals, result };
     interface.reloads.send(request).await.map_err(|_| HttpError::stopping())?;
     match reloaded.await.map_err(|_| HttpError::stopping())? {
-        Ok(()) => status_of(&interface).await.map(Json),
+        Ok(()) => whole_status(&interface).await.map(Json),
         Err(errors) => {
             let detail = "the reload was refused, and the previous configuration stays in use";
             Err(HttpError::refused(detail, errors))
@@ -146,7 +150,7 @@ pub async fn healthz() -> &'static str {
 )]
 pub async fn readyz(State(interface): State<Interface>, Extension(caller): Extension<Caller>) -> Response {
     let is_stranger = caller == Caller::Stranger;
-    let reasons = match status_of(&interface).await {
+    let reasons = match status_of(&interface, &[]).await {
         Ok(status) => {
             let sinks = status.sinks_on_hold.into_iter().map(|sink| format!("sink {sink}"));
             status.on_hold.into_iter().chain(sinks).collect::<Vec<_>>()

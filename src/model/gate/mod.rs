@@ -272,6 +272,11 @@ impl<Cause: Clone> Gate<Cause> {
         self.evidence.add_refusal(key, code) || self.hold.as_ref().is_some_and(|hold| hold.refused_alike)
     }
 
+    /// Number of successful calls.
+    pub fn successes(&self) -> u64 {
+        self.good
+    }
+
     /// The task of that key was refused like a wrong setting. Returns whether it alone is: it was refused so before, and
     /// other calls have succeeded since.
     pub fn is_exception(&mut self, key: i64) -> bool {

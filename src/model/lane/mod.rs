@@ -47,8 +47,6 @@ pub struct Lane {
     last_error: Option<String>,
     /// The number of failed attempts.
     failed_attempts: u32,
-    /// The number of accepted attempts.
-    accepted: u64,
     /// The number of holds. Two holds in one millisecond would share an event id.
     holds: u32,
     next_attempt: u64,
@@ -149,7 +147,6 @@ impl Lane {
             failing_is_logged: false,
             last_error: None,
             failed_attempts: 0,
-            accepted: 0,
             holds: 0,
             next_attempt: 0,
             gate: Gate::new(

@@ -80,7 +80,6 @@ impl Lane {
     }
 
     fn acknowledged(&mut self, seqs: Vec<Seq>, settling: &mut AttemptSettling<'_>) {
-        self.accepted += 1;
         let change = self.gate.succeeded(settling.is_probe, settling.now);
         self.recovered(change, settling);
         let failing = self.failing.clone();
@@ -179,10 +178,11 @@ impl Lane {
         settling: &mut AttemptSettling<'_>,
     ) {
         let now = settling.now;
+        let accepted = self.gate.successes();
         for seq in seqs {
             let Some(pending) = self.window.get_mut(seq) else { continue };
-            let before = pending.struck_at.replace(self.accepted);
-            pending.strikes += u32::from(before.is_some_and(|before| before < self.accepted));
+            let before = pending.struck_at.replace(accepted);
+            pending.strikes += u32::from(before.is_some_and(|before| before < accepted));
             if pending.strikes > 0 {
                 pending.alone = true;
                 pending.due = now.steady + self.sending.retry.wait(pending.strikes + 1, settling.spread);
