@@ -40,6 +40,19 @@ async fn done(home: &Home, line: &str) -> String {
     output.stdout
 }
 
+/// Repeats a command until its output has these words, and returns the last output.
+async fn done_until(home: &Home, line: &str, wanted: &str) -> String {
+    let mut output = String::new();
+    for _ in 0..100 {
+        output = done(home, line).await;
+        if output.contains(wanted) {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    output
+}
+
 async fn ended(daemon: Child) {
     signal(&daemon, "TERM");
     let output = output_of(daemon).await;
@@ -132,14 +145,7 @@ async fn what_is_on_hold_is_shown_with_its_cause_and_retry_reports_the_result_of
         "account default: is not on hold, and nothing is delayed\n"
     );
     cloud.set_responses("1", [SimResponse::refusal(4100, "bad signature")]);
-    let mut status = String::new();
-    for _ in 0..100 {
-        status = done(&home, "status").await;
-        if status.contains("4100") {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+    let status = done_until(&home, "status", "4100").await;
     let row = status.lines().find(|line| line.contains("4100")).unwrap_or_else(|| panic!("{status}"));
     assert!(row.starts_with("account default") && row.contains("on hold"), "{row}");
     for line in ["poll 1", "retry task 1"] {
@@ -161,13 +167,7 @@ async fn what_is_on_hold_is_shown_with_its_cause_and_retry_reports_the_result_of
     done(&home, "resume account default").await;
     let page = SimResponse::page(503, "busy").retry_after("1800");
     cloud.set_responses("1", [page, SimResponse::status(1)]);
-    let mut later = String::new();
-    for _ in 0..100 {
-        later = done(&home, "poll 1").await;
-        if later.contains("will be polled in") {
-            break;
-        }
-    }
+    let later = done_until(&home, "poll 1", "will be polled in").await;
     assert!(later.contains("retry account default"), "{later}");
     assert!(done(&home, "status").await.contains("pause requested"));
     done(&home, "retry account default").await;
@@ -215,14 +215,7 @@ async fn a_dead_letter_is_found_and_replayed_within_five_commands() {
         log.contains("abandoned") && !receiver.got().is_empty()
     })
     .await;
-    let mut failed = String::new();
-    for _ in 0..100 {
-        failed = done(&home, "events list --failed").await;
-        if failed.contains("hook (dead letter)") {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+    let failed = done_until(&home, "events list --failed", "hook (dead letter)").await;
     let id = failed.lines().nth(1).unwrap().split(' ').next().unwrap().to_owned();
     let shown: Value = serde_json::from_str(&done(&home, &format!("events show {id}")).await).unwrap();
     assert_eq!(shown["deliveries"][0]["is_dead"], true, "{shown}");
@@ -260,14 +253,7 @@ async fn a_failing_sink_is_shown_with_its_error_and_retry_reports_the_result_of_
     let (_cloud, home, daemon) = running(&[1], &hook).await;
     done(&home, "cancel 1").await;
     eventually("an attempt", || !receiver.got().is_empty()).await;
-    let mut status = String::new();
-    for _ in 0..100 {
-        status = done(&home, "status").await;
-        if status.contains("retrying") {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+    let status = done_until(&home, "status", "retrying").await;
     assert!(status.lines().any(|line| line.starts_with("sink hook") && line.contains("503")), "{status}");
     let failed = typed(&home, "retry sink hook", "").await;
     assert!(failed.code == Some(5) && failed.stderr.contains("503"), "{}", failed.stderr);

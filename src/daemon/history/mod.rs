@@ -8,6 +8,7 @@
 //! histories.
 
 mod boundary;
+mod parts;
 mod people;
 mod witness;
 mod world;
@@ -31,7 +32,7 @@ use crate::cloud::Cloud;
 use crate::cloud::connection::Connections;
 use crate::cloud::operations::Operations;
 use crate::config::{self, Environment};
-use crate::deliver::{Deliver, LaneStatus};
+use crate::deliver::LaneStatus;
 use crate::files::{Watched, Watcher};
 use crate::lines::event::OpenTasks;
 use crate::live::command::{Action, Commands};
@@ -47,9 +48,10 @@ use crate::register::{TaskEntry, WrittenId};
 use crate::store::{self, Store};
 use crate::units::{Limit, Span};
 use crate::watch::{self as watching, Watch, WatchStatus};
-use boundary::{Breakage, Outside, ScriptedCloud, ScriptedSink, ScriptedStore};
+use boundary::{Breakage, Outside, ScriptedCloud, ScriptedStore};
+use parts::Parts;
 use witness::Witness;
-use world::{EPOCH_MS, HOUR, MINUTE, OTHER, SinkBehaviour, Weather, World, share};
+use world::{EPOCH_MS, HOUR, MINUTE, SinkBehaviour, Weather, World, share};
 
 /// Both receive every event.
 const SINKS: [&str; 2] = ["audit", LOG];
@@ -80,27 +82,6 @@ struct History<'a> {
     file: BTreeMap<u64, TaskEntry>,
     parts: Parts,
     life: Option<Life>,
-}
-
-/// The parts of the configuration that come and go: a sink, and an account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Parts {
-    /// Whether the first sink is configured.
-    sink: bool,
-    /// Whether the second account is configured.
-    account: bool,
-}
-
-impl Parts {
-    const ALL: Self = Self { sink: true, account: true };
-
-    fn has_sink(self, place: usize) -> bool {
-        self.sink || place != 0
-    }
-
-    fn has_task(self, id: u64) -> bool {
-        self.account || share(id) != OTHER
-    }
 }
 
 /// One process between a start and its end.
@@ -329,18 +310,6 @@ impl History<'_> {
         Ok(())
     }
 
-    /// A sink or an account leaves the configuration, or comes back.
-    async fn change_the_parts(&mut self) -> Result<(), String> {
-        if self.outside.state().world.rng.random_bool(0.5) {
-            self.parts.sink = !self.parts.sink;
-        } else {
-            self.parts.account = !self.parts.account;
-            let parts = self.parts;
-            self.file.retain(|id, _| parts.has_task(*id));
-        }
-        self.restart().await
-    }
-
     async fn change_the_file(&mut self) -> Result<(), String> {
         let before = self.file.clone();
         let kind = self.outside.state().world.rng.random_range(0..4);
@@ -444,12 +413,6 @@ impl History<'_> {
         })
     }
 
-    /// The configured sinks, with their places.
-    fn sinks(&self) -> impl Iterator<Item = (usize, &'static str)> {
-        let parts = self.parts;
-        SINKS.into_iter().enumerate().filter(move |(place, _)| parts.has_sink(*place))
-    }
-
     /// A reload, as in the daemon: the polling loop changes over, the lanes of sinks that stay run on.
     async fn reload(&mut self) -> Result<(), String> {
         let current = Arc::new(self.current().await?);
@@ -465,40 +428,6 @@ impl History<'_> {
             // A crash during the reload.
             Ok(Err(_)) | Err(_) => self.crash().await,
         }
-    }
-
-    /// Starts the loops of new sinks, and stops those of removed ones.
-    fn change_the_lanes(&mut self) {
-        let (now, parts) = (self.outside.now(), self.parts);
-        self.outside.state().witness.uses(parts, now);
-        let used: Vec<_> = self.sinks().collect();
-        let Some(life) = &mut self.life else { return };
-        let is_used = |name: &str| used.iter().any(|(_, used)| *used == name);
-        let stop: Vec<_> = life.running.keys().filter(|name| !is_used(name)).cloned().collect();
-        let mut start = Vec::new();
-        for (place, name) in used {
-            if life.running.contains_key(name) {
-                continue;
-            }
-            let (way, commands) = command::channel();
-            life.to_lanes[place] = way;
-            let sending = World::sendings()[place];
-            let sink = ScriptedSink { outside: Arc::clone(&self.outside), place, batch: sending.batch };
-            start.push(Deliver {
-                name: name.to_owned(),
-                sink: Arc::new(sink),
-                sending,
-                live: life.live.subscribe(),
-                store: Arc::clone(&self.store),
-                clock: self.outside.clock.clock(),
-                outbox: life.outbox.clone(),
-                status: life.sinks_status.clone(),
-                commands,
-                files: Arc::clone(&self.stage.files),
-            });
-        }
-        let changes = LaneChanges { stop, start };
-        change_lanes(changes, &mut life.lanes, &mut life.running, &life.lanes_stop);
     }
 
     /// Starts a process, as in the daemon.

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::Value;
 
+use super::parts::Parts;
 use super::world::{MINUTE, SECOND, SHARES, UNKNOWN_SECRET, Weather, World, share};
-use super::{ACCOUNTS, Parts, SINKS};
+use super::{ACCOUNTS, SINKS};
 use crate::model::event::{Event, Kind, schema};
 use crate::model::policy::Policy;
 use crate::model::records::{Commit, Conclusion, DeadLetter, FinishedTask, Registered, RegisteredState};
