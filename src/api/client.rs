@@ -164,9 +164,7 @@ impl DaemonClient {
         })
         .await
     }
-}
 
-impl DaemonClient {
     /// Whether a daemon accepts a connection.
     pub fn is_running(&self) -> bool {
         std::os::unix::net::UnixStream::connect(&self.socket).is_ok()

@@ -9,7 +9,7 @@ use toml::Value;
 
 use super::{CommandFailure, check, print};
 use crate::clock::Clock;
-use crate::daemon::plan::{is_placeholder, likely_region};
+use crate::config::likely::{is_placeholder, likely_region};
 use crate::problem::{Place, Problem};
 
 /// For their owner alone: the configuration may name secrets.
@@ -104,21 +104,12 @@ fn asked(arguments: InitArguments, config: &Path) -> Result<Answers, CommandFail
     let asks = io::stdin().is_terminal() && io::stderr().is_terminal();
     let answer = |given: Option<String>, option: &str, question: &str, default: &str| match given {
         Some(given) => Ok(valid(option, given)?),
-        None if asks => asked_until_valid(option, question, default),
+        None if asks => Ok(typed(option, question, Some(default))?.unwrap_or_default()),
         None => Err(missing(option)),
     };
     let optional = |given: Option<String>, option: &str, question: &str| match given {
         Some(given) => Ok(Some(valid(option, given)?)),
-        None if asks => loop {
-            let answer = answer_to(question, "")?;
-            if answer.is_empty() {
-                break Ok(None);
-            }
-            match valid(option, answer) {
-                Ok(answer) => break Ok(Some(answer)),
-                Err(problem) => print::error(&problem.to_string()),
-            }
-        },
+        None if asks => typed(option, question, None),
         None => Ok::<_, CommandFailure>(None),
     };
     let region = answer(region, "--region", "Region of the tasks", "bj")?;
@@ -170,12 +161,15 @@ fn typed_key(config: &Path) -> Result<Option<String>, CommandFailure> {
     }
 }
 
-/// Asks until a valid value is typed. An empty line is the default, if there is one.
-fn asked_until_valid(option: &str, question: &str, default: &str) -> Result<String, CommandFailure> {
+/// Asks until a valid value is typed. An empty line is the default; without one, the value may be left out.
+fn typed(option: &str, question: &str, default: Option<&str>) -> Result<Option<String>, CommandFailure> {
     loop {
-        let answer = answer_to(question, default)?;
-        match valid(option, answer) {
-            Ok(answer) => return Ok(answer),
+        let line = answer_to(question, default.unwrap_or_default())?;
+        if line.is_empty() && default.is_none() {
+            return Ok(None);
+        }
+        match valid(option, line) {
+            Ok(value) => return Ok(Some(value)),
             Err(problem) => print::error(&problem.to_string()),
         }
     }

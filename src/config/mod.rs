@@ -16,6 +16,7 @@ mod expand;
 mod inline;
 mod known;
 mod layer;
+pub mod likely;
 mod merge;
 mod overrides;
 mod paths;
@@ -31,7 +32,7 @@ use std::sync::Arc;
 pub use ad_hoc::{has_own_credentials, load_accounts};
 pub use environment::Environment;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::cloud::account::Account;
 use crate::cloud::operations::Operations;
@@ -190,17 +191,13 @@ fn catalogue(
 ) -> Catalogue {
     /// The region of an account whose region had an error.
     const ANY: &str = "any";
-    let names = |section: &str| {
-        merged.get(section).and_then(Value::as_object).into_iter().flat_map(Map::keys).cloned()
-    };
+    let entries = |section: &str| merged.get(section).and_then(Value::as_object).into_iter().flatten();
     let mut regions: BTreeMap<_, _> =
         accounts.iter().map(|(name, account)| (name.clone(), account.region.clone())).collect();
-    let tables = merged.get("accounts").and_then(Value::as_object);
-    let tables = tables.into_iter().flatten().filter(|(_, table)| table.is_object());
-    for name in tables.map(|(name, _)| name.clone()) {
-        let is_wrong = !accounts.contains_key(&name)
+    for (name, _) in entries("accounts").filter(|(_, table)| table.is_object()) {
+        let is_wrong = !accounts.contains_key(name)
             || !sections.reported_keys(&["accounts".to_owned(), name.clone()]).is_empty();
-        let region = regions.entry(name).or_default();
+        let region = regions.entry(name.clone()).or_default();
         if is_wrong && region.is_none() {
             *region = Some(ANY.to_owned());
         }
@@ -213,7 +210,11 @@ fn catalogue(
     if regions.is_empty() && sections.has_error(is_of_accounts) {
         regions.insert("default".to_owned(), Some(ANY.to_owned()));
     }
-    Catalogue::new(regions, operations.clone(), names("sinks").chain([LOG.to_owned()]))
+    Catalogue::new(
+        regions,
+        operations.clone(),
+        entries("sinks").map(|(name, _)| name.clone()).chain([LOG.to_owned()]),
+    )
 }
 
 /// The main file and those of `conf.d`, as far as they can be read.

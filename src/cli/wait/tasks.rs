@@ -170,11 +170,10 @@ impl Tasks {
 
     /// The targets with open tasks whose polls are delayed, with the delay, by account, region and operation.
     pub fn delays(&self, now: Steady) -> Vec<(&Target, Delay)> {
-        let is_open = |target: &Target| self.rows.iter().any(|row| !row.is_over && *row.target == *target);
         let mut delays: Vec<_> = self
             .delays
             .iter()
-            .filter(|(target, delay)| lasts(delay, now) && is_open(target))
+            .filter(|(target, delay)| lasts(delay, now) && self.has_open(target))
             .map(|(target, delay)| (&**target, *delay))
             .collect();
         delays.sort_by_key(|(target, _)| (&target.account, &target.region, &target.operation));
@@ -183,9 +182,12 @@ impl Tasks {
 
     /// The polls a second of all targets with open tasks: used, and allowed.
     pub fn rate(&self) -> Option<(f64, f64)> {
-        let is_open = |target: &Target| self.rows.iter().any(|row| !row.is_over && *row.target == *target);
-        let open = self.rates.iter().filter(|(target, _)| is_open(target)).map(|(_, rate)| *rate);
+        let open = self.rates.iter().filter(|(target, _)| self.has_open(target)).map(|(_, rate)| *rate);
         open.reduce(|(used, allowed), (more, most)| (used + more, allowed + most))
+    }
+
+    fn has_open(&self, target: &Target) -> bool {
+        self.rows.iter().any(|row| !row.is_over && *row.target == *target)
     }
 
     /// Why anything is held.
